@@ -1,0 +1,294 @@
+"""Everything a user can set, in one pydantic model with seven sections.
+
+`CompareConfig` is the only parameter of the flow: the command line, a TOML file, the
+form in the Prefect UI and ``prefect.yaml`` all fill these same fields. No default
+depends on the machine: ``auto`` is resolved where it is used, and recorded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from medcompare.models.zoo import MODELS
+from medcompare.records import Record
+
+DEMO = "demo"
+"""Value of ``data.source`` that stands for the embedded demonstration data."""
+
+SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
+
+
+class DemoConfig(Record):
+    """Size and difficulty of the generated demonstration data."""
+
+    n_patients: int = Field(
+        default=100, ge=20, le=5000, description="Patients to generate (half of them cancer)."
+    )
+    images_per_patient: int = Field(
+        default=8, ge=1, le=50, description="Images per patient, on average."
+    )
+    image_size_px: int = Field(default=96, ge=32, le=1024, description="Side of a patch, pixels.")
+    seed: int = Field(default=20, ge=0, le=2**31 - 1, description="Seed of the generator.")
+
+
+class DataConfig(Record):
+    """Which images, and what counts as usable."""
+
+    source: str = Field(
+        default=DEMO,
+        description="Folder with one sub-folder per class, or a CSV manifest with columns "
+        "path,label and optionally patient_id; 'demo' for the embedded demonstration data.",
+    )
+    positive_class: str | None = Field(
+        default=None,
+        description="Name of the positive class. None: 'cancer' where it exists, otherwise an error "
+        "that lists the classes. Never guessed.",
+    )
+    max_rejected_fraction: float = Field(
+        default=0.05, ge=0, le=1, description="Share of unreadable or set-aside files that stops the run."
+    )
+    min_side_px: int = Field(
+        default=32, ge=1, le=10_000, description="Images with a shorter side are set aside, pixels."
+    )
+    demo: DemoConfig = Field(default=DemoConfig(), description="Demonstration data.")
+
+
+class SplitConfig(Record):
+    """How the images are partitioned."""
+
+    test_fraction: float = Field(
+        default=0.2, gt=0, lt=0.9, description="Share of all images held out for the one final test."
+    )
+    validation_fraction: float = Field(
+        default=0.125,
+        gt=0,
+        lt=0.9,
+        description="Share of the remaining images used for checkpoint choice, early stopping and "
+        "thresholds (0.125 of 80 % gives 70/10/20).",
+    )
+
+
+class RecipeOverride(Record):
+    """Hyperparameters of one model that differ from its recipe; None keeps the recipe's."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] | None = Field(default=None, description="Optimizer.")
+    learning_rate: float | None = Field(default=None, gt=0, le=10, description="Learning rate.")
+    weight_decay: float | None = Field(default=None, ge=0, le=10, description="Weight decay.")
+    weights_vintage: Literal["V1", "V2"] | None = Field(
+        default=None, description="Vintage of the pretrained weights for this model."
+    )
+
+
+class TrainConfig(Record):
+    """How the networks are trained."""
+
+    image_size_px: int = Field(
+        default=224, ge=32, le=1024, description="Side of the square the network sees, pixels."
+    )
+    resize_px: int | None = Field(
+        default=None,
+        ge=32,
+        le=1200,
+        description="Shorter side before the centre crop at test time, pixels; None: image_size_px x 256/224.",
+    )
+    epochs: int = Field(default=20, ge=1, le=1000, description="Most epochs to train.")
+    patience: int = Field(
+        default=5, ge=1, le=1000, description="Stop after so many epochs without a better validation AUC."
+    )
+    batch_size: int = Field(default=32, ge=2, le=4096, description="Images per optimiser step.")
+    crop_scale_min: float = Field(
+        default=0.08, gt=0, le=1, description="Smallest share of the image RandomResizedCrop may keep."
+    )
+    class_weighting: Literal["balanced", "none"] = Field(
+        default="balanced", description="Weights of the cross-entropy, from the training subset."
+    )
+    initial_weights: Literal["imagenet", "none"] = Field(
+        default="imagenet",
+        description="'imagenet': pretrained, the run stops where they cannot be had; "
+        "'none': random initialisation, said on page one of the report.",
+    )
+    weights_vintage: Literal["V1", "V2"] = Field(
+        default="V1", description="Vintage of the pretrained weights, as torchvision names them."
+    )
+    weights_dir: Path | None = Field(
+        default=None, description="Folder searched first for pretrained weight files."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="'auto': bfloat16 where the hardware has it natively, else float32."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="Device; 'auto': cuda, then mps, then cpu."
+    )
+    max_parallel: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Trainings side by side; None: one per model up to the number of cores (CPU) or GPUs.",
+    )
+    num_workers: int = Field(
+        default=0, ge=0, le=64, description="Data-loading processes per training; the history does not depend on it."
+    )
+    timeout_minutes: float | None = Field(
+        default=None, gt=0, description="Longest time one training may take, minutes; None: no limit."
+    )
+    recipes: dict[str, RecipeOverride] = Field(
+        default={}, description="Per model: hyperparameters that differ from its recipe."
+    )
+
+    @field_validator("recipes")
+    @classmethod
+    def _known_recipes(cls, value: dict[str, RecipeOverride]) -> dict[str, RecipeOverride]:
+        for name in value:
+            check_model_name(name)
+        return dict(sorted(value.items()))
+
+    @model_validator(mode="after")
+    def _resize_not_smaller(self) -> Self:
+        if self.resize_px is not None and self.resize_px < self.image_size_px:
+            msg = f"resize_px ({self.resize_px}) must not be smaller than image_size_px ({self.image_size_px})"
+            raise ValueError(msg)
+        return self
+
+
+class EvaluateConfig(Record):
+    """How the figures are computed."""
+
+    level: float = Field(default=0.95, ge=0.5, lt=1, description="Confidence level of every interval.")
+    n_resamples: int = Field(
+        default=5000, ge=200, le=100_000, description="Bootstrap resamples (2000 or more for a report)."
+    )
+    proportion_interval: Literal["wilson", "clopper-pearson"] = Field(
+        default="wilson", description="Interval of sensitivity, specificity, PPV, NPV and accuracy."
+    )
+    threshold_rule: Literal["target_sensitivity", "youden", "fixed", "cost_ratio"] = Field(
+        default="target_sensitivity", description="How the threshold is chosen on the validation subset."
+    )
+    target_sensitivity: float = Field(
+        default=0.95, gt=0, le=1, description="Sensitivity the threshold must reach on validation."
+    )
+    fixed_threshold: float = Field(default=0.5, ge=0, le=1, description="For threshold_rule 'fixed'.")
+    cost_ratio: float = Field(
+        default=1.0, gt=0, le=1000, description="Harm of a missed cancer over harm of a false alarm."
+    )
+    stated_prevalence: float | None = Field(
+        default=None, gt=0, lt=1, description="Prevalence at which PPV and NPV are also given."
+    )
+    subgroups: tuple[str, ...] = Field(
+        default=(), description="Manifest columns to report by subgroup, e.g. ['sex', 'site']."
+    )
+    recalibration: Literal["none", "platt", "isotonic"] = Field(
+        default="none", description="Recalibration of probabilities, fitted on validation only."
+    )
+
+
+class DecideConfig(Record):
+    """Margins and rules of the recommendation; printed on page one with who set them."""
+
+    margin_auc: float = Field(default=0.03, gt=0, lt=0.5, description="Loss of AUC that is still acceptable.")
+    margin_sensitivity: float = Field(
+        default=0.05, gt=0, lt=1, description="Loss of sensitivity that is still acceptable."
+    )
+    margin_specificity: float = Field(
+        default=0.10, gt=0, lt=1, description="Loss of specificity that is still acceptable."
+    )
+    auc_floor: float = Field(
+        default=0.70, ge=0.5, lt=1, description="AUC the lower confidence limit must exceed."
+    )
+    sensitivity_floor: float | None = Field(default=None, gt=0, lt=1, description="Optional floor.")
+    specificity_floor: float | None = Field(default=None, gt=0, lt=1, description="Optional floor.")
+    guard: Literal["strict", "veto"] = Field(
+        default="strict",
+        description="'strict': sensitivity and specificity must be non-inferior too; "
+        "'veto': they only block on a proven loss.",
+    )
+    min_units: int = Field(
+        default=30, ge=2, le=100_000, description="Patients (or images) of each class needed for any verdict."
+    )
+    cost_metric: Literal[
+        "latency_ms_median", "throughput_images_per_s", "peak_memory_bytes", "n_parameters", "flops"
+    ] = Field(default="latency_ms_median", description="Cost that decides which model is cheaper.")
+    cost_tolerance: float = Field(
+        default=0.10, ge=0, le=1, description="Relative difference in cost that counts."
+    )
+    net_benefit_range: tuple[float, float] | None = Field(
+        default=None,
+        description="Threshold probabilities (low, high) at which you would act; "
+        "without it the decision curve is shown, not used.",
+    )
+
+    @field_validator("net_benefit_range")
+    @classmethod
+    def _ordered_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] < value[1] < 1:
+            msg = f"net_benefit_range {value} must be two probabilities, low before high"
+            raise ValueError(msg)
+        return value
+
+
+class CostConfig(Record):
+    """How cost is measured."""
+
+    n_warmup: int = Field(default=10, ge=1, le=1000, description="Forward passes before timing starts.")
+    n_repeats: int = Field(default=60, ge=10, le=10_000, description="Timed forward passes at batch 1.")
+    throughput_batch: int = Field(default=16, ge=1, le=1024, description="Batch size for throughput.")
+
+
+class ReportConfig(Record):
+    """What the report looks like."""
+
+    title: str = Field(
+        default="Comparison of image classifiers", max_length=120, description="Title on page one."
+    )
+    organisation: str = Field(default="", max_length=120, description="Printed on page one.")
+    paper: Literal["A4", "Letter"] = Field(default="A4", description="Paper size.")
+    pseudonymise: bool = Field(
+        default=True, description="Show pseudonyms in place of file names and patient ids."
+    )
+    checklist_answers: Path | None = Field(
+        default=None, description="TOML file that fills the reporting checklists' blanks."
+    )
+
+
+class CompareConfig(Record):
+    """A whole comparison."""
+
+    name: SafeName | None = Field(default=None, description="Name of the run; None: date and data set.")
+    models: tuple[str, ...] = Field(
+        default=("resnet50", "efficientnet_b0"),
+        min_length=1,
+        max_length=10,
+        description="Models to compare: " + ", ".join(MODELS),
+        json_schema_extra={"items": {"type": "string", "enum": list(MODELS)}},
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of split, training and bootstrap.")
+    out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
+    store: Path = Field(
+        default=Path(".medcompare"), description="Folder of the cache: results, checkpoints, demo data."
+    )
+    data: DataConfig = Field(default=DataConfig(), description="Images.")
+    split: SplitConfig = Field(default=SplitConfig(), description="Partition.")
+    train: TrainConfig = Field(default=TrainConfig(), description="Training.")
+    evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Statistics.")
+    decide: DecideConfig = Field(default=DecideConfig(), description="Decision rule.")
+    cost: CostConfig = Field(default=CostConfig(), description="Cost measurement.")
+    report: ReportConfig = Field(default=ReportConfig(), description="Report.")
+
+    @field_validator("models")
+    @classmethod
+    def _known_models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            check_model_name(name)
+        if len(set(value)) != len(value):
+            msg = f"a model is named twice in {list(value)}"
+            raise ValueError(msg)
+        return value
+
+
+def check_model_name(name: str) -> None:
+    """Raise a ValueError that lists the known models where `name` is not one of them."""
+    if name not in MODELS:
+        msg = f"unknown model '{name}'; known models: {', '.join(MODELS)}"
+        raise ValueError(msg)

@@ -1,0 +1,1 @@
+"""Demonstration data, ingest and validation, split, torch dataset."""

@@ -1,0 +1,49 @@
+"""Errors a person can act on: each message names the file or field and the remedy.
+
+`DataError` and `ConfigError` mean the input must change (exit status 2, never
+retried). `ArtifactError` means a stored file is gone or altered (computed anew).
+`TrainingError` means a training failed; `transient` says whether trying again can help.
+"""
+
+from __future__ import annotations
+
+
+class MedcompareError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class InputError(MedcompareError):
+    """The user's input must change; trying again cannot help."""
+
+
+class ConfigError(InputError):
+    """A configuration field or command-line argument is wrong."""
+
+
+class DataError(InputError):
+    """The images, a manifest or a table of predictions are not usable."""
+
+
+class WeightsError(InputError):
+    """Pretrained weights cannot be had or are not the published file."""
+
+
+class ArtifactError(MedcompareError):
+    """A stored file is missing or does not match its recorded digest."""
+
+
+class TrainingError(MedcompareError):
+    """A training process failed.
+
+    Parameters
+    ----------
+    message : str
+        What happened, when (epoch, step) and what to do.
+    transient : bool, default=False
+        Whether the same training may succeed when tried again (device busy,
+        process killed from outside); never for a loss that is not finite.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient

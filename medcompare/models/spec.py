@@ -1,0 +1,63 @@
+"""What a network is, as data: builder, head, transforms, recipe and published weights.
+
+Importing this module, or the zoo, does not import torch: builders import their
+library when called, so that the command line can list models at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Optimiser settings a model is trained with unless the user overrides them."""
+
+    optimizer: Literal["adam", "adamw", "sgd"]
+    learning_rate: float
+    weight_decay: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """A published file of pretrained weights.
+
+    `sha256_prefix` is what the publisher printed: the first eight hexadecimal digits of
+    the SHA-256, which also stand in the file name.
+    """
+
+    name: str
+    url: str
+    sha256_prefix: str
+
+    @property
+    def filename(self) -> str:
+        """Name of the file, the last part of its address."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One network of the table."""
+
+    name: str
+    display_name: str
+    build: Callable[[], nn.Module]
+    """Builds the network with its original 1000-class head and random weights."""
+    head: str
+    """Dotted path of the layer that `build_model` replaces, e.g. ``classifier.2``."""
+    recipe: Recipe
+    weights: dict[str, WeightsFile] = field(default_factory=dict)
+    """Published weights by vintage (``V1``, ``V2``)."""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    source: str

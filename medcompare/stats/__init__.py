@@ -1,0 +1,1 @@
+"""The statistics and the verdict. Nothing here imports torch or Prefect."""

@@ -1,0 +1,264 @@
+"""Records of the statistics: estimates, evaluations, comparisons and the verdict.
+
+Differences are always *candidate minus reference* (B - A) in these records: A is the
+reference (dearer) model, B the candidate (cheaper) one, as in the decision rule.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from medcompare.records import CostMeasurement, Record
+
+SubsetName = Literal["val", "test"]
+
+
+class Estimate(Record):
+    """A number with its interval; no metric travels as a bare float."""
+
+    value: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    level: float | None = Field(default=0.95, gt=0, lt=1)
+    method: str = Field(description="Short standard name, e.g. 'Wilson', 'DeLong (logit)'.")
+    p_value: float | None = Field(default=None, ge=0, le=1)
+    n: int | None = Field(default=None, ge=0, description="Cases the figure rests on.")
+    note: str | None = Field(default=None, description="Why null, or what to beware of.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.ci_low is not None and self.ci_high is not None and self.ci_low > self.ci_high:
+            msg = f"interval [{self.ci_low}, {self.ci_high}] is reversed"
+            raise ValueError(msg)
+        if self.value is None and self.note is None:
+            msg = "an estimate without a value needs a note that says why"
+            raise ValueError(msg)
+        return self
+
+
+class Quantity(Estimate):
+    """One row of the flat table in ``results.json``: an estimate and its stable name."""
+
+    quantity: str
+    models: tuple[str, ...] = Field(min_length=1, max_length=2)
+    subset: SubsetName
+
+
+class ConfusionCounts(Record):
+    """Counts at the frozen threshold; positive = ``score >= threshold``."""
+
+    true_negative: int = Field(ge=0)
+    false_positive: int = Field(ge=0)
+    false_negative: int = Field(ge=0)
+    true_positive: int = Field(ge=0)
+
+
+class OperatingPoint(Record):
+    """A threshold and where it came from."""
+
+    threshold: float
+    rule: str = Field(description="Plain words, e.g. 'sensitivity at least 0.95 on validation'.")
+    chosen_on: Literal["validation", "user", "fixed"]
+    reached: bool = Field(default=True, description="False where the target could not be met.")
+    note: str | None = None
+
+
+class Curve(Record):
+    """A drawn curve; ``x`` and ``y`` have the same length; bands may be empty."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    y_low: tuple[float, ...] = ()
+    y_high: tuple[float, ...] = ()
+
+
+class Calibration(Record):
+    """Agreement of predicted probabilities with outcomes on the test subset."""
+
+    slope: Estimate
+    in_the_large: Estimate
+    observed_expected: Estimate
+    brier: Estimate
+    scaled_brier: Estimate
+    expected_calibration_error: Estimate
+    curve: Curve
+    histogram_edges: tuple[float, ...]
+    histogram_negative: tuple[int, ...]
+    histogram_positive: tuple[int, ...]
+    recalibration: str | None = Field(
+        default=None, description="'platt', 'isotonic' (fitted on validation) or None."
+    )
+
+
+class ClassReport(Record):
+    """One row of the classification report."""
+
+    class_name: str
+    support: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+
+class SubgroupEvaluation(Record):
+    """Figures of one model within one level of a subgroup column."""
+
+    column: str
+    level: str
+    n: int
+    n_positive: int
+    metrics: dict[str, Estimate]
+
+
+class ModelEvaluation(Record):
+    """Everything about one model on the test subset.
+
+    ``metrics`` keys (stable, documented): ``auc, average_precision, accuracy,
+    balanced_accuracy, sensitivity, specificity, ppv, npv, ppv_at_prevalence,
+    npv_at_prevalence, f1, mcc, brier``. Keys that cannot be computed are present with
+    ``value=None`` and a note.
+    """
+
+    model: str
+    display_name: str
+    subset: SubsetName = "test"
+    classes: tuple[str, str]
+    n: int
+    n_positive: int
+    n_negative: int
+    n_units_positive: int = Field(description="Patients (or images) with a positive.")
+    n_units_negative: int
+    clustered: bool
+    operating_point: OperatingPoint
+    confusion: ConfusionCounts
+    metrics: dict[str, Estimate]
+    classification_report: tuple[ClassReport, ClassReport]
+    roc: Curve = Field(description="x = 1 - specificity, y = sensitivity; band from bootstrap.")
+    precision_recall: Curve = Field(description="x = recall, y = precision; step-wise.")
+    calibration: Calibration | None = Field(description="None where scores are not probabilities.")
+    decision_curve: Curve | None = Field(
+        default=None, description="x = threshold probability, y = net benefit."
+    )
+    subgroups: tuple[SubgroupEvaluation, ...] = ()
+    constant_output: bool
+    warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _counts_add_up(self) -> Self:
+        c = self.confusion
+        total = c.true_negative + c.false_positive + c.false_negative + c.true_positive
+        if total != self.n or self.n_positive + self.n_negative != self.n:
+            msg = f"confusion matrix sums to {total}, classes to {self.n_positive + self.n_negative}, n is {self.n}"
+            raise ValueError(msg)
+        return self
+
+
+class AgreementTable(Record):
+    """A-by-B decisions within cases of one true class."""
+
+    both_correct: int
+    only_reference_correct: int
+    only_candidate_correct: int
+    both_wrong: int
+
+
+class PairedComparison(Record):
+    """Candidate minus reference on the same cases.
+
+    ``differences`` keys: ``auc, sensitivity, specificity, accuracy, balanced_accuracy,
+    f1, mcc, average_precision, brier, ppv, npv``; further methods for the same figure
+    carry a suffix, e.g. ``sensitivity_newcombe``, ``auc_bootstrap``.
+    """
+
+    reference: str
+    candidate: str
+    differences: dict[str, Estimate]
+    positives: AgreementTable
+    negatives: AgreementTable
+    p_values_adjusted: dict[str, float | None] = Field(
+        default_factory=dict, description="Holm over all pairs; empty with two models."
+    )
+    probability_candidate_more_accurate: Estimate
+
+
+class Outcome(StrEnum):
+    """What the rule can say."""
+
+    INVALID = "invalid"
+    NOT_ENOUGH_DATA = "not_enough_data"
+    NEITHER_ADEQUATE = "neither_adequate"
+    USE_MODEL = "use_model"
+    PREFER_CHEAPER = "prefer_cheaper"
+    CHOOSE_BY_COST = "choose_by_cost"
+
+
+class Parameter(Record):
+    """A parameter of the rule, and who set it."""
+
+    name: str
+    value: str
+    set_by: Literal["user", "software default, not clinically justified"]
+
+
+class VerdictLine(Record):
+    """A separate judgement: discrimination, operating point or calibration."""
+
+    topic: Literal["discrimination", "operating point", "calibration", "cost"]
+    text: str
+
+
+class Verdict(Record):
+    """The recommendation, its reasons and its limits."""
+
+    outcome: Outcome
+    step: str = Field(description="Step of the rule that decided, e.g. '4a'.")
+    model: str | None = Field(description="The model to use, where there is one.")
+    provisional_favourite: str | None = Field(
+        default=None, description="Best point estimate, where the data cannot tell."
+    )
+    reference: str | None
+    candidate: str | None
+    headline: str = Field(description="A few words for a title or an e-mail subject.")
+    sentence: str = Field(description="One plain sentence a stakeholder can act on.")
+    reasons: tuple[str, ...]
+    caveats: tuple[str, ...]
+    lines: tuple[VerdictLine, ...] = ()
+    positives_needed: int | None = None
+    cheaper: str | None = Field(default=None, description="The cheaper model, None for a trade-off.")
+    parameters: tuple[Parameter, ...] = ()
+
+
+class SeedRow(Record):
+    """Figures of one training seed."""
+
+    model: str
+    seed: str
+    auc: Estimate
+
+
+class Assessment(Record):
+    """All statistics of a comparison: what the report and ``results.json`` are made of."""
+
+    models: tuple[str, ...]
+    display_names: dict[str, str]
+    classes: tuple[str, str]
+    n: int
+    n_positive: int
+    n_negative: int
+    n_patients: int | None
+    clustered: bool
+    prevalence: float
+    level: float
+    n_resamples: int
+    seed: int
+    evaluations: tuple[ModelEvaluation, ...]
+    comparisons: tuple[PairedComparison, ...]
+    costs: tuple[CostMeasurement, ...]
+    verdict: Verdict
+    seeds: tuple[SeedRow, ...] = ()
+    treat_all: Curve | None = Field(default=None, description="Net benefit of treating all.")
+    notes: tuple[str, ...] = ()
+    quantities: tuple[Quantity, ...]
