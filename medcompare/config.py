@@ -287,6 +287,35 @@ class CompareConfig(Record):
         return value
 
 
+class AssessConfig(Record):
+    """An assessment of predictions made elsewhere: no training at all."""
+
+    name: SafeName | None = Field(default=None, description="Name of the run; None: date and file name.")
+    predictions: Path = Field(
+        description="CSV of the test subset: case_id, y_true, optional patient_id and subgroup columns, "
+        "and one probability column per model."
+    )
+    validation: Path | None = Field(
+        default=None, description="CSV of the validation subset, same columns: thresholds come from it."
+    )
+    costs: Path | None = Field(default=None, description="TOML file with one table of costs per model.")
+    positive_class: str | None = Field(
+        default=None, description="Value of y_true that is positive; None: y_true must be 0/1."
+    )
+    thresholds: dict[str, float] = Field(
+        default={}, description="Threshold per model, where there is no validation file."
+    )
+    scores_are_probabilities: bool = Field(
+        default=True, description="False switches calibration off and allows scores outside [0, 1]."
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the bootstrap.")
+    out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
+    store: Path = Field(default=Path(".medcompare"), description="Folder of the cache.")
+    evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Statistics.")
+    decide: DecideConfig = Field(default=DecideConfig(), description="Decision rule.")
+    report: ReportConfig = Field(default=ReportConfig(), description="Report.")
+
+
 def check_model_name(name: str) -> None:
     """Raise a ValueError that lists the known models where `name` is not one of them."""
     if name not in MODELS:
