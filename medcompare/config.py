@@ -8,11 +8,12 @@ depends on the machine: ``auto`` is resolved where it is used, and recorded.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from medcompare.models.zoo import MODELS
+from medcompare.presets import PRESETS, PresetName, merged
 from medcompare.records import Record
 
 DEMO = "demo"
@@ -253,8 +254,17 @@ class ReportConfig(Record):
 
 
 class CompareConfig(Record):
-    """A whole comparison."""
+    """A whole comparison.
 
+    Fields left out are filled by the preset: ``demo`` where no images are named,
+    ``published`` where they are.
+    """
+
+    preset: PresetName = Field(
+        default="published",
+        description="Fills the fields you leave out: 'published' (the study's recipes, the default with "
+        "images of your own), 'quick' (a first look in minutes), 'demo' (the embedded data).",
+    )
     name: SafeName | None = Field(default=None, description="Name of the run; None: date and data set.")
     models: tuple[str, ...] = Field(
         default=("resnet50", "efficientnet_b0"),
@@ -275,6 +285,19 @@ class CompareConfig(Record):
     decide: DecideConfig = Field(default=DecideConfig(), description="Decision rule.")
     cost: CostConfig = Field(default=CostConfig(), description="Cost measurement.")
     report: ReportConfig = Field(default=ReportConfig(), description="Report.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic hands over anything
+        if not isinstance(values, dict):
+            return values
+        data = values.get("data") or {}
+        source = data.get("source", DEMO) if isinstance(data, dict) else getattr(data, "source", DEMO)
+        preset = values.get("preset") or ("demo" if source == DEMO else "published")
+        if preset not in PRESETS:
+            return values
+        plain = {k: v.model_dump(exclude_unset=True) if isinstance(v, Record) else v for k, v in values.items()}
+        return {**merged(PRESETS[preset], plain), "preset": preset}
 
     @field_validator("models")
     @classmethod

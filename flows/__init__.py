@@ -1,0 +1,13 @@
+"""The flows, and how Prefect behaves around them.
+
+The settings below must stand before Prefect is imported; what the user has set in the
+environment wins. No telemetry leaves the machine: the images are of patients.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "medcompare")

@@ -1,0 +1,1 @@
+"""Thin Prefect tasks: a signature, a decorator and a call into `medcompare`."""
