@@ -1,0 +1,224 @@
+"""What the report is made of: one frozen record the flow fills, and nothing else.
+
+The report computes no statistics. Whatever it prints stands in `ReportInputs`, so the
+flow that trains, the flow that assesses outside predictions, and the tests all reach
+the same pages by the same way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field, model_validator
+
+from medcompare.config import DecideConfig
+from medcompare.records import NEGATIVE, POSITIVE, DatasetManifest, DatasetSplit, Provenance, Record, TrainedModel
+from medcompare.stats.records import Assessment, Estimate
+
+Source = Literal["trained by medcompare", "predictions supplied"]
+SetBy = Literal["user", "preset", "default"]
+Paper = Literal["A4", "Letter"]
+
+
+class SettingRow(Record):
+    """One configuration field as it was used."""
+
+    field: str = Field(description="Dotted name, e.g. 'train.epochs'.")
+    value: str
+    description: str = Field(default="", description="Meaning and unit.")
+    set_by: SetBy
+
+
+class RejectedRow(Record):
+    """One file that was set aside at ingest."""
+
+    name: str = Field(description="File name, or a pseudonym where the run pseudonymises.")
+    label: str | None = Field(default=None, description="Class name, where it is known.")
+    reason: str
+    detail: str = ""
+
+
+class CaseScore(Record):
+    """What one model made of one case."""
+
+    model: str
+    score: float
+    called_positive: bool
+
+
+class HardCase(Record):
+    """A test case that at least one model got wrong."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+    case_id: str = Field(description="Pseudonym, as in the predictions table.")
+    truth: Literal[0, 1] = Field(description="0 negative, 1 positive.")
+    scores: tuple[CaseScore, ...] = Field(min_length=1)
+    thumbnail_png: bytes | None = Field(default=None, description="PNG file; None: not shown.")
+
+
+class ScoreDistribution(Record):
+    """Counts of one model's test scores per bin and true class."""
+
+    model: str
+    edges: tuple[float, ...] = Field(min_length=2)
+    negative: tuple[int, ...]
+    positive: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        n_bins = len(self.edges) - 1
+        if len(self.negative) != n_bins or len(self.positive) != n_bins:
+            msg = f"score distribution of {self.model}: {n_bins} bins need {n_bins} counts per class"
+            raise ValueError(msg)
+        return self
+
+
+class TrendFigures(Record):
+    """What one earlier or present run found for one model."""
+
+    model: str
+    auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    training_time_s: float | None = None
+
+
+class TrendRun(Record):
+    """One run in the history, oldest first in `ReportInputs.trend`."""
+
+    run_name: str
+    finished_at: str = Field(description="UTC, ISO 8601.")
+    n_images: int | None = None
+    headline: str = Field(description="Headline of the verdict of that run.")
+    figures: tuple[TrendFigures, ...]
+
+
+class ChecklistItem(Record):
+    """One item of a reporting checklist, in our own words."""
+
+    number: str
+    section: str = ""
+    text: str
+    status: Literal["filled by software", "filled by user", "missing", "not applicable"]
+    answer: str = Field(default="", description="What was reported, or where it stands.")
+
+
+class ChecklistTable(Record):
+    """A reporting checklist as filled in for this run."""
+
+    name: str = Field(description="e.g. 'TRIPOD+AI'.")
+    reference: str = Field(default="", description="Citation of the published checklist.")
+    items: tuple[ChecklistItem, ...]
+
+
+class ReportInputs(Record):
+    """Everything `write_report` needs.
+
+    Model names in every field are those of ``assessment.models``; cases and files carry
+    pseudonyms where ``pseudonymised`` says so (the flow decides, the report only prints).
+    """
+
+    title: str
+    organisation: str = ""
+    paper: Paper = "A4"
+    run_name: str
+    source: Source
+    synthetic: bool = Field(description="Generated demonstration data: said on every page.")
+    assessment: Assessment
+    rule: DecideConfig = Field(description="Margins and floors as numbers, for the drawn zones.")
+    provenance: Provenance
+    settings: tuple[SettingRow, ...] = ()
+    notices: tuple[str, ...] = Field(
+        default=(), description="Substitutions and limits for page one, e.g. random initialisation."
+    )
+    manifest: DatasetManifest | None = None
+    rejected: tuple[RejectedRow, ...] = ()
+    pseudonymised: bool = True
+    split: DatasetSplit | None = None
+    trained: tuple[TrainedModel, ...] = ()
+    score_distributions: tuple[ScoreDistribution, ...] = Field(
+        default=(), description="Test scores per model; without them the calibration's histogram is drawn."
+    )
+    hard_cases: tuple[HardCase, ...] = Field(
+        default=(), description="False negatives first; the order is kept."
+    )
+    n_hard_cases: int | None = Field(
+        default=None, ge=0, description="Wrongly called cases in all; None: those listed are all."
+    )
+    files: tuple[tuple[str, str], ...] = Field(
+        default=(), description="(file name, what it holds) of other files in the run folder."
+    )
+    trend: tuple[TrendRun, ...] = ()
+    changes: tuple[str, ...] = Field(default=(), description="What changed since the previous run.")
+    checklists: tuple[ChecklistTable, ...] = ()
+
+    @model_validator(mode="after")
+    def _models_known(self) -> Self:
+        known = set(self.assessment.models)
+        named = {
+            "trained": [row.model for row in self.trained],
+            "score_distributions": [row.model for row in self.score_distributions],
+            "hard_cases": [score.model for case in self.hard_cases for score in case.scores],
+        }
+        for field, models in named.items():
+            for model in models:
+                if model not in known:
+                    msg = f"{field} names the model {model!r}, the assessment has {sorted(known)}"
+                    raise ValueError(msg)
+        return self
+
+
+class ReportFiles(Record):
+    """What `write_report` wrote."""
+
+    html: Path
+    pdf: Path
+    results: Path
+    n_pages: int = Field(ge=1)
+
+
+def count_scores(
+    model: str, y_true: np.ndarray, y_score: np.ndarray, *, n_bins: int = 25
+) -> ScoreDistribution:
+    """Histogram of one model's scores per true class, for the drawn distribution.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model, as in ``Assessment.models``.
+    y_true : ndarray of shape (n_cases,)
+        0 negative, 1 positive.
+    y_score : ndarray of shape (n_cases,)
+        Scores, larger means more likely positive. Scores within [0, 1] are binned over
+        [0, 1], so that models can be compared; others over their own range.
+    n_bins : int, default=25
+        Bins of equal width.
+
+    Returns
+    -------
+    ScoreDistribution
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, there is no case, or a score is not finite.
+    """
+    y_true, y_score = np.asarray(y_true), np.asarray(y_score, dtype=float)
+    if y_true.shape != y_score.shape or y_true.ndim != 1 or y_true.size == 0:
+        msg = f"scores of {model}: {y_true.shape} labels and {y_score.shape} scores do not go together"
+        raise ValueError(msg)
+    if not np.isfinite(y_score).all():
+        msg = f"scores of {model}: not all are finite"
+        raise ValueError(msg)
+    low, high = float(y_score.min()), float(y_score.max())
+    if low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    edges = np.histogram_bin_edges(y_score, bins=n_bins, range=(low, high))
+    negative, _ = np.histogram(y_score[y_true == NEGATIVE], bins=edges)
+    positive, _ = np.histogram(y_score[y_true == POSITIVE], bins=edges)
+    return ScoreDistribution(
+        model=model, edges=tuple(edges.tolist()), negative=tuple(negative.tolist()), positive=tuple(positive.tolist())
+    )
