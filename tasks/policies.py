@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect.cache_policies import INPUTS, CachePolicy
 from prefect.logging import get_run_logger
@@ -15,12 +15,14 @@ from medcompare.errors import ArtifactError, InputError, TrainingError
 from medcompare.models.zoo import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.context import TaskRunContext
+
+Result = TypeVar("Result")
 
 TORCH = ("torch", "torchvision", "efficientnet-pytorch", "pillow")
 STATISTICS = ("numpy", "scipy", "scikit-learn", "statsmodels")
@@ -103,5 +105,36 @@ def is_intact(record: object, store: Path) -> str | None:
     return None
 
 
-def run_trusted[**P, R](task: Task[P, R], store: Path) -> Callable[P, R]:
-    raise NotImplementedError
+def run_trusted(task: Task[..., Result], store: Path, **inputs: Any) -> Result:  # noqa: ANN401 - a task's inputs
+    """Result of `task`, computed anew where a cached one refers to a lost or altered file."""
+    return run_side_by_side(task, store, [inputs])[0]
+
+
+def run_side_by_side(
+    task: Task[..., Result], store: Path, jobs: Sequence[dict[str, Any]], *, names: Sequence[str] | None = None
+) -> list[Result]:
+    """Results of `task` for each of `jobs`, in order; several jobs run at the same time.
+
+    A result that comes back from the cache is trusted only if every file it refers to is
+    there and unaltered; otherwise that job runs again and the log says so.
+    """
+    logger = get_run_logger()
+    stored = task.with_options(result_storage=results_folder(store))
+
+    def run(chosen: Task[..., Result], pending: list[int]) -> dict[int, Result]:
+        if len(pending) == 1:  # no thread needed: the log reads in order
+            return {index: chosen(**jobs[index]) for index in pending}
+        futures = {index: chosen.submit(**jobs[index]) for index in pending}
+        return {index: future.result() for index, future in futures.items()}
+
+    results = run(stored, list(range(len(jobs))))
+    broken = []
+    for index, record in results.items():
+        problem = is_intact(record, store)
+        if problem is not None:
+            label = names[index] if names else task.name
+            logger.warning("%s: the cached result cannot be used (%s); computing it anew", label, problem)
+            broken.append(index)
+    if broken:
+        results.update(run(stored.with_options(refresh_cache=True), broken))
+    return [results[index] for index in range(len(jobs))]

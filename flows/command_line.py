@@ -1,0 +1,197 @@
+"""From arguments to a validated `CompareConfig`, without importing Prefect or torch.
+
+Order of precedence, last wins: preset, TOML file (``--config``), named options,
+``--set section.field=value``. Every message names the field and the remedy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from medcompare import __version__
+from medcompare.config import CompareConfig
+from medcompare.errors import ConfigError
+from medcompare.models.zoo import MODELS
+from medcompare.presets import PRESETS, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Config = TypeVar("Config", bound=BaseModel)
+
+OPTIONS: dict[str, tuple[str, str]] = {
+    "data": ("data.source", "folder with one sub-folder per class, or a CSV with path,label[,patient_id]"),
+    "positive-class": ("data.positive_class", "name of the positive class (default: 'cancer')"),
+    "weights-dir": ("train.weights_dir", "folder with pretrained weight files"),
+    "name": ("name", "name of the run"),
+    "out": ("out", "folder that receives the runs (default: runs)"),
+    "store": ("store", "folder of the cache (default: .medcompare)"),
+    "seed": ("seed", "seed of split, training and bootstrap (default: 0)"),
+}
+"""Named option -> (field it fills, help)."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of ``python -m flows.compare``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.compare",
+        description="Compare image classifiers fairly: ingest, split, train, evaluate, decide, report.",
+        epilog="Without --data the embedded demonstration data are used. "
+        "Exit status: 0 success, 2 bad input or configuration, 1 failure, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"medcompare {__version__}")
+    for option in ("data", "positive-class"):
+        parser.add_argument(f"--{option}", metavar=option.split("-")[0].upper(), help=OPTIONS[option][1])
+    parser.add_argument(
+        "--preset",
+        choices=list(PRESETS),
+        help="values for the fields you leave alone (default: published with --data, else demo)",
+    )
+    known = ", ".join(name for name in MODELS if not name.startswith("test_"))
+    parser.add_argument("--models", metavar="A,B", help=f"models to compare, from: {known}")
+    for option in ("seed", "weights-dir", "name", "out", "store"):
+        metavar = {"seed": "N", "weights-dir": "DIR", "name": "NAME"}.get(option, "DIR")
+        parser.add_argument(f"--{option}", metavar=metavar, help=OPTIONS[option][1])
+    parser.add_argument("--config", metavar="FILE", type=Path, help="TOML file with the same fields")
+    parser.add_argument(
+        "--set",
+        dest="assignments",
+        metavar="SECTION.FIELD=VALUE",
+        action="append",
+        default=[],
+        help="set any field, e.g. --set train.epochs=3 (repeatable)",
+    )
+    parser.add_argument("--fields", action="store_true", help="list every field with its meaning, and exit")
+    return parser
+
+
+def config_from_arguments(arguments: argparse.Namespace) -> CompareConfig:
+    """Validated configuration.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field, what was given, and what is allowed.
+    """
+    values: dict[str, Any] = {}
+    if arguments.config is not None:
+        values = read_toml(arguments.config)
+    named: dict[str, Any] = {}
+    for option, (field, _) in OPTIONS.items():
+        given = getattr(arguments, option.replace("-", "_"))
+        if given is not None:
+            put(named, field, given)
+    if arguments.preset is not None:
+        named["preset"] = arguments.preset
+    if arguments.models is not None:
+        named["models"] = [name.strip() for name in arguments.models.split(",") if name.strip()]
+    for assignment in arguments.assignments:
+        field, separator, text = assignment.partition("=")
+        if not separator or not field:
+            msg = f"--set {assignment}: write SECTION.FIELD=VALUE, e.g. --set train.epochs=3"
+            raise ConfigError(msg)
+        put(named, field.strip(), parse_value(text.strip()))
+    return validated(CompareConfig, merged(values, named))
+
+
+def validated(model: type[Config], values: dict[str, Any]) -> Config:
+    """`model` filled with `values`; raises ConfigError in plain words."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(plain_words(model, error))) from None
+
+
+def plain_words(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
+    """One line per problem: field, problem, what was given, what is known."""
+    for problem in error.errors():
+        location = [str(part) for part in problem["loc"]]
+        field = ".".join(location)
+        if problem["type"] == "extra_forbidden":
+            known = fields_of(section_at(model, location[:-1]))
+            near = difflib.get_close_matches(location[-1], known, n=1)
+            hint = f" Did you mean '{'.'.join([*location[:-1], near[0]])}'?" if near else ""
+            where = f"section '{'.'.join(location[:-1])}'" if location[:-1] else "the configuration"
+            yield f"{field}: no such field.{hint} Fields of {where}: {', '.join(known)}"
+        elif problem["type"] == "missing":
+            yield f"{field}: this field is required"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            message = message[:1].lower() + message[1:]
+            given = problem.get("input")
+            shown = "" if problem["type"] == "value_error" else f" (given: {given!r})"
+            yield f"{field}: {message}{shown}"
+
+
+def section_at(model: type[BaseModel], location: Sequence[str]) -> type[BaseModel]:
+    """The nested model that stands at `location`, `model` itself where there is none."""
+    for part in location:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+        elif field is not None:  # a table of sections, such as train.recipes.<model>
+            inner = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type)]
+            models = [a for a in inner if issubclass(a, BaseModel)]
+            model = models[0] if models else model
+    return model
+
+
+def fields_of(model: type[BaseModel]) -> list[str]:
+    """Names of the fields of `model`, in order."""
+    return list(model.model_fields)
+
+
+def list_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """One line per field: dotted name, default, description."""
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from list_fields(annotation, f"{prefix}{name}.")
+        else:
+            default = "(required)" if field.is_required() else f"[{field.get_default(call_default_factory=True)}]"
+            yield f"{prefix}{name} {default}\n    {field.description}"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Content of a TOML file; raises ConfigError naming the file and the line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"--config {path}: no such file"
+        raise ConfigError(msg) from None
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"--config {path}: cannot be read ({error})"
+        raise ConfigError(msg) from None
+    except tomllib.TOMLDecodeError as error:
+        msg = f"--config {path}: not valid TOML: {error}"
+        raise ConfigError(msg) from None
+
+
+def parse_value(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """`text` as JSON where it is JSON (numbers, true, null, lists), else the text itself."""
+    if text in {"None", "none"}:
+        # 'none' is also a legal word of some fields; pydantic sees the text first.
+        return None if text == "None" else text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def put(values: dict[str, Any], field: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Set the dotted `field` in nested `values`."""
+    *sections, last = field.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            msg = f"{field}: '{section}' is a field, not a section"
+            raise ConfigError(msg)
+    values[last] = value

@@ -1,0 +1,55 @@
+"""How a run looks in a terminal: short lines, no tracebacks for bad input.
+
+Only the command line uses this; a worker keeps Prefect's own log format.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import TYPE_CHECKING
+
+from medcompare.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NOISE = re.compile(
+    r"Finished in state (Completed|Cached)|Beginning flow run|Starting temporary server|Stopping temporary server"
+    r"|docs\.prefect\.io|Created task run|Submitted task run|Executing '|Task run failed with exception"
+)
+
+
+def prepare_environment() -> None:
+    """Shorten Prefect's terminal format; must be called before Prefect is imported."""
+    for name, value in {
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s  %(message)s",
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(message)s",
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(task_run_name)s: %(message)s",
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%H:%M:%S",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+class _Readable(logging.Filter):
+    """Drops the orchestrator's own chatter, and tracebacks of errors the user can mend."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno <= logging.INFO and NOISE.search(record.getMessage()):
+            return False
+        error = record.exc_info[1] if record.exc_info else None
+        # The message of an input error is printed once, at the end.
+        return not isinstance(error, InputError | KeyboardInterrupt)
+
+
+def install_filter() -> Console | None:
+    """Filter Prefect's terminal handlers; returns their console (None where there is none)."""
+    console: Console | None = None
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "medcompare"):
+        for handler in logging.getLogger(name).handlers:
+            handler_console = getattr(handler, "console", None)
+            if handler_console is not None:
+                handler.addFilter(_Readable())
+                console = handler_console
+    return console

@@ -1,0 +1,121 @@
+"""What a person sees while networks train: one live line per model in a terminal.
+
+Trainings report through `report`; where no display is open (no terminal, or a run
+started by a scheduler) nothing is drawn and the log lines of each epoch remain.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rich.console import Console
+    from rich.progress import Task, TaskID
+
+
+class _Remaining(ProgressColumn):
+    """Time left, as the training itself estimates it."""
+
+    def render(self, task: Task) -> Text:
+        """Minutes and seconds, blank while unknown."""
+        seconds = task.fields.get("eta_s")
+        if seconds is None:
+            return Text("")
+        minutes, rest = divmod(round(seconds), 60)
+        return Text(f"{minutes}:{rest:02d} left")
+
+
+class TrainingDisplay:
+    """Live lines, one per model; safe to call from the threads of parallel tasks."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("  {task.description}"),
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}"),
+            _Remaining(),
+            console=console,
+            transient=True,
+        )
+        self._lines: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> TrainingDisplay:
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing and take the lines away; the log keeps what was reached."""
+        self._progress.stop()
+
+    def update(self, name: str, event: Mapping[str, object]) -> None:
+        """Show the latest figures of the training called `name`."""
+        epoch, epochs = _number(event, "epoch", 1), _number(event, "epochs", 1)
+        step, steps = _number(event, "step", 0), max(_number(event, "steps", 1), 1)
+        parts = []
+        for key, words in (("loss", "loss {:.3f}"), ("val_auc", "validation AUC {:.3f}"), ("images_per_s", "{:.0f} images/s")):
+            value = event.get(key)
+            if isinstance(value, int | float):
+                parts.append(words.format(value))
+        eta = event.get("eta_s")
+        fields = {
+            "epoch": round(epoch),
+            "epochs": round(epochs),
+            "figures": "  ".join(parts),
+            "eta_s": eta if isinstance(eta, int | float) else None,
+        }
+        with self._lock:
+            if name not in self._lines:
+                self._lines[name] = self._progress.add_task(name.ljust(16), total=1.0, **fields)  # type: ignore[arg-type]
+            done = (epoch - 1 + step / steps) / epochs
+            self._progress.update(self._lines[name], completed=done, **fields)  # type: ignore[arg-type]
+
+    def finish(self, name: str) -> None:
+        """Take the line of `name` away."""
+        with self._lock:
+            line = self._lines.pop(name, None)
+            if line is not None:
+                self._progress.remove_task(line)
+
+
+def _number(event: Mapping[str, object], key: str, default: float) -> float:
+    value = event.get(key)
+    return float(value) if isinstance(value, int | float) else default
+
+
+_display: TrainingDisplay | None = None
+
+
+@contextmanager
+def training_display(console: Console | None) -> Iterator[None]:
+    """Show live lines on `console` for the time of the block; nothing where it is no terminal."""
+    global _display  # noqa: PLW0603 - one terminal, one display
+    if console is None or not console.is_terminal:
+        yield
+        return
+    with TrainingDisplay(console) as _display:
+        try:
+            yield
+        finally:
+            _display = None
+
+
+def report(name: str, event: Mapping[str, object]) -> None:
+    """Show `event` of the training called `name`, where a display is open."""
+    if _display is not None:
+        _display.update(name, event)
+
+
+def finished(name: str) -> None:
+    """Take the line of `name` away, where a display is open."""
+    if _display is not None:
+        _display.finish(name)
