@@ -1,0 +1,69 @@
+"""Configuration: presets fill, users decide, mistakes are named."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from medcompare.config import CompareConfig, DataConfig, TrainConfig
+from medcompare.models.zoo import MODELS
+from medcompare.presets import merged
+
+
+def test_the_studys_recipes_are_the_defaults() -> None:
+    """ResNet-50: Adam 1e-5; EfficientNet-B0: AdamW 1e-3, weight decay 1e-4."""
+    resnet, efficientnet = MODELS["resnet50"].recipe, MODELS["efficientnet_b0"].recipe
+
+    assert (resnet.optimizer, resnet.learning_rate, resnet.weight_decay) == ("adam", 1e-5, 0.0)
+    assert (efficientnet.optimizer, efficientnet.learning_rate, efficientnet.weight_decay) == ("adamw", 1e-3, 1e-4)
+    assert CompareConfig(data={"source": "x"}).train.recipes == {}
+
+
+def test_preset_follows_the_data() -> None:
+    """Without images the demo preset, with images the published one."""
+    assert CompareConfig().preset == "demo"
+    assert CompareConfig(data=DataConfig(source="images")).preset == "published"
+    assert CompareConfig(data=DataConfig(source="images")).train.initial_weights == "imagenet"
+
+
+def test_the_user_wins_over_the_preset() -> None:
+    """A field the user sets keeps the value; its neighbours come from the preset."""
+    config = CompareConfig(preset="quick", data=DataConfig(source="x"), train=TrainConfig(epochs=2))
+
+    assert config.train.epochs == 2
+    assert config.train.image_size_px == 128
+
+
+def test_a_dumped_configuration_comes_back_equal() -> None:
+    """JSON round trip, presets included."""
+    config = CompareConfig(seed=7)
+
+    assert CompareConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"models": ["resnet51"]}, "unknown model 'resnet51'; known models: resnet50, "),
+        ({"models": ["resnet50", "resnet50"]}, "named twice"),
+        ({"train": {"recipes": {"vgg": {}}}}, "unknown model 'vgg'"),
+        ({"train": {"resize_px": 64, "image_size_px": 128}}, "must not be smaller"),
+        ({"decide": {"net_benefit_range": [0.5, 0.2]}}, "low before high"),
+        ({"train": {"epochs": 0}}, "greater than or equal to 1"),
+        ({"tarin": {}}, "Extra inputs"),
+        ({"preset": "fast"}, "'published', 'quick' or 'demo'"),
+        ({"name": "../escape"}, "match pattern"),
+    ],
+)
+def test_mistakes_are_named(values: dict[str, object], message: str) -> None:
+    """Each bad value is refused with its own message."""
+    with pytest.raises(ValidationError, match=message):
+        CompareConfig.model_validate(values)
+
+
+def test_sections_merge_and_values_replace() -> None:
+    """`merged` goes into sections and leaves its inputs alone."""
+    base = {"a": {"x": 1, "y": 2}, "b": 3}
+
+    assert merged(base, {"a": {"y": 5}, "b": {"z": 1}}) == {"a": {"x": 1, "y": 5}, "b": {"z": 1}}
+    assert base == {"a": {"x": 1, "y": 2}, "b": 3}
