@@ -55,9 +55,13 @@ class ModelSpec:
     """Builds the network with its original 1000-class head and random weights."""
     head: str
     """Dotted path of the layer that `build_model` replaces, e.g. ``classifier.2``."""
+    n_parameters: int
+    """Trainable numbers of the network with its 1000-class head, as published."""
     recipe: Recipe
     weights: dict[str, WeightsFile] = field(default_factory=dict)
     """Published weights by vintage (``V1``, ``V2``)."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     source: str
+    hidden: bool = False
+    """For tests: left out of the lists that people read."""

@@ -21,6 +21,7 @@ RESNET50 = ModelSpec(
     display_name="ResNet-50",
     build=_build_resnet50,
     head="fc",
+    n_parameters=25_557_032,
     recipe=Recipe(
         optimizer="adam", learning_rate=1e-5, weight_decay=0.0, source="the published study"
     ),

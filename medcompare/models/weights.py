@@ -1,0 +1,216 @@
+"""Published pretrained weights: found, verified and, where missing, downloaded before any work.
+
+The publishers print the first eight hexadecimal digits of each file's SHA-256 (they
+stand in the file's name), so that is what a file is checked against; its full digest is
+computed and recorded. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medcompare.artifacts import sha256_of_file
+from medcompare.errors import ConfigError, WeightsError
+from medcompare.models.zoo import MODELS
+from medcompare.records import InitialWeights
+from medcompare.training_requests import ResolvedWeights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.config import TrainConfig
+    from medcompare.models.spec import ModelSpec, WeightsFile
+
+CONNECT_TIMEOUT_S = 10.0
+CHUNK_BYTES = 1 << 20
+PROGRESS_EVERY_S = 5.0
+ALTERNATIVE = "--set train.initial_weights=none"
+
+logger = logging.getLogger(__name__)
+
+
+def hub_folder() -> Path:
+    """Folder where torch keeps downloaded weights; found by torch's own rules, without torch."""
+    home = os.environ.get("TORCH_HOME")
+    if home is None:
+        home = str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch")
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def published_file(spec: ModelSpec, vintage: str) -> WeightsFile:
+    """The file of `vintage` that `spec` publishes.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the message lists what there is.
+    """
+    if not spec.weights:
+        msg = f"model '{spec.name}' has no pretrained weights: train it with {ALTERNATIVE}, or leave it out"
+        raise ConfigError(msg)
+    if vintage not in spec.weights:
+        known = ", ".join(f"{name} ({file.name})" for name, file in spec.weights.items())
+        first = next(iter(spec.weights))
+        msg = (
+            f"model '{spec.name}' has no pretrained weights of vintage {vintage}; it has: {known}. "
+            f"For this model alone: --set train.recipes.{spec.name}.weights_vintage={first}"
+        )
+        raise ConfigError(msg)
+    return spec.weights[vintage]
+
+
+def find_weights(spec: ModelSpec, vintage: str, weights_dir: Path | None) -> tuple[Path, InitialWeights] | None:
+    """Weights of `spec` on this machine, verified; None where they are not there.
+
+    `weights_dir` is searched first, then the torch hub cache.
+
+    Raises
+    ------
+    ConfigError
+        If `spec` publishes no such vintage, or `weights_dir` is no folder.
+    WeightsError
+        If a file of the right name has other content than the published one.
+    """
+    file = published_file(spec, vintage)
+    if weights_dir is not None and not weights_dir.is_dir():
+        msg = f"train.weights_dir: there is no folder {weights_dir}"
+        raise ConfigError(msg)
+    places = [("weights-dir", weights_dir)] if weights_dir is not None else []
+    for source, folder in [*places, ("torch hub cache", hub_folder())]:
+        path = folder / file.filename
+        if path.is_file():
+            return path, _described(file, vintage, _verified(path, file), source)
+    return None
+
+
+def ensure_weights(models: Sequence[str], train: TrainConfig) -> dict[str, ResolvedWeights]:
+    """Initial weights of every model, found or downloaded, and verified.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Names in the table of networks.
+    train : TrainConfig
+        ``initial_weights, weights_vintage, weights_dir`` and the recipes' vintages count.
+
+    Returns
+    -------
+    dict of str to ResolvedWeights
+        By model name.
+
+    Raises
+    ------
+    ConfigError
+        If a model does not publish the vintage asked for.
+    WeightsError
+        If a file cannot be had or is not the published one; the message names all such
+        files, where they come from, where to put them, and the alternative.
+    """
+    specs = [MODELS[name] for name in models]
+    if train.initial_weights == "none":
+        random_start = InitialWeights(kind="none", name="random initialisation", vintage=None)
+        return {spec.name: ResolvedWeights(model=spec.name, initial=random_start) for spec in specs}
+    vintages = {spec.name: _vintage(spec.name, train) for spec in specs}
+    for spec in specs:  # every mistake in the configuration before the first download
+        published_file(spec, vintages[spec.name])
+    resolved: dict[str, ResolvedWeights] = {}
+    missing: list[tuple[WeightsFile, str]] = []
+    for spec in specs:
+        vintage = vintages[spec.name]
+        found = find_weights(spec, vintage, train.weights_dir)
+        if found is None:
+            file = published_file(spec, vintage)
+            try:
+                path = download(file, hub_folder())
+            except OSError as error:
+                missing.append((file, _reason(error)))
+                continue
+            found = path, _described(file, vintage, sha256_of_file(path), "download")
+        path, initial = found
+        resolved[spec.name] = ResolvedWeights(model=spec.name, initial=initial, path=path)
+    if missing:
+        raise WeightsError(_missing_message(missing, train.weights_dir))
+    return resolved
+
+
+def download(file: WeightsFile, folder: Path, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Path:
+    """Download `file` into `folder`, verify it, and only then give it its name.
+
+    Raises
+    ------
+    OSError
+        If it cannot be fetched or written.
+    WeightsError
+        If what came is not the published file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / file.filename
+    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{file.filename}.", suffix=".part")
+    part = Path(name)
+    try:
+        request = urllib.request.Request(file.url, headers={"User-Agent": "medcompare"})  # noqa: S310 - from our table
+        with (
+            os.fdopen(handle, "wb") as out,
+            urllib.request.urlopen(request, timeout=timeout_s) as answer,  # noqa: S310 - from our table
+        ):
+            total = int(answer.headers.get("Content-Length") or 0)
+            done, told = 0, time.monotonic()
+            while chunk := answer.read(CHUNK_BYTES):
+                out.write(chunk)
+                done += len(chunk)
+                if time.monotonic() - told > PROGRESS_EVERY_S:
+                    told = time.monotonic()
+                    logger.info("downloading %s: %.0f of %.0f MB", file.filename, done / 1e6, total / 1e6)
+        if total and done != total:
+            msg = f"the connection ended after {done} of {total} bytes"
+            raise ConnectionError(msg)
+        _verified(part, file)
+        part.chmod(0o644)
+        part.replace(target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+    logger.info("downloaded %s to %s", file.filename, folder)
+    return target
+
+
+def _vintage(model: str, train: TrainConfig) -> str:
+    override = train.recipes.get(model)
+    return (override.weights_vintage if override else None) or train.weights_vintage
+
+
+def _verified(path: Path, file: WeightsFile) -> str:
+    digest = sha256_of_file(path)
+    if not digest.startswith(file.sha256_prefix):
+        msg = (
+            f"{path} is not {file.name}: its SHA-256 starts with {digest[:8]}, the published one with "
+            f"{file.sha256_prefix}. Delete it and fetch {file.url} again"
+        )
+        raise WeightsError(msg)
+    return digest
+
+
+def _described(file: WeightsFile, vintage: str, digest: str, source: str) -> InitialWeights:
+    return InitialWeights(kind="imagenet", name=file.name, vintage=vintage, sha256=digest, source=source)
+
+
+def _reason(error: OSError) -> str:
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    return str(reason) or type(reason).__name__
+
+
+def _missing_message(missing: list[tuple[WeightsFile, str]], weights_dir: Path | None) -> str:
+    lines = ["pretrained weights are missing and cannot be downloaded:"]
+    lines += [f"  {file.filename}  from {file.url}  ({reason})" for file, reason in missing]
+    place = f"{weights_dir}" if weights_dir is not None else "a folder named with --weights-dir"
+    lines.append(f"Put the files into {place} or into {hub_folder()} and start again,")
+    lines.append(f"or train from random initialisation: {ALTERNATIVE} (the report will say so).")
+    return "\n".join(lines)
