@@ -1,0 +1,256 @@
+"""From records to words: the whole report as sections of finished blocks.
+
+Every number is formatted here or in the modules this one calls; templates only place
+what they are given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medcompare.report.blocks import Cell, Column, Image, Notes, Section, Table, image_of
+from medcompare.report.context_compare import head_to_head_section, model_section
+from medcompare.report.context_data import data_section
+from medcompare.report.context_errors import cost_section, error_section
+from medcompare.report.context_methods import checklist_section, methods_section, trend_section
+from medcompare.report.figures_forest import ForestRow, draw_differences
+from medcompare.report.formatting import format_count, format_level, format_percent, format_time, join_words
+from medcompare.report.inputs import ReportInputs
+from medcompare.report.vocabulary import View, metric_name, view_of
+from medcompare.stats.records import Outcome
+
+KEY_METRICS = ("auc", "sensitivity", "specificity")
+SYNTHETIC_LABEL = "Synthetic demonstration data"
+
+OUTCOME_LABELS = {
+    Outcome.INVALID: "No verdict: the comparison is not valid",
+    Outcome.NOT_ENOUGH_DATA: "Not enough data to decide",
+    Outcome.NEITHER_ADEQUATE: "No model is good enough",
+    Outcome.USE_MODEL: "Recommendation",
+    Outcome.PREFER_CHEAPER: "Recommendation",
+    Outcome.CHOOSE_BY_COST: "Recommendation",
+}
+DECIDED = frozenset({Outcome.USE_MODEL, Outcome.PREFER_CHEAPER, Outcome.CHOOSE_BY_COST})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageOne:
+    """Title block, verdict and what it rests on."""
+
+    facts: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
+    outcome: str
+    decided: bool
+    headline: str
+    sentence: str
+    extras: tuple[str, ...]
+    """Provisional favourite and size needed, where the data cannot tell."""
+    lines: tuple[tuple[str, str], ...]
+    reasons: tuple[str, ...]
+    caveats: tuple[str, ...]
+    key_table: Table
+    forest: Image | None
+    parameters: Table | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContext:
+    """All the template needs."""
+
+    title: str
+    organisation: str
+    run_name: str
+    paper: str
+    synthetic_label: str
+    """Empty for real data."""
+    created: str
+    version: str
+    description: str
+    page_one: PageOne
+    sections: tuple[Section, ...]
+
+
+def build_context(inputs: ReportInputs) -> ReportContext:
+    """Everything the report says, formatted.
+
+    Parameters
+    ----------
+    inputs : ReportInputs
+        The records.
+
+    Returns
+    -------
+    ReportContext
+        Sections in printing order; a section without content is left out, and the
+        others are numbered without gaps.
+    """
+    view = view_of(inputs)
+    builders = (
+        data_section,
+        head_to_head_section,
+        model_section,
+        error_section,
+        cost_section,
+        trend_section,
+        methods_section,
+        checklist_section,
+    )
+    sections: list[Section] = []
+    for build in builders:
+        section = build(view, len(sections) + 1)
+        if section is not None:
+            sections.append(section)
+    return ReportContext(
+        title=inputs.title,
+        organisation=inputs.organisation,
+        run_name=inputs.run_name,
+        paper=inputs.paper,
+        synthetic_label=SYNTHETIC_LABEL if inputs.synthetic else "",
+        created=inputs.provenance.finished_at,
+        version=inputs.provenance.medcompare_version,
+        description=inputs.assessment.verdict.headline,
+        page_one=_page_one(view),
+        sections=tuple(sections),
+    )
+
+
+def _page_one(view: View) -> PageOne:
+    assessment = view.inputs.assessment
+    verdict = assessment.verdict
+    extras = []
+    if verdict.provisional_favourite is not None and verdict.outcome not in DECIDED:
+        extras.append(
+            f"If you had to decide today: {view.name(verdict.provisional_favourite)} has the better point estimate; "
+            "chance alone may explain it."
+        )
+    if verdict.positives_needed is not None:
+        extras.append(
+            f"Positive cases needed in the test subset to settle it: about {format_count(verdict.positives_needed)} "
+            f"(this run has {format_count(assessment.n_positive)})."
+        )
+    return PageOne(
+        facts=_facts(view),
+        notices=_notices(view),
+        outcome=OUTCOME_LABELS[verdict.outcome],
+        decided=verdict.outcome in DECIDED,
+        headline=verdict.headline,
+        sentence=verdict.sentence,
+        extras=tuple(extras),
+        lines=tuple((_capital(line.topic), line.text) for line in verdict.lines),
+        reasons=verdict.reasons,
+        caveats=verdict.caveats,
+        key_table=_key_table(view),
+        forest=_key_forest(view),
+        parameters=_parameters(view),
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _facts(view: View) -> tuple[tuple[str, str], ...]:
+    inputs, assessment = view.inputs, view.inputs.assessment
+    positive = f"{format_count(assessment.n_positive)} {assessment.classes[1]}"
+    cases = f"{format_count(assessment.n)} cases, {positive} ({format_percent(assessment.prevalence)})"
+    if assessment.n_patients is not None:
+        cases += f", {format_count(assessment.n_patients)} patients"
+    facts = [("Run", inputs.run_name), ("Finished", format_time(inputs.provenance.finished_at))]
+    if inputs.manifest is not None:
+        facts.append(("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images"))
+    facts += [
+        ("Test subset", cases),
+        ("Models", join_words(view.name(model) for model in view.styles)),
+        ("Predictions", inputs.source),
+    ]
+    return tuple(facts)
+
+
+def _notices(view: View) -> tuple[str, ...]:
+    """Notices given by the run, and the ones no run may forget."""
+    notices = list(view.inputs.notices)
+    random_start = [row.model for row in view.inputs.trained if row.initial_weights.kind == "none"]
+    if random_start and not any("random" in notice.lower() for notice in notices):
+        notices.append(
+            f"{join_words(view.name(model) for model in random_start)} started from random weights, not from "
+            "pretrained ones: expect less than the models can do."
+        )
+    constant = [e.model for e in view.evaluations if e.constant_output]
+    if constant:
+        names = join_words(view.name(model) for model in constant)
+        notices.append(f"{names} gave the same output for every case: there is nothing to compare.")
+    return tuple(notices)
+
+
+def _key_table(view: View) -> Table:
+    level = format_level(view.inputs.assessment.level)
+    notes = Notes()
+    columns = [Column(head="Test subset", kind="text"), *(view.model_column(e.model) for e in view.evaluations)]
+    with_difference = view.pair is not None and len(view.evaluations) == 2  # noqa: PLR2004 - a pair
+    if with_difference:
+        columns.append(Column(head="Difference"))
+    rows = []
+    for key in KEY_METRICS:
+        row = [Cell(text=metric_name(key, short=True), strong=True)]
+        row += [notes.cell(e.metrics[key]) for e in view.evaluations]
+        if with_difference and view.pair is not None:
+            row.append(notes.cell(view.pair.differences[key], signed=True))
+        rows.append(tuple(row))
+    thresholds = [Cell(text="Threshold", strong=True)]
+    thresholds += [Cell(text=f"{e.operating_point.threshold:.3f}", muted=True) for e in view.evaluations]
+    if with_difference:
+        thresholds.append(Cell(text="\u2013", muted=True))
+    rows.append(tuple(thresholds))
+    tail = ""
+    if with_difference and view.pair is not None:
+        tail = f"; difference: {view.label(view.pair.candidate)} minus {view.label(view.pair.reference)}"
+    return Table(
+        caption=f"Key figures ({level} confidence intervals{tail})",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=notes.listed(),
+    )
+
+
+def _key_forest(view: View) -> Image | None:
+    if view.pair is None:
+        return None
+    assessment, rule = view.inputs.assessment, view.inputs.rule
+    margins = {"auc": rule.margin_auc, "sensitivity": rule.margin_sensitivity, "specificity": rule.margin_specificity}
+    rows = [
+        ForestRow(label=metric_name(key, short=True), estimate=view.pair.differences[key], margin=margins[key])
+        for key in KEY_METRICS
+    ]
+    drawing = draw_differences(
+        rows,
+        reference=view.label(view.pair.reference),
+        candidate=view.label(view.pair.candidate),
+        n=assessment.n,
+        n_positive=assessment.n_positive,
+        level=assessment.level,
+    )
+    caption = "Shaded: acceptable, no worse than the margin (dashed). An interval wholly inside shows it."
+    return image_of(drawing, caption=caption)
+
+
+def _parameters(view: View) -> Table | None:
+    parameters = view.inputs.assessment.verdict.parameters
+    if not parameters:
+        return None
+    return Table(
+        caption="Parameters of the rule, and who set them",
+        columns=(
+            Column(head="Parameter", kind="text"),
+            Column(head="Value", kind="text"),
+            Column(head="Set by", kind="text"),
+        ),
+        rows=tuple(
+            (
+                Cell(text=_capital(row.name.replace("_", " "))),
+                Cell(text=row.value),
+                Cell(text=row.set_by, muted=row.set_by != "user"),
+            )
+            for row in parameters
+        ),
+        dense=True,
+    )

@@ -1,0 +1,126 @@
+"""Two-by-two tables: confusion matrices on one colour scale, and agreement tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medcompare.report.blocks import Matrix, MatrixCell, MatrixRow
+from medcompare.report.formatting import format_count, format_estimate, format_percent
+from medcompare.report.results import row_fractions
+
+if TYPE_CHECKING:
+    from medcompare.report.vocabulary import View
+    from medcompare.stats.records import AgreementTable, ModelEvaluation, PairedComparison
+
+LIGHT, DARK = (244, 247, 250), (38, 70, 104)
+DARK_FROM = 0.55
+"""Share from which the background needs light ink (contrast above 4.5 on both sides)."""
+DISCORDANT, CONCORDANT = "#fbe3d3", "#ffffff"
+PER_ROW = 2
+
+
+def _shade(share: float | None) -> tuple[str, str]:
+    """Background and ink for a share in [0, 1]; the same scale for every matrix."""
+    if share is None:
+        return "#ffffff", "#1b2733"
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(LIGHT, DARK, strict=True))
+    return f"#{red:02x}{green:02x}{blue:02x}", "#ffffff" if share >= DARK_FROM else "#1b2733"
+
+
+def _confusion(view: View, evaluation: ModelEvaluation) -> Matrix:
+    counts, shares = evaluation.confusion, row_fractions(evaluation.confusion)
+
+    def cell(name: str, meaning: str) -> MatrixCell:
+        share = shares[name]
+        background, ink = _shade(share)
+        return MatrixCell(
+            count=format_count(getattr(counts, name)),
+            share="no cases" if share is None else format_percent(share),
+            meaning=meaning,
+            background=background,
+            ink=ink,
+        )
+
+    negative, positive = evaluation.classes
+    return Matrix(
+        title=view.name(evaluation.model),
+        mark=view.mark(evaluation.model),
+        row_axis="True class",
+        column_axis="Called",
+        row_heads=(positive, negative),
+        column_heads=(positive, negative),
+        cells=(
+            (cell("true_positive", "correct"), cell("false_negative", "missed")),
+            (cell("false_positive", "false alarm"), cell("true_negative", "correct")),
+        ),
+        row_totals=(format_count(evaluation.n_positive), format_count(evaluation.n_negative)),
+        lines=(
+            f"Sensitivity {format_estimate(evaluation.metrics['sensitivity'])}",
+            f"Specificity {format_estimate(evaluation.metrics['specificity'])}",
+        ),
+    )
+
+
+def confusion_rows(view: View) -> list[MatrixRow]:
+    """Confusion matrices of all models, two next to each other."""
+    matrices = [_confusion(view, evaluation) for evaluation in view.evaluations]
+    caption = "Counts and percentages of the true class (row); one colour scale for all matrices."
+    rows = [tuple(matrices[i : i + PER_ROW]) for i in range(0, len(matrices), PER_ROW)]
+    return [MatrixRow(matrices=row, caption=caption if i == len(rows) - 1 else "") for i, row in enumerate(rows)]
+
+
+def _agreement(view: View, pair: PairedComparison, table: AgreementTable, class_name: str, key: str) -> Matrix:
+    reference, candidate = view.label(pair.reference), view.label(pair.candidate)
+    total = table.both_correct + table.only_reference_correct + table.only_candidate_correct + table.both_wrong
+
+    def cell(count: int, meaning: str, *, discordant: bool) -> MatrixCell:
+        return MatrixCell(
+            count=format_count(count),
+            share="no cases" if total == 0 else format_percent(count / total),
+            meaning=meaning,
+            background=DISCORDANT if discordant else CONCORDANT,
+            ink="#1b2733",
+        )
+
+    difference = pair.differences[key]
+    p = "" if difference.p_value is None else f", p {_equals(difference.p_value)}"
+    return Matrix(
+        title=f"Cases that are {class_name} (n = {format_count(total)})",
+        mark="",
+        row_axis=reference,
+        column_axis=candidate,
+        row_heads=("right", "wrong"),
+        column_heads=("right", "wrong"),
+        cells=(
+            (
+                cell(table.both_correct, "both right", discordant=False),
+                cell(table.only_reference_correct, "only reference right", discordant=True),
+            ),
+            (
+                cell(table.only_candidate_correct, "only candidate right", discordant=True),
+                cell(table.both_wrong, "both wrong", discordant=False),
+            ),
+        ),
+        row_totals=(
+            format_count(table.both_correct + table.only_reference_correct),
+            format_count(table.only_candidate_correct + table.both_wrong),
+        ),
+        lines=(f"Difference in {key} {format_estimate(difference, signed=True)}{p}",),
+    )
+
+
+def _equals(p_value: float) -> str:
+    from_text = f"{p_value:.3f}"
+    return "< 0.001" if from_text == "0.000" else f"= {from_text}"
+
+
+def agreement_row(view: View, pair: PairedComparison) -> MatrixRow:
+    """Who is right where, for positives and negatives apart; discordant cells tinted."""
+    negative, positive = view.inputs.assessment.classes
+    return MatrixRow(
+        matrices=(
+            _agreement(view, pair, pair.positives, positive, "sensitivity"),
+            _agreement(view, pair, pair.negatives, negative, "specificity"),
+        ),
+        caption="Tinted cells are where the models disagree: they alone tell them apart. Percentages of all cases of the class.",
+    )

@@ -1,0 +1,233 @@
+"""``results.json``: every number of the report at full precision, versioned and typed.
+
+The file is the machine's copy of the report. `Results` is its schema; the JSON Schema
+in the documentation is generated from it. What the report derives from the records for
+display (row percentages, cost ratios) stands in ``derived``, computed by the same
+functions the pages use.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from medcompare.config import DecideConfig
+from medcompare.errors import DataError
+from medcompare.records import DatasetManifest, DatasetSplit, Provenance, Record, TrainedModel
+from medcompare.report.inputs import (
+    ChecklistTable,
+    HardCase,
+    RejectedRow,
+    ReportInputs,
+    ScoreDistribution,
+    SettingRow,
+    Source,
+    TrendRun,
+)
+from medcompare.stats.records import Assessment, ConfusionCounts, Quantity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.records import CostMeasurement
+
+SCHEMA_VERSION = "1.0"
+"""First number: a field was renamed, removed or changed its meaning. Second: fields were added."""
+
+COST_FIELDS = (
+    "n_parameters",
+    "flops",
+    "checkpoint_bytes",
+    "latency_ms_median",
+    "latency_ms_p95",
+    "throughput_images_per_s",
+    "peak_memory_bytes",
+    "training_images_per_s",
+    "training_time_s",
+)
+
+
+class DerivedNumber(Record):
+    """A printed number that follows from others in the file."""
+
+    name: str = Field(description="e.g. 'confusion_row_fraction.true_positive'.")
+    models: tuple[str, ...] = Field(min_length=1, max_length=2)
+    value: float
+    definition: str
+
+
+class Results(Record):
+    """Content of ``results.json``."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    medcompare_version: str
+    title: str
+    organisation: str
+    run_name: str
+    source: Source
+    synthetic: bool
+    notices: tuple[str, ...]
+    quantities: tuple[Quantity, ...] = Field(description="Flat table: one row per figure.")
+    assessment: Assessment = Field(description="Nested records; its ``quantities`` stand one level up.")
+    derived: tuple[DerivedNumber, ...]
+    rule: DecideConfig
+    manifest: DatasetManifest | None
+    rejected: tuple[RejectedRow, ...]
+    pseudonymised: bool
+    split: DatasetSplit | None
+    trained: tuple[TrainedModel, ...]
+    score_distributions: tuple[ScoreDistribution, ...]
+    hard_cases: tuple[HardCase, ...] = Field(description="Without thumbnails.")
+    n_hard_cases: int | None
+    settings: tuple[SettingRow, ...]
+    provenance: Provenance
+    trend: tuple[TrendRun, ...]
+    changes: tuple[str, ...]
+    checklists: tuple[ChecklistTable, ...]
+    files: tuple[tuple[str, str], ...]
+
+    def full_assessment(self) -> Assessment:
+        """The assessment with its quantities, as it was handed to the report."""
+        return self.assessment.model_copy(update={"quantities": self.quantities})
+
+
+def row_fractions(counts: ConfusionCounts) -> dict[str, float | None]:
+    """Each cell of a confusion matrix as a fraction of its true class.
+
+    Parameters
+    ----------
+    counts : ConfusionCounts
+        Rows are true classes.
+
+    Returns
+    -------
+    dict
+        Cell name → fraction in [0, 1]; None where the true class has no case.
+    """
+    n_negative = counts.true_negative + counts.false_positive
+    n_positive = counts.false_negative + counts.true_positive
+    return {
+        "true_negative": counts.true_negative / n_negative if n_negative else None,
+        "false_positive": counts.false_positive / n_negative if n_negative else None,
+        "false_negative": counts.false_negative / n_positive if n_positive else None,
+        "true_positive": counts.true_positive / n_positive if n_positive else None,
+    }
+
+
+def cost_ratio(reference: CostMeasurement, candidate: CostMeasurement, field: str) -> float | None:
+    """Candidate's cost over the reference's; None where either is missing or zero."""
+    over, under = getattr(candidate, field), getattr(reference, field)
+    return over / under if over is not None and under else None
+
+
+def derived_numbers(inputs: ReportInputs) -> tuple[DerivedNumber, ...]:
+    """Every number the report computes for display only."""
+    derived = []
+    for evaluation in inputs.assessment.evaluations:
+        for name, value in row_fractions(evaluation.confusion).items():
+            if value is not None:
+                derived.append(
+                    DerivedNumber(
+                        name=f"confusion_row_fraction.{name}",
+                        models=(evaluation.model,),
+                        value=value,
+                        definition="count over the cases of its true class",
+                    )
+                )
+    pair = (inputs.assessment.verdict.reference, inputs.assessment.verdict.candidate)
+    costs = {cost.model: cost for cost in inputs.assessment.costs}
+    reference, candidate = (costs.get(name) if name is not None else None for name in pair)
+    if reference is not None and candidate is not None:
+        for field in COST_FIELDS:
+            ratio = cost_ratio(reference, candidate, field)
+            if ratio is not None:
+                derived.append(
+                    DerivedNumber(
+                        name=f"cost_ratio.{field}",
+                        models=(reference.model, candidate.model),
+                        value=ratio,
+                        definition="second model's cost over the first's",
+                    )
+                )
+    return tuple(derived)
+
+
+def results_of(inputs: ReportInputs) -> Results:
+    """Everything the report prints, as one record."""
+    assessment = inputs.assessment
+    return Results(
+        medcompare_version=inputs.provenance.medcompare_version,
+        title=inputs.title,
+        organisation=inputs.organisation,
+        run_name=inputs.run_name,
+        source=inputs.source,
+        synthetic=inputs.synthetic,
+        notices=inputs.notices,
+        quantities=assessment.quantities,
+        assessment=assessment.model_copy(update={"quantities": ()}),
+        derived=derived_numbers(inputs),
+        rule=inputs.rule,
+        manifest=inputs.manifest,
+        rejected=inputs.rejected,
+        pseudonymised=inputs.pseudonymised,
+        split=inputs.split,
+        trained=inputs.trained,
+        score_distributions=inputs.score_distributions,
+        hard_cases=tuple(case.model_copy(update={"thumbnail_png": None}) for case in inputs.hard_cases),
+        n_hard_cases=inputs.n_hard_cases,
+        settings=inputs.settings,
+        provenance=inputs.provenance,
+        trend=inputs.trend,
+        changes=inputs.changes,
+        checklists=inputs.checklists,
+        files=inputs.files,
+    )
+
+
+def results_json(inputs: ReportInputs) -> bytes:
+    """``results.json`` as bytes: UTF-8, indented, equal input gives equal bytes.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite, which JSON cannot hold.
+    """
+    plain = results_of(inputs).model_dump(mode="python")
+    text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8")
+
+
+def read_results(path: Path) -> Results:
+    """Read and check a ``results.json``.
+
+    Parameters
+    ----------
+    path : Path
+        File written by `write_report`.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    DataError
+        If the file is missing, is not JSON, or does not follow the schema.
+    """
+    try:
+        return Results.model_validate_json(path.read_bytes())
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror or error}"
+        raise DataError(msg) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file as a whole"
+        msg = f"{path} is not a results file of schema {SCHEMA_VERSION}: {where}: {first['msg']}"
+        raise DataError(msg) from error
+
+
+def results_schema() -> dict[str, Any]:
+    """JSON Schema of ``results.json``, as printed in the documentation."""
+    return Results.model_json_schema(mode="serialization")

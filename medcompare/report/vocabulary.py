@@ -1,0 +1,136 @@
+"""The report's words for metrics, and how it looks up models and pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medcompare.report.blocks import Column, svg_uri
+from medcompare.report.figures import ModelStyle, marker_svg, styles_of
+
+if TYPE_CHECKING:
+    from medcompare.report.inputs import ReportInputs
+    from medcompare.stats.records import ModelEvaluation, PairedComparison
+
+METRIC_NAMES = {
+    "auc": "AUC (area under the ROC curve)",
+    "average_precision": "Average precision",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "sensitivity": "Sensitivity (recall)",
+    "specificity": "Specificity",
+    "ppv": "PPV (precision)",
+    "npv": "NPV",
+    "ppv_at_prevalence": "PPV at the stated prevalence",
+    "npv_at_prevalence": "NPV at the stated prevalence",
+    "f1": "F1 score",
+    "mcc": "Matthews correlation (MCC)",
+    "brier": "Brier score (lower is better)",
+}
+SHORT_NAMES = METRIC_NAMES | {
+    "auc": "AUC",
+    "sensitivity": "Sensitivity",
+    "ppv": "PPV",
+    "ppv_at_prevalence": "PPV, stated prevalence",
+    "npv_at_prevalence": "NPV, stated prevalence",
+    "mcc": "MCC",
+    "f1": "F1 score",
+    "brier": "Brier (lower is better)",
+}
+LOWER_IS_BETTER = frozenset({"brier", "expected_calibration_error"})
+
+COST_NAMES = {
+    "latency_ms_median": "Latency per image, batch 1, median (ms)",
+    "throughput_images_per_s": "Throughput (images per second)",
+    "peak_memory_bytes": "Peak memory (bytes)",
+    "n_parameters": "Parameters",
+    "flops": "Operations per image (FLOP)",
+}
+
+GLOSSARY = (
+    ("AUC", "Chance that a random positive case scores higher than a random negative one. 0.5 is a coin toss."),
+    ("Sensitivity", "Share of the positive cases that are called positive at the frozen threshold."),
+    ("Specificity", "Share of the negative cases that are called negative at the frozen threshold."),
+    ("PPV, NPV", "Share of positive (negative) calls that are right; both change with the share of positives."),
+    ("Confidence interval", "Range of values the data are compatible with, at the level printed beside it."),
+    ("Margin", "Loss that counts as acceptable. A difference is shown to be acceptable when its whole interval lies inside."),
+    ("Brier score", "Mean squared distance between predicted probability and truth; lower is better."),
+    ("Net benefit", "True positives gained per case after charging false alarms at the rate the threshold probability implies."),
+)
+
+
+def metric_name(key: str, *, short: bool = False) -> str:
+    """Words for a metric key; a method suffix is put behind a comma.
+
+    Examples
+    --------
+    >>> metric_name("sensitivity_newcombe", short=True)
+    'Sensitivity, Newcombe'
+    """
+    names = SHORT_NAMES if short else METRIC_NAMES
+    if key in names:
+        return names[key]
+    for base in sorted(names, key=len, reverse=True):
+        if key.startswith(f"{base}_"):
+            suffix = key.removeprefix(f"{base}_").replace("_", " ")
+            return f"{names[base]}, {suffix[:1].upper()}{suffix[1:]}"
+    words = key.replace("_", " ")
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def base_metric(key: str) -> str:
+    """Metric a key belongs to: ``sensitivity`` for ``sensitivity_newcombe``."""
+    if key in METRIC_NAMES:
+        return key
+    return next((base for base in sorted(METRIC_NAMES, key=len, reverse=True) if key.startswith(f"{base}_")), key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The inputs with what every page looks up in them."""
+
+    inputs: ReportInputs
+    styles: dict[str, ModelStyle]
+    evaluations: tuple[ModelEvaluation, ...]
+    pair: PairedComparison | None
+    """The comparison the verdict is about; with a single model there is none."""
+
+    def name(self, model: str) -> str:
+        """Display name of a model."""
+        return self.inputs.assessment.display_names.get(model, model)
+
+    def label(self, model: str) -> str:
+        """Display name shortened for narrow places."""
+        return self.styles[model].label
+
+    def mark(self, model: str) -> str:
+        """Data URI of the model's mark."""
+        return svg_uri(marker_svg(self.styles[model]))
+
+    def model_column(self, model: str, *, head: str = "") -> Column:
+        """Column head of a model, with its mark."""
+        return Column(head=head or self.label(model), mark=self.mark(model))
+
+
+def view_of(inputs: ReportInputs) -> View:
+    """Look up models, styles and the pair the verdict is about.
+
+    The reference comes first wherever models stand in order, so that blue is always the
+    reference and vermillion the candidate.
+    """
+    assessment = inputs.assessment
+    verdict = assessment.verdict
+    wanted = (verdict.reference, verdict.candidate)
+    by_pair = {(c.reference, c.candidate): c for c in assessment.comparisons}
+    pair = by_pair.get(wanted) if all(wanted) else None  # type: ignore[arg-type]
+    if pair is None and assessment.comparisons:
+        pair = assessment.comparisons[0]
+    first = [] if pair is None else [pair.reference, pair.candidate]
+    order = first + [model for model in assessment.models if model not in first]
+    evaluations = {evaluation.model: evaluation for evaluation in assessment.evaluations}
+    return View(
+        inputs=inputs,
+        styles=styles_of(order, assessment.display_names),
+        evaluations=tuple(evaluations[model] for model in order if model in evaluations),
+        pair=pair,
+    )
