@@ -9,20 +9,30 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import signal
+import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from flows.console import install_filter, prepare_environment
 from medcompare import __version__
 from medcompare.config import CompareConfig
-from medcompare.errors import ConfigError
+from medcompare.errors import ConfigError, InputError
 from medcompare.models.zoo import MODELS
+from medcompare.preflight import check_before_work
 from medcompare.presets import PRESETS, merged
+from medcompare.progress import training_display
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from medcompare.run_result import RunResult
+
+SUCCESS, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -195,3 +205,57 @@ def put(values: dict[str, Any], field: str, value: Any) -> None:  # noqa: ANN401
             msg = f"{field}: '{section}' is a field, not a section"
             raise ConfigError(msg)
     values[last] = value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a comparison from the command line; returns the exit status."""
+    arguments = build_parser().parse_args(argv)
+    if arguments.fields:
+        print("\n".join(list_fields(CompareConfig)))
+        return SUCCESS
+    try:
+        config = config_from_arguments(arguments)
+        check_before_work(config)
+    except InputError as error:
+        return refuse(error)
+    return run_flow(lambda: _compare(config))
+
+
+def _compare(config: CompareConfig) -> None:
+    from flows.compare import compare
+
+    print_result(compare(config))
+
+
+def run_flow(start: Callable[[], None]) -> int:
+    """Call `start` with a readable terminal; turns what goes wrong into an exit status."""
+    prepare_environment()
+    # A shell that starts us in the background ignores Ctrl-C for us; a run must be stoppable.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    print("Starting Prefect ...", file=sys.stderr)
+    console = install_filter()
+    try:
+        with training_display(console):
+            start()
+    except KeyboardInterrupt:
+        print("\ninterrupted: every training was stopped, nothing half-written was kept", file=sys.stderr)
+        return INTERRUPTED
+    except InputError as error:
+        return refuse(error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, status 1
+        print(f"\nfailed: {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILURE
+    return SUCCESS
+
+
+def refuse(error: InputError) -> int:
+    """Print what is wrong with the input; returns the exit status for it."""
+    print(f"error: {error}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def print_result(result: RunResult) -> None:
+    """The last lines of a run: verdict, run folder, PDF."""
+    print(f"\n{result.headline}\n{textwrap.fill(result.sentence, 100)}\n")
+    print(f"Run folder  {result.folder}")
+    print(f"Report      {result.pdf}")

@@ -6,6 +6,7 @@ started by a scheduler) nothing is drawn and the log lines of each epoch remain.
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,10 +15,15 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
     from rich.progress import Task, TaskID
+
+LONG_LIST = 1000
+"""Shorter lists of files take a moment; a line about each quarter would be noise."""
+
+logger = logging.getLogger(__name__)
 
 
 class _Remaining(ProgressColumn):
@@ -119,3 +125,37 @@ def finished(name: str) -> None:
     """Take the line of `name` away, where a display is open."""
     if _display is not None:
         _display.finish(name)
+
+
+def epoch_line(name: str, event: Mapping[str, object]) -> str:
+    """One line for the log at the end of an epoch: losses, validation AUC, speed, time left."""
+    log = event.get("log")
+    figures: Mapping[str, object] = log if isinstance(log, dict) else event
+    parts = [f"{name} epoch {_number(event, 'epoch', 0):.0f} of {_number(event, 'epochs', 0):.0f}"]
+    for key, words in (
+        ("train_loss", "training loss {:.4f}"),
+        ("val_loss", "validation loss {:.4f}"),
+        ("val_auc", "validation AUC {:.3f}"),
+        ("images_per_s", "{:.0f} images/s"),
+    ):
+        value = figures.get(key)
+        if isinstance(value, int | float):
+            parts.append(words.format(value))
+    eta = event.get("eta_s")
+    if isinstance(eta, int | float) and eta > 0:
+        parts.append(f"{eta:.0f} s left at most")
+    return ", ".join(parts)
+
+
+def file_counter(what: str, *, every: float = 0.25) -> Callable[[int, int], None]:
+    """Callback for (done, in all) that logs a line at each quarter of a long list."""
+    told = 0.0
+
+    def tell(done: int, in_all: int) -> None:
+        nonlocal told
+        share = done / in_all if in_all else 1.0
+        if in_all >= LONG_LIST and share >= told + every:
+            told = share
+            logger.info("%s: %d of %d", what, done, in_all)
+
+    return tell

@@ -1,0 +1,68 @@
+"""What is checked before any work starts, so that bad input costs seconds, not hours."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from medcompare.config import DEMO
+from medcompare.data.source import resolve_source
+from medcompare.errors import ConfigError
+from medcompare.models.weights import ensure_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.config import CompareConfig
+    from medcompare.data.source import ImageSource
+    from medcompare.training_requests import ResolvedWeights
+
+LEAST_FREE_BYTES = 500_000_000
+"""Checkpoints of the default pair take about 110 MB, and are written twice while saving."""
+
+
+def check_before_work(config: CompareConfig) -> dict[str, ResolvedWeights]:
+    """Refuse what cannot end well: data, output folders, disk, then weights.
+
+    Returns
+    -------
+    dict of str to ResolvedWeights
+        Initial weights by model, downloaded where that was needed.
+
+    Raises
+    ------
+    InputError
+        Naming the file or field, and the remedy.
+    """
+    for field, folder in (("out", config.out), ("store", config.store)):
+        check_folder(field, folder)
+    if config.data.source != DEMO:  # the demo is generated inside the run
+        locate_images(config)
+    return ensure_weights(config.models, config.train)
+
+
+def locate_images(config: CompareConfig) -> ImageSource:
+    """The listed and labelled images of `config`; raises DataError in plain words."""
+    return resolve_source(config.data, demo_root=config.store / "demo")
+
+
+def check_folder(field: str, folder: Path) -> None:
+    """Raise ConfigError unless `folder` can be made, written and has room."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        msg = f"{field}: {existing} is a file, a folder is needed: choose another with --{field}"
+        raise ConfigError(msg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{field}: cannot create {folder} ({error.strerror}): choose another with --{field}"
+        raise ConfigError(msg) from None
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE_BYTES:
+        msg = (
+            f"{field}: only {free / 1e6:.0f} MB free where {folder} lies, {LEAST_FREE_BYTES / 1e6:.0f} MB are "
+            f"needed: free some space or choose another folder with --{field}"
+        )
+        raise ConfigError(msg)

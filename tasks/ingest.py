@@ -1,0 +1,39 @@
+"""Validate the images and list the usable ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from medcompare import progress
+from medcompare.artifacts import ArtifactStore
+from medcompare.data import manifest
+from tasks.policies import RETRIES, STORED, content_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.config import DataConfig
+    from medcompare.data.source import ImageSource, SourceFingerprint
+    from medcompare.records import DatasetManifest
+
+
+@task(
+    name="ingest",
+    task_run_name="ingest",
+    # The fingerprint covers every file's bytes; `source` says where the files lie, and of `data`
+    # only `rules` (limits) can change the answer.
+    cache_policy=content_key("medcompare.data.manifest", ignore=("source", "data", "store"), libraries=("pillow",)),
+    **RETRIES,
+    **STORED,
+)
+def ingest(
+    fingerprint: SourceFingerprint,  # noqa: ARG001 - the cache key
+    rules: tuple[float, int],  # noqa: ARG001 - the cache key
+    source: ImageSource,
+    data: DataConfig,
+    store: Path,
+) -> DatasetManifest:
+    """Decode every image once; set aside what is unreadable or contradicts itself."""
+    return manifest.ingest(source, data, ArtifactStore(store), progress=progress.file_counter("validating images"))

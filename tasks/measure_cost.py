@@ -1,0 +1,28 @@
+"""What one model costs, measured with nothing else running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from medcompare.training_process import run_cost_measurement
+from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
+
+if TYPE_CHECKING:
+    from medcompare.records import CostMeasurement
+    from medcompare.stage_inputs import CostIdentity
+    from medcompare.training_requests import CostRequest
+
+
+@task(
+    name="measure cost",
+    task_run_name="measure cost of {model}",
+    tags=[GPU_TAG],
+    cache_policy=content_key("medcompare.cost", ignore=("request",), libraries=TORCH, model_argument="model"),
+    **RETRIES,
+    **STORED,
+)
+def measure_cost(model: str, identity: CostIdentity, request: CostRequest) -> CostMeasurement:  # noqa: ARG001 - the cache key
+    """Measure the checkpoint that `request` names; call it while nothing else runs."""
+    return run_cost_measurement(request)

@@ -1,0 +1,30 @@
+"""Probabilities of one trained model on the validation and test subsets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from medcompare.training_process import run_prediction
+from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
+
+if TYPE_CHECKING:
+    from medcompare.records import Predictions
+    from medcompare.stage_inputs import PredictionIdentity
+    from medcompare.training_requests import PredictionRequest
+
+
+@task(
+    name="predict",
+    task_run_name="predict {model}",
+    tags=[GPU_TAG],
+    cache_policy=content_key(
+        "medcompare.prediction", ignore=("request",), libraries=TORCH, model_argument="model"
+    ),
+    **RETRIES,
+    **STORED,
+)
+def predict(model: str, identity: PredictionIdentity, request: PredictionRequest) -> Predictions:  # noqa: ARG001 - the cache key
+    """Predict with the checkpoint that `request` names."""
+    return run_prediction(request)

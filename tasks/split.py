@@ -1,0 +1,29 @@
+"""Partition the images into training, validation and test subsets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from medcompare.artifacts import ArtifactStore
+from medcompare.data import split as splitting
+from tasks.policies import RETRIES, STORED, content_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.config import SplitConfig
+    from medcompare.records import DatasetManifest, DatasetSplit
+
+
+@task(
+    name="split",
+    task_run_name="split",
+    cache_policy=content_key("medcompare.data.split", ignore=("store",), libraries=("scikit-learn", "numpy")),
+    **RETRIES,
+    **STORED,
+)
+def split(manifest: DatasetManifest, config: SplitConfig, seed: int, store: Path) -> DatasetSplit:
+    """Stratified, and grouped by patient where patients are known."""
+    return splitting.split(manifest, config, seed=seed, store=ArtifactStore(store))

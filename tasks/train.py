@@ -1,0 +1,48 @@
+"""Train one model in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+
+from medcompare import progress
+from medcompare.models.zoo import MODELS
+from medcompare.training_process import run_training
+from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from medcompare.records import TrainedModel
+    from medcompare.stage_inputs import TrainingIdentity
+    from medcompare.training_requests import TrainingRequest
+
+logger = logging.getLogger("medcompare.train")
+
+
+@task(
+    name="train",
+    task_run_name="train {model}",
+    tags=[GPU_TAG],
+    # `identity` holds what can change the result; `request` repeats it with folders and threads.
+    cache_policy=content_key(
+        "medcompare.training", ignore=("request",), libraries=TORCH, model_argument="model"
+    ),
+    **RETRIES,
+    **STORED,
+)
+def train(model: str, identity: TrainingIdentity, request: TrainingRequest) -> TrainedModel:  # noqa: ARG001 - identity is the cache key
+    """Train `model`; the best checkpoint stands in the artifact store."""
+    name = MODELS[model].display_name
+
+    def on_event(event: Mapping[str, Any]) -> None:
+        progress.report(name, event)
+        if event["event"] == "epoch":
+            logger.info("%s", progress.epoch_line(name, event))
+
+    try:
+        return run_training(request, on_event=on_event)
+    finally:
+        progress.finished(name)

@@ -1,0 +1,105 @@
+"""The command line fills the configuration, and says what is wrong in one message."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.command_line import build_parser, config_from_arguments, list_fields, parse_value
+from medcompare.config import CompareConfig
+from medcompare.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _config(*arguments: str) -> CompareConfig:
+    return config_from_arguments(build_parser().parse_args(list(arguments)))
+
+
+def test_every_way_fills_the_same_fields(tmp_path: Path) -> None:
+    """Preset, file, option and --set: the later one wins."""
+    file = tmp_path / "run.toml"
+    file.write_text('seed = 1\npreset = "quick"\n[train]\nepochs = 7\nbatch_size = 16\n')
+
+    config = _config("--config", str(file), "--data", "images", "--seed", "2", "--set", "train.epochs=9")
+
+    assert (config.preset, config.seed, config.data.source) == ("quick", 2, "images")
+    assert (config.train.epochs, config.train.batch_size, config.train.image_size_px) == (9, 16, 128)
+
+
+def test_models_and_nested_tables() -> None:
+    """A list of models, and the hyperparameters of one of them."""
+    config = _config("--models", "resnet50, convnext_tiny", "--set", "train.recipes.resnet50.learning_rate=1e-4")
+
+    assert config.models == ("resnet50", "convnext_tiny")
+    assert config.train.recipes["resnet50"].learning_rate == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "train.epoch=3"], r"train\.epoch: no such field\. Did you mean 'train\.epochs'\?"),
+        (["--set", "trian.epochs=3"], r"trian: no such field\..*Fields of the configuration: preset, "),
+        (["--set", "train.epochs=0"], r"train\.epochs: .*greater than or equal to 1 \(given: 0\)"),
+        (["--set", "train.epochs"], r"write SECTION\.FIELD=VALUE"),
+        (["--set", "seed.x=1"], r"seed: .*valid integer"),
+        (["--seed", "many"], r"seed: .*valid integer"),
+        (["--seed", "1", "--set", "seed.x=1"], r"'seed' is a field, not a section"),
+        (["--models", "vgg"], r"models: unknown model 'vgg'; known models: resnet50, "),
+        (["--set", "train.recipes.resnet50.lr=1"], r"Fields of section 'train\.recipes\.resnet50': optimizer, "),
+        (["--config", "missing.toml"], r"missing\.toml: no such file"),
+    ],
+)
+def test_mistakes_get_one_clear_message(arguments: list[str], message: str) -> None:
+    """The message names the field and what is allowed."""
+    with pytest.raises(ConfigError, match=message):
+        _config(*arguments)
+
+
+def test_broken_toml_is_named(tmp_path: Path) -> None:
+    """The file and the line are in the message."""
+    file = tmp_path / "run.toml"
+    file.write_text("seed = \n")
+
+    with pytest.raises(ConfigError, match=r"run\.toml: not valid TOML.*line 1"):
+        _config("--config", str(file))
+
+
+def test_unreadable_toml_is_named(tmp_path: Path) -> None:
+    """A folder in place of a file."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        _config("--config", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("1e-4", 1e-4), ("true", True), ('["a"]', ["a"]), ("None", None), ("none", "none"), ("cancer", "cancer")],
+)
+def test_values_are_read_as_json_where_they_are(text: str, value: object) -> None:
+    """Numbers, lists and words need no quotes; 'none' stays a word."""
+    assert parse_value(text) == value
+
+
+def test_every_field_is_listed() -> None:
+    """`--fields` shows the fields of every section."""
+    text = "\n".join(list_fields(CompareConfig))
+
+    assert "train.epochs [20]" in text
+    assert "data.demo.n_patients" in text
+
+
+def test_help_needs_neither_torch_nor_prefect() -> None:
+    """`--help` must answer at once, so the slow libraries stay out."""
+    code = (
+        "import sys\n"
+        "from flows.command_line import build_parser\n"
+        "build_parser().format_help()\n"
+        "print([name for name in ('torch', 'prefect', 'pandas', 'matplotlib') if name in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+
+    assert done.stdout.strip() == "[]"
