@@ -1,0 +1,224 @@
+"""The trend over nights: records and figure of accuracy, images and training time.
+
+What changed before a run (data, code, configuration, ...) is marked above it, so that a
+step in a curve can be told from noise.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from medcompare.changes import what_changed
+from medcompare.report.figures import INK, MUTED, PAGE_WIDTH_MM, RULE, Drawing, ModelStyle, draw
+from medcompare.report.formatting import format_count, format_duration, format_number, format_significant
+from medcompare.report.inputs import TrendFigures, TrendRun
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from medcompare.changes import Cause
+    from medcompare.run_summary import RunSummary
+
+PANELS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
+MARK: dict[Cause, str] = {
+    "data": "D",
+    "code": "C",
+    "libraries": "L",
+    "machine": "M",
+    "configuration": "S",
+    "models": "N",
+    "seed": "R",
+}
+MARKS_LEGEND = "D data, C code, L libraries, M machine, S settings, N models, R random seed"
+MOST_TICKS = 8
+MINUTE_S, HOUR_S = 60.0, 3600.0
+
+
+def trend_runs(runs: Sequence[RunSummary]) -> tuple[TrendRun, ...]:
+    """Runs of the history as the report prints them, in the order given (oldest first)."""
+    return tuple(
+        TrendRun(
+            run_name=run.name,
+            finished_at=run.finished_at or run.started_at,
+            n_images=run.n_images,
+            headline=run.verdict.headline if run.verdict is not None else "no verdict",
+            figures=tuple(
+                TrendFigures(
+                    model=row.model,
+                    auc=row.auc,
+                    sensitivity=row.sensitivity,
+                    specificity=row.specificity,
+                    training_time_s=row.training_time_s,
+                )
+                for row in run.models
+            ),
+        )
+        for run in runs
+    )
+
+
+def trend_marks(runs: Sequence[RunSummary]) -> tuple[tuple[Cause, ...], ...]:
+    """What changed before each run, in the order given (oldest first); nothing before the first."""
+    changed = [what_changed(before, after).causes for before, after in pairwise(runs)]
+    return ((), *changed) if runs else ()
+
+
+def trend_figure(
+    runs: Sequence[TrendRun], styles: dict[str, ModelStyle], *, marks: Sequence[tuple[Cause, ...]] = ()
+) -> Drawing:
+    """AUC, sensitivity, specificity, images and training time over past runs.
+
+    Parameters
+    ----------
+    runs : sequence of TrendRun
+        Oldest first, at least one.
+    styles : dict of str to ModelStyle
+        The models to draw; others in the history are left out.
+    marks : sequence of tuple of Cause, optional
+        What changed before each run, as `trend_marks` gives it.
+
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    ValueError
+        If there is no run, or the marks are not one per run.
+    """
+    if not runs:
+        msg = "a trend needs at least one run"
+        raise ValueError(msg)
+    if marks and len(marks) != len(runs):
+        msg = f"{len(marks)} marks for {len(runs)} runs: give one per run, or none"
+        raise ValueError(msg)
+
+    def fill(figure: Figure) -> None:
+        grid = figure.add_gridspec(2, 6)
+        tops = [figure.add_subplot(grid[0, 2 * i : 2 * i + 2]) for i in range(len(PANELS))]
+        for axes, (key, title) in zip(tops, PANELS, strict=True):
+            _accuracy_panel(axes, runs, styles, key)
+            _mark_changes(axes, marks)
+            axes.set_title(title, pad=11.0 if any(marks) else 5.0)
+        images, times = figure.add_subplot(grid[1, :3]), figure.add_subplot(grid[1, 3:])
+        _images_panel(images, runs)
+        _times_panel(times, runs, styles)
+        for axes in (*tops, images, times):
+            _date_axis(axes, runs)
+        handles, labels = tops[0].get_legend_handles_labels()
+        figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=min(5, len(labels)))
+        if any(marks):
+            figure.text(0.995, 0.995, f"changed before the run: {MARKS_LEGEND}", ha="right", va="top", fontsize=5.8, color=MUTED)
+            figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))  # type: ignore[union-attr, call-arg]
+
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=108.0, alt=_spoken(runs, styles))
+
+
+def _accuracy_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelStyle], key: str) -> None:
+    for m, style in enumerate(styles.values()):
+        offset = _offset(m, len(styles))
+        found = [
+            (i + offset, getattr(row, key))
+            for i, run in enumerate(runs)
+            for row in run.figures
+            if row.model == style.model and getattr(row, key).value is not None
+        ]
+        axes.plot(
+            [x for x, _ in found],
+            [estimate.value for _, estimate in found],
+            color=style.colour,
+            linestyle=style.line,
+            marker=style.marker,
+            markersize=3.0,
+            linewidth=0.9,
+            label=style.label,
+        )
+        for x, estimate in found:
+            if estimate.ci_low is not None and estimate.ci_high is not None:
+                axes.plot([x, x], [estimate.ci_low, estimate.ci_high], color=style.colour, linewidth=0.8, alpha=0.7)
+    low, high = axes.get_ylim()
+    # Room around few or equal values: an axis of a thousandth would make noise look like news.
+    middle, half = (low + high) / 2, max(high - low, 0.1) / 2
+    axes.set_ylim(max(-0.01, middle - half), min(1.01, middle + half))
+
+
+def _images_panel(axes: Axes, runs: Sequence[TrendRun]) -> None:
+    known = [(i, run.n_images) for i, run in enumerate(runs) if run.n_images is not None]
+    axes.bar([i for i, _ in known], [n for _, n in known], width=0.6, color=RULE, edgecolor=MUTED)
+    if known:
+        axes.set_ylim(0, 1.15 * max(1, *(n for _, n in known)))
+        last, n_images = known[-1]
+        axes.annotate(format_count(n_images), (last, n_images), (0, 2), textcoords="offset points", ha="center", fontsize=6, color=INK)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.set_title("Usable images")
+
+
+def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> None:
+    times = {
+        style.model: [
+            (i, row.training_time_s)
+            for i, run in enumerate(runs)
+            for row in run.figures
+            if row.model == style.model and row.training_time_s is not None
+        ]
+        for style in styles.values()
+    }
+    longest = max((t for rows in times.values() for _, t in rows), default=0.0)
+    unit, word = next((u, w) for u, w, f in ((HOUR_S, "hours", 2), (MINUTE_S, "minutes", 2), (1.0, "seconds", 0)) if longest >= f * u)
+    for m, style in enumerate(styles.values()):
+        offset = _offset(m, len(styles))
+        axes.plot(
+            [i + offset for i, _ in times[style.model]],
+            [t / unit for _, t in times[style.model]],
+            color=style.colour,
+            linestyle=style.line,
+            marker=style.marker,
+            markersize=3.0,
+            linewidth=0.9,
+        )
+    axes.set_ylim(bottom=0, top=1.15 * longest / unit if longest else 1.0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_significant(value)))
+    axes.set_title(f"Training time, {word}")
+    if not longest:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=MUTED)
+
+
+def _offset(position: int, count: int) -> float:
+    return 0.0 if count == 1 else -0.12 + 0.24 * position / (count - 1)
+
+
+def _mark_changes(axes: Axes, marks: Sequence[tuple[Cause, ...]]) -> None:
+    for i, causes in enumerate(marks):
+        if causes:
+            axes.axvline(i - 0.5, color=MUTED, linewidth=0.5, linestyle=(0, (1, 2)))
+            letters = "".join(MARK[cause] for cause in causes)
+            axes.text(i - 0.5, 1.01, letters, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=5.2, color=MUTED)
+
+
+def _date_axis(axes: Axes, runs: Sequence[TrendRun]) -> None:
+    """Dates below the runs, thinned out so that they never touch; two runs of a day also get the time."""
+    every = -(-len(runs) // MOST_TICKS)
+    shown = [i for i in range(len(runs)) if (len(runs) - 1 - i) % every == 0]
+    days = [run.finished_at[:10] for run in runs]
+    labels = [runs[i].finished_at[5:10] if days.count(days[i]) == 1 else f"{runs[i].finished_at[5:10]} {runs[i].finished_at[11:16]}" for i in shown]
+    axes.set_xticks(shown, labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_xlim(-0.7, len(runs) - 0.3)
+    axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
+    axes.set_axisbelow(True)
+
+
+def _spoken(runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> str:
+    parts = []
+    for row in runs[-1].figures:
+        if row.model in styles and row.auc.value is not None:
+            time = "" if row.training_time_s is None else f", trained in {format_duration(row.training_time_s)}"
+            parts.append(f"{styles[row.model].name} AUC {format_number(row.auc.value)}{time}")
+    last = f" Last run: {'; '.join(parts)}." if parts else ""
+    plural = "run" if len(runs) == 1 else "runs"
+    return f"AUC, sensitivity, specificity, usable images and training time over {len(runs)} {plural}.{last}"
