@@ -72,6 +72,22 @@ class ArtifactStore:
             write_atomically(path, content)
         return Artifact(path=relative, sha256=digest, n_bytes=len(content))
 
+    def write_file(self, source: Path, suffix: str) -> Artifact:
+        """Move the finished file `source` into the store, read in chunks, never held whole.
+
+        `source` must lie on the store's file system, below `root` for instance, so that
+        the move is atomic; it is gone afterwards.
+        """
+        with source.open("rb+") as file:
+            os.fsync(file.fileno())
+        digest, n_bytes = sha256_of_file(source), source.stat().st_size
+        relative = f"objects/{digest[:2]}/{digest}{suffix}"
+        path = self.root / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source.chmod(0o644)
+        source.replace(path)
+        return Artifact(path=relative, sha256=digest, n_bytes=n_bytes)
+
     def path_of(self, artifact: Artifact) -> Path:
         """Path of a verified artifact.
 

@@ -168,7 +168,9 @@ def accept_children_again() -> None:
 
 
 @contextlib.contextmanager
-def _started(module: str, job: str, environment: Mapping[str, str] | None) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    module: str, job: str, environment: Mapping[str, str] | None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A started and registered child; dead with all its children when the block ends."""
     variables = {**os.environ, **(environment or {})}
     paths = [str(CODE_ROOT), *variables.get("PYTHONPATH", "").split(os.pathsep)]

@@ -165,7 +165,9 @@ def plan_parallel(n_models: int, train: TrainConfig) -> ParallelPlan:
     """
     n_gpus = 0
     if train.device != "cpu" and (train.device != "auto" or sign_of_accelerator()):
-        answer = run_child(MODULE, "devices", train.model_dump_json(), label="look for devices", timeout_s=120)
+        answer = run_child(
+            MODULE, "devices", train.model_dump_json(), label="look for devices", timeout_s=120
+        )
         n_gpus = DeviceSummary.model_validate_json(answer).n_accelerators
     return parallel_plan(n_models, max_parallel=train.max_parallel, n_cores=usable_cores(), n_gpus=n_gpus)
 

@@ -67,7 +67,9 @@ def published_file(spec: ModelSpec, vintage: str) -> WeightsFile:
     return spec.weights[vintage]
 
 
-def find_weights(spec: ModelSpec, vintage: str, weights_dir: Path | None) -> tuple[Path, InitialWeights] | None:
+def find_weights(
+    spec: ModelSpec, vintage: str, weights_dir: Path | None
+) -> tuple[Path, InitialWeights] | None:
     """Weights of `spec` on this machine, verified; None where they are not there.
 
     `weights_dir` is searched first, then the torch hub cache.

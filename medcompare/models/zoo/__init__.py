@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from medcompare.models.spec import ModelSpec
 from medcompare.models.zoo.convnext import CONVNEXT_TINY
-from medcompare.models.zoo.efficientnet import EFFICIENTNET_B0, EFFICIENTNET_B0_TORCHVISION
+from medcompare.models.zoo.efficientnet import (
+    EFFICIENTNET_B0,
+    EFFICIENTNET_B0_TORCHVISION,
+)
 from medcompare.models.zoo.resnet import RESNET50
-from medcompare.models.zoo.test_network import TEST_CNN
+from medcompare.models.zoo.tiny import TEST_CNN
 
 
 def table(*specs: ModelSpec) -> dict[str, ModelSpec]:
@@ -19,7 +22,9 @@ def table(*specs: ModelSpec) -> dict[str, ModelSpec]:
     return {spec.name: spec for spec in specs}
 
 
-MODELS: dict[str, ModelSpec] = table(RESNET50, EFFICIENTNET_B0, CONVNEXT_TINY, EFFICIENTNET_B0_TORCHVISION, TEST_CNN)
+MODELS: dict[str, ModelSpec] = table(
+    RESNET50, EFFICIENTNET_B0, CONVNEXT_TINY, EFFICIENTNET_B0_TORCHVISION, TEST_CNN
+)
 
 LISTED: tuple[str, ...] = tuple(name for name, spec in MODELS.items() if not spec.hidden)
 """Names of the networks that people are offered, in the table's order."""

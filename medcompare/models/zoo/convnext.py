@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def _build_convnext_tiny() -> nn.Module:
     from torchvision.models import convnext_tiny
 
-    return convnext_tiny(weights=None)
+    network: nn.Module = convnext_tiny(weights=None)
+    return network
 
 
 CONVNEXT_TINY = ModelSpec(
@@ -23,7 +24,10 @@ CONVNEXT_TINY = ModelSpec(
     head="classifier.2",
     n_parameters=28_589_128,
     recipe=Recipe(
-        optimizer="adamw", learning_rate=1e-4, weight_decay=1e-2, source="software default; not from a published study"
+        optimizer="adamw",
+        learning_rate=1e-4,
+        weight_decay=1e-2,
+        source="software default; not from a published study",
     ),
     weights={
         "V1": WeightsFile(

@@ -20,7 +20,8 @@ def _build_efficientnet_b0() -> nn.Module:
 def _build_efficientnet_b0_torchvision() -> nn.Module:
     from torchvision.models import efficientnet_b0
 
-    return efficientnet_b0(weights=None)
+    network: nn.Module = efficientnet_b0(weights=None)
+    return network
 
 
 EFFICIENTNET_B0 = ModelSpec(

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def _build_resnet50() -> nn.Module:
     from torchvision.models import resnet50
 
-    return resnet50(weights=None)
+    network: nn.Module = resnet50(weights=None)
+    return network
 
 
 RESNET50 = ModelSpec(
@@ -22,9 +23,7 @@ RESNET50 = ModelSpec(
     build=_build_resnet50,
     head="fc",
     n_parameters=25_557_032,
-    recipe=Recipe(
-        optimizer="adam", learning_rate=1e-5, weight_decay=0.0, source="the published study"
-    ),
+    recipe=Recipe(optimizer="adam", learning_rate=1e-5, weight_decay=0.0, source="the published study"),
     weights={
         "V1": WeightsFile(
             name="torchvision ResNet50_Weights.IMAGENET1K_V1",

@@ -1,0 +1,91 @@
+"""The table of a split, read back: which image stands in which subset."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medcompare.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.records import Subset
+
+STANDARD_COLUMNS = (
+    "case_id",
+    "path",
+    "label",
+    "patient_id",
+    "sha256",
+    "width_px",
+    "height_px",
+    "mode",
+    "subset",
+)
+NEEDED_COLUMNS = ("case_id", "path", "label", "sha256", "subset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRow:
+    """One image of the split."""
+
+    case_id: str
+    path: str
+    label: int
+    patient_id: str
+    sha256: str
+    subset: str
+    extra: tuple[tuple[str, str], ...]
+    """Further columns of the user's manifest."""
+
+
+def read_assignments(content: bytes) -> list[ImageRow]:
+    """Rows of a split's table, sorted by case_id.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or a label is not 0 or 1.
+    """
+    reader = csv.DictReader(io.StringIO(content.decode("utf-8")))
+    columns = reader.fieldnames or []
+    lacking = [name for name in NEEDED_COLUMNS if name not in columns]
+    if lacking:
+        msg = f"the split's table lacks column {', '.join(lacking)}; it has: {', '.join(columns)}"
+        raise DataError(msg)
+    further = [name for name in columns if name not in STANDARD_COLUMNS]
+    rows = []
+    for number, row in enumerate(reader, start=2):
+        if row["label"] not in ("0", "1"):
+            msg = f"the split's table, row {number}, column label: '{row['label']}' is neither 0 nor 1"
+            raise DataError(msg)
+        rows.append(
+            ImageRow(
+                case_id=row["case_id"],
+                path=row["path"],
+                label=int(row["label"]),
+                patient_id=row.get("patient_id") or "",
+                sha256=row["sha256"],
+                subset=row["subset"],
+                extra=tuple((name, row[name] or "") for name in further),
+            )
+        )
+    return sorted(rows, key=lambda row: row.case_id)
+
+
+def rows_of(rows: Sequence[ImageRow], subset: Subset) -> list[ImageRow]:
+    """The rows of `subset`.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    chosen = [row for row in rows if row.subset == subset]
+    if not chosen:
+        msg = f"the split's subset '{subset}' holds no images"
+        raise DataError(msg)
+    return chosen

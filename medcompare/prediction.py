@@ -1,0 +1,134 @@
+"""A stored checkpoint and the validation and test subsets: one probability per image.
+
+Scores are computed in float32 and turned into probabilities in float64; the table holds
+their shortest exact decimal form, so that reading it back gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from medcompare.artifacts import ArtifactStore
+from medcompare.checkpoints import load_checkpoint
+from medcompare.data.assignments import read_assignments, rows_of
+from medcompare.data.dataset import BatchLoader, EvaluationImages
+from medcompare.errors import TrainingError
+from medcompare.hardware import pick_device
+from medcompare.models.registry import build_model
+from medcompare.models.zoo import MODELS
+from medcompare.records import Predictions
+from medcompare.scoring import Placement, logits_of, positive_probability
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.data.assignments import ImageRow
+    from medcompare.records import Subset
+    from medcompare.training_events import EventHandler
+    from medcompare.training_requests import PredictionRequest
+
+PREDICTED: tuple[Subset, ...] = ("test", "val")
+COLUMNS = ("case_id", "y_true", "patient_id", "subset", "probability")
+
+
+def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = None) -> Predictions:
+    """Probabilities of the positive class for every image of both subsets.
+
+    Parameters
+    ----------
+    request : PredictionRequest
+        The trained model and the images.
+    emit : callable, optional
+        Gets ``progress`` events with ``model, subset, step, steps``.
+
+    Returns
+    -------
+    Predictions
+        With the table in the artifact store.
+
+    Raises
+    ------
+    TrainingError
+        If the network's output is not finite.
+    DataError, ArtifactError, ConfigError
+        If an image changed, a stored file is gone, or the device is not there.
+    """
+    started = time.perf_counter()
+    trained, spec = request.trained, MODELS[request.trained.model]
+    store = ArtifactStore(request.store_root)
+    if request.n_threads is not None:
+        torch.set_num_threads(request.n_threads)
+    # The layout of training: another one would round differently in the last digits.
+    device = pick_device(request.train.device, index=request.device_index)
+    placement = Placement(device=device, memory_format=trained.memory_format)
+    network = build_model(spec, seed=trained.seed)
+    load_checkpoint(store, trained.checkpoint, network, model=spec.name)
+    network = placement.network(network)
+    rows = read_assignments(store.read(request.split.assignments))
+    chosen: list[ImageRow] = []
+    probabilities: list[float] = []
+    counts: dict[str, int] = {}
+    for subset in PREDICTED:
+        own = rows_of(rows, subset)
+        images = EvaluationImages(
+            own,
+            request.data_root,
+            size_px=trained.image_size_px,
+            resize_px=trained.resize_px,
+            cache_bytes=0,  # every image is seen once
+        )
+        loader = BatchLoader(images, batch_size=trained.batch_size, num_workers=request.train.num_workers)
+
+        def report(step: int, subset: Subset = subset, steps: int = loader.n_steps) -> None:
+            if emit is not None:
+                emit(
+                    {"event": "progress", "model": spec.name, "subset": subset, "step": step, "steps": steps}
+                )
+
+        values = positive_probability(logits_of(network, loader, spec, placement, on_step=report)).tolist()
+        for row, value in zip(own, values, strict=True):
+            if not 0 <= value <= 1:
+                msg = f"{spec.name} gives no finite probability for case {row.case_id}; train it anew"
+                raise TrainingError(msg)
+        chosen += own
+        probabilities += values
+        counts[subset] = len(own)
+    return Predictions(
+        model=spec.name,
+        display_name=spec.display_name,
+        classes=request.split.classes,
+        table=store.write(prediction_table(chosen, probabilities), ".csv"),
+        n_val=counts["val"],
+        n_test=counts["test"],
+        checkpoint_sha256=trained.checkpoint.sha256,
+        elapsed_s=time.perf_counter() - started,
+    )
+
+
+def prediction_table(rows: Sequence[ImageRow], probabilities: Sequence[float]) -> bytes:
+    """CSV with one row per image, sorted by subset and case_id, probabilities in full precision.
+
+    File names stay out of it: ``case_id`` is the pseudonym.
+    """
+    further = [name for name, _ in rows[0].extra] if rows else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *further])
+    pairs = sorted(zip(rows, probabilities, strict=True), key=lambda pair: (pair[0].subset, pair[0].case_id))
+    writer.writerows(
+        [
+            row.case_id,
+            row.label,
+            row.patient_id,
+            row.subset,
+            repr(float(value)),
+            *(cell for _, cell in row.extra),
+        ]
+        for row, value in pairs
+    )
+    return text.getvalue().encode("utf-8")

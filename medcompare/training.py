@@ -1,0 +1,383 @@
+"""Training one network: seeded, repeatable, resumable; the best validation checkpoint wins.
+
+Same machine, seed, precision and number of threads give the same history to the last
+digit. Every epoch draws from generators seeded by (seed, epoch), so a training that was
+cut off and resumed ends exactly where an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from medcompare.artifacts import ArtifactStore
+from medcompare.checkpoints import ResumePoint, state_on_cpu, write_checkpoint
+from medcompare.data.assignments import read_assignments, rows_of
+from medcompare.data.dataset import (
+    BatchLoader,
+    EvaluationImages,
+    TrainingImages,
+    cache_budget_bytes,
+)
+from medcompare.data.transforms import evaluation_resize_px
+from medcompare.errors import DataError, TrainingError
+from medcompare.hardware import device_name, pick_device, resolve_precision
+from medcompare.models.registry import build_model, count_parameters
+from medcompare.models.zoo import MODELS
+from medcompare.recipes import (
+    FitSettings,
+    class_weights_of,
+    described_optimizer,
+    optimizer_of,
+    recipe_of,
+)
+from medcompare.records import EpochLog, TrainedModel
+from medcompare.scoring import (
+    Placement,
+    area_under_roc,
+    balanced_accuracy,
+    logits_of,
+    make_repeatable,
+    positive_probability,
+    weighted_loss,
+)
+from medcompare.training_events import EpochReporter
+from medcompare.training_state import FitState, resume_key, resumed_state, saved_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import nn
+
+    from medcompare.data.assignments import ImageRow
+    from medcompare.data.dataset import Batch
+    from medcompare.training_events import EventHandler
+    from medcompare.training_requests import TrainingRequest
+
+MIN_TRAINING_IMAGES = 2
+SELECTION = "highest validation AUC; among equals the lowest validation loss, then the earliest epoch"
+SELECTION_BY_LOSS = "lowest validation loss, as the validation subset has one class only"
+
+
+class EpochTraining(NamedTuple):
+    """What one pass over the training subset gave."""
+
+    loss: float
+    n_images: int
+    elapsed_s: float
+
+
+class EpochValidation(NamedTuple):
+    """Figures of one pass over the validation subset."""
+
+    loss: float
+    auc: float | None
+    balanced_accuracy: float
+
+
+def train_one_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[Batch],
+    settings: FitSettings,
+    *,
+    epoch: int,
+    n_steps: int,
+    on_step: Callable[[int, float, float], None] | None = None,
+) -> EpochTraining:
+    """One pass over the training subset.
+
+    Parameters
+    ----------
+    network, optimizer
+        Changed in place.
+    batches : iterator of Batch
+        The images, already shuffled and cropped.
+    settings : FitSettings
+        Class weights, precision, placement.
+    epoch, n_steps : int
+        For messages.
+    on_step : callable, optional
+        Called with step (from 1), the epoch's mean loss so far, and images/s so far.
+
+    Returns
+    -------
+    EpochTraining
+        Loss: class-weighted mean over all images, in training mode, as the weights changed.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite: never transient, as the same would happen again.
+    """
+    placement, weights = settings.placement, settings.class_weights
+    class_weights = torch.tensor(weights, device=placement.device)
+    autocast = torch.autocast(
+        placement.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
+    )
+    network.train()
+    started = time.perf_counter()
+    loss_sum, weight_sum, n_images = 0.0, 0.0, 0
+    for step, batch in enumerate(batches, start=1):
+        labels = batch.labels.to(placement.device)
+        inputs = placement.inputs(batch.images, settings.spec)
+        with autocast:
+            logits = network(inputs)
+        loss = functional.cross_entropy(logits.float(), labels, weight=class_weights)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(
+                _not_finite("training loss", settings, f"epoch {epoch}, step {step} of {n_steps}")
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        batch_weight = sum(weights[label] for label in batch.labels.tolist())
+        loss_sum += value * batch_weight
+        weight_sum += batch_weight
+        n_images += len(batch.labels)
+        if on_step is not None:
+            on_step(step, loss_sum / weight_sum, n_images / (time.perf_counter() - started))
+    return EpochTraining(loss_sum / weight_sum, n_images, time.perf_counter() - started)
+
+
+def validate_epoch(network: nn.Module, loader: BatchLoader, settings: FitSettings) -> EpochValidation:
+    """Figures on the validation subset, from float32 forward passes."""
+    logits = logits_of(network, loader, settings.spec, settings.placement)
+    y_true = np.asarray(loader.images.labels, dtype=np.int64)
+    if not np.isfinite(logits).all():
+        return EpochValidation(math.nan, None, math.nan)
+    return EpochValidation(
+        loss=weighted_loss(logits, y_true, settings.class_weights),
+        auc=area_under_roc(y_true, positive_probability(logits)),
+        balanced_accuracy=balanced_accuracy(y_true, logits.argmax(axis=1)),
+    )
+
+
+def is_better(new: EpochLog, best: EpochLog | None) -> bool:
+    """Whether `new` replaces the best checkpoint: higher validation AUC, then lower loss."""
+    if best is None:
+        return True
+    if new.val_auc is None or best.val_auc is None:
+        return new.val_loss < best.val_loss
+    return (new.val_auc, -new.val_loss) > (best.val_auc, -best.val_loss)
+
+
+def has_progressed(new: EpochLog, best: EpochLog | None) -> bool:
+    """Whether `new` resets the patience: a truly higher AUC, not merely a lower loss."""
+    if best is None:
+        return True
+    if new.val_auc is None or best.val_auc is None:
+        return new.val_loss < best.val_loss
+    return new.val_auc > best.val_auc
+
+
+def fit(
+    network: nn.Module,
+    training: BatchLoader,
+    validation: BatchLoader,
+    settings: FitSettings,
+    *,
+    emit: EventHandler | None = None,
+    resume_point: ResumePoint | None = None,
+) -> FitState:
+    """Train `network` until the last epoch or until patience ends.
+
+    Seeds torch's global generator at the start of every epoch (dropout draws from it).
+
+    Parameters
+    ----------
+    network : nn.Module
+        Placed as `settings` say; changed in place. The best state is returned, not loaded.
+    training, validation : BatchLoader
+        The two subsets.
+    settings : FitSettings
+        Recipe, limits, seed, precision.
+    emit : callable, optional
+        Gets ``progress`` and ``epoch`` events.
+    resume_point : ResumePoint, optional
+        Where to resume from and to save to.
+
+    Returns
+    -------
+    FitState
+        History, best epoch and best state.
+
+    Raises
+    ------
+    TrainingError
+        If a loss is not finite.
+    DataError
+        If an image changed or cannot be read.
+    """
+    optimizer = optimizer_of(network, settings.recipe)
+    state = resumed_state(network, optimizer, resume_point, settings.spec.name)
+    saved_at = time.monotonic()
+    elapsed_before, started = state.elapsed_s, time.perf_counter()
+    for epoch in range(len(state.history) + 1, settings.epochs + 1):
+        if epoch - state.last_better_auc_epoch > settings.patience:
+            break
+        torch.manual_seed((settings.seed << 32) + epoch)
+        mean_epoch_s = state.elapsed_s / len(state.history) if state.history else None
+        last_auc = state.history[-1].val_auc if state.history else None
+        reporter = EpochReporter(
+            emit,
+            model=settings.spec.name,
+            epoch=epoch,
+            epochs=settings.epochs,
+            steps=training.n_steps,
+            val_auc=last_auc,
+            mean_epoch_s=mean_epoch_s,
+        )
+        batches = training.shuffled(seed=settings.seed, epoch=epoch)
+        trained = train_one_epoch(
+            network,
+            optimizer,
+            batches,
+            settings,
+            epoch=epoch,
+            n_steps=training.n_steps,
+            on_step=reporter.step,
+        )
+        validated = validate_epoch(network, validation, settings)
+        if not math.isfinite(validated.loss):
+            raise TrainingError(_not_finite("validation loss", settings, f"the end of epoch {epoch}"))
+        state.elapsed_s = elapsed_before + time.perf_counter() - started
+        state.n_images_seen += trained.n_images
+        log = EpochLog(
+            epoch=epoch,
+            learning_rate=settings.recipe.learning_rate,
+            train_loss=trained.loss,
+            val_loss=validated.loss,
+            val_auc=validated.auc,
+            val_balanced_accuracy=validated.balanced_accuracy,
+            images_per_s=trained.n_images / trained.elapsed_s,
+            elapsed_s=state.elapsed_s,
+        )
+        best = state.best
+        state.history.append(log)
+        if has_progressed(log, best):
+            state.last_better_auc_epoch = epoch
+        if is_better(log, best):
+            state.best_epoch, state.best_state = epoch, state_on_cpu(network)
+        reporter.epoch_end(log)
+        if resume_point is not None and time.monotonic() - saved_at >= settings.resume_after_s:
+            resume_point.save(saved_state(network, optimizer, state))
+            saved_at = time.monotonic()
+    return state
+
+
+def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -> TrainedModel:
+    """Carry out one training and store its best checkpoint.
+
+    Parameters
+    ----------
+    request : TrainingRequest
+        What to train, on what, with what.
+    emit : callable, optional
+        Gets ``progress`` and ``epoch`` events.
+
+    Returns
+    -------
+    TrainedModel
+        The best checkpoint and how it came about.
+
+    Raises
+    ------
+    TrainingError, DataError, WeightsError, ConfigError, ArtifactError
+        As `fit`, `build_model`, `pick_device` and the store do.
+    """
+    train, spec = request.train, MODELS[request.model]
+    store = ArtifactStore(request.store_root)
+    if request.n_threads is not None:
+        torch.set_num_threads(request.n_threads)
+    device = pick_device(train.device, index=request.device_index)
+    make_repeatable(device)
+    precision, memory_format = resolve_precision(train.precision, device)
+    placement = Placement(device=device, memory_format=memory_format)
+    rows = read_assignments(store.read(request.split.assignments))
+    training, validation = _loaders(rows, request)
+    recipe = recipe_of(spec, train)
+    network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
+    settings = FitSettings(
+        spec=spec,
+        recipe=recipe,
+        epochs=train.epochs,
+        patience=train.patience,
+        class_weights=class_weights_of(training.images.labels, train.class_weighting),
+        seed=request.seed,
+        placement=placement,
+        precision=precision,
+        resume_after_s=request.resume_after_s,
+    )
+    resume_point = ResumePoint(request.store_root, resume_key(request, precision, device.type))
+    state = fit(
+        placement.network(network), training, validation, settings, emit=emit, resume_point=resume_point
+    )
+    checkpoint = write_checkpoint(store, state.best_state, model=spec.name)
+    resume_point.clear()
+    return TrainedModel(
+        model=spec.name,
+        display_name=spec.display_name,
+        checkpoint=checkpoint,
+        history=tuple(state.history),
+        best_epoch=state.best_epoch,
+        selection=SELECTION if state.history[-1].val_auc is not None else SELECTION_BY_LOSS,
+        stopped_early=len(state.history) < train.epochs,
+        initial_weights=request.weights.initial,
+        optimizer=described_optimizer(recipe),
+        class_weights=settings.class_weights,
+        image_size_px=train.image_size_px,
+        resize_px=evaluation_resize_px(train.image_size_px, train.resize_px),
+        batch_size=train.batch_size,
+        n_parameters=count_parameters(network),
+        precision=precision,
+        memory_format=memory_format,
+        device=device_name(device),
+        n_threads=torch.get_num_threads(),
+        n_parallel=request.n_parallel,
+        seed=request.seed,
+        n_images_seen=state.n_images_seen,
+        elapsed_s=state.elapsed_s,
+    )
+
+
+def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoader, BatchLoader]:
+    train = request.train
+    budget = cache_budget_bytes(request.n_parallel) // max(1, train.num_workers)
+    validation_images = EvaluationImages(
+        rows_of(rows, "val"),
+        request.data_root,
+        size_px=train.image_size_px,
+        resize_px=evaluation_resize_px(train.image_size_px, train.resize_px),
+        cache_bytes=budget // 4,
+    )
+    training_images = TrainingImages(
+        rows_of(rows, "train"),
+        request.data_root,
+        size_px=train.image_size_px,
+        cache_bytes=budget - budget // 4,
+        crop_scale_min=train.crop_scale_min,
+        seed=request.seed,
+    )
+    if len(training_images) < MIN_TRAINING_IMAGES:
+        msg = f"the training subset holds only {len(training_images)} image(s): {MIN_TRAINING_IMAGES} or more are needed"
+        raise DataError(msg)
+    return (
+        BatchLoader(training_images, batch_size=train.batch_size, num_workers=train.num_workers),
+        BatchLoader(validation_images, batch_size=train.batch_size, num_workers=train.num_workers),
+    )
+
+
+def _not_finite(what: str, settings: FitSettings, when: str) -> str:
+    model, rate = settings.spec.name, settings.recipe.learning_rate
+    message = (
+        f"{model}: the {what} is not finite at {when} (learning rate {rate:g}, {settings.precision}). "
+        f"Lower the learning rate: --set train.recipes.{model}.learning_rate={rate / 10:g}"
+    )
+    return message + (" or use --set train.precision=float32" if settings.precision == "bfloat16" else "")
