@@ -1,0 +1,452 @@
+"""Paired bootstrap of every metric of every model, with common random numbers.
+
+The scores are sorted once. A resample is a column of weights, so a metric over a batch
+of resamples is a handful of sums and running sums over rows; nothing is sorted or
+scored again. Two sets of resamples are drawn:
+
+* *stratified by class* for AUC, sensitivity, specificity, balanced accuracy and for all
+  differences, which never yields a one-class sample;
+* *unstratified* for a single model's accuracy, F1, MCC, PPV, NPV, average precision and
+  Brier score, which move with prevalence: stratified, their intervals are too narrow.
+
+With clusters patients are resampled, stratified only where each has one class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medcompare.errors import ConfigError, DataError
+from medcompare.stats.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    checked_clusters,
+    checked_labels,
+    checked_level,
+    checked_probabilities,
+    checked_scores,
+    plain,
+)
+from medcompare.stats.auc import roc_points
+from medcompare.stats.records import Curve, Estimate
+from medcompare.stats.resampling import ResamplingPlan
+
+MetricName = Literal[
+    "auc",
+    "average_precision",
+    "accuracy",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "f1",
+    "mcc",
+    "brier",
+]
+METRICS: tuple[MetricName, ...] = get_args(MetricName)
+
+STRATIFIED: frozenset[MetricName] = frozenset({"auc", "sensitivity", "specificity", "balanced_accuracy"})
+"""Metrics of a single model that do not depend on prevalence."""
+
+_UNDEFINED: dict[MetricName, str] = {
+    "ppv": "undefined: no positive call",
+    "npv": "undefined: no negative call",
+    "mcc": "undefined: every call is the same",
+    "brier": "undefined: the scores are not probabilities",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapResult:
+    """Metrics of all models in the sample and in every resample.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_models, n_metrics)
+        Figures of the sample, in the order of `METRICS`; NaN where undefined (inside
+        this class only: estimates carry None).
+    stratified, unstratified : ndarray of shape (n_models, n_metrics, n_resamples)
+        The same of each resample.
+    stratified_plan, unstratified_plan : ResamplingPlan
+        How the resamples were drawn.
+    positive : ndarray of bool, shape (n_samples,)
+        Labels.
+    scores : ndarray of shape (n_models, n_samples)
+        Scores.
+    level : float
+        Confidence level.
+    """
+
+    values: FloatArray
+    stratified: FloatArray
+    unstratified: FloatArray
+    stratified_plan: ResamplingPlan
+    unstratified_plan: ResamplingPlan
+    positive: BoolArray
+    scores: FloatArray
+    level: float
+
+    def metric(self, model_index: int, name: MetricName) -> Estimate:
+        """Metric of one model with its percentile interval.
+
+        Parameters
+        ----------
+        model_index : int
+            Row of the scores.
+        name : str
+            One of `METRICS`.
+
+        Returns
+        -------
+        Estimate
+            No value, with a note, where the metric is undefined; no interval where it is
+            undefined in half of the resamples or the same in all of them.
+
+        Raises
+        ------
+        ConfigError
+            If the metric or the model is unknown.
+        """
+        column = self._column(name, model_index)
+        stratified = name in STRATIFIED
+        draws = (self.stratified if stratified else self.unstratified)[model_index, column]
+        plan = self.stratified_plan if stratified else self.unstratified_plan
+        return self._estimate(float(self.values[model_index, column]), draws, plan, name, tested=False)
+
+    def difference(self, reference_index: int, candidate_index: int, name: MetricName) -> Estimate:
+        """Difference of two models, candidate minus reference, from the same resamples.
+
+        Parameters
+        ----------
+        reference_index, candidate_index : int
+            Rows of the scores.
+        name : str
+            One of `METRICS`.
+
+        Returns
+        -------
+        Estimate
+            With a two-sided p-value of ``2 (k + 1) / (B + 1)``, k the smaller number of
+            resamples on either side of zero (both sides include zero): never 0.
+
+        Raises
+        ------
+        ConfigError
+            If the metric or a model is unknown.
+        """
+        column = self._column(name, reference_index, candidate_index)
+        value = float(self.values[candidate_index, column] - self.values[reference_index, column])
+        draws = self.stratified[candidate_index, column] - self.stratified[reference_index, column]
+        return self._estimate(value, draws, self.stratified_plan, name, tested=True)
+
+    def draws(self, model_index: int, name: MetricName, *, stratified: bool) -> FloatArray:
+        """Resampled values of a metric, for figures and further statistics.
+
+        Parameters
+        ----------
+        model_index : int
+            Row of the scores.
+        name : str
+            One of `METRICS`.
+        stratified : bool
+            Which of the two sets of resamples.
+
+        Returns
+        -------
+        ndarray of shape (n_resamples,)
+            NaN where the metric is undefined in a resample.
+
+        Raises
+        ------
+        ConfigError
+            If the metric or the model is unknown.
+        """
+        column = self._column(name, model_index)
+        return (self.stratified if stratified else self.unstratified)[model_index, column].copy()
+
+    def roc_band(self, model_index: int, fpr_grid: ArrayLike, *, level: float | None = None) -> Curve:
+        """Sensitivity at given false-positive rates, with a pointwise percentile band.
+
+        Parameters
+        ----------
+        model_index : int
+            Row of the scores.
+        fpr_grid : array-like of shape (n_points,)
+            False-positive rates in [0, 1], ascending.
+        level : float, optional
+            Confidence level; None takes that of the result.
+
+        Returns
+        -------
+        Curve
+            x = `fpr_grid`, y = sensitivity, by linear interpolation between the corners
+            of the ROC curve.
+
+        Raises
+        ------
+        ConfigError
+            If the model is unknown, or the grid is not ascending within [0, 1].
+        """
+        self._column("auc", model_index)
+        grid = np.asarray(fpr_grid, dtype=np.float64)
+        if grid.ndim != 1 or grid.size == 0 or grid[0] < 0 or grid[-1] > 1 or (np.diff(grid) < 0).any():
+            msg = "fpr_grid must be ascending numbers within [0, 1]"
+            raise ConfigError(msg)
+        tail = (1 - checked_level(self.level if level is None else level)) / 2
+        scores = self.scores[model_index]
+        order = np.argsort(-scores, kind="stable")
+        ordered, flags = scores[order], self.positive[order]
+        corners = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # noqa: FBT003
+        heights = []
+        for weights in self.stratified_plan.batches():
+            rows = np.ascontiguousarray(weights[order].T)
+            tpr = np.cumsum(rows * flags, axis=1)[:, corners]
+            fpr = np.cumsum(rows * ~flags, axis=1)[:, corners]
+            # A sample of patients may lack a class; it then has no ROC curve.
+            usable = (tpr[:, -1] > 0) & (fpr[:, -1] > 0)
+            for up, across in zip(tpr[usable], fpr[usable], strict=True):
+                heights.append(_sensitivity_at(grid, across / across[-1], up / up[-1]))
+        low, high = np.quantile(np.array(heights), [tail, 1 - tail], axis=0)
+        points = roc_points(self.positive, scores)
+        return Curve(
+            x=plain(grid),
+            y=plain(_sensitivity_at(grid, points.fpr[1:], points.tpr[1:])),
+            y_low=plain(low),
+            y_high=plain(high),
+        )
+
+    def _column(self, name: MetricName, *models: int) -> int:
+        if name not in METRICS:
+            msg = f"metric '{name}' is unknown; choose one of {', '.join(METRICS)}"
+            raise ConfigError(msg)
+        for index in models:
+            if not 0 <= index < len(self.values):
+                msg = f"model index {index} is unknown; there are {len(self.values)} models"
+                raise ConfigError(msg)
+        return METRICS.index(name)
+
+    def _estimate(
+        self, value: float, draws: FloatArray, plan: ResamplingPlan, name: MetricName, *, tested: bool
+    ) -> Estimate:
+        method = f"bootstrap percentile ({plan.description}; {plan.n_resamples} resamples)"
+        n = self.positive.size
+        if np.isnan(value):
+            note = _UNDEFINED.get(name, "undefined in this sample")
+            return Estimate(value=None, level=self.level, method=method, n=n, note=note)
+        usable = draws[~np.isnan(draws)]
+        lost = draws.size - usable.size
+        note = f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None
+        if usable.size < draws.size / 2:
+            return Estimate(value=value, level=self.level, method=method, n=n, note=f"no interval: {note}")
+        p_value = _two_sided_p(usable) if tested else None
+        if usable.min() == usable.max():
+            note = "no interval: the figure is the same in every resample"
+            return Estimate(value=value, level=self.level, method=method, p_value=p_value, n=n, note=note)
+        tail = (1 - self.level) / 2
+        low, high = np.quantile(usable, [tail, 1 - tail])
+        return Estimate(
+            value=value, ci_low=float(low), ci_high=float(high), level=self.level,
+            method=method, p_value=p_value, n=n, note=note,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SortedModel:
+    """What can be known about a model's scores before any resampling."""
+
+    positives: IntArray
+    """Cases of the positive class, by descending score."""
+    negatives: IntArray
+    n_negatives_above: IntArray
+    """Negatives scored strictly above each sorted positive."""
+    n_negatives_not_below: IntArray
+    last_of_tie: IntArray
+    """Index of the last positive with the same score as each sorted positive."""
+    sums: FloatArray
+    """Rows whose weighted sums are true positives, false positives and squared error."""
+
+
+def bootstrap_metrics(
+    y_true: ArrayLike,
+    scores: ArrayLike | Sequence[ArrayLike],
+    thresholds: ArrayLike,
+    *,
+    n_resamples: int = 5000,
+    seed: int,
+    level: float = 0.95,
+    clusters: ArrayLike | None = None,
+    score_is_probability: bool = True,
+) -> BootstrapResult:
+    """Bootstrap all metrics of all models on the same resamples.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        0/1 labels, both classes present.
+    scores : array-like of shape (n_models, n_samples)
+        Scores, higher means more positive.
+    thresholds : array-like of shape (n_models,)
+        Frozen thresholds; a case is called positive where ``score >= threshold``.
+    n_resamples : int, default=5000
+        Bootstrap samples of each kind.
+    seed : int
+        Seed of the resampling.
+    level : float, default=0.95
+        Confidence level of the intervals.
+    clusters : array-like of shape (n_samples,), optional
+        Patient of each case; patients are then resampled.
+    score_is_probability : bool, default=True
+        Whether the Brier score means anything.
+
+    Returns
+    -------
+    BootstrapResult
+
+    Raises
+    ------
+    DataError
+        If the arrays do not match, a score is not finite, a probability is outside
+        [0, 1], a class is missing or there is a single patient.
+    ConfigError
+        If `level`, `n_resamples` or `seed` is out of range or a threshold is NaN.
+
+    References
+    ----------
+    Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 13; Davison & Hinkley
+    (1997), Bootstrap Methods and their Application, eq. 4.11 (the p-value).
+    """
+    checked_level(level)
+    positive = checked_labels(y_true)
+    check = checked_probabilities if score_is_probability else checked_scores
+    rows = np.stack([
+        check(row, positive.size, name=f"scores[{i}]") for i, row in enumerate(np.atleast_2d(np.asarray(scores)))
+    ])  # fmt: skip
+    cut = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
+    if cut.shape != (len(rows),) or np.isnan(cut).any():
+        msg = f"thresholds {cut.tolist()} do not fit {len(rows)} models; give one number per model"
+        raise ConfigError(msg)
+    codes = None if clusters is None else checked_clusters(clusters, positive.size)
+    if codes is not None and codes.max() == 0:
+        msg = "all cases come from one patient; a bootstrap of patients needs at least two"
+        raise DataError(msg)
+    models = [
+        _sorted_model(positive, row, t, score_is_probability=score_is_probability)
+        for row, t in zip(rows, cut, strict=True)
+    ]
+    plans = [
+        ResamplingPlan(positive, codes, stratified=stratified, seed=seed, n_resamples=n_resamples)
+        for stratified in (True, False)
+    ]
+    return BootstrapResult(
+        values=_metrics(np.ones((positive.size, 1)), positive, models)[:, :, 0],
+        stratified=_resampled(plans[0], positive, models),
+        unstratified=_resampled(plans[1], positive, models),
+        stratified_plan=plans[0],
+        unstratified_plan=plans[1],
+        positive=positive,
+        scores=rows,
+        level=level,
+    )
+
+
+def _sorted_model(
+    positive: BoolArray, scores: FloatArray, threshold: float, *, score_is_probability: bool
+) -> _SortedModel:
+    order = np.argsort(-scores, kind="stable")
+    positives, negatives = order[positive[order]], order[~positive[order]]
+    falling, others = -scores[positives], -scores[negatives]
+    called = scores >= threshold
+    error = (scores - positive) ** 2 if score_is_probability else np.full(scores.size, np.nan)
+    return _SortedModel(
+        positives=positives,
+        negatives=negatives,
+        n_negatives_above=np.searchsorted(others, falling, side="left"),
+        n_negatives_not_below=np.searchsorted(others, falling, side="right"),
+        last_of_tie=np.searchsorted(falling, falling, side="right") - 1,
+        sums=np.stack([called & positive, called & ~positive, error]).astype(np.float64),
+    )
+
+
+def _resampled(plan: ResamplingPlan, positive: BoolArray, models: Sequence[_SortedModel]) -> FloatArray:
+    return np.concatenate([_metrics(w, positive, models) for w in plan.batches()], axis=2)
+
+
+def _metrics(weights: FloatArray, positive: BoolArray, models: Sequence[_SortedModel]) -> FloatArray:
+    """All metrics for each column of weights: (n_models, n_metrics, n_columns)."""
+    n = weights.sum(axis=0)
+    n_positive = positive.astype(np.float64) @ weights
+    table = np.empty((len(models), len(METRICS), weights.shape[1]))
+    for i, model in enumerate(models):
+        ranked = _ranking_metrics(weights, n_positive, n - n_positive, model)
+        decided = _decision_metrics(model.sums @ weights, n_positive, n - n_positive)
+        figures = {**ranked, **decided}
+        for j, name in enumerate(METRICS):
+            table[i, j] = figures[name]
+    return table
+
+
+def _ranking_metrics(
+    weights: FloatArray, n_positive: FloatArray, n_negative: FloatArray, model: _SortedModel
+) -> dict[MetricName, FloatArray]:
+    """AUC (ties one half) and step-wise average precision from running sums of weights."""
+    of_positives = weights[model.positives]
+    false_positives = np.zeros((model.negatives.size + 1, weights.shape[1]))
+    np.cumsum(weights[model.negatives], axis=0, out=false_positives[1:])
+    above = false_positives[model.n_negatives_above]
+    not_below = false_positives[model.n_negatives_not_below]
+    above += not_below
+    misordered = np.einsum("ij,ij->j", of_positives, above) / 2
+    true_positives = np.cumsum(of_positives, axis=0)[model.last_of_tie]
+    not_below += true_positives
+    # Where nothing has been called yet the case itself has no weight: its term is 0.
+    np.maximum(not_below, 1.0, out=not_below)
+    true_positives /= not_below
+    precision = np.einsum("ij,ij->j", of_positives, true_positives)
+    return {
+        "auc": 1 - _ratio(misordered, n_positive * n_negative),
+        "average_precision": _ratio(precision, n_positive),
+    }
+
+
+def _decision_metrics(
+    sums: FloatArray, n_positive: FloatArray, n_negative: FloatArray
+) -> dict[MetricName, FloatArray]:
+    """Metrics of the calls, from weighted true and false positives and squared error."""
+    tp, fp, squared_error = sums
+    fn, tn = n_positive - tp, n_negative - fp
+    sensitivity, specificity = _ratio(tp, n_positive), _ratio(tn, n_negative)
+    margins = (tp + fp) * (tn + fn) * n_positive * n_negative
+    n = n_positive + n_negative
+    return {
+        "accuracy": _ratio(tp + tn, n),
+        "balanced_accuracy": (sensitivity + specificity) / 2,
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "ppv": _ratio(tp, tp + fp),
+        "npv": _ratio(tn, tn + fn),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "mcc": _ratio(tp * tn - fp * fn, np.sqrt(margins)),
+        "brier": _ratio(squared_error, n),
+    }
+
+
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    out = np.full(denominator.shape, np.nan)
+    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+
+
+def _two_sided_p(differences: FloatArray) -> float:
+    fewer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (fewer + 1) / (differences.size + 1))
+
+
+def _sensitivity_at(grid: FloatArray, fpr: FloatArray, tpr: FloatArray) -> NDArray[np.float64]:
+    """Interpolate; on a vertical step `numpy.interp` takes its upper end, as is wanted."""
+    return np.interp(grid, np.append(0.0, fpr), np.append(0.0, tpr))

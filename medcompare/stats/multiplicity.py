@@ -1,0 +1,225 @@
+"""More than two models: adjusted p-values, an omnibus test, and the size a study needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from medcompare.errors import ConfigError, DataError
+from medcompare.stats.proportions import normal_quantile
+from medcompare.stats.records import Estimate
+
+
+def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Holm's step-down adjustment.
+
+    Parameters
+    ----------
+    p_values : sequence of float or None
+        None (undefined) is dropped first and stays None: the family is what is left.
+
+    Returns
+    -------
+    tuple of float or None
+        Adjusted p-values in the given order.
+
+    Raises
+    ------
+    DataError
+        If a p-value is not in [0, 1].
+
+    References
+    ----------
+    Holm (1979), Scand J Stat 6:65.
+    """
+    defined = [(p, i) for i, p in enumerate(p_values) if p is not None]
+    for p, i in defined:
+        if not 0 <= p <= 1:
+            msg = f"p-value {p} at position {i} is not in [0, 1]; give None where a test is undefined"
+            raise DataError(msg)
+    adjusted: list[float | None] = [None] * len(p_values)
+    so_far = 0.0
+    for rank, (p, i) in enumerate(sorted(defined)):
+        so_far = max(so_far, min(1.0, (len(defined) - rank) * float(p)))
+        adjusted[i] = so_far
+    return tuple(adjusted)
+
+
+def cochran_q(correct: ArrayLike) -> tuple[float, float, int]:
+    """Cochran's Q: are all models right equally often on the same independent cases?
+
+    Parameters
+    ----------
+    correct : array-like of bool, shape (n_models, n_samples)
+        Whether each model is right, case by case. Not valid for several cases of one
+        patient.
+
+    Returns
+    -------
+    statistic : float
+    p_value : float
+        1 where no case tells the models apart.
+    degrees_of_freedom : int
+        Number of models minus one.
+
+    Raises
+    ------
+    DataError
+        If the array is not boolean, or there are fewer than two models or no cases.
+
+    References
+    ----------
+    Cochran (1950), Biometrika 37:256.
+    """
+    table = np.asarray(correct)
+    if table.ndim != 2 or table.dtype != np.bool_ or table.shape[0] < 2 or table.shape[1] == 0:
+        msg = f"correct must be True/False of shape (models, cases), got {table.dtype} of shape {table.shape}"
+        raise DataError(msg)
+    n_models = table.shape[0]
+    by_model = table.sum(axis=1).astype(np.float64)
+    by_case = table.sum(axis=0).astype(np.float64)
+    spread = float((by_case * (n_models - by_case)).sum())
+    if spread == 0:
+        return 0.0, 1.0, n_models - 1
+    numerator = (n_models - 1) * n_models * float(((by_model - by_model.mean()) ** 2).sum())
+    statistic = numerator / spread
+    return statistic, float(stats.chi2.sf(statistic, n_models - 1)), n_models - 1
+
+
+def standard_error_of(difference: Estimate) -> float | None:
+    """Standard error behind a symmetric normal interval (DeLong, Obuchowski).
+
+    Parameters
+    ----------
+    difference : Estimate
+        With limits ``value ± z * error``, at most cut at -1 and 1.
+
+    Returns
+    -------
+    float or None
+        None where the estimate has no interval.
+    """
+    if difference.value is None or difference.level is None:
+        return None
+    reaches = [
+        abs(limit - difference.value)
+        for limit in (difference.ci_low, difference.ci_high)
+        if limit is not None
+    ]
+    # The longer arm is the one that was not cut.
+    return max(reaches) / normal_quantile(difference.level) if reaches else None
+
+
+def noninferiority_p(
+    difference: float | None, standard_error: float | None, margin: float
+) -> float | None:
+    """One-sided p-value of "the candidate is worse by the margin or more".
+
+    Parameters
+    ----------
+    difference : float or None
+        Candidate minus reference, higher is better.
+    standard_error : float or None
+        Of the difference.
+    margin : float
+        Largest acceptable loss, above 0.
+
+    Returns
+    -------
+    float or None
+        None where the difference or its error is undefined or the error is zero.
+
+    Raises
+    ------
+    ConfigError
+        If the margin is not above 0.
+    """
+    _check_margin(margin)
+    if difference is None or standard_error is None or standard_error <= 0:
+        return None
+    return float(stats.norm.sf((difference + margin) / standard_error))
+
+
+def holm_noninferiority(
+    differences: Sequence[float | None], standard_errors: Sequence[float | None], margin: float
+) -> tuple[float | None, ...]:
+    """Holm-adjusted one-sided non-inferiority p-values of several comparisons.
+
+    Parameters
+    ----------
+    differences, standard_errors : sequences of float or None
+        One entry per comparison, candidate minus reference.
+    margin : float
+        Largest acceptable loss, above 0.
+
+    Returns
+    -------
+    tuple of float or None
+        Compare with half the two-sided alpha (0.025).
+
+    Raises
+    ------
+    ConfigError
+        If the margin is not above 0.
+    DataError
+        If the two sequences differ in length.
+    """
+    if len(differences) != len(standard_errors):
+        msg = f"{len(differences)} differences but {len(standard_errors)} standard errors"
+        raise DataError(msg)
+    pairs = zip(differences, standard_errors, strict=True)
+    return holm([noninferiority_p(difference, error, margin) for difference, error in pairs])
+
+
+def positives_needed(
+    discordance: float, margin: float, *, power: float = 0.8, alpha_one_sided: float = 0.025
+) -> int:
+    """Positives needed to show non-inferior sensitivity of two truly equal models.
+
+    Parameters
+    ----------
+    discordance : float
+        Share of positives on which the models disagree, in (0, 1].
+    margin : float
+        Largest acceptable loss of sensitivity, in (0, 1).
+    power : float, default=0.8
+        Wanted probability of success.
+    alpha_one_sided : float, default=0.025
+        One-sided error.
+
+    Returns
+    -------
+    int
+        Independent positives (patients), rounded up.
+
+    Raises
+    ------
+    ConfigError
+        If an argument is outside its range.
+
+    References
+    ----------
+    Normal approximation ``(z_alpha + z_power)**2 * discordance / margin**2``; Lu & Bean
+    (1995), Stat Med 14:1831.
+    """
+    _check_margin(margin)
+    for name, value, high in (
+        ("discordance", discordance, 1.0),
+        ("power", power, 0.9999),
+        ("alpha_one_sided", alpha_one_sided, 0.5),
+    ):
+        if not 0 < value <= high:
+            msg = f"{name} is {value}; it must be above 0 and at most {high}"
+            raise ConfigError(msg)
+    quantiles = stats.norm.isf(alpha_one_sided) + stats.norm.ppf(power)
+    return math.ceil(float(quantiles) ** 2 * discordance / margin**2)
+
+
+def _check_margin(margin: float) -> None:
+    if not 0 < margin < 1:
+        msg = f"margin is {margin}; the largest acceptable loss must be between 0 and 1"
+        raise ConfigError(msg)

@@ -1,0 +1,208 @@
+"""Clinical utility: net benefit over threshold probabilities, and who gains how often.
+
+No p-values are attached to net benefit, on purpose (Vickers et al. 2023).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medcompare.errors import ConfigError
+from medcompare.stats.arrays import (
+    FloatArray,
+    checked_clusters,
+    checked_labels,
+    checked_probabilities,
+    checked_thresholds,
+    plain,
+)
+from medcompare.stats.records import Curve
+from medcompare.stats.resampling import ResamplingPlan
+
+
+def net_benefit(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike) -> FloatArray:
+    """Net benefit of acting on ``probability >= threshold``.
+
+    ``TP / n - FP / n * t / (1 - t)``: true positives per case, less the false positives
+    at the exchange rate that the threshold itself states.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        0/1 labels; one class alone is allowed.
+    probability : array-like of shape (n_samples,)
+        Predicted probability of the positive class.
+    thresholds : array-like of shape (n_thresholds,)
+        Threshold probabilities, strictly between 0 and 1.
+
+    Returns
+    -------
+    ndarray of shape (n_thresholds,)
+        At most the prevalence; may be negative.
+
+    Raises
+    ------
+    DataError
+        If the arrays do not match or a probability is outside [0, 1].
+    ConfigError
+        If a threshold is not strictly between 0 and 1.
+
+    References
+    ----------
+    Vickers & Elkin (2006), Med Decis Making 26:565.
+    """
+    positive = checked_labels(y_true, both_classes=False)
+    values = checked_probabilities(probability, positive.size)
+    cut = checked_thresholds(thresholds)
+    true_positives = _count_at_or_above(values[positive], cut)
+    false_positives = _count_at_or_above(values[~positive], cut)
+    return (true_positives - false_positives * cut / (1 - cut)) / positive.size
+
+
+def treat_all(prevalence: float, thresholds: ArrayLike) -> FloatArray:
+    """Net benefit of acting on every case.
+
+    Parameters
+    ----------
+    prevalence : float
+        Share of positives, in [0, 1].
+    thresholds : array-like of shape (n_thresholds,)
+        Threshold probabilities, strictly between 0 and 1.
+
+    Returns
+    -------
+    ndarray of shape (n_thresholds,)
+
+    Raises
+    ------
+    ConfigError
+        If the prevalence or a threshold is out of range.
+    """
+    if not 0 <= prevalence <= 1:
+        msg = f"prevalence is {prevalence}; it must lie in [0, 1]"
+        raise ConfigError(msg)
+    cut = checked_thresholds(thresholds)
+    return prevalence - (1 - prevalence) * cut / (1 - cut)
+
+
+def decision_curve(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike) -> Curve:
+    """Net benefit over thresholds, ready to draw.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        0/1 labels.
+    probability : array-like of shape (n_samples,)
+        Predicted probability of the positive class.
+    thresholds : array-like of shape (n_thresholds,)
+        Threshold probabilities, strictly between 0 and 1.
+
+    Returns
+    -------
+    Curve
+        x = threshold probability, y = net benefit; no band.
+
+    Raises
+    ------
+    DataError
+        If the arrays do not match or a probability is outside [0, 1].
+    ConfigError
+        If a threshold is not strictly between 0 and 1.
+    """
+    return Curve(x=plain(checked_thresholds(thresholds)), y=plain(net_benefit(y_true, probability, thresholds)))
+
+
+def treat_all_curve(prevalence: float, thresholds: ArrayLike) -> Curve:
+    """Net benefit of acting on every case, ready to draw.
+
+    Parameters
+    ----------
+    prevalence : float
+        Share of positives, in [0, 1].
+    thresholds : array-like of shape (n_thresholds,)
+        Threshold probabilities, strictly between 0 and 1.
+
+    Returns
+    -------
+    Curve
+        x = threshold probability, y = net benefit.
+
+    Raises
+    ------
+    ConfigError
+        If the prevalence or a threshold is out of range.
+    """
+    return Curve(x=plain(checked_thresholds(thresholds)), y=plain(treat_all(prevalence, thresholds)))
+
+
+def probability_of_benefit(
+    y_true: ArrayLike,
+    probability_reference: ArrayLike,
+    probability_candidate: ArrayLike,
+    thresholds: ArrayLike,
+    *,
+    seed: int,
+    n_resamples: int = 5000,
+    clusters: ArrayLike | None = None,
+) -> FloatArray:
+    """Share of bootstrap samples in which the candidate has the larger net benefit.
+
+    Ties count one half, so two models that decide alike get 0.5. Cases (patients, with
+    clusters) are resampled without stratification: prevalence varies too.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        0/1 labels.
+    probability_reference, probability_candidate : array-like of shape (n_samples,)
+        Predicted probabilities of the two models on the same cases.
+    thresholds : array-like of shape (n_thresholds,)
+        Threshold probabilities, strictly between 0 and 1.
+    seed : int
+        Seed of the resampling.
+    n_resamples : int, default=5000
+        Bootstrap samples.
+    clusters : array-like of shape (n_samples,), optional
+        Patient of each case.
+
+    Returns
+    -------
+    ndarray of shape (n_thresholds,)
+        In [0, 1].
+
+    Raises
+    ------
+    DataError
+        If the arrays do not match or a probability is outside [0, 1].
+    ConfigError
+        If a threshold is out of range or `n_resamples` is too small.
+
+    References
+    ----------
+    Sadatsafavi et al. (2023), Med Decis Making 43:564 (uncertainty of net benefit).
+    """
+    positive = checked_labels(y_true)
+    reference = checked_probabilities(probability_reference, positive.size, name="probability_reference")
+    candidate = checked_probabilities(probability_candidate, positive.size, name="probability_candidate")
+    cut = checked_thresholds(thresholds)
+    codes = None if clusters is None else checked_clusters(clusters, positive.size)
+    plan = ResamplingPlan(positive, codes, stratified=False, seed=seed, n_resamples=n_resamples)
+    wins = np.zeros(cut.size)
+    # What one case adds to the difference: its value if the candidate alone acts on it.
+    worth = np.where(positive, 1.0, 0.0)[None, :] - np.where(positive, 0.0, 1.0) * (cut / (1 - cut))[:, None]
+    acts = (candidate >= cut[:, None]).astype(np.float64) - (reference >= cut[:, None])
+    gains = acts * worth
+    # Cases on which both act alike add nothing; most of them can be left out.
+    matters = np.flatnonzero((acts != 0).any(axis=0))
+    gains = gains[:, matters]
+    # Sums of a few hundred rounded odds may miss a tie by a rounding.
+    tolerance = 1e-9 * (1 + np.abs(gains).sum(axis=1, keepdims=True))
+    for weights in plan.batches():
+        difference = gains @ weights[matters]
+        wins += (difference > tolerance).sum(axis=1) + 0.5 * (np.abs(difference) <= tolerance).sum(axis=1)
+    return wins / n_resamples
+
+
+def _count_at_or_above(values: FloatArray, cut: FloatArray) -> FloatArray:
+    return (values.size - np.searchsorted(np.sort(values), cut, side="left")).astype(np.float64)
