@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import queue
 import signal
@@ -93,52 +94,31 @@ def run_child(
     TrainingError
         If the child died (transient where a signal ended it), passed its time limit or was stopped.
     """
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    outcome: dict[str, Event] = {}
+    deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     with _started(module, job, environment) as process:
-        lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        tail: deque[str] = deque(maxlen=STDERR_LINES)
-        readers = _start_readers(process, lines, tail)
-        _send(process, request)
-        while True:
-            if deadline is not None and time.monotonic() > deadline:
-                _kill_group(process)
-                msg = (
-                    f"{label} passed its time limit of {timeout_s:g} s and was ended"
-                    f"; raise {time_limit_name} or give it less to do"
-                )
-                raise TrainingError(msg)
-            try:
-                line = lines.get(timeout=POLL_S)
-            except queue.Empty:
-                # A grandchild may hold the pipe open after the child has died.
-                if process.poll() is not None:
-                    break
-                continue
-            if line is None:
-                break
-            _handle(line, outcome, on_event)
-        try:
-            process.wait(timeout=EXIT_GRACE_S)
-        except subprocess.TimeoutExpired:
+        conversation = _Conversation(process, on_event)
+        conversation.ask(request)
+        in_time = conversation.listen(deadline)
+        if in_time and not _ended_by_itself(process):
             logger.warning("%s: the process did not end by itself and was killed", label)
         _kill_group(process)
-        for reader in readers:
-            reader.join(timeout=EXIT_GRACE_S)
-        while not lines.empty():
-            rest = lines.get()
-            if rest is not None:
-                _handle(rest, outcome, on_event)
+        conversation.hear_the_rest()
         with _lock:
             was_stopped = process.pid in _stopped
-    if "error" in outcome:
-        _raise_reported(outcome["error"])
-    if "result" in outcome:
-        return json.dumps(outcome["result"]["record"])
+    if not in_time:
+        msg = (
+            f"{label} passed its time limit of {timeout_s:g} s and was ended; "
+            f"raise {time_limit_name} or give it less to do"
+        )
+        raise TrainingError(msg)
+    if conversation.error is not None:
+        _raise_reported(conversation.error)
+    if conversation.result is not None:
+        return conversation.result
     if was_stopped:
         msg = f"{label} was stopped"
         raise TrainingError(msg)
-    raise _death(label, process.returncode, tail)
+    raise _death(label, process.returncode, conversation.last_words)
 
 
 def terminate_all(*, final: bool = False) -> int:
@@ -202,48 +182,91 @@ def _started(
                 process.stdin.close()
 
 
-def _start_readers(
-    process: subprocess.Popen[bytes], lines: queue.SimpleQueue[bytes | None], tail: deque[str]
-) -> list[threading.Thread]:
-    def read_events(stream: IO[bytes]) -> None:
+class _Conversation:
+    """One request to a child and everything it says; events are handled in the caller's thread."""
+
+    def __init__(self, process: subprocess.Popen[bytes], on_event: EventHandler | None) -> None:
+        self.result: str | None = None
+        self.error: Event | None = None
+        self.last_words: deque[str] = deque(maxlen=STDERR_LINES)
+        self._process = process
+        self._on_event = on_event
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._readers = [
+            threading.Thread(target=self._read_events, args=(process.stdout,), daemon=True),
+            threading.Thread(target=self._read_errors, args=(process.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def ask(self, request: str) -> None:
+        """Send the request; the pipe stays open, its end would end the child."""
+        stdin = self._process.stdin
+        # A child that died at once is reported by its exit status, not by this pipe.
+        with contextlib.suppress(BrokenPipeError):
+            if stdin is not None:
+                stdin.write(request.encode() + b"\n")
+                stdin.flush()
+
+    def listen(self, deadline: float) -> bool:
+        """Handle events until the child falls silent for good; False where `deadline` came first."""
+        while time.monotonic() <= deadline:
+            try:
+                line = self._lines.get(timeout=POLL_S)
+            except queue.Empty:
+                # A grandchild may hold the pipe open after the child has died.
+                if self._process.poll() is not None:
+                    return True
+                continue
+            if line is None:
+                return True
+            self._handle(line)
+        return False
+
+    def hear_the_rest(self) -> None:
+        """Handle what was said before the end; the process group must be dead."""
+        for reader in self._readers:
+            reader.join(timeout=EXIT_GRACE_S)
+        while not self._lines.empty():
+            line = self._lines.get()
+            if line is not None:
+                self._handle(line)
+
+    def _handle(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            # The last line of a child that was killed while it wrote.
+            logger.debug("unreadable event: %r", line)
+            return
+        kind = event["event"]
+        if kind == "result":
+            self.result = json.dumps(event["record"])
+        elif kind == "error":
+            self.error = event
+        elif kind == "log":
+            logger.log(event["level"], "%s", event["message"])
+        elif self._on_event is not None:
+            self._on_event(event)
+
+    def _read_events(self, stream: IO[bytes]) -> None:
         with stream:
             for line in stream:
-                lines.put(line)
-        lines.put(None)
+                self._lines.put(line)
+        self._lines.put(None)
 
-    def read_errors(stream: IO[bytes]) -> None:
+    def _read_errors(self, stream: IO[bytes]) -> None:
         with stream:
             for line in stream:
-                tail.append(line.decode(errors="replace").rstrip())
-
-    assert process.stdout is not None  # noqa: S101 - both are pipes, as asked for
-    assert process.stderr is not None  # noqa: S101
-    readers = [
-        threading.Thread(target=read_events, args=(process.stdout,), daemon=True),
-        threading.Thread(target=read_errors, args=(process.stderr,), daemon=True),
-    ]
-    for reader in readers:
-        reader.start()
-    return readers
+                self.last_words.append(line.decode(errors="replace").rstrip())
 
 
-def _send(process: subprocess.Popen[bytes], request: str) -> None:
-    assert process.stdin is not None  # noqa: S101 - a pipe, as asked for
-    # A child that died at once is reported by its exit status, not by this pipe.
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(request.encode() + b"\n")
-        process.stdin.flush()
-
-
-def _handle(line: bytes, outcome: dict[str, Event], on_event: EventHandler | None) -> None:
-    event = json.loads(line)
-    kind = event["event"]
-    if kind in ("result", "error"):
-        outcome[kind] = event
-    elif kind == "log":
-        logger.log(event["level"], "%s", event["message"])
-    elif on_event is not None:
-        on_event(event)
+def _ended_by_itself(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(timeout=EXIT_GRACE_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -135,7 +135,7 @@ def train_one_epoch(
                 _not_finite("training loss", settings, f"epoch {epoch}, step {step} of {n_steps}")
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         batch_weight = sum(weights[label] for label in batch.labels.tolist())
         loss_sum += value * batch_weight
@@ -366,7 +366,8 @@ def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoade
         seed=request.seed,
     )
     if len(training_images) < MIN_TRAINING_IMAGES:
-        msg = f"the training subset holds only {len(training_images)} image(s): {MIN_TRAINING_IMAGES} or more are needed"
+        n_images = len(training_images)
+        msg = f"the training subset holds {n_images} image(s); at least {MIN_TRAINING_IMAGES} are needed"
         raise DataError(msg)
     return (
         BatchLoader(training_images, batch_size=train.batch_size, num_workers=train.num_workers),

@@ -98,7 +98,9 @@ def run_training(
     threads = request.n_threads or max(1, usable_cores() // request.n_parallel)
     request = request.model_copy(update={"n_threads": threads})
     label = f"training of {request.model}"
-    return _run("train", request, TrainedModel, label, threads, on_event, timeout_s)
+    return _run(
+        "train", request, TrainedModel, label=label, n_threads=threads, on_event=on_event, timeout_s=timeout_s
+    )
 
 
 def run_prediction(
@@ -118,7 +120,15 @@ def run_prediction(
     threads = request.n_threads or usable_cores()
     request = request.model_copy(update={"n_threads": threads})
     label = f"prediction with {request.trained.model}"
-    return _run("predict", request, Predictions, label, threads, on_event, timeout_s)
+    return _run(
+        "predict",
+        request,
+        Predictions,
+        label=label,
+        n_threads=threads,
+        on_event=on_event,
+        timeout_s=timeout_s,
+    )
 
 
 def run_cost_measurement(
@@ -140,7 +150,15 @@ def run_cost_measurement(
     threads = request.n_threads or usable_cores()
     request = request.model_copy(update={"n_threads": threads})
     label = f"cost measurement of {request.trained.model}"
-    return _run("cost", request, CostMeasurement, label, threads, on_event, timeout_s)
+    return _run(
+        "cost",
+        request,
+        CostMeasurement,
+        label=label,
+        n_threads=threads,
+        on_event=on_event,
+        timeout_s=timeout_s,
+    )
 
 
 def plan_parallel(n_models: int, train: TrainConfig) -> ParallelPlan:
@@ -179,6 +197,7 @@ def _run(
     job: str,
     request: AnyRequest,
     result: type[Result],
+    *,
     label: str,
     n_threads: int,
     on_event: EventHandler | None,

@@ -107,7 +107,7 @@ class SubsetImages(Dataset["Tensor"]):
         return torch.from_numpy(decode_rgb(content, name=row.path)).permute(2, 0, 1)
 
     def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:
-        """What the network sees of `image`."""
+        """What the network sees of `image`; each kind of subset has its own."""
         raise NotImplementedError
 
     def _keep(self, index: int, image: Tensor) -> None:
@@ -149,6 +149,7 @@ class TrainingImages(SubsetImages):
         self._seed = seed
 
     def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:
+        """Random part of `image`, mirrored half of the time; the same for the same epoch and index."""
         rng = random_stream(self._seed, STREAM_CROPS, epoch, index)
         crop = random_crop(image.shape[1], image.shape[2], scale_min=self._crop_scale_min, rng=rng)
         return training_crop(image, crop, self.size_px)
@@ -172,6 +173,7 @@ class EvaluationImages(SubsetImages):
         self._resize_px = resize_px
 
     def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:  # noqa: ARG002 - no randomness here
+        """Centre of `image`, the same in every epoch."""
         return evaluation_crop(image, resize_px=self._resize_px, size_px=self.size_px)
 
     def __getitem__(self, position: tuple[int, int]) -> Tensor:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_TRIES = 10
+FLIP_PROBABILITY = 0.5
 STREAM_CROPS, STREAM_ORDER = 0, 1
 
 
@@ -58,7 +59,7 @@ def random_crop(height: int, width: int, *, scale_min: float, rng: np.random.Gen
     after ten misses the largest centred crop with an admissible aspect ratio.
     """
     draws = rng.random((CROP_TRIES, 4))
-    flipped = bool(rng.random() < 0.5)
+    flipped = bool(rng.random() < FLIP_PROBABILITY)
     log_low, log_high = (math.log(ratio) for ratio in ASPECT_RATIOS)
     for u_area, u_ratio, u_top, u_left in draws.tolist():
         area = height * width * (scale_min + (1 - scale_min) * u_area)

@@ -6,11 +6,12 @@ library when called, so that the command line can list models at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

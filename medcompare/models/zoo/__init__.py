@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from medcompare.models.spec import ModelSpec
+from typing import TYPE_CHECKING
+
 from medcompare.models.zoo.convnext import CONVNEXT_TINY
 from medcompare.models.zoo.efficientnet import (
     EFFICIENTNET_B0,
@@ -10,6 +11,9 @@ from medcompare.models.zoo.efficientnet import (
 )
 from medcompare.models.zoo.resnet import RESNET50
 from medcompare.models.zoo.tiny import TEST_CNN
+
+if TYPE_CHECKING:
+    from medcompare.models.spec import ModelSpec
 
 
 def table(*specs: ModelSpec) -> dict[str, ModelSpec]:
