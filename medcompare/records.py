@@ -63,6 +63,11 @@ class DatasetManifest(Record):
     fingerprint: str = Field(description="SHA-256 over content digests and labels, order-free.")
     images: Artifact
     rejected: Artifact
+    twins: Artifact | None = Field(
+        default=None,
+        description="CSV 'sha256, pixel_sha256' of files that differ in bytes but not in pixels: "
+        "the split keeps them together. None where there are none.",
+    )
 
     @model_validator(mode="after")
     def _counts_add_up(self) -> Self:

@@ -1,0 +1,378 @@
+"""From listed files to a manifest: every image decoded once, every rejection accounted for.
+
+Rules that decide which images stay:
+
+* A file that cannot be used is set aside with its reason; too many of them stop the run.
+* Files with the same bytes, or the same pixels, but opposite labels are set aside whole: one
+  of the labels is wrong and nothing here can say which.
+* Copies with the same label stay (they may be meant), but the split keeps them together.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter, defaultdict, deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from medcompare.artifacts import sha256_of_bytes
+from medcompare.data.confounders import confounder_warnings
+from medcompare.data.validate import ImageMeasurement, judge, measure_file, oddities
+from medcompare.errors import DataError
+from medcompare.records import DatasetManifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from medcompare.artifacts import ArtifactStore
+    from medcompare.config import DataConfig
+    from medcompare.data.source import ImageSource, SourceFile
+    from medcompare.records import Artifact
+
+IMAGE_COLUMNS = ("case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode")
+REJECTED_COLUMNS = ("path", "label", "reason", "detail")
+TWIN_COLUMNS = ("sha256", "pixel_sha256")
+
+N_NAMED_PATHS = 5
+N_IMAGE_SIZES = 10
+CASE_ID_DIGITS = 8
+DECODES_AHEAD_PER_THREAD = 8
+"""Files handed to the pool ahead of their turn, so that a million files do not queue at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Examined:
+    file: SourceFile
+    label: int
+    measurement: ImageMeasurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rejected:
+    path: str
+    label: str
+    reason: str
+    detail: str
+
+
+def ingest(
+    source: ImageSource,
+    data: DataConfig,
+    store: ArtifactStore,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    n_threads: int | None = None,
+) -> DatasetManifest:
+    """Decode every image of `source` once and write the tables of used and rejected files.
+
+    Parameters
+    ----------
+    source : ImageSource
+        Listed files, from `medcompare.data.source.resolve_source`.
+    data : DataConfig
+        ``min_side_px`` and ``max_rejected_fraction`` are used.
+    store : ArtifactStore
+        Receives the tables.
+    progress : callable, optional
+        Called with (files done, files in all) after each file, from the calling thread.
+    n_threads : int, optional
+        Decoding threads; None: as many as cores. The result does not depend on it.
+
+    Returns
+    -------
+    DatasetManifest
+        Depends on content, labels and relative paths, not on where the folder lies.
+
+    Raises
+    ------
+    DataError
+        If more than ``max_rejected_fraction`` of the files must be set aside, or a class
+        has no usable image left.
+    """
+    examined = _examine(source, progress, n_threads)
+    usable, rejected = _judge_all(examined, source, data.min_side_px)
+    n_groups, n_conflicting, usable, conflicts = _set_conflicts_aside(usable, source)
+    rejected += conflicts
+    _check_rejected(rejected, source, data.max_rejected_fraction)
+    class_counts = (sum(item.label == 0 for item in usable), sum(item.label == 1 for item in usable))
+    for name, count in zip(source.classes, class_counts, strict=True):
+        if count == 0:
+            msg = f"no usable image of class '{name}' is left in {source.root}. {_reasons(rejected)}"
+            raise DataError(msg)
+    usable.sort(key=_content_key)
+    case_ids = _case_ids([_sha256(item) for item in usable])
+    sizes = Counter(f"{item.measurement.width_px}x{item.measurement.height_px}" for item in usable)
+    twins = _twins(usable)
+    warnings = [*source.notes, *_content_warnings(usable), *_twin_warnings(twins)]
+    warnings += confounder_warnings(
+        y=[item.label for item in usable],
+        classes=source.classes,
+        paths=[item.file.path for item in usable],
+        sizes=[(item.measurement.width_px, item.measurement.height_px) for item in usable],
+        formats=[item.measurement.format or "" for item in usable],
+        columns={name: [item.file.extra[i] for item in usable] for i, name in enumerate(source.extra_columns)},
+    )
+    return DatasetManifest(
+        name=source.name,
+        synthetic=source.synthetic,
+        classes=source.classes,
+        class_counts=class_counts,
+        n_found=len(source.files),
+        n_images=len(usable),
+        n_patients=len({item.file.patient_id for item in usable}) if source.has_patients else None,
+        n_rejected=len(rejected),
+        rejected_by_reason=tuple(sorted(Counter(item.reason for item in rejected).items())),
+        n_duplicate_groups=n_groups,
+        n_conflicting_groups=n_conflicting,
+        image_sizes=tuple(sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0]))[:N_IMAGE_SIZES]),
+        extra_columns=source.extra_columns,
+        warnings=tuple(warnings),
+        fingerprint=_fingerprint(usable, source),
+        images=_write_images(usable, case_ids, source, store),
+        rejected=_write_table(
+            REJECTED_COLUMNS,
+            ((item.path, item.label, item.reason, item.detail) for item in sorted(rejected, key=lambda r: r.path)),
+            store,
+        ),
+        twins=_write_table(TWIN_COLUMNS, twins, store) if twins else None,
+    )
+
+
+def read_images(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame:
+    """Table of usable images: text columns, but for ``label``, ``width_px`` and ``height_px``.
+
+    Raises
+    ------
+    ArtifactError
+        If the stored table is missing or was altered.
+    """
+    table = pd.read_csv(io.BytesIO(store.read(manifest.images)), dtype=str, keep_default_na=False)
+    return table.astype({"label": int, "width_px": int, "height_px": int})
+
+
+def read_rejected(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame:
+    """Table of files set aside, all columns text; raises like `read_images`."""
+    return pd.read_csv(io.BytesIO(store.read(manifest.rejected)), dtype=str, keep_default_na=False)
+
+
+def _examine(
+    source: ImageSource, progress: Callable[[int, int], None] | None, n_threads: int | None
+) -> list[_Examined]:
+    n_threads = n_threads or os.cpu_count() or 1
+    label_of = {name: label for label, name in enumerate(source.classes)}
+    n_files = len(source.files)
+    examined: list[_Examined] = []
+    # Pillow decodes without holding the interpreter lock, so threads do as well as processes.
+    with ThreadPoolExecutor(max_workers=n_threads) as pool:
+        paths = (source.root / file.path for file in source.files)
+        measurements = _bounded_map(pool, measure_file, paths, n_threads * DECODES_AHEAD_PER_THREAD)
+        for file, measurement in zip(source.files, measurements, strict=True):
+            examined.append(_Examined(file=file, label=label_of[file.label], measurement=measurement))
+            if progress is not None:
+                progress(len(examined), n_files)
+    return examined
+
+
+def _bounded_map(
+    pool: ThreadPoolExecutor,
+    function: Callable[[Path], ImageMeasurement],
+    items: Iterator[Path],
+    n_ahead: int,
+) -> Iterator[ImageMeasurement]:
+    """Like ``pool.map``, in order, but with at most `n_ahead` items waiting."""
+    waiting = deque(pool.submit(function, item) for item in islice(items, n_ahead))
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+
+
+def _judge_all(
+    examined: Iterable[_Examined], source: ImageSource, min_side_px: int
+) -> tuple[list[_Examined], list[_Rejected]]:
+    usable: list[_Examined] = []
+    rejected: list[_Rejected] = []
+    for item in examined:
+        verdict = judge(item.measurement, min_side_px=min_side_px)
+        if verdict is None:
+            usable.append(item)
+        else:
+            reason, detail = verdict
+            label = source.classes[item.label]
+            rejected.append(_Rejected(path=item.file.path, label=label, reason=reason, detail=detail))
+    return usable, rejected
+
+
+def _set_conflicts_aside(
+    usable: Sequence[_Examined], source: ImageSource
+) -> tuple[int, int, list[_Examined], list[_Rejected]]:
+    """(groups of identical files, groups with opposite labels, images that stay, rejections).
+
+    The two counts are of files with identical bytes; what is set aside goes by pixels, since
+    the networks see nothing else.
+    """
+    by_bytes: defaultdict[str, list[_Examined]] = defaultdict(list)
+    by_pixels: defaultdict[str, list[_Examined]] = defaultdict(list)
+    for item in usable:
+        by_bytes[_sha256(item)].append(item)
+        by_pixels[_pixel_sha256(item)].append(item)
+    identical = [group for group in by_bytes.values() if len(group) > 1]
+    rejected: list[_Rejected] = []
+    for group in by_pixels.values():
+        if len({item.label for item in group}) == 1:
+            continue
+        same_bytes = len({_sha256(item) for item in group}) == 1
+        for item in group:
+            other = min(o.file.path for o in group if o.label != item.label)
+            detail = f"{'identical to' if same_bytes else 'same pixels as'} {other}"
+            rejected.append(
+                _Rejected(
+                    path=item.file.path,
+                    label=source.classes[item.label],
+                    reason="opposite labels",
+                    detail=detail,
+                )
+            )
+    gone = {item.path for item in rejected}
+    return (
+        len(identical),
+        sum(len({item.label for item in group}) > 1 for group in identical),
+        [item for item in usable if item.file.path not in gone],
+        rejected,
+    )
+
+
+def _check_rejected(rejected: Sequence[_Rejected], source: ImageSource, max_fraction: float) -> None:
+    fraction = len(rejected) / len(source.files)
+    if fraction > max_fraction:
+        msg = (
+            f"{len(rejected)} of {len(source.files)} files in {source.root} cannot be used "
+            f"({fraction:.1%}; data.max_rejected_fraction is {max_fraction:.1%}). {_reasons(rejected)} "
+            "Mend or remove them, or raise data.max_rejected_fraction."
+        )
+        raise DataError(msg)
+
+
+def _reasons(rejected: Sequence[_Rejected]) -> str:
+    if not rejected:
+        return ""
+    counts = sorted(Counter(item.reason for item in rejected).items(), key=lambda pair: (-pair[1], pair[0]))
+    reasons = ", ".join(f"{reason} ({count})" for reason, count in counts)
+    first = sorted(rejected, key=lambda item: item.path)[:N_NAMED_PATHS]
+    named = "; ".join(f"{item.path} ({item.reason})" for item in first)
+    more = "; ..." if len(rejected) > len(first) else ""
+    return f"Set aside: {reasons}. First files: {named}{more}."
+
+
+def _twins(usable: Iterable[_Examined]) -> list[tuple[str, str]]:
+    """(sha256, pixel_sha256) of files whose pixels, but not bytes, equal another file's."""
+    by_pixels: defaultdict[str, set[str]] = defaultdict(set)
+    for item in usable:
+        by_pixels[_pixel_sha256(item)].add(_sha256(item))
+    return sorted((sha, pixels) for pixels, shas in by_pixels.items() if len(shas) > 1 for sha in shas)
+
+
+def _twin_warnings(twins: Sequence[tuple[str, str]]) -> list[str]:
+    if not twins:
+        return []
+    n_groups = len({pixels for _, pixels in twins})
+    return [
+        f"{len(twins)} files differ in bytes but show the same pixels as another ({n_groups} groups): "
+        "kept, and kept together in one subset."
+    ]
+
+
+def _content_warnings(usable: Sequence[_Examined]) -> list[str]:
+    counts = Counter(phrase for item in usable for phrase in oddities(item.measurement))
+    warnings = [
+        f"{count} image{'' if count == 1 else 's'} {phrase}." for phrase, count in sorted(counts.items())
+    ]
+    patients_of: defaultdict[str, set[str]] = defaultdict(set)
+    for item in usable:
+        if item.file.patient_id is not None:
+            patients_of[_pixel_sha256(item)].add(item.file.patient_id)
+    shared = sum(len(patients) > 1 for patients in patients_of.values())
+    if shared:
+        warnings.append(
+            f"{shared} image{'' if shared == 1 else 's'} filed under more than one patient: "
+            "these patients are kept together in the split; please check the patient ids."
+        )
+    return warnings
+
+
+def _sha256(item: _Examined) -> str:
+    if item.measurement.sha256 is None:
+        msg = f"{item.file.path} was never read"
+        raise AssertionError(msg)
+    return item.measurement.sha256
+
+
+def _pixel_sha256(item: _Examined) -> str:
+    if item.measurement.pixel_sha256 is None:
+        msg = f"{item.file.path} was never decoded"
+        raise AssertionError(msg)
+    return item.measurement.pixel_sha256
+
+
+def _content_key(item: _Examined) -> tuple[str, str, tuple[str, ...], str]:
+    """Order of the table: by content first, so that renaming files moves no row."""
+    return _sha256(item), item.file.patient_id or "", item.file.extra, item.file.path
+
+
+def _case_ids(digests: Sequence[str]) -> list[str]:
+    """Short pseudonyms from sorted content digests; copies of a file get ``-2``, ``-3``, ..."""
+    distinct = sorted(set(digests))
+    n_digits = CASE_ID_DIGITS
+    while len({digest[:n_digits] for digest in distinct}) < len(distinct):
+        n_digits += 1
+    seen: Counter[str] = Counter()
+    case_ids = []
+    for digest in digests:
+        seen[digest] += 1
+        suffix = f"-{seen[digest]}" if seen[digest] > 1 else ""
+        case_ids.append(f"case-{digest[:n_digits]}{suffix}")
+    return case_ids
+
+
+def _fingerprint(usable: Iterable[_Examined], source: ImageSource) -> str:
+    rows = sorted(
+        _csv_bytes([(_sha256(item), item.label, item.file.patient_id or "", *item.file.extra)]) for item in usable
+    )
+    head = _csv_bytes([(*source.classes, "patient_id" if source.has_patients else "", *source.extra_columns)])
+    return sha256_of_bytes(b"".join([head, *rows]))
+
+
+def _write_images(
+    usable: Sequence[_Examined], case_ids: Sequence[str], source: ImageSource, store: ArtifactStore
+) -> Artifact:
+    rows = (
+        (
+            case_id,
+            item.file.path,
+            item.label,
+            item.file.patient_id or "",
+            _sha256(item),
+            item.measurement.width_px,
+            item.measurement.height_px,
+            item.measurement.mode,
+            *item.file.extra,
+        )
+        for case_id, item in zip(case_ids, usable, strict=True)
+    )
+    return _write_table((*IMAGE_COLUMNS, *source.extra_columns), rows, store)
+
+
+def _write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], store: ArtifactStore) -> Artifact:
+    return store.write(_csv_bytes([columns, *rows]), ".csv")
+
+
+def _csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

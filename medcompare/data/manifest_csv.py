@@ -1,0 +1,183 @@
+"""Reading the user's CSV manifest: columns, rows and paths, each fault with its row.
+
+Every value stays text: nothing is taken for a number, a date or a missing value, because
+a patient ``007`` is not patient ``7``.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from medcompare.errors import DataError
+
+REQUIRED_COLUMNS = ("path", "label")
+PATIENT_COLUMN = "patient_id"
+OWN_COLUMNS = frozenset(
+    {"case_id", "sha256", "pixel_sha256", "width_px", "height_px", "mode", "subset", "y_true", "probability"}
+)
+"""Columns that later tables add: a manifest must not bring its own."""
+
+N_NAMED = 3
+"""How many faulty rows an error message names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestRow:
+    """One row; ``path`` is relative to the manifest's folder, with forward slashes."""
+
+    number: int
+    path: str
+    label: str
+    patient_id: str | None
+    extra: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestRows:
+    """All rows, in file order."""
+
+    rows: tuple[ManifestRow, ...]
+    extra_columns: tuple[str, ...]
+    has_patients: bool
+    notes: tuple[str, ...]
+
+
+def read_manifest_rows(path: Path) -> ManifestRows:
+    """Read and check a manifest, without opening any image.
+
+    Parameters
+    ----------
+    path : Path
+        CSV file in UTF-8, separated by commas, with a header. Columns ``path`` and
+        ``label``; optionally ``patient_id``; any others are kept. Paths are absolute or
+        relative to the folder of the manifest.
+
+    Returns
+    -------
+    ManifestRows
+        Rows numbered as a spreadsheet shows them: the header is row 1.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, twice there or reserved, a row has too few or too many
+        values, a value that must be there is empty, a path is named twice, or a file is
+        missing. The message names file, row and remedy.
+    """
+    header, lines = _read_csv(path)
+    _check_header(header, path)
+    extra_positions = [
+        i for i, name in enumerate(header) if name and name not in {*REQUIRED_COLUMNS, PATIENT_COLUMN}
+    ]
+    has_patients = PATIENT_COLUMN in header
+    rows = []
+    for number, values in lines:
+        if len(values) != len(header):
+            msg = (
+                f"{path}, row {number}: {len(values)} values where the header has {len(header)}. "
+                "Quote values that contain commas."
+            )
+            raise DataError(msg)
+        named = {name: value.strip() for name, value in zip(header, values, strict=True)}
+        rows.append(
+            ManifestRow(
+                number=number,
+                path=_relative(named["path"], path.absolute().parent),
+                label=named["label"],
+                patient_id=named[PATIENT_COLUMN] if has_patients else None,
+                extra=tuple(values[i].strip() for i in extra_positions),
+            )
+        )
+    if not rows:
+        msg = f"{path} has a header but no rows. Add one row per image."
+        raise DataError(msg)
+    _check_rows(rows, path, has_patients=has_patients)
+    notes = (f"A column of {path.name} without a name was ignored.",) if "" in header else ()
+    return ManifestRows(
+        rows=tuple(rows),
+        extra_columns=tuple(header[i] for i in extra_positions),
+        has_patients=has_patients,
+        notes=notes,
+    )
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    try:
+        # The signature that spreadsheet programs put first must not end up in a column name.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            records = [(number, values) for number, values in enumerate(reader, start=1) if any(values)]
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not UTF-8 text (byte {error.start}). Save it as 'CSV UTF-8'."
+        raise DataError(msg) from error
+    except (csv.Error, OSError) as error:
+        msg = f"{path} cannot be read as CSV: {error}. Save it as comma-separated UTF-8 text."
+        raise DataError(msg) from error
+    if not records:
+        msg = f"{path} is empty. Expected a header with the columns path,label and one row per image."
+        raise DataError(msg)
+    return [name.strip() for name in records[0][1]], records[1:]
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    missing = [name for name in REQUIRED_COLUMNS if name not in header]
+    if missing:
+        msg = f"{path} has no column '{missing[0]}'. Columns present: {', '.join(header)}."
+        if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+            msg += " The values seem to be separated by another mark: separate them by commas."
+        else:
+            msg += " Expected path,label and optionally patient_id."
+        raise DataError(msg)
+    named = [name for name in header if name]
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        msg = f"{path} has the column '{twice[0]}' twice. Rename or remove one."
+        raise DataError(msg)
+    reserved = sorted(OWN_COLUMNS.intersection(header))
+    if reserved:
+        msg = f"{path}: the column name '{reserved[0]}' is reserved for results. Rename it."
+        raise DataError(msg)
+
+
+def _check_rows(rows: list[ManifestRow], path: Path, *, has_patients: bool) -> None:
+    required = ["path", "label"] + ([PATIENT_COLUMN] if has_patients else [])
+    for field in required:
+        empty = [row.number for row in rows if not getattr(row, field)]
+        if empty:
+            remedy = (
+                "Give every image a patient, or remove the column." if field == PATIENT_COLUMN else "Fill them in."
+            )
+            msg = f"{path}: '{field}' is empty in {_rows(empty)}. {remedy}"
+            raise DataError(msg)
+    first_row: dict[str, int] = {}
+    for row in rows:
+        if row.path in first_row:
+            msg = f"{path}: rows {first_row[row.path]} and {row.number} name the same file {row.path}. Remove one."
+            raise DataError(msg)
+        first_row[row.path] = row.number
+    missing = [row for row in rows if not (path.absolute().parent / row.path).is_file()]
+    if missing:
+        named = "; ".join(f"row {row.number}: {row.path}" for row in missing[:N_NAMED])
+        more = f" and {len(missing) - N_NAMED} more" if len(missing) > N_NAMED else ""
+        msg = (
+            f"{path} names {len(missing)} of {len(rows)} files that do not exist: {named}{more}. "
+            "Paths are relative to the folder of the manifest."
+        )
+        raise DataError(msg)
+
+
+def _rows(numbers: list[int]) -> str:
+    shown = ", ".join(str(number) for number in numbers[:N_NAMED])
+    more = f" and {len(numbers) - N_NAMED} more" if len(numbers) > N_NAMED else ""
+    return f"row {shown}" if len(numbers) == 1 else f"rows {shown}{more}"
+
+
+def _relative(text: str, root: Path) -> str:
+    """`text` as a path relative to `root`, so that two spellings of one file are equal."""
+    if not text:
+        return ""
+    # A manifest written on Windows should work elsewhere; no file name of ours has backslashes.
+    return Path(os.path.relpath(root / text.replace("\\", "/"), root)).as_posix()

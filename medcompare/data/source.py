@@ -1,0 +1,327 @@
+"""Where the images are: a folder with one sub-folder per class, or a CSV manifest.
+
+This module lists and labels files and refuses, before any image is opened, whatever a person
+must put right first. It does not decode images: that is `medcompare.data.manifest`.
+
+A folder that holds a ``manifest.csv`` is read through that manifest, since the file says more
+than the sub-folders do (patients, above all); the source then carries a note that says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medcompare.artifacts import sha256_of_bytes, sha256_of_file
+from medcompare.config import DEMO
+from medcompare.data.demo import DEMO_MARKER, ensure_demo_data
+from medcompare.data.manifest_csv import read_manifest_rows
+from medcompare.errors import DataError
+from medcompare.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from medcompare.config import DataConfig
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2"})
+"""File name endings, in lower case, that count as images when a folder is listed."""
+
+MANIFEST_NAME = "manifest.csv"
+DEFAULT_POSITIVE = "cancer"
+N_HASH_THREADS = 8
+"""Hashing waits for the disk more than for the processor."""
+
+_JUNK_FOLDERS = frozenset({"__macosx", "$recycle.bin"})
+_JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One image file and what its folder or manifest row says about it.
+
+    ``path`` is relative to the root of the source, with forward slashes; ``extra`` holds the
+    values of `ImageSource.extra_columns`, in that order.
+    """
+
+    path: str
+    label: str
+    patient_id: str | None = None
+    extra: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSource:
+    """A listed, labelled, not yet decoded data set."""
+
+    root: Path
+    name: str
+    files: tuple[SourceFile, ...]
+    classes: tuple[str, str]
+    """(negative, positive) class names."""
+    extra_columns: tuple[str, ...] = ()
+    has_patients: bool = False
+    synthetic: bool = False
+    notes: tuple[str, ...] = ()
+    """What was left out of the listing, in sentences for the report."""
+
+
+class SourceFingerprint(Record):
+    """Identity of a source by content: what a cached ingest is keyed on.
+
+    ``digest`` covers every file's bytes, relative path, label and manifest row, in no
+    particular order, and which class is positive. Where the folder lies does not count.
+    """
+
+    digest: str
+    name: str
+    n_files: int
+    n_bytes: int
+    classes: tuple[str, str]
+
+
+def resolve_source(data: DataConfig, *, demo_root: Path) -> ImageSource:
+    """List and label the images that `data` names.
+
+    Parameters
+    ----------
+    data : DataConfig
+        ``source`` is a folder, a CSV file or ``demo``.
+    demo_root : Path
+        Folder that keeps generated demonstration data; written to only for ``demo``.
+
+    Returns
+    -------
+    ImageSource
+        Files sorted by path.
+
+    Raises
+    ------
+    DataError
+        If the place does not exist, holds no images, holds other than two classes, the
+        manifest is malformed or names missing files, or the positive class is not named.
+    """
+    if data.source == DEMO:
+        location = ensure_demo_data(demo_root, data.demo)
+    else:
+        location = Path(data.source).expanduser()
+    if not location.exists():
+        msg = (
+            f"no such folder or file: {location}. Give a folder with one sub-folder per class, "
+            "or a CSV manifest with the columns path,label."
+        )
+        raise DataError(msg)
+    if location.is_file():
+        return _from_manifest(location, data.positive_class, notes=())
+    if not location.is_dir():
+        msg = f"{location} is neither a folder nor a regular file. Give a folder or a CSV manifest."
+        raise DataError(msg)
+    if (location / MANIFEST_NAME).is_file():
+        note = f"The folder holds {MANIFEST_NAME}, which says what its images are: it was followed."
+        return _from_manifest(location / MANIFEST_NAME, data.positive_class, notes=(note,))
+    return _from_folder(location, data.positive_class)
+
+
+def fingerprint(
+    source: ImageSource, *, progress: Callable[[int, int], None] | None = None
+) -> SourceFingerprint:
+    """Digest of everything the source holds, read with several threads.
+
+    Parameters
+    ----------
+    source : ImageSource
+        Listed files. One that cannot be read counts as such and is judged at ingest.
+    progress : callable, optional
+        Called with (files done, files in all).
+
+    Returns
+    -------
+    SourceFingerprint
+        Equal for equal content, wherever the folder lies and in whatever order it lists.
+    """
+    lines: list[str] = []
+    n_bytes = 0
+    with ThreadPoolExecutor(max_workers=N_HASH_THREADS) as pool:
+        paths = (source.root / file.path for file in source.files)
+        for done, (file, (digest, size)) in enumerate(
+            zip(source.files, pool.map(_digest_and_size, paths), strict=True), start=1
+        ):
+            lines.append(json.dumps([file.path, digest, file.label, file.patient_id, *file.extra]))
+            n_bytes += size
+            if progress is not None:
+                progress(done, len(source.files))
+    head = json.dumps([source.classes, source.extra_columns, source.has_patients, source.synthetic])
+    content = "\n".join([head, *sorted(lines)]).encode()
+    return SourceFingerprint(
+        digest=sha256_of_bytes(content),
+        name=source.name,
+        n_files=len(source.files),
+        n_bytes=n_bytes,
+        classes=source.classes,
+    )
+
+
+def _digest_and_size(path: Path) -> tuple[str, int]:
+    try:
+        return sha256_of_file(path), path.stat().st_size
+    except OSError as error:
+        return f"unreadable: {error.errno}", 0
+
+
+def _from_manifest(path: Path, positive_class: str | None, *, notes: tuple[str, ...]) -> ImageSource:
+    if path.suffix.lower() not in {".csv", ".txt"}:
+        msg = (
+            f"{path} is a file, but not a CSV manifest. Give a folder with one sub-folder per class, "
+            "or a CSV file with the columns path,label."
+        )
+        raise DataError(msg)
+    root = path.absolute().parent
+    manifest = read_manifest_rows(path)
+    files = [
+        SourceFile(path=row.path, label=row.label, patient_id=row.patient_id, extra=row.extra)
+        for row in manifest.rows
+    ]
+    classes = _two_classes(Counter(file.label for file in files), positive_class, path)
+    listed = {file.path for file in files}
+    unlisted = sum(
+        1
+        for folder in sorted({(root / path).parent for path in listed})
+        for found in folder.iterdir()
+        if found.suffix.lower() in IMAGE_SUFFIXES
+        and not found.name.startswith(".")
+        and Path(os.path.relpath(found, root)).as_posix() not in listed
+    )
+    more = (f"{_count(unlisted, 'image file')} beside {path.name} not named in it: ignored.",) if unlisted else ()
+    is_generic = path.stem.lower() in {"manifest", "index", "labels", "metadata"}
+    return ImageSource(
+        root=root,
+        name=_clean_name(root.name if is_generic else path.stem),
+        files=tuple(sorted(files, key=lambda file: file.path)),
+        classes=classes,
+        extra_columns=manifest.extra_columns,
+        has_patients=manifest.has_patients,
+        synthetic=(root / DEMO_MARKER).is_file(),
+        notes=(*notes, *manifest.notes, *more),
+    )
+
+
+def _from_folder(root: Path, positive_class: str | None) -> ImageSource:
+    root = root.absolute()
+    files: list[SourceFile] = []
+    strange: Counter[str] = Counter()
+    n_loose = 0
+    for path in _walk(root):
+        relative = path.relative_to(root)
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES
+        if not is_image:
+            strange[path.suffix.lower() or "no ending"] += 1
+        elif len(relative.parts) == 1:
+            n_loose += 1
+        else:
+            files.append(SourceFile(path=relative.as_posix(), label=relative.parts[0]))
+    strange_list = ", ".join(f"{n} {suffix}" for suffix, n in strange.most_common(5))
+    if not files:
+        msg = f"{root} holds no images in sub-folders"
+        if n_loose:
+            msg += f" ({_count(n_loose, 'image')} directly in it: move them into one sub-folder per class)"
+        if strange:
+            msg += f"; files of other kinds: {strange_list}"
+        msg += f". Expected one sub-folder per class with files ending in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        raise DataError(msg)
+    counts = Counter(file.label for file in files)
+    empty = [
+        entry.name
+        for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
+        if entry.is_dir() and not _is_junk_folder(entry.name) and entry.name not in counts
+    ]
+    classes = _two_classes(counts, positive_class, root, empty)
+    notes = []
+    if strange:
+        notes.append(f"{_count(strange.total(), 'file')} not an image by name ({strange_list}): ignored.")
+    if n_loose:
+        notes.append(f"{_count(n_loose, 'image')} outside the class folders: ignored.")
+    if empty:
+        notes.append(f"Sub-folders without images: {', '.join(empty)}.")
+    return ImageSource(
+        root=root,
+        name=_clean_name(root.name),
+        files=tuple(sorted(files, key=lambda file: file.path)),
+        classes=classes,
+        synthetic=(root / DEMO_MARKER).is_file(),
+        notes=tuple(notes),
+    )
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Every file below `root` but hidden ones and litter; linked folders are followed once."""
+    seen: set[str] = set()
+    for folder, names, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            names.clear()
+            continue
+        seen.add(real)
+        names[:] = sorted(name for name in names if not _is_junk_folder(name))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower() not in _JUNK_FILES:
+                yield Path(folder, name)
+
+
+def _is_junk_folder(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _JUNK_FOLDERS
+
+
+def _two_classes(
+    counts: Counter[str], positive_class: str | None, place: Path, empty: Iterable[str] = ()
+) -> tuple[str, str]:
+    """(negative, positive) names, or a `DataError` that says what to change."""
+    names = sorted(counts)
+    listing = ", ".join(f"{name} ({counts[name]})" for name in names[:20])
+    if len(names) > 20:  # noqa: PLR2004 - as many as a terminal line or two can show
+        listing += f" and {len(names) - 20} more"
+    if len(names) == 1:
+        msg = f"{place} holds one class only: {listing}"
+        empty = list(empty)
+        if empty:
+            msg += f"; sub-folders without images: {', '.join(empty)}"
+        msg += ". Two classes are needed, for example cancer and non_cancer."
+        raise DataError(msg)
+    if len(names) > 2:  # noqa: PLR2004 - two classes are compared
+        msg = (
+            f"{place} holds {len(names)} classes: {listing}. Exactly two are needed: "
+            "merge the others into them, or write a manifest.csv that labels only two."
+        )
+        raise DataError(msg)
+    if positive_class is None:
+        if DEFAULT_POSITIVE not in counts:
+            msg = (
+                f"which class of {place} is positive? Found: {listing}. "
+                f"Name it, for example --positive-class {_quoted(names[0])}."
+            )
+            raise DataError(msg)
+        positive_class = DEFAULT_POSITIVE
+    if positive_class not in counts:
+        msg = f"no class '{positive_class}' in {place}. Found: {listing}. Correct --positive-class."
+        raise DataError(msg)
+    negative = names[0] if names[1] == positive_class else names[1]
+    return negative, positive_class
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if " " in name else name
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _clean_name(name: str) -> str:
+    """A name fit for titles and run folders; a digest where nothing of it is."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in " ._-") else "-" for c in name).strip(" ._-")
+    return kept[:60] or hashlib.sha256(name.encode()).hexdigest()[:8]

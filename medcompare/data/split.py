@@ -1,0 +1,297 @@
+"""The partition into training, validation and test images, without leaks.
+
+Nothing that belongs together is torn apart: images of one patient, copies of one file, files
+with the same pixels. Such images form one unit (union-find), and units are what is dealt out.
+
+Where every unit is of one class and of about one size, scikit-learn's StratifiedShuffleSplit
+over units is the answer. With patients of unequal size or of both classes no single draw is
+exact, so many seeded draws are made and the one whose class proportions come closest is kept;
+only counts of classes are looked at, never images or results.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from medcompare.data.manifest import read_images
+from medcompare.errors import DataError, MedcompareError
+from medcompare.records import SUBSETS, DatasetSplit, SubsetSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from medcompare.artifacts import ArtifactStore
+    from medcompare.config import SplitConfig
+    from medcompare.records import DatasetManifest, Subset
+
+MIN_UNITS_PER_CLASS = 3
+"""One for each subset."""
+
+DRAW_BUDGET = 400_000
+MIN_DRAWS, MAX_DRAWS = 50, 1000
+"""Draws of a grouped split: budget / units, within these bounds; about a second at most."""
+
+TOLERANCE = 0.02
+"""Deviation of an achieved share from its target that is said in a note."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Units:
+    """Indivisible sets of images, ordered by content."""
+
+    of_image: NDArray[np.intp]
+    """Unit of each image, shape (n_images,)."""
+    class_counts: NDArray[np.int64]
+    """Images of each unit by class, shape (n_units, 2)."""
+
+
+def split(
+    manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: ArtifactStore
+) -> DatasetSplit:
+    """Deal the images of `manifest` out to training, validation and test.
+
+    Parameters
+    ----------
+    manifest : DatasetManifest
+        Usable images.
+    config : SplitConfig
+        ``test_fraction`` of all images; ``validation_fraction`` of the rest.
+    seed : int
+        Same content, fractions and seed: same partition, whatever the files are called and
+        in whatever order they were listed.
+    store : ArtifactStore
+        Holds the manifest's tables, receives the assignments.
+
+    Returns
+    -------
+    DatasetSplit
+        With what was achieved, not only what was asked for.
+
+    Raises
+    ------
+    DataError
+        If the images or patients are too few for both classes in every subset.
+    MedcompareError
+        If a unit ended up on two sides, which would be an error of this module.
+    """
+    table = read_images(manifest, store)
+    if manifest.twins is None:
+        pixels_of: dict[str, str] = {}
+    else:
+        twins = pd.read_csv(io.BytesIO(store.read(manifest.twins)), dtype=str)
+        pixels_of = dict(zip(twins["sha256"], twins["pixel_sha256"], strict=True))
+    grouped = manifest.n_patients is not None
+    keys = [table["sha256"], table["sha256"].map(lambda sha: pixels_of.get(sha, sha))]
+    if grouped:
+        keys.append(table["patient_id"])
+    # The table is sorted by content digest, hence so are the units: names do not count.
+    units = _units_of(keys, table["label"].to_numpy())
+    _check_enough(units, manifest, grouped=grouped)
+    rng = np.random.default_rng(seed)
+    everyone = np.arange(len(units.class_counts))
+    test = _draw(units.class_counts, everyone, config.test_fraction, rng)
+    rest = np.setdiff1d(everyone, test)
+    val = _draw(units.class_counts, rest, config.validation_fraction, rng)
+    subset_of_unit = np.full(len(everyone), "train", dtype=object)
+    subset_of_unit[val] = "val"
+    subset_of_unit[test] = "test"
+    table["subset"] = subset_of_unit[units.of_image]
+    targets = _targets(config)
+    subsets = [_summary(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS]
+    _check_both_classes(subsets, manifest, grouped=grouped)
+    return DatasetSplit(
+        assignments=store.write(table.to_csv(index=False, lineterminator="\n").encode(), ".csv"),
+        subsets=(subsets[0], subsets[1], subsets[2]),
+        classes=manifest.classes,
+        method=_method(units, grouped=grouped),
+        grouped_by="patient_id" if grouped else None,
+        max_group_overlap=_verified_overlap(table, keys),
+        n_duplicates_kept_together=int(keys[1].duplicated(keep=False).sum()),
+        seed=seed,
+        notes=tuple(_notes(subsets, units, grouped=grouped)),
+        manifest_fingerprint=manifest.fingerprint,
+    )
+
+
+def read_assignments(partition: DatasetSplit, store: ArtifactStore) -> pd.DataFrame:
+    """Table of images with their ``subset``; column types as `read_images` has them."""
+    table = pd.read_csv(io.BytesIO(store.read(partition.assignments)), dtype=str, keep_default_na=False)
+    return table.astype({"label": int, "width_px": int, "height_px": int})
+
+
+def _units_of(keys: Iterable[pd.Series[str]], y: NDArray[np.int64]) -> _Units:
+    """Connected components of images that share a value in any of `keys`."""
+    parent = list(range(len(y)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for key in keys:
+        first: dict[str, int] = {}
+        for i, value in enumerate(key):
+            a, b = root(first.setdefault(value, i)), root(i)
+            # The earlier image stays root, so that units keep the order of the table.
+            parent[max(a, b)] = min(a, b)
+    roots = np.array([root(i) for i in range(len(y))])
+    _, of_image = np.unique(roots, return_inverse=True)
+    counts = np.zeros((int(of_image.max()) + 1, 2), dtype=np.int64)
+    np.add.at(counts, (of_image, y), 1)
+    return _Units(of_image=of_image, class_counts=counts)
+
+
+def _draw(
+    class_counts: NDArray[np.int64], members: NDArray[np.intp], fraction: float, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Units among `members` that hold about `fraction` of each class, in order."""
+    counts = class_counts[members]
+    strata = _strata(counts)
+    # As many units as the fraction says, but never none of a class on either side.
+    n_strata = len(np.unique(strata))
+    n_drawn = int(np.clip(round(fraction * len(members)), n_strata, len(members) - n_strata))
+    uniform = bool(np.all(counts.sum(axis=1) == counts[0].sum()) and n_strata == 2 and not _mixed(counts).any())  # noqa: PLR2004
+    n_draws = 1 if uniform else int(np.clip(DRAW_BUDGET // len(members), MIN_DRAWS, MAX_DRAWS))
+    shuffle = StratifiedShuffleSplit(
+        n_splits=n_draws, test_size=n_drawn, random_state=int(rng.integers(2**31 - 1))
+    )
+    best: NDArray[np.intp] | None = None
+    best_miss = np.inf
+    for _, drawn in shuffle.split(np.zeros(len(members)), strata):
+        miss = _miss(counts, drawn, fraction)
+        if miss < best_miss:
+            best, best_miss = drawn, miss
+    if best is None:
+        msg = f"no draw of {n_drawn} out of {len(members)} units was made"
+        raise MedcompareError(msg)
+    return np.sort(members[best])
+
+
+def _miss(counts: NDArray[np.int64], drawn: NDArray[np.intp], fraction: float) -> float:
+    """How far a draw is from `fraction`, summed over images and units of each class."""
+    holders = counts > 0
+    shares = np.concatenate(
+        [counts[drawn].sum(axis=0) / counts.sum(axis=0), holders[drawn].sum(axis=0) / holders.sum(axis=0)]
+    )
+    return float(np.abs(shares - fraction).sum())
+
+
+def _mixed(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    mixed: NDArray[np.bool_] = (counts > 0).all(axis=1)
+    return mixed
+
+
+def _strata(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0: negative only, 1: some positive, 2: both classes, where there are two such units or more.
+
+    A stratum of one unit cannot be dealt to two sides, so it joins another.
+    """
+    strata = (counts[:, 1] > 0).astype(np.int64)
+    mixed = _mixed(counts)
+    both = mixed.sum() > 1 and (counts[~mixed, 1] > 0).sum() > 1
+    if both:
+        strata[mixed] = 2
+    if (strata == 0).sum() < 2:  # noqa: PLR2004 - see above
+        strata[strata == 0] = 2 if both else 1
+    _, strata = np.unique(strata, return_inverse=True)
+    return strata
+
+
+def _targets(config: SplitConfig) -> dict[Subset, float]:
+    rest = 1 - config.test_fraction
+    return {
+        "train": rest * (1 - config.validation_fraction),
+        "val": rest * config.validation_fraction,
+        "test": config.test_fraction,
+    }
+
+
+def _summary(subset: Subset, table: pd.DataFrame, target: float, *, grouped: bool) -> SubsetSummary:
+    part = table[table["subset"] == subset]
+    n_positive = int((part["label"] == 1).sum())
+    n_patients = patients_by_class = None
+    if grouped:
+        n_patients = int(part["patient_id"].nunique())
+        by_label = part.groupby("label")["patient_id"].nunique()
+        patients_by_class = (int(by_label.get(0, 0)), int(by_label.get(1, 0)))
+    return SubsetSummary(
+        subset=subset,
+        n_images=len(part),
+        class_counts=(len(part) - n_positive, n_positive),
+        n_patients=n_patients,
+        patients_by_class=patients_by_class,
+        fraction=len(part) / len(table),
+        target_fraction=target,
+        positive_fraction=n_positive / len(part) if len(part) else None,
+    )
+
+
+def _check_enough(units: _Units, manifest: DatasetManifest, *, grouped: bool) -> None:
+    noun = "patients" if grouped else "different images"
+    for label, name in enumerate(manifest.classes):
+        n_units = int((units.class_counts[:, label] > 0).sum())
+        if n_units < MIN_UNITS_PER_CLASS:
+            msg = (
+                f"{manifest.name}: class '{name}' has {n_units} {noun}; at least {MIN_UNITS_PER_CLASS} are needed, "
+                "one each for training, validation and test. Add data."
+            )
+            raise DataError(msg)
+
+
+def _check_both_classes(subsets: Iterable[SubsetSummary], manifest: DatasetManifest, *, grouped: bool) -> None:
+    for summary in subsets:
+        for label, name in enumerate(manifest.classes):
+            if summary.class_counts[label] == 0:
+                msg = (
+                    f"{manifest.name}: the {summary.subset} subset ({summary.n_images} images) would hold no image of "
+                    f"class '{name}'. Add {'patients' if grouped else 'images'} of that class, or raise "
+                    f"split.{'test_fraction' if summary.subset == 'test' else 'validation_fraction'}."
+                )
+                raise DataError(msg)
+
+
+def _verified_overlap(table: pd.DataFrame, keys: Iterable[pd.Series[str]]) -> int:
+    """Number of patients, files or pictures on two sides, looked up in the finished table: 0."""
+    for key in keys:
+        n_sides = table.groupby(key.to_numpy())["subset"].nunique()
+        torn = n_sides[n_sides > 1]
+        if len(torn):
+            msg = f"the split tore apart what belongs together ({key.name}: {len(torn)} values on two sides)"
+            raise MedcompareError(msg)
+    return 0
+
+
+def _method(units: _Units, *, grouped: bool) -> str:
+    if not grouped:
+        text = "StratifiedShuffleSplit over images, stratified by class"
+        if len(units.class_counts) < len(units.of_image):
+            text += ", copies of an image kept in one subset"
+        return text
+    return (
+        "StratifiedShuffleSplit over patients, stratified by class; of many seeded draws the one whose "
+        "class proportions, counted in images and in patients, come closest to the target"
+    )
+
+
+def _notes(subsets: Iterable[SubsetSummary], units: _Units, *, grouped: bool) -> list[str]:
+    notes = [
+        f"The {summary.subset} subset holds {summary.fraction:.1%} of the images where "
+        f"{summary.target_fraction:.1%} was asked for: groups that stay together allow no closer fit."
+        for summary in subsets
+        if abs(summary.fraction - summary.target_fraction) > TOLERANCE
+    ]
+    n_mixed = int(_mixed(units.class_counts).sum())
+    if grouped and n_mixed:
+        notes.append(
+            f"{n_mixed} {'patient has' if n_mixed == 1 else 'patients have'} images of both classes."
+        )
+    return notes

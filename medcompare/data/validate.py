@@ -1,0 +1,209 @@
+"""One image file: what it is, and whether it can be used.
+
+Measuring is apart from judging: pixels are read once, limits may change. Every image is
+decoded in full, because a header says nothing about what a transfer cut off.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from medcompare.artifacts import sha256_of_bytes
+from medcompare.data.decoding import DEEP_MODES, decode_rgb
+from medcompare.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Reason = Literal[
+    "cannot be opened",
+    "empty file",
+    "not an image",
+    "truncated",
+    "damaged",
+    "too many pixels",
+    "too small",
+    "several frames",
+    "values without a range",
+    "opposite labels",
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""Why a file is set aside, in words that stand in the report."""
+
+MAX_PIXELS = 89_478_485
+"""Images with more pixels are not decoded. The limit is Pillow's own: a file of a few
+kilobytes can claim to be enormous and fill the memory."""
+
+UPRIGHT = 1
+"""EXIF orientation of an image that needs no turning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageMeasurement:
+    """What one file is; ``reason`` is None where it decoded completely.
+
+    ``pixel_sha256`` digests size and decoded RGB values: equal for two files that differ only
+    in compression or metadata. ``orientation`` is the EXIF value (1 = upright).
+    """
+
+    sha256: str | None = None
+    n_bytes: int = 0
+    format: str | None = None
+    width_px: int = 0
+    height_px: int = 0
+    mode: str = ""
+    n_frames: int = 1
+    orientation: int = UPRIGHT
+    has_alpha: bool = False
+    pixel_sha256: str | None = None
+    reason: Reason | None = None
+    detail: str = ""
+
+
+def measure_file(path: Path) -> ImageMeasurement:
+    """Measure the file at `path`; one that cannot be opened is a finding, not an error."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return ImageMeasurement(reason="cannot be opened", detail=error.strerror or type(error).__name__)
+    return measure_image(content)
+
+
+def measure_image(content: bytes) -> ImageMeasurement:
+    """Decode `content` in full and say what it is.
+
+    Parameters
+    ----------
+    content : bytes
+        A whole image file.
+
+    Returns
+    -------
+    ImageMeasurement
+        With ``reason`` and ``detail`` where decoding was not possible.
+    """
+    measured = ImageMeasurement(sha256=sha256_of_bytes(content), n_bytes=len(content))
+    if not content:
+        return replace(measured, reason="empty file", detail="0 bytes")
+    try:
+        image = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        return replace(measured, reason="not an image", detail=f"no known image format in {len(content)} bytes")
+    except Image.DecompressionBombError as error:
+        return replace(measured, reason="too many pixels", detail=str(error))
+    except _DECODE_ERRORS as error:
+        return replace(measured, reason=_damage(error), detail=_short(error))
+    with image:
+        width, height = image.size
+        measured = replace(
+            measured, format=image.format or "", width_px=width, height_px=height, mode=image.mode
+        )
+        if width * height > MAX_PIXELS:
+            return replace(
+                measured, reason="too many pixels", detail=f"{width} x {height} pixels, limit {MAX_PIXELS}"
+            )
+        try:
+            image.load()
+            pixel_sha256 = _pixel_digest(image, content)
+            return replace(
+                measured,
+                n_frames=_n_frames(image),
+                orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),
+                has_alpha=image.has_transparency_data,
+                pixel_sha256=pixel_sha256,
+            )
+        except DataError as error:
+            return replace(measured, reason="values without a range", detail=str(error))
+        except _DECODE_ERRORS as error:
+            return replace(measured, reason=_damage(error), detail=_short(error))
+
+
+def judge(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[Reason, str] | None:
+    """Why an image must be set aside, as (reason, detail); None where it can be used.
+
+    Parameters
+    ----------
+    measurement : ImageMeasurement
+        What `measure_image` found.
+    min_side_px : int
+        Shortest side that is accepted, pixels.
+
+    Returns
+    -------
+    tuple of (str, str) or None
+        The first reason that applies.
+    """
+    if measurement.reason is not None:
+        return measurement.reason, measurement.detail
+    width, height = measurement.width_px, measurement.height_px
+    if min(width, height) < min_side_px:
+        return "too small", f"{width} x {height} pixels, at least {min_side_px} needed"
+    if measurement.n_frames > 1 and measurement.format != "MPO":
+        # MPO is the JPEG of many cameras: the further frame is a preview of the first.
+        return "several frames", f"{measurement.n_frames} frames: store the one that counts on its own"
+    return None
+
+
+def oddities(measurement: ImageMeasurement) -> tuple[str, ...]:
+    """What a person should know about an image that can be used: phrases that fit after a count."""
+    found = []
+    if measurement.mode in DEEP_MODES:
+        found.append("with 16 bits per pixel, scaled to 8 by the full range of the type")
+    if measurement.mode == "CMYK":
+        found.append("in CMYK colours, converted to RGB without a colour profile")
+    if measurement.has_alpha:
+        found.append("with transparency, which is dropped")
+    if measurement.orientation != UPRIGHT:
+        found.append("with a rotation mark (EXIF), which is applied before use")
+    return tuple(found)
+
+
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,  # Pillow's way to say that a PNG or TIFF is malformed
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    NotImplementedError,
+)
+"""What Pillow's decoders raise on malformed files; a damaged image must not end the run."""
+
+
+def _damage(error: BaseException) -> Reason:
+    text = str(error).lower()
+    cut_off = ("truncated", "unexpected end", "eof", "not enough image data", "unrecognized data stream")
+    return "truncated" if isinstance(error, EOFError) or any(mark in text for mark in cut_off) else "damaged"
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    # Pillow names the memory address of a stream: useless, and different in every run.
+    return text.split("<_io", maxsplit=1)[0].strip()[:200]
+
+
+def _n_frames(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1))
+
+
+def _pixel_digest(image: Image.Image, content: bytes) -> str:
+    """Digest of size and colours, the latter as `decode_rgb` hands them to the networks."""
+    if image.mode in (*DEEP_MODES, "F"):
+        # Rare, so decoding once more is cheap; what has no defined range raises here.
+        pixels = decode_rgb(content, name="as stored").tobytes()
+    else:
+        pixels = (image if image.mode == "RGB" else image.convert("RGB")).tobytes()
+    digest = sha256_of_bytes(pixels)
+    return sha256_of_bytes(f"{image.width}x{image.height} {digest}".encode())
+
