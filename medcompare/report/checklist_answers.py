@@ -80,7 +80,9 @@ class ChecklistAnswers(Record):
                     msg = f"[{table}] has no {what} '{key}'; known: {', '.join(known)}"
                     raise ValueError(msg)
                 start, _, reason = answer.partition(":")
-                if is_not_applicable(answer) and (start.strip().lower() != NOT_APPLICABLE or not reason.strip()):
+                if is_not_applicable(answer) and (
+                    start.strip().lower() != NOT_APPLICABLE or not reason.strip()
+                ):
                     msg = f"[{table}] {key}: give the reason, as in '{NOT_APPLICABLE}: no trial was run'"
                     raise ValueError(msg)
         return self
@@ -98,7 +100,9 @@ def is_not_applicable(answer: str) -> bool:
 
 def known_keys() -> dict[str, tuple[str, ...]]:
     """The tables of an answers file and the keys each may hold, in order."""
-    tables = {checklist.key: tuple(row.number for row in checklist.items) for checklist in CHECKLISTS}
+    tables: dict[str, tuple[str, ...]] = {
+        checklist.key: tuple(row.number for row in checklist.items) for checklist in CHECKLISTS
+    }
     return {SHARED: tuple(TOPICS), **tables}
 
 
@@ -195,7 +199,9 @@ def _hint(row: ItemWording) -> str:
     """Who can answer an item."""
     hints = []
     if row.facts:
-        hints.append(f"software: in part; add {row.to_add}" if row.to_add else "software, where the run recorded it")
+        hints.append(
+            f"software: in part; add {row.to_add}" if row.to_add else "software, where the run recorded it"
+        )
     if row.topics:
         hints.append(f"shared: {', '.join(row.topics)}")
     return f" [{'; '.join(hints)}]" if hints else ""

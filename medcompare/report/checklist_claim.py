@@ -33,7 +33,11 @@ CLAIM = ChecklistWording(
         (
             "Methods: design",
             (
-                item("5", "Whether the data were gathered before or after the study was planned.", topics="design"),
+                item(
+                    "5",
+                    "Whether the data were gathered before or after the study was planned.",
+                    topics="design",
+                ),
                 item("6", "What kind of study it is: feasibility, new model, comparison, trial."),
             ),
         ),
@@ -70,11 +74,16 @@ CLAIM = ChecklistWording(
             (
                 item(
                     "19",
-                    "How cases were put into training, tuning (validation) and test subsets, in which shares, and how "
+                    "How cases were put into training, tuning (validation) and test subsets, in which "
+                    "shares, and how "
                     "unequal classes were dealt with.",
                     facts="partitions imbalance",
                 ),
-                item("20", "At which level the subsets are disjoint: patient, examination or image.", facts="disjointness"),
+                item(
+                    "20",
+                    "At which level the subsets are disjoint: patient, examination or image.",
+                    facts="disjointness",
+                ),
                 item(
                     "21",
                     "How large the test subset had to be, and why.",
@@ -95,7 +104,11 @@ CLAIM = ChecklistWording(
         (
             "Methods: training",
             (
-                item("25", "How the model was trained: augmentation, hyperparameters, when it stopped.", facts="training"),
+                item(
+                    "25",
+                    "How the model was trained: augmentation, hyperparameters, when it stopped.",
+                    facts="training",
+                ),
                 item("26", "How the final model was picked.", facts="selection"),
                 item("27", "How several models were combined, if they were.", facts="ensemble"),
             ),
@@ -103,13 +116,25 @@ CLAIM = ChecklistWording(
         (
             "Methods: evaluation",
             (
-                item("28", "Which measures of performance were used, and at which threshold.", facts="metrics threshold"),
+                item(
+                    "28",
+                    "Which measures of performance were used, and at which threshold.",
+                    facts="metrics threshold",
+                ),
                 item("29", "How uncertainty and significance were assessed.", facts="inference"),
                 item("30", "How robust the findings are to other choices or conditions.", facts="robustness"),
-                item("31", "How the model's decisions were explained, and how the explanations were checked."),
-                item("32", "Performance on held-out data of the same source, and its gap to training.", facts="internal_test"),
                 item(
-                    "33", "Performance on data from elsewhere, or why there are none.", topics="external_testing"
+                    "31", "How the model's decisions were explained, and how the explanations were checked."
+                ),
+                item(
+                    "32",
+                    "Performance on held-out data of the same source, and its gap to training.",
+                    facts="internal_test",
+                ),
+                item(
+                    "33",
+                    "Performance on data from elsewhere, or why there are none.",
+                    topics="external_testing",
                 ),
                 item("34", "Trial registration, where it applies.", topics="registration"),
             ),
@@ -157,7 +182,11 @@ CLAIM = ChecklistWording(
         (
             "Other information",
             (
-                item("42", "Where the full protocol or further technical detail can be read.", topics="protocol"),
+                item(
+                    "42",
+                    "Where the full protocol or further technical detail can be read.",
+                    topics="protocol",
+                ),
                 item(
                     "43",
                     "Whether code, trained models and data can be had, and on what terms.",

@@ -8,14 +8,19 @@ STARD_AI = ChecklistWording(
     key="stard_ai",
     name="STARD-AI",
     reference=(
-        "Sounderajah V et al. The STARD-AI reporting guideline for diagnostic accuracy studies using artificial "
+        "Sounderajah V et al. The STARD-AI reporting guideline for diagnostic accuracy studies using "
+        "artificial "
         "intelligence. Nat Med 2025;31:3283-3289. Item wording is ours; 40 items in 48 lines."
     ),
     items=sections(
         (
             "Title and abstract",
             (
-                item("1", "Title or abstract says: accuracy of an AI test, with at least one measure.", facts="title"),
+                item(
+                    "1",
+                    "Title or abstract says: accuracy of an AI test, with at least one measure.",
+                    facts="title",
+                ),
                 item("2", "Abstract with design, methods, results and conclusion.", topics="abstract"),
             ),
         ),
@@ -33,7 +38,11 @@ STARD_AI = ChecklistWording(
         (
             "Methods: design, ethics and participants",
             (
-                item("5", "Whether data collection was planned before or after test and reference standard.", topics="design"),
+                item(
+                    "5",
+                    "Whether data collection was planned before or after test and reference standard.",
+                    topics="design",
+                ),
                 item("6", "Ethics approval, or why none was needed.", topics="ethics"),
                 item("7", "Who and which data were eligible, step by step.", topics="eligibility"),
                 item("8", "How eligible people were found."),
@@ -48,7 +57,8 @@ STARD_AI = ChecklistWording(
                     "11",
                     "Source of the data: routine care, collected for the study, or open.",
                     facts="data_source",
-                    to_add="who collected the images, where, and whether as routine, for the study or from open data",
+                    to_add="who collected the images, where, and whether as routine, for the study or "
+                    "from open data",
                     topics="data_provenance",
                 ),
                 item("12", "Who annotated the data, with what experience, and how.", topics="annotators"),
@@ -71,22 +81,39 @@ STARD_AI = ChecklistWording(
         (
             "Methods: tests",
             (
-                item("15a", "The AI test in enough detail to repeat it.", facts="architecture weights predictions"),
-                item("15b", "How it was developed, with the size of each subset.", facts="partitions training selection"),
+                item(
+                    "15a",
+                    "The AI test in enough detail to repeat it.",
+                    facts="architecture weights predictions",
+                ),
+                item(
+                    "15b",
+                    "How it was developed, with the size of each subset.",
+                    facts="partitions training selection",
+                ),
                 item(
                     "15c",
                     "Cut-offs of the AI test, why, and whether set beforehand or explored.",
                     facts="threshold",
-                    to_add="why this threshold suits the clinical use, and whether earlier looks at the same test "
+                    to_add="why this threshold suits the clinical use, and whether earlier looks at the "
+                    "same test "
                     "data came first",
                     topics="threshold_rationale",
                 ),
                 item("15d", "Who is to use the test, and what they must know.", topics="users"),
-                item("16a", "The reference standard in enough detail to repeat it.", topics="reference_standard"),
+                item(
+                    "16a",
+                    "The reference standard in enough detail to repeat it.",
+                    topics="reference_standard",
+                ),
                 item("16b", "Why this reference standard was chosen.", topics="reference_standard_rationale"),
                 item("16c", "Cut-offs of the reference standard, why, and whether set beforehand."),
                 item("17a", "What those who ran or read the AI test knew of the patient and the truth."),
-                item("17b", "What those who judged the truth knew of the patient and the AI's result.", topics="outcome_blinding"),
+                item(
+                    "17b",
+                    "What those who judged the truth knew of the patient and the AI's result.",
+                    topics="outcome_blinding",
+                ),
             ),
         ),
         (
@@ -137,14 +164,22 @@ STARD_AI = ChecklistWording(
                 item("26a", "How severe the disease was in those who had it."),
                 item("26b", "What those without the disease had instead."),
                 item("27", "Time and treatment between the AI test and the reference standard."),
-                item("28", "Whether the data have the share and mix of disease of the intended use.", topics="representativeness"),
+                item(
+                    "28",
+                    "Whether the data have the share and mix of disease of the intended use.",
+                    topics="representativeness",
+                ),
                 item("29", "How external data differ from those of development.", topics="external_testing"),
             ),
         ),
         (
             "Results: tests",
             (
-                item("30", "Results of the AI test against the reference standard, cross-tabulated.", facts="cross_table"),
+                item(
+                    "30",
+                    "Results of the AI test against the reference standard, cross-tabulated.",
+                    facts="cross_table",
+                ),
                 item("31", "Accuracy with intervals.", facts="performance differences"),
                 item("32", "Harm from the AI test or the reference standard."),
             ),

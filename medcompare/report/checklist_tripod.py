@@ -8,8 +8,10 @@ TRIPOD_AI = ChecklistWording(
     key="tripod_ai",
     name="TRIPOD+AI",
     reference=(
-        "Collins GS et al. TRIPOD+AI statement: updated guidance for reporting clinical prediction models that use "
-        "regression or machine learning methods. BMJ 2024;385:e078378. Item wording is ours; 27 items in 52 lines."
+        "Collins GS et al. TRIPOD+AI statement: updated guidance for reporting clinical prediction models "
+        "that use "
+        "regression or machine learning methods. BMJ 2024;385:e078378. Item wording is ours; 27 items in "
+        "52 lines."
     ),
     items=sections(
         (
@@ -17,7 +19,8 @@ TRIPOD_AI = ChecklistWording(
             (
                 item(
                     "1",
-                    "The title names development or evaluation of a prediction model, the population and the outcome.",
+                    "The title names development or evaluation of a prediction model, the population and "
+                    "the outcome.",
                     facts="title",
                     to_add="the target population",
                     topics="population",
@@ -28,7 +31,11 @@ TRIPOD_AI = ChecklistWording(
         (
             "Introduction",
             (
-                item("3a", "Medical context, and why a model is wanted; models that exist.", topics="background"),
+                item(
+                    "3a",
+                    "Medical context, and why a model is wanted; models that exist.",
+                    topics="background",
+                ),
                 item(
                     "3b",
                     "For whom the model is, who uses it, and at which point of care.",
@@ -43,7 +50,8 @@ TRIPOD_AI = ChecklistWording(
             (
                 item(
                     "5a",
-                    "Sources of the data for development and for evaluation, why these, and whom they represent.",
+                    "Sources of the data for development and for evaluation, why these, and whom they "
+                    "represent.",
                     facts="data_source",
                     to_add="who collected the images, where and why, and whom they represent",
                     topics="data_provenance representativeness",
@@ -52,13 +60,21 @@ TRIPOD_AI = ChecklistWording(
                 item("6a", "Setting: level of care, number and place of centres.", topics="setting_dates"),
                 item("6b", "Who was eligible.", topics="eligibility"),
                 item("6c", "Treatments received, and how they were handled."),
-                item("7", "How data were prepared and checked, and whether alike in all groups.", facts="preprocessing"),
+                item(
+                    "7",
+                    "How data were prepared and checked, and whether alike in all groups.",
+                    facts="preprocessing",
+                ),
             ),
         ),
         (
             "Methods: outcome and predictors",
             (
-                item("8a", "The outcome: definition, when and how assessed, and why this one.", topics="reference_standard"),
+                item(
+                    "8a",
+                    "The outcome: definition, when and how assessed, and why this one.",
+                    topics="reference_standard",
+                ),
                 item("8b", "Who assessed the outcome, where judgement was needed.", topics="annotators"),
                 item("8c", "Whether outcome assessors were blinded.", topics="outcome_blinding"),
                 item("9a", "Which predictors were considered first, and how they were pre-selected."),
@@ -76,14 +92,26 @@ TRIPOD_AI = ChecklistWording(
                     to_add="how the sizes were decided on before the study",
                     topics="sample_size_rationale",
                 ),
-                item("11", "What was done about missing data, and why data were left out.", facts="missing_data"),
+                item(
+                    "11",
+                    "What was done about missing data, and why data were left out.",
+                    facts="missing_data",
+                ),
             ),
         ),
         (
             "Methods: analysis",
             (
-                item("12a", "Which data served what: how they were partitioned.", facts="partitions disjointness"),
-                item("12b", "How predictors entered the analysis: rescaled, transformed.", facts="preprocessing"),
+                item(
+                    "12a",
+                    "Which data served what: how they were partitioned.",
+                    facts="partitions disjointness",
+                ),
+                item(
+                    "12b",
+                    "How predictors entered the analysis: rescaled, transformed.",
+                    facts="preprocessing",
+                ),
                 item(
                     "12c",
                     "Type of model and why, all steps of building and tuning, internal validation.",
@@ -96,10 +124,22 @@ TRIPOD_AI = ChecklistWording(
                     facts="subgroups",
                     to_add="which of these columns stand for hospitals or countries",
                 ),
-                item("12e", "Measures and plots of performance and why; how models were compared.", facts="metrics inference"),
-                item("12f", "Any updating of the models after evaluation, such as recalibration.", facts="recalibration"),
+                item(
+                    "12e",
+                    "Measures and plots of performance and why; how models were compared.",
+                    facts="metrics inference",
+                ),
+                item(
+                    "12f",
+                    "Any updating of the models after evaluation, such as recalibration.",
+                    facts="recalibration",
+                ),
                 item("12g", "How predictions were computed in the evaluation.", facts="predictions"),
-                item("13", "Methods against unequal classes, why, and recalibration after them.", facts="imbalance"),
+                item(
+                    "13",
+                    "Methods against unequal classes, why, and recalibration after them.",
+                    facts="imbalance",
+                ),
                 item(
                     "14",
                     "What was done for fairness, and why.",
@@ -116,7 +156,8 @@ TRIPOD_AI = ChecklistWording(
                 ),
                 item(
                     "16",
-                    "How development and evaluation data differ in setting, eligibility, outcome or predictors.",
+                    "How development and evaluation data differ in setting, eligibility, outcome or "
+                    "predictors.",
                     facts="same_source",
                     to_add="any such difference within the data",
                 ),
@@ -176,14 +217,20 @@ TRIPOD_AI = ChecklistWording(
                     to_add="where the trained models can be had, and on what terms",
                     topics="model_availability",
                 ),
-                item("23a", "Performance with intervals, overall and in key subgroups.", facts="performance differences"),
+                item(
+                    "23a",
+                    "Performance with intervals, overall and in key subgroups.",
+                    facts="performance differences",
+                ),
                 item(
                     "23b",
                     "Differences in performance between clusters, where examined.",
                     facts="subgroups",
                     to_add="which of these columns stand for hospitals or countries",
                 ),
-                item("24", "Results of any updating: the new model and its performance.", facts="recalibration"),
+                item(
+                    "24", "Results of any updating: the new model and its performance.", facts="recalibration"
+                ),
             ),
         ),
         (

@@ -39,12 +39,15 @@ class ChecklistWording:
     items: tuple[ItemWording, ...]
 
 
-def item(
-    number: str, text: str, *, facts: str = "", to_add: str = "", topics: str = ""
-) -> ItemWording:
+def item(number: str, text: str, *, facts: str = "", to_add: str = "", topics: str = "") -> ItemWording:
     """An item whose section is not known yet; `facts` and `topics` are names parted by spaces."""
     return ItemWording(
-        number=number, section="", text=text, facts=tuple(facts.split()), to_add=to_add, topics=tuple(topics.split())
+        number=number,
+        section="",
+        text=text,
+        facts=tuple(facts.split()),
+        to_add=to_add,
+        topics=tuple(topics.split()),
     )
 
 
@@ -52,7 +55,12 @@ def sections(*parts: tuple[str, tuple[ItemWording, ...]]) -> tuple[ItemWording, 
     """All items of `parts`, each with the name of its section."""
     return tuple(
         ItemWording(
-            number=row.number, section=name, text=row.text, facts=row.facts, to_add=row.to_add, topics=row.topics
+            number=row.number,
+            section=name,
+            text=row.text,
+            facts=row.facts,
+            to_add=row.to_add,
+            topics=row.topics,
         )
         for name, rows in parts
         for row in rows

@@ -1,0 +1,105 @@
+"""What a run recorded, as the facts of the checklists look it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medcompare.report.formatting import format_count, format_estimate, join_words
+
+if TYPE_CHECKING:
+    from medcompare.records import DatasetManifest, DatasetSplit, Provenance, TrainedModel
+    from medcompare.stats.records import Assessment, Estimate, ModelEvaluation, PairedComparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecords:
+    """Everything the software knows about one run."""
+
+    assessment: Assessment
+    manifest: DatasetManifest | None
+    split: DatasetSplit | None
+    trained: tuple[TrainedModel, ...]
+    provenance: Provenance
+    settings: dict[str, str]
+    """Configuration field (dotted name) to its value in words."""
+
+    def name(self, model: str) -> str:
+        """Display name of a model."""
+        return self.assessment.display_names.get(model, model)
+
+    @property
+    def names(self) -> str:
+        """All models, as words."""
+        return join_words(self.name(model) for model in self.assessment.models)
+
+    @property
+    def cases(self) -> str:
+        """What one row of the test subset is called."""
+        return "cases" if self.manifest is None and self.split is None else "images"
+
+    @property
+    def pair(self) -> PairedComparison | None:
+        """The comparison the verdict is about, otherwise the first."""
+        comparisons = self.assessment.comparisons
+        wanted = (self.assessment.verdict.reference, self.assessment.verdict.candidate)
+        return next(
+            (c for c in comparisons if (c.reference, c.candidate) == wanted), next(iter(comparisons), None)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the records say on one point."""
+
+    text: str
+    lacking: str = ""
+    """What would have to be added for the point to be answered wholly."""
+    applies: bool = True
+    """False where the records show that the point does not arise in this run."""
+
+
+Fact = Callable[[RunRecords], Known | None]
+"""None: the records say nothing on this point."""
+
+
+def by_model(run: RunRecords, describe: Callable[[TrainedModel], str]) -> Known | None:
+    """One sentence per trained model; models that were not trained here are named as lacking."""
+    if not run.trained:
+        return None
+    text = " ".join(f"{row.display_name}: {describe(row)}." for row in run.trained)
+    trained_here = {row.model for row in run.trained}
+    others = [run.name(model) for model in run.assessment.models if model not in trained_here]
+    return Known(text=text, lacking=f"the same for {join_words(others)}" if others else "")
+
+
+def counted(names: tuple[str, str], counts: tuple[int, int]) -> str:
+    """Counts of both classes, the positive one first: "48 cancer, 72 benign"."""
+    return f"{format_count(counts[1])} {names[1]}, {format_count(counts[0])} {names[0]}"
+
+
+def test_counts(run: RunRecords) -> str:
+    """The test subset in numbers."""
+    assessment = run.assessment
+    patients = "" if assessment.n_patients is None else f" of {format_count(assessment.n_patients)} patients"
+    classes = counted(assessment.classes, (assessment.n_negative, assessment.n_positive))
+    return f"{format_count(assessment.n)} {run.cases} ({classes}){patients}"
+
+
+def figures(evaluation: ModelEvaluation, metrics: Iterable[tuple[str, str]]) -> str:
+    """Figures of one model with intervals: "AUC 0.912 (0.871 to 0.942), ..."."""
+    absent = "not computed"
+    return ", ".join(
+        f"{label} {format_estimate(evaluation.metrics[key]) if key in evaluation.metrics else absent}"
+        for key, label in metrics
+    )
+
+
+def methods_of(estimates: Iterable[tuple[str, Estimate]]) -> str:
+    """Which method gave which interval: "Wilson (sensitivity, specificity); ..."."""
+    names: dict[str, list[str]] = {}
+    for name, estimate in estimates:
+        if estimate.value is not None and name not in names.setdefault(estimate.method, []):
+            names[estimate.method].append(name)
+    return "; ".join(f"{method} ({', '.join(listed)})" for method, listed in names.items())
