@@ -166,7 +166,9 @@ def list_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from list_fields(annotation, f"{prefix}{name}.")
         else:
-            default = "(required)" if field.is_required() else f"[{field.get_default(call_default_factory=True)}]"
+            default = (
+                "(required)" if field.is_required() else f"[{field.get_default(call_default_factory=True)}]"
+            )
             yield f"{prefix}{name} {default}\n    {field.description}"
 
 

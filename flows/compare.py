@@ -25,4 +25,190 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from medcompare.artifacts import ArtifactStore, write_atomically
 from medcompare.config import CompareConfig
+from medcompare.data.source import fingerprint
+from medcompare.prediction_tables import scored_cases
+from medcompare.predictions import write_prediction_table
+from medcompare.preflight import check_before_work, locate_images
+from medcompare.provenance import collect_provenance
+from medcompare.report_inputs import gather
+from medcompare.run_folder import default_run_name, free_run_name, now, run_folder
+from medcompare.run_result import RunResult
+from medcompare.settings_table import settings_rows
+from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
+from medcompare.training_process import plan_parallel, terminate_all
+from medcompare.training_requests import CostRequest, PredictionRequest, TrainingRequest
+from tasks.decide import decide
+from tasks.evaluate import evaluate
+from tasks.ingest import ingest
+from tasks.measure_cost import measure_cost
+from tasks.policies import run_side_by_side, run_trusted
+from tasks.predict import predict
+from tasks.report import write_report
+from tasks.split import split as split_images
+from tasks.train import train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_THREADS = 64
+"""Upper bound only: how many trainings really run side by side is planned per run."""
+
+
+@flow(
+    name="compare",
+    description="Compare image classifiers fairly, from images to a PDF report.",
+    task_runner=ThreadPoolTaskRunner(max_workers=MOST_THREADS),
+    persist_result=False,
+)
+def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008 - frozen, and shown in the UI form
+    """Ingest, split, train, predict, evaluate, measure cost, decide, report."""
+    try:
+        return _compare(config)
+    except BaseException:
+        # Ctrl-C, a cancellation or any failure: no training may go on behind our back.
+        terminate_all()
+        raise
+
+
+def _compare(config: CompareConfig) -> RunResult:
+    logger, started_at, store = get_run_logger(), now(), ArtifactStore(config.store)
+    weights = check_before_work(config)
+    source = locate_images(config)
+    plan = plan_parallel(len(config.models), config.train)
+    wanted = config.name or default_run_name(started_at, source.name)
+    name = free_run_name(config.out, wanted) if config.name is None else wanted
+
+    with run_folder(config.out, name) as folder:
+        manifest = run_trusted(
+            ingest,
+            config.store,
+            fingerprint=fingerprint(source),
+            rules=(config.data.max_rejected_fraction, config.data.min_side_px),
+            source=source,
+            data=config.data,
+            store=config.store,
+        )
+        split = run_trusted(
+            split_images,
+            config.store,
+            manifest=manifest,
+            config=config.split,
+            seed=config.seed,
+            store=config.store,
+        )
+        seen_in_training = images_digest(split, store, ("train", "val"))
+        places = {"data_root": source.root, "store_root": config.store}
+
+        trained = run_side_by_side(
+            train,
+            config.store,
+            [
+                {
+                    "model": model,
+                    "identity": training_identity(
+                        model,
+                        config.train,
+                        images=seen_in_training,
+                        weights=weights[model],
+                        seed=config.seed,
+                        plan=plan,
+                    ),
+                    "request": TrainingRequest(
+                        model=model,
+                        train=config.train,
+                        split=split,
+                        weights=weights[model],
+                        seed=config.seed,
+                        n_parallel=plan.n_parallel,
+                        n_threads=plan.n_threads,
+                        device_index=plan.device_index(position),
+                        **places,
+                    ),
+                }
+                for position, model in enumerate(config.models)
+            ],
+            at_once=plan.n_parallel,
+        )
+        predictions = [
+            run_trusted(
+                predict,
+                config.store,
+                model=one.model,
+                identity=prediction_identity(one, images=split.assignments.sha256, plan=plan),
+                request=PredictionRequest(trained=one, train=config.train, split=split, **places),
+            )
+            for one in trained
+        ]
+        evaluations = [
+            run_trusted(
+                evaluate,
+                config.store,
+                model=one.model,
+                predictions=one,
+                config=config.evaluate,
+                seed=config.seed,
+                store=config.store,
+            )
+            for one in predictions
+        ]
+        costs = [
+            run_trusted(
+                measure_cost,
+                config.store,
+                model=one.model,
+                identity=cost_identity(one, config, plan),
+                request=CostRequest(trained=one, train=config.train, cost=config.cost, split=split, **places),
+            )
+            for one in trained
+        ]
+        assessment = run_trusted(
+            decide,
+            config.store,
+            predictions=tuple(predictions),
+            evaluations=tuple(evaluations),
+            costs=tuple(costs),
+            evaluate=config.evaluate,
+            rule=config.decide,
+            seed=config.seed,
+            set_by_user=tuple(field for field, *_, who in settings_rows(config) if who == "user"),
+            store=config.store,
+        )
+        for subset, filename in (("test", "predictions_test.csv"), ("val", "predictions_validation.csv")):
+            cases = scored_cases(predictions, store, subset, subgroups=config.evaluate.subgroups)
+            write_atomically(folder / filename, write_prediction_table(cases))
+        write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
+        provenance = collect_provenance(
+            config,
+            started_at=started_at,
+            gpu=next((one.device for one in trained if plan.n_gpus), None),
+        )
+        inputs = gather(
+            config,
+            run_name=name,
+            assessment=assessment,
+            manifest=manifest,
+            split=split,
+            trained=trained,
+            predictions=predictions,
+            provenance=provenance,
+            data_root=source.root,
+            store=store,
+        )
+        write_report(inputs, folder)
+    verdict = assessment.verdict
+    logger.info("verdict: %s", verdict.headline)
+    return _result(name, config.out / name, verdict.headline, verdict.sentence)
+
+
+def _result(name: str, folder: Path, headline: str, sentence: str) -> RunResult:
+    return RunResult(
+        run_name=name,
+        folder=str(folder),
+        pdf=str(folder / "report.pdf"),
+        html=str(folder / "report.html"),
+        results=str(folder / "results.json"),
+        headline=headline,
+        sentence=sentence,
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.text import Text
@@ -54,7 +54,7 @@ class TrainingDisplay:
         self._lines: dict[str, TaskID] = {}
         self._lock = threading.Lock()
 
-    def __enter__(self) -> TrainingDisplay:
+    def __enter__(self) -> Self:
         """Start drawing."""
         self._progress.start()
         return self
@@ -68,7 +68,11 @@ class TrainingDisplay:
         epoch, epochs = _number(event, "epoch", 1), _number(event, "epochs", 1)
         step, steps = _number(event, "step", 0), max(_number(event, "steps", 1), 1)
         parts = []
-        for key, words in (("loss", "loss {:.3f}"), ("val_auc", "validation AUC {:.3f}"), ("images_per_s", "{:.0f} images/s")):
+        for key, words in (
+            ("loss", "loss {:.3f}"),
+            ("val_auc", "validation AUC {:.3f}"),
+            ("images_per_s", "{:.0f} images/s"),
+        ):
             value = event.get(key)
             if isinstance(value, int | float):
                 parts.append(words.format(value))

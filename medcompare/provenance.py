@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from medcompare import __version__
@@ -47,7 +49,7 @@ def git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def collect_provenance(config: Record, *, started_at: datetime, command: str, gpu: str | None) -> Provenance:
+def collect_provenance(config: Record, *, started_at: datetime, gpu: str | None) -> Provenance:
     """Provenance of a run that started at `started_at` and ends now."""
     commit = git("rev-parse", "HEAD")
     status = git("status", "--porcelain", "--untracked-files=no") if commit else None
@@ -64,8 +66,18 @@ def collect_provenance(config: Record, *, started_at: datetime, command: str, gp
         gpu=gpu,
         started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command,
+        command=how_started(),
         config_sha256=hashlib.sha256(config.model_dump_json().encode()).hexdigest(),
     )
 
 
+def how_started() -> str:
+    """The command line, with file names shortened to their last part: folders may name people."""
+    program = "python -m flows." + PurePath(sys.argv[0]).stem
+    return " ".join([program, *(shortened(argument) for argument in sys.argv[1:])])
+
+
+def shortened(argument: str) -> str:
+    """`argument` without the folders of a path in it."""
+    option, separator, value = argument.rpartition("=")
+    return f"{option}{separator}{PurePath(value).name}" if "/" in value else argument

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from medcompare.records import DatasetSplit, Subset, TrainedModel
     from medcompare.training_requests import ResolvedWeights
 
-NOT_IDENTITY = {"weights_dir", "weights_vintage", "max_parallel", "num_workers", "timeout_minutes", "recipes", "device"}
+NOT_IDENTITY = {
+    "weights_dir",
+    "weights_vintage",
+    "max_parallel",
+    "num_workers",
+    "timeout_minutes",
+    "recipes",
+    "device",
+}
 """Fields of `TrainConfig` that cannot change a training's result, or are resolved below."""
 
 
@@ -63,7 +71,9 @@ def images_digest(split: DatasetSplit, store: ArtifactStore, subsets: tuple[Subs
     """Digest of the images of `subsets`: content, label and subset, free of order and place."""
     table = csv.DictReader(io.StringIO(store.read(split.assignments).decode("utf-8")))
     rows = sorted(
-        f"{row['sha256']} {row['label']} {row['subset']} {row['case_id']}" for row in table if row["subset"] in subsets
+        f"{row['sha256']} {row['label']} {row['subset']} {row['case_id']}"
+        for row in table
+        if row["subset"] in subsets
     )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 

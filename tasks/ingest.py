@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     task_run_name="ingest",
     # The fingerprint covers every file's bytes; `source` says where the files lie, and of `data`
     # only `rules` (limits) can change the answer.
-    cache_policy=content_key("medcompare.data.manifest", ignore=("source", "data", "store"), libraries=("pillow",)),
+    cache_policy=content_key(
+        "medcompare.data.manifest", ignore=("source", "data", "store"), libraries=("pillow",)
+    ),
     **RETRIES,
     **STORED,
 )
@@ -36,4 +38,6 @@ def ingest(
     store: Path,
 ) -> DatasetManifest:
     """Decode every image once; set aside what is unreadable or contradicts itself."""
-    return manifest.ingest(source, data, ArtifactStore(store), progress=progress.file_counter("validating images"))
+    return manifest.ingest(
+        source, data, ArtifactStore(store), progress=progress.file_counter("validating images")
+    )

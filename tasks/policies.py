@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect.cache_policies import INPUTS, CachePolicy
+from prefect.futures import wait
 from prefect.logging import get_run_logger
 
 from medcompare.artifacts import ArtifactStore, artifacts_in
@@ -111,30 +113,44 @@ def run_trusted(task: Task[..., Result], store: Path, **inputs: Any) -> Result: 
 
 
 def run_side_by_side(
-    task: Task[..., Result], store: Path, jobs: Sequence[dict[str, Any]], *, names: Sequence[str] | None = None
+    task: Task[..., Result], store: Path, jobs: Sequence[dict[str, Any]], *, at_once: int = 1
 ) -> list[Result]:
-    """Results of `task` for each of `jobs`, in order; several jobs run at the same time.
+    """Results of `task` for each of `jobs`, in order; up to `at_once` run at the same time.
 
     A result that comes back from the cache is trusted only if every file it refers to is
     there and unaltered; otherwise that job runs again and the log says so.
     """
     logger = get_run_logger()
     stored = task.with_options(result_storage=results_folder(store))
-
-    def run(chosen: Task[..., Result], pending: list[int]) -> dict[int, Result]:
-        if len(pending) == 1:  # no thread needed: the log reads in order
-            return {index: chosen(**jobs[index]) for index in pending}
-        futures = {index: chosen.submit(**jobs[index]) for index in pending}
-        return {index: future.result() for index, future in futures.items()}
-
-    results = run(stored, list(range(len(jobs))))
-    broken = []
-    for index, record in results.items():
-        problem = is_intact(record, store)
+    states = _run(stored, dict(enumerate(jobs)), at_once)
+    results = {}
+    broken = {}
+    for index, state in states.items():
+        results[index] = state.result()
+        problem = is_intact(results[index], store)
+        label = _label(task, jobs[index])
         if problem is not None:
-            label = names[index] if names else task.name
             logger.warning("%s: the cached result cannot be used (%s); computing it anew", label, problem)
-            broken.append(index)
-    if broken:
-        results.update(run(stored.with_options(refresh_cache=True), broken))
+            broken[index] = jobs[index]
+        elif state.name == "Cached":
+            logger.info("%s: nothing it depends on has changed, earlier result reused", label)
+    for index, state in _run(stored.with_options(refresh_cache=True), broken, at_once).items():
+        results[index] = state.result()
     return [results[index] for index in range(len(jobs))]
+
+
+def _run(task: Task[..., Result], jobs: dict[int, dict[str, Any]], at_once: int) -> dict[int, State[Result]]:
+    if len(jobs) <= 1:  # no thread needed
+        return {index: task(**job, return_state=True) for index, job in jobs.items()}
+    slots = threading.BoundedSemaphore(at_once)
+    futures = {}
+    for index, job in jobs.items():
+        slots.acquire()
+        futures[index] = task.submit(**job)
+        futures[index].add_done_callback(lambda _: slots.release())
+    wait(list(futures.values()))
+    return {index: future.state for index, future in futures.items()}
+
+
+def _label(task: Task[..., Any], job: dict[str, Any]) -> str:
+    return f"{task.name} {job['model']}" if "model" in job else task.name

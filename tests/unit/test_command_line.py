@@ -32,7 +32,9 @@ def test_every_way_fills_the_same_fields(tmp_path: Path) -> None:
 
 def test_models_and_nested_tables() -> None:
     """A list of models, and the hyperparameters of one of them."""
-    config = _config("--models", "resnet50, convnext_tiny", "--set", "train.recipes.resnet50.learning_rate=1e-4")
+    config = _config(
+        "--models", "resnet50, convnext_tiny", "--set", "train.recipes.resnet50.learning_rate=1e-4"
+    )
 
     assert config.models == ("resnet50", "convnext_tiny")
     assert config.train.recipes["resnet50"].learning_rate == 1e-4
@@ -49,7 +51,10 @@ def test_models_and_nested_tables() -> None:
         (["--seed", "many"], r"seed: .*valid integer"),
         (["--seed", "1", "--set", "seed.x=1"], r"'seed' is a field, not a section"),
         (["--models", "vgg"], r"models: unknown model 'vgg'; known models: resnet50, "),
-        (["--set", "train.recipes.resnet50.lr=1"], r"Fields of section 'train\.recipes\.resnet50': optimizer, "),
+        (
+            ["--set", "train.recipes.resnet50.lr=1"],
+            r"Fields of section 'train\.recipes\.resnet50': optimizer, ",
+        ),
         (["--config", "missing.toml"], r"missing\.toml: no such file"),
     ],
 )
@@ -76,7 +81,15 @@ def test_unreadable_toml_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3", 3), ("1e-4", 1e-4), ("true", True), ('["a"]', ["a"]), ("None", None), ("none", "none"), ("cancer", "cancer")],
+    [
+        ("3", 3),
+        ("1e-4", 1e-4),
+        ("true", True),
+        ('["a"]', ["a"]),
+        ("None", None),
+        ("none", "none"),
+        ("cancer", "cancer"),
+    ],
 )
 def test_values_are_read_as_json_where_they_are(text: str, value: object) -> None:
     """Numbers, lists and words need no quotes; 'none' stays a word."""

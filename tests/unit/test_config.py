@@ -15,7 +15,11 @@ def test_the_studys_recipes_are_the_defaults() -> None:
     resnet, efficientnet = MODELS["resnet50"].recipe, MODELS["efficientnet_b0"].recipe
 
     assert (resnet.optimizer, resnet.learning_rate, resnet.weight_decay) == ("adam", 1e-5, 0.0)
-    assert (efficientnet.optimizer, efficientnet.learning_rate, efficientnet.weight_decay) == ("adamw", 1e-3, 1e-4)
+    assert (efficientnet.optimizer, efficientnet.learning_rate, efficientnet.weight_decay) == (
+        "adamw",
+        1e-3,
+        1e-4,
+    )
     assert CompareConfig(data={"source": "x"}).train.recipes == {}
 
 

@@ -26,10 +26,14 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path) -> None:
     with run_folder(tmp_path, "good"):
         pass
 
-    with pytest.raises(RuntimeError, match="boom"), run_folder(tmp_path, "bad") as folder:
-        (folder / "report.pdf").write_bytes(b"%PDF")
-        msg = "boom"
-        raise RuntimeError(msg)
+    def fail() -> None:
+        with run_folder(tmp_path, "bad") as folder:
+            (folder / "report.pdf").write_bytes(b"%PDF")
+            msg = "boom"
+            raise RuntimeError(msg)
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail()
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "latest"]
     assert (tmp_path / "latest").readlink() == Path("good")

@@ -1,0 +1,50 @@
+"""Compare the models in pairs and apply the decision rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from medcompare.artifacts import ArtifactStore
+from medcompare.prediction_tables import scored_cases
+from medcompare.stats import assessment
+from tasks.policies import RETRIES, STATISTICS, STORED, content_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.config import DecideConfig, EvaluateConfig
+    from medcompare.records import CostMeasurement, Predictions
+    from medcompare.stats.records import Assessment, ModelEvaluation
+
+
+@task(
+    name="decide",
+    task_run_name="decide",
+    cache_policy=content_key("medcompare.stats.assessment", ignore=("store",), libraries=STATISTICS),
+    **RETRIES,
+    **STORED,
+)
+def decide(
+    predictions: tuple[Predictions, ...],
+    evaluations: tuple[ModelEvaluation, ...],
+    costs: tuple[CostMeasurement, ...],
+    evaluate: EvaluateConfig,
+    rule: DecideConfig,
+    seed: int,
+    set_by_user: tuple[str, ...],
+    store: Path,
+) -> Assessment:
+    """All statistics of the comparison, and the verdict."""
+    cases = ArtifactStore(store)
+    return assessment.assemble(
+        scored_cases(predictions, cases, "test", subgroups=evaluate.subgroups),
+        scored_cases(predictions, cases, "val", subgroups=evaluate.subgroups),
+        evaluations,
+        costs,
+        evaluate=evaluate,
+        decide=rule,
+        seed=seed,
+        set_by_user=frozenset(set_by_user),
+    )

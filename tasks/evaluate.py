@@ -1,0 +1,44 @@
+"""Figures of one model on the test subset, at a threshold frozen on the validation subset."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from medcompare.artifacts import ArtifactStore
+from medcompare.prediction_tables import scored_cases
+from medcompare.stats import evaluation
+from tasks.policies import RETRIES, STATISTICS, STORED, content_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.config import EvaluateConfig
+    from medcompare.records import Predictions
+    from medcompare.stats.records import ModelEvaluation
+
+logger = logging.getLogger("medcompare.evaluate")
+
+
+@task(
+    name="evaluate",
+    task_run_name="evaluate {model}",
+    cache_policy=content_key("medcompare.stats.evaluation", ignore=("store",), libraries=STATISTICS),
+    **RETRIES,
+    **STORED,
+)
+def evaluate(
+    model: str, predictions: Predictions, config: EvaluateConfig, seed: int, store: Path
+) -> ModelEvaluation:
+    """Every figure of `model` with its interval."""
+    cases = ArtifactStore(store)
+    return evaluation.evaluate_model(
+        scored_cases((predictions,), cases, "test", subgroups=config.subgroups),
+        scored_cases((predictions,), cases, "val", subgroups=config.subgroups),
+        model,
+        display_name=predictions.display_name,
+        evaluate=config,
+        seed=seed,
+    )

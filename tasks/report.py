@@ -1,0 +1,22 @@
+"""Write the report; never cached, as every page names its own run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from medcompare.report import render
+from tasks.policies import RETRIES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.report.inputs import ReportFiles, ReportInputs
+
+
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False, **RETRIES)
+def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
+    """PDF, HTML and results.json in `folder`."""
+    return render.write_report(inputs, folder)
