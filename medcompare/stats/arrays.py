@@ -6,13 +6,15 @@ think about lists, float32 scores or labels stored as floats.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medcompare.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -90,9 +92,7 @@ def checked_scores(y_score: ArrayLike, n_samples: int, *, name: str = "y_score")
     return scores
 
 
-def checked_probabilities(
-    probability: ArrayLike, n_samples: int, *, name: str = "probability"
-) -> FloatArray:
+def checked_probabilities(probability: ArrayLike, n_samples: int, *, name: str = "probability") -> FloatArray:
     """Probabilities as float64, each within [0, 1].
 
     Parameters

@@ -8,11 +8,9 @@ reported as such.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from medcompare.errors import DataError
@@ -25,11 +23,21 @@ from medcompare.stats.arrays import (
     checked_level,
     checked_scores,
 )
+from medcompare.stats.placements import area_covariance, area_under, place
 from medcompare.stats.proportions import normal_quantile
 from medcompare.stats.records import Estimate
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
 _ROUNDING = 1e-24
 """Variances below this are rounding of zero: placements are multiples of 1 / (2 n)."""
+
+
+_EQUAL = 1e-9
+"""AUCs closer than this are equal: one rounding per pair of cases at most."""
 
 
 class RocPoints(NamedTuple):
@@ -38,13 +46,6 @@ class RocPoints(NamedTuple):
     fpr: FloatArray
     tpr: FloatArray
     thresholds: FloatArray
-
-
-class _Placements(NamedTuple):
-    """Share of the other class ranked below (above) each positive (negative), per model."""
-
-    positives: FloatArray
-    negatives: FloatArray
 
 
 def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
@@ -69,7 +70,7 @@ def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
     """
     positive = checked_labels(y_true)
     scores = checked_scores(y_score, positive.size)
-    return _area(_placements(positive, scores[None, :]).positives[0])
+    return area_under(place(positive, scores[None, :]).positives[0])
 
 
 def auc_interval(
@@ -113,8 +114,8 @@ def auc_interval(
     """
     z = normal_quantile(level)
     positive, scores, codes = _checked(y_true, [y_score], clusters)
-    placements = _placements(positive, scores)
-    area = _area(placements.positives[0])
+    placements = place(positive, scores)
+    area = area_under(placements.positives[0])
     method = "DeLong (logit)" if codes is None else "Obuchowski clustered DeLong (logit)"
     n = positive.size
     if scores[0].min() == scores[0].max():
@@ -122,7 +123,7 @@ def auc_interval(
         return Estimate(value=area, level=level, method=method, n=n, note=note)
     if area in (0.0, 1.0):
         return _separated(area, positive, codes, level)
-    covariance, reason = _covariance(placements, positive, codes)
+    covariance, reason = area_covariance(placements, positive, codes)
     if covariance is None:
         return Estimate(value=area, level=level, method=method, n=n, note=f"no interval: {reason}")
     variance = float(covariance[0, 0])
@@ -179,8 +180,8 @@ def auc_difference(
     """
     z = normal_quantile(level)
     positive, scores, codes = _checked(y_true, [score_reference, score_candidate], clusters)
-    placements = _placements(positive, scores)
-    value = _area(placements.positives[1]) - _area(placements.positives[0])
+    placements = place(positive, scores)
+    value = area_under(placements.positives[1]) - area_under(placements.positives[0])
     method = "DeLong" if codes is None else "Obuchowski clustered DeLong"
     n = positive.size
     same = np.array_equal(placements.positives[0], placements.positives[1]) and np.array_equal(
@@ -189,7 +190,7 @@ def auc_difference(
     if same:
         note = "both models rank every pair of cases alike: no interval"
         return Estimate(value=0.0, level=level, method=method, p_value=1.0, n=n, note=note)
-    covariance, reason = _covariance(placements, positive, codes)
+    covariance, reason = area_covariance(placements, positive, codes)
     if covariance is None:
         return Estimate(value=value, level=level, method=method, n=n, note=f"no interval: {reason}")
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
@@ -238,13 +239,15 @@ def auc_covariance(
     DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837; Obuchowski (1997),
     Biometrics 53:567.
     """
-    positive, rows, codes = _checked(y_true, list(np.atleast_2d(np.asarray(scores, dtype=np.float64))), clusters)
-    placements = _placements(positive, rows)
-    covariance, reason = _covariance(placements, positive, codes)
+    positive, rows, codes = _checked(
+        y_true, list(np.atleast_2d(np.asarray(scores, dtype=np.float64))), clusters
+    )
+    placements = place(positive, rows)
+    covariance, reason = area_covariance(placements, positive, codes)
     if covariance is None:
         msg = f"the covariance of the AUCs is undefined: {reason}"
         raise DataError(msg)
-    return np.array([_area(row) for row in placements.positives]), covariance
+    return np.array([area_under(row) for row in placements.positives]), covariance
 
 
 def joint_auc_test(
@@ -290,7 +293,7 @@ def joint_auc_test(
     keep = eigenvalues > max(eigenvalues.max(), 0.0) * 1e-10 + _ROUNDING
     rank = int(keep.sum())
     projected = vectors.T @ difference
-    if (np.abs(projected[~keep]) > 1e-9).any():
+    if (np.abs(projected[~keep]) > _EQUAL).any():
         return None, None, rank
     statistic = float((projected[keep] ** 2 / eigenvalues[keep]).sum())
     return statistic, (float(stats.chi2.sf(statistic, rank)) if rank else 1.0), rank
@@ -321,7 +324,7 @@ def roc_points(y_true: ArrayLike, y_score: ArrayLike) -> RocPoints:
     scores = checked_scores(y_score, positive.size)
     order = np.argsort(-scores, kind="stable")
     ordered, flags = scores[order], positive[order]
-    last_of_tie = np.append(ordered[1:] != ordered[:-1], True)  # noqa: FBT003 - a value of the array
+    last_of_tie = np.append(ordered[1:] != ordered[:-1], True)
     tpr = np.cumsum(flags)[last_of_tie] / flags.sum()
     fpr = np.cumsum(~flags)[last_of_tie] / (~flags).sum()
     return RocPoints(np.append(0.0, fpr), np.append(0.0, tpr), np.append(np.inf, ordered[last_of_tie]))
@@ -334,65 +337,6 @@ def _checked(
     rows = np.stack([checked_scores(row, positive.size) for row in scores])
     codes = None if clusters is None else checked_clusters(clusters, positive.size)
     return positive, rows, codes
-
-
-def _area(placements: FloatArray) -> float:
-    # A sum of thousands of ones divided by their number may miss 1 by a rounding.
-    return float(min(max(placements.mean(), 0.0), 1.0))
-
-
-def _placements(positive: BoolArray, scores: FloatArray) -> _Placements:
-    """DeLong's structural components, exact for ties because they are counts."""
-    n_positive = int(positive.sum())
-    n_negative = positive.size - n_positive
-    of_positives = np.empty((len(scores), n_positive))
-    of_negatives = np.empty((len(scores), n_negative))
-    for row, (above, below) in zip(scores, zip(of_positives, of_negatives, strict=True), strict=True):
-        above[:] = _share_below(row[positive], row[~positive])
-        below[:] = 1 - _share_below(row[~positive], row[positive])
-    return _Placements(of_positives, of_negatives)
-
-
-def _share_below(values: FloatArray, others: FloatArray) -> FloatArray:
-    # Sorted queries walk through memory in order, several times faster at a million cases.
-    order = np.argsort(values)
-    queries, ranked = values[order], np.sort(others)
-    below = ranked.searchsorted(queries, side="left") + ranked.searchsorted(queries, side="right")
-    share = np.empty(values.size)
-    share[order] = below / (2 * others.size)
-    return share
-
-
-def _covariance(
-    placements: _Placements, positive: BoolArray, codes: IntArray | None
-) -> tuple[FloatArray | None, str]:
-    """Covariance of the AUCs, or None and the reason why there is none."""
-    n_positive, n_negative = placements.positives.shape[1], placements.negatives.shape[1]
-    above = placements.positives - placements.positives.mean(axis=1, keepdims=True)
-    below = placements.negatives - placements.negatives.mean(axis=1, keepdims=True)
-    if codes is None:
-        if min(n_positive, n_negative) < 2:
-            return None, "a class has a single case"
-        within = above @ above.T / (n_positive * (n_positive - 1))
-        return within + below @ below.T / (n_negative * (n_negative - 1)), ""
-    n_clusters = int(codes.max()) + 1
-    k_positive = np.unique(codes[positive]).size
-    k_negative = np.unique(codes[~positive]).size
-    if min(k_positive, k_negative) < 2:
-        return None, "a class has a single patient"
-    sums_above = _cluster_sums(above, codes[positive], n_clusters)
-    sums_below = _cluster_sums(below, codes[~positive], n_clusters)
-    cross = sums_above @ sums_below.T * (n_clusters / (n_clusters - 1))
-    total: FloatArray = (
-        sums_above @ sums_above.T * (k_positive / (k_positive - 1)) / n_positive**2
-        + sums_below @ sums_below.T * (k_negative / (k_negative - 1)) / n_negative**2
-        + (cross + cross.T) / (n_positive * n_negative)
-    )
-    return total, ""
-
-
-def _cluster_sums(rows: FloatArray, codes: IntArray, n_clusters: int) -> FloatArray:
-    return np.stack([np.bincount(codes, weights=row, minlength=n_clusters) for row in rows])
 
 
 def _separated(area: float, positive: BoolArray, codes: IntArray | None, level: float) -> Estimate:

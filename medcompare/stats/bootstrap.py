@@ -14,18 +14,15 @@ With clusters patients are resampled, stratified only where each has one class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from medcompare.errors import ConfigError, DataError
 from medcompare.stats.arrays import (
     BoolArray,
     FloatArray,
-    IntArray,
     checked_clusters,
     checked_labels,
     checked_level,
@@ -36,21 +33,12 @@ from medcompare.stats.arrays import (
 from medcompare.stats.auc import roc_points
 from medcompare.stats.records import Curve, Estimate
 from medcompare.stats.resampling import ResamplingPlan
+from medcompare.stats.weighted_metrics import METRICS, MetricName, SortedModel, sorted_model, weighted_metrics
 
-MetricName = Literal[
-    "auc",
-    "average_precision",
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "ppv",
-    "npv",
-    "f1",
-    "mcc",
-    "brier",
-]
-METRICS: tuple[MetricName, ...] = get_args(MetricName)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
 
 STRATIFIED: frozenset[MetricName] = frozenset({"auc", "sensitivity", "specificity", "balanced_accuracy"})
 """Metrics of a single model that do not depend on prevalence."""
@@ -61,6 +49,10 @@ _UNDEFINED: dict[MetricName, str] = {
     "mcc": "undefined: every call is the same",
     "brier": "undefined: the scores are not probabilities",
 }
+
+
+_ROUNDING = 1e-12
+"""Resampled figures closer than this are equal: none has more digits than counts have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +161,8 @@ class BootstrapResult:
             If the metric or the model is unknown.
         """
         column = self._column(name, model_index)
-        return (self.stratified if stratified else self.unstratified)[model_index, column].copy()
+        chosen = self.stratified if stratified else self.unstratified
+        return np.array(chosen[model_index, column])
 
     def roc_band(self, model_index: int, fpr_grid: ArrayLike, *, level: float | None = None) -> Curve:
         """Sensitivity at given false-positive rates, with a pointwise percentile band.
@@ -203,7 +196,7 @@ class BootstrapResult:
         scores = self.scores[model_index]
         order = np.argsort(-scores, kind="stable")
         ordered, flags = scores[order], self.positive[order]
-        corners = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # noqa: FBT003
+        corners = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
         heights = []
         for weights in self.stratified_plan.batches():
             rows = np.ascontiguousarray(weights[order].T)
@@ -242,35 +235,27 @@ class BootstrapResult:
             return Estimate(value=None, level=self.level, method=method, n=n, note=note)
         usable = draws[~np.isnan(draws)]
         lost = draws.size - usable.size
-        note = f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None
+        lost_note = f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None
         if usable.size < draws.size / 2:
-            return Estimate(value=value, level=self.level, method=method, n=n, note=f"no interval: {note}")
+            return Estimate(
+                value=value, level=self.level, method=method, n=n, note=f"no interval: {lost_note}"
+            )
         p_value = _two_sided_p(usable) if tested else None
-        if usable.min() == usable.max():
+        if usable.max() - usable.min() < _ROUNDING:
             note = "no interval: the figure is the same in every resample"
             return Estimate(value=value, level=self.level, method=method, p_value=p_value, n=n, note=note)
         tail = (1 - self.level) / 2
         low, high = np.quantile(usable, [tail, 1 - tail])
         return Estimate(
-            value=value, ci_low=float(low), ci_high=float(high), level=self.level,
-            method=method, p_value=p_value, n=n, note=note,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SortedModel:
-    """What can be known about a model's scores before any resampling."""
-
-    positives: IntArray
-    """Cases of the positive class, by descending score."""
-    negatives: IntArray
-    n_negatives_above: IntArray
-    """Negatives scored strictly above each sorted positive."""
-    n_negatives_not_below: IntArray
-    last_of_tie: IntArray
-    """Index of the last positive with the same score as each sorted positive."""
-    sums: FloatArray
-    """Rows whose weighted sums are true positives, false positives and squared error."""
+            value=value,
+            ci_low=float(low),
+            ci_high=float(high),
+            level=self.level,
+            method=method,
+            p_value=p_value,
+            n=n,
+            note=lost_note,
+        )
 
 
 def bootstrap_metrics(
@@ -325,9 +310,12 @@ def bootstrap_metrics(
     checked_level(level)
     positive = checked_labels(y_true)
     check = checked_probabilities if score_is_probability else checked_scores
-    rows = np.stack([
-        check(row, positive.size, name=f"scores[{i}]") for i, row in enumerate(np.atleast_2d(np.asarray(scores)))
-    ])  # fmt: skip
+    rows = np.stack(
+        [
+            check(row, positive.size, name=f"scores[{i}]")
+            for i, row in enumerate(np.atleast_2d(np.asarray(scores)))
+        ]
+    )
     cut = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
     if cut.shape != (len(rows),) or np.isnan(cut).any():
         msg = f"thresholds {cut.tolist()} do not fit {len(rows)} models; give one number per model"
@@ -337,7 +325,7 @@ def bootstrap_metrics(
         msg = "all cases come from one patient; a bootstrap of patients needs at least two"
         raise DataError(msg)
     models = [
-        _sorted_model(positive, row, t, score_is_probability=score_is_probability)
+        sorted_model(positive, row, t, score_is_probability=score_is_probability)
         for row, t in zip(rows, cut, strict=True)
     ]
     plans = [
@@ -345,7 +333,7 @@ def bootstrap_metrics(
         for stratified in (True, False)
     ]
     return BootstrapResult(
-        values=_metrics(np.ones((positive.size, 1)), positive, models)[:, :, 0],
+        values=weighted_metrics(np.ones((positive.size, 1)), positive, models)[:, :, 0],
         stratified=_resampled(plans[0], positive, models),
         unstratified=_resampled(plans[1], positive, models),
         stratified_plan=plans[0],
@@ -356,97 +344,15 @@ def bootstrap_metrics(
     )
 
 
-def _sorted_model(
-    positive: BoolArray, scores: FloatArray, threshold: float, *, score_is_probability: bool
-) -> _SortedModel:
-    order = np.argsort(-scores, kind="stable")
-    positives, negatives = order[positive[order]], order[~positive[order]]
-    falling, others = -scores[positives], -scores[negatives]
-    called = scores >= threshold
-    error = (scores - positive) ** 2 if score_is_probability else np.full(scores.size, np.nan)
-    return _SortedModel(
-        positives=positives,
-        negatives=negatives,
-        n_negatives_above=np.searchsorted(others, falling, side="left"),
-        n_negatives_not_below=np.searchsorted(others, falling, side="right"),
-        last_of_tie=np.searchsorted(falling, falling, side="right") - 1,
-        sums=np.stack([called & positive, called & ~positive, error]).astype(np.float64),
-    )
-
-
-def _resampled(plan: ResamplingPlan, positive: BoolArray, models: Sequence[_SortedModel]) -> FloatArray:
-    return np.concatenate([_metrics(w, positive, models) for w in plan.batches()], axis=2)
-
-
-def _metrics(weights: FloatArray, positive: BoolArray, models: Sequence[_SortedModel]) -> FloatArray:
-    """All metrics for each column of weights: (n_models, n_metrics, n_columns)."""
-    n = weights.sum(axis=0)
-    n_positive = positive.astype(np.float64) @ weights
-    table = np.empty((len(models), len(METRICS), weights.shape[1]))
-    for i, model in enumerate(models):
-        ranked = _ranking_metrics(weights, n_positive, n - n_positive, model)
-        decided = _decision_metrics(model.sums @ weights, n_positive, n - n_positive)
-        figures = {**ranked, **decided}
-        for j, name in enumerate(METRICS):
-            table[i, j] = figures[name]
-    return table
-
-
-def _ranking_metrics(
-    weights: FloatArray, n_positive: FloatArray, n_negative: FloatArray, model: _SortedModel
-) -> dict[MetricName, FloatArray]:
-    """AUC (ties one half) and step-wise average precision from running sums of weights."""
-    of_positives = weights[model.positives]
-    false_positives = np.zeros((model.negatives.size + 1, weights.shape[1]))
-    np.cumsum(weights[model.negatives], axis=0, out=false_positives[1:])
-    above = false_positives[model.n_negatives_above]
-    not_below = false_positives[model.n_negatives_not_below]
-    above += not_below
-    misordered = np.einsum("ij,ij->j", of_positives, above) / 2
-    true_positives = np.cumsum(of_positives, axis=0)[model.last_of_tie]
-    not_below += true_positives
-    # Where nothing has been called yet the case itself has no weight: its term is 0.
-    np.maximum(not_below, 1.0, out=not_below)
-    true_positives /= not_below
-    precision = np.einsum("ij,ij->j", of_positives, true_positives)
-    return {
-        "auc": 1 - _ratio(misordered, n_positive * n_negative),
-        "average_precision": _ratio(precision, n_positive),
-    }
-
-
-def _decision_metrics(
-    sums: FloatArray, n_positive: FloatArray, n_negative: FloatArray
-) -> dict[MetricName, FloatArray]:
-    """Metrics of the calls, from weighted true and false positives and squared error."""
-    tp, fp, squared_error = sums
-    fn, tn = n_positive - tp, n_negative - fp
-    sensitivity, specificity = _ratio(tp, n_positive), _ratio(tn, n_negative)
-    margins = (tp + fp) * (tn + fn) * n_positive * n_negative
-    n = n_positive + n_negative
-    return {
-        "accuracy": _ratio(tp + tn, n),
-        "balanced_accuracy": (sensitivity + specificity) / 2,
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "ppv": _ratio(tp, tp + fp),
-        "npv": _ratio(tn, tn + fn),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "mcc": _ratio(tp * tn - fp * fn, np.sqrt(margins)),
-        "brier": _ratio(squared_error, n),
-    }
-
-
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    out = np.full(denominator.shape, np.nan)
-    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+def _resampled(plan: ResamplingPlan, positive: BoolArray, models: Sequence[SortedModel]) -> FloatArray:
+    return np.concatenate([weighted_metrics(w, positive, models) for w in plan.batches()], axis=2)
 
 
 def _two_sided_p(differences: FloatArray) -> float:
-    fewer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    fewer = min(int((differences <= _ROUNDING).sum()), int((differences >= -_ROUNDING).sum()))
     return min(1.0, 2 * (fewer + 1) / (differences.size + 1))
 
 
-def _sensitivity_at(grid: FloatArray, fpr: FloatArray, tpr: FloatArray) -> NDArray[np.float64]:
+def _sensitivity_at(grid: FloatArray, fpr: FloatArray, tpr: FloatArray) -> FloatArray:
     """Interpolate; on a vertical step `numpy.interp` takes its upper end, as is wanted."""
-    return np.interp(grid, np.append(0.0, fpr), np.append(0.0, tpr))
+    return np.asarray(np.interp(grid, np.append(0.0, fpr), np.append(0.0, tpr)))

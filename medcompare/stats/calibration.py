@@ -8,10 +8,9 @@ clusters every standard error is robust to several cases of one patient.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from medcompare.errors import DataError
@@ -26,148 +25,30 @@ from medcompare.stats.arrays import (
     plain,
 )
 from medcompare.stats.loess import local_regression
+from medcompare.stats.logistic import CLIP, clipped_logit, fit_logistic, standard_errors
 from medcompare.stats.proportions import normal_quantile, wilson_limits
+from medcompare.stats.recalibration import fit_isotonic, fit_platt
 from medcompare.stats.records import Calibration, Curve, Estimate
 from medcompare.stats.resampling import ResamplingPlan
 
-CLIP = 1e-6
-"""Probabilities closer than this to 0 or 1 are moved there before a logit is taken."""
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = [
+    "calibration",
+    "expected_calibration_error",
+    "fit_isotonic",
+    "fit_platt",
+    "reliability_curve",
+]
 
 N_BINS = 10
 """Equal-width bins of the histogram's coarse sibling, the expected calibration error."""
 
 _HISTOGRAM_BINS = 20
+_ROUNDING = 1e-12
 _CURVE_POINTS = 51
 _NULL_DRAWS = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlattRecalibration:
-    """``expit(intercept + slope * logit(p))``."""
-
-    intercept: float
-    slope: float
-    note: str | None = None
-
-    def apply(self, probability: ArrayLike) -> FloatArray:
-        """Recalibrate probabilities.
-
-        Parameters
-        ----------
-        probability : array-like of shape (n_samples,)
-            In [0, 1].
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-
-        Raises
-        ------
-        DataError
-            If a value is not in [0, 1].
-        """
-        values = checked_probabilities(probability, np.asarray(probability).size)
-        return np.asarray(special.expit(self.intercept + self.slope * _logit(values)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class IsotonicRecalibration:
-    """Non-decreasing, piecewise linear between fitted points, constant outside them."""
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-
-    def apply(self, probability: ArrayLike) -> FloatArray:
-        """Recalibrate probabilities.
-
-        Parameters
-        ----------
-        probability : array-like of shape (n_samples,)
-            In [0, 1].
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-
-        Raises
-        ------
-        DataError
-            If a value is not in [0, 1].
-        """
-        values = checked_probabilities(probability, np.asarray(probability).size)
-        return np.asarray(np.interp(values, self.x, self.y))
-
-
-def fit_platt(y_true: ArrayLike, probability: ArrayLike) -> PlattRecalibration:
-    """Fit a logistic recalibration, on validation data only.
-
-    Platt's smoothed targets keep it finite where the classes separate. The slope is never
-    negative: recalibration must not turn a ranking around.
-
-    Parameters
-    ----------
-    y_true : array-like of shape (n_samples,)
-        0/1 labels of the *validation* subset, both classes present.
-    probability : array-like of shape (n_samples,)
-        Predicted probabilities there.
-
-    Returns
-    -------
-    PlattRecalibration
-        With slope 0 and a note where the best slope would be negative.
-
-    Raises
-    ------
-    DataError
-        If the arrays do not match, a value is not in [0, 1] or a class is missing.
-
-    References
-    ----------
-    Platt (1999), in Advances in Large Margin Classifiers, 61-74.
-    """
-    positive = checked_labels(y_true)
-    x = _logit(checked_probabilities(probability, positive.size))
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    target = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
-    if x.min() == x.max():
-        note = "all validation probabilities are alike: recalibrated to the prevalence"
-        return PlattRecalibration(intercept=float(special.logit(target.mean())), slope=0.0, note=note)
-    coefficients, _ = _fit_logistic(np.column_stack([np.ones_like(x), x]), target)
-    if coefficients[1] < 0:
-        note = "validation probabilities fall with the outcome: recalibrated to the prevalence"
-        return PlattRecalibration(intercept=float(special.logit(target.mean())), slope=0.0, note=note)
-    return PlattRecalibration(intercept=float(coefficients[0]), slope=float(coefficients[1]))
-
-
-def fit_isotonic(y_true: ArrayLike, probability: ArrayLike) -> IsotonicRecalibration:
-    """Fit an isotonic recalibration, on validation data only.
-
-    Parameters
-    ----------
-    y_true : array-like of shape (n_samples,)
-        0/1 labels of the *validation* subset, both classes present.
-    probability : array-like of shape (n_samples,)
-        Predicted probabilities there.
-
-    Returns
-    -------
-    IsotonicRecalibration
-
-    Raises
-    ------
-    DataError
-        If the arrays do not match, a value is not in [0, 1] or a class is missing.
-
-    References
-    ----------
-    Zadrozny & Elkan (2002), KDD '02, 694.
-    """
-    positive = checked_labels(y_true)
-    values = checked_probabilities(probability, positive.size)
-    x, groups, counts = np.unique(values, return_inverse=True, return_counts=True)
-    share = np.bincount(groups, weights=positive) / counts
-    y = optimize.isotonic_regression(share, weights=counts).x
-    return IsotonicRecalibration(x=plain(x), y=plain(np.clip(y, 0.0, 1.0)))
 
 
 def calibration(
@@ -227,7 +108,7 @@ def calibration(
     if codes is not None and codes.max() == 0:
         msg = "all cases come from one patient; calibration with clusters needs at least two"
         raise DataError(msg)
-    brier, scaled = _brier(positive, p, codes, level, seed, n_resamples)
+    brier, scaled = _brier(positive, p, codes, level, seed=seed, n_resamples=n_resamples)
     edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1)
     return Calibration(
         slope=_slope(positive, p, codes, level),
@@ -287,9 +168,14 @@ def reliability_curve(
     grid = np.linspace(p.min(), p.max(), _CURVE_POINTS) if p.min() < p.max() else p[:1]
     smooth = local_regression(p, positive.astype(np.float64), grid, clusters=codes)
     share = np.clip(smooth.fit, 0.0, 1.0)
-    limits = [wilson_limits(float(s), float(k), level) for s, k in zip(share, smooth.n_effective, strict=True)]
+    limits = [
+        wilson_limits(float(s), float(k), level) for s, k in zip(share, smooth.n_effective, strict=True)
+    ]
     return Curve(
-        x=plain(grid), y=plain(share), y_low=tuple(low for low, _ in limits), y_high=tuple(h for _, h in limits)
+        x=plain(grid),
+        y=plain(share),
+        y_low=tuple(low for low, _ in limits),
+        y_high=tuple(h for _, h in limits),
     )
 
 
@@ -327,57 +213,14 @@ def expected_calibration_error(y_true: ArrayLike, probability: ArrayLike, *, n_b
     return float(np.abs(gap).sum() / p.size)
 
 
-def _logit(p: FloatArray) -> FloatArray:
-    return np.asarray(special.logit(np.clip(p, CLIP, 1 - CLIP)))
-
-
 def _clip_note(p: FloatArray) -> str | None:
     n_clipped = int(((p < CLIP) | (p > 1 - CLIP)).sum())
     return f"{n_clipped} probabilities of 0 or 1 moved by {CLIP:g} before the logit" if n_clipped else None
 
 
-def _fit_logistic(design: FloatArray, target: FloatArray, offset: FloatArray | float = 0.0) -> tuple[FloatArray, FloatArray]:
-    """Maximum likelihood by Newton's method: coefficients and inverse information."""
-    # Centre and scale: logits of saturated networks reach 14 and would stall the steps.
-    beta = np.zeros(design.shape[1])
-    deviance = _deviance(design @ beta + offset, target)
-    for _ in range(100):
-        mean = special.expit(design @ beta + offset)
-        information = (design * (mean * (1 - mean))[:, None]).T @ design
-        step = np.linalg.solve(information, design.T @ (target - mean))
-        scale = 1.0
-        while scale > 1e-8:
-            trial = beta + scale * step
-            new = _deviance(design @ trial + offset, target)
-            if new <= deviance + 1e-12 * abs(deviance):
-                break
-            scale /= 2
-        beta, deviance = trial, new
-        if np.abs(scale * step).max() < 1e-11 * (1 + np.abs(beta).max()):
-            break
-    mean = special.expit(design @ beta + offset)
-    return beta, np.linalg.inv((design * (mean * (1 - mean))[:, None]).T @ design)
-
-
-def _deviance(eta: FloatArray, target: FloatArray) -> float:
-    return float(2 * (np.logaddexp(0, eta) - target * eta).sum())
-
-
-def _standard_errors(
-    design: FloatArray, residuals: FloatArray, inverse_information: FloatArray, codes: IntArray | None
-) -> FloatArray:
-    """Model-based errors; with clusters the sandwich, times k / (k - 1)."""
-    if codes is None:
-        return np.sqrt(np.diag(inverse_information))
-    k = int(codes.max()) + 1
-    scores = np.stack([np.bincount(codes, weights=column * residuals) for column in design.T])
-    sandwich = inverse_information @ (scores @ scores.T) @ inverse_information * (k / (k - 1))
-    return np.sqrt(np.diag(sandwich))
-
-
 def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float) -> Estimate:
     method = "logistic recalibration" + ("" if codes is None else " (cluster-robust)")
-    x = _logit(p)
+    x = clipped_logit(p)
     n = p.size
     if x.min() == x.max():
         note = "undefined: every case has the same probability"
@@ -387,18 +230,24 @@ def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: fl
         note = "undefined: the probabilities separate the classes perfectly"
         return Estimate(value=None, level=level, method=method, n=n, note=note)
     design = np.column_stack([np.ones_like(x), x])
-    beta, inverse = _fit_logistic(design, positive.astype(np.float64))
+    beta, inverse = fit_logistic(design, positive.astype(np.float64))
     residuals = positive - special.expit(design @ beta)
-    half = normal_quantile(level) * float(_standard_errors(design, residuals, inverse, codes)[1])
+    half = normal_quantile(level) * float(standard_errors(design, residuals, inverse, codes)[1])
     value = float(beta[1])
     return Estimate(
-        value=value, ci_low=value - half, ci_high=value + half, level=level, method=method, n=n, note=_clip_note(p)
+        value=value,
+        ci_low=value - half,
+        ci_high=value + half,
+        level=level,
+        method=method,
+        n=n,
+        note=_clip_note(p),
     )
 
 
 def _in_the_large(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float) -> Estimate:
     method = "logistic intercept, logit as offset" + ("" if codes is None else " (cluster-robust)")
-    x = _logit(p)
+    x = clipped_logit(p)
     # The score equation in one unknown is monotone; a bracket cannot fail where Newton may.
     n_positive = float(positive.sum())
 
@@ -410,10 +259,16 @@ def _in_the_large(positive: BoolArray, p: FloatArray, codes: IntArray | None, le
     mean = special.expit(x + value)
     design = np.ones((p.size, 1))
     inverse = np.array([[1 / float((mean * (1 - mean)).sum())]])
-    half = normal_quantile(level) * float(_standard_errors(design, positive - mean, inverse, codes)[0])
+    half = normal_quantile(level) * float(standard_errors(design, positive - mean, inverse, codes)[0])
     return Estimate(
-        value=value, ci_low=value - half, ci_high=value + half, level=level, method=method, n=p.size, note=_clip_note(p)
-    )  # fmt: skip
+        value=value,
+        ci_low=value - half,
+        ci_high=value + half,
+        level=level,
+        method=method,
+        n=p.size,
+        note=_clip_note(p),
+    )
 
 
 def _observed_expected(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float) -> Estimate:
@@ -431,12 +286,17 @@ def _observed_expected(positive: BoolArray, p: FloatArray, codes: IntArray | Non
         error = math.sqrt(k / (k - 1) * float(totals @ totals)) / observed
     half = normal_quantile(level) * error
     return Estimate(
-        value=value, ci_low=value * math.exp(-half), ci_high=value * math.exp(half), level=level, method=method, n=n
+        value=value,
+        ci_low=value * math.exp(-half),
+        ci_high=value * math.exp(half),
+        level=level,
+        method=method,
+        n=n,
     )
 
 
 def _brier(
-    positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float, seed: int, n_resamples: int
+    positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float, *, seed: int, n_resamples: int
 ) -> tuple[Estimate, Estimate]:
     """Brier and scaled Brier score from the unstratified resamples of the other metrics."""
     plan = ResamplingPlan(positive, codes, stratified=False, seed=seed, n_resamples=n_resamples)
@@ -453,21 +313,27 @@ def _brier(
     note = f"undefined in {lost} of {n_resamples} resamples, which are left out" if lost else None
     estimates = []
     for value, sample, remark in ((values[0], errors, None), (values[1], scaled, note)):
-        if sample.size == 0 or sample.min() == sample.max():
+        if sample.size == 0 or sample.max() - sample.min() < _ROUNDING:
             why = "no interval: the figure is the same in every resample"
             estimates.append(Estimate(value=value, level=level, method=method, n=p.size, note=why))
             continue
         low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2])
         estimates.append(
             Estimate(
-                value=value, ci_low=float(low), ci_high=float(high), level=level, method=method, n=p.size, note=remark
+                value=value,
+                ci_low=float(low),
+                ci_high=float(high),
+                level=level,
+                method=method,
+                n=p.size,
+                note=remark,
             )
-        )  # fmt: skip
+        )
     return estimates[0], estimates[1]
 
 
 def _means(sums: FloatArray) -> tuple[FloatArray, FloatArray]:
-    return sums[0] / sums[2], sums[1] / sums[2]
+    return np.asarray(sums[0] / sums[2]), np.asarray(sums[1] / sums[2])
 
 
 def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -> Estimate:
@@ -483,7 +349,9 @@ def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -
         f"with these {p.size} cases; do not rank models by it"
     )
     method = f"{N_BINS} equal-width bins, positive class"
-    return Estimate(value=expected_calibration_error(positive, p), level=None, method=method, n=p.size, note=note)
+    return Estimate(
+        value=expected_calibration_error(positive, p), level=None, method=method, n=p.size, note=note
+    )
 
 
 def _bins(p: FloatArray, n_bins: int) -> IntArray:

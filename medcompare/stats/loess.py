@@ -7,11 +7,12 @@ equal those of other software computing the "direct" surface.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from medcompare.stats.arrays import FloatArray, IntArray
+if TYPE_CHECKING:
+    from medcompare.stats.arrays import FloatArray, IntArray
 
 _MIN_REACH = 0.01
 """Smallest half-width of a neighbourhood: many tied predictions would leave none."""
@@ -54,10 +55,12 @@ def local_regression(
     ordered = np.sort(x)
     reaches = [_reach(ordered, float(point), n_neighbours) for point in points]
     # Weights are made anew in the second walk: all at once they would fill the memory.
-    fit = np.array([
-        float(_smoothing_weights(x, float(point), reach) @ y)
-        for point, reach in zip(points, reaches, strict=True)
-    ])  # fmt: skip
+    fit = np.array(
+        [
+            float(_smoothing_weights(x, float(point), reach) @ y)
+            for point, reach in zip(points, reaches, strict=True)
+        ]
+    )
     residuals = y - np.interp(x, points, fit)
     n_effective = np.empty(points.size)
     for i, (point, reach) in enumerate(zip(points, reaches, strict=True)):
@@ -89,7 +92,7 @@ def _smoothing_weights(x: FloatArray, point: float, reach: float) -> FloatArray:
     if total <= 0:
         # Only a gap in the data wider than every neighbourhood: take the nearest cases.
         nearest = np.abs(offset) == np.abs(offset).min()
-        return nearest / nearest.sum()
+        return np.asarray(nearest / nearest.sum())
     mean = float(kernel @ offset) / total
     spread = float(kernel @ (offset - mean) ** 2)
     if spread <= 1e-12 * total * reach**2:

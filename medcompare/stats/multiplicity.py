@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import stats
 
 from medcompare.errors import ConfigError, DataError
 from medcompare.stats.proportions import normal_quantile
-from medcompare.stats.records import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from medcompare.stats.records import Estimate
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -50,7 +55,7 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
 
 
 def cochran_q(correct: ArrayLike) -> tuple[float, float, int]:
-    """Cochran's Q: are all models right equally often on the same independent cases?
+    """Cochran's Q test that all models are right equally often on the same independent cases.
 
     Parameters
     ----------
@@ -114,9 +119,7 @@ def standard_error_of(difference: Estimate) -> float | None:
     return max(reaches) / normal_quantile(difference.level) if reaches else None
 
 
-def noninferiority_p(
-    difference: float | None, standard_error: float | None, margin: float
-) -> float | None:
+def noninferiority_p(difference: float | None, standard_error: float | None, margin: float) -> float | None:
     """One-sided p-value of "the candidate is worse by the margin or more".
 
     Parameters

@@ -7,10 +7,9 @@ sensitivity, negatives for specificity, all for accuracy) is the caller's choice
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
 from medcompare.errors import ConfigError, DataError
@@ -23,6 +22,9 @@ from medcompare.stats.arrays import (
 )
 from medcompare.stats.proportions import effective_sample_size, normal_quantile, wilson_limits
 from medcompare.stats.records import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 PairedMethod = Literal["tango", "newcombe"]
 
@@ -248,9 +250,15 @@ def paired_proportion_difference(
     else:
         low, high = newcombe_interval(*cells, level=level)
     return Estimate(
-        value=value, ci_low=min(low, value), ci_high=max(high, value), level=level,
-        method=name, p_value=p_value, n=n, note=note,
-    )  # fmt: skip
+        value=value,
+        ci_low=min(low, value),
+        ci_high=max(high, value),
+        level=level,
+        method=name,
+        p_value=p_value,
+        n=n,
+        note=note,
+    )
 
 
 def paired_table(correct_reference: BoolArray, correct_candidate: BoolArray) -> tuple[int, int, int, int]:

@@ -6,16 +6,18 @@ Decides how a proportion's interval is made; what is counted is the caller's mat
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from medcompare.errors import ConfigError, DataError
 from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
 from medcompare.stats.records import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 ProportionMethod = Literal["wilson", "clopper-pearson"]
 
@@ -87,9 +89,13 @@ def proportion(
     value = n_success / n
     # Rounding can leave Wilson's limit a hair inside the estimate at 0 and at 1.
     return Estimate(
-        value=value, ci_low=min(max(float(low), 0.0), value), ci_high=max(min(float(high), 1.0), value),
-        level=level, method=name, n=int(n),
-    )  # fmt: skip
+        value=value,
+        ci_low=min(max(float(low), 0.0), value),
+        ci_high=max(min(float(high), 1.0), value),
+        level=level,
+        method=name,
+        n=int(n),
+    )
 
 
 def wilson_limits(value: float, n_effective: float, level: float) -> tuple[float, float]:
@@ -309,14 +315,20 @@ def _posterior(right: Estimate, wrong: Estimate, odds: float, level: float, call
         above = math.hypot(math.log(hit_high / hit), math.log(miss / miss_low))
         low = _bayes(math.exp(log_ratio - below), 1.0, odds)
         high = _bayes(math.exp(log_ratio + above), 1.0, odds)
-        return Estimate(value=value, ci_low=min(low, value), ci_high=max(high, value), level=level, method=method)
+        return Estimate(
+            value=value, ci_low=min(low, value), ci_high=max(high, value), level=level, method=method
+        )
     note = "sensitivity or specificity is 0 or 1: limits from their worst and best limits together"
     low = _bayes(hit_low, miss_high, odds) if hit_low + miss_high > 0 else 0.0
     high = _bayes(hit_high, miss_low, odds) if hit_high + miss_low > 0 else 1.0
     return Estimate(
-        value=value, ci_low=min(low, value), ci_high=max(high, value), level=level,
-        method="Bayes formula; joint limits", note=note,
-    )  # fmt: skip
+        value=value,
+        ci_low=min(low, value),
+        ci_high=max(high, value),
+        level=level,
+        method="Bayes formula; joint limits",
+        note=note,
+    )
 
 
 def _bayes(hit: float, miss: float, odds: float) -> float:

@@ -6,13 +6,17 @@ and all figures see common random numbers. Patients are resampled whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medcompare.errors import ConfigError
-from medcompare.stats.arrays import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from medcompare.stats.arrays import BoolArray, FloatArray, IntArray
 
 BATCH_ELEMENTS = 2**20
 """Weights per batch: small enough for the processor's cache, large enough for vector code."""

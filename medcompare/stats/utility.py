@@ -5,8 +5,9 @@ No p-values are attached to net benefit, on purpose (Vickers et al. 2023).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import ArrayLike
 
 from medcompare.errors import ConfigError
 from medcompare.stats.arrays import (
@@ -19,6 +20,9 @@ from medcompare.stats.arrays import (
 )
 from medcompare.stats.records import Curve
 from medcompare.stats.resampling import ResamplingPlan
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def net_benefit(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike) -> FloatArray:
@@ -110,7 +114,9 @@ def decision_curve(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayL
     ConfigError
         If a threshold is not strictly between 0 and 1.
     """
-    return Curve(x=plain(checked_thresholds(thresholds)), y=plain(net_benefit(y_true, probability, thresholds)))
+    return Curve(
+        x=plain(checked_thresholds(thresholds)), y=plain(net_benefit(y_true, probability, thresholds))
+    )
 
 
 def treat_all_curve(prevalence: float, thresholds: ArrayLike) -> Curve:
