@@ -135,7 +135,7 @@ def train_one_epoch(
                 _not_finite("training loss", settings, f"epoch {epoch}, step {step} of {n_steps}")
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss.backward()
         optimizer.step()
         batch_weight = sum(weights[label] for label in batch.labels.tolist())
         loss_sum += value * batch_weight
