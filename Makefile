@@ -1,0 +1,65 @@
+# Every job of this project, one command each. `make help` lists them.
+# Set-up happens by itself and, once done, costs milliseconds: see .make/setup.sh.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+
+# Arguments of the command itself:  make compare ARGS="--data my_images --preset quick"
+ARGS ?=
+# Tests side by side:  make test JOBS=1
+JOBS ?= 2
+
+# macOS: Homebrew's libraries are not where dlopen looks, and the system's sh drops an inherited DYLD_*.
+ifeq ($(shell uname -s),Darwin)
+  RUN := DYLD_FALLBACK_LIBRARY_PATH="/opt/homebrew/lib:/usr/local/lib:$$DYLD_FALLBACK_LIBRARY_PATH" $(PY)
+else
+  RUN := $(PY)
+endif
+
+.PHONY: help setup compare assess test test-slow check lint types format spelling coverage lock clean distclean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+setup: ## create .venv with the exact versions of constraints.txt (every command below does)
+	@TORCH_BACKEND="$(TORCH_BACKEND)" PYTHON="$(PYTHON)" sh .make/setup.sh
+
+compare: setup ## run the comparison; ARGS="--data my_images" passes options on
+	@$(RUN) -m flows.compare $(ARGS)
+
+assess: setup ## statistics, verdict and report from predictions: ARGS="--predictions test.csv"
+	@$(RUN) -m flows.assess $(ARGS)
+
+test: setup ## run the tests (none that need minutes, a GPU, the internet or a browser)
+	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadgroup $(ARGS)
+
+test-slow: setup ## run the slow tests: simulations, trainings
+	@$(RUN) -m pytest -q -m slow $(ARGS)
+
+check: lint types test ## lint, types and tests: what must pass before a commit is shared
+
+lint: setup ## ruff: rules and format; codespell
+	@$(PY) -m ruff check --quiet . && echo "ruff check: ok"
+	@$(PY) -m ruff format --quiet --check . && echo "ruff format: ok"
+	@$(PY) -m codespell_lib && echo "codespell: ok"
+
+types: setup ## mypy --strict on medcompare and tasks
+	@$(PY) -m mypy
+
+format: setup ## rewrite the layout of the code, and what ruff can mend safely
+	@$(PY) -m ruff check --quiet --fix-only .
+	@$(PY) -m ruff format .
+
+coverage: setup ## tests with branch coverage, as text and in htmlcov/
+	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadgroup --cov --cov-report=term --cov-report=html $(ARGS)
+
+lock: setup ## write constraints.txt anew for Python 3.11 to 3.14 on Linux and macOS; ARGS=--upgrade for newer versions
+	@sh .make/lock.sh $(ARGS)
+
+clean: ## remove caches and build products (never runs/, never .medcompare/)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov build dist *.egg-info
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv as well
+	@rm -rf .venv .make/uv
