@@ -84,7 +84,7 @@ def missing_data(run: RunRecords) -> Known:
             text=f"{scored} A table with gaps is refused, nothing is imputed.",
             lacking="what was left out before the table of predictions was made",
         )
-    reasons = ", ".join(f"{format_count(count)} {reason}" for reason, count in manifest.rejected_by_reason)
+    reasons = ", ".join(f"{reason}: {format_count(count)}" for reason, count in manifest.rejected_by_reason)
     return Known(
         text=f"{format_count(manifest.n_rejected)} of {format_count(manifest.n_found)} files were set aside"
         f"{f' ({reasons})' if reasons else ''}; {format_count(manifest.n_duplicate_groups)} groups of "
@@ -112,7 +112,7 @@ def partitions(run: RunRecords) -> Known | None:
         f"{format_percent(row.target_fraction)})"
         for row in split.subsets
     ]
-    return Known(text=f"{split.method.rstrip('.')}. Seed {split.seed}. {'; '.join(parts)}.")
+    return Known(text=f"{split.method.rstrip('.')}. Seed {split.seed}. Subsets: {'; '.join(parts)}.")
 
 
 def class_balance(run: RunRecords) -> Known:

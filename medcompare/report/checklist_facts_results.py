@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.report.checklist_facts_data import DIGEST_SHOWN, subgroup_sizes
-from medcompare.report.checklist_run import Known, RunRecords, counted, figures, methods_of, test_counts
+from medcompare.report.checklist_run import (
+    Known,
+    RunRecords,
+    counted,
+    figures,
+    measure,
+    methods_of,
+    test_counts,
+)
 from medcompare.report.formatting import (
     format_count,
     format_estimate,
@@ -15,7 +23,6 @@ from medcompare.report.formatting import (
     format_time,
     join_words,
 )
-from medcompare.report.vocabulary import metric_name
 
 if TYPE_CHECKING:
     from medcompare.report.checklist_run import Fact
@@ -59,19 +66,16 @@ def threshold(run: RunRecords) -> Known:
             f"{origin[point.chosen_on]}{reached})"
         )
         if point.chosen_on == "user":
-            lacking.append(f"where the threshold of {evaluation.display_name} came from")
+            lacking.append("where the thresholds given by the user came from")
         elif point.chosen_on == "validation" and not run.trained:
-            lacking.append(
-                f"whether the rule for {evaluation.display_name} was chosen before its test predictions "
-                f"were looked at"
-            )
+            lacking.append("whether the rule was chosen before the test predictions were looked at")
     provenance = run.provenance
     return Known(
         text=f"{'; '.join(parts)}. Frozen, then applied once to the test subset. Rule from the "
         f"configuration with "
         f"SHA-256 {provenance.config_sha256[:DIGEST_SHOWN]}, run started "
         f"{format_time(provenance.started_at)}.",
-        lacking="; ".join(lacking),
+        lacking="; ".join(dict.fromkeys(lacking)),
     )
 
 
@@ -87,7 +91,7 @@ def metrics(run: RunRecords) -> Known:
     if any(e.decision_curve is not None for e in evaluations):
         plots.append("decision curves")
     return Known(
-        text=f"Measures: {', '.join(metric_name(key, short=True) for key in computed)}. Plots: "
+        text=f"Measures: {', '.join(dict.fromkeys(measure(key) for key in computed))}. Plots: "
         f"{join_words(plots)}. "
         "The AUC decides because it depends on no threshold; sensitivity and specificity guard the point "
         "of use; "
@@ -99,15 +103,11 @@ def metrics(run: RunRecords) -> Known:
 def inference(run: RunRecords) -> Known:
     """Intervals, tests, resampling, clusters, margins and multiplicity."""
     assessment = run.assessment
-    single = methods_of(
-        (metric_name(key, short=True), value)
-        for e in assessment.evaluations
-        for key, value in e.metrics.items()
-    )
+    single = methods_of((key, value) for e in assessment.evaluations for key, value in e.metrics.items())
     text = f"Two-sided {format_level(assessment.level)} intervals: {single}."
     pair = run.pair
     if pair is not None:
-        paired = methods_of((metric_name(key, short=True), value) for key, value in pair.differences.items())
+        paired = methods_of((key, value) for key, value in pair.differences.items())
         text += f" Paired differences on the same {run.cases}: {paired}."
     text += f" {format_count(assessment.n_resamples)} bootstrap resamples, seed {assessment.seed}."
     text += (
@@ -115,9 +115,11 @@ def inference(run: RunRecords) -> Known:
         if assessment.clustered
         else " Intervals assume one image per patient."
     )
-    if assessment.verdict.parameters:
-        rule = "; ".join(f"{row.name} {row.value} ({row.set_by})" for row in assessment.verdict.parameters)
-        text += f" Decision rule: {rule}."
+    rule: dict[str, list[str]] = {}
+    for row in assessment.verdict.parameters:
+        rule.setdefault(row.set_by, []).append(f"{row.name} {row.value}")
+    if rule:
+        text += f" Decision rule: {'; '.join(f'{join_words(rows)} ({who})' for who, rows in rule.items())}."
     if len(assessment.models) > PAIR:
         text += f" {len(assessment.comparisons)} pairs, p-values adjusted by Holm."
     return Known(text=text)
@@ -136,7 +138,7 @@ def robustness(run: RunRecords) -> Known | None:
             )
     groups = subgroup_sizes(run)
     if groups:
-        parts.append(f"Performance {groups}; exploratory.")
+        parts.append(f"Performance in subgroups of the test subset, exploratory: {groups}.")
     return Known(text=" ".join(parts)) if parts else None
 
 
@@ -226,7 +228,8 @@ def internal_test(run: RunRecords) -> Known:
                 f"training loss {format_number(kept.train_loss)}"
             )
         parts.append(text)
-    return Known(text=f"{'. '.join(parts)}. Learning curves: section \u201cEach model\u201d.")
+    section = "The model" if len(run.assessment.evaluations) == 1 else "Each model"
+    return Known(text=f"{'. '.join(parts)}. Learning curves: section \u201c{section}\u201d.")
 
 
 def cross_table(run: RunRecords) -> Known:

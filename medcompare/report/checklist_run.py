@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medcompare.report.formatting import format_count, format_estimate, join_words
+from medcompare.report.vocabulary import base_metric, metric_name
 
 if TYPE_CHECKING:
     from medcompare.records import DatasetManifest, DatasetSplit, Provenance, TrainedModel
@@ -65,10 +66,13 @@ Fact = Callable[[RunRecords], Known | None]
 
 
 def by_model(run: RunRecords, describe: Callable[[TrainedModel], str]) -> Known | None:
-    """One sentence per trained model; models that were not trained here are named as lacking."""
+    """One sentence per trained model, one for several that share it; models trained elsewhere are lacking."""
     if not run.trained:
         return None
-    text = " ".join(f"{row.display_name}: {describe(row)}." for row in run.trained)
+    described: dict[str, list[str]] = {}
+    for row in run.trained:
+        described.setdefault(describe(row), []).append(row.display_name)
+    text = " ".join(f"{join_words(names)}: {words}." for words, names in described.items())
     trained_here = {row.model for row in run.trained}
     others = [run.name(model) for model in run.assessment.models if model not in trained_here]
     return Known(text=text, lacking=f"the same for {join_words(others)}" if others else "")
@@ -96,10 +100,15 @@ def figures(evaluation: ModelEvaluation, metrics: Iterable[tuple[str, str]]) -> 
     )
 
 
+def measure(key: str) -> str:
+    """Short name of a metric, without the method or remark behind it."""
+    return metric_name(base_metric(key), short=True).split(" (", maxsplit=1)[0]
+
+
 def methods_of(estimates: Iterable[tuple[str, Estimate]]) -> str:
-    """Which method gave which interval: "Wilson (sensitivity, specificity); ..."."""
+    """Which method gave which interval: "Wilson for sensitivity and specificity; ..."."""
     names: dict[str, list[str]] = {}
-    for name, estimate in estimates:
-        if estimate.value is not None and name not in names.setdefault(estimate.method, []):
-            names[estimate.method].append(name)
-    return "; ".join(f"{method} ({', '.join(listed)})" for method, listed in names.items())
+    for key, estimate in estimates:
+        if estimate.value is not None and measure(key) not in names.setdefault(estimate.method, []):
+            names[estimate.method].append(measure(key))
+    return "; ".join(f"{method} for {join_words(listed)}" for method, listed in names.items() if listed)

@@ -124,7 +124,7 @@ def fill_checklists(
         ChecklistTable(
             name=checklist.name,
             reference=checklist.reference,
-            items=tuple(_filled(checklist, row, known, answers) for row in checklist.items),
+            items=_all_filled(checklist, known, answers),
         )
         for checklist in CHECKLISTS
     )
@@ -147,13 +147,38 @@ def summary(table: ChecklistTable) -> ChecklistSummary:
     )
 
 
+def _all_filled(
+    checklist: ChecklistWording, known: dict[str, Known | None], answers: ChecklistAnswers
+) -> tuple[ChecklistItem, ...]:
+    """All items; what an earlier item of the same checklist says is pointed to, not repeated."""
+    printed: dict[str, str] = {}
+    items = []
+    for row in checklist.items:
+        facts = [(name, known[name]) for name in row.facts]
+        software = " ".join(
+            f"See item {printed[name]} for {FACTS[name][1]}."
+            if name in printed and fact.applies
+            else fact.text
+            for name, fact in facts
+            if fact is not None
+        )
+        items.append(_filled(checklist, row, facts, software, answers))
+        if software.rstrip(".") in items[-1].answer:
+            for name, fact in facts:
+                if fact is not None:
+                    printed.setdefault(name, row.number)
+    return tuple(items)
+
+
 def _filled(
-    checklist: ChecklistWording, row: ItemWording, known: dict[str, Known | None], answers: ChecklistAnswers
+    checklist: ChecklistWording,
+    row: ItemWording,
+    facts: list[tuple[str, Known | None]],
+    software: str,
+    answers: ChecklistAnswers,
 ) -> ChecklistItem:
-    """One item, answered by software, user, both or nobody."""
-    facts = [(name, known[name]) for name in row.facts]
+    """One item, answered by software (in the words of `software`), user, both or nobody."""
     found = [fact for _, fact in facts if fact is not None]
-    software = " ".join(fact.text for fact in found)
     unknown = [FACTS[name][1] for name, fact in facts if fact is None]
     gaps = list(dict.fromkeys([*unknown, *(fact.lacking for fact in found if fact.lacking)]))
     own = answers.of(checklist, row.number)
