@@ -38,7 +38,7 @@ from medcompare.stats.weighted_metrics import METRICS, MetricName, SortedModel, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 STRATIFIED: frozenset[MetricName] = frozenset({"auc", "sensitivity", "specificity", "balanced_accuracy"})
 """Metrics of a single model that do not depend on prevalence."""

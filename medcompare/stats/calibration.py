@@ -58,7 +58,7 @@ def calibration(
     level: float = 0.95,
     seed: int,
     clusters: ArrayLike | None = None,
-    n_resamples: int = 2000,
+    n_resamples: int = 5000,
     recalibration: str | None = None,
 ) -> Calibration:
     """Calibration of predicted probabilities on the test subset.
@@ -76,7 +76,7 @@ def calibration(
         perfect calibration.
     clusters : array-like of shape (n_samples,), optional
         Patient of each case.
-    n_resamples : int, default=2000
+    n_resamples : int, default=5000
         Bootstrap samples.
     recalibration : str, optional
         What was done to the probabilities before, for the record.
