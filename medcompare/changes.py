@@ -216,7 +216,7 @@ def _opening(previous: RunSummary, causes: tuple[Cause, ...]) -> str:
         "models": "the list of models",
         "seed": "the seed",
     }
-    return f"{since} these changed: {join_words(words[cause] for cause in causes)}."
+    return f"{since} {join_words(words[cause] for cause in causes)} changed."
 
 
 def _cause_sentences(

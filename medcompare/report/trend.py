@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from medcompare.changes import what_changed
 from medcompare.report.figures import INK, MUTED, PAGE_WIDTH_MM, RULE, Drawing, ModelStyle, draw
-from medcompare.report.formatting import format_count, format_duration, format_number, format_significant
+from medcompare.report.formatting import format_count, format_duration, format_number
 from medcompare.report.inputs import TrendFigures, TrendRun
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ def _images_panel(axes: Axes, runs: Sequence[TrendRun]) -> None:
         last, n_images = known[-1]
         axes.annotate(format_count(n_images), (last, n_images), (0, 2), textcoords="offset points", ha="center", fontsize=6, color=INK)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(round(value))))
     axes.set_title("Usable images")
 
 
@@ -183,7 +184,7 @@ def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelSt
             linewidth=0.9,
         )
     axes.set_ylim(bottom=0, top=1.15 * longest / unit if longest else 1.0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_significant(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_title(f"Training time, {word}")
     if not longest:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=MUTED)
@@ -198,7 +199,18 @@ def _mark_changes(axes: Axes, marks: Sequence[tuple[Cause, ...]]) -> None:
         if causes:
             axes.axvline(i - 0.5, color=MUTED, linewidth=0.5, linestyle=(0, (1, 2)))
             letters = "".join(MARK[cause] for cause in causes)
-            axes.text(i - 0.5, 1.01, letters, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=5.2, color=MUTED)
+            axes.text(
+                i - 0.5,
+                1.01,
+                letters,
+                transform=axes.get_xaxis_transform(),
+                # Several letters stand upright, so that those of neighbouring nights never touch.
+                rotation=90 if len(letters) > 1 else 0,
+                ha="center",
+                va="bottom",
+                fontsize=5.2,
+                color=MUTED,
+            )
 
 
 def _date_axis(axes: Axes, runs: Sequence[TrendRun]) -> None:

@@ -190,7 +190,7 @@ def test_several_causes_are_joined() -> None:
     """The opening sentence names every cause."""
     changes = what_changed(summary(1), summary(2, data_fingerprint="e" * 64, machine="another", seed=1))
 
-    assert changes.sentences[0].endswith("these changed: the data, the machine and the seed.")
+    assert changes.sentences[0].endswith("UTC) the data, the machine and the seed changed.")
 
 
 @pytest.mark.parametrize(
