@@ -129,8 +129,8 @@ def disjointness(run: RunRecords) -> Known | None:
     if split is None:
         return None
     same = (
-        "Byte-identical images were kept on one side; near-duplicates that differ in any byte were not "
-        "searched for."
+        f"Identical images ({format_count(split.n_duplicates_kept_together)}) were kept on one side; images "
+        "that are merely alike were not searched for."
     )
     if split.grouped_by is None:
         return Known(

@@ -60,8 +60,8 @@ STARD_LINES = [
 ]  # fmt: skip
 TRIPOD_LINES = [
     "1", "2", "3a", "3b", "3c", "4", "5a", "5b", "6a", "6b", "6c", "7", "8a", "8b", "8c", "9a", "9b", "9c", "10", "11",
-    *(f"12{letter}" for letter in "abcdefg"), "13", "14", "15", "16", "17", *(f"18{letter}" for letter in "abcdef"), "19",
-    "20a", "20b", "20c", "21", "22", "23a", "23b", "24", "25", "26", "27a", "27b", "27c",
+    *(f"12{letter}" for letter in "abcdefg"), "13", "14", "15", "16", "17", *(f"18{letter}" for letter in "abcdef"),
+    "19", "20a", "20b", "20c", "21", "22", "23a", "23b", "24", "25", "26", "27a", "27b", "27c",
 ]  # fmt: skip
 CURVE = Curve(x=(0.0, 1.0), y=(0.0, 1.0))
 EXAMPLE = Path(__file__).parents[2] / "docs" / "checklist-answers.example.toml"
@@ -344,6 +344,11 @@ def test_missing_answers_are_empty_or_parts() -> None:
         ("CLAIM 2024", "19", "test 120 images (48 cancer, 72 benign, 40 patients), 20.0"),
         ("CLAIM 2024", "19", "weighted 0.800 (benign) and 1.25 (cancer)"),
         ("CLAIM 2024", "20", "patients in more than one subset, counted after the split: 0"),
+        (
+            "CLAIM 2024",
+            "20",
+            "Identical images (2) were kept on one side; images that are merely alike were not",
+        ),
         ("CLAIM 2024", "21", "Test subset: 120 images (48 cancer, 72 benign) of 40 patients."),
         ("CLAIM 2024", "21", "Model A: AUC known to within ±0.040."),
         ("CLAIM 2024", "21", "about 314"),
@@ -505,6 +510,21 @@ def test_threshold_of_supplied_predictions_is_a_part(chosen_on: Any, lacking: st
     assert row.status == "missing"
     assert row.answer.endswith(f"Still to be added: {lacking}.")
     assert "target not reached" in row.answer
+
+
+def test_plots_and_precision_follow_the_records() -> None:
+    """Only plots that were drawn are named, and no precision is stated where there is no interval."""
+    bare = {"auc": Estimate(value=1.0, method="DeLong", note="Perfect separation: no interval.")}
+    changes = {"metrics": bare, "calibration": None, "decision_curve": CURVE}
+    evaluations = tuple(make_evaluation(m, 0.9, (60, 12, 6, 42), **changes) for m in NAMES)
+    items = fill(assessment=make_assessment(evaluations=evaluations))["CLAIM 2024"]
+
+    assert (
+        "Measures: AUC. Plots: ROC and precision-recall curves, confusion matrices and decision"
+        in items["28"].answer
+    )
+    assert "known to within" not in items["21"].answer
+    assert "AUC 1.000, sensitivity not computed, specificity not computed" in items["37"].answer
 
 
 def test_a_fixed_threshold_is_whole() -> None:
@@ -757,3 +777,16 @@ def test_example_file_is_current_and_blank() -> None:
         "shared": list(TOPICS), **{c.key: [row.number for row in c.items] for c in CHECKLISTS}
     }  # fmt: skip
     assert read_answers(EXAMPLE) == ChecklistAnswers()
+
+
+def test_docs_list_what_the_software_answers() -> None:
+    """The table in the docs names exactly the items with facts, and which are parts by their nature."""
+    text = (EXAMPLE.parent / "checklists.md").read_text(encoding="utf-8")
+    block = text.split("## What the software answers")[1].split("\n## ")[0]
+    rows = [
+        line.split("|")[2:5] for line in block.splitlines() if line.startswith("|") and "---" not in line
+    ][1:]
+    for column, checklist in enumerate(CHECKLISTS):
+        listed = {cell.strip() for row in rows for cell in row[column].split(",") if cell.strip()}
+
+        assert listed == {f"{i.number} (part)" if i.to_add else i.number for i in checklist.items if i.facts}
