@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from medcompare.report.checklist_run import Known, RunRecords, by_model, counted, test_counts
+from medcompare.report.checklist_run import Known, RunRecords, by_model, counted, digest, test_counts
 from medcompare.report.formatting import (
     format_bytes,
     format_count,
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from medcompare.report.checklist_run import Fact
 
 SUBSET_WORDS = {"train": "training", "val": "tuning (validation)", "test": "test"}
-DIGEST_SHOWN = 16
 
 
 def title(run: RunRecords) -> Known:
@@ -50,7 +49,7 @@ def data_source(run: RunRecords) -> Known:
     return Known(
         text=f"Data set \u201c{manifest.name}\u201d: {kind}{format_count(manifest.n_images)} usable images "
         f"({counted(manifest.classes, manifest.class_counts)}); SHA-256 over contents and labels "
-        f"{manifest.fingerprint}."
+        f"{digest(manifest.fingerprint)}."
     )
 
 
@@ -215,7 +214,7 @@ def weights(run: RunRecords) -> Known | None:
         start = row.initial_weights
         if start.kind == "none":
             return f"random initialisation, seed {row.seed}"
-        return f"{start.name}{f', SHA-256 {start.sha256[:DIGEST_SHOWN]}' if start.sha256 else ''}"
+        return f"{start.name}{f', SHA-256 {digest(start.sha256)}' if start.sha256 else ''}"
 
     return by_model(run, describe)
 
@@ -302,7 +301,7 @@ def imbalance(run: RunRecords) -> Known | None:
 def predictions(run: RunRecords) -> Known | None:
     """Which file, run by which code, gave the probabilities."""
     positive = run.assessment.classes[1]
-    known = by_model(run, lambda row: f"checkpoint SHA-256 {row.checkpoint.sha256[:DIGEST_SHOWN]}")
+    known = by_model(run, lambda row: f"checkpoint SHA-256 {digest(row.checkpoint.sha256)}")
     return known and Known(
         text=f"One probability of {positive} per image, from the frozen checkpoint, run by "
         f"{code_version(run)}. {known.text}",
@@ -313,7 +312,7 @@ def predictions(run: RunRecords) -> Known | None:
 def checkpoints(run: RunRecords) -> Known | None:
     """The trained models as files."""
     known = by_model(
-        run, lambda row: f"{format_bytes(row.checkpoint.n_bytes)}, SHA-256 {row.checkpoint.sha256}"
+        run, lambda row: f"{format_bytes(row.checkpoint.n_bytes)}, SHA-256 {digest(row.checkpoint.sha256)}"
     )
     return known and Known(text=f"{known.text} Loaded by {code_version(run)}.", lacking=known.lacking)
 
@@ -321,7 +320,7 @@ def checkpoints(run: RunRecords) -> Known | None:
 def code(run: RunRecords) -> Known:
     """The code of this run."""
     return Known(
-        text=f"Analysis by {code_version(run)}; configuration SHA-256 {run.provenance.config_sha256}."
+        text=f"Analysis by {code_version(run)}; configuration SHA-256 {digest(run.provenance.config_sha256)}."
     )
 
 
@@ -332,12 +331,10 @@ def stored_outputs(run: RunRecords) -> Known:
         "and numbers of cases"
     )
     if run.trained:
-        digests = join_words(
-            f"{row.display_name} {row.checkpoint.sha256[:DIGEST_SHOWN]}" for row in run.trained
-        )
+        digests = join_words(f"{row.display_name} {digest(row.checkpoint.sha256)}" for row in run.trained)
         text += f"; predictions are kept per image; checkpoints are kept under their SHA-256 ({digests})"
     return Known(
-        text=f"{text}; configuration SHA-256 {run.provenance.config_sha256[:DIGEST_SHOWN]}, finished "
+        text=f"{text}; configuration SHA-256 {digest(run.provenance.config_sha256)}, finished "
         f"{format_time(run.provenance.finished_at)}."
     )
 

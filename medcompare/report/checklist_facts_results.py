@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.report.checklist_facts_data import DIGEST_SHOWN, subgroup_sizes
+from medcompare.report.checklist_facts_data import subgroup_sizes
 from medcompare.report.checklist_run import (
     Known,
     RunRecords,
     counted,
+    digest,
     figures,
     measure,
     methods_of,
@@ -73,7 +74,7 @@ def threshold(run: RunRecords) -> Known:
     return Known(
         text=f"{'; '.join(parts)}. Frozen, then applied once to the test subset. Rule from the "
         f"configuration with "
-        f"SHA-256 {provenance.config_sha256[:DIGEST_SHOWN]}, run started "
+        f"SHA-256 {digest(provenance.config_sha256)}, run started "
         f"{format_time(provenance.started_at)}.",
         lacking="; ".join(dict.fromkeys(lacking)),
     )

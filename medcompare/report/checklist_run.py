@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medcompare.report.formatting import format_count, format_estimate, join_words
+from medcompare.report.formatting import ELLIPSIS, format_count, format_estimate, join_words
 from medcompare.report.vocabulary import base_metric, metric_name
 
 if TYPE_CHECKING:
     from medcompare.records import DatasetManifest, DatasetSplit, Provenance, TrainedModel
     from medcompare.stats.records import Assessment, Estimate, ModelEvaluation, PairedComparison
+
+DIGEST_SHOWN = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,11 @@ def by_model(run: RunRecords, describe: Callable[[TrainedModel], str]) -> Known 
 def counted(names: tuple[str, str], counts: tuple[int, int]) -> str:
     """Counts of both classes, the positive one first: "48 cancer, 72 benign"."""
     return f"{format_count(counts[1])} {names[1]}, {format_count(counts[0])} {names[0]}"
+
+
+def digest(sha256: str) -> str:
+    """Start of a SHA-256: enough to compare by eye; results.json holds all of it."""
+    return f"{sha256[:DIGEST_SHOWN]}{ELLIPSIS}"
 
 
 def test_counts(run: RunRecords) -> str:

@@ -381,8 +381,8 @@ def test_missing_answers_are_empty_or_parts() -> None:
         ("CLAIM 2024", "39", "Wrong by both Model A and Model B: 3 cancer, 8 benign."),
         ("CLAIM 2024", "40", "In part: One seed only."),
         ("TRIPOD+AI", "20c", "training 420 images (168 cancer, 252 benign, 140 patients)"),
-        ("TRIPOD+AI", "22", f"SHA-256 {'c' * 64}"),
-        ("STARD-AI", "40b", "configuration SHA-256 9999999999999999"),
+        ("TRIPOD+AI", "22", f"2.00\u202fMB, SHA-256 {'c' * 16}\u2026"),
+        ("STARD-AI", "40b", "configuration SHA-256 9999999999999999…"),
     ],
 )
 def test_answers_hold_the_figures_of_the_records(name: str, number: str, words: str) -> None:
@@ -417,7 +417,7 @@ def test_weights_and_class_weights_are_told_apart() -> None:
     trained = (make_trained("a", initial_weights=pretrained, class_weights=(1.0, 1.0)), make_trained("b"))
     items = fill(trained=trained)["CLAIM 2024"]
 
-    assert "Model A: Weights.V1, SHA-256 dddddddddddddddd." in items["24"].answer
+    assert "Model A: Weights.V1, SHA-256 dddddddddddddddd…." in items["24"].answer
     assert "Model B: random initialisation" in items["24"].answer
     assert "Model A: both classes weigh the same, nothing was done" in items["19"].answer
 
