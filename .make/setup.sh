@@ -130,7 +130,7 @@ if [ -z "$uv" ]; then
     rm -rf .make/uv
     if can_pip; then
         # --target: nothing outside this folder changes, and externally managed Pythons (PEP 668) allow it.
-        "$python" -m pip install --quiet --disable-pip-version-check --no-input --target .make/uv "$pinned"
+        "$python" -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --target .make/uv "$pinned"
     else
         "$python" -m venv .make/uv
         .make/uv/bin/python -m pip install --quiet --disable-pip-version-check --no-input "$pinned"

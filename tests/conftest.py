@@ -1,0 +1,87 @@
+"""What every test has: repeatable randomness, a home of its own, small images.
+
+Tests that need real images ask for `real_data`; it skips, with its reason, where there are none.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = Path(os.environ.get("MEDCOMPARE_TEST_DATA", PROJECT_ROOT.parent / "shared" / "data"))
+
+# Set before anything imports Prefect: the user's own profile, database and results are never touched.
+_PREFECT_HOME = Path(tempfile.mkdtemp(prefix="medcompare-tests-"))
+os.environ["PREFECT_HOME"] = str(_PREFECT_HOME)
+os.environ.pop("PREFECT_API_URL", None)
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+# Workers of pytest-xdist share the cores; one that takes them all slows the others down.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_sessionfinish() -> None:
+    """Remove the home that Prefect was given."""
+    shutil.rmtree(_PREFECT_HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def seeds_fixed() -> None:
+    """Seed every global generator, torch's only where a test has already imported it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - libraries that still use the global generator
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """Top folder of the project."""
+    return PROJECT_ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real image collections, see CONTRIBUTING.md."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("no real images: put them in ../shared/data or name their folder in MEDCOMPARE_TEST_DATA")
+    return REAL_DATA
+
+
+@pytest.fixture
+def make_images(tmp_path: Path) -> Callable[..., Path]:
+    """Builder of an image folder with two classes that a small network can learn.
+
+    ``make_images(n_per_class=20, size_px=40, seed=0)`` returns the folder: textured tissue-like
+    noise, with a brighter centre in the class ``cancer``. The classes overlap a little.
+    """
+
+    def build(n_per_class: int = 20, size_px: int = 40, seed: int = 0, name: str = "images") -> Path:
+        rng = np.random.default_rng(seed)
+        root = tmp_path / name
+        rows = np.linspace(-1, 1, size_px)
+        centre = np.exp(-4 * (rows[:, None] ** 2 + rows[None, :] ** 2))
+        for label, strength in (("cancer", 70.0), ("non_cancer", 15.0)):
+            folder = root / label
+            folder.mkdir(parents=True)
+            for number in range(n_per_class):
+                base = rng.normal(120, 25, size=(size_px, size_px, 3))
+                bright = rng.normal(strength, 15.0)
+                pixels = (base + bright * centre[:, :, None]).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{label}_{number:04d}.png")
+        return root
+
+    return build
