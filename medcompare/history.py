@@ -9,6 +9,7 @@ up to date when the file is opened.
 from __future__ import annotations
 
 import contextlib
+import platform
 import sqlite3
 import time
 from datetime import datetime, timedelta
@@ -243,6 +244,11 @@ def process_is_alive(run: RunSummary) -> bool:
         return True
     # The process of a run is older than the run; one that is younger only took over its number.
     return bool(created <= datetime.fromisoformat(run.started_at).timestamp() + CLOCK_TOLERANCE_S)
+
+
+def this_host() -> str:
+    """Name of this machine, as it stands in ``RunSummary.host``."""
+    return platform.node()
 
 
 def schema_version(path: Path) -> int:

@@ -1,0 +1,8 @@
+"""List and compare recorded runs: see `medcompare.history_view`."""
+
+import sys
+
+from medcompare.history_view import main
+
+if __name__ == "__main__":
+    sys.exit(main())
