@@ -36,6 +36,7 @@ from medcompare.stats.utility import net_benefit
 HERE = Path(__file__).parent
 STORED = HERE / "reference_values.csv"
 TABLE = HERE.parent / "docs" / "reference-values.md"
+CALLED_FROM = 0.5
 NET_BENEFIT_AT = (0.05, 0.2, 0.5)
 
 
@@ -58,7 +59,7 @@ def our_values() -> dict[str, float]:
     d = inputs()
     y, a, b, patient = d["y"], d["a"], d["b"], d["patient"]
     codes = checked_clusters(patient, y.size)
-    right_a, right_b = (a >= 0.5) == (y == 1), (b >= 0.5) == (y == 1)
+    right_a, right_b = (a >= CALLED_FROM) == (y == 1), (b >= CALLED_FROM) == (y == 1)
     aucs, cov = auc_covariance(y, [a, b])
     one_a, one_tied = auc_interval(y, a), auc_interval(y, d["tied"])
     pair = auc_difference(y, a, b)
@@ -207,11 +208,15 @@ def _published() -> list[str]:
     cavo = "Cavo 2012 data; tests of R package contingencytables (Fagerland, Lydersen & Laake)"
     return [
         f"| Tango interval, table 59, 6, 16, 80 | {low:.4f} to {high:.4f} | -0.1240 to -0.0054 | {cavo} |",
-        f"| Newcombe interval, same table | {newcombe[0]:.4f} to {newcombe[1]:.4f} "
-        f"| -0.1186 to -0.0046 | {cavo} |",
+        (
+            f"| Newcombe interval, same table | {newcombe[0]:.4f} to {newcombe[1]:.4f} "
+            f"| -0.1186 to -0.0046 | {cavo} |"
+        ),
         f"| McNemar mid-p, same table | {mcnemar_mid_p(6, 16):.6f} | 0.034690 | {cavo} |",
-        f"| McNemar mid-p, 1 and 7 discordant | {mcnemar_mid_p(1, 7):.3f} | 0.039 "
-        "| Fagerland, Lydersen & Laake (2013), BMC Med Res Methodol 13:91 |",
+        (
+            f"| McNemar mid-p, 1 and 7 discordant | {mcnemar_mid_p(1, 7):.3f} | 0.039 "
+            "| Fagerland, Lydersen & Laake (2013), BMC Med Res Methodol 13:91 |"
+        ),
     ]
 
 
