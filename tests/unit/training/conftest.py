@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-COLUMNS = "case_id path label patient_id sha256 width_px height_px mode sex subset".split()
+COLUMNS = [
+    "case_id",
+    "path",
+    "label",
+    "patient_id",
+    "sha256",
+    "width_px",
+    "height_px",
+    "mode",
+    "sex",
+    "subset",
+]
 
 
 class TinyData(NamedTuple):

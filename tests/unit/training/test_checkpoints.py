@@ -61,7 +61,7 @@ def test_the_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     artifact = write_checkpoint(store, state_on_cpu(network()), model="m")
 
-    with pytest.raises(ArtifactError, match="checkpoint of 'm' .* not of 'n'"):
+    with pytest.raises(ArtifactError, match=r"checkpoint of 'm' .* not of 'n'"):
         load_checkpoint(store, artifact, network(), model="n")
 
 

@@ -16,7 +16,7 @@ from medcompare.recipes import class_weights_of, described_optimizer, optimizer_
 
 
 def test_balanced_weights_agree_with_scikit_learn() -> None:
-    """n / (2 n_class)."""
+    """N / (2 n_class)."""
     labels = [0] * 30 + [1] * 10
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
 

@@ -198,7 +198,7 @@ def test_which_checkpoint_is_kept(
     assert has_progressed(new_log, best_log) is progressed
 
 
-def test_the_checkpoint_is_that_of_the_best_epoch(tiny: Any, resplit: Callable[..., Any]) -> None:
+def test_the_checkpoint_is_that_of_the_best_epoch(tiny: Any) -> None:
     """Its scores on the validation subset give the best epoch's validation AUC."""
     from medcompare.prediction import predict_subsets
     from medcompare.scoring import area_under_roc
