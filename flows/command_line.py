@@ -28,7 +28,7 @@ from medcompare.presets import PRESETS, merged
 from medcompare.progress import training_display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from medcompare.run_result import RunResult
 
@@ -56,7 +56,6 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Without --data the embedded demonstration data are used. "
         "Exit status: 0 success, 2 bad input or configuration, 1 failure, 130 interrupted.",
     )
-    parser.add_argument("--version", action="version", version=f"medcompare {__version__}")
     for option in ("data", "positive-class"):
         parser.add_argument(f"--{option}", metavar=option.split("-")[0].upper(), help=OPTIONS[option][1])
     parser.add_argument(
@@ -69,6 +68,55 @@ def build_parser() -> argparse.ArgumentParser:
     for option in ("seed", "weights-dir", "name", "out", "store"):
         metavar = {"seed": "N", "weights-dir": "DIR", "name": "NAME"}.get(option, "DIR")
         parser.add_argument(f"--{option}", metavar=metavar, help=OPTIONS[option][1])
+    add_common_arguments(parser)
+    return parser
+
+
+def config_from_arguments(arguments: argparse.Namespace) -> CompareConfig:
+    """Validated configuration of a comparison.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field, what was given, and what is allowed.
+    """
+    named = named_values(arguments, OPTIONS)
+    if arguments.preset is not None:
+        named["preset"] = arguments.preset
+    if arguments.models is not None:
+        named["models"] = names_in(arguments.models)
+    return validated(CompareConfig, all_values(arguments, named))
+
+
+def named_values(arguments: argparse.Namespace, options: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Nested values of the named `options` that were given."""
+    named: dict[str, Any] = {}
+    for option, (field, _) in options.items():
+        given = getattr(arguments, option.replace("-", "_"))
+        if given is not None:
+            put(named, field, given)
+    return named
+
+
+def all_values(arguments: argparse.Namespace, named: dict[str, Any]) -> dict[str, Any]:
+    """Values of the TOML file, with the `named` options and ``--set`` laid on top."""
+    for assignment in arguments.assignments:
+        field, separator, text = assignment.partition("=")
+        if not separator or not field:
+            msg = f"--set {assignment}: write SECTION.FIELD=VALUE, e.g. --set evaluate.n_resamples=2000"
+            raise ConfigError(msg)
+        put(named, field.strip(), parse_value(text.strip()))
+    return merged(read_toml(arguments.config) if arguments.config is not None else {}, named)
+
+
+def names_in(text: str) -> list[str]:
+    """Names in a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that every flow has: ``--config``, ``--set`` and ``--fields``."""
+    parser.add_argument("--version", action="version", version=f"medcompare {__version__}")
     parser.add_argument("--config", metavar="FILE", type=Path, help="TOML file with the same fields")
     parser.add_argument(
         "--set",
@@ -76,39 +124,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECTION.FIELD=VALUE",
         action="append",
         default=[],
-        help="set any field, e.g. --set train.epochs=3 (repeatable)",
+        help="set any field, e.g. --set evaluate.n_resamples=2000 (repeatable)",
     )
     parser.add_argument("--fields", action="store_true", help="list every field with its meaning, and exit")
-    return parser
-
-
-def config_from_arguments(arguments: argparse.Namespace) -> CompareConfig:
-    """Validated configuration.
-
-    Raises
-    ------
-    ConfigError
-        Naming the field, what was given, and what is allowed.
-    """
-    values: dict[str, Any] = {}
-    if arguments.config is not None:
-        values = read_toml(arguments.config)
-    named: dict[str, Any] = {}
-    for option, (field, _) in OPTIONS.items():
-        given = getattr(arguments, option.replace("-", "_"))
-        if given is not None:
-            put(named, field, given)
-    if arguments.preset is not None:
-        named["preset"] = arguments.preset
-    if arguments.models is not None:
-        named["models"] = [name.strip() for name in arguments.models.split(",") if name.strip()]
-    for assignment in arguments.assignments:
-        field, separator, text = assignment.partition("=")
-        if not separator or not field:
-            msg = f"--set {assignment}: write SECTION.FIELD=VALUE, e.g. --set train.epochs=3"
-            raise ConfigError(msg)
-        put(named, field.strip(), parse_value(text.strip()))
-    return validated(CompareConfig, merged(values, named))
 
 
 def validated(model: type[Config], values: dict[str, Any]) -> Config:

@@ -44,7 +44,7 @@ def decide(
         evaluations,
         costs,
         evaluate=evaluate,
-        decide=rule,
+        rule=rule,
         seed=seed,
         set_by_user=frozenset(set_by_user),
     )

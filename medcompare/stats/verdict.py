@@ -1,0 +1,385 @@
+"""The decision rule: which model balances accuracy and efficiency, or why nobody can say.
+
+First match wins. A is the reference (dearer) and B the candidate (cheaper); L and U are
+the limits of AUC(B) - AUC(A). Accuracy, F1 or a p-value never choose the model: a margin
+and the interval of the paired difference do. The words stand in `medcompare.stats.sentences`.
+
+References
+----------
+Piaggio et al. (2012), JAMA 308:2594 (CONSORT, non-inferiority); Liu et al. (2006), Stat
+Med 25:1219 (paired non-inferiority of AUC); Morikawa & Yoshida (1995), J Biopharm Stat 5:297.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from medcompare.stats import sentences
+from medcompare.stats.cost_order import CostOrder, cheaper_of
+from medcompare.stats.multiplicity import holm_noninferiority, positives_needed, standard_error_of
+from medcompare.stats.records import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from medcompare.config import DecideConfig
+    from medcompare.records import CostMeasurement
+    from medcompare.stats.records import Estimate, ModelEvaluation, PairedComparison
+
+Adequacy = Literal["adequate", "inadequate", "undetermined"]
+WARN_BELOW_UNITS = 100
+"""At least 100 events and 100 non-events for an evaluation (Collins et al. 2016, Stat Med 35:214)."""
+
+ALPHA_ONE_SIDED_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """All the rule looks at."""
+
+    evaluations: tuple[ModelEvaluation, ...]
+    comparisons: tuple[PairedComparison, ...]
+    costs: tuple[CostMeasurement, ...]
+    rule: DecideConfig
+    level: float
+    set_by_user: frozenset[str] = frozenset()
+    validity: tuple[str, ...] = ()
+    """Reasons found elsewhere why nothing may be concluded, as sentences."""
+    identical: tuple[tuple[str, str], ...] = ()
+    """Pairs of models whose scores are the same for every case."""
+    net_benefit: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """Probability that the candidate has the larger net benefit over the declared range."""
+    seed_sensitive: str | None = None
+    """Sentence, where repeated seeds disagree."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Display name by model."""
+        return {one.model: one.display_name for one in self.evaluations}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a step of the rule concludes."""
+
+    outcome: Outcome
+    step: str
+    model: str | None = None
+    kind: str
+    """Which sentence of `medcompare.stats.sentences.SENTENCES`."""
+    pair: PairedComparison | None = None
+    extra: str = ""
+
+
+def decide(situation: Situation) -> Verdict:
+    """Apply the rule.
+
+    Parameters
+    ----------
+    situation : Situation
+        Evaluations, comparisons, costs and the parameters of the rule.
+
+    Returns
+    -------
+    Verdict
+        Outcome, the step that decided, and all of it in plain words.
+    """
+    finding = _first_match(situation)
+    order = _order(situation, finding.pair)
+    favourite = None
+    if finding.outcome is Outcome.NOT_ENOUGH_DATA:
+        favourite = best_by_point_estimate(situation.evaluations)
+    return sentences.worded(
+        situation,
+        finding,
+        order=order,
+        favourite=favourite,
+        needed=size_needed(situation, finding.pair),
+        few_units=smallest_class_units(situation.evaluations[0]) < WARN_BELOW_UNITS,
+    )
+
+
+def _first_match(s: Situation) -> Finding:
+    invalid = _invalid(s)
+    if invalid is not None:
+        return invalid
+    if smallest_class_units(s.evaluations[0]) < s.rule.min_units:
+        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="1", kind="few_units")
+    standing = {one.model: adequacy(one, s.rule) for one in s.evaluations}
+    adequate = [model for model, state in standing.items() if state == "adequate"]
+    if all(state == "inadequate" for state in standing.values()):
+        return Finding(outcome=Outcome.NEITHER_ADEQUATE, step="2", kind="neither")
+    if not adequate:
+        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="2", kind="unproven")
+    rest = [state for model, state in standing.items() if model != adequate[0]]
+    if len(adequate) == 1 and all(state == "inadequate" for state in rest):
+        kind = "only_adequate" if rest else "single_model"
+        return Finding(outcome=Outcome.USE_MODEL, step="2", model=adequate[0], kind=kind)
+    left = [one for one in s.evaluations if standing[one.model] != "inadequate"]
+    if len(left) > 2:
+        return _several(s, left, standing)
+    pair = next(c for c in s.comparisons if {c.reference, c.candidate} == {one.model for one in left})
+    order = _order(s, pair)
+    if order is not None and order.relation == "cheaper":
+        return _reference_and_candidate(s, pair, standing)
+    return _neither_cheaper(s, pair, standing)
+
+
+def _invalid(s: Situation) -> Finding | None:
+    reasons = list(s.validity)
+    one = s.evaluations[0]
+    if one.n_positive == 0 or one.n_negative == 0:
+        reasons.append(sentences.one_class_only(one))
+    for a, b in s.identical:
+        reasons.append(sentences.identical_scores(s.names[a], s.names[b]))
+    for each in s.evaluations:
+        auc = each.metrics["auc"]
+        if auc.ci_high is not None and auc.ci_high < 0.5:
+            reasons.append(sentences.below_chance(each))
+    if not reasons:
+        return None
+    return Finding(outcome=Outcome.INVALID, step="0", kind="invalid", extra=" ".join(reasons))
+
+
+def adequacy(evaluation: ModelEvaluation, rule: DecideConfig) -> Adequacy:
+    """Whether a model is good enough on its own: every floor against its confidence limits.
+
+    Parameters
+    ----------
+    evaluation : ModelEvaluation
+        Figures of the model.
+    rule : DecideConfig
+        ``auc_floor``, and ``sensitivity_floor`` and ``specificity_floor`` where set.
+
+    Returns
+    -------
+    {"adequate", "inadequate", "undetermined"}
+        Adequate: all lower limits above the floors. Inadequate: an upper limit below its
+        floor, or the same output for every case.
+    """
+    if evaluation.constant_output:
+        return "inadequate"
+    floors = [
+        ("auc", rule.auc_floor),
+        ("sensitivity", rule.sensitivity_floor),
+        ("specificity", rule.specificity_floor),
+    ]
+    checks = [(evaluation.metrics[name], floor) for name, floor in floors if floor is not None]
+    if any(estimate.ci_high is not None and estimate.ci_high < floor for estimate, floor in checks):
+        return "inadequate"
+    if all(estimate.ci_low is not None and estimate.ci_low > floor for estimate, floor in checks):
+        return "adequate"
+    return "undetermined"
+
+
+def _reference_and_candidate(
+    s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy]
+) -> Finding:
+    """Steps 3 to 6: B is the cheaper model."""
+    a, b, margin = pair.reference, pair.candidate, s.rule.margin_auc
+    low, high = limits(pair.differences["auc"])
+    if low is None or high is None:
+        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
+    if high < -margin:
+        return _use(a, "3", "worse_by_margin", pair, standing)
+    if low > -margin:
+        return _non_inferior(s, pair, standing, low=low, high=high)
+    if high < 0:
+        return _use(a, "5", "better_not_shown_equal", pair, standing)
+    return Finding(
+        outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair, model=None, extra=b
+    )
+
+
+def _non_inferior(
+    s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy], *, low: float, high: float
+) -> Finding:
+    """Step 4: the AUC of B is not worse by more than the margin."""
+    a, b = pair.reference, pair.candidate
+    sensitivity, specificity = pair.differences["sensitivity"], pair.differences["specificity"]
+    if guard_passes(pair, s.rule):
+        if low > 0:
+            return _use(b, "4a", "better_and_cheaper", pair, standing)
+        if standing[b] != "adequate":
+            return Finding(
+                outcome=Outcome.NOT_ENOUGH_DATA, step="2", kind="candidate_unproven", pair=pair, extra=b
+            )
+        kind = "cheaper_but_slightly_worse" if high < 0 else "cheaper"
+        return Finding(outcome=Outcome.PREFER_CHEAPER, step="4a", model=b, kind=kind, pair=pair)
+    if significantly_lower(sensitivity) and significantly_higher(specificity):
+        probability = s.net_benefit.get((a, b))
+        tail = (1 - s.level) / 2
+        if probability is not None and probability >= 1 - tail:
+            return _use(b, "4b", "net_benefit", pair, standing)
+        if probability is not None and probability <= tail:
+            return _use(a, "4b", "net_benefit", pair, standing)
+        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="4b", kind="operating_points", pair=pair)
+    if significantly_lower(sensitivity):
+        return _use(a, "4c", "misses_more", pair, standing)
+    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="4d", kind="sensitivity_unproven", pair=pair)
+
+
+def _neither_cheaper(s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy]) -> Finding:
+    """Superiority only; equivalence within the margin leaves the choice to cost."""
+    a, b, margin = pair.reference, pair.candidate, s.rule.margin_auc
+    low, high = limits(pair.differences["auc"])
+    if low is None or high is None:
+        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
+    if (
+        low > -margin
+        and high < margin
+        and guard_passes(pair, s.rule)
+        and guard_passes(pair, s.rule, mirrored=True)
+    ):
+        return Finding(outcome=Outcome.CHOOSE_BY_COST, step="4a", kind="choose_by_cost", pair=pair)
+    if high < 0 or low > 0:
+        better, sign = (a, -1) if high < 0 else (b, 1)
+        if _lower(pair.differences["sensitivity"], sign):
+            return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="4b", kind="operating_points", pair=pair)
+        return _use(better, "5" if high < 0 else "4a", "better", pair, standing)
+    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
+
+
+def _use(
+    model: str, step: str, kind: str, pair: PairedComparison, standing: Mapping[str, Adequacy]
+) -> Finding:
+    """Recommend `model`, unless it is not proven good enough on its own."""
+    if standing[model] != "adequate":
+        return Finding(
+            outcome=Outcome.NOT_ENOUGH_DATA, step="2", kind="better_but_unproven", pair=pair, extra=model
+        )
+    return Finding(outcome=Outcome.USE_MODEL, step=step, model=model, kind=kind, pair=pair)
+
+
+def _several(s: Situation, left: Sequence[ModelEvaluation], standing: Mapping[str, Adequacy]) -> Finding:
+    """More than two models: Holm over all pairs; of the non-inferior set the cheapest."""
+    good = [one for one in left if standing[one.model] == "adequate"]
+    best = best_by_point_estimate(good)
+    if best is None:
+        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell_several")
+    oriented = [_towards_worse(pair) for pair in s.comparisons]
+    p_values = holm_noninferiority(
+        [value for _, value, _ in oriented], [error for _, _, error in oriented], s.rule.margin_auc
+    )
+    alpha = (1 - s.level) * ALPHA_ONE_SIDED_SHARE
+    shown = {ends: p for (ends, _, _), p in zip(oriented, p_values, strict=True)}
+    chosen = [best]
+    for one in good:
+        p = shown.get((best, one.model))
+        if one.model != best and p is not None and p < alpha and _guarded(s, best, one.model):
+            chosen.append(one.model)
+    if len(chosen) > 1:
+        cheapest = _cheapest(s, chosen)
+        extra = ",".join(chosen)
+        if cheapest is None:
+            return Finding(
+                outcome=Outcome.CHOOSE_BY_COST, step="4a", kind="choose_by_cost_several", extra=extra
+            )
+        return Finding(
+            outcome=Outcome.PREFER_CHEAPER, step="4a", model=cheapest, kind="cheapest_of_several", extra=extra
+        )
+    beaten = [
+        pair.p_values_adjusted.get("auc")
+        for pair in s.comparisons
+        if best in (pair.reference, pair.candidate)
+        and {pair.reference, pair.candidate} <= {one.model for one in left}
+    ]
+    if all(p is not None and p < 1 - s.level for p in beaten):
+        return Finding(outcome=Outcome.USE_MODEL, step="5", model=best, kind="best_of_several")
+    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell_several")
+
+
+def _towards_worse(pair: PairedComparison) -> tuple[tuple[str, str], float | None, float | None]:
+    """((better, worse) by point estimate, worse - better, standard error)."""
+    difference = pair.differences["auc"]
+    error, value = standard_error_of(difference), difference.value
+    if value is not None and value > 0:
+        return (pair.candidate, pair.reference), -value, error
+    return (pair.reference, pair.candidate), value, error
+
+
+def _guarded(s: Situation, reference: str, candidate: str) -> bool:
+    for pair in s.comparisons:
+        if (pair.reference, pair.candidate) == (reference, candidate):
+            return guard_passes(pair, s.rule)
+        if (pair.candidate, pair.reference) == (reference, candidate):
+            return guard_passes(pair, s.rule, mirrored=True)
+    return False
+
+
+def _cheapest(s: Situation, models: Sequence[str]) -> str | None:
+    for model in models:
+        orders = [cheaper_of(model, other, s.costs, s.rule) for other in models if other != model]
+        if all(order.cheaper == model for order in orders):
+            return model
+    return None
+
+
+def guard_passes(pair: PairedComparison, rule: DecideConfig, *, mirrored: bool = False) -> bool:
+    """Whether sensitivity and specificity allow taking the candidate.
+
+    ``strict``: both lower limits above minus their margins. ``veto``: neither is
+    significantly lower. `mirrored` asks the same of the reference against the candidate.
+    """
+    margins = (("sensitivity", rule.margin_sensitivity), ("specificity", rule.margin_specificity))
+    for name, margin in margins:
+        low, high = limits(pair.differences[name])
+        if low is None or high is None:
+            return False
+        if mirrored:
+            low, high = -high, -low
+        if rule.guard == "strict" and low <= -margin:
+            return False
+        if rule.guard == "veto" and high < 0:
+            return False
+    return True
+
+
+def significantly_lower(difference: Estimate) -> bool:
+    """Whether the candidate's figure is lower beyond chance: the upper limit is below zero."""
+    return difference.ci_high is not None and difference.ci_high < 0
+
+
+def significantly_higher(difference: Estimate) -> bool:
+    """Whether the candidate's figure is higher beyond chance: the lower limit is above zero."""
+    return difference.ci_low is not None and difference.ci_low > 0
+
+
+def _lower(difference: Estimate, sign: int) -> bool:
+    return significantly_lower(difference) if sign > 0 else significantly_higher(difference)
+
+
+def limits(difference: Estimate) -> tuple[float | None, float | None]:
+    """Lower and upper limit."""
+    return difference.ci_low, difference.ci_high
+
+
+def smallest_class_units(evaluation: ModelEvaluation) -> int:
+    """Patients (or images) of the rarer class."""
+    return min(evaluation.n_units_positive, evaluation.n_units_negative)
+
+
+def best_by_point_estimate(evaluations: Sequence[ModelEvaluation]) -> str | None:
+    """Model with the highest AUC; None where none has one."""
+    known = [one for one in evaluations if one.metrics["auc"].value is not None]
+    return max(known, key=lambda one: one.metrics["auc"].value or 0.0).model if known else None
+
+
+def size_needed(s: Situation, pair: PairedComparison | None) -> int | None:
+    """Positives that would show non-inferior sensitivity, from the disagreement seen."""
+    pair = pair or (s.comparisons[0] if len(s.comparisons) == 1 else None)
+    if pair is None:
+        return None
+    table = pair.positives
+    n = table.both_correct + table.only_reference_correct + table.only_candidate_correct + table.both_wrong
+    if n == 0:
+        return None
+    # With no disagreement seen, one case is assumed: zero would promise a study of no size.
+    discordance = max(table.only_reference_correct + table.only_candidate_correct, 1) / n
+    return positives_needed(discordance, s.rule.margin_sensitivity)
+
+
+def _order(s: Situation, pair: PairedComparison | None) -> CostOrder | None:
+    pair = pair or (s.comparisons[0] if len(s.comparisons) == 1 else None)
+    return None if pair is None else cheaper_of(pair.reference, pair.candidate, s.costs, s.rule)

@@ -1,0 +1,51 @@
+"""All statistics of predictions made elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from medcompare.stats import assessment
+from tasks.policies import RETRIES, STATISTICS, STORED, content_key
+
+if TYPE_CHECKING:
+    from medcompare.config import DecideConfig, EvaluateConfig
+    from medcompare.predictions import ScoredCases
+    from medcompare.records import CostMeasurement
+    from medcompare.stats.records import Assessment
+
+
+@task(
+    name="assess",
+    task_run_name="assess",
+    # `digest` covers the tables byte by byte.
+    cache_policy=content_key(
+        "medcompare.stats.assessment", ignore=("test", "validation"), libraries=STATISTICS
+    ),
+    **RETRIES,
+    **STORED,
+)
+def assess_predictions(
+    digest: str,  # noqa: ARG001 - the cache key
+    test: ScoredCases,
+    validation: ScoredCases | None,
+    costs: tuple[CostMeasurement, ...],
+    thresholds: dict[str, float],
+    evaluate: EvaluateConfig,
+    rule: DecideConfig,
+    seed: int,
+    set_by_user: tuple[str, ...],
+) -> Assessment:
+    """Every figure, every pair, and the verdict."""
+    return assessment.assess(
+        test,
+        validation,
+        costs,
+        display_names={},
+        thresholds=thresholds,
+        evaluate=evaluate,
+        rule=rule,
+        seed=seed,
+        set_by_user=frozenset(set_by_user),
+    )
