@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from medcompare.training_requests import ResolvedWeights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from http.client import HTTPResponse
 
     from medcompare.config import TrainConfig
     from medcompare.models.spec import ModelSpec, WeightsFile
@@ -165,7 +167,7 @@ def download(file: WeightsFile, folder: Path, *, timeout_s: float = CONNECT_TIME
         ):
             total = int(answer.headers.get("Content-Length") or 0)
             done, told = 0, time.monotonic()
-            while chunk := answer.read(CHUNK_BYTES):
+            while chunk := _read(answer):
                 out.write(chunk)
                 done += len(chunk)
                 if time.monotonic() - told > PROGRESS_EVERY_S:
@@ -182,6 +184,14 @@ def download(file: WeightsFile, folder: Path, *, timeout_s: float = CONNECT_TIME
             part.unlink()
     logger.info("downloaded %s to %s", file.filename, folder)
     return target
+
+
+def _read(answer: HTTPResponse) -> bytes:
+    try:
+        return answer.read(CHUNK_BYTES)
+    except HTTPException as error:
+        msg = f"the connection broke: {error}"
+        raise ConnectionError(msg) from error
 
 
 def _vintage(model: str, train: TrainConfig) -> str:

@@ -120,7 +120,7 @@ def test_errors_keep_their_class(
     environment: dict[str, str], name: str, options: dict[str, bool], kind: type, *, transient: bool | None
 ) -> None:
     """So that the retry rule and the exit status see what happened."""
-    with pytest.raises(kind, match="^image x is gone$") as caught:
+    with pytest.raises(kind, match=r"^image x is gone$") as caught:
         run_child(
             "sample_jobs",
             "fail",
@@ -172,7 +172,7 @@ def test_an_exit_without_a_result_is_an_error(environment: dict[str, str]) -> No
 
 def test_an_unknown_job_is_refused(environment: dict[str, str]) -> None:
     """The known ones are listed."""
-    with pytest.raises(TrainingError, match="exit status 2.*expected one job of echo, fail"):
+    with pytest.raises(TrainingError, match=r"exit status 2.*expected one job of echo, fail"):
         run_child("sample_jobs", "nonsense", "{}", label="t", environment=environment)
 
 

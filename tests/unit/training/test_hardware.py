@@ -97,7 +97,7 @@ def test_a_processor_that_says_nothing_has_a_name_all_the_same(tmp_path: Path) -
     ],
 )
 def test_trainings_share_the_machine_without_oversubscribing(
-    n_models: int, max_parallel: int | None, n_cores: int, n_gpus: int, n_parallel: int, n_threads: int
+    n_models: int, max_parallel: int | None, n_cores: int, n_gpus: int, *, n_parallel: int, n_threads: int
 ) -> None:
     """Threads x trainings never exceed the cores."""
     plan = parallel_plan(n_models, max_parallel=max_parallel, n_cores=n_cores, n_gpus=n_gpus)
