@@ -155,7 +155,7 @@ SETTINGS = {f"{m.__name__}.{name}": f for m in (CompareConfig, AssessConfig) for
 
 def test_every_setting_is_described() -> None:
     """The description is the help, the form and the reference."""
-    assert [name for name, field in SETTINGS.items() if not (field.description or "").endswith(".")] == []
+    assert [name for name, field in SETTINGS.items() if len(field.description or "") < 6] == []
 
 
 def test_every_number_has_bounds() -> None:
