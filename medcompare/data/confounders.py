@@ -24,6 +24,7 @@ MAX_P_VALUE = 0.001
 """Small, since many tokens and columns are looked at."""
 
 MAX_CATEGORIES = 30
+MAX_DISTINCT_NUMBERS = 8
 MIN_TOKEN_SHARE = 0.05
 MAX_TOKEN_WARNINGS = 3
 
@@ -44,19 +45,25 @@ def cramers_v(y: Sequence[int], groups: Sequence[str]) -> tuple[float, float]:
     -------
     tuple of (float, float)
         V in [0, 1] (0: unrelated) and p; (0.0, 1.0) where there is one group or one class.
+        Corrected for bias, as many small groups look related by chance.
 
     References
     ----------
-    Cramér (1946), Mathematical Methods of Statistics, section 21.9; no continuity correction.
+    Bergsma (2013), A bias-correction for Cramér's V and Tschuprow's T, J Korean Stat Soc
+    42:323-328.
     """
     names, codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     table = np.zeros((2, len(names)))
     np.add.at(table, (np.asarray(y, dtype=int), codes), 1)
-    if len(names) < 2 or np.any(table.sum(axis=1) == 0):  # noqa: PLR2004 - nothing to associate
+    if len(names) < 2 or np.any(table.sum(axis=1) == 0):
         return 0.0, 1.0
     chi2, p_value, _, _ = stats.chi2_contingency(table, correction=False)
-    # The smaller dimension of a table with two classes is two, so its divisor is one.
-    return float(np.sqrt(chi2 / table.sum())), float(p_value)
+    # The smaller dimension is two, so both sides of Bergsma's formula use 2 x k tables.
+    n, k = table.sum(), len(names)
+    phi2 = max(0.0, chi2 / n - (k - 1) / (n - 1))
+    k_corrected, two_corrected = k - (k - 1) ** 2 / (n - 1), 2 - 1 / (n - 1)
+    smaller = min(k_corrected, two_corrected) - 1
+    return (float(np.sqrt(phi2 / smaller)) if smaller > 0 else 0.0), float(p_value)
 
 
 def confounder_warnings(
@@ -67,6 +74,7 @@ def confounder_warnings(
     sizes: Sequence[tuple[int, int]],
     formats: Sequence[str],
     columns: Mapping[str, Sequence[str]],
+    patients: Sequence[str] | None = None,
 ) -> list[str]:
     """Sentences about image size, format, file-name tokens and columns that go with the class.
 
@@ -79,26 +87,32 @@ def confounder_warnings(
     paths, sizes, formats : sequences
         Per image: path, (width, height) in pixels, file format.
     columns : mapping
-        Further manifest columns, by name; those with more than 30 different values are skipped.
+        Further manifest columns, by name. Numbers are grouped by quarters; text with more
+        than 30 different values is skipped.
+    patients : sequence of str, optional
+        Patient of each image. Where given, columns are compared between patients: ten images
+        of one patient are not ten observations of that patient's sex.
 
     Returns
     -------
     list of str
         One sentence per finding; none where nothing stands out.
     """
-    candidates: list[tuple[str, Sequence[str]]] = [
-        ("Image size", _size_groups(sizes)),
-        ("File format", formats),
-        *((f"Column '{name}'", values) for name, values in columns.items()),
+    candidates: list[tuple[str, Sequence[int], Sequence[str]]] = [
+        ("Image size", y, _size_groups(sizes)),
+        ("File format", y, formats),
     ]
+    for name, values in columns.items():
+        units = sorted(set(zip(patients or range(len(y)), y, values, strict=True)))
+        candidates.append((f"Column '{name}'", [u[1] for u in units], _column_groups([u[2] for u in units])))
     warnings = []
-    for subject, groups in candidates:
+    for subject, labels, groups in candidates:
         if len(set(groups)) > MAX_CATEGORIES:
             continue
-        v, p_value = cramers_v(y, groups)
+        v, p_value = cramers_v(labels, groups)
         if v >= MIN_CRAMERS_V and p_value < MAX_P_VALUE:
             warnings.append(
-                f"{subject} differs between the classes (Cramér's V {v:.2f}; {_contrast(y, classes, groups)}): "
+                f"{subject} differs between the classes (Cramér's V {v:.2f}; {_contrast(labels, classes, groups)}): "
                 "a network may learn it in place of the disease."
             )
     return warnings + _token_warnings(y, classes, paths)
@@ -109,9 +123,28 @@ def _size_groups(sizes: Sequence[tuple[int, int]]) -> list[str]:
     if len(set(exact)) <= MAX_CATEGORIES:
         return exact
     # Freely cropped images: quarters by area show a difference without a category per image.
-    areas = np.asarray([width * height for width, height in sizes], dtype=float)
-    quarters = np.searchsorted(np.quantile(areas, [0.25, 0.5, 0.75]), areas, side="left")
-    return [("smallest quarter", "second quarter", "third quarter", "largest quarter")[i] for i in quarters]
+    return _quarters([float(width * height) for width, height in sizes])
+
+
+def _column_groups(values: Sequence[str]) -> list[str]:
+    """`values`, or their quarters where they are numbers of many kinds; empty ones apart."""
+    filled = [value for value in values if value]
+    if len(set(filled)) <= MAX_DISTINCT_NUMBERS:
+        return list(values)
+    try:
+        numbers = [float(value) for value in filled]
+    except ValueError:
+        return list(values)
+    if not np.isfinite(numbers).all():
+        return list(values)
+    quarters = iter(_quarters(numbers))
+    return [next(quarters) if value else "" for value in values]
+
+
+def _quarters(numbers: Sequence[float]) -> list[str]:
+    cuts = np.quantile(numbers, [0.25, 0.5, 0.75])
+    names = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
+    return [names[i] for i in np.searchsorted(cuts, numbers, side="left")]
 
 
 def _token_warnings(y: Sequence[int], classes: tuple[str, str], paths: Sequence[str]) -> list[str]:
@@ -128,23 +161,29 @@ def _token_warnings(y: Sequence[int], classes: tuple[str, str], paths: Sequence[
                 holders[token.lower()].add(i)
     n_by_class = Counter(y)
     found: list[tuple[float, str]] = []
+    seen: list[set[int]] = []
     for token, members in sorted(holders.items()):
+        # Of tokens that go together or exclude each other (100x, 400x) the first says it all.
+        if any(len(members ^ other) in {0, len(paths)} for other in seen):
+            continue
         inside = Counter(y[i] for i in members)
         shares = [inside[label] / n_by_class[label] for label in (0, 1)]
         if min(shares) == 0 or max(shares) < MIN_TOKEN_SHARE:
             continue
         v, p_value = cramers_v(y, ["with" if i in members else "without" for i in range(len(paths))])
         if v >= MIN_CRAMERS_V and p_value < MAX_P_VALUE:
-            found.append(
-                (
-                    v,
-                    f"File names with '{token}' make up {shares[1]:.0%} of {classes[1]} and {shares[0]:.0%} of "
-                    f"{classes[0]} (Cramér's V {v:.2f}): if it stands for magnification, scanner or place, "
-                    "a network may learn it in place of the disease.",
-                )
-            )
+            seen.append(members)
+            found.append((v, _token_sentence(token, shares, classes, v)))
     found.sort(key=lambda pair: (-pair[0], pair[1]))
     return [sentence for _, sentence in found[:MAX_TOKEN_WARNINGS]]
+
+
+def _token_sentence(token: str, shares: Sequence[float], classes: tuple[str, str], v: float) -> str:
+    return (
+        f"File names with '{token}' make up {shares[1]:.0%} of {classes[1]} and {shares[0]:.0%} of "
+        f"{classes[0]} (Cramér's V {v:.2f}): if it stands for magnification, scanner or place, "
+        "a network may learn it in place of the disease."
+    )
 
 
 def _contrast(y: Sequence[int], classes: tuple[str, str], groups: Sequence[str]) -> str:
@@ -156,4 +195,6 @@ def _contrast(y: Sequence[int], classes: tuple[str, str], groups: Sequence[str])
         for group in sorted(set(groups))
     }
     group = max(shares, key=lambda name: abs(shares[name][0] - shares[name][1]))
-    return f"{group or 'empty'}: {shares[group][0]:.0%} of {classes[1]}, {shares[group][1]:.0%} of {classes[0]}"
+    return (
+        f"{group or 'empty'}: {shares[group][0]:.0%} of {classes[1]}, {shares[group][1]:.0%} of {classes[0]}"
+    )

@@ -12,7 +12,7 @@ import io
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ from medcompare.errors import DataError
 from medcompare.records import Record
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from medcompare.config import DemoConfig
 
 DEMO_MARKER = "demo.json"
@@ -33,6 +35,16 @@ GENERATOR_VERSION = 1
 
 CLASS_NAMES = ("non_cancer", "cancer")
 JPEG_QUALITY = 92
+
+SEXES = ("female", "male")
+SITES = ("A", "B", "C")
+AGE_GROUPS = ("under 50", "50 to 69", "70 and over")
+AGE_SHARES = ((0.30, 0.40, 0.30), (0.25, 0.40, 0.35))
+"""Shares of the age groups without and with cancer: weakly related, as in life."""
+
+MIN_FILES_FOR_UNREADABLE = 40
+MIN_FILES_FOR_CONFLICT = 100
+"""Below these the defect would be too large a share: the run would rightly stop."""
 
 CLASS_EFFECT = 1.0
 """Distance of a class from the middle, in the units of `Atypia`."""
@@ -43,16 +55,19 @@ TRAIT_SPREAD = 0.30
 
 
 class DemoSummary(Record):
-    """What was written, and what ingest must find in it."""
+    """What was written, and the defects that ingest must find in it.
+
+    A defect that would be too large a share of a very small data set is left out: None.
+    """
 
     generator_version: int
     config: dict[str, int]
     n_files: int
     n_patients: int
     truncated: str
-    unreadable: str
+    unreadable: str | None
     same_label_copy: tuple[str, str]
-    opposite_label_copy: tuple[str, str]
+    opposite_label_copy: tuple[str, str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +116,9 @@ def write_demo_data(folder: Path, config: DemoConfig) -> DemoSummary:
         If the folder already holds something.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        msg = f"{folder} already holds something. Remove it, or name another folder for the demonstration data."
+        msg = (
+            f"{folder} already holds something. Remove it, or name another folder for the demonstration data."
+        )
         raise DataError(msg)
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -127,61 +144,96 @@ def _write_into(folder: Path, config: DemoConfig) -> DemoSummary:
     rows: list[_Row] = []
     for patient in range(config.n_patients):
         rows += _write_patient(folder, patient, config)
-    planted = _plant_defects(folder, rows)
-    summary = DemoSummary(
-        generator_version=GENERATOR_VERSION,
-        config=config.model_dump(),
-        n_files=len(rows),
-        n_patients=config.n_patients,
-        **planted,
-    )
+    summary = _plant_defects(folder, rows, config)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     columns = ("path", "label", "patient_id", "sex", "age_group", "site")
     writer.writerow(columns)
-    writer.writerows([getattr(row, name) for name in columns] for row in sorted(rows, key=lambda row: row.path))
+    writer.writerows(
+        [getattr(row, name) for name in columns] for row in sorted(rows, key=lambda row: row.path)
+    )
     (folder / "manifest.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
     (folder / DEMO_MARKER).write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return summary
 
 
 def _write_patient(folder: Path, patient: int, config: DemoConfig) -> list[_Row]:
-    # Seeded per patient: more patients add to the data set, they do not change it.
+    # Seeded per patient: asking for more patients adds some, it does not change the others.
     rng = np.random.default_rng([config.seed, GENERATOR_VERSION, patient])
     label = patient % 2
-    class_name = CLASS_NAMES[label]
     stain = draw_stain(rng)
-    sign = 1.0 if label else -1.0
-    patient_atypia = CLASS_EFFECT * sign + rng.normal(0.0, PATIENT_SPREAD)
-    sex = str(rng.choice(["female", "male"]))
-    # Weakly related, as in life: cancer patients are somewhat older.
-    age_group = str(rng.choice(["under 50", "50 to 69", "70 and over"], p=[0.35, 0.4, 0.25] if label == 0 else [0.25, 0.4, 0.35]))
-    site = str(rng.choice(["A", "B", "C"]))
+    patient_atypia = (CLASS_EFFECT if label else -CLASS_EFFECT) + rng.normal(0.0, PATIENT_SPREAD)
+    sex = str(rng.choice(SEXES))
+    age_group = str(rng.choice(AGE_GROUPS, p=AGE_SHARES[label]))
+    site = str(rng.choice(SITES))
     rows = []
     for image in range(_n_images(config.images_per_patient, rng)):
         level = patient_atypia + rng.normal(0.0, IMAGE_SPREAD)
-        traits = level + rng.normal(0.0, TRAIT_SPREAD, size=5)
-        pixels = draw_patch(Atypia(*()) if False else _atypia(traits), stain, config.image_size_px, rng)
-        path = f"{class_name}/patient-{patient:04d}-{image:02d}.jpg"
-        (folder / path).write_bytes(_jpeg(pixels))
-        rows.append(_Row(path=path, label=class_name, patient_id=f"P{patient:04d}", sex=sex, age_group=age_group, site=site))
+        size, variation, outline, chromatin, disorder = level + rng.normal(0.0, TRAIT_SPREAD, size=5)
+        atypia = Atypia(
+            size=size, variation=variation, outline=outline, chromatin=chromatin, disorder=disorder
+        )
+        row = _Row(
+            path=f"{CLASS_NAMES[label]}/patient-{patient:04d}-{image:02d}.jpg",
+            label=CLASS_NAMES[label],
+            patient_id=f"P{patient:04d}",
+            sex=sex,
+            age_group=age_group,
+            site=site,
+        )
+        (folder / row.path).write_bytes(_jpeg(draw_patch(atypia, stain, config.image_size_px, rng)))
+        rows.append(row)
     return rows
 
 
-def _atypia(t):
-    return Atypia(size=t[0], variation=t[1], outline=t[2], chromatin=t[3], disorder=t[4])
-
-
-def _n_images(mean: int, rng) -> int:
+def _n_images(mean: int, rng: np.random.Generator) -> int:
     spread = mean // 4
     return int(rng.integers(mean - spread, mean + spread + 1))
 
 
-def _jpeg(pixels) -> bytes:
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
-def _plant_defects(folder: Path, rows: list[_Row]) -> dict:
-    return {"truncated": "", "unreadable": "", "same_label_copy": ("", ""), "opposite_label_copy": ("", "")}
+def _plant_defects(folder: Path, rows: list[_Row], config: DemoConfig) -> DemoSummary:
+    """Spoil a few files, and add the rows of copies to `rows`."""
+    of_patient: dict[str, list[_Row]] = {}
+    for row in rows:
+        of_patient.setdefault(row.patient_id, []).append(row)
+    patients = [of_patient[name] for name in sorted(of_patient)]
+    n_files = len(rows)
+
+    cut_off = patients[2][-1].path
+    content = (folder / cut_off).read_bytes()
+    (folder / cut_off).write_bytes(content[: len(content) * 6 // 10])
+
+    no_image = None
+    if n_files >= MIN_FILES_FOR_UNREADABLE:
+        no_image = patients[3][-1].path
+        (folder / no_image).write_bytes(b"This file was meant to be an image.\n")
+
+    same = _copied(folder, patients[4][0], patients[4][0])
+    rows.append(same)
+    opposite = None
+    if n_files >= MIN_FILES_FOR_CONFLICT:
+        opposite = _copied(folder, patients[6][0], patients[7][0])
+        rows.append(opposite)
+    return DemoSummary(
+        generator_version=GENERATOR_VERSION,
+        config=config.model_dump(),
+        n_files=len(rows),
+        n_patients=config.n_patients,
+        truncated=cut_off,
+        unreadable=no_image,
+        same_label_copy=(patients[4][0].path, same.path),
+        opposite_label_copy=(patients[6][0].path, opposite.path) if opposite else None,
+    )
+
+
+def _copied(folder: Path, original: _Row, filed_under: _Row) -> _Row:
+    """Row of a copy of `original` that claims to show the patient of `filed_under`."""
+    path = filed_under.path.replace("-00.jpg", "-copy.jpg")
+    shutil.copyfile(folder / original.path, folder / path)
+    return replace(filed_under, path=path)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float64]
@@ -32,10 +34,20 @@ REFERENCE_SIDE_PX = 96
 MEAN_RADIUS_PX = 5.0
 """Geometric mean of nuclear radii half-way between the classes."""
 
-MAX_NUCLEI = 90
+SIZE_EFFECT = 0.17
+"""Change of the logarithm of the mean radius with one unit of atypia."""
+
+LARGEST_RADIUS_PX = 11.0
+MARGIN_PX = 4.0
+"""How far outside the patch a nucleus may be centred."""
+
+SHARE_WITHOUT_LUMEN = 0.4
+MAX_NUCLEI = 600
+NUCLEI_AT_ONCE = 16
 N_HARMONICS = 4
-EDGE_PX = 0.7
-"""Softness of a nuclear outline, as if slightly out of focus."""
+EDGE_SHARE = 0.15
+"""Softness of a nuclear outline as a share of the radius. A constant width would give small
+nuclei more half-tones per stained area, and the colours alone would tell the classes apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +112,10 @@ def draw_patch(atypia: Atypia, stain: Stain, side_px: int, rng: np.random.Genera
     fibres = _fibres(side_px, scale, rng)
     lumen, centre, lumen_radius = _lumen(side_px, scale, rng)
     coverage = float(np.clip(rng.normal(0.20, 0.045), 0.08, 0.34))
-    nuclei, texture = _nuclei(atypia, side_px, scale, coverage, (centre, lumen_radius), rng)
+    nuclei, texture = _nuclei(atypia, side_px, coverage, (centre, lumen_radius), rng)
     grain = float(np.exp(rng.normal(0.0, 0.15)))
     density_h = nuclei * (0.95 + texture) * grain + 0.10 + 0.04 * coarse
-    density_e = 0.42 + 0.10 * coarse + 0.16 * fibres - 0.22 * nuclei
+    density_e = 0.42 + 0.10 * coarse + 0.12 * fibres - 0.22 * nuclei
     tissue = 1.0 - lumen * (1.0 - nuclei)
     density_h = np.clip(density_h * tissue * stain.h_strength, 0.0, None)
     density_e = np.clip(density_e * tissue * stain.e_strength, 0.0, None)
@@ -115,7 +127,12 @@ def draw_patch(atypia: Atypia, stain: Stain, side_px: int, rng: np.random.Genera
 
 def _noise(side_px: int, length_px: float, rng: np.random.Generator) -> FloatArray:
     """Smooth noise of mean 0 and standard deviation 1 with the given correlation length."""
-    return _filtered(side_px, lambda fy, fx: np.exp(-2 * (np.pi * length_px / 2) ** 2 * (fy**2 + fx**2)), rng)
+
+    def response(fy: FloatArray, fx: FloatArray) -> FloatArray:
+        passed: FloatArray = np.exp(-2 * (np.pi * length_px / 2) ** 2 * (fy**2 + fx**2))
+        return passed
+
+    return _filtered(side_px, response, rng)
 
 
 def _fibres(side_px: int, scale: float, rng: np.random.Generator) -> FloatArray:
@@ -125,24 +142,28 @@ def _fibres(side_px: int, scale: float, rng: np.random.Generator) -> FloatArray:
 
     def response(fy: FloatArray, fx: FloatArray) -> FloatArray:
         u, v = np.cos(angle) * fx + np.sin(angle) * fy, -np.sin(angle) * fx + np.cos(angle) * fy
-        return np.exp(-2 * np.pi**2 * ((along / 2 * u) ** 2 + (across / 2 * v) ** 2))
+        passed: FloatArray = np.exp(-2 * np.pi**2 * ((along / 2 * u) ** 2 + (across / 2 * v) ** 2))
+        return passed
 
     return _filtered(side_px, response, rng)
 
 
-def _filtered(side_px, response, rng):
-    fy = np.fft.fftfreq(side_px)[:, None]
-    fx = np.fft.rfftfreq(side_px)[None, :]
+def _filtered(
+    side_px: int, response: Callable[[FloatArray, FloatArray], FloatArray], rng: np.random.Generator
+) -> FloatArray:
+    """White noise shaped by a `response` to frequencies (cycles per pixel), standardised."""
+    fy = np.asarray(np.fft.fftfreq(side_px)[:, None], dtype=np.float64)
+    fx = np.asarray(np.fft.rfftfreq(side_px)[None, :], dtype=np.float64)
     spectrum = np.fft.rfft2(rng.standard_normal((side_px, side_px))) * response(fy, fx)
-    field = np.fft.irfft2(spectrum, s=(side_px, side_px))
-    field -= field.mean()
-    return field / field.std()
+    field: FloatArray = np.fft.irfft2(spectrum, s=(side_px, side_px))
+    standardised: FloatArray = (field - field.mean()) / field.std()
+    return standardised
 
 
-def _lumen(side_px: int, scale: float, rng: np.random.Generator):
+def _lumen(side_px: int, scale: float, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, float]:
     """White lumen of a gland: (opacity map, centre, radius); radius 0 where there is none."""
     centre = rng.uniform(0.2, 0.8, size=2) * side_px
-    if rng.random() < 0.4:
+    if rng.random() < SHARE_WITHOUT_LUMEN:
         return np.zeros((side_px, side_px)), centre, 0.0
     radius = rng.uniform(9.0, 17.0) * scale
     y, x = np.mgrid[0:side_px, 0:side_px]
@@ -153,80 +174,122 @@ def _lumen(side_px: int, scale: float, rng: np.random.Generator):
 
 
 def _soft(distance: FloatArray, width: float) -> FloatArray:
-    return 1.0 / (1.0 + np.exp(-np.clip(distance / width, -30.0, 30.0)))
+    soft: FloatArray = 1.0 / (1.0 + np.exp(-np.clip(distance / width, -30.0, 30.0)))
+    return soft
 
 
-def _nuclei(atypia, side_px, scale, coverage, gland, rng):
-    """(opacity of nuclei, chromatin texture): nuclei are laid down until `coverage` is met."""
-    mean = MEAN_RADIUS_PX * np.exp(0.17 * atypia.size)
-    spread = 0.16 * np.exp(0.35 * atypia.variation)
-    radii = mean * np.exp(rng.normal(0.0, spread, size=MAX_NUCLEI))
-    bystander = rng.random(MAX_NUCLEI) < rng.uniform(0.0, 0.25)
-    # Inflammatory cells, small and round, stand in both classes.
-    radii[bystander] = rng.normal(3.6, 0.3, size=int(bystander.sum()))
-    radii = np.clip(radii, 2.4, 11.0) * scale
-    irregular = np.where(bystander, 0.03, 0.075 * np.exp(0.55 * atypia.outline))
-    elongation = np.exp(np.abs(rng.normal(0.0, np.where(bystander, 0.05, 0.20), size=MAX_NUCLEI)) / 2)
-    centres = _positions(atypia.disorder, radii, side_px, gland, rng)
-    reach = int(np.ceil(16 * scale))
-    window = np.arange(-reach, reach + 1)
-    whole = np.floor(centres).astype(np.intp)
-    part = centres - whole
-    angle = rng.uniform(0.0, np.pi, size=MAX_NUCLEI)[:, None, None]
-    dy = window[None, :, None] - part[:, 0, None, None]
-    dx = window[None, None, :] - part[:, 1, None, None]
-    u = (np.cos(angle) * dx + np.sin(angle) * dy) / elongation[:, None, None]
-    v = (-np.sin(angle) * dx + np.cos(angle) * dy) * elongation[:, None, None]
-    theta = np.arctan2(v, u)
-    outline = np.ones_like(theta)
-    for order in range(2, 2 + N_HARMONICS):
-        height = (rng.normal(0.0, 1.0, size=MAX_NUCLEI) * irregular / np.sqrt(order - 1))[:, None, None]
-        outline += height * np.cos(order * theta + rng.uniform(0, 2 * np.pi, size=MAX_NUCLEI)[:, None, None])
-    inside = outline * radii[:, None, None] - np.hypot(u, v)
-    opacity = _soft(inside, EDGE_PX * scale)
-    strength = np.clip(rng.normal(1.0, 0.12, size=MAX_NUCLEI), 0.6, 1.4)
-    pad = reach + int(np.ceil(5 * scale)) + 1
+def _nuclei(
+    atypia: Atypia,
+    side_px: int,
+    coverage: float,
+    gland: tuple[FloatArray, float],
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """(opacity of nuclei, variation of their density): laid down until `coverage` is met."""
+    scale = side_px / REFERENCE_SIDE_PX
+    reach = int(np.ceil(LARGEST_RADIUS_PX * 1.5 * scale))
+    pad = reach + int(np.ceil(MARGIN_PX * scale)) + 1
     canvas = np.zeros((side_px + 2 * pad, side_px + 2 * pad))
     tint = np.zeros_like(canvas)
+    seen = canvas[pad:-pad, pad:-pad]
     target = coverage * side_px**2
-    for i in range(MAX_NUCLEI):
-        top, left = whole[i] + pad - reach
-        area = (slice(top, top + 2 * reach + 1), slice(left, left + 2 * reach + 1))
-        tint[area] = np.where(opacity[i] > 0.5, strength[i] - 1.0, tint[area])
-        canvas[area] = np.maximum(canvas[area], opacity[i])
-        if canvas[pad:-pad, pad:-pad].sum() >= target:
-            break
-    grain_px = 1.3 * scale * np.exp(0.40 * atypia.chromatin)
-    chromatin = _noise(side_px, max(grain_px, 0.8), rng)
-    return canvas[pad:-pad, pad:-pad], 0.20 * chromatin + tint[pad:-pad, pad:-pad]
+    share_of_bystanders = float(rng.uniform(0.0, 0.25))
+    focus = float(np.exp(rng.normal(0.0, 0.30)))
+    contrast = float(rng.uniform(0.12, 0.26))
+    placed = np.empty((0, 3))
+    while len(placed) < MAX_NUCLEI:
+        radii, opacity, centres = _some_nuclei(
+            atypia, side_px, (share_of_bystanders, focus), (placed, *gland), reach, rng
+        )
+        placed = np.concatenate([placed, np.column_stack([centres, radii])])
+        strength = np.clip(rng.normal(0.0, 0.12, size=len(radii)), -0.4, 0.4)
+        for one, tone, corner in zip(
+            opacity, strength, np.floor(centres).astype(int) + pad - reach, strict=True
+        ):
+            area = (slice(corner[0], corner[0] + len(one)), slice(corner[1], corner[1] + len(one)))
+            np.copyto(tint[area], tone, where=one > 0.5)  # noqa: PLR2004 - inside the outline
+            np.maximum(canvas[area], one, out=canvas[area])
+            if seen.sum() >= target:
+                chromatin_px = 1.3 * scale * float(np.exp(0.40 * atypia.chromatin))
+                chromatin = _noise(side_px, max(chromatin_px, 0.8), rng)
+                return seen, contrast * chromatin + tint[pad:-pad, pad:-pad]
+    msg = f"{MAX_NUCLEI} nuclei do not cover {coverage:.0%} of a patch"
+    raise AssertionError(msg)
 
 
-def _positions(disorder, radii, side_px, gland, rng):
+def _some_nuclei(
+    atypia: Atypia,
+    side_px: int,
+    conditions: tuple[float, float],
+    surroundings: tuple[FloatArray, FloatArray, float],
+    reach: int,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(radii, opacity maps, centres) of a handful of nuclei."""
+    n = NUCLEI_AT_ONCE
+    share_of_bystanders, focus = conditions
+    scale = side_px / REFERENCE_SIDE_PX
+    spread = 0.14 * float(np.exp(0.40 * atypia.variation))
+    radii = MEAN_RADIUS_PX * np.exp(SIZE_EFFECT * atypia.size + rng.normal(0.0, spread, size=n))
+    # Inflammatory cells, small and round, stand in both classes.
+    bystander = rng.random(n) < share_of_bystanders
+    radii = np.clip(np.where(bystander, rng.normal(3.6, 0.3, size=n), radii), 2.4, LARGEST_RADIUS_PX) * scale
+    irregular = np.where(bystander, 0.02, 0.02 + 0.13 / (1.0 + np.exp(-1.3 * atypia.outline)))
+    elongation = np.exp(np.abs(rng.normal(0.0, np.where(bystander, 0.03, 0.14), size=n)))
+    centres = _positions(atypia.disorder, radii, side_px, surroundings, rng)
+    window = np.arange(-reach, reach + 1)
+    part = centres - np.floor(centres)
+    turn = np.exp(-1j * rng.uniform(0.0, np.pi, size=n))
+    offset = (window[None, None, :] - part[:, 1, None, None]) + 1j * (
+        window[None, :, None] - part[:, 0, None, None]
+    )
+    offset *= turn[:, None, None]
+    offset = offset.real / elongation[:, None, None] + 1j * (offset.imag * elongation[:, None, None])
+    distance = np.abs(offset)
+    direction = offset / np.maximum(distance, 1e-9)
+    outline = np.ones_like(distance)
+    power = direction
+    for order in range(2, 2 + N_HARMONICS):
+        power = power * direction
+        height = rng.normal(0.0, 1.0, size=n) * irregular / np.sqrt(order - 1)
+        wave = height * np.exp(1j * rng.uniform(0.0, 2 * np.pi, size=n))
+        outline += (power * wave[:, None, None]).real
+    opacity = _soft(outline - distance / radii[:, None, None], EDGE_SHARE * focus)
+    return radii, opacity, centres
+
+
+def _positions(
+    disorder: float,
+    radii: FloatArray,
+    side_px: int,
+    surroundings: tuple[FloatArray, FloatArray, float],
+    rng: np.random.Generator,
+) -> FloatArray:
     """Centres of nuclei: the more order, the more they keep their distance and line the gland."""
-    centre, lumen_radius = gland
-    n_tried = int(np.clip(np.rint(5 - 3 * disorder), 1, 12))
-    n = len(radii)
+    placed, centre, lumen_radius = surroundings
+    n, n_tried = len(radii), int(np.clip(np.rint(5 - 3 * disorder), 1, 12))
     tried = rng.uniform(-0.03, 1.03, size=(n, n_tried, 2)) * side_px
     if lumen_radius:
-        lining = rng.random((n, n_tried)) < 0.45
-        around = rng.uniform(0, 2 * np.pi, size=(n, n_tried))
-        scatter = np.abs(rng.normal(0.0, 0.12 * np.exp(0.6 * disorder), size=(n, n_tried)))
+        lining = rng.random((n, n_tried)) < 0.45  # noqa: PLR2004 - a little under half line the gland
+        around = rng.uniform(0.0, 2 * np.pi, size=(n, n_tried))
+        scatter = np.abs(rng.normal(0.0, 0.12 * float(np.exp(0.6 * disorder)), size=(n, n_tried)))
         distance = lumen_radius * (1.15 + scatter) + radii[:, None] * 0.6
         ring = centre + distance[..., None] * np.stack([np.sin(around), np.cos(around)], axis=-1)
         tried = np.where(lining[..., None], ring, tried)
-        # No nucleus floats in the lumen.
+        # No nucleus floats in the lumen: it is pushed out to its edge.
         offset = tried - centre
         length = np.maximum(np.hypot(offset[..., 0], offset[..., 1]), 1e-6)
         shortest = lumen_radius + 0.5 * radii[:, None]
-        push = np.maximum(shortest / length, 1.0)
-        tried = centre + offset * push[..., None]
-    margin = 4.0 * side_px / REFERENCE_SIDE_PX
-    tried = np.clip(tried, -margin, side_px + margin)
-    centres = np.empty((n, 2))
-    centres[0] = tried[0, 0]
-    for i in range(1, n):
-        gaps = np.hypot(
-            tried[i, :, 0, None] - centres[None, :i, 0], tried[i, :, 1, None] - centres[None, :i, 1]
-        ) - radii[None, :i]
-        centres[i] = tried[i, int(np.argmax(gaps.min(axis=1)))]
-    return centres
+        tried = centre + offset * np.maximum(shortest / length, 1.0)[..., None]
+    margin = MARGIN_PX * side_px / REFERENCE_SIDE_PX
+    tried = np.clip(tried, -margin, side_px - 1 + margin)
+    all_placed = np.concatenate([placed, np.zeros((n, 3))])
+    n_before = len(placed)
+    for i in range(n):
+        others = all_placed[: n_before + i]
+        best = 0
+        if n_tried > 1 and len(others):
+            gaps = np.hypot(tried[i, :, :1] - others[:, 0], tried[i, :, 1:] - others[:, 1]) - others[:, 2]
+            best = int(np.argmax(gaps.min(axis=1)))
+        all_placed[n_before + i] = (*tried[i, best], radii[i])
+    return all_placed[n_before:, :2]

@@ -117,7 +117,10 @@ def ingest(
         paths=[item.file.path for item in usable],
         sizes=[(item.measurement.width_px, item.measurement.height_px) for item in usable],
         formats=[item.measurement.format or "" for item in usable],
-        columns={name: [item.file.extra[i] for item in usable] for i, name in enumerate(source.extra_columns)},
+        columns={
+            name: [item.file.extra[i] for item in usable] for i, name in enumerate(source.extra_columns)
+        },
+        patients=[item.file.patient_id or "" for item in usable] if source.has_patients else None,
     )
     return DatasetManifest(
         name=source.name,
@@ -138,7 +141,10 @@ def ingest(
         images=_write_images(usable, case_ids, source, store),
         rejected=_write_table(
             REJECTED_COLUMNS,
-            ((item.path, item.label, item.reason, item.detail) for item in sorted(rejected, key=lambda r: r.path)),
+            (
+                (item.path, item.label, item.reason, item.detail)
+                for item in sorted(rejected, key=lambda r: r.path)
+            ),
             store,
         ),
         twins=_write_table(TWIN_COLUMNS, twins, store) if twins else None,
@@ -282,10 +288,11 @@ def _twin_warnings(twins: Sequence[tuple[str, str]]) -> list[str]:
     if not twins:
         return []
     n_groups = len({pixels for _, pixels in twins})
-    return [
+    sentence = (
         f"{len(twins)} files differ in bytes but show the same pixels as another ({n_groups} groups): "
         "kept, and kept together in one subset."
-    ]
+    )
+    return [sentence]
 
 
 def _content_warnings(usable: Sequence[_Examined]) -> list[str]:
@@ -342,7 +349,8 @@ def _case_ids(digests: Sequence[str]) -> list[str]:
 
 def _fingerprint(usable: Iterable[_Examined], source: ImageSource) -> str:
     rows = sorted(
-        _csv_bytes([(_sha256(item), item.label, item.file.patient_id or "", *item.file.extra)]) for item in usable
+        _csv_bytes([(_sha256(item), item.label, item.file.patient_id or "", *item.file.extra)])
+        for item in usable
     )
     head = _csv_bytes([(*source.classes, "patient_id" if source.has_patients else "", *source.extra_columns)])
     return sha256_of_bytes(b"".join([head, *rows]))

@@ -148,7 +148,9 @@ def _check_rows(rows: list[ManifestRow], path: Path, *, has_patients: bool) -> N
         empty = [row.number for row in rows if not getattr(row, field)]
         if empty:
             remedy = (
-                "Give every image a patient, or remove the column." if field == PATIENT_COLUMN else "Fill them in."
+                "Give every image a patient, or remove the column."
+                if field == PATIENT_COLUMN
+                else "Fill them in."
             )
             msg = f"{path}: '{field}' is empty in {_rows(empty)}. {remedy}"
             raise DataError(msg)

@@ -107,10 +107,8 @@ def resolve_source(data: DataConfig, *, demo_root: Path) -> ImageSource:
         If the place does not exist, holds no images, holds other than two classes, the
         manifest is malformed or names missing files, or the positive class is not named.
     """
-    if data.source == DEMO:
-        location = ensure_demo_data(demo_root, data.demo)
-    else:
-        location = Path(data.source).expanduser()
+    is_demo = data.source == DEMO
+    location = ensure_demo_data(demo_root, data.demo) if is_demo else Path(data.source).expanduser()
     if not location.exists():
         msg = (
             f"no such folder or file: {location}. Give a folder with one sub-folder per class, "
@@ -156,7 +154,10 @@ def fingerprint(
             n_bytes += size
             if progress is not None:
                 progress(done, len(source.files))
-    head = json.dumps([source.classes, source.extra_columns, source.has_patients, source.synthetic])
+    # The notes go into the manifest, so a cached one must not carry those of another listing.
+    head = json.dumps(
+        [source.classes, source.extra_columns, source.has_patients, source.synthetic, source.notes]
+    )
     content = "\n".join([head, *sorted(lines)]).encode()
     return SourceFingerprint(
         digest=sha256_of_bytes(content),
@@ -197,7 +198,11 @@ def _from_manifest(path: Path, positive_class: str | None, *, notes: tuple[str, 
         and not found.name.startswith(".")
         and Path(os.path.relpath(found, root)).as_posix() not in listed
     )
-    more = (f"{_count(unlisted, 'image file')} beside {path.name} not named in it: ignored.",) if unlisted else ()
+    more = (
+        (f"{_count(unlisted, 'image file')} beside {path.name} not named in it: ignored.",)
+        if unlisted
+        else ()
+    )
     is_generic = path.stem.lower() in {"manifest", "index", "labels", "metadata"}
     return ImageSource(
         root=root,
@@ -232,7 +237,9 @@ def _from_folder(root: Path, positive_class: str | None) -> ImageSource:
             msg += f" ({_count(n_loose, 'image')} directly in it: move them into one sub-folder per class)"
         if strange:
             msg += f"; files of other kinds: {strange_list}"
-        msg += f". Expected one sub-folder per class with files ending in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        msg += (
+            f". Expected one sub-folder per class with files ending in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        )
         raise DataError(msg)
     counts = Counter(file.label for file in files)
     empty = [
@@ -283,7 +290,7 @@ def _two_classes(
     """(negative, positive) names, or a `DataError` that says what to change."""
     names = sorted(counts)
     listing = ", ".join(f"{name} ({counts[name]})" for name in names[:20])
-    if len(names) > 20:  # noqa: PLR2004 - as many as a terminal line or two can show
+    if len(names) > 20:
         listing += f" and {len(names) - 20} more"
     if len(names) == 1:
         msg = f"{place} holds one class only: {listing}"
@@ -292,7 +299,7 @@ def _two_classes(
             msg += f"; sub-folders without images: {', '.join(empty)}"
         msg += ". Two classes are needed, for example cancer and non_cancer."
         raise DataError(msg)
-    if len(names) > 2:  # noqa: PLR2004 - two classes are compared
+    if len(names) > 2:
         msg = (
             f"{place} holds {len(names)} classes: {listing}. Exactly two are needed: "
             "merge the others into them, or write a manifest.csv that labels only two."

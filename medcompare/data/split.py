@@ -53,9 +53,7 @@ class _Units:
     """Images of each unit by class, shape (n_units, 2)."""
 
 
-def split(
-    manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: ArtifactStore
-) -> DatasetSplit:
+def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: ArtifactStore) -> DatasetSplit:
     """Deal the images of `manifest` out to training, validation and test.
 
     Parameters
@@ -159,7 +157,8 @@ def _draw(
     # As many units as the fraction says, but never none of a class on either side.
     n_strata = len(np.unique(strata))
     n_drawn = int(np.clip(round(fraction * len(members)), n_strata, len(members) - n_strata))
-    uniform = bool(np.all(counts.sum(axis=1) == counts[0].sum()) and n_strata == 2 and not _mixed(counts).any())  # noqa: PLR2004
+    sizes = counts.sum(axis=1)
+    uniform = bool((sizes == sizes[0]).all()) and not bool(_mixed(counts).any())
     n_draws = 1 if uniform else int(np.clip(DRAW_BUDGET // len(members), MIN_DRAWS, MAX_DRAWS))
     shuffle = StratifiedShuffleSplit(
         n_splits=n_draws, test_size=n_drawn, random_state=int(rng.integers(2**31 - 1))
@@ -186,23 +185,22 @@ def _miss(counts: NDArray[np.int64], drawn: NDArray[np.intp], fraction: float) -
 
 
 def _mixed(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    mixed: NDArray[np.bool_] = (counts > 0).all(axis=1)
+    mixed: NDArray[np.bool_] = np.all(counts > 0, axis=1)
     return mixed
 
 
 def _strata(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0: negative only, 1: some positive, 2: both classes, where there are two such units or more.
+    """0: negative only, 1: some positive, 2: both classes, where that leaves some in 1.
 
-    A stratum of one unit cannot be dealt to two sides, so it joins another.
+    A stratum of one unit cannot be dealt to two sides, so it joins the largest.
     """
     strata = (counts[:, 1] > 0).astype(np.int64)
     mixed = _mixed(counts)
-    both = mixed.sum() > 1 and (counts[~mixed, 1] > 0).sum() > 1
-    if both:
+    if mixed.sum() > 1 and (counts[~mixed, 1] > 0).sum() > 1:
         strata[mixed] = 2
-    if (strata == 0).sum() < 2:  # noqa: PLR2004 - see above
-        strata[strata == 0] = 2 if both else 1
-    _, strata = np.unique(strata, return_inverse=True)
+    names, sizes = np.unique(strata, return_counts=True)
+    for name in names[sizes == 1]:
+        strata[strata == name] = names[np.argmax(sizes)]
     return strata
 
 
@@ -247,7 +245,9 @@ def _check_enough(units: _Units, manifest: DatasetManifest, *, grouped: bool) ->
             raise DataError(msg)
 
 
-def _check_both_classes(subsets: Iterable[SubsetSummary], manifest: DatasetManifest, *, grouped: bool) -> None:
+def _check_both_classes(
+    subsets: Iterable[SubsetSummary], manifest: DatasetManifest, *, grouped: bool
+) -> None:
     for summary in subsets:
         for label, name in enumerate(manifest.classes):
             if summary.class_counts[label] == 0:

@@ -94,7 +94,9 @@ def measure_image(content: bytes) -> ImageMeasurement:
     try:
         image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
-        return replace(measured, reason="not an image", detail=f"no known image format in {len(content)} bytes")
+        return replace(
+            measured, reason="not an image", detail=f"no known image format in {len(content)} bytes"
+        )
     except Image.DecompressionBombError as error:
         return replace(measured, reason="too many pixels", detail=str(error))
     except _DECODE_ERRORS as error:
@@ -206,4 +208,3 @@ def _pixel_digest(image: Image.Image, content: bytes) -> str:
         pixels = (image if image.mode == "RGB" else image.convert("RGB")).tobytes()
     digest = sha256_of_bytes(pixels)
     return sha256_of_bytes(f"{image.width}x{image.height} {digest}".encode())
-
