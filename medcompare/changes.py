@@ -184,7 +184,8 @@ def _causes(previous: RunSummary, current: RunSummary, *, has_changed_fields: bo
         yield "machine"
     if has_changed_fields:
         yield "configuration"
-    if {row.model for row in previous.models} != {row.model for row in current.models}:
+    models = [{row.model for row in run.models} for run in (previous, current)]
+    if all(models) and models[0] != models[1]:  # a failed run has none, which is no change
         yield "models"
     if previous.seed != current.seed:
         yield "seed"

@@ -151,6 +151,7 @@ def test_without_a_verdict_nothing_is_claimed_about_it() -> None:
     changes = what_changed(summary(1), summary(2, status="failed"))
 
     assert changes.verdict_changed is None
+    assert changes.causes == ()
     assert not any("verdict" in sentence for sentence in changes.sentences)
 
 

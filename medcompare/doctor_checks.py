@@ -1,0 +1,342 @@
+"""What a machine needs for comparisons, one small check each; none changes anything.
+
+A check returns a `CheckResult` and never raises for what it looks for; `medcompare.doctor`
+runs them side by side and catches what nobody foresaw.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import re
+import shutil
+import smtplib
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from medcompare.code_identity import PACKAGE_ROOT
+from medcompare.errors import ConfigError
+from medcompare.hardware import sign_of_accelerator
+from medcompare.history import HistoryError, history_path, list_runs
+from medcompare.mail import fault_of, probe
+from medcompare.mail_config import is_loopback, mail_config_from_environment
+from medcompare.models.weights import hub_folder
+from medcompare.models.zoo import MODELS
+from medcompare.outbox import REFUSED_FOLDER, SUFFIX, outbox_folder, waiting
+from medcompare.records import Record
+from medcompare.report.formatting import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Status = Literal["ok", "warn", "fail"]
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_PREFECT, NEXT_PREFECT = (3, 8, 8), (3, 9)
+NEXT_FASTAPI = (0, 155)
+LITTLE_SHARED_MEMORY_BYTES = 512_000_000
+LITTLE_DISK_BYTES, NO_DISK_BYTES = 5_000_000_000, 500_000_000
+HTTP_TIMEOUT_S = 4.0
+SMTP_TIMEOUT_S = 8.0
+TORCH_TIMEOUT_S = 120.0
+BASE64_GROWTH = 1.38
+"""A mail grows by a third and its line ends when a PDF travels in it."""
+
+
+class CheckResult(Record):
+    """What one check found."""
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str | None = None
+
+
+def _result(name: str, status: Status, detail: str, remedy: str | None = None) -> CheckResult:
+    return CheckResult(name=name, status=status, detail=detail, remedy=remedy)
+
+
+def check_python(found: tuple[int, ...] = sys.version_info[:3], *, bits: int = 64 if sys.maxsize > 2**32 else 32) -> CheckResult:
+    """Python's version; torch exists for 64 bits only."""
+    text = f"{'.'.join(map(str, found))}, {bits} bits"
+    if found[:2] < OLDEST_PYTHON or bits != 64:
+        return _result("Python", "fail", text, "install Python 3.11 or newer, 64 bits, and set up again with: make clean setup")
+    return _result("Python", "ok", text)
+
+
+def check_rendering() -> CheckResult:
+    """A tiny PDF is really made: WeasyPrint finds its system libraries and embeds a font."""
+    name = "WeasyPrint"
+    try:
+        from weasyprint import HTML
+    except ImportError:
+        return _result(name, "fail", "not installed", "set up again: make setup")
+    except OSError as error:
+        return _result(name, "fail", f"a system library is missing ({error})", _library_remedy())
+    html = "<p style=\"font-family: 'DejaVu Sans', sans-serif\">0.912 (0.871 to 0.942)</p>"
+    pdf = HTML(string=html).write_pdf(uncompressed_pdf=True)
+    if not pdf or not pdf.startswith(b"%PDF"):
+        return _result(name, "fail", "no PDF came out", "set up again: make clean setup")
+    if b"/FontFile" not in pdf:
+        return _result(name, "fail", "no font was embedded", "install a font, e.g. on Debian: apt-get install fonts-dejavu-core")
+    return _result(name, "ok", f"version {version('weasyprint')} made a PDF of {format_bytes(len(pdf))}")
+
+
+def _library_remedy() -> str:
+    if sys.platform == "darwin":
+        return "brew install pango; then export DYLD_FALLBACK_LIBRARY_PATH=$(brew --prefix)/lib"
+    return "on Debian or Ubuntu: sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
+
+
+def check_fonts() -> CheckResult:
+    """The fonts of the report, which travel with matplotlib, are there."""
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        return _result("Fonts", "fail", "matplotlib is not installed", "set up again: make setup")
+    folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+    wanted = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSansMono.ttf")
+    missing = [font for font in wanted if not (folder / font).is_file()]
+    if missing:
+        remedy = "matplotlib was installed without its fonts: reinstall it with pip instead of the system's package"
+        return _result("Fonts", "fail", f"missing: {', '.join(missing)}", remedy)
+    return _result("Fonts", "ok", "DejaVu Sans, as carried by matplotlib")
+
+
+def check_torch(*, deep: bool) -> CheckResult:
+    """Torch is installed and fits the hardware; `deep` imports it and asks."""
+    name = "PyTorch"
+    try:
+        found = {library: version(library) for library in ("torch", "torchvision")}
+    except PackageNotFoundError as error:
+        return _result(name, "fail", f"{error.name} is not installed", "set up again: make setup")
+    text = f"torch {found['torch']}, torchvision {found['torchvision']}"
+    if deep:
+        return _imported_torch(name, text)
+    if sign_of_accelerator() and found["torch"].endswith("+cpu"):
+        remedy = "reinstall torch for this GPU, or leave it: training then uses the processor"
+        return _result(name, "warn", f"{text}, built for the processor only, though there is an accelerator", remedy)
+    seen = "an accelerator is there" if sign_of_accelerator() else "no accelerator: training uses the processor"
+    return _result(name, "ok", f"{text}; {seen} (--deep imports torch and asks it)")
+
+
+def _imported_torch(name: str, text: str) -> CheckResult:
+    code = (
+        "import json, torch, torchvision; torch.ones(2, 2) @ torch.ones(2, 2); c = torch.cuda; "
+        "print(json.dumps({'cuda': c.is_available(), 'built_for': torch.version.cuda, "
+        "'gpus': [c.get_device_name(i) for i in range(c.device_count())] if c.is_available() else []}))"
+    )
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and text
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=TORCH_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return _result(name, "fail", f"{text}: importing it took more than {TORCH_TIMEOUT_S:.0f} s", "look at the disk")
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
+        return _result(name, "fail", f"{text}: {last}", "set up again: make clean setup")
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    if found["cuda"]:
+        return _result(name, "ok", f"{text}, CUDA {found['built_for']}: {', '.join(found['gpus'])}")
+    if sign_of_accelerator() and sys.platform != "darwin":
+        remedy = "check the driver with nvidia-smi, and that torch is built for it"
+        return _result(name, "warn", f"{text}: there is an accelerator that torch cannot use", remedy)
+    return _result(name, "ok", f"{text}: imported; training uses the processor")
+
+
+def check_shared_memory(folder: Path = Path("/dev/shm")) -> CheckResult:  # noqa: S108 - what is looked at
+    """Room for data-loading processes to hand over batches."""
+    name = "Shared memory"
+    if not folder.is_dir():
+        return _result(name, "ok", f"{folder} is not used on this system")
+    total = shutil.disk_usage(folder).total
+    if total < LITTLE_SHARED_MEMORY_BYTES:
+        remedy = "start the container with --shm-size=1g, or leave train.num_workers at 0"
+        return _result(name, "warn", f"{folder} holds only {format_bytes(total)}", remedy)
+    return _result(name, "ok", f"{folder} holds {format_bytes(total)}")
+
+
+def check_disk(label: str, folder: Path) -> CheckResult:
+    """`folder`, or the nearest one above it that exists, can be written and has room."""
+    name = f"Disk for {label}"
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return _result(name, "fail", f"{place} is a file, not a folder", f"name another folder with --{label}")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return _result(name, "fail", f"{place} cannot be written ({error.strerror})", f"mend the permissions, or use --{label}")
+    free = shutil.disk_usage(place).free
+    detail = f"{format_bytes(free)} free in {place}"
+    if free < NO_DISK_BYTES:
+        return _result(name, "fail", detail, "free space: python -m flows.prune says what can go")
+    if free < LITTLE_DISK_BYTES:
+        return _result(name, "warn", detail, "free space soon: python -m flows.prune says what can go")
+    return _result(name, "ok", detail)
+
+
+def check_prefect_version() -> CheckResult:
+    """Prefect and the library it is known to stumble over are of versions that work."""
+    name = "Prefect"
+    try:
+        prefect, fastapi = version("prefect"), version("fastapi")
+    except PackageNotFoundError as error:
+        return _result(name, "fail", f"{error.name} is not installed", "set up again: make setup")
+    detail = f"version {prefect}, fastapi {fastapi}"
+    if not OLDEST_PREFECT <= numbers(prefect) < NEXT_PREFECT:
+        return _result(name, "fail", detail, "this software is tested with Prefect 3.8.8 and later 3.8: make clean setup")
+    if numbers(fastapi) >= NEXT_FASTAPI:
+        return _result(name, "fail", f"{detail}: Prefect 3.8 fails on import with it", "pip install 'fastapi<0.155'")
+    return _result(name, "ok", detail)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Leading numbers of a version, e.g. (3, 8, 8) of ``3.8.8.post1``."""
+    match = re.match(r"\d+(?:\.\d+)*", text)
+    return tuple(int(part) for part in match.group().split(".")) if match else ()
+
+
+def check_prefect_server(environment: Mapping[str, str]) -> CheckResult:
+    """The server of ``PREFECT_API_URL`` answers, and is not older than this client."""
+    name = "Prefect server"
+    url = environment.get("PREFECT_API_URL", "").rstrip("/")
+    if not url:
+        return _result(name, "ok", "PREFECT_API_URL is not set: each run starts a server of its own")
+    if not re.match(r"https?://", url):
+        return _result(name, "fail", f"PREFECT_API_URL is {url!r}", "set it like http://127.0.0.1:4200/api")
+    shown = _without_login(url)
+    try:
+        healthy = _get(f"{url}/health", environment)
+        server = str(json.loads(_get(f"{url}/admin/version", environment)))
+    except urllib.error.HTTPError as error:
+        remedy = (
+            "check PREFECT_API_AUTH_STRING or PREFECT_API_KEY"
+            if error.code in (401, 403)
+            else "check PREFECT_API_URL: it ends in /api"
+        )
+        return _result(name, "fail", f"{shown} answered {error.code}", remedy)
+    except (OSError, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        remedy = "start it (make serve, or prefect server start), or unset PREFECT_API_URL"
+        return _result(name, "fail", f"{shown} does not answer as Prefect does ({reason})", remedy)
+    if healthy.strip() != "true":
+        return _result(name, "fail", f"{shown} says it is not healthy", "look at the log of the server")
+    client = version("prefect")
+    if numbers(server)[:2] != numbers(client)[:2]:
+        return _result(name, "warn", f"{shown} runs {server}, this client is {client}", "use the same version on both sides")
+    return _result(name, "ok", f"{shown} runs {server}")
+
+
+def _get(url: str, environment: Mapping[str, str]) -> str:
+    request = urllib.request.Request(url)  # noqa: S310 - the scheme was checked
+    if environment.get("PREFECT_API_AUTH_STRING"):
+        token = base64.b64encode(environment["PREFECT_API_AUTH_STRING"].encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
+    elif environment.get("PREFECT_API_KEY"):
+        request.add_header("Authorization", f"Bearer {environment['PREFECT_API_KEY']}")
+    # A proxy for the internet must not be asked for a server on this machine.
+    local = is_loopback(urllib.parse.urlsplit(url).hostname or "")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({})) if local else urllib.request.build_opener()
+    with opener.open(request, timeout=HTTP_TIMEOUT_S) as answer:
+        content: bytes = answer.read(10_000)
+    return content.decode("utf-8", "replace")
+
+
+def _without_login(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
+def check_mail(environment: Mapping[str, str]) -> CheckResult:
+    """The mail server of ``MEDCOMPARE_SMTP_*`` lets us in; nothing is sent."""
+    name = "Mail server"
+    try:
+        config = mail_config_from_environment(environment)
+    except ConfigError as error:
+        return _result(name, "fail", str(error).replace("\n", "; "), "correct the variable")
+    if config is None:
+        return _result(name, "ok", "MEDCOMPARE_SMTP_HOST is not set: no mail is sent")
+    quick = config.model_copy(update={"timeout_s": min(config.timeout_s, SMTP_TIMEOUT_S)})
+    try:
+        limit = probe(quick)
+    except (OSError, smtplib.SMTPException, ConfigError) as error:
+        fault = fault_of(error, quick)
+        remedy = "check host, port and firewall" if fault.kind == "transient" else fault.remedy
+        return _result(name, "fail", fault.detail, remedy)
+    login = f", logged in as {config.username}" if config.username else ""
+    detail = f"{config.host}:{config.port}, {config.security}{login}"
+    if limit is not None and limit < config.max_attachment_bytes * BASE64_GROWTH:
+        largest = format_bytes(int(limit / BASE64_GROWTH))
+        remedy = f"set MEDCOMPARE_SMTP_MAX_ATTACHMENT_BYTES={int(limit / BASE64_GROWTH)} or lower; larger reports are then linked"
+        return _result(name, "warn", f"{detail}: takes reports up to {largest} only, less than max_attachment_bytes", remedy)
+    return _result(name, "ok", detail)
+
+
+def check_outbox(store: Path) -> CheckResult:
+    """No mail waits, none was refused."""
+    folder = outbox_folder(store)
+    n_waiting = len(waiting(folder)) if folder.is_dir() else 0
+    n_refused = len(list((folder / REFUSED_FOLDER).glob(f"*{SUFFIX}")))
+    if n_waiting or n_refused:
+        remedy = f"those that wait are sent with the next run; the first line of a file in {folder} says why it waits"
+        return _result("Outbox", "warn", f"{n_waiting} mails wait, {n_refused} were refused for good", remedy)
+    return _result("Outbox", "ok", "empty")
+
+
+def check_history(store: Path) -> CheckResult:
+    """The history can be read."""
+    path = history_path(store)
+    if not path.is_file():
+        return _result("History", "ok", "no run recorded yet")
+    try:
+        runs = list_runs(path)
+    except HistoryError as error:
+        return _result("History", "fail", str(error), "move the file away; a new history is begun with the next run")
+    last = f", the last {runs[0].status} ({runs[0].name})" if runs else ""
+    return _result("History", "ok", f"{len(runs)} runs{last}")
+
+
+def check_weights(models: tuple[str, ...], weights_dir: Path | None, *, vintage: str = "V1") -> CheckResult:
+    """Pretrained weights of the default models lie where they are looked for."""
+    name = "Pretrained weights"
+    folders = [*([weights_dir] if weights_dir is not None else []), hub_folder()]
+    missing = []
+    for model in models:
+        spec = MODELS.get(model)
+        file = spec.weights.get(vintage) if spec is not None else None
+        if file is not None and not any((folder / file.filename).is_file() for folder in folders):
+            missing.append(file.filename)
+    if missing:
+        remedy = (
+            f"they are downloaded when first needed; without internet, put them into {hub_folder()} or name "
+            "their folder with --weights-dir"
+        )
+        return _result(name, "warn", f"not on this machine: {', '.join(missing)}", remedy)
+    return _result(name, "ok", f"there for {', '.join(models)}")
+
+
+def check_code(root: Path = PACKAGE_ROOT.parent) -> CheckResult:
+    """The commit can be told, so that reports can name it."""
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed program and arguments
+            ["git", "-C", str(root), "rev-parse", "--short", "HEAD"],  # noqa: S607 - git from the PATH
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return _result("Code", "warn", f"git does not answer ({type(error).__name__})", "install git: reports then name the commit")
+    if done.returncode != 0:
+        remedy = "work from a clone, or as the user who owns it: reports then name the commit"
+        return _result("Code", "warn", "this is no git repository that can be read", remedy)
+    return _result("Code", "ok", f"commit {done.stdout.strip()}")
