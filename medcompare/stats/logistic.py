@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
+from medcompare.errors import DataError
+
 if TYPE_CHECKING:
     from medcompare.stats.arrays import FloatArray, IntArray
 
 CLIP = 1e-6
 """Probabilities closer than this to 0 or 1 are moved there before a logit is taken."""
 
-_SMALLEST_STEP = 1e-8
+_MOST_STEPS = 60
+_PRECISION = 1e-11
 
 
 def clipped_logit(p: FloatArray) -> FloatArray:
@@ -33,7 +36,7 @@ def clipped_logit(p: FloatArray) -> FloatArray:
 
 
 def fit_logistic(design: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Maximum likelihood by Newton's method with step halving.
+    """Maximum likelihood by Newton's method, from zero, which bounded logits never make overshoot.
 
     Parameters
     ----------
@@ -48,32 +51,30 @@ def fit_logistic(design: FloatArray, target: FloatArray) -> tuple[FloatArray, Fl
     inverse_information : ndarray of shape (n_columns, n_columns)
         Model-based covariance of the coefficients.
 
+    Raises
+    ------
+    DataError
+        If there is no finite maximum: the predictors separate the classes, or are collinear.
+
     References
     ----------
     McCullagh & Nelder (1989), Generalized Linear Models, ch. 4.
     """
     beta = np.zeros(design.shape[1])
-    deviance = _deviance(design @ beta, target)
-    for _ in range(100):
+    for _ in range(_MOST_STEPS):
         mean = special.expit(design @ beta)
         information = (design * (mean * (1 - mean))[:, None]).T @ design
-        step = np.linalg.solve(information, design.T @ (target - mean))
-        scale = 1.0
-        while scale > _SMALLEST_STEP:
-            trial = beta + scale * step
-            new = _deviance(design @ trial, target)
-            if new <= deviance + 1e-12 * abs(deviance):
-                break
-            scale /= 2
-        beta, deviance = trial, new
-        if np.abs(scale * step).max() < 1e-11 * (1 + np.abs(beta).max()):
+        try:
+            step = np.linalg.solve(information, design.T @ (target - mean))
+        except np.linalg.LinAlgError:
             break
-    mean = special.expit(design @ beta)
-    return np.asarray(beta), np.asarray(np.linalg.inv((design * (mean * (1 - mean))[:, None]).T @ design))
-
-
-def _deviance(eta: FloatArray, target: FloatArray) -> float:
-    return float(2 * (np.logaddexp(0, eta) - target * eta).sum())
+        beta = beta + step
+        if np.abs(step).max() < _PRECISION * (1 + np.abs(beta).max()):
+            mean = special.expit(design @ beta)
+            information = (design * (mean * (1 - mean))[:, None]).T @ design
+            return np.asarray(beta), np.asarray(np.linalg.inv(information))
+    msg = "a logistic regression did not converge; check whether the predictor separates the classes"
+    raise DataError(msg)
 
 
 def standard_errors(

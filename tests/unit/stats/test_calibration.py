@@ -69,6 +69,30 @@ def test_logistic_fit_accepts_fractions() -> None:
     assert fit_logistic(design, target)[0] == pytest.approx([0.3, 1.7], abs=1e-9)
 
 
+def test_logistic_fit_survives_saturated_logits() -> None:
+    """Logits at the clip, classes barely overlapping: the score equations hold every time."""
+    rng = np.random.default_rng(0)
+    n_fits = 0
+    for _ in range(300):
+        x = np.clip(rng.normal(scale=20, size=25), -13.8, 13.8)
+        y = rng.random(25) < special.expit(x)
+        if x[y].min(initial=99) >= x[~y].max(initial=-99) or y.all() or not y.any():
+            continue
+        design = np.column_stack([np.ones(25), x])
+        beta, _ = fit_logistic(design, y.astype(float))
+        assert design.T @ (y - special.expit(design @ beta)) == pytest.approx([0, 0], abs=1e-8)
+        n_fits += 1
+
+    assert n_fits > 50
+
+
+@pytest.mark.parametrize("x", [np.arange(20.0), np.ones(20)], ids=["separated", "collinear"])
+def test_logistic_fit_without_a_maximum_is_an_error(x: np.ndarray) -> None:
+    """Separated classes or a constant predictor: said, never a large number."""
+    with pytest.raises(DataError, match="did not converge; check whether"):
+        fit_logistic(np.column_stack([np.ones(20), x]), (np.arange(20) >= 10).astype(float))
+
+
 @pytest.mark.parametrize(("slope", "shift"), [(0.5, 0.0), (1.0, 0.7)], ids=["overconfident", "too low"])
 def test_known_miscalibration_is_found(slope: float, shift: float) -> None:
     """In a large sample slope, O:E and curve say what was built in."""
@@ -179,6 +203,16 @@ def test_local_regression_reproduces_lines() -> None:
     points = np.array([0.0, 0.1, 0.5, 1.0])
 
     assert local_regression(x, 0.3 + 0.4 * x, points).fit == pytest.approx(0.3 + 0.4 * points)
+
+
+def test_local_regression_without_residuals_has_no_design_effect() -> None:
+    """Where the line fits exactly there is nothing patients could have in common."""
+    x = np.linspace(0, 1, 20)
+    at = np.array([0.5])
+
+    clustered = local_regression(x, x, at, clusters=np.arange(20) // 2)
+
+    assert clustered.n_effective == pytest.approx(local_regression(x, x, at).n_effective)
 
 
 def test_local_regression_with_massive_ties() -> None:

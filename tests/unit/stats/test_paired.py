@@ -199,7 +199,8 @@ def test_copied_images_do_not_make_a_difference_significant() -> None:
         np.repeat(reference, copies), np.repeat(candidate, copies), clusters=np.repeat(np.arange(40), copies)
     )
 
-    assert naive.p_value < 0.01 < 0.05 < clustered.p_value  # type: ignore[operator]
+    assert naive.p_value < 0.01  # type: ignore[operator]
+    assert clustered.p_value > 0.05  # type: ignore[operator]
     assert naive.ci_low > 0 > clustered.ci_low  # type: ignore[operator]
     single = paired_proportion_difference(reference, candidate)
     assert clustered.ci_low == pytest.approx(single.ci_low, abs=0.01)
