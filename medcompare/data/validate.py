@@ -110,7 +110,8 @@ def measure_image(content: bytes) -> ImageMeasurement:
             return replace(
                 measured, reason="too many pixels", detail=f"{width} x {height} pixels, limit {MAX_PIXELS}"
             )
-        try:
+        insist_on_whole_files()
+    try:
             image.load()
             pixel_sha256 = _pixel_digest(image, content)
             return replace(
