@@ -106,4 +106,4 @@ def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     """`images` (n, 3, h, w), uint8, scaled to [0, 1], less `mean`, over `std`, float32."""
     shape = (1, 3, 1, 1)
     mean_, std_ = (torch.tensor(values, device=images.device).reshape(shape) for values in (mean, std))
-    return images.to(torch.float32).div_(255).sub_(mean_).div_(std_)
+    return images.to(torch.float32).mul_(1 / 255).sub_(mean_).div_(std_)
