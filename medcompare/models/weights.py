@@ -151,7 +151,7 @@ def download(file: WeightsFile, folder: Path, *, timeout_s: float = CONNECT_TIME
     Raises
     ------
     OSError
-        If it cannot be fetched or written.
+        If it cannot be fetched or written; a ConnectionError where what came is incomplete.
     WeightsError
         If what came is not the published file.
     """
