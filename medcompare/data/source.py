@@ -14,7 +14,7 @@ import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,8 +107,10 @@ def resolve_source(data: DataConfig, *, demo_root: Path) -> ImageSource:
         If the place does not exist, holds no images, holds other than two classes, the
         manifest is malformed or names missing files, or the positive class is not named.
     """
-    is_demo = data.source == DEMO
-    location = ensure_demo_data(demo_root, data.demo) if is_demo else Path(data.source).expanduser()
+    if data.source == DEMO:
+        manifest = ensure_demo_data(demo_root, data.demo) / MANIFEST_NAME
+        return replace(_from_manifest(manifest, data.positive_class, notes=()), name=DEMO)
+    location = Path(data.source).expanduser()
     if not location.exists():
         msg = (
             f"no such folder or file: {location}. Give a folder with one sub-folder per class, "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from medcompare.artifacts import sha256_of_bytes
-from medcompare.data.decoding import DEEP_MODES, decode_rgb
+from medcompare.data.decoding import DEEP_MODES, decode_rgb, insist_on_whole_files
 from medcompare.errors import DataError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def measure_image(content: bytes) -> ImageMeasurement:
                 measured, reason="too many pixels", detail=f"{width} x {height} pixels, limit {MAX_PIXELS}"
             )
         insist_on_whole_files()
-    try:
+        try:
             image.load()
             pixel_sha256 = _pixel_digest(image, content)
             return replace(
