@@ -46,7 +46,11 @@ PRIVATE_FIELDS = frozenset(
 """Fields that hold a path: said to have changed, never quoted, as the sentences are mailed."""
 
 Figure = Literal["auc", "sensitivity", "specificity", "training_time_s"]
-FIGURES: tuple[tuple[Figure, str], ...] = (("auc", "AUC"), ("sensitivity", "sensitivity"), ("specificity", "specificity"))
+FIGURES: tuple[tuple[Figure, str], ...] = (
+    ("auc", "AUC"),
+    ("sensitivity", "sensitivity"),
+    ("specificity", "specificity"),
+)
 SHOWN_FIELDS = 6
 
 
@@ -75,7 +79,9 @@ class Changes(Record):
 
     previous: str | None = Field(description="Name of the earlier run; None: there is none.")
     current: str
-    causes: tuple[Cause, ...] = Field(description="In what the runs differ; empty: in nothing that is recorded.")
+    causes: tuple[Cause, ...] = Field(
+        description="In what the runs differ; empty: in nothing that is recorded."
+    )
     fields: tuple[FieldChange, ...] = ()
     figures: tuple[FigureChange, ...] = ()
     verdict_changed: bool | None = Field(description="None where one of the runs has no verdict.")
@@ -136,7 +142,10 @@ def verdict_changed(previous: RunSummary, current: RunSummary) -> bool | None:
     """Whether another recommendation was given; None where one of the runs has none."""
     if previous.verdict is None or current.verdict is None:
         return None
-    return (previous.verdict.outcome, previous.verdict.model) != (current.verdict.outcome, current.verdict.model)
+    return (previous.verdict.outcome, previous.verdict.model) != (
+        current.verdict.outcome,
+        current.verdict.model,
+    )
 
 
 def flat_config(run: RunSummary) -> dict[str, Any]:
@@ -246,7 +255,9 @@ def _cause_sentences(
         new = {row.model: row.display_name for row in current.models}
         added = [name for model, name in new.items() if model not in old]
         gone = [name for model, name in old.items() if model not in new]
-        parts = ([f"added {join_words(added)}"] if added else []) + ([f"left out {join_words(gone)}"] if gone else [])
+        parts = ([f"added {join_words(added)}"] if added else []) + (
+            [f"left out {join_words(gone)}"] if gone else []
+        )
         yield f"Models: {'; '.join(parts)}."
     if "seed" in causes:
         yield f"Seed: {previous.seed} → {current.seed}."

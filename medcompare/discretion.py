@@ -34,7 +34,9 @@ EXTRA_WORDS = (
 
 WEB_ADDRESS = re.compile(r"\w+://[^\s'\"<>]+")
 # From the start of a path to an extension, blanks in between included, as in "/data/scan of monday.png".
-PATH_WITH_EXTENSION = re.compile(r"[^\s\"',;:()]*(?:[A-Za-z]:)?[/\\][^\n\"'<>|:;]*?\.[A-Za-z][A-Za-z0-9]{0,5}\b(?![/\\])")
+PATH_WITH_EXTENSION = re.compile(
+    r"[^\s\"',;:()]*(?:[A-Za-z]:)?[/\\][^\n\"'<>|:;]*?\.[A-Za-z][A-Za-z0-9]{0,5}\b(?![/\\])"
+)
 PATH = re.compile(r"[^\s,;:(\"']*(?:[A-Za-z]:)?[/\\][^\s,;:)\"']*")
 FILE_NAME = re.compile(
     r"[^\s,;:()\"'=]+\.(?:png|jpe?g|tiff?|bmp|gif|webp|dcm|dicom|nii|svs|ndpi|mrxs|csv|tsv|txt|json|toml|ya?ml|"
@@ -43,7 +45,9 @@ FILE_NAME = re.compile(
 )
 QUOTED = re.compile(r"(?<!\w)'([^'\n]*)'(?!\w)|\"([^\"\n]*)\"|[“„]([^”“\n]*)[”“]")
 SPACED_PATH = re.compile(rf"{re.escape(FILE)}(?:[^\S\n]+[^\s:;,.]+){{0,3}}?[^\S\n]+{re.escape(FILE)}")
-NUMBER_OF_A_PERSON = re.compile(r"\b((?:patient|case|subject|person|id|mrn)(?:_?ids?|s)?)([ :=#]{1,3})\d[\w.-]*", re.IGNORECASE)
+NUMBER_OF_A_PERSON = re.compile(
+    r"\b((?:patient|case|subject|person|id|mrn)(?:_?ids?|s)?)([ :=#]{1,3})\d[\w.-]*", re.IGNORECASE
+)
 TOKEN = re.compile(r"(?<!\w)[\w@][\w@.'+-]*[\w@]|(?<!\w)[\w@]")
 QUANTITY = re.compile(
     r"0|[1-9]\d{0,3}|\d{1,6}\.\d{1,6}|\d+(?:\.\d+)?e[+-]?\d+|\d{1,4}(?:px|s|ms|min|h|mb|gb|kb|th|st|nd|rd)|"
@@ -101,7 +105,9 @@ def discreet(text: str, *, keep: Iterable[str] = (), private: Iterable[str] = ()
 
 def _is_field_or_option(text: str) -> bool:
     parts = re.split(r"[. ]", text.removeprefix("--"))
-    return all(part in vocabulary() or part.isdigit() for part in parts) and bool(re.fullmatch(r"(--)?[a-z][a-z_.-]*", text))
+    return all(part in vocabulary() or part.isdigit() for part in parts) and bool(
+        re.fullmatch(r"(--)?[a-z][a-z_.-]*", text)
+    )
 
 
 def _is_ours(token: str) -> bool:

@@ -20,6 +20,7 @@ from rich.text import Text
 from medcompare import doctor_checks as checks
 from medcompare.config import CompareConfig
 from medcompare.doctor_checks import CheckResult
+from medcompare.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +88,9 @@ def guarded(check: Check) -> CheckResult:
         return run()
     except Exception as error:  # noqa: BLE001 - one broken check must not hide the others
         detail = f"the check itself failed: {type(error).__name__}: {error}"
-        return CheckResult(name=name, status="fail", detail=detail, remedy="report this as a bug, with the line above")
+        return CheckResult(
+            name=name, status="fail", detail=detail, remedy="report this as a bug, with the line above"
+        )
 
 
 def results_table(results: Sequence[CheckResult]) -> Table:
@@ -122,12 +125,20 @@ def build_parser() -> argparse.ArgumentParser:
         description="Check that this machine can run comparisons. Nothing is changed, nothing is sent.",
         epilog="Exit status: 0 no check failed, 1 a check failed, 2 bad input.",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
     parser.add_argument(
-        "--store", metavar="DIR", type=Path, default=Path(".medcompare"), help="folder of the cache (default: .medcompare)"
+        "--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of the runs (default: runs)"
+    )
+    parser.add_argument(
+        "--store",
+        metavar="DIR",
+        type=Path,
+        default=Path(".medcompare"),
+        help="folder of the cache (default: .medcompare)",
     )
     parser.add_argument("--weights-dir", metavar="DIR", type=Path, help="folder with pretrained weight files")
-    parser.add_argument("--deep", action="store_true", help="also import torch and ask it for devices (some seconds)")
+    parser.add_argument(
+        "--deep", action="store_true", help="also import torch and ask it for devices (some seconds)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -142,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         out=arguments.out, store=arguments.store, weights_dir=arguments.weights_dir, deep=arguments.deep
     )
     if arguments.json:
-        print(json.dumps([result.model_dump() for result in results], indent=1, ensure_ascii=False))
+        say(json.dumps([result.model_dump() for result in results], indent=1, ensure_ascii=False))
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
         console.print(results_table(results))

@@ -64,11 +64,18 @@ def _result(name: str, status: Status, detail: str, remedy: str | None = None) -
     return CheckResult(name=name, status=status, detail=detail, remedy=remedy)
 
 
-def check_python(found: tuple[int, ...] = sys.version_info[:3], *, bits: int = 64 if sys.maxsize > 2**32 else 32) -> CheckResult:
+def check_python(
+    found: tuple[int, ...] = sys.version_info[:3], *, bits: int = 64 if sys.maxsize > 2**32 else 32
+) -> CheckResult:
     """Python's version; torch exists for 64 bits only."""
     text = f"{'.'.join(map(str, found))}, {bits} bits"
     if found[:2] < OLDEST_PYTHON or bits != 64:
-        return _result("Python", "fail", text, "install Python 3.11 or newer, 64 bits, and set up again with: make clean setup")
+        return _result(
+            "Python",
+            "fail",
+            text,
+            "install Python 3.11 or newer, 64 bits, and set up again with: make clean setup",
+        )
     return _result("Python", "ok", text)
 
 
@@ -76,7 +83,7 @@ def check_rendering() -> CheckResult:
     """A tiny PDF is really made: WeasyPrint finds its system libraries and embeds a font."""
     name = "WeasyPrint"
     try:
-        from weasyprint import HTML
+        from weasyprint import HTML  # noqa: PLC0415 - slow, and whether it can be imported is the question
     except ImportError:
         return _result(name, "fail", "not installed", "set up again: make setup")
     except OSError as error:
@@ -86,7 +93,12 @@ def check_rendering() -> CheckResult:
     if not pdf or not pdf.startswith(b"%PDF"):
         return _result(name, "fail", "no PDF came out", "set up again: make clean setup")
     if b"/FontFile" not in pdf:
-        return _result(name, "fail", "no font was embedded", "install a font, e.g. on Debian: apt-get install fonts-dejavu-core")
+        return _result(
+            name,
+            "fail",
+            "no font was embedded",
+            "install a font, e.g. on Debian: apt-get install fonts-dejavu-core",
+        )
     return _result(name, "ok", f"version {version('weasyprint')} made a PDF of {format_bytes(len(pdf))}")
 
 
@@ -122,8 +134,12 @@ def check_torch(*, deep: bool) -> CheckResult:
         return _imported_torch(name, text)
     if sign_of_accelerator() and found["torch"].endswith("+cpu"):
         remedy = "reinstall torch for this GPU, or leave it: training then uses the processor"
-        return _result(name, "warn", f"{text}, built for the processor only, though there is an accelerator", remedy)
-    seen = "an accelerator is there" if sign_of_accelerator() else "no accelerator: training uses the processor"
+        return _result(
+            name, "warn", f"{text}, built for the processor only, though there is an accelerator", remedy
+        )
+    seen = (
+        "an accelerator is there" if sign_of_accelerator() else "no accelerator: training uses the processor"
+    )
     return _result(name, "ok", f"{text}; {seen} (--deep imports torch and asks it)")
 
 
@@ -138,7 +154,9 @@ def _imported_torch(name: str, text: str) -> CheckResult:
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=TORCH_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return _result(name, "fail", f"{text}: importing it took more than {TORCH_TIMEOUT_S:.0f} s", "look at the disk")
+        return _result(
+            name, "fail", f"{text}: importing it took more than {TORCH_TIMEOUT_S:.0f} s", "look at the disk"
+        )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
         return _result(name, "fail", f"{text}: {last}", "set up again: make clean setup")
@@ -170,12 +188,19 @@ def check_disk(label: str, folder: Path) -> CheckResult:
     while not place.exists():
         place = place.parent
     if not place.is_dir():
-        return _result(name, "fail", f"{place} is a file, not a folder", f"name another folder with --{label}")
+        return _result(
+            name, "fail", f"{place} is a file, not a folder", f"name another folder with --{label}"
+        )
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        return _result(name, "fail", f"{place} cannot be written ({error.strerror})", f"mend the permissions, or use --{label}")
+        return _result(
+            name,
+            "fail",
+            f"{place} cannot be written ({error.strerror})",
+            f"mend the permissions, or use --{label}",
+        )
     free = shutil.disk_usage(place).free
     detail = f"{format_bytes(free)} free in {place}"
     if free < NO_DISK_BYTES:
@@ -194,9 +219,13 @@ def check_prefect_version() -> CheckResult:
         return _result(name, "fail", f"{error.name} is not installed", "set up again: make setup")
     detail = f"version {prefect}, fastapi {fastapi}"
     if not OLDEST_PREFECT <= numbers(prefect) < NEXT_PREFECT:
-        return _result(name, "fail", detail, "this software is tested with Prefect 3.8.8 and later 3.8: make clean setup")
+        return _result(
+            name, "fail", detail, "this software is tested with Prefect 3.8.8 and later 3.8: make clean setup"
+        )
     if numbers(fastapi) >= NEXT_FASTAPI:
-        return _result(name, "fail", f"{detail}: Prefect 3.8 fails on import with it", "pip install 'fastapi<0.155'")
+        return _result(
+            name, "fail", f"{detail}: Prefect 3.8 fails on import with it", "pip install 'fastapi<0.155'"
+        )
     return _result(name, "ok", detail)
 
 
@@ -233,7 +262,12 @@ def check_prefect_server(environment: Mapping[str, str]) -> CheckResult:
         return _result(name, "fail", f"{shown} says it is not healthy", "look at the log of the server")
     client = version("prefect")
     if numbers(server)[:2] != numbers(client)[:2]:
-        return _result(name, "warn", f"{shown} runs {server}, this client is {client}", "use the same version on both sides")
+        return _result(
+            name,
+            "warn",
+            f"{shown} runs {server}, this client is {client}",
+            "use the same version on both sides",
+        )
     return _result(name, "ok", f"{shown} runs {server}")
 
 
@@ -246,7 +280,11 @@ def _get(url: str, environment: Mapping[str, str]) -> str:
         request.add_header("Authorization", f"Bearer {environment['PREFECT_API_KEY']}")
     # A proxy for the internet must not be asked for a server on this machine.
     local = is_loopback(urllib.parse.urlsplit(url).hostname or "")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({})) if local else urllib.request.build_opener()
+    opener = (
+        urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        if local
+        else urllib.request.build_opener()
+    )
     with opener.open(request, timeout=HTTP_TIMEOUT_S) as answer:
         content: bytes = answer.read(10_000)
     return content.decode("utf-8", "replace")
@@ -276,8 +314,14 @@ def check_mail(environment: Mapping[str, str]) -> CheckResult:
     detail = f"{config.host}:{config.port}, {config.security}{login}"
     if limit is not None and limit < config.max_attachment_bytes * BASE64_GROWTH:
         largest = format_bytes(int(limit / BASE64_GROWTH))
-        remedy = f"set MEDCOMPARE_SMTP_MAX_ATTACHMENT_BYTES={int(limit / BASE64_GROWTH)} or lower; larger reports are then linked"
-        return _result(name, "warn", f"{detail}: takes reports up to {largest} only, less than max_attachment_bytes", remedy)
+        setting = f"MEDCOMPARE_SMTP_MAX_ATTACHMENT_BYTES={int(limit / BASE64_GROWTH)}"
+        remedy = f"set {setting} or lower; larger reports are then linked"
+        return _result(
+            name,
+            "warn",
+            f"{detail}: takes reports up to {largest} only, less than max_attachment_bytes",
+            remedy,
+        )
     return _result(name, "ok", detail)
 
 
@@ -300,7 +344,9 @@ def check_history(store: Path) -> CheckResult:
     try:
         runs = list_runs(path)
     except HistoryError as error:
-        return _result("History", "fail", str(error), "move the file away; a new history is begun with the next run")
+        return _result(
+            "History", "fail", str(error), "move the file away; a new history is begun with the next run"
+        )
     last = f", the last {runs[0].status} ({runs[0].name})" if runs else ""
     return _result("History", "ok", f"{len(runs)} runs{last}")
 
@@ -335,7 +381,12 @@ def check_code(root: Path = PACKAGE_ROOT.parent) -> CheckResult:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return _result("Code", "warn", f"git does not answer ({type(error).__name__})", "install git: reports then name the commit")
+        return _result(
+            "Code",
+            "warn",
+            f"git does not answer ({type(error).__name__})",
+            "install git: reports then name the commit",
+        )
     if done.returncode != 0:
         remedy = "work from a clone, or as the user who owns it: reports then name the commit"
         return _result("Code", "warn", "this is no git repository that can be read", remedy)

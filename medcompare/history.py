@@ -109,7 +109,9 @@ def list_runs(
     where = " AND ".join(f"{column} = ?" for column, _ in conditions) or "1"
     query = f"SELECT summary FROM runs WHERE {where} ORDER BY started_at DESC, run_id DESC LIMIT ?"  # noqa: S608 - fixed columns
     with _opened(path) as connection:
-        rows = connection.execute(query, [*(value for _, value in conditions), -1 if limit is None else limit])
+        rows = connection.execute(
+            query, [*(value for _, value in conditions), -1 if limit is None else limit]
+        )
         return tuple(_summary(path, row[0]) for row in rows)
 
 
@@ -269,14 +271,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
         return
     connection.execute("BEGIN IMMEDIATE")  # two runs may open a new file at once: one migrates
     try:
-        found = _version(connection)
-        if found > len(migrations):
-            msg = (
-                f"{path} was written by a newer version of medcompare (layout {found}, known: {len(migrations)}): "
-                "update this one, or name another --store"
-            )
-            raise HistoryError(msg)
-        for step in migrations[found:]:
+        for step in migrations[_known_version(connection, path, len(migrations)) :]:
             connection.execute(step)
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
         connection.execute("COMMIT")
@@ -285,11 +280,24 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
         raise
 
 
+def _known_version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
+    found = _version(connection)
+    if found > newest:
+        msg = (
+            f"{path} was written by a newer version of medcompare (layout {found}, known: {newest}): "
+            "update this one, or name another --store"
+        )
+        raise HistoryError(msg)
+    return found
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        ) as connection:
             _use_write_ahead_log(connection)
             migrate(connection, path)
             yield connection
@@ -345,4 +353,3 @@ def _summary(path: Path, text: str) -> RunSummary:
         where = ".".join(str(part) for part in first["loc"])
         msg = f"history {path}: a run cannot be read ({where}: {first['msg']}): update medcompare"
         raise HistoryError(msg) from error
-

@@ -26,6 +26,7 @@ from medcompare.report.formatting import (
     format_estimate,
     format_number,
 )
+from medcompare.terminal import complain, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,11 @@ def _before_after(change: FigureChange, *, is_time: bool) -> tuple[str, str, str
         return shown(change.before), shown(change.after), MISSING
     sign = "+" if difference > 0 else MINUS if difference < 0 else ""
     words = f"{sign}{format_duration(abs(difference))}"
-    return shown(change.before), shown(change.after), words if is_time else format_number(difference, signed=True)
+    return (
+        shown(change.before),
+        shown(change.after),
+        words if is_time else format_number(difference, signed=True),
+    )
 
 
 def _auc(run: RunSummary) -> list[str]:
@@ -132,9 +137,15 @@ def build_parser() -> argparse.ArgumentParser:
         "Exit status: 0 success, 2 bad input, 1 failure.",
     )
     parser.add_argument(
-        "--store", metavar="DIR", type=Path, default=Path(".medcompare"), help="folder of the cache (default: .medcompare)"
+        "--store",
+        metavar="DIR",
+        type=Path,
+        default=Path(".medcompare"),
+        help="folder of the cache (default: .medcompare)",
     )
-    parser.add_argument("-n", "--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
+    parser.add_argument(
+        "-n", "--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)"
+    )
     parser.add_argument("--data", metavar="NAME", help="only runs on this data set")
     parser.add_argument("--series", metavar="NAME", help="only runs of this series, e.g. of one deployment")
     parser.add_argument("--status", choices=list(STATUS_COLOURS), help="only runs with this status")
@@ -157,19 +168,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
     path = history_path(arguments.store)
     if not arguments.store.is_dir():
-        print(f"error: --store {arguments.store}: no such folder", file=sys.stderr)
+        complain(f"error: --store {arguments.store}: no such folder")
         return BAD_INPUT
     try:
         if arguments.compare:
             return _compare(console, path, *arguments.compare, as_json=arguments.json)
         runs = list_runs(
-            path, limit=arguments.limit, status=arguments.status, data_name=arguments.data, series=arguments.series
+            path,
+            limit=arguments.limit,
+            status=arguments.status,
+            data_name=arguments.data,
+            series=arguments.series,
         )
     except (HistoryError, InputError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return FAILURE
     if arguments.json:
-        print(json.dumps([as_plain(run) for run in runs], indent=1, ensure_ascii=False, allow_nan=False))
+        say(json.dumps([as_plain(run) for run in runs], indent=1, ensure_ascii=False, allow_nan=False))
     elif runs:
         console.print(runs_table(runs, narrow=console.width < NARROW_BELOW))
     else:
@@ -181,11 +196,11 @@ def _compare(console: Console, path: Path, first: str, second: str, *, as_json: 
     try:
         before, after = find_run(path, first), find_run(path, second)
     except HistoryError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return BAD_INPUT
     changes = what_changed(before, after)
     if as_json:
-        print(json.dumps(changes.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False))
+        say(json.dumps(changes.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False))
         return SUCCESS
     console.print(Text(f"{before.name} → {after.name}", style="bold"))
     for sentence in changes.sentences:

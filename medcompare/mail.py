@@ -121,7 +121,9 @@ def send(
         if pause:
             sleep(pause)
         faults |= _attempt(content, config, pending)
-        pending = tuple(name for name in pending if (fault := faults[name]) is not None and fault.kind == "transient")
+        pending = tuple(
+            name for name in pending if (fault := faults[name]) is not None and fault.kind == "transient"
+        )
         if not pending:
             break
         fault = faults[pending[0]]
@@ -140,7 +142,9 @@ def _attempt(content: bytes, config: MailConfig, recipients: Sequence[str]) -> d
     except smtplib.SMTPRecipientsRefused as error:
         refused = error.recipients
         # Where the server hangs up among the recipients, the rest was never asked for.
-        unasked = _fault("transient", f"{config.host} ended the connection", "tried again with the next run", config)
+        unasked = _fault(
+            "transient", f"{config.host} ended the connection", "tried again with the next run", config
+        )
         faults = dict.fromkeys(recipients, unasked)
     except (OSError, smtplib.SMTPException, ConfigError) as error:
         fault = fault_of(error, config)
@@ -214,24 +218,40 @@ def fault_of(error: Exception, config: MailConfig) -> Fault:
     if isinstance(error, ConfigError):
         return _fault("settings", str(error), "correct the setting", config)
     if isinstance(error, smtplib.SMTPAuthenticationError):
-        return _reply_fault(error.smtp_code, error.smtp_error, config, "check username and password", kind="settings")
+        return _reply_fault(
+            error.smtp_code, error.smtp_error, config, "check username and password", kind="settings"
+        )
     if isinstance(error, smtplib.SMTPNotSupportedError):
-        return _fault("settings", f"{where}: {error}", "the server does not offer this: check security and port", config)
+        return _fault(
+            "settings", f"{where}: {error}", "the server does not offer this: check security and port", config
+        )
     if isinstance(error, smtplib.SMTPResponseException):
         too_large = error.smtp_code == TOO_LARGE
-        remedy = "lower max_attachment_bytes, so that the report is linked" if too_large else "ask the server's postmaster"
-        about_us = isinstance(error, smtplib.SMTPSenderRefused | smtplib.SMTPConnectError | smtplib.SMTPHeloError)
+        remedy = (
+            "lower max_attachment_bytes, so that the report is linked"
+            if too_large
+            else "ask the server's postmaster"
+        )
+        about_us = isinstance(
+            error, smtplib.SMTPSenderRefused | smtplib.SMTPConnectError | smtplib.SMTPHeloError
+        )
         kind: FaultKind = "settings" if about_us and not too_large else "refused"
         return _reply_fault(error.smtp_code, error.smtp_error, config, remedy, kind=kind)
     if isinstance(error, ssl.SSLCertVerificationError):
         detail = f"{where}: the server's certificate is not trusted ({error.verify_message or error})"
-        return _fault("settings", detail, "name its authority with ca_file, or the host the certificate is for", config)
+        return _fault(
+            "settings", detail, "name its authority with ca_file, or the host the certificate is for", config
+        )
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | TimeoutError | ConnectionError):
         return _fault("transient", f"{where}: {_words(error)}", "tried again with the next run", config)
     if isinstance(error, ssl.SSLError):
         detail = f"{where}: no encrypted connection ({error.reason or error})"
-        return _fault("settings", detail, "check security and port: 587 is usual for starttls, 465 for tls", config)
-    return _fault("transient", f"{where}: {_words(error)}", "tried again with the next run; check host and port", config)
+        return _fault(
+            "settings", detail, "check security and port: 587 is usual for starttls, 465 for tls", config
+        )
+    return _fault(
+        "transient", f"{where}: {_words(error)}", "tried again with the next run; check host and port", config
+    )
 
 
 def _reply_fault(
@@ -243,7 +263,9 @@ def _reply_fault(
     return _fault(kind, f"{config.host} answered {code} {text}", remedy, config, code=code)
 
 
-def _fault(kind: FaultKind, detail: str, remedy: str, config: MailConfig, *, code: int | None = None) -> Fault:
+def _fault(
+    kind: FaultKind, detail: str, remedy: str, config: MailConfig, *, code: int | None = None
+) -> Fault:
     # Servers quote the recipient; an outcome names it already, and a log needs no addresses.
     detail = ADDRESS.sub("(an address)", _without_secret(detail, config))
     line = " ".join("".join(c if c.isprintable() else " " for c in detail).split())

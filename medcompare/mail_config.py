@@ -52,7 +52,9 @@ def checked_address(text: str) -> str:
         )
         raise ValueError(msg)
     if len(local) > MOST_LOCAL_CHARACTERS or len(text) > MOST_ADDRESS_CHARACTERS:
-        msg = f"the address '{text[:40]}...' is too long: 64 characters before the @ and 254 in all are allowed"
+        msg = (
+            f"the address '{text[:40]}...' is too long: 64 characters before the @ and 254 in all are allowed"
+        )
         raise ValueError(msg)
     return text
 
@@ -92,9 +94,12 @@ class MailConfig(Record):
         "'tls': encrypted from the start; 'none': in clear.",
     )
     username: str | None = Field(default=None, description="Name to log in with; None: no login.")
-    password: SecretStr | None = Field(default=None, description="From the environment or a secret block only.")
+    password: SecretStr | None = Field(
+        default=None, description="From the environment or a secret block only."
+    )
     ca_file: Path | None = Field(
-        default=None, description="PEM file of the authority that signed the server's certificate; None: the system's."
+        default=None,
+        description="PEM file of the authority that signed the server's certificate; None: the system's.",
     )
     sender: Address = Field(description="Address the mail comes from.")
     recipients: tuple[Address, ...] = Field(min_length=1, max_length=100, description="Who receives it.")

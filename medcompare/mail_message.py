@@ -12,7 +12,6 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -37,6 +36,7 @@ from medcompare.report.formatting import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from medcompare.changes import Changes
     from medcompare.mail_config import MailConfig
@@ -84,7 +84,9 @@ def should_mail(config: MailConfig, run: RunSummary, changes: Changes | None = N
         return True
     if run.status != "completed":
         return "failure" in config.when
-    return "verdict_change" in config.when and (changes is None or changes.previous is None or changes.verdict_changed is True)
+    return "verdict_change" in config.when and (
+        changes is None or changes.previous is None or changes.verdict_changed is True
+    )
 
 
 def build_report_mail(
@@ -152,7 +154,9 @@ def build_report_mail(
         link_text="Open the report",
         footer=_footer(),
     )
-    return _message(body, config, now=now, pdf=content, pdf_name=f"medcompare-report-{run.started_at[:10]}.pdf")
+    return _message(
+        body, config, now=now, pdf=content, pdf_name=f"medcompare-report-{run.started_at[:10]}.pdf"
+    )
 
 
 def build_failure_mail(
@@ -187,7 +191,11 @@ def build_failure_mail(
     if run.failure is None:
         msg = f"run '{run.name}' is {run.status} and has no failure to report: use build_report_mail"
         raise MailError(msg)
-    ours = [name for spec in MODELS.values() for name in (spec.name, spec.display_name, *spec.display_name.split())]
+    ours = [
+        name
+        for spec in MODELS.values()
+        for name in (spec.name, spec.display_name, *spec.display_name.split())
+    ]
     kept = {*keep, *ours}
 
     def clean(text: str) -> str:
@@ -221,7 +229,9 @@ def one_line(text: str) -> str:
     """`text` as a header can carry it: no control characters, blanks joined, not too long."""
     visible = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(visible.split())
-    return line if len(line) <= MOST_SUBJECT_CHARACTERS else f"{line[: MOST_SUBJECT_CHARACTERS - 1].rstrip()}…"
+    return (
+        line if len(line) <= MOST_SUBJECT_CHARACTERS else f"{line[: MOST_SUBJECT_CHARACTERS - 1].rstrip()}…"
+    )
 
 
 def default_link(run: RunSummary, config: MailConfig) -> str | None:
@@ -231,7 +241,9 @@ def default_link(run: RunSummary, config: MailConfig) -> str | None:
 
 def _attachment(pdf: Path | None, config: MailConfig, *, has_link: bool) -> tuple[bytes | None, str]:
     """The PDF where it is to be attached, and what the body says about it."""
-    elsewhere = "it stands behind the link below" if has_link else "it stands in the folder of the run on the server"
+    elsewhere = (
+        "it stands behind the link below" if has_link else "it stands in the folder of the run on the server"
+    )
     if pdf is None:
         return None, f"The report is not attached; {elsewhere}."
     try:
@@ -247,7 +259,9 @@ def _attachment(pdf: Path | None, config: MailConfig, *, has_link: bool) -> tupl
 
 def _figures(run: RunSummary) -> tuple[tuple[str, ...], ...]:
     """Head, then one row per model."""
-    rows: list[tuple[str, ...]] = [("", "AUC", "Sensitivity", "Specificity", "Latency per image", "Training time")]
+    rows: list[tuple[str, ...]] = [
+        ("", "AUC", "Sensitivity", "Specificity", "Latency per image", "Training time")
+    ]
     rows += [
         (
             row.display_name,
@@ -294,7 +308,12 @@ def _templates() -> jinja2.Environment:
 
 
 def _message(
-    body: MailContent, config: MailConfig, *, now: datetime, pdf: bytes | None = None, pdf_name: str = PDF_NAME
+    body: MailContent,
+    config: MailConfig,
+    *,
+    now: datetime,
+    pdf: bytes | None = None,
+    pdf_name: str = PDF_NAME,
 ) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["From"] = config.sender

@@ -77,7 +77,9 @@ class OutboxReport(Record):
     sent: tuple[MailOutcome, ...] = Field(default=(), description="Mails that were tried, oldest first.")
     n_waiting: int = Field(ge=0, description="Mails that still wait.")
     n_refused: int = Field(ge=0, description="Mails kept aside as refused, of all runs so far.")
-    busy: bool = Field(default=False, description="Another run was sending; it, or the next run, sends the rest.")
+    busy: bool = Field(
+        default=False, description="Another run was sending; it, or the next run, sends the rest."
+    )
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -85,7 +87,10 @@ class OutboxReport(Record):
         lines = []
         for outcome in self.sent:
             delivery = outcome.delivery
-            lines.append(f"mail of {outcome.queued_at[:16]} UTC: taken for {len(delivery.delivered)} of {len(delivery.outcomes)} recipients")
+            lines.append(
+                f"mail of {outcome.queued_at[:16]} UTC: "
+                f"taken for {len(delivery.delivered)} of {len(delivery.outcomes)} recipients"
+            )
             faults = {(o.fault.detail, o.fault.remedy) for o in delivery.outcomes if o.fault is not None}
             lines += [f"  {detail}; {remedy}" for detail, remedy in sorted(faults)]
         if self.busy:
@@ -93,7 +98,9 @@ class OutboxReport(Record):
         if self.n_waiting:
             lines.append(f"{self.n_waiting} mail(s) wait in the outbox and are sent with the next run")
         if self.n_refused:
-            lines.append(f"{self.n_refused} mail(s) were refused for good and are kept in the outbox's folder '{REFUSED_FOLDER}'")
+            lines.append(
+                f"{self.n_refused} mail(s) were refused for good; the outbox keeps them in '{REFUSED_FOLDER}'"
+            )
         return tuple(lines)
 
 
@@ -124,10 +131,12 @@ def deliver(
         The outbox; made where it is missing.
     now : datetime, optional
         Time of queueing, with a time zone.
-    back_off_s, sleep
+    back_off_s : sequence of float
         As in `medcompare.mail.send`.
     lock_wait_s : float
-        Longest wait for another run that is sending.
+        Longest wait for another run that is sending, seconds.
+    sleep : callable
+        As in `medcompare.mail.send`.
 
     Returns
     -------
@@ -143,7 +152,9 @@ def deliver(
     return send_waiting(config, folder, now=now, back_off_s=back_off_s, lock_wait_s=lock_wait_s, sleep=sleep)
 
 
-def queue(message: EmailMessage, recipients: Sequence[str], folder: Path, *, now: datetime | None = None) -> Path:
+def queue(
+    message: EmailMessage, recipients: Sequence[str], folder: Path, *, now: datetime | None = None
+) -> Path:
     """Write `message` into the outbox; returns its file.
 
     Raises
@@ -198,7 +209,9 @@ def send_waiting(
         msg = f"outbox {folder}: {error.strerror or error}: free space, or mend the permissions"
         raise OutboxError(msg) from error
     n_refused = len(list((folder / REFUSED_FOLDER).glob(f"*{SUFFIX}")))
-    return OutboxReport(sent=tuple(sent), n_waiting=len(waiting(folder)), n_refused=n_refused, busy=not have_lock)
+    return OutboxReport(
+        sent=tuple(sent), n_waiting=len(waiting(folder)), n_refused=n_refused, busy=not have_lock
+    )
 
 
 def waiting(folder: Path) -> tuple[Path, ...]:
@@ -229,7 +242,11 @@ def _read(path: Path) -> tuple[QueuedMail, bytes]:
 
 
 def _send_all(
-    config: MailConfig, folder: Path, now: datetime, back_off_s: Sequence[float], sleep: Callable[[float], None]
+    config: MailConfig,
+    folder: Path,
+    now: datetime,
+    back_off_s: Sequence[float],
+    sleep: Callable[[float], None],
 ) -> Iterator[MailOutcome]:
     n_server_faults = 0
     for path in waiting(folder):
@@ -243,7 +260,9 @@ def _send_all(
             continue
         yield outcome
         faults = [o.fault for o in outcome.delivery.outcomes if o.fault is not None]
-        if any(fault.kind == "settings" or (fault.kind == "transient" and fault.code is None) for fault in faults):
+        if any(
+            fault.kind == "settings" or (fault.kind == "transient" and fault.code is None) for fault in faults
+        ):
             n_server_faults += 1
             if n_server_faults == SERVER_FAULTS_THAT_END_A_PASS:
                 return

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from medcompare.prune_plan import OBJECTS, PrunePlan, PrunePolicy, Removal, plan
 from medcompare.records import Record
 from medcompare.report.formatting import format_bytes
 from medcompare.store_lock import StoreBusyError, store_alone
+from medcompare.terminal import complain, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,7 +100,10 @@ def describe(plan: PrunePlan, *, every_item: bool = False) -> Iterator[str]:
         plural = "" if len(chosen) == 1 else "s"
         yield f"  {len(chosen):>6} {kind + plural:<18} {format_bytes(sum(r.n_bytes for r in chosen)):>10}"
         if every_item:
-            yield from (f"           {removal.path}  {format_bytes(removal.n_bytes)}  {removal.reason}" for removal in chosen)
+            yield from (
+                f"           {removal.path}  {format_bytes(removal.n_bytes)}  {removal.reason}"
+                for removal in chosen
+            )
     if not plan.removals:
         yield "  nothing"
     plural = "" if len(plan.kept_runs) == 1 else "s"
@@ -120,9 +123,15 @@ def build_parser() -> argparse.ArgumentParser:
         description="Free the disk of stored files that no kept run needs. Without --delete nothing is touched.",
         epilog="Exit status: 0 success, 2 bad input, 1 failure (also: a run is in progress).",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
     parser.add_argument(
-        "--store", metavar="DIR", type=Path, default=Path(".medcompare"), help="folder of the cache (default: .medcompare)"
+        "--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of the runs (default: runs)"
+    )
+    parser.add_argument(
+        "--store",
+        metavar="DIR",
+        type=Path,
+        default=Path(".medcompare"),
+        help="folder of the cache (default: .medcompare)",
     )
     parser.add_argument(
         "--keep-runs", metavar="N", type=int, default=defaults.keep_runs,
@@ -136,8 +145,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--in-progress-hours", metavar="H", type=float, default=defaults.in_progress_hours,
         help=f"never touch anything younger than H hours (default: {defaults.in_progress_hours:g})",
     )  # fmt: skip
-    parser.add_argument("--reports", action="store_true", help="delete the folders of older runs too, with their reports")
-    parser.add_argument("--delete", action="store_true", help="really delete (default: only say what would go)")
+    parser.add_argument(
+        "--reports", action="store_true", help="delete the folders of older runs too, with their reports"
+    )
+    parser.add_argument(
+        "--delete", action="store_true", help="really delete (default: only say what would go)"
+    )
     parser.add_argument("--list", dest="every_item", action="store_true", help="list every file")
     parser.add_argument("--json", action="store_true", help="print the plan or the result as JSON")
     return parser
@@ -152,25 +165,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments.delete:
             plan = plan_pruning(arguments.out, arguments.store, policy, now=now)
             if arguments.json:
-                print(plan.model_dump_json(indent=1))
+                say(plan.model_dump_json(indent=1))
                 return SUCCESS
-            print("\n".join(["Would delete:", *describe(plan, every_item=arguments.every_item)]))
-            print(f"This would free {format_bytes(plan.n_bytes)}. Nothing was deleted; add --delete to do it.")
+            say("\n".join(["Would delete:", *describe(plan, every_item=arguments.every_item)]))
+            say(f"This would free {format_bytes(plan.n_bytes)}. Nothing was deleted; add --delete to do it.")
             return SUCCESS
         result = prune(arguments.out, arguments.store, policy, now=now)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return BAD_INPUT
     except MedcompareError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return FAILURE
     if arguments.json:
-        print(result.model_dump_json(indent=1))
+        say(result.model_dump_json(indent=1))
     else:
-        print("\n".join(["Deleted:", *describe(result.plan, every_item=arguments.every_item)]))
+        say("\n".join(["Deleted:", *describe(result.plan, every_item=arguments.every_item)]))
         for path, why in result.skipped:
-            print(f"left: {path} ({why})", file=sys.stderr)
-        print(f"Freed {format_bytes(result.n_bytes)}.")
+            complain(f"left: {path} ({why})")
+        say(f"Freed {format_bytes(result.n_bytes)}.")
     return FAILURE if result.skipped else SUCCESS
 
 

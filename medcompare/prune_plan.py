@@ -35,9 +35,14 @@ class PrunePolicy(Record):
     """What is kept."""
 
     keep_runs: int = Field(default=30, ge=1, le=100_000, description="The newest runs, whatever their age.")
-    keep_days: float = Field(default=60, ge=0, le=36_500, description="Runs and results younger than this, days.")
+    keep_days: float = Field(
+        default=60, ge=0, le=36_500, description="Runs and results younger than this, days."
+    )
     in_progress_hours: float = Field(
-        default=24, ge=1, le=8760, description="Nothing younger is touched: it may belong to a run in progress."
+        default=24,
+        ge=1,
+        le=8760,
+        description="Nothing younger is touched: it may belong to a run in progress.",
     )
     reports: bool = Field(default=False, description="Delete old run folders too, with their reports.")
 
@@ -59,7 +64,9 @@ class PrunePlan(Record):
     kept_runs: tuple[str, ...]
     n_kept_files: int = Field(description="Stored files and cached results that are kept.")
     n_kept_bytes: int
-    n_other_bytes: int = Field(description="Other content of the store, such as demonstration data: left alone.")
+    n_other_bytes: int = Field(
+        description="Other content of the store, such as demonstration data: left alone."
+    )
     in_progress: tuple[str, ...] = Field(description="Signs of runs that are going on.")
     notes: tuple[str, ...] = ()
 
@@ -105,7 +112,7 @@ def plan_pruning(out: Path, store: Path, policy: PrunePolicy, *, now: datetime) 
         If the history cannot be read.
     """
     if not any((store / name).exists() for name in (OBJECTS, RESULTS, HISTORY_FILE)):
-        msg = f"--store {store}: there is no store of medcompare (no '{OBJECTS}', no '{RESULTS}'): name the right folder"
+        msg = f"--store {store}: this is no store of medcompare (no '{OBJECTS}', no '{RESULTS}')"
         raise ConfigError(msg)
     recent = (now - timedelta(days=policy.keep_days)).timestamp()
     untouchable = (now - timedelta(hours=policy.in_progress_hours)).timestamp()
@@ -120,14 +127,22 @@ def plan_pruning(out: Path, store: Path, policy: PrunePolicy, *, now: datetime) 
     known = {_digest(path): path for path in objects}
     referenced = {digest for run in kept for digest in _digests_of_run(run.folder)} & known.keys()
 
-    kept_results, old_results = _sort_results(store, referenced, known, recent=recent, untouchable=untouchable)
+    kept_results, old_results = _sort_results(
+        store, referenced, known, recent=recent, untouchable=untouchable
+    )
     referenced |= {digest for digests in kept_results.values() for digest in digests}
     old_objects = [
-        path for path, stat in objects.items() if _digest(path) not in referenced and stat.st_mtime < untouchable
+        path
+        for path, stat in objects.items()
+        if _digest(path) not in referenced and stat.st_mtime < untouchable
     ]
     dropped_runs = [run for run in runs if run not in kept]
     removals = [
-        *(_folder_removal(run.folder, "run folder", "older than what is kept") for run in dropped_runs if policy.reports),
+        *(
+            _folder_removal(run.folder, "run folder", "older than what is kept")
+            for run in dropped_runs
+            if policy.reports
+        ),
         *_unfinished(out, untouchable),
         *(_file_removal(path, "cached result", reason) for path, reason in old_results),
         *(_file_removal(path, "stored file", _why(path)) for path in sorted(old_objects)),
@@ -152,7 +167,11 @@ def plan_pruning(out: Path, store: Path, policy: PrunePolicy, *, now: datetime) 
 
 
 def _runs(out: Path, store: Path) -> Iterator[_Run]:
-    folders = [path for path in _children(out) if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")]
+    folders = [
+        path
+        for path in _children(out)
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+    ]
     # One store may serve several folders of runs: those in the history count as well.
     recorded = [Path(run.files.folder) for run in list_runs(history_path(store)) if run.files is not None]
     seen: set[Path] = set()
@@ -200,7 +219,14 @@ def _sort_results(
             kept[path] = digests
         else:
             gone = named and not digests
-            old.append((path, "the files it refers to are gone" if gone else "older than what is kept, used by no kept run"))
+            old.append(
+                (
+                    path,
+                    "the files it refers to are gone"
+                    if gone
+                    else "older than what is kept, used by no kept run",
+                )
+            )
     return kept, old
 
 
@@ -209,13 +235,22 @@ def _digest(path: Path) -> str:
 
 
 def _why(path: Path) -> str:
-    return "no kept run and no kept result refers to it" if DIGEST.fullmatch(_digest(path)) else "not a stored file's name"
+    return (
+        "no kept run and no kept result refers to it"
+        if DIGEST.fullmatch(_digest(path))
+        else "not a stored file's name"
+    )
 
 
 def _unfinished(out: Path, untouchable: float) -> Iterator[Removal]:
     for path in _children(out):
         match = PARTIAL.fullmatch(path.name)
-        if match is not None and path.is_dir() and path.stat().st_mtime < untouchable and not _alive(int(match["pid"]), path):
+        if (
+            match is not None
+            and path.is_dir()
+            and path.stat().st_mtime < untouchable
+            and not _alive(int(match["pid"]), path)
+        ):
             yield _folder_removal(path, "unfinished run", "its process is gone")
         elif DELETED.fullmatch(path.name) and path.is_dir():
             yield _folder_removal(path, "unfinished run", "an earlier deletion was interrupted")
@@ -272,11 +307,18 @@ def _file_removal(path: Path, kind: Kind, reason: str) -> Removal:
 
 
 def _folder_removal(path: Path, kind: Kind, reason: str) -> Removal:
-    return Removal(kind=kind, path=path, n_bytes=_size(path.rglob("*")), modified_at=path.stat().st_mtime, reason=reason)
+    return Removal(
+        kind=kind, path=path, n_bytes=_size(path.rglob("*")), modified_at=path.stat().st_mtime, reason=reason
+    )
 
 
 def _other_bytes(store: Path) -> int:
-    return _size(path for child in _children(store) if child.name not in {OBJECTS, RESULTS} for path in (child, *child.rglob("*")))
+    return _size(
+        path
+        for child in _children(store)
+        if child.name not in {OBJECTS, RESULTS}
+        for path in (child, *child.rglob("*"))
+    )
 
 
 def _size(paths: Iterable[Path]) -> int:

@@ -85,7 +85,9 @@ class Failure(Record):
 
     stage: str = Field(description="e.g. 'ingest', 'training of ResNet-50'.")
     kind: str = Field(description="Class of the error, e.g. 'DataError'.")
-    cause: str = Field(description="The whole message; it may name files and never leaves the machine as it is.")
+    cause: str = Field(
+        description="The whole message; it may name files and never leaves the machine as it is."
+    )
     remedy: str | None = Field(default=None, description="What to do about it.")
 
 
@@ -108,7 +110,9 @@ class RunSummary(Record):
     status: RunStatus
     started_at: UtcText
     finished_at: UtcText | None = None
-    host: str | None = Field(default=None, description="Machine of the run, to tell whether it is still going.")
+    host: str | None = Field(
+        default=None, description="Machine of the run, to tell whether it is still going."
+    )
     pid: int | None = Field(default=None, ge=1)
     data_name: str
     synthetic: bool = False
@@ -147,7 +151,9 @@ class RunSummary(Record):
         """Wall time, None while the run is going."""
         if self.finished_at is None:
             return None
-        return (datetime.fromisoformat(self.finished_at) - datetime.fromisoformat(self.started_at)).total_seconds()
+        return (
+            datetime.fromisoformat(self.finished_at) - datetime.fromisoformat(self.started_at)
+        ).total_seconds()
 
     def figures(self, model: str) -> ModelFigures | None:
         """Figures of `model`, None where this run did not have it."""
@@ -200,7 +206,7 @@ def model_figures(assessment: Assessment, trained: Sequence[TrainedModel] = ()) 
     return tuple(rows)
 
 
-def start_of_run(  # noqa: PLR0913 - one value per column, all by keyword
+def start_of_run(
     config: BaseModel,
     *,
     run_id: str,
@@ -250,7 +256,7 @@ def start_of_run(  # noqa: PLR0913 - one value per column, all by keyword
     )
 
 
-def completed_run(  # noqa: PLR0913 - what a finished run consists of, all by keyword
+def completed_run(
     begun: RunSummary,
     *,
     assessment: Assessment,
@@ -307,7 +313,11 @@ def completed_run(  # noqa: PLR0913 - what a finished run consists of, all by ke
 
 
 def failed_run(
-    begun: RunSummary, *, failure: Failure, finished_at: datetime, status: Literal["failed", "crashed"] = "failed"
+    begun: RunSummary,
+    *,
+    failure: Failure,
+    finished_at: datetime,
+    status: Literal["failed", "crashed"] = "failed",
 ) -> RunSummary:
     """Summary of a run that ended in an error, or whose process is gone."""
     return _with(begun, {"status": status, "finished_at": utc_text(finished_at), "failure": failure})
@@ -315,7 +325,9 @@ def failed_run(
 
 def failure_of(error: BaseException, stage: str, *, remedy: str | None = None) -> Failure:
     """`error`, raised in `stage`, as a record."""
-    return Failure(stage=stage, kind=type(error).__name__, cause=str(error) or type(error).__name__, remedy=remedy)
+    return Failure(
+        stage=stage, kind=type(error).__name__, cause=str(error) or type(error).__name__, remedy=remedy
+    )
 
 
 def machine_name(provenance: Provenance) -> str:

@@ -114,7 +114,15 @@ def trend_figure(
         handles, labels = tops[0].get_legend_handles_labels()
         figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=min(5, len(labels)))
         if any(marks):
-            figure.text(0.995, 0.995, f"changed before the run: {MARKS_LEGEND}", ha="right", va="top", fontsize=5.8, color=MUTED)
+            figure.text(
+                0.995,
+                0.995,
+                f"changed before the run: {MARKS_LEGEND}",
+                ha="right",
+                va="top",
+                fontsize=5.8,
+                color=MUTED,
+            )
             figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))  # type: ignore[union-attr, call-arg]
 
     return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=108.0, alt=_spoken(runs, styles))
@@ -141,7 +149,9 @@ def _accuracy_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, Mode
         )
         for x, estimate in found:
             if estimate.ci_low is not None and estimate.ci_high is not None:
-                axes.plot([x, x], [estimate.ci_low, estimate.ci_high], color=style.colour, linewidth=0.8, alpha=0.7)
+                axes.plot(
+                    [x, x], [estimate.ci_low, estimate.ci_high], color=style.colour, linewidth=0.8, alpha=0.7
+                )
     low, high = axes.get_ylim()
     # Room around few or equal values: an axis of a thousandth would make noise look like news.
     middle, half = (low + high) / 2, max(high - low, 0.1) / 2
@@ -154,7 +164,15 @@ def _images_panel(axes: Axes, runs: Sequence[TrendRun]) -> None:
     if known:
         axes.set_ylim(0, 1.15 * max(1, *(n for _, n in known)))
         last, n_images = known[-1]
-        axes.annotate(format_count(n_images), (last, n_images), (0, 2), textcoords="offset points", ha="center", fontsize=6, color=INK)
+        axes.annotate(
+            format_count(n_images),
+            (last, n_images),
+            (0, 2),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6,
+            color=INK,
+        )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(round(value))))
     axes.set_title("Usable images")
@@ -171,7 +189,11 @@ def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelSt
         for style in styles.values()
     }
     longest = max((t for rows in times.values() for _, t in rows), default=0.0)
-    unit, word = next((u, w) for u, w, f in ((HOUR_S, "hours", 2), (MINUTE_S, "minutes", 2), (1.0, "seconds", 0)) if longest >= f * u)
+    unit, word = next(
+        (u, w)
+        for u, w, f in ((HOUR_S, "hours", 2), (MINUTE_S, "minutes", 2), (1.0, "seconds", 0))
+        if longest >= f * u
+    )
     for m, style in enumerate(styles.values()):
         offset = _offset(m, len(styles))
         axes.plot(
@@ -218,7 +240,12 @@ def _date_axis(axes: Axes, runs: Sequence[TrendRun]) -> None:
     every = -(-len(runs) // MOST_TICKS)
     shown = [i for i in range(len(runs)) if (len(runs) - 1 - i) % every == 0]
     days = [run.finished_at[:10] for run in runs]
-    labels = [runs[i].finished_at[5:10] if days.count(days[i]) == 1 else f"{runs[i].finished_at[5:10]} {runs[i].finished_at[11:16]}" for i in shown]
+    labels = [
+        runs[i].finished_at[5:10]
+        if days.count(days[i]) == 1
+        else f"{runs[i].finished_at[5:10]} {runs[i].finished_at[11:16]}"
+        for i in shown
+    ]
     axes.set_xticks(shown, labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.7, len(runs) - 0.3)
     axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
@@ -229,7 +256,9 @@ def _spoken(runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> str:
     parts = []
     for row in runs[-1].figures:
         if row.model in styles and row.auc.value is not None:
-            time = "" if row.training_time_s is None else f", trained in {format_duration(row.training_time_s)}"
+            time = (
+                "" if row.training_time_s is None else f", trained in {format_duration(row.training_time_s)}"
+            )
             parts.append(f"{styles[row.model].name} AUC {format_number(row.auc.value)}{time}")
     last = f" Last run: {'; '.join(parts)}." if parts else ""
     plural = "run" if len(runs) == 1 else "runs"

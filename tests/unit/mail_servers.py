@@ -1,14 +1,16 @@
 """Real mail servers on the loopback interface for the tests of mail, outbox and doctor."""
 
+# ruff: noqa: ARG001, ARG002, N802 - names and parameters of the handlers are those of aiosmtpd
+
 from __future__ import annotations
 
 import contextlib
-import datetime
 import ipaddress
 import socket
 import ssl
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import SMTP
 from typing import TYPE_CHECKING, Any
@@ -48,8 +50,11 @@ class Certificates:
 
 def make_certificates(folder: Path) -> Certificates:
     """Make an authority and a certificate for the loopback address that it signs."""
-    now = datetime.datetime.now(datetime.UTC)
-    authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    authority_key, server_key = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP256R1()),
+    )
     authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test authority")])
 
     def builder(name: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
@@ -59,8 +64,8 @@ def make_certificates(folder: Path) -> Certificates:
             .issuer_name(authority_name)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
         )
 
     authority_id = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
@@ -87,7 +92,9 @@ def make_certificates(folder: Path) -> Certificates:
     server_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, LOOPBACK)])
     certificate = (
         builder(server_name, server_key.public_key())
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(LOOPBACK))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(LOOPBACK))]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False
@@ -121,27 +128,33 @@ class Mailbox:
         """Count a session."""
         self.n_connections += 1
 
-    async def handle_EHLO(self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]) -> list[str]:  # noqa: N802
+    async def handle_EHLO(
+        self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]
+    ) -> list[str]:
         """Take everybody's greeting, and count it."""
         self.n_connections += 1
         session.host_name = hostname
         return responses
 
-    async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:  # noqa: N802
+    async def handle_MAIL(
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
         """Take or refuse the sender."""
         if self.sender_reply is not None:
             return self.sender_reply
         envelope.mail_from = address
         return "250 OK"
 
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:  # noqa: N802
+    async def handle_RCPT(
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
         """Take or refuse a recipient."""
         if address in self.replies:
             return self.replies[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         """Take or refuse a mail."""
         if self.data_replies:
             return self.data_replies.pop(0)
@@ -151,7 +164,10 @@ class Mailbox:
 
 
 def _authenticate(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
-    good = isinstance(data, LoginPassword) and (data.login, data.password) == (USER.encode(), PASSWORD.encode())
+    good = isinstance(data, LoginPassword) and (data.login, data.password) == (
+        USER.encode(),
+        PASSWORD.encode(),
+    )
     return AuthResult(success=good, handled=False)
 
 
@@ -174,13 +190,22 @@ def mail_server(
 ) -> Iterator[int]:
     """A running server; yields its port."""
     if login:
-        options |= {"authenticator": _authenticate, "auth_required": True, "auth_require_tls": security == "starttls"}
+        options |= {
+            "authenticator": _authenticate,
+            "auth_required": True,
+            "auth_require_tls": security == "starttls",
+        }
     if security == "starttls":
         assert certificates is not None
         options |= {"tls_context": certificates.server_context(), "require_starttls": True}
     ssl_context = certificates.server_context() if security == "tls" and certificates is not None else None
     controller = Controller(
-        mailbox, hostname=LOOPBACK, port=port or free_port(), ssl_context=ssl_context, ready_timeout=20, **options
+        mailbox,
+        hostname=LOOPBACK,
+        port=port or free_port(),
+        ssl_context=ssl_context,
+        ready_timeout=20,
+        **options,
     )
     if ssl_context is not None:
         # The controller's own readiness check trusts only the system's authorities.

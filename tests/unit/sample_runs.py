@@ -26,7 +26,7 @@ def estimate(value: float, half: float = 0.05) -> Estimate:
     return Estimate(value=value, ci_low=value - half, ci_high=min(1.0, value + half), method="by hand")
 
 
-def figures(model: str, name: str, auc: float | Estimate, **changes: Any) -> ModelFigures:  # noqa: ANN401 - any field
+def figures(model: str, name: str, auc: float | Estimate, **changes: Any) -> ModelFigures:
     """Figures of one model."""
     values: dict[str, Any] = {
         "model": model,
@@ -40,7 +40,7 @@ def figures(model: str, name: str, auc: float | Estimate, **changes: Any) -> Mod
     return ModelFigures(**(values | changes))
 
 
-def verdict(**changes: Any) -> VerdictSummary:  # noqa: ANN401 - any field
+def verdict(**changes: Any) -> VerdictSummary:
     """A verdict for the cheaper model."""
     values: dict[str, Any] = {
         "outcome": Outcome.PREFER_CHEAPER,
@@ -52,7 +52,7 @@ def verdict(**changes: Any) -> VerdictSummary:  # noqa: ANN401 - any field
     return VerdictSummary(**(values | changes))
 
 
-def summary(night: int = 1, *, config: dict[str, Any] | None = None, **changes: Any) -> RunSummary:  # noqa: ANN401 - any field
+def summary(night: int = 1, *, config: dict[str, Any] | None = None, **changes: Any) -> RunSummary:
     """A completed run of the given night of November 2026."""
     text = json.dumps(config if config is not None else CONFIG, sort_keys=True)
     values: dict[str, Any] = {
@@ -77,16 +77,23 @@ def summary(night: int = 1, *, config: dict[str, Any] | None = None, **changes: 
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "config_json": text,
         "seed": 0,
-        "models": (figures("resnet50", "ResNet-50", 0.91), figures("efficientnet_b0", "EfficientNet-B0", 0.90)),
+        "models": (
+            figures("resnet50", "ResNet-50", 0.91),
+            figures("efficientnet_b0", "EfficientNet-B0", 0.90),
+        ),
         "verdict": verdict(),
-        "files": RunFiles(folder="runs/x", pdf="runs/x/report.pdf", html="runs/x/report.html", results="runs/x/results.json"),
+        "files": RunFiles(
+            folder="runs/x", pdf="runs/x/report.pdf", html="runs/x/report.html", results="runs/x/results.json"
+        ),
     }
     if changes.get("status") in {"failed", "crashed"}:
         values |= {
             "verdict": None,
             "models": (),
             "files": None,
-            "failure": Failure(stage="training of ResNet-50", kind="TrainingError", cause="loss is not finite"),
+            "failure": Failure(
+                stage="training of ResNet-50", kind="TrainingError", cause="loss is not finite"
+            ),
         }
     if changes.get("status") == "running":
         values |= {"verdict": None, "models": (), "files": None, "finished_at": None}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from medcompare.run_summary import RunSummary
 
 
-def _config(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
+def _config(**fields: Any) -> dict[str, Any]:
     config = copy.deepcopy(CONFIG)
     for name, value in fields.items():
         section, _, field = name.partition("__")
@@ -33,7 +33,9 @@ def test_the_first_run_has_nothing_to_compare_with() -> None:
     assert changes.previous is None
     assert changes.causes == ()
     assert changes.verdict_changed is None
-    assert changes.sentences == ("This is the first recorded run of its series: there is nothing to compare it with.",)
+    assert changes.sentences == (
+        "This is the first recorded run of its series: there is nothing to compare it with.",
+    )
 
 
 def test_nothing_changed() -> None:
@@ -54,7 +56,9 @@ def test_only_the_seed_changed() -> None:
     changes = what_changed(summary(1), summary(2, config=_config(seed=7), seed=7))
 
     assert changes.only_seed
-    assert changes.sentences[0] == "Since the previous run (1 November 2026, 02:00 UTC) only the seed changed."
+    assert (
+        changes.sentences[0] == "Since the previous run (1 November 2026, 02:00 UTC) only the seed changed."
+    )
     assert changes.sentences[1] == "Seed: 0 → 7."
 
 
@@ -77,10 +81,19 @@ def test_only_the_seed_changed() -> None:
         ),
         ({"code_digest": "d" * 64}, ("code",), "Code: edited since, at the same commit (aaaaaaaa)."),
         ({"code_digest": None, "code_commit": "b" * 40}, ("code",), "Code: aaaaaaaa → bbbbbbbb."),
-        ({"versions": (("numpy", "2.5.0"), ("torch", "2.15.0"))}, ("libraries",), "Libraries: numpy 2.4.0 → 2.5.0."),
+        (
+            {"versions": (("numpy", "2.5.0"), ("torch", "2.15.0"))},
+            ("libraries",),
+            "Libraries: numpy 2.4.0 → 2.5.0.",
+        ),
         ({"machine": "another"}, ("machine",), "Machine: a processor → another."),
         (
-            {"models": (figures("resnet50", "ResNet-50", 0.91), figures("convnext_tiny", "ConvNeXt-Tiny", 0.9))},
+            {
+                "models": (
+                    figures("resnet50", "ResNet-50", 0.91),
+                    figures("convnext_tiny", "ConvNeXt-Tiny", 0.9),
+                )
+            },
             ("models",),
             "Models: added ConvNeXt-Tiny; left out EfficientNet-B0.",
         ),
@@ -126,7 +139,10 @@ def test_many_fields_are_cut_short_in_the_sentence_only() -> None:
 
 def test_places_are_no_change_and_paths_are_never_quoted() -> None:
     """Where results go does not count; a path that counts is not printed."""
-    assert what_changed(summary(1), summary(2, config=_config(out="/mnt/x", store="/mnt/y", name="b"))).causes == ()
+    assert (
+        what_changed(summary(1), summary(2, config=_config(out="/mnt/x", store="/mnt/y", name="b"))).causes
+        == ()
+    )
 
     changes = what_changed(summary(1), summary(2, config=_config(data__source="/mnt/Jane_Doe/images")))
 
@@ -143,7 +159,10 @@ def test_a_changed_verdict_is_said_and_flagged() -> None:
     assert changes.verdict_changed is True
     assert "The verdict changed from “Prefer EfficientNet-B0” to “Not enough data”." in changes.sentences
     assert what_changed(summary(1), summary(2, verdict=verdict(model="resnet50"))).verdict_changed is True
-    assert what_changed(summary(1), summary(2, verdict=verdict(sentence="Other words."))).verdict_changed is False
+    assert (
+        what_changed(summary(1), summary(2, verdict=verdict(sentence="Other words."))).verdict_changed
+        is False
+    )
 
 
 def test_without_a_verdict_nothing_is_claimed_about_it() -> None:
@@ -171,8 +190,10 @@ def test_figures_that_moved_are_said_with_intervals() -> None:
     assert found["resnet50", "specificity"].difference == 0
     assert changes.sentences[-3:] == (
         "AUC of ResNet-50 rose by 0.020, from 0.910 (0.860 to 0.960) to 0.930 (0.880 to 0.980).",
-        "AUC of EfficientNet-B0 fell by 0.150, from 0.900 (0.850 to 0.950) to 0.750 (0.700 to 0.800); "
-        "the two intervals do not overlap.",
+        (
+            "AUC of EfficientNet-B0 fell by 0.150, from 0.900 (0.850 to 0.950) to 0.750 (0.700 to 0.800); "
+            "the two intervals do not overlap."
+        ),
         "Training of EfficientNet-B0 took longer: 10\u202fmin 00\u202fs before, 21\u202fmin 40\u202fs now.",
     )
 
@@ -214,7 +235,7 @@ def test_undefined_figures_make_no_sentence() -> None:
     """A figure without a value has no difference, never NaN."""
     undefined = Estimate(value=None, method="by hand", note="one class only")
 
-    def run(night: int, **changes: Any) -> RunSummary:  # noqa: ANN401 - any field
+    def run(night: int, **changes: Any) -> RunSummary:
         return summary(night, models=(figures("resnet50", "ResNet-50", **({"auc": 0.9} | changes)),))
 
     changes = what_changed(run(1), run(2, auc=undefined, training_time_s=None))

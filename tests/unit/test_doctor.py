@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PREFECT = version("prefect")
+WRONG = "a wrong secret"
 
 
 @contextlib.contextmanager
@@ -74,7 +75,13 @@ def _healthy(server_version: str = PREFECT) -> dict[str, tuple[int, str]]:
 
 @pytest.mark.parametrize(
     ("found", "bits", "status"),
-    [((3, 11, 0), 64, "ok"), ((3, 14, 2), 64, "ok"), ((3, 10, 9), 64, "fail"), ((2, 7, 18), 64, "fail"), ((3, 12, 0), 32, "fail")],
+    [
+        ((3, 11, 0), 64, "ok"),
+        ((3, 14, 2), 64, "ok"),
+        ((3, 10, 9), 64, "fail"),
+        ((2, 7, 18), 64, "fail"),
+        ((3, 12, 0), 32, "fail"),
+    ],
 )
 def test_python(found: tuple[int, ...], bits: int, status: str) -> None:
     """3.11 is the oldest that will do."""
@@ -102,7 +109,9 @@ def test_no_server_is_asked_for_where_none_is_set() -> None:
 def test_a_healthy_server_of_the_same_version() -> None:
     """Health and version are asked for, and the login is shown but never printed."""
     with prefect_like(_healthy()) as (url, logins):
-        result = checks.check_prefect_server({"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": "admin:hush"})
+        result = checks.check_prefect_server(
+            {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": "admin:hush"}
+        )
 
     assert result.status == "ok"
     assert PREFECT in result.detail
@@ -155,7 +164,7 @@ def test_the_mail_server_is_logged_in_to_and_nothing_is_sent(tmp_path: Path) -> 
     with mail_server(mailbox, certificates=certificates, security="starttls", login=True) as port:
         settings = {"ca_file": str(certificates.authority), "username": USER}
         good = checks.check_mail(_smtp(port, **settings, password=PASSWORD))
-        bad = checks.check_mail(_smtp(port, **settings, password="wrong secret"))
+        bad = checks.check_mail(_smtp(port, **settings, password=WRONG))
 
     assert (good.status, bad.status) == ("ok", "fail")
     assert f"logged in as {USER}" in good.detail
@@ -236,7 +245,8 @@ def test_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("3.8.8", (3, 8, 8)), ("0.150.0.post1", (0, 150, 0)), ("2.15.0+cpu", (2, 15, 0)), ("dev", ())]
+    ("text", "expected"),
+    [("3.8.8", (3, 8, 8)), ("0.150.0.post1", (0, 150, 0)), ("2.15.0+cpu", (2, 15, 0)), ("dev", ())],
 )
 def test_numbers_of_a_version(text: str, expected: tuple[int, ...]) -> None:
     """What stands behind the numbers does not count."""
@@ -273,11 +283,15 @@ def test_the_closing_line() -> None:
         return [CheckResult(name="x", status=status, detail="") for status in statuses]  # type: ignore[arg-type]
 
     assert verdict(results("ok", "ok")) == "This machine is ready: 2 checks, none failed."
-    assert verdict(results("ok", "warn")) == "This machine is ready: 2 checks, none failed; 1 deserves a look."
+    assert (
+        verdict(results("ok", "warn")) == "This machine is ready: 2 checks, none failed; 1 deserves a look."
+    )
     assert verdict(results("fail", "warn", "ok")) == "1 of 3 checks failed."
 
 
-def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """1 where a check failed, 2 for bad input, and the table says what to do."""
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
     places = ["--out", str(tmp_path / "runs"), "--store", str(tmp_path / "store")]

@@ -81,7 +81,13 @@ def test_runs_are_listed_newest_first_and_filtered(file: Path) -> None:
 
 def test_last_completed_skips_failures_other_data_and_later_runs(file: Path) -> None:
     """The run to compare with is the one before, of the same series, that ended well."""
-    for run in (summary(1), summary(2, data_name="skin"), summary(3, status="failed"), summary(4), summary(5)):
+    for run in (
+        summary(1),
+        summary(2, data_name="skin"),
+        summary(3, status="failed"),
+        summary(4),
+        summary(5),
+    ):
         record_run(file, run)
 
     assert last_completed(file, data_name="oral", before=summary(4)) == summary(1)
@@ -145,7 +151,9 @@ def test_concurrent_runs_lose_nothing(file: Path) -> None:
         worker.join(60)
 
     assert [worker.exitcode for worker in workers] == [0] * 4
-    assert {run.run_id for run in list_runs(file)} == {f"run-{100 * k + n}" for k in range(4) for n in range(15)}
+    assert {run.run_id for run in list_runs(file)} == {
+        f"run-{100 * k + n}" for k in range(4) for n in range(15)
+    }
 
 
 def test_the_file_uses_a_write_ahead_log_and_carries_its_version(file: Path) -> None:
@@ -165,7 +173,16 @@ def test_an_older_layout_is_brought_up_to_date_and_keeps_its_rows(file: Path) ->
         migrate(connection, file, history.MIGRATIONS[:1])
         connection.execute(
             "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (run.run_id, run.name, run.series, run.status, run.started_at, run.finished_at, "oral", run.model_dump_json()),
+            (
+                run.run_id,
+                run.name,
+                run.series,
+                run.status,
+                run.started_at,
+                run.finished_at,
+                "oral",
+                run.model_dump_json(),
+            ),
         )
     assert schema_version(file) == 1
 
@@ -180,7 +197,10 @@ def test_a_failed_migration_changes_nothing(file: Path) -> None:
     """A step that fails is rolled back with all before it."""
     record_run(file, summary())
 
-    with sqlite3.connect(file, isolation_level=None) as connection, pytest.raises(sqlite3.Error, match="no such table"):
+    with (
+        sqlite3.connect(file, isolation_level=None) as connection,
+        pytest.raises(sqlite3.Error, match="no such table"),
+    ):
         migrate(connection, file, (*history.MIGRATIONS, "CREATE TABLE more (x)", "DROP TABLE absent"))
 
     assert schema_version(file) == len(history.MIGRATIONS)
@@ -221,8 +241,14 @@ def test_runs_whose_process_is_gone_are_marked_crashed(file: Path) -> None:
     record_run(file, summary(1, status="running", pid=1))
     record_run(file, summary(2, status="running", pid=2))
     record_run(file, summary(3))
-    record_run(file, summary(4, status="running", host="elsewhere", started_at=(NOW - timedelta(hours=100)).isoformat()))
-    record_run(file, summary(5, status="running", host="elsewhere", started_at=(NOW - timedelta(hours=2)).isoformat()))
+    record_run(
+        file,
+        summary(4, status="running", host="elsewhere", started_at=(NOW - timedelta(hours=100)).isoformat()),
+    )
+    record_run(
+        file,
+        summary(5, status="running", host="elsewhere", started_at=(NOW - timedelta(hours=2)).isoformat()),
+    )
 
     marked = mark_crashed_runs(file, host="ward7", now=NOW, is_alive=lambda run: run.pid == 2)
 
@@ -242,7 +268,7 @@ def test_runs_whose_process_is_gone_are_marked_crashed(file: Path) -> None:
 
 
 def test_a_process_is_known_by_id_and_age() -> None:
-    """This process is alive; an ended one is not; nor is one that reuses an old id."""
+    """Our own process is alive; an ended one is not; nor is one that reuses an old id."""
     now = datetime.now(UTC)
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()

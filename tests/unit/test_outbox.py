@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medcompare.mail_message import build_report_mail
-from medcompare.outbox import OutboxError, _locked, deliver, outbox_folder, queue, read_mail, send_waiting, waiting
+from medcompare.outbox import (
+    OutboxError,
+    _locked,
+    deliver,
+    outbox_folder,
+    queue,
+    read_mail,
+    send_waiting,
+    waiting,
+)
 from tests.unit.mail_servers import Mailbox, config, dies_in_transfer, free_port, mail_server, raw_server
 from tests.unit.sample_runs import summary
 
@@ -56,11 +65,15 @@ def test_a_mail_that_is_taken_leaves_nothing_behind(folder: Path) -> None:
     assert report.sent[0].delivery.delivered == config(port).recipients
 
 
-def test_what_a_dead_server_did_not_take_is_sent_with_the_next_runs_oldest_first(folder: Path, pdf: Path) -> None:
+def test_what_a_dead_server_did_not_take_is_sent_with_the_next_runs_oldest_first(
+    folder: Path, pdf: Path
+) -> None:
     """Two nights without a server, then one with: three mails, in order, whole."""
     port = free_port()
     for night, name in enumerate(("first", "second")):
-        report = deliver(_mail(name, pdf), config(port), folder, now=NOW + timedelta(days=night), back_off_s=())
+        report = deliver(
+            _mail(name, pdf), config(port), folder, now=NOW + timedelta(days=night), back_off_s=()
+        )
         assert report.n_waiting == night + 1
     assert "Connection refused" in "\n".join(report.sentences)
 
@@ -98,7 +111,9 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(folder: Path, pdf: Path)
 def test_only_those_who_wait_get_it_later(folder: Path) -> None:
     """Who has the mail is not sent it again; who refused it is written down."""
     recipients = ("board@hospital.example", "gone@hospital.example", "full@hospital.example")
-    mailbox = Mailbox(replies={"gone@hospital.example": "550 no such user", "full@hospital.example": "452 full"})
+    mailbox = Mailbox(
+        replies={"gone@hospital.example": "550 no such user", "full@hospital.example": "452 full"}
+    )
     with mail_server(mailbox) as port:
         deliver(_mail(), config(port, recipients=recipients), folder, now=NOW, back_off_s=())
         [path] = waiting(folder)
@@ -111,7 +126,10 @@ def test_only_those_who_wait_get_it_later(folder: Path) -> None:
         del mailbox.replies["full@hospital.example"]
         report = send_waiting(config(port, recipients=recipients), folder, now=NOW)
 
-    assert [recipients for recipients, _ in mailbox.mails] == [("board@hospital.example",), ("full@hospital.example",)]
+    assert [recipients for recipients, _ in mailbox.mails] == [
+        ("board@hospital.example",),
+        ("full@hospital.example",),
+    ]
     assert report.n_waiting == 0
     assert report.n_refused == 1  # kept aside, because one recipient never got it
 
@@ -205,7 +223,7 @@ def test_an_outbox_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     """The error names the folder and the remedy."""
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(OutboxError, match="cannot be kept in .*free space, or mend the permissions"):
+    with pytest.raises(OutboxError, match=r"cannot be kept in .*free space, or mend the permissions"):
         queue(_mail(), ("a@b.example",), tmp_path / "file")
 
 
@@ -248,9 +266,13 @@ def test_runs_at_the_same_time_send_every_mail_once(folder: Path) -> None:
     assert waiting(folder) == ()
 
 
-def test_the_log_names_neither_recipients_nor_subjects(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_names_neither_recipients_nor_subjects(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Sentences for the log hold counts and reasons only."""
-    with mail_server(Mailbox(replies=dict.fromkeys(config(25).recipients, "452 <board@hospital.example>: full"))) as port:
+    with mail_server(
+        Mailbox(replies=dict.fromkeys(config(25).recipients, "452 <board@hospital.example>: full"))
+    ) as port:
         report = deliver(_mail("secret study"), config(port), folder, now=NOW, back_off_s=())
 
     text = "\n".join(report.sentences) + caplog.text

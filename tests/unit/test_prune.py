@@ -188,7 +188,10 @@ def test_reports_go_only_when_asked_for(house: House) -> None:
     house.run("new", 90)
     policy = PrunePolicy(keep_runs=1, keep_days=30, reports=True)
 
-    assert [removal.kind for removal in house.plan(**policy.model_dump()).removals] == ["run folder", "stored file"]
+    assert [removal.kind for removal in house.plan(**policy.model_dump()).removals] == [
+        "run folder",
+        "stored file",
+    ]
     prune(house.out, house.store, policy, now=NOW)
 
     assert [path.name for path in house.out.iterdir()] == ["new"]
@@ -222,7 +225,7 @@ def test_a_run_that_cannot_be_read_stops_everything(house: House) -> None:
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
     """A wrong --store deletes nothing and leaves nothing."""
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ConfigError, match="there is no store of medcompare"):
+    with pytest.raises(ConfigError, match="this is no store of medcompare"):
         prune(tmp_path, tmp_path / "photos", PrunePolicy(), now=NOW)
 
     assert list((tmp_path / "photos").iterdir()) == []
@@ -250,7 +253,11 @@ def test_unfinished_runs_of_dead_processes_go(house: House) -> None:
     """A partial folder goes when its process is gone and it is old; interrupted deletions are finished."""
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
-    for name, days in ((f".dead.{ended.pid}.partial", 2), (f".fresh.{ended.pid}.partial", 0.1), (".gone.1.deleted", 0.1)):
+    for name, days in (
+        (f".dead.{ended.pid}.partial", 2),
+        (f".fresh.{ended.pid}.partial", 0.1),
+        (".gone.1.deleted", 0.1),
+    ):
         (house.out / name).mkdir(parents=True)
         (house.out / name / "half.pdf").write_bytes(b"half")
         house.age(house.out / name, days)
@@ -273,7 +280,9 @@ def test_a_run_that_is_being_written_forbids_deleting(house: House) -> None:
 
 def test_a_run_that_the_history_knows_to_be_going_forbids_deleting(house: House) -> None:
     """A recorded run of this machine whose process lives."""
-    running = summary(status="running", host=this_host(), pid=os.getpid(), started_at=datetime.now(UTC).isoformat())
+    running = summary(
+        status="running", host=this_host(), pid=os.getpid(), started_at=datetime.now(UTC).isoformat()
+    )
     record_run(history_path(house.store), running)
 
     with pytest.raises(StoreBusyError, match="is going on in process"):
@@ -375,8 +384,13 @@ def test_an_empty_plan_says_nothing_would_go(house: House) -> None:
 
 def test_it_starts_fast_and_imports_neither_torch_nor_prefect() -> None:
     """The command line answers at once."""
-    code = "import sys, medcompare.prune, medcompare.history_view, medcompare.doctor\nprint([m for m in ('torch', 'prefect', 'weasyprint') if m in sys.modules])"
+    code = (
+        "import sys, medcompare.prune, medcompare.history_view, medcompare.doctor\n"
+        "print([m for m in ('torch', 'prefect', 'weasyprint') if m in sys.modules])"
+    )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
 
     assert done.stdout.strip() == "[]"

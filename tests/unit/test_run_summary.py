@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from medcompare.run_summary import RunSummary
 
 STARTED = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
-FILES = RunFiles(folder="runs/a", pdf="runs/a/report.pdf", html="runs/a/report.html", results="runs/a/results.json")
+FILES = RunFiles(
+    folder="runs/a", pdf="runs/a/report.pdf", html="runs/a/report.html", results="runs/a/results.json"
+)
 
 
 def _begun() -> RunSummary:

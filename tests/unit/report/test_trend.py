@@ -14,7 +14,9 @@ from tests.unit.sample_runs import figures, summary
 if TYPE_CHECKING:
     from medcompare.run_summary import RunSummary
 
-STYLES = styles_of(["resnet50", "efficientnet_b0"], {"resnet50": "ResNet-50", "efficientnet_b0": "EfficientNet-B0"})
+STYLES = styles_of(
+    ["resnet50", "efficientnet_b0"], {"resnet50": "ResNet-50", "efficientnet_b0": "EfficientNet-B0"}
+)
 
 
 def _nights(count: int) -> list[RunSummary]:
@@ -50,7 +52,9 @@ def test_marks_say_what_changed_before_each_run() -> None:
     nights = _nights(3)
 
     assert trend_marks(nights) == ((), ("data",), ("data",))
-    assert trend_marks([*nights, summary(4, n_images=830, data_fingerprint=f"{3:064d}", seed=5)])[-1] == ("seed",)
+    assert trend_marks([*nights, summary(4, n_images=830, data_fingerprint=f"{3:064d}", seed=5)])[-1] == (
+        "seed",
+    )
     assert trend_marks([]) == ()
 
 

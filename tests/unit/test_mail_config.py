@@ -1,0 +1,151 @@
+"""Settings of the mail are right before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from medcompare.errors import ConfigError
+from medcompare.mail_config import checked_address, mail_config_from_environment
+from tests.unit.mail_servers import (
+    PASSWORD,
+    USER,
+    config,
+)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "board@hospital.example",
+        "a.b+c@x-y.example",
+        "root@localhost",
+        "o'brien@h.example",
+        "x@xn--mnchen-3ya.example",
+    ],
+)
+def test_good_addresses(address: str) -> None:
+    """Ordinary addresses pass as they are."""
+    assert checked_address(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "board",
+        "board@",
+        "@hospital.example",
+        "a b@hospital.example",
+        "a..b@hospital.example",
+        ".a@hospital.example",
+        "a@hospital..example",
+        "a@-hospital.example",
+        "Board <board@hospital.example>",
+        "a@b.example, c@d.example",
+        "a@b.example;c@d.example",
+        "a@münchen.example",
+        "board@hospital.example\r\nBcc: spy@evil.example",
+        "board@hospital.example\n",
+        "board\r@hospital.example",
+        "board@hospital.example\x00",
+        "a" * 65 + "@hospital.example",
+        "a@" + "b" * 60 + "." + "c" * 60 + "." + "d" * 60 + "." + "e" * 60 + "." + "f" * 30,
+        "",
+    ],
+)
+def test_bad_addresses_are_refused_everywhere(address: str) -> None:
+    """No injection, no list in one address, no nonsense: as recipient and as sender."""
+    with pytest.raises(ValueError, match=r"is not an e-mail address|line break|too long"):
+        checked_address(address)
+    with pytest.raises(ValidationError, match="recipients"):
+        config(25, recipients=(address,))
+    with pytest.raises(ValidationError, match="sender"):
+        config(25, sender=address)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"username": "u"}, "belong together"),
+        ({"host": "mail.example", "username": "u", "password": "p"}, "would send the password in clear"),
+        ({"recipients": ("a@b.example", "A@B.example")}, "named twice"),
+        ({"recipients": ()}, "recipients"),
+        ({"host": "bad host\r\n"}, "not the name or address of a mail server"),
+        ({"link_base": "javascript:alert(1)"}, "not an address that begins with https"),
+        ({"link_base": 'https://x.example/"onclick'}, "not an address that begins with https"),
+        ({"when": ("sometimes",)}, "when"),
+        ({"port": 0}, "port"),
+    ],
+)
+def test_bad_settings_are_refused(values: dict[str, Any], message: str) -> None:
+    """Each with the field and the reason."""
+    with pytest.raises(ValidationError, match=message):
+        config(25, **values) if "port" not in values else config(**values)
+
+
+def test_the_password_is_never_shown() -> None:
+    """Neither the representation nor JSON holds it."""
+    mail_config = config(25, username=USER, password=PASSWORD)
+
+    assert isinstance(mail_config.password, SecretStr)
+    for shown in (
+        repr(mail_config),
+        str(mail_config),
+        mail_config.model_dump_json(),
+        str(mail_config.model_dump()),
+    ):
+        assert PASSWORD not in shown
+
+
+def test_settings_come_from_the_environment() -> None:
+    """Lists between commas, usual ports, empty values as not set."""
+    environment = {
+        "MEDCOMPARE_SMTP_HOST": "mail.example",
+        "MEDCOMPARE_SMTP_SECURITY": "tls",
+        "MEDCOMPARE_SMTP_USERNAME": USER,
+        "MEDCOMPARE_SMTP_PASSWORD": PASSWORD,
+        "MEDCOMPARE_SMTP_SENDER": "reports@hospital.example",
+        "MEDCOMPARE_SMTP_RECIPIENTS": "a@b.example, c@d.example",
+        "MEDCOMPARE_SMTP_WHEN": "verdict_change,failure",
+        "MEDCOMPARE_SMTP_CA_FILE": "",
+        "PATH": "/usr/bin",
+    }
+
+    found = mail_config_from_environment(environment)
+
+    assert found is not None
+    assert (found.port, found.security, found.ca_file) == (465, "tls", None)
+    assert found.recipients == ("a@b.example", "c@d.example")
+    assert found.when == ("verdict_change", "failure")
+    assert found.password is not None
+    assert found.password.get_secret_value() == PASSWORD
+    assert mail_config_from_environment({"PATH": "/usr/bin", "MEDCOMPARE_SMTP_HOST": ""}) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"MEDCOMPARE_SMTP_HOST": ""}, "not MEDCOMPARE_SMTP_HOST"),
+        ({"MEDCOMPARE_SMTP_SENDER": ""}, "MEDCOMPARE_SMTP_SENDER: Field required"),
+        ({"MEDCOMPARE_SMTP_PORT": "many"}, "MEDCOMPARE_SMTP_PORT: "),
+        (
+            {"MEDCOMPARE_SMTP_SECURTY": "tls"},
+            "MEDCOMPARE_SMTP_SECURTY: no such setting; known: MEDCOMPARE_SMTP_HOST",
+        ),
+        ({"MEDCOMPARE_SMTP_PASSWORD": PASSWORD}, "belong together"),
+    ],
+)
+def test_bad_environment_names_the_variable(changes: dict[str, str], message: str) -> None:
+    """The message names the variable and never quotes the password."""
+    environment = {
+        "MEDCOMPARE_SMTP_HOST": "mail.example",
+        "MEDCOMPARE_SMTP_SENDER": "reports@hospital.example",
+        "MEDCOMPARE_SMTP_RECIPIENTS": "a@b.example",
+    }
+
+    with pytest.raises(ConfigError, match=message) as caught:
+        mail_config_from_environment(environment | changes)
+
+    assert PASSWORD not in str(caught.value)
