@@ -18,6 +18,9 @@ _MIN_REACH = 0.01
 """Smallest half-width of a neighbourhood: many tied predictions would leave none."""
 
 
+_ROUNDING = 1e-20
+
+
 class LocalRegression(NamedTuple):
     """Smoothed values and the number of independent cases each is worth."""
 
@@ -67,7 +70,7 @@ def local_regression(
         weights = _smoothing_weights(x, float(point), reach)
         n_effective[i] = 1 / float(weights @ weights)
         if clusters is not None:
-            n_effective[i] /= _design_effect(weights * residuals, clusters)
+            n_effective[i] /= _design_effect(weights, residuals, clusters)
     return LocalRegression(fit, n_effective)
 
 
@@ -100,10 +103,12 @@ def _smoothing_weights(x: FloatArray, point: float, reach: float) -> FloatArray:
     return np.asarray(kernel * (1 / total - mean * (offset - mean) / spread))
 
 
-def _design_effect(terms: FloatArray, clusters: IntArray) -> float:
-    independent = float(terms @ terms)
-    if independent <= 0:
-        return 1.0
+def _design_effect(weights: FloatArray, residuals: FloatArray, clusters: IntArray) -> float:
+    """Variance with clusters over variance without, of one smoothed value."""
+    terms = weights * residuals
+    if float(terms @ terms) < _ROUNDING * float(weights @ weights):
+        # Nothing varies here, so the effect is unknown: as if a patient's cases were copies.
+        terms = weights
     totals = np.bincount(clusters, weights=terms)
     k = totals.size
-    return max(k / (k - 1) * float(totals @ totals) / independent, 1.0)
+    return max(k / (k - 1) * float(totals @ totals) / float(terms @ terms), 1.0)

@@ -7,6 +7,7 @@ import pytest
 from sklearn import metrics
 
 from medcompare.errors import ConfigError, DataError
+from medcompare.stats import resampling
 from medcompare.stats.auc import auc_covariance
 from medcompare.stats.bootstrap import METRICS, BootstrapResult, bootstrap_metrics
 from medcompare.stats.resampling import ResamplingPlan
@@ -274,6 +275,22 @@ def test_weights_of_a_plan() -> None:
     by_patient = next(patients.batches()).reshape(10, 3, 100)
     assert (by_patient == by_patient[:, :1]).all()
     assert (by_patient[:, 0].sum(axis=0) == 10).all()
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_draws_do_not_depend_on_the_size_of_batches(
+    monkeypatch: pytest.MonkeyPatch,
+    stratified: bool,  # noqa: FBT001
+) -> None:
+    """The size of a batch is a matter of speed only."""
+    y = np.arange(31) % 3 == 0
+    drawn = []
+    for size in (2**18, 31 * 7):
+        monkeypatch.setattr(resampling, "BATCH_ELEMENTS", size)
+        plan = ResamplingPlan(y, None, stratified=stratified, seed=4, n_resamples=120)
+        drawn.append(np.concatenate(list(plan.batches()), axis=1))
+
+    assert (drawn[0] == drawn[1]).all()
 
 
 def test_roc_band_encloses_the_curve() -> None:

@@ -205,14 +205,15 @@ def test_local_regression_reproduces_lines() -> None:
     assert local_regression(x, 0.3 + 0.4 * x, points).fit == pytest.approx(0.3 + 0.4 * points)
 
 
-def test_local_regression_without_residuals_has_no_design_effect() -> None:
-    """Where the line fits exactly there is nothing patients could have in common."""
-    x = np.linspace(0, 1, 20)
+def test_local_regression_without_residuals_counts_patients() -> None:
+    """Where nothing varies, four images of a patient are worth one: a quarter of the cases."""
+    x = np.repeat(np.linspace(0, 1, 20), 4)
     at = np.array([0.5])
 
-    clustered = local_regression(x, x, at, clusters=np.arange(20) // 2)
+    by_patient = local_regression(x, np.zeros(80), at, clusters=np.repeat(np.arange(20), 4))
 
-    assert clustered.n_effective == pytest.approx(local_regression(x, x, at).n_effective)
+    plain = local_regression(x, np.zeros(80), at)
+    assert by_patient.n_effective == pytest.approx(plain.n_effective / 4 * 19 / 20)
 
 
 def test_local_regression_with_massive_ties() -> None:
