@@ -9,6 +9,7 @@ up to date when the file is opened.
 from __future__ import annotations
 
 import contextlib
+import errno
 import platform
 import sqlite3
 import time
@@ -304,7 +305,9 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
-        msg = f"history {path}: {error}. If the file is damaged, move it away: a new one is begun with the next run"
+        full = "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
+        damaged = "if the file is damaged, move it away: a new one is begun with the next run"
+        msg = f"history {path}: {error}: {'free space on the disk' if full else damaged}"
         raise HistoryError(msg) from error
 
 
