@@ -32,7 +32,7 @@ assess: setup ## statistics, verdict and report from predictions: ARGS="--predic
 	@$(RUN) -m flows.assess $(ARGS)
 
 test: setup ## run the tests (none that need minutes, a GPU, the internet or a browser)
-	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadgroup $(ARGS)
+	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 test-slow: setup ## run the slow tests: simulations, trainings
 	@$(RUN) -m pytest -q -m slow $(ARGS)
@@ -52,7 +52,7 @@ format: setup ## rewrite the layout of the code, and what ruff can mend safely
 	@$(PY) -m ruff format .
 
 coverage: setup ## tests with branch coverage, as text and in htmlcov/
-	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadgroup --cov --cov-report=term --cov-report=html $(ARGS)
+	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile --cov --cov-report=term --cov-report=html $(ARGS)
 
 lock: setup ## write constraints.txt anew for Python 3.11 to 3.14 on Linux and macOS; ARGS=--upgrade for newer versions
 	@sh .make/lock.sh $(ARGS)
