@@ -11,7 +11,6 @@ ones (normalisation, forward, backward, optimiser), inference is float32 as pred
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 
 import numpy as np
@@ -51,7 +50,7 @@ def training_rate(name: str, precision: str, layout: str, *, images: torch.Tenso
         loss.backward()
         optimizer.step()
         times.append(time.perf_counter() - started)
-    return len(images) / statistics.median(times[2:])
+    return len(images) / float(np.median(times[2:]))
 
 
 def inference_rate(name: str, layout: str, *, images: torch.Tensor, n_steps: int) -> float:
@@ -66,7 +65,7 @@ def inference_rate(name: str, layout: str, *, images: torch.Tensor, n_steps: int
             started = time.perf_counter()
             network(inputs)
             times.append(time.perf_counter() - started)
-    return len(images) / statistics.median(times[1:])
+    return len(images) / float(np.median(times[1:]))
 
 
 def transform_rate(source_px: int, size_px: int, *, n_images: int = 500) -> float:
