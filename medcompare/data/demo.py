@@ -12,6 +12,7 @@ import io
 import json
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,9 +142,10 @@ def write_demo_data(folder: Path, config: DemoConfig) -> DemoSummary:
 def _write_into(folder: Path, config: DemoConfig) -> DemoSummary:
     for name in CLASS_NAMES:
         (folder / name).mkdir()
-    rows: list[_Row] = []
-    for patient in range(config.n_patients):
-        rows += _write_patient(folder, patient, config)
+    # Each patient has a generator of its own, so the order of the work does not matter.
+    with ThreadPoolExecutor() as pool:
+        written = pool.map(lambda patient: _write_patient(folder, patient, config), range(config.n_patients))
+        rows = [row for patient_rows in written for row in patient_rows]
     summary = _plant_defects(folder, rows, config)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

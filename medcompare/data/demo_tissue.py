@@ -38,6 +38,7 @@ SIZE_EFFECT = 0.17
 """Change of the logarithm of the mean radius with one unit of atypia."""
 
 LARGEST_RADIUS_PX = 11.0
+BYSTANDER_RADIUS_PX = 3.6
 MARGIN_PX = 4.0
 """How far outside the patch a nucleus may be centred."""
 
@@ -198,9 +199,9 @@ def _nuclei(
     contrast = float(rng.uniform(0.12, 0.26))
     placed = np.empty((0, 3))
     while len(placed) < MAX_NUCLEI:
-        radii, opacity, centres = _some_nuclei(
-            atypia, side_px, (share_of_bystanders, focus), (placed, *gland), reach, rng
-        )
+        radii = _radii(atypia, scale, share_of_bystanders, rng)
+        centres = _positions(atypia.disorder, radii, side_px, (placed, *gland), rng)
+        opacity = _outlines(atypia, radii, centres, reach, rng, focus=focus)
         placed = np.concatenate([placed, np.column_stack([centres, radii])])
         strength = np.clip(rng.normal(0.0, 0.12, size=len(radii)), -0.4, 0.4)
         for one, tone, corner in zip(
@@ -217,26 +218,30 @@ def _nuclei(
     raise AssertionError(msg)
 
 
-def _some_nuclei(
-    atypia: Atypia,
-    side_px: int,
-    conditions: tuple[float, float],
-    surroundings: tuple[FloatArray, FloatArray, float],
-    reach: int,
-    rng: np.random.Generator,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(radii, opacity maps, centres) of a handful of nuclei."""
+def _radii(atypia: Atypia, scale: float, share_of_bystanders: float, rng: np.random.Generator) -> FloatArray:
+    """Radii of a handful of nuclei, pixels."""
     n = NUCLEI_AT_ONCE
-    share_of_bystanders, focus = conditions
-    scale = side_px / REFERENCE_SIDE_PX
     spread = 0.14 * float(np.exp(0.40 * atypia.variation))
     radii = MEAN_RADIUS_PX * np.exp(SIZE_EFFECT * atypia.size + rng.normal(0.0, spread, size=n))
-    # Inflammatory cells, small and round, stand in both classes.
+    # Inflammatory cells, small, stand in both classes.
     bystander = rng.random(n) < share_of_bystanders
-    radii = np.clip(np.where(bystander, rng.normal(3.6, 0.3, size=n), radii), 2.4, LARGEST_RADIUS_PX) * scale
-    irregular = np.where(bystander, 0.02, 0.02 + 0.13 / (1.0 + np.exp(-1.3 * atypia.outline)))
-    elongation = np.exp(np.abs(rng.normal(0.0, np.where(bystander, 0.03, 0.14), size=n)))
-    centres = _positions(atypia.disorder, radii, side_px, surroundings, rng)
+    radii = np.where(bystander, rng.normal(BYSTANDER_RADIUS_PX, 0.3, size=n), radii)
+    return np.clip(radii, 2.4, LARGEST_RADIUS_PX) * scale
+
+
+def _outlines(
+    atypia: Atypia,
+    radii: FloatArray,
+    centres: FloatArray,
+    reach: int,
+    rng: np.random.Generator,
+    *,
+    focus: float,
+) -> FloatArray:
+    """Opacity maps of nuclei, shape (n, 2 reach + 1, 2 reach + 1): ellipses with wavy outlines."""
+    n = len(radii)
+    irregular = 0.02 + 0.13 / (1.0 + np.exp(-1.3 * atypia.outline))
+    elongation = np.exp(np.abs(rng.normal(0.0, 0.13, size=n)))
     window = np.arange(-reach, reach + 1)
     part = centres - np.floor(centres)
     turn = np.exp(-1j * rng.uniform(0.0, np.pi, size=n))
@@ -254,8 +259,7 @@ def _some_nuclei(
         height = rng.normal(0.0, 1.0, size=n) * irregular / np.sqrt(order - 1)
         wave = height * np.exp(1j * rng.uniform(0.0, 2 * np.pi, size=n))
         outline += (power * wave[:, None, None]).real
-    opacity = _soft(outline - distance / radii[:, None, None], EDGE_SHARE * focus)
-    return radii, opacity, centres
+    return _soft(outline - distance / radii[:, None, None], EDGE_SHARE * focus)
 
 
 def _positions(

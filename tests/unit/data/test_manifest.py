@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from medcompare.data.manifest import ingest, read_images, read_rejected
 from medcompare.data.source import resolve_source
 from medcompare.data.validate import measure_file
 from medcompare.errors import DataError
-from medcompare.records import DatasetManifest
+
+if TYPE_CHECKING:
+    from medcompare.records import DatasetManifest
 
 REAL_DATA = Path(os.environ.get("MEDCOMPARE_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 

@@ -110,13 +110,13 @@ class TestFolder:
 
     def test_no_such_folder(self, tmp_path: Path) -> None:
         """A place that is not there is named."""
-        with pytest.raises(DataError, match="no such folder or file: .*nowhere.*one sub-folder per class"):
+        with pytest.raises(DataError, match=r"no such folder or file: .*nowhere.*one sub-folder per class"):
             resolve(tmp_path / "nowhere")
 
     def test_empty_folder(self, tmp_path: Path) -> None:
         """Nothing in it."""
         with pytest.raises(
-            DataError, match="holds no images in sub-folders. Expected one sub-folder per class"
+            DataError, match=r"holds no images in sub-folders\. Expected one sub-folder per class"
         ):
             resolve(tmp_path)
 

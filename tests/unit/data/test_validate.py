@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,9 @@ from PIL import Image
 from medcompare.artifacts import sha256_of_bytes
 from medcompare.data import validate
 from medcompare.data.validate import ImageMeasurement, judge, measure_file, measure_image, oddities
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def encoded(mode: str = "RGB", size: tuple[int, int] = (40, 50), form: str = "PNG", **options: Any) -> bytes:
