@@ -26,10 +26,10 @@ class DemoConfig(Record):
     """Size and difficulty of the generated demonstration data."""
 
     n_patients: int = Field(
-        default=100, ge=20, le=5000, description="Patients to generate (half of them cancer)."
+        default=320, ge=20, le=5000, description="Patients to generate (half of them cancer)."
     )
     images_per_patient: int = Field(
-        default=8, ge=1, le=50, description="Images per patient, on average."
+        default=4, ge=1, le=50, description="Images per patient, on average."
     )
     image_size_px: int = Field(default=96, ge=32, le=1024, description="Side of a patch, pixels.")
     seed: int = Field(default=20, ge=0, le=2**31 - 1, description="Seed of the generator.")
