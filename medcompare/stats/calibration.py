@@ -1,4 +1,4 @@
-"""Agreement of predicted probabilities with outcomes, and recalibration.
+"""Agreement of predicted probabilities with outcomes.
 
 Slope, calibration-in-the-large, observed : expected, Brier and scaled Brier score, a
 flexible reliability curve and, as a footnote, the expected calibration error. With
@@ -27,20 +27,11 @@ from medcompare.stats.arrays import (
 from medcompare.stats.loess import local_regression
 from medcompare.stats.logistic import CLIP, clipped_logit, fit_logistic, standard_errors
 from medcompare.stats.proportions import normal_quantile, wilson_limits
-from medcompare.stats.recalibration import fit_isotonic, fit_platt
 from medcompare.stats.records import Calibration, Curve, Estimate
 from medcompare.stats.resampling import ResamplingPlan
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-__all__ = [
-    "calibration",
-    "expected_calibration_error",
-    "fit_isotonic",
-    "fit_platt",
-    "reliability_curve",
-]
 
 N_BINS = 10
 """Equal-width bins of the histogram's coarse sibling, the expected calibration error."""
@@ -229,11 +220,17 @@ def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: fl
     if above.min() >= below.max() or above.max() <= below.min():
         note = "undefined: the probabilities separate the classes perfectly"
         return Estimate(value=None, level=level, method=method, n=n, note=note)
-    design = np.column_stack([np.ones_like(x), x])
-    beta, inverse = fit_logistic(design, positive.astype(np.float64))
+    # In standard units Newton's method converges however little the probabilities vary.
+    spread = float(x.std())
+    design = np.column_stack([np.ones_like(x), (x - x.mean()) / spread])
+    try:
+        beta, inverse = fit_logistic(design, positive.astype(np.float64))
+    except DataError:
+        note = "undefined: the probabilities almost separate the classes, so the fit has no maximum"
+        return Estimate(value=None, level=level, method=method, n=n, note=note)
     residuals = positive - special.expit(design @ beta)
-    half = normal_quantile(level) * float(standard_errors(design, residuals, inverse, codes)[1])
-    value = float(beta[1])
+    half = normal_quantile(level) * float(standard_errors(design, residuals, inverse, codes)[1]) / spread
+    value = float(beta[1]) / spread
     return Estimate(
         value=value,
         ci_low=value - half,

@@ -11,12 +11,11 @@ from medcompare.stats.bootstrap import bootstrap_metrics
 from medcompare.stats.calibration import (
     calibration,
     expected_calibration_error,
-    fit_isotonic,
-    fit_platt,
     reliability_curve,
 )
 from medcompare.stats.loess import local_regression
 from medcompare.stats.logistic import CLIP, clipped_logit, fit_logistic
+from medcompare.stats.recalibration import fit_isotonic, fit_platt
 
 
 def sample(
