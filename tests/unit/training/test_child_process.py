@@ -81,7 +81,7 @@ def alive(pid: int) -> bool:
 
 def gone_soon(pids: list[int]) -> bool:
     """Whether all of `pids` end within a few seconds."""
-    for _ in range(100):
+    for _ in range(400):
         if not any(alive(pid) for pid in pids):
             return True
         time.sleep(0.05)
@@ -186,14 +186,14 @@ def test_the_time_limit_kills_the_whole_family(environment: dict[str, str]) -> N
     """Child and grandchild; the setting to change is named."""
     pids: list[int] = []
     with pytest.raises(
-        TrainingError, match=r"passed its time limit of 1\.5 s.*raise train\.timeout_minutes"
+        TrainingError, match=r"passed its time limit of 4 s.*raise train\.timeout_minutes"
     ) as caught:
         run_child(
             "sample_jobs",
             "family",
             "{}",
             label="t",
-            timeout_s=1.5,
+            timeout_s=4,
             time_limit_name="train.timeout_minutes",
             on_event=lambda event: pids.extend(event["pids"]),
             environment=environment,
