@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import stat
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from tests.unit.mail_servers import Mailbox, config, dies_in_transfer, free_port
 from tests.unit.sample_runs import summary
 
 if TYPE_CHECKING:
+    import socket
     from email.message import EmailMessage
     from pathlib import Path
 
@@ -264,6 +266,39 @@ def test_runs_at_the_same_time_send_every_mail_once(folder: Path) -> None:
 
     assert sorted(_subjects(mailbox)) == sorted(f"mail {10 * k + n}" for k in range(4) for n in range(5))
     assert waiting(folder) == ()
+
+
+def _deliver_one(folder: Path, port: int) -> None:
+    deliver(_mail("interrupted"), config(port, timeout_s=60), folder, now=NOW)
+
+
+def test_a_run_that_is_killed_while_sending_loses_nothing_and_blocks_nobody(folder: Path) -> None:
+    """SIGKILL during the transfer: the mail is there, the lock is free, and the next run sends both."""
+    reached = threading.Event()
+
+    def stall(connection: socket.socket) -> None:
+        connection.sendall(b"220 slow\r\n")
+        for line in connection.makefile("rb"):
+            if line.upper().startswith(b"DATA"):
+                reached.set()
+                connection.recv(1)  # returns when the sender is gone
+                return
+            connection.sendall(b"250 OK\r\n")
+
+    with raw_server(stall) as port:
+        sender = multiprocessing.get_context("fork").Process(target=_deliver_one, args=(folder, port))
+        sender.start()
+        assert reached.wait(30)
+        sender.kill()
+        sender.join(30)
+    assert len(waiting(folder)) == 1
+
+    mailbox = Mailbox()
+    with mail_server(mailbox) as port:
+        report = deliver(_mail("next"), config(port), folder, now=NOW + timedelta(days=1), lock_wait_s=0)
+
+    assert _subjects(mailbox) == ["interrupted", "next"]
+    assert (report.busy, report.n_waiting) == (False, 0)
 
 
 def test_the_log_names_neither_recipients_nor_subjects(
