@@ -149,6 +149,8 @@ if [ -t 2 ]; then quiet=; fi # in a terminal uv shows how the download gets on
 say "installing the exact versions of constraints.txt${wanted:+ (torch backend: $wanted)}; the first time this takes minutes"
 # shellcheck disable=SC2086 # $quiet is empty or one word
 "$uv" pip install $quiet --python .venv/bin/python ${wanted:+--torch-backend "$wanted"} \
-    --constraints constraints.txt --build-constraints constraints.txt --group dev --editable .
+    --constraints constraints.txt --build-constraints constraints.txt --group dev --editable . ||
+    stop "the installation failed (above)." \
+        "${wanted:+TORCH_BACKEND=$wanted needs the package index of PyTorch. }Try again with:  make setup"
 printf '%s\n%s\n' "$fingerprint" "$wanted" >"$READY"
 say "ready"

@@ -202,3 +202,13 @@ def test_every_test_has_a_docstring() -> None:
     ]
 
     assert silent == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    """Every relative link of a document names a file of the project; the picture is made by a run."""
+    targets = re.findall(r"\]\(((?!https?://)[^)#]+)", (ROOT / document).read_text("utf-8"))
+
+    assert [
+        target for target in targets if not target.startswith("docs/images/") and not (ROOT / target).exists()
+    ] == []
