@@ -121,7 +121,8 @@ def test_a_device_that_is_not_there_is_a_configuration_error() -> None:
 def test_precision() -> None:
     """What is asked for is done; bfloat16 comes with channels-last; never on mps."""
     assert resolve_precision("bfloat16", CPU) == ("bfloat16", "channels_last")
-    assert resolve_precision("float32", CPU)[0] == "float32"
+    assert resolve_precision("float32", CPU) == ("float32", "channels_last")
+    assert resolve_precision("float32", torch.device("cuda")) == ("float32", "contiguous")
     automatic = resolve_precision("auto", CPU)[0]
     assert automatic == ("bfloat16" if native_bfloat16_on_cpu() else "float32")
     assert resolve_precision("auto", torch.device("mps"))[0] == "float32"

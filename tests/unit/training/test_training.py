@@ -61,7 +61,7 @@ def test_the_same_request_gives_the_same_history_and_checkpoint(tiny: Any, preci
     assert first.checkpoint == second.checkpoint
     assert figures(first) != figures(other)
     assert first.precision == precision
-    assert first.memory_format == ("channels_last" if precision == "bfloat16" else first.memory_format)
+    assert first.memory_format == "channels_last"
 
 
 def test_a_network_learns(tiny: Any) -> None:
