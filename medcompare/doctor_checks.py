@@ -35,7 +35,7 @@ from medcompare.records import Record
 from medcompare.report.formatting import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -74,7 +74,7 @@ def check_python(
             "Python",
             "fail",
             text,
-            "install Python 3.11 or newer, 64 bits, and set up again with: make clean setup",
+            "install Python 3.11 or newer, 64 bits, and set up again with: make distclean setup",
         )
     return _result("Python", "ok", text)
 
@@ -91,7 +91,7 @@ def check_rendering() -> CheckResult:
     html = "<p style=\"font-family: 'DejaVu Sans', sans-serif\">0.912 (0.871 to 0.942)</p>"
     pdf = HTML(string=html).write_pdf(uncompressed_pdf=True)
     if not pdf or not pdf.startswith(b"%PDF"):
-        return _result(name, "fail", "no PDF came out", "set up again: make clean setup")
+        return _result(name, "fail", "no PDF came out", "set up again: make distclean setup")
     if b"/FontFile" not in pdf:
         return _result(
             name,
@@ -159,7 +159,7 @@ def _imported_torch(name: str, text: str) -> CheckResult:
         )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
-        return _result(name, "fail", f"{text}: {last}", "set up again: make clean setup")
+        return _result(name, "fail", f"{text}: {last}", "set up again: make distclean setup")
     found = json.loads(done.stdout.strip().splitlines()[-1])
     if found["cuda"]:
         return _result(name, "ok", f"{text}, CUDA {found['built_for']}: {', '.join(found['gpus'])}")
@@ -169,19 +169,25 @@ def _imported_torch(name: str, text: str) -> CheckResult:
     return _result(name, "ok", f"{text}: imported; training uses the processor")
 
 
-def check_shared_memory(folder: Path = Path("/dev/shm")) -> CheckResult:  # noqa: S108 - what is looked at
+def check_shared_memory(
+    folder: Path = Path("/dev/shm"),  # noqa: S108 - what is looked at
+    *,
+    little_bytes: int = LITTLE_SHARED_MEMORY_BYTES,
+) -> CheckResult:
     """Room for data-loading processes to hand over batches."""
     name = "Shared memory"
     if not folder.is_dir():
         return _result(name, "ok", f"{folder} is not used on this system")
     total = shutil.disk_usage(folder).total
-    if total < LITTLE_SHARED_MEMORY_BYTES:
+    if total < little_bytes:
         remedy = "start the container with --shm-size=1g, or leave train.num_workers at 0"
         return _result(name, "warn", f"{folder} holds only {format_bytes(total)}", remedy)
     return _result(name, "ok", f"{folder} holds {format_bytes(total)}")
 
 
-def check_disk(label: str, folder: Path) -> CheckResult:
+def check_disk(
+    label: str, folder: Path, *, little_bytes: int = LITTLE_DISK_BYTES, none_bytes: int = NO_DISK_BYTES
+) -> CheckResult:
     """`folder`, or the nearest one above it that exists, can be written and has room."""
     name = f"Disk for {label}"
     place = folder.absolute()
@@ -203,24 +209,27 @@ def check_disk(label: str, folder: Path) -> CheckResult:
         )
     free = shutil.disk_usage(place).free
     detail = f"{format_bytes(free)} free in {place}"
-    if free < NO_DISK_BYTES:
+    if free < none_bytes:
         return _result(name, "fail", detail, "free space: python -m flows.prune says what can go")
-    if free < LITTLE_DISK_BYTES:
+    if free < little_bytes:
         return _result(name, "warn", detail, "free space soon: python -m flows.prune says what can go")
     return _result(name, "ok", detail)
 
 
-def check_prefect_version() -> CheckResult:
+def check_prefect_version(installed: Callable[[str], str] = version) -> CheckResult:
     """Prefect and the library it is known to stumble over are of versions that work."""
     name = "Prefect"
     try:
-        prefect, fastapi = version("prefect"), version("fastapi")
+        prefect, fastapi = installed("prefect"), installed("fastapi")
     except PackageNotFoundError as error:
         return _result(name, "fail", f"{error.name} is not installed", "set up again: make setup")
     detail = f"version {prefect}, fastapi {fastapi}"
     if not OLDEST_PREFECT <= numbers(prefect) < NEXT_PREFECT:
         return _result(
-            name, "fail", detail, "this software is tested with Prefect 3.8.8 and later 3.8: make clean setup"
+            name,
+            "fail",
+            detail,
+            "this software is tested with Prefect 3.8.8 and later 3.8: make distclean setup",
         )
     if numbers(fastapi) >= NEXT_FASTAPI:
         return _result(

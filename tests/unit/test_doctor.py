@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -204,9 +204,52 @@ def test_disk(tmp_path: Path) -> None:
     assert (blocked.status, blocked.remedy) == ("fail", "name another folder with --store")
 
 
+def test_little_disk(tmp_path: Path) -> None:
+    """Below one limit a look, below the other a failure; both say what frees space."""
+    huge = 10**18
+    little = checks.check_disk("out", tmp_path, little_bytes=huge)
+    none = checks.check_disk("out", tmp_path, none_bytes=huge)
+
+    assert (little.status, none.status) == ("warn", "fail")
+    assert "flows.prune" in str(little.remedy)
+    assert "flows.prune" in str(none.remedy)
+
+
 def test_shared_memory(tmp_path: Path) -> None:
-    """A system without it is fine."""
+    """A system without it is fine; a container's usual 64 MB deserve a look."""
     assert checks.check_shared_memory(tmp_path / "absent").status == "ok"
+    assert checks.check_shared_memory(tmp_path).status == "ok"
+    little = checks.check_shared_memory(tmp_path, little_bytes=10**18)
+    assert little.status == "warn"
+    assert "--shm-size" in str(little.remedy)
+
+
+def _absent(name: str) -> str:
+    raise PackageNotFoundError(name)
+
+
+@pytest.mark.parametrize(
+    ("prefect", "fastapi", "status"),
+    [
+        ("3.8.8", "0.154.2", "ok"),
+        ("3.8.12", "0.139.0", "ok"),
+        ("3.8.7", "0.150.0", "fail"),
+        ("3.9.0", "0.150.0", "fail"),
+        ("2.20.0", "0.150.0", "fail"),
+        ("3.8.8", "0.155.0", "fail"),
+    ],
+)
+def test_versions_of_prefect(prefect: str, fastapi: str, status: str) -> None:
+    """Those that were tried are ok; those known to break are named before they do."""
+    result = checks.check_prefect_version({"prefect": prefect, "fastapi": fastapi}.__getitem__)
+
+    assert result.status == status
+    assert (result.remedy is None) == (status == "ok")
+
+
+def test_prefect_is_not_installed() -> None:
+    """The missing distribution is named."""
+    assert checks.check_prefect_version(_absent).detail == "prefect is not installed"
 
 
 def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

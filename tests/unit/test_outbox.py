@@ -229,6 +229,17 @@ def test_an_outbox_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         queue(_mail(), ("a@b.example",), tmp_path / "file")
 
 
+def test_an_outbox_that_cannot_be_locked_says_so(folder: Path) -> None:
+    """The mail is kept; the error names the outbox and the remedy."""
+    folder.mkdir(parents=True)
+    (folder / ".lock").mkdir()
+
+    with pytest.raises(OutboxError, match=r"outbox .*free space, or mend the permissions"):
+        deliver(_mail(), config(free_port()), folder)
+
+    assert len(waiting(folder)) == 1
+
+
 def test_no_outbox_nothing_to_send(folder: Path) -> None:
     """A first run without mail makes no folder."""
     assert send_waiting(config(free_port()), folder).n_waiting == 0
