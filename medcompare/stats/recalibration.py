@@ -106,11 +106,14 @@ def fit_platt(y_true: ArrayLike, probability: ArrayLike) -> PlattRecalibration:
     if x.min() == x.max():
         note = "all validation probabilities are alike: recalibrated to the prevalence"
         return PlattRecalibration(intercept=float(special.logit(target.mean())), slope=0.0, note=note)
-    coefficients, _ = fit_logistic(np.column_stack([np.ones_like(x), x]), target)
-    if coefficients[1] < 0:
+    # In standard units Newton's method converges however little the probabilities vary.
+    centre, spread = float(x.mean()), float(x.std())
+    coefficients, _ = fit_logistic(np.column_stack([np.ones_like(x), (x - centre) / spread]), target)
+    slope = float(coefficients[1]) / spread
+    if slope < 0:
         note = "validation probabilities fall with the outcome: recalibrated to the prevalence"
         return PlattRecalibration(intercept=float(special.logit(target.mean())), slope=0.0, note=note)
-    return PlattRecalibration(intercept=float(coefficients[0]), slope=float(coefficients[1]))
+    return PlattRecalibration(intercept=float(coefficients[0]) - slope * centre, slope=slope)
 
 
 def fit_isotonic(y_true: ArrayLike, probability: ArrayLike) -> IsotonicRecalibration:

@@ -260,6 +260,32 @@ def test_perfect_separation_has_no_slope(direction: int) -> None:
     assert result.in_the_large.value == pytest.approx(0, abs=1e-9)
 
 
+def test_classes_that_almost_separate_have_no_slope() -> None:
+    """They overlap by less than can be computed with: said, not a number of any size."""
+    p = np.r_[np.linspace(0.5, 0.9, 50), np.linspace(0.1, 0.5, 50)]
+    p[0] -= 1e-12
+
+    slope = calibration(np.arange(100) < 50, p, seed=0, n_resamples=100).slope
+
+    assert slope.value is None
+    assert "almost separate the classes" in (slope.note or "")
+
+
+@pytest.mark.parametrize("width", [1e-3, 1e-6, 1e-9])
+def test_probabilities_that_hardly_vary_are_fitted(width: float) -> None:
+    """Slope and recalibration scale with the spread of the probabilities, however small."""
+    rng = np.random.default_rng(0)
+    y = np.arange(200) < 80
+    shape = rng.normal(size=200) + 0.7 * y
+    wide, narrow = (0.5 + w * shape for w in (1e-2, width))
+
+    slope = calibration(y, narrow, seed=0, n_resamples=100).slope.value
+    expected = calibration(y, wide, seed=0, n_resamples=100).slope.value
+
+    assert slope * width == pytest.approx(expected * 1e-2, rel=1e-2)  # type: ignore[operator]
+    assert fit_platt(y, narrow).apply(narrow) == pytest.approx(fit_platt(y, wide).apply(wide), abs=1e-3)
+
+
 def test_constant_probability() -> None:
     """A collapsed model: no slope, a curve of one point, the Brier score of its value."""
     y = np.arange(20) < 5
