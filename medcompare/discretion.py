@@ -50,7 +50,7 @@ NUMBER_OF_A_PERSON = re.compile(
 )
 TOKEN = re.compile(r"(?<!\w)[\w@][\w@.'+-]*[\w@]|(?<!\w)[\w@]")
 QUANTITY = re.compile(
-    r"0|[1-9]\d{0,3}|\d{1,6}\.\d{1,6}|\d+(?:\.\d+)?e[+-]?\d+|\d{1,4}(?:px|s|ms|min|h|mb|gb|kb|th|st|nd|rd)|"
+    r"0|[1-9]\d{0,3}|\d{1,6}\.\d{1,6}|\d+(?:\.\d+)?e[+-]?\d+|\d{1,4}(?:px|s|ms|min|h|mb|gb|kb|th|st|n[d]|rd)|"
     r"\d{1,5}x\d{1,5}|v\d+|(?:float|bfloat|int|sha)\d+",
     re.IGNORECASE,
 )
