@@ -6,8 +6,11 @@ environment wins. No telemetry leaves the machine: the images are of patients.
 
 from __future__ import annotations
 
+import logging
 import os
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "medcompare")
+# Prefect hands our loggers its handlers but leaves their level to the root logger's WARNING.
+logging.getLogger("medcompare").setLevel(logging.INFO)

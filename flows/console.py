@@ -20,6 +20,8 @@ NOISE = re.compile(
     r"|docs\.prefect\.io|Created task run|Submitted task run|Executing '|Task run failed with exception"
 )
 
+OWN_WORDS = re.compile(r"Finished in state (Failed|Crashed|AwaitingRetry)\(|Crash detected!")
+
 
 def prepare_environment() -> None:
     """Shorten Prefect's terminal format; must be called before Prefect is imported."""
@@ -36,20 +38,27 @@ class _Readable(logging.Filter):
     """Drops the orchestrator's own chatter, and tracebacks of errors the user can mend."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno <= logging.INFO and NOISE.search(record.getMessage()):
+        message = record.getMessage()
+        if record.levelno <= logging.INFO and NOISE.search(message):
             return False
+        # What ends the run is printed once, in plain words, as the last line.
         error = record.exc_info[1] if record.exc_info else None
-        # The message of an input error is printed once, at the end.
-        return not isinstance(error, InputError | KeyboardInterrupt)
+        if isinstance(error, InputError | KeyboardInterrupt):
+            return False
+        return not OWN_WORDS.search(message)
 
 
 def install_filter() -> Console | None:
-    """Filter Prefect's terminal handlers; returns their console (None where there is none)."""
-    console: Console | None = None
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "medcompare"):
-        for handler in logging.getLogger(name).handlers:
-            handler_console = getattr(handler, "console", None)
-            if handler_console is not None:
-                handler.addFilter(_Readable())
-                console = handler_console
-    return console
+    """Filter Prefect's terminal handlers; returns their console (None where there is none).
+
+    Imports Prefect, which takes a second or two.
+    """
+    from prefect.logging.configuration import setup_logging
+
+    setup_logging()
+    for handler in logging.getLogger().handlers:
+        console: Console | None = getattr(handler, "console", None)
+        if console is not None:
+            handler.addFilter(_Readable())
+            return console
+    return None

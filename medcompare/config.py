@@ -28,9 +28,7 @@ class DemoConfig(Record):
     n_patients: int = Field(
         default=320, ge=20, le=5000, description="Patients to generate (half of them cancer)."
     )
-    images_per_patient: int = Field(
-        default=4, ge=1, le=50, description="Images per patient, on average."
-    )
+    images_per_patient: int = Field(default=4, ge=1, le=50, description="Images per patient, on average.")
     image_size_px: int = Field(default=96, ge=32, le=1024, description="Side of a patch, pixels.")
     seed: int = Field(default=20, ge=0, le=2**31 - 1, description="Seed of the generator.")
 
@@ -130,7 +128,10 @@ class TrainConfig(Record):
         description="Trainings side by side; None: one per model up to the number of cores (CPU) or GPUs.",
     )
     num_workers: int = Field(
-        default=0, ge=0, le=64, description="Data-loading processes per training; the history does not depend on it."
+        default=0,
+        ge=0,
+        le=64,
+        description="Data-loading processes per training; the history does not depend on it.",
     )
     timeout_minutes: float | None = Field(
         default=None, gt=0, description="Longest time one training may take, minutes; None: no limit."
@@ -149,7 +150,9 @@ class TrainConfig(Record):
     @model_validator(mode="after")
     def _resize_not_smaller(self) -> Self:
         if self.resize_px is not None and self.resize_px < self.image_size_px:
-            msg = f"resize_px ({self.resize_px}) must not be smaller than image_size_px ({self.image_size_px})"
+            msg = (
+                f"resize_px ({self.resize_px}) must not be smaller than image_size_px ({self.image_size_px})"
+            )
             raise ValueError(msg)
         return self
 
@@ -296,7 +299,9 @@ class CompareConfig(Record):
         preset = values.get("preset") or ("demo" if source == DEMO else "published")
         if preset not in PRESETS:
             return values
-        plain = {k: v.model_dump(exclude_unset=True) if isinstance(v, Record) else v for k, v in values.items()}
+        plain = {
+            k: v.model_dump(exclude_unset=True) if isinstance(v, Record) else v for k, v in values.items()
+        }
         return {**merged(PRESETS[preset], plain), "preset": preset}
 
     @field_validator("models")

@@ -34,7 +34,7 @@ def evaluate(
 ) -> ModelEvaluation:
     """Every figure of `model` with its interval."""
     cases = ArtifactStore(store)
-    return evaluation.evaluate_model(
+    figures = evaluation.evaluate_model(
         scored_cases((predictions,), cases, "test", subgroups=config.subgroups),
         scored_cases((predictions,), cases, "val", subgroups=config.subgroups),
         model,
@@ -42,3 +42,12 @@ def evaluate(
         evaluate=config,
         seed=seed,
     )
+    logger.info(
+        "%s on the test subset, at threshold %.3f (%s)\n%s\n\n%s",
+        predictions.display_name,
+        figures.operating_point.threshold,
+        figures.operating_point.rule,
+        evaluation.classification_report_text(figures),
+        evaluation.confusion_matrix_text(figures),
+    )
+    return figures

@@ -107,7 +107,7 @@ def is_intact(record: object, store: Path) -> str | None:
     return None
 
 
-def run_trusted(task: Task[..., Result], store: Path, **inputs: Any) -> Result:  # noqa: ANN401 - a task's inputs
+def run_trusted(task: Task[..., Result], store: Path, /, **inputs: Any) -> Result:  # noqa: ANN401 - a task's inputs
     """Result of `task`, computed anew where a cached one refers to a lost or altered file."""
     return run_side_by_side(task, store, [inputs])[0]
 

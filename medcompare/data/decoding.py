@@ -12,7 +12,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from medcompare.errors import DataError
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def insist_on_whole_files() -> None:
+    """Let Pillow refuse truncated files: WeasyPrint, once imported, makes it accept them."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def decode_rgb(content: bytes, *, name: str) -> NDArray[np.uint8]:
@@ -42,6 +47,7 @@ def decode_rgb(content: bytes, *, name: str) -> NDArray[np.uint8]:
     DataError
         If it cannot be decoded, or its pixel values have no defined range.
     """
+    insist_on_whole_files()
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
