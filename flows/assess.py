@@ -15,9 +15,20 @@ if __name__ == "__main__":
     sys.exit(main())
 
 from prefect import flow
+from prefect.logging import get_run_logger
 
+from medcompare.artifacts import write_atomically
 from medcompare.config import AssessConfig
-from medcompare.run_result import RunResult
+from medcompare.predictions import read_tables
+from medcompare.preflight import check_folder
+from medcompare.provenance import collect_provenance
+from medcompare.report_inputs import gather_assessment
+from medcompare.run_folder import default_run_name, free_run_name, now, run_folder
+from medcompare.run_result import RunResult, run_result
+from medcompare.settings_table import set_by_user
+from tasks.assess import assess_predictions
+from tasks.policies import run_trusted
+from tasks.report import write_report
 
 
 @flow(
@@ -27,4 +38,34 @@ from medcompare.run_result import RunResult
 )
 def assess(config: AssessConfig) -> RunResult:
     """Read and check the tables, compute every figure, decide, report."""
-    raise NotImplementedError
+    logger, started_at = get_run_logger(), now()
+    for field, folder in (("out", config.out), ("store", config.store)):
+        check_folder(field, folder)
+    tables = read_tables(config)
+    wanted = config.name or default_run_name(started_at, config.predictions.stem)
+    name = free_run_name(config.out, wanted) if config.name is None else wanted
+    with run_folder(config.out, name) as folder:
+        assessment = run_trusted(
+            assess_predictions,
+            config.store,
+            digest=tables.digest,
+            test=tables.test,
+            validation=tables.validation,
+            costs=tables.costs,
+            thresholds=config.thresholds,
+            evaluate=config.evaluate,
+            rule=config.decide,
+            seed=config.seed,
+            set_by_user=set_by_user(config),
+        )
+        write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
+        inputs = gather_assessment(
+            config,
+            run_name=name,
+            assessment=assessment,
+            test=tables.test,
+            provenance=collect_provenance(config, started_at=started_at, gpu=None),
+        )
+        write_report(inputs, folder)
+    logger.info("verdict: %s", assessment.verdict.headline)
+    return run_result(config.out, name, assessment.verdict)

@@ -20,12 +20,16 @@ from flows.command_line import (
 )
 from medcompare.config import AssessConfig
 from medcompare.errors import ConfigError, InputError
+from medcompare.predictions import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OPTIONS: dict[str, tuple[str, str]] = {
-    "predictions": ("predictions", "CSV of the test subset: case_id, y_true, and one probability column per model"),
+    "predictions": (
+        "predictions",
+        "CSV of the test subset: case_id, y_true, and one probability column per model",
+    ),
     "validation": ("validation", "CSV of the validation subset, same columns: thresholds are chosen on it"),
     "costs": ("costs", "TOML file with one table of costs per model"),
     "positive-class": ("positive_class", "value of y_true that is positive, where it is not 0/1"),
@@ -41,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Parser of ``python -m flows.assess``."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.assess",
-        description="Compare models from their predictions alone: the same statistics, verdict and report, no training.",
+        description="Compare models from their predictions alone: same statistics, verdict and report, no training.",
         epilog="Exit status: 0 success, 2 bad input or configuration, 1 failure, 130 interrupted.",
     )
     for option, (_, text) in OPTIONS.items():
@@ -84,7 +88,9 @@ def config_from_arguments(arguments: argparse.Namespace) -> AssessConfig:
         named["scores_are_probabilities"] = False
     values = all_values(arguments, named)
     if "predictions" not in values:
-        msg = "--predictions FILE is required: a CSV with case_id, y_true and one probability column per model"
+        msg = (
+            "--predictions FILE is required: a CSV with case_id, y_true and one probability column per model"
+        )
         raise ConfigError(msg)
     return validated(AssessConfig, values)
 
@@ -97,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return SUCCESS
     try:
         config = config_from_arguments(arguments)
+        read_tables(config)
     except InputError as error:
         return refuse(error)
     return run_flow(lambda: _assess(config))

@@ -19,8 +19,6 @@ if __name__ == "__main__":
 
     sys.exit(main())
 
-from typing import TYPE_CHECKING
-
 from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -34,8 +32,8 @@ from medcompare.preflight import check_before_work, locate_images
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather
 from medcompare.run_folder import default_run_name, free_run_name, now, run_folder
-from medcompare.run_result import RunResult
-from medcompare.settings_table import settings_rows
+from medcompare.run_result import RunResult, run_result
+from medcompare.settings_table import set_by_user
 from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
 from medcompare.training_process import plan_parallel, terminate_all
 from medcompare.training_requests import CostRequest, PredictionRequest, TrainingRequest
@@ -48,9 +46,6 @@ from tasks.predict import predict
 from tasks.report import write_report
 from tasks.split import split as split_images
 from tasks.train import train
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MOST_THREADS = 64
 """Upper bound only: how many trainings really run side by side is planned per run."""
@@ -172,7 +167,7 @@ def _compare(config: CompareConfig) -> RunResult:
             evaluate=config.evaluate,
             rule=config.decide,
             seed=config.seed,
-            set_by_user=tuple(field for field, *_, who in settings_rows(config) if who == "user"),
+            set_by_user=set_by_user(config),
             store=config.store,
         )
         for subset, filename in (("test", "predictions_test.csv"), ("val", "predictions_validation.csv")):
@@ -197,18 +192,5 @@ def _compare(config: CompareConfig) -> RunResult:
             store=store,
         )
         write_report(inputs, folder)
-    verdict = assessment.verdict
-    logger.info("verdict: %s", verdict.headline)
-    return _result(name, config.out / name, verdict.headline, verdict.sentence)
-
-
-def _result(name: str, folder: Path, headline: str, sentence: str) -> RunResult:
-    return RunResult(
-        run_name=name,
-        folder=str(folder),
-        pdf=str(folder / "report.pdf"),
-        html=str(folder / "report.html"),
-        results=str(folder / "results.json"),
-        headline=headline,
-        sentence=sentence,
-    )
+    logger.info("verdict: %s", assessment.verdict.headline)
+    return run_result(config.out, name, assessment.verdict)

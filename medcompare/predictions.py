@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import ValidationError
 
+from medcompare.artifacts import sha256_of_bytes, sha256_of_file
 from medcompare.errors import DataError
 from medcompare.records import CostMeasurement
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from medcompare.config import AssessConfig
 
 CASE, TRUTH, PATIENT = "case_id", "y_true", "patient_id"
 FIRST_DATA_ROW = 2
@@ -96,6 +99,61 @@ class ScoredCases:
         return replace(self, scores={model: self.scores[model] for model in models})
 
 
+@dataclass(frozen=True, kw_only=True)
+class PredictionTables:
+    """All an assessment reads; ``digest`` covers the files and how they are to be read."""
+
+    test: ScoredCases
+    validation: ScoredCases | None
+    costs: tuple[CostMeasurement, ...]
+    digest: str
+
+
+def read_tables(config: AssessConfig) -> PredictionTables:
+    """Read and check every file that `config` names.
+
+    Raises
+    ------
+    DataError
+        Naming the file, the column and the first offending row.
+    """
+    test = read_prediction_table(
+        config.predictions,
+        positive_class=config.positive_class,
+        subgroups=config.evaluate.subgroups,
+        subset="test",
+        scores_are_probabilities=config.scores_are_probabilities,
+    )
+    for model in config.thresholds:
+        if model not in test.scores:
+            msg = f"--threshold {model}: {config.predictions} has no column of that name; models there are: "
+            raise DataError(msg + _listed(test.models))
+    validation = None
+    if config.validation is not None:
+        validation = read_prediction_table(
+            config.validation,
+            positive_class=config.positive_class,
+            subgroups=[name for name in config.evaluate.subgroups if name in _read_csv(config.validation)[0]],
+            subset="val",
+            scores_are_probabilities=config.scores_are_probabilities,
+            models=test.models,
+        )
+        check_apart(test, validation, test_path=config.predictions, validation_path=config.validation)
+    costs = () if config.costs is None else read_costs(config.costs, test.models)
+    parts = [
+        sha256_of_file(path)
+        for path in (config.predictions, config.validation, config.costs)
+        if path is not None
+    ]
+    how = f"{config.positive_class} {config.scores_are_probabilities} {config.evaluate.subgroups}"
+    return PredictionTables(
+        test=test,
+        validation=validation,
+        costs=costs,
+        digest=sha256_of_bytes("\n".join([*parts, how]).encode()),
+    )
+
+
 def read_prediction_table(
     path: Path,
     *,
@@ -157,7 +215,7 @@ def read_prediction_table(
     if PATIENT in columns:
         for number, text in enumerate(columns[PATIENT], FIRST_DATA_ROW):
             if not text:
-                msg = f"{path}: column '{PATIENT}', row {number} is empty; give every case its patient or drop the column"
+                msg = f"{path}: column '{PATIENT}', row {number} is empty; fill it in or drop the column"
                 raise DataError(msg)
         patients = np.array(columns[PATIENT], dtype=np.str_)
     return ScoredCases(
@@ -310,7 +368,10 @@ def _labels(
     others = [text for text in found if text != positive_class]
     if len(others) > 1:
         number = texts.index(others[1]) + FIRST_DATA_ROW
-        msg = f"{path}: column '{TRUTH}', row {number}: a third label '{others[1]}' beside '{positive_class}' and '{others[0]}'"
+        msg = (
+            f"{path}: column '{TRUTH}', row {number}: a third label '{others[1]}' beside '{positive_class}' "
+            f"and '{others[0]}'; exactly two classes can be compared"
+        )
         raise DataError(msg)
     negative = others[0] if others else f"not {positive_class}"
     return np.array([text == positive_class for text in texts], dtype=np.int64), (negative, positive_class)

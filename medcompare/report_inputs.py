@@ -15,6 +15,8 @@ from PIL import Image, ImageOps
 
 from medcompare.artifacts import sha256_of_bytes
 from medcompare.prediction_tables import scored_cases
+from medcompare.report.checklist_answers import read_answers
+from medcompare.report.checklists import fill_checklists
 from medcompare.report.inputs import (
     CaseScore,
     HardCase,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.artifacts import ArtifactStore
-    from medcompare.config import CompareConfig
+    from medcompare.config import AssessConfig, CompareConfig
     from medcompare.predictions import ScoredCases
     from medcompare.records import DatasetManifest, DatasetSplit, Predictions, Provenance, TrainedModel
     from medcompare.stats.records import Assessment
@@ -67,7 +69,8 @@ def gather(
         With pseudonyms in place of file names where ``report.pseudonymise`` says so.
     """
     test = scored_cases(predictions, store, "test")
-    cases, n_cases = hard_cases(test, assessment, split, data_root, store)
+    cases, n_cases = hard_cases(test, assessment, thumbnails=Thumbnails(split, data_root, store))
+    settings = setting_rows(config)
     return ReportInputs(
         title=config.report.title,
         organisation=config.report.organisation,
@@ -78,10 +81,7 @@ def gather(
         assessment=assessment,
         rule=config.decide,
         provenance=provenance,
-        settings=tuple(
-            SettingRow(field=field, value=value, description=text, set_by=who)
-            for field, value, text, who in settings_rows(config)
-        ),
+        settings=settings,
         notices=notices(config, manifest, trained),
         manifest=manifest,
         rejected=rejected_rows(manifest, store, pseudonymise=config.report.pseudonymise),
@@ -91,12 +91,93 @@ def gather(
         score_distributions=distributions(test),
         hard_cases=cases,
         n_hard_cases=n_cases,
+        checklists=fill_checklists(
+            assessment=assessment,
+            manifest=manifest,
+            split=split,
+            trained=tuple(trained),
+            provenance=provenance,
+            settings=settings,
+            answers=read_answers(config.report.checklist_answers),
+        ),
         files=(
             ("predictions_test.csv", "probability of every model for every test image"),
             ("predictions_validation.csv", "the same for the validation subset, which set the thresholds"),
             ("config.json", "the configuration, field by field"),
             ("results.json", "every figure of this report at full precision"),
         ),
+    )
+
+
+def gather_assessment(
+    config: AssessConfig,
+    *,
+    run_name: str,
+    assessment: Assessment,
+    test: ScoredCases,
+    provenance: Provenance,
+) -> ReportInputs:
+    """Everything the report of predictions made elsewhere prints."""
+    cases, n_cases = hard_cases(test, assessment, thumbnails=None)
+    settings = setting_rows(config)
+    return ReportInputs(
+        title=config.report.title,
+        organisation=config.report.organisation,
+        paper=config.report.paper,
+        run_name=run_name,
+        source="predictions supplied",
+        synthetic=False,
+        assessment=assessment,
+        rule=config.decide,
+        provenance=provenance,
+        settings=settings,
+        notices=assessment_notices(config),
+        pseudonymised=config.report.pseudonymise,
+        score_distributions=distributions(test),
+        hard_cases=pseudonymous(cases) if config.report.pseudonymise else cases,
+        n_hard_cases=n_cases,
+        checklists=fill_checklists(
+            assessment=assessment,
+            manifest=None,
+            split=None,
+            trained=(),
+            provenance=provenance,
+            settings=settings,
+            answers=read_answers(config.report.checklist_answers),
+        ),
+        files=(("results.json", "every figure of this report at full precision"),),
+    )
+
+
+def assessment_notices(config: AssessConfig) -> tuple[str, ...]:
+    """What a reader of an assessment must know before believing a figure."""
+    elsewhere = (
+        "The predictions were made elsewhere: how the models were trained, and whether the test cases were "
+        "unknown to them, could not be checked."
+    )
+    found = [elsewhere]
+    if config.validation is None and not config.thresholds:
+        found.append(
+            "No validation file and no thresholds were given: 0.5 was used, which is a habit, not a choice."
+        )
+    if not config.scores_are_probabilities:
+        found.append("The scores are not probabilities: calibration and net benefit are left out.")
+    return tuple(found)
+
+
+def pseudonymous(cases: tuple[HardCase, ...]) -> tuple[HardCase, ...]:
+    """`cases` with ids that can be recomputed from the originals, but not read."""
+    return tuple(
+        case.model_copy(update={"case_id": f"case {sha256_of_bytes(case.case_id.encode())[:8]}"})
+        for case in cases
+    )
+
+
+def setting_rows(config: CompareConfig | AssessConfig) -> tuple[SettingRow, ...]:
+    """The configuration, field by field."""
+    return tuple(
+        SettingRow(field=field, value=value, description=text, set_by=who)
+        for field, value, text, who in settings_rows(config)
     )
 
 
@@ -159,10 +240,8 @@ def distributions(test: ScoredCases) -> tuple[ScoreDistribution, ...]:
 def hard_cases(
     test: ScoredCases,
     assessment: Assessment,
-    split: DatasetSplit,
-    data_root: Path,
-    store: ArtifactStore,
     *,
+    thumbnails: Thumbnails | None,
     most: int = MOST_HARD_CASES,
 ) -> tuple[tuple[HardCase, ...], int]:
     """Test cases that a model got wrong, the worst first, and how many there are in all.
@@ -174,11 +253,11 @@ def hard_cases(
     called = {model: scores >= thresholds[model] for model, scores in test.scores.items()}
     wrong = np.sum([called[model] != (test.y_true == 1) for model in called], axis=0)
     margin = np.max([np.abs(test.scores[model] - thresholds[model]) for model in called], axis=0)
-    order = sorted(
-        np.flatnonzero(wrong),
-        key=lambda i: (-int(test.y_true[i]), -int(wrong[i]), -float(margin[i]), test.case_id[i]),
-    )
-    paths = image_paths(split, store)
+
+    def rank(i: int) -> tuple[int, int, float, str]:
+        return (-int(test.y_true[i]), -int(wrong[i]), -float(margin[i]), test.case_id[i])
+
+    order = sorted(np.flatnonzero(wrong).tolist(), key=rank)
     cases = tuple(
         HardCase(
             case_id=test.case_id[i],
@@ -187,17 +266,33 @@ def hard_cases(
                 CaseScore(model=model, score=float(scores[i]), called_positive=bool(called[model][i]))
                 for model, scores in test.scores.items()
             ),
-            thumbnail_png=thumbnail(data_root / paths[test.case_id[i]]),
+            thumbnail_png=None if thumbnails is None else thumbnails.of(test.case_id[i]),
         )
         for i in order[:most]
     )
     return cases, len(order)
 
 
-def image_paths(split: DatasetSplit, store: ArtifactStore) -> dict[str, str]:
-    """Relative path of each image by its case id."""
-    table = csv.DictReader(io.StringIO(store.read(split.assignments).decode("utf-8")))
-    return {row["case_id"]: row["path"] for row in table}
+class Thumbnails:
+    """Small pictures of the images of a split, by case id.
+
+    Parameters
+    ----------
+    split : DatasetSplit
+        Knows the path of each image.
+    data_root : Path
+        Folder the paths are relative to.
+    store : ArtifactStore
+        Holds the split's table.
+    """
+
+    def __init__(self, split: DatasetSplit, data_root: Path, store: ArtifactStore) -> None:
+        table = csv.DictReader(io.StringIO(store.read(split.assignments).decode("utf-8")))
+        self._paths = {row["case_id"]: data_root / row["path"] for row in table}
+
+    def of(self, case_id: str) -> bytes | None:
+        """Small PNG of one image without its metadata; None where the file is gone."""
+        return thumbnail(self._paths[case_id])
 
 
 def thumbnail(path: Path) -> bytes | None:

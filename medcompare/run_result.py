@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from medcompare.records import Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.stats.records import Verdict
 
 
 class RunResult(Record):
@@ -15,3 +22,17 @@ class RunResult(Record):
     results: str
     headline: str
     sentence: str
+
+
+def run_result(out: Path, name: str, verdict: Verdict) -> RunResult:
+    """Result of the run `name` in the folder `out`."""
+    folder = out / name
+    return RunResult(
+        run_name=name,
+        folder=str(folder),
+        pdf=str(folder / "report.pdf"),
+        html=str(folder / "report.html"),
+        results=str(folder / "results.json"),
+        headline=verdict.headline,
+        sentence=verdict.sentence,
+    )
