@@ -31,14 +31,14 @@ Source: Ruifrok & Johnston (2001), Anal Quant Cytol Histol 23:291."""
 REFERENCE_SIDE_PX = 96
 """Side for which the lengths below hold; other sides scale them."""
 
-MEAN_RADIUS_PX = 5.0
+MEAN_RADIUS_PX = 6.2
 """Geometric mean of nuclear radii half-way between the classes."""
 
 SIZE_EFFECT = 0.17
 """Change of the logarithm of the mean radius with one unit of atypia."""
 
-LARGEST_RADIUS_PX = 11.0
-BYSTANDER_RADIUS_PX = 3.6
+LARGEST_RADIUS_PX = 13.0
+BYSTANDER_RADIUS_PX = 4.3
 MARGIN_PX = 4.0
 """How far outside the patch a nucleus may be centred."""
 
@@ -112,7 +112,7 @@ def draw_patch(atypia: Atypia, stain: Stain, side_px: int, rng: np.random.Genera
     coarse = _noise(side_px, 14.0 * scale, rng)
     fibres = _fibres(side_px, scale, rng)
     lumen, centre, lumen_radius = _lumen(side_px, scale, rng)
-    coverage = float(np.clip(rng.normal(0.20, 0.045), 0.08, 0.34))
+    coverage = float(np.clip(rng.normal(0.22, 0.045), 0.09, 0.36))
     nuclei, texture = _nuclei(atypia, side_px, coverage, (centre, lumen_radius), rng)
     grain = float(np.exp(rng.normal(0.0, 0.15)))
     density_h = nuclei * (0.95 + texture) * grain + 0.10 + 0.04 * coarse
@@ -226,7 +226,7 @@ def _radii(atypia: Atypia, scale: float, share_of_bystanders: float, rng: np.ran
     # Inflammatory cells, small, stand in both classes.
     bystander = rng.random(n) < share_of_bystanders
     radii = np.where(bystander, rng.normal(BYSTANDER_RADIUS_PX, 0.3, size=n), radii)
-    return np.clip(radii, 2.4, LARGEST_RADIUS_PX) * scale
+    return np.clip(radii, 3.0, LARGEST_RADIUS_PX) * scale
 
 
 def _outlines(
