@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
 from medcompare.artifacts import sha256_of_bytes, sha256_of_file
+from medcompare.cost_file import read_costs
 from medcompare.errors import DataError
-from medcompare.records import CostMeasurement
+from medcompare.prediction_csv import listed, read_csv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,10 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medcompare.config import AssessConfig
+    from medcompare.prediction_csv import CsvTable
+    from medcompare.records import CostMeasurement
 
-CASE, TRUTH, PATIENT = "case_id", "y_true", "patient_id"
-FIRST_DATA_ROW = 2
-MOST_NAMES_SHOWN = 12
+CASE, TRUTH, PATIENT, SUBSET = "case_id", "y_true", "patient_id", "subset"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +60,10 @@ class ScoredCases:
     subset: Literal["val", "test"]
     subgroups: dict[str, NDArray[np.str_]] = field(default_factory=dict)
     scores_are_probabilities: bool = True
+    judged: dict[str, str] = field(default_factory=dict)
+    """Column that each model's scores came from, where they came from a file."""
+    seed_scores: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
+    """Scores by model and training seed, from columns named ``MODEL@SEED``."""
 
     @property
     def n(self) -> int:
@@ -96,7 +98,11 @@ class ScoredCases:
 
     def only(self, models: Sequence[str]) -> ScoredCases:
         """The same cases with the scores of `models` alone."""
-        return replace(self, scores={model: self.scores[model] for model in models})
+        return replace(
+            self,
+            scores={model: self.scores[model] for model in models},
+            seed_scores={m: self.seed_scores[m] for m in models if m in self.seed_scores},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,16 +133,16 @@ def read_tables(config: AssessConfig) -> PredictionTables:
     for model in config.thresholds:
         if model not in test.scores:
             msg = f"--threshold {model}: {config.predictions} has no column of that name; models there are: "
-            raise DataError(msg + _listed(test.models))
+            raise DataError(msg + listed(test.models))
     validation = None
     if config.validation is not None:
         validation = read_prediction_table(
             config.validation,
             positive_class=config.positive_class,
-            subgroups=[name for name in config.evaluate.subgroups if name in _read_csv(config.validation)[0]],
+            subgroups=config.evaluate.subgroups,
             subset="val",
             scores_are_probabilities=config.scores_are_probabilities,
-            models=test.models,
+            models=tuple(test.judged.values()),
         )
         check_apart(test, validation, test_path=config.predictions, validation_path=config.validation)
     costs = () if config.costs is None else read_costs(config.costs, test.models)
@@ -172,236 +178,204 @@ def read_prediction_table(
     positive_class : str, optional
         Value of ``y_true`` that is positive; without it the labels must be 0 and 1.
     subgroups : sequence of str
-        Columns that hold subgroups; every other column not named above is a model.
+        Columns that hold subgroups; every other column not named above is a model, or,
+        as ``MODEL@SEED``, one of its training seeds.
     subset : {"val", "test"}
-        What the table holds.
+        What the table holds. A column ``subset``, where there is one, must say so too.
     scores_are_probabilities : bool, default=True
         Whether scores must lie in [0, 1].
     models : sequence of str, optional
-        Models that must be there, no more and no less (the validation file of a test file).
+        Score columns that must be there, and no other model (for the validation file:
+        those that the test file judges). Subgroup columns may then be missing.
+
+    Returns
+    -------
+    ScoredCases
 
     Raises
     ------
     DataError
         Naming the file, the column and the first offending row.
     """
-    header, rows = _read_csv(path)
+    table = read_csv(path, expected=f"{CASE}, {TRUTH} and one column per model")
     for column in (CASE, TRUTH):
-        if column not in header:
-            msg = f"{path}: there is no column '{column}'; columns there are: {_listed(header)}"
-            raise DataError(msg)
-    for column in subgroups:
-        if column not in header:
-            msg = f"{path}: there is no subgroup column '{column}'; columns there are: {_listed(header)}"
-            raise DataError(msg)
-    names = [column for column in header if column not in {CASE, TRUTH, PATIENT, "subset", *subgroups}]
-    if not names:
-        msg = f"{path}: no column holds the scores of a model; columns there are: {_listed(header)}"
-        raise DataError(msg)
-    if models is not None and set(names) != set(models):
-        only_here, missing = sorted(set(names) - set(models)), sorted(set(models) - set(names))
-        parts = [f"misses {_listed(missing)}"] if missing else []
-        parts += [f"has {_listed(only_here)} besides"] if only_here else []
-        msg = f"{path}: the models differ from those of the test file: it {' and '.join(parts)}"
-        raise DataError(msg)
-    columns = {name: [row[position] for row in rows] for position, name in enumerate(header)}
-    case_id = _cases(path, columns[CASE])
-    y_true, classes = _labels(path, columns[TRUTH], positive_class)
-    scores = {
-        name: _scores(path, name, columns[name], probability=scores_are_probabilities)
-        for name in (models if models is not None else names)
-    }
+        table.require(column)
+    if models is None:
+        for column in subgroups:
+            table.require(column, "subgroup column")
+    _check_subset(table, subset)
+    fixed = {CASE, TRUTH, PATIENT, SUBSET, *subgroups}
+    columns = [column for column in table.columns if column not in fixed]
+    if not columns:
+        table.refuse(
+            f"no column holds the scores of a model; columns there are: {listed(list(table.columns))}"
+        )
+    by_model = _by_model(table, columns)
+    if models is not None:
+        _check_models(table, columns, by_model, models)
+    y_true, classes = _labels(table, positive_class)
+    numbers = {name: table.scores(name, probability=scores_are_probabilities) for name in columns}
+    judged = {model: names[0] for model, names in by_model.items()}
+    if models is not None:
+        judged = {_model_and_seed(name)[0]: name for name in models}
     patients = None
-    if PATIENT in columns:
-        for number, text in enumerate(columns[PATIENT], FIRST_DATA_ROW):
-            if not text:
-                msg = f"{path}: column '{PATIENT}', row {number} is empty; fill it in or drop the column"
-                raise DataError(msg)
-        patients = np.array(columns[PATIENT], dtype=np.str_)
+    if PATIENT in table.columns:
+        texts = table.filled_texts(PATIENT, "give every case its patient, or drop the column")
+        patients = np.array(texts, dtype=np.str_)
     return ScoredCases(
-        case_id=case_id,
+        case_id=table.unique_texts(CASE),
         y_true=y_true,
-        scores=scores,
+        scores={model: numbers[name] for model, name in judged.items()},
         patient_id=patients,
-        subgroups={name: np.array(columns[name], dtype=np.str_) for name in subgroups},
+        subgroups={
+            name: np.array(table.columns[name], dtype=np.str_) for name in subgroups if name in table.columns
+        },
         classes=classes,
         subset=subset,
         scores_are_probabilities=scores_are_probabilities,
+        judged=judged,
+        seed_scores={
+            model: {seed: numbers[name] for name in names if (seed := _model_and_seed(name)[1]) is not None}
+            for model, names in by_model.items()
+            if names != [model]
+        },
     )
 
 
 def write_prediction_table(cases: ScoredCases) -> bytes:
-    """`cases` as CSV that reads back to exactly the same numbers."""
+    """`cases` as CSV that reads back to exactly the same numbers.
+
+    Parameters
+    ----------
+    cases : ScoredCases
+        Any subset.
+
+    Returns
+    -------
+    bytes
+        UTF-8; labels as 0 and 1, scores with as many digits as they need.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    columns: dict[str, NDArray[np.float64]] = {}
+    for model, scores in cases.scores.items():
+        seeds = {f"{model}@{seed}": values for seed, values in cases.seed_scores.get(model, {}).items()}
+        columns |= seeds if cases.judged.get(model, model) in seeds else {model: scores, **seeds}
     patients = [] if cases.patient_id is None else [PATIENT]
-    writer.writerow([CASE, TRUTH, *patients, *cases.subgroups, *cases.scores])
+    writer.writerow([CASE, TRUTH, *patients, *cases.subgroups, *columns])
     for i in range(cases.n):
         patient = [] if cases.patient_id is None else [cases.patient_id[i]]
         levels = [column[i] for column in cases.subgroups.values()]
-        scores = [repr(float(column[i])) for column in cases.scores.values()]
-        writer.writerow([cases.case_id[i], int(cases.y_true[i]), *patient, *levels, *scores])
+        scores_of_case = [repr(float(column[i])) for column in columns.values()]
+        writer.writerow([cases.case_id[i], int(cases.y_true[i]), *patient, *levels, *scores_of_case])
     return out.getvalue().encode("utf-8")
 
 
 def check_apart(
     test: ScoredCases, validation: ScoredCases, *, test_path: Path, validation_path: Path
 ) -> None:
-    """Raise DataError where a case stands in both subsets: a threshold must not see the test."""
-    shared = sorted(set(test.case_id) & set(validation.case_id))
-    if shared:
-        rows = {case: number for number, case in enumerate(validation.case_id, FIRST_DATA_ROW)}
-        first = min(shared, key=rows.__getitem__)
-        msg = (
-            f"{validation_path}: column '{CASE}', row {rows[first]}: case '{first}' also stands in {test_path} "
-            f"({len(shared)} such {'case' if len(shared) == 1 else 'cases'}); no case may be in both files"
-        )
-        raise DataError(msg)
+    """Check that thresholds cannot have seen the test, and that both files mean the same classes.
 
+    Patients in both files are not refused here: the verdict is then invalid, and says so.
 
-def read_costs(path: Path, models: Sequence[str]) -> tuple[CostMeasurement, ...]:
-    """Costs per model from a TOML file with one table per model.
+    Parameters
+    ----------
+    test, validation : ScoredCases
+        The two subsets.
+    test_path, validation_path : Path
+        Where they came from, for the message.
 
     Raises
     ------
     DataError
-        If the file cannot be read, names an unknown model or an unknown cost.
+        If a case stands in both files, or the classes differ.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        msg = f"{path}: no such file"
-        raise DataError(msg) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"{path}: cannot be read as TOML ({error})"
-        raise DataError(msg) from None
-    costs = []
-    for model, values in tables.items():
-        if model not in models:
-            msg = (
-                f"{path}: there is no model '{model}' in the predictions; models there are: {_listed(models)}"
-            )
-            raise DataError(msg)
-        if not isinstance(values, dict):
-            msg = f"{path}: '{model}' must be a table: write [{model}] and below it a line per cost"
-            raise DataError(msg)
-        try:
-            costs.append(CostMeasurement(model=model, **values))
-        except (ValidationError, TypeError):
-            known = [name for name in CostMeasurement.model_fields if name != "model"]
-            wrong = [name for name in values if name not in known] or ["a value"]
-            msg = (
-                f"{path}: [{model}]: {wrong[0]} is not a cost in plain numbers; costs are: {', '.join(known)}"
-            )
-            raise DataError(msg) from None
-    return tuple(costs)
-
-
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        msg = f"{path}: no such file"
-        raise DataError(msg) from None
-    except UnicodeDecodeError:
-        msg = f"{path}: not UTF-8 text; save it as CSV (UTF-8)"
-        raise DataError(msg) from None
-    except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror})"
-        raise DataError(msg) from None
-    lines = list(csv.reader(io.StringIO(text)))
-    if not lines or not any(cell.strip() for cell in lines[0]):
-        msg = f"{path}: the file is empty; expected a header with {CASE}, {TRUTH} and one column per model"
+    complete = all(0 < cases.y_true.sum() < cases.n for cases in (test, validation))
+    if complete and test.classes != validation.classes:
+        msg = (
+            f"{validation_path}: column '{TRUTH}' holds {' and '.join(validation.classes)}, "
+            f"but that of {test_path} holds {' and '.join(test.classes)}"
+        )
         raise DataError(msg)
-    header = [cell.strip() for cell in lines[0]]
-    for name in header:
-        if not name:
-            msg = f"{path}: column {header.index(name) + 1} has no name in the header"
-            raise DataError(msg)
-        if header.count(name) > 1:
-            msg = f"{path}: two columns are named '{name}'"
-            raise DataError(msg)
-    rows = []
-    for number, line in enumerate(lines[1:], FIRST_DATA_ROW):
-        if not line:
-            continue
-        if len(line) != len(header):
-            msg = f"{path}: row {number} has {len(line)} cells, the header has {len(header)}"
-            raise DataError(msg)
-        rows.append([cell.strip() for cell in line])
-    if not rows:
-        msg = f"{path}: there is a header but no case"
+    shared = set(test.case_id) & set(validation.case_id)
+    if shared:
+        first = next(case for case in validation.case_id if case in shared)
+        number = len(shared)
+        msg = (
+            f"{validation_path}: column '{CASE}': case '{first}' also stands in {test_path} "
+            f"({number} such {'case' if number == 1 else 'cases'}); no case may be in both files"
+        )
         raise DataError(msg)
-    return header, rows
 
 
-def _cases(path: Path, texts: Sequence[str]) -> tuple[str, ...]:
-    seen: dict[str, int] = {}
-    for number, text in enumerate(texts, FIRST_DATA_ROW):
-        if not text:
-            msg = f"{path}: column '{CASE}', row {number} is empty"
-            raise DataError(msg)
-        if text in seen:
-            msg = f"{path}: column '{CASE}', row {number}: '{text}' also stands in row {seen[text]}; ids must be unique"
-            raise DataError(msg)
-        seen[text] = number
-    return tuple(texts)
+def _check_subset(table: CsvTable, subset: str) -> None:
+    """A column ``subset`` must name the subset that the table is read as, in every row."""
+    if SUBSET not in table.columns:
+        return
+    names = {"val": ("val", "validation"), "test": ("test",)}[subset]
+    for row, text in table.cells(SUBSET):
+        if text.lower() not in names:
+            what = f": '{text}' where '{names[0]}' is expected; keep one file per subset"
+            table.refuse_cell(SUBSET, row, what)
 
 
-def _labels(
-    path: Path, texts: Sequence[str], positive_class: str | None
-) -> tuple[NDArray[np.int64], tuple[str, str]]:
+def _model_and_seed(column: str) -> tuple[str, str | None]:
+    """``resnet50@1`` is seed 1 of resnet50; a name without @ is the model itself."""
+    model, at, seed = column.rpartition("@")
+    return (model, seed) if at else (column, None)
+
+
+def _by_model(table: CsvTable, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Score columns by model: the judged one first, then its seeds."""
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        model, seed = _model_and_seed(column)
+        if not model or (seed is not None and not seed):
+            table.refuse(f"row 1: column '{column}': write MODEL@SEED, as in resnet50@1, or a name without @")
+        names = found.setdefault(model, [])
+        if seed is None:
+            names.insert(0, column)
+        else:
+            names.append(column)
+    return found
+
+
+def _check_models(
+    table: CsvTable, columns: Sequence[str], by_model: Mapping[str, Sequence[str]], wanted: Sequence[str]
+) -> None:
+    missing = [name for name in wanted if name not in columns]
+    known = {_model_and_seed(name)[0] for name in wanted}
+    besides = [model for model in by_model if model not in known]
+    parts = [f"misses {listed(missing)}"] if missing else []
+    parts += [f"has {listed(besides)} besides"] if besides else []
+    if parts:
+        table.refuse(f"row 1: the models differ from those of the test file: it {' and '.join(parts)}")
+
+
+def _labels(table: CsvTable, positive_class: str | None) -> tuple[NDArray[np.int64], tuple[str, str]]:
+    texts = table.filled_texts(TRUTH, "give every case its true class, or delete the row")
     found = list(dict.fromkeys(texts))
     if positive_class is None:
         numbers: Mapping[str, int] = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
-        for number, text in enumerate(texts, FIRST_DATA_ROW):
+        for row, text in table.cells(TRUTH):
             if text not in numbers:
-                msg = (
-                    f"{path}: column '{TRUTH}', row {number}: '{text}' is neither 0 nor 1. If these are names of "
-                    f"classes, say which is positive with --positive-class, one of: {_listed(found)}"
-                )
-                raise DataError(msg)
+                names = [name for name in found if name not in numbers]
+                what = f": '{text}' is neither 0 nor 1"
+                if len(names) == len(found):
+                    what += (
+                        f"; are these names of classes? Then say which with --positive-class: {listed(found)}"
+                    )
+                table.refuse_cell(TRUTH, row, what)
         return np.array([numbers[text] for text in texts], dtype=np.int64), ("negative", "positive")
     if positive_class not in found:
-        msg = f"{path}: column '{TRUTH}' never holds the positive class '{positive_class}'; it holds: {_listed(found)}"
-        raise DataError(msg)
+        table.refuse(
+            f"column '{TRUTH}' never holds the positive class '{positive_class}'; it holds: {listed(found)}"
+        )
     others = [text for text in found if text != positive_class]
     if len(others) > 1:
-        number = texts.index(others[1]) + FIRST_DATA_ROW
-        msg = (
-            f"{path}: column '{TRUTH}', row {number}: a third label '{others[1]}' beside '{positive_class}' "
-            f"and '{others[0]}'; exactly two classes can be compared"
+        row = table.rows[texts.index(others[1])]
+        table.refuse_cell(
+            TRUTH, row, f": a third label '{others[1]}' beside '{positive_class}' and '{others[0]}'"
         )
-        raise DataError(msg)
     negative = others[0] if others else f"not {positive_class}"
     return np.array([text == positive_class for text in texts], dtype=np.int64), (negative, positive_class)
-
-
-def _scores(path: Path, name: str, texts: Sequence[str], *, probability: bool) -> NDArray[np.float64]:
-    values = np.empty(len(texts))
-    for i, text in enumerate(texts):
-        where = f"{path}: column '{name}', row {i + FIRST_DATA_ROW}"
-        if not text:
-            msg = f"{where} is empty; every model must be scored on the same cases"
-            raise DataError(msg)
-        try:
-            value = float(text)
-        except ValueError:
-            msg = f"{where}: '{text}' is not a number; if this is a subgroup column, name it with --subgroups {name}"
-            raise DataError(msg) from None
-        if not math.isfinite(value):
-            msg = f"{where}: '{text}' is not a finite number; score the case again or remove it from the file"
-            raise DataError(msg)
-        if probability and not 0 <= value <= 1:
-            msg = (
-                f"{where}: {text} is outside [0, 1]; if these scores are not probabilities, say so with "
-                "--scores-are-not-probabilities"
-            )
-            raise DataError(msg)
-        values[i] = value
-    return values
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(str(name) for name in names[:MOST_NAMES_SHOWN])
-    return shown + (f" and {len(names) - MOST_NAMES_SHOWN} more" if len(names) > MOST_NAMES_SHOWN else "")

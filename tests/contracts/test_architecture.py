@@ -68,7 +68,15 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "data": (("medcompare.data.*",), ("words",)),
     "stats_records": (("medcompare.stats.records",), ("words",)),
     # The table of predictions, where the torch side and the statistics meet.
-    "predictions": (("medcompare.predictions", "medcompare.stats.arrays"), ("words",)),
+    "predictions": (
+        (
+            "medcompare.predictions",
+            "medcompare.prediction_csv",
+            "medcompare.cost_file",
+            "medcompare.stats.arrays",
+        ),
+        ("words",),
+    ),
     "stats": (("medcompare.stats.*",), ("words", "stats_records", "predictions")),
     "history": (
         ("medcompare.run_summary", "medcompare.changes", "medcompare.history"),
