@@ -30,11 +30,12 @@ QUICK: dict[str, Any] = {
 DEMO: dict[str, Any] = {
     "train": {
         "image_size_px": 64,
-        "epochs": 8,
-        "patience": 8,
+        "epochs": 6,
+        "patience": 6,
+        "batch_size": 16,
         "initial_weights": "none",
-        "crop_scale_min": 0.5,
-        "recipes": {"resnet50": {"learning_rate": 1e-3}},
+        "crop_scale_min": 0.6,
+        "recipes": {"resnet50": {"learning_rate": 5e-4}},
     },
     "evaluate": {"n_resamples": 2000},
 }
