@@ -38,6 +38,8 @@ class Cell:
     """Content of a table cell, with the letter of its note."""
 
     text: str
+    interval: str = ""
+    """Interval in brackets, kept on one line."""
     note: str = ""
     strong: bool = False
     muted: bool = False
@@ -54,7 +56,8 @@ class Table:
     notes: tuple[tuple[str, str], ...] = ()
     """(letter, text) of the notes below the table."""
     dense: bool = False
-    numbered: int = 0
+    titled: bool = True
+    """Whether the caption is printed; below a heading that says the same it is only for screen readers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,8 +241,10 @@ class Notes:
 
     def cell(self, estimate: Estimate, *, digits: int = 3, signed: bool = False) -> Cell:
         """An estimate as a cell, its note kept for below the table."""
+        text, bracket, rest = format_estimate(estimate, digits=digits, signed=signed).partition(" (")
         return Cell(
-            text=format_estimate(estimate, digits=digits, signed=signed),
+            text=text,
+            interval=f"({rest}" if bracket else "",
             note=self.letter(estimate.note),
             muted=estimate.value is None,
         )

@@ -16,7 +16,7 @@ from medcompare.report.context_methods import checklist_section, methods_section
 from medcompare.report.figures_forest import ForestRow, draw_differences
 from medcompare.report.formatting import format_count, format_level, format_percent, format_time, join_words
 from medcompare.report.inputs import ReportInputs
-from medcompare.report.vocabulary import View, metric_name, view_of
+from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, metric_name, view_of
 from medcompare.stats.records import Outcome
 
 KEY_METRICS = ("auc", "sensitivity", "specificity")
@@ -50,7 +50,8 @@ class PageOne:
     caveats: tuple[str, ...]
     key_table: Table
     forest: Image | None
-    parameters: Table | None
+    parameters: tuple[Table, ...]
+    """Side by side, so that page one stays one page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +150,10 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _uncapital(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def _facts(view: View) -> tuple[tuple[str, str], ...]:
     inputs, assessment = view.inputs, view.inputs.assessment
     positive = f"{format_count(assessment.n_positive)} {assessment.classes[1]}"
@@ -233,24 +238,33 @@ def _key_forest(view: View) -> Image | None:
     return image_of(drawing, caption=caption)
 
 
-def _parameters(view: View) -> Table | None:
+def _parameters(view: View) -> tuple[Table, ...]:
     parameters = view.inputs.assessment.verdict.parameters
-    if not parameters:
-        return None
-    return Table(
-        caption="Parameters of the rule, and who set them",
-        columns=(
-            Column(head="Parameter", kind="text"),
-            Column(head="Value", kind="text"),
-            Column(head="Set by", kind="text"),
-        ),
-        rows=tuple(
+    half = (len(parameters) + 1) // 2
+    tables = []
+    for part in (parameters[:half], parameters[half:]):
+        if not part:
+            continue
+        rows = tuple(
             (
-                Cell(text=_capital(row.name.replace("_", " "))),
-                Cell(text=row.value),
-                Cell(text=row.set_by, muted=row.set_by != "user"),
+                Cell(text=PARAMETER_NAMES.get(row.name, _capital(row.name.replace("_", " ")))),
+                Cell(text=_parameter_value(row.value)),
+                Cell(text="user" if row.set_by == "user" else "default", muted=row.set_by != "user"),
             )
-            for row in parameters
-        ),
-        dense=True,
-    )
+            for row in part
+        )
+        columns = (
+            Column(head="Parameter", kind="text", width="44%"),
+            Column(head="Value", kind="text"),
+            Column(head="Set by", kind="text", width="17%"),
+        )
+        caption = "Parameters of the rule and who set them"
+        tables.append(Table(caption=caption, columns=columns, rows=rows, dense=True, titled=False))
+    return tuple(tables)
+
+
+def _parameter_value(value: str) -> str:
+    """A value with the internal names of costs put into words."""
+    for name, words in COST_NAMES.items():
+        value = value.replace(name, _uncapital(words.partition(" (")[0]))
+    return value

@@ -349,7 +349,7 @@ def _calibration(view: View) -> list[Block]:
             cells.append(notes.cell(estimate))
         rows.append((Cell(text=label), *cells))
     table = Table(
-        caption="Calibration on the test subset",
+        caption="Calibration in numbers",
         columns=(Column(head="Figure", kind="text"), *(view.model_column(e.model) for e in with_curve)),
         rows=tuple(rows),
         notes=notes.listed(),

@@ -29,8 +29,11 @@ SUBSET_USES = {
     "val": "picks checkpoint and threshold",
     "test": "used once, for this report",
 }
+MOST_INLINE_ROWS = 10
+"""Longer lists of rejected files stand at the end of the methods section."""
+
 MOST_REJECTED_ROWS = 150
-"""Longer lists of rejected files go on in ``results.json`` only."""
+"""Still longer lists go on in ``results.json`` only."""
 
 
 def data_section(view: View, number: int) -> Section:
@@ -56,7 +59,11 @@ def data_section(view: View, number: int) -> Section:
                 tone="note",
             )
         )
-    blocks += _rejected(view)
+    if 0 < len(inputs.rejected) <= MOST_INLINE_ROWS:
+        blocks += rejected_blocks(view)
+    elif inputs.rejected:
+        count = format_count(len(inputs.rejected))
+        blocks.append(Paragraph(text=f"The {count} files set aside are listed at the end of the methods section."))
     return Section(number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks))
 
 
@@ -163,10 +170,12 @@ def _image_table(manifest: DatasetManifest) -> Table:
         columns=(Column(head="Property", kind="text", width="28%"), Column(head="Value", kind="code")),
         rows=text_rows(rows),
         dense=True,
+        titled=False,
     )
 
 
-def _rejected(view: View) -> list[Block]:
+def rejected_blocks(view: View) -> list[Block]:
+    """Every file that was set aside, with its reason; empty without any."""
     rejected = view.inputs.rejected
     if not rejected:
         return []

@@ -195,7 +195,7 @@ def _subgroup_table(view: View, rows: list[SubgroupRow]) -> Table:
                 )
             )
     return Table(
-        caption="Subgroups",
+        caption="Subgroups in numbers",
         columns=(
             Column(head="Subgroup", kind="text"),
             Column(head="Positive / n"),
@@ -286,7 +286,7 @@ def cost_section(view: View, number: int) -> Section:
             continue
         cells = [Cell(text="not stated" if value is None else str(value), muted=True) for value in values]
         rows.append((Cell(text=label, muted=True), *cells, *([Cell(text="")] if with_ratio else [])))
-    head = [Column(head="Cost", kind="text"), *(view.model_column(cost.model) for cost in costs)]
+    head = [Column(head="Cost", kind="text", width="40%" if len(costs) <= 2 else "30%"), *(view.model_column(cost.model) for cost in costs)]
     if with_ratio and pair is not None:
         head.append(Column(head="Ratio"))
     tail = "; ratio: candidate over reference" if with_ratio else ""

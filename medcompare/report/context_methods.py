@@ -15,6 +15,7 @@ from medcompare.report.blocks import (
     image_of,
     text_rows,
 )
+from medcompare.report.context_data import MOST_INLINE_ROWS, rejected_blocks
 from medcompare.report.figures_runs import draw_trend
 from medcompare.report.formatting import (
     format_bytes,
@@ -101,6 +102,8 @@ def methods_section(view: View, number: int) -> Section:
     if view.inputs.settings:
         blocks += [Heading(text="Configuration"), _settings_table(view)]
     blocks += [Heading(text="Provenance"), _provenance_table(view)]
+    if len(view.inputs.rejected) > MOST_INLINE_ROWS:
+        blocks += rejected_blocks(view)
     if view.inputs.files:
         blocks.append(
             Table(
@@ -157,6 +160,7 @@ def _glossary() -> Table:
         columns=(Column(head="Term", kind="text", width="22%"), Column(head="Meaning", kind="text")),
         rows=text_rows(GLOSSARY),
         dense=True,
+        titled=False,
     )
 
 
@@ -191,6 +195,7 @@ def _training_table(view: View) -> Table:
         columns=(Column(head="Property", kind="text"), *(view.model_column(t.model) for t in trained)),
         rows=text_rows([(label, *cells) for label, cells in lines]),
         dense=True,
+        titled=False,
     )
 
 
@@ -239,6 +244,7 @@ def _provenance_table(view: View) -> Table:
         columns=(Column(head="Property", kind="text", width="24%"), Column(head="Value", kind="code")),
         rows=text_rows(rows),
         dense=True,
+        titled=False,
     )
 
 
@@ -285,4 +291,5 @@ def _checklist_table(checklist: ChecklistTable) -> Table:
             for item in checklist.items
         ),
         dense=True,
+        titled=False,
     )

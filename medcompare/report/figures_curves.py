@@ -131,11 +131,11 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
         if evaluation.calibration is None:
             msg = f"{evaluation.model} has no calibration to draw"
             raise ValueError(msg)
-    strip_mm = 15.0
-    height_mm = 82.0 + strip_mm * len(evaluations)
+    strip_mm = 13.0
+    height_mm = 70.0 + strip_mm * len(evaluations)
 
     def fill(figure: Figure) -> None:
-        ratios = [68.0] + [strip_mm] * len(evaluations)
+        ratios = [58.0] + [strip_mm] * len(evaluations)
         panels = figure.subplots(len(ratios), 1, gridspec_kw={"height_ratios": ratios}, sharex=True)
         curve_axes = panels[0]
         curve_axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
@@ -249,7 +249,7 @@ def draw_score_distributions(  # noqa: PLR0913 - each is one printed element
         f"Score distributions of {style.name} per true class with the threshold {format_number(threshold)}: "
         f"{n_false_negative} positives below it, {n_false_positive} negatives at or above it."
     )
-    return draw(fill, width_mm=width_mm, height_mm=66.0, alt=alt)
+    return draw(fill, width_mm=width_mm, height_mm=58.0, alt=alt)
 
 
 def draw_decision_curve(
@@ -304,4 +304,4 @@ def draw_decision_curve(
     alt = "Decision curve: net benefit over threshold probability for " + ", ".join(
         styles[e.model].name for e in evaluations
     )
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=62.0, alt=alt)
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=58.0, alt=alt)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Estimate, SubgroupEvaluation
 
 ROW_MM = 5.4
-LABEL_MM, TEXT_MM = 50.0, 47.0
+LABEL_MM, TEXT_MM = 42.0, 45.0
 SMALLEST_SPAN = 0.02
 
 

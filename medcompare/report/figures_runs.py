@@ -121,7 +121,7 @@ def _cost_limits(
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(0, max(reach) * 1.12)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_significant(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
 def draw_seeds(seeds: Sequence[SeedRow], styles: dict[str, ModelStyle]) -> Drawing:

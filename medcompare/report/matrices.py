@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.report.blocks import Matrix, MatrixCell, MatrixRow
-from medcompare.report.formatting import format_count, format_estimate, format_percent
+from medcompare.report.formatting import format_count, format_estimate, format_p, format_percent
 from medcompare.report.results import row_fractions
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def _agreement(view: View, pair: PairedComparison, table: AgreementTable, class_
 
 
 def _equals(p_value: float) -> str:
-    from_text = f"{p_value:.3f}"
-    return "< 0.001" if from_text == "0.000" else f"= {from_text}"
+    text = format_p(p_value)
+    return text if text[0] in "<>" else f"= {text}"
 
 
 def agreement_row(view: View, pair: PairedComparison) -> MatrixRow:

@@ -43,8 +43,8 @@ FONTS = (
 )
 """(family, weight, style, file): DejaVu, a free font that matplotlib carries along."""
 
-ALWAYS_IN_FONT = "".join(chr(code) for code in range(0x20, 0x7F))
-"""Characters kept in every embedded font, so that page numbers and styles can use them."""
+ALWAYS_IN_FONT = "".join(chr(code) for code in range(0x20, 0x7F)) + "\u00a0\u2022\u25e6\u25aa"
+"""Characters kept in every embedded font, so that page numbers and list marks never fall back."""
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 

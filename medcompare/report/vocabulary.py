@@ -47,6 +47,22 @@ COST_NAMES = {
     "flops": "Operations per image (FLOP)",
 }
 
+PARAMETER_NAMES = {
+    "primary_metric": "Primary figure",
+    "alpha": "Alpha, two-sided",
+    "margin_auc": "Margin, AUC",
+    "margin_sensitivity": "Margin, sensitivity",
+    "margin_specificity": "Margin, specificity",
+    "auc_floor": "Floor, AUC (lower limit)",
+    "sensitivity_floor": "Floor, sensitivity",
+    "specificity_floor": "Floor, specificity",
+    "guard": "Guard",
+    "min_units": "Units needed per class",
+    "cost_metric": "Deciding cost",
+    "cost_tolerance": "Difference in cost that counts",
+    "net_benefit_range": "Range of threshold probabilities",
+}
+
 GLOSSARY = (
     ("AUC", "Chance that a random positive case scores higher than a random negative one. 0.5 is a coin toss."),
     ("Sensitivity", "Share of the positive cases that are called positive at the frozen threshold."),
