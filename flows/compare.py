@@ -88,6 +88,7 @@ def _compare(config: CompareConfig) -> RunResult:
         split = run_trusted(
             split_images,
             config.store,
+            images=tuple(one.sha256 for one in (manifest.images, manifest.twins) if one is not None),
             manifest=manifest,
             config=config.split,
             seed=config.seed,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Task, TaskID
 
+    from medcompare.records import DatasetManifest, DatasetSplit
+
 LONG_LIST = 1000
 """Shorter lists of files take a moment; a line about each quarter would be noise."""
 
@@ -163,3 +165,32 @@ def file_counter(what: str, *, every: float = 0.25) -> Callable[[int, int], None
             logger.info("%s: %d of %d", what, done, in_all)
 
     return tell
+
+
+def sentence_about_images(manifest: DatasetManifest) -> str:
+    """What ingest found, in one line."""
+    negative, positive = manifest.classes
+    counts = f"{manifest.class_counts[1]} {positive}, {manifest.class_counts[0]} {negative}"
+    line = f"{manifest.n_found} files found, {manifest.n_images} usable ({counts})"
+    if manifest.n_patients is not None:
+        line += f" of {manifest.n_patients} patients"
+    if manifest.n_rejected:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.rejected_by_reason)
+        line += f"; {manifest.n_rejected} set aside: {reasons}"
+    if manifest.n_duplicate_groups:
+        line += (
+            f"; {manifest.n_duplicate_groups} groups of identical files, "
+            f"{manifest.n_conflicting_groups} of them with opposite labels"
+        )
+    return line
+
+
+def sentence_about_split(partition: DatasetSplit) -> str:
+    """What the split achieved, in one line."""
+    negative, positive = partition.classes
+    parts = [
+        f"{one.subset} {one.n_images} ({one.class_counts[1]} {positive}, {one.class_counts[0]} {negative}"
+        + (f", {one.n_patients} patients)" if one.n_patients is not None else ")")
+        for one in partition.subsets
+    ]
+    return "; ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from medcompare.training_requests import CostRequest
 
 
+logger = logging.getLogger("medcompare.cost")
+
+
 @task(
     name="measure cost",
     task_run_name="measure cost of {model}",
@@ -25,4 +29,5 @@ if TYPE_CHECKING:
 )
 def measure_cost(model: str, identity: CostIdentity, request: CostRequest) -> CostMeasurement:  # noqa: ARG001 - the cache key
     """Measure the checkpoint that `request` names; call it while nothing else runs."""
+    logger.info("measuring %s alone", request.trained.display_name)
     return run_cost_measurement(request)

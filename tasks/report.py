@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from medcompare.report.inputs import ReportFiles, ReportInputs
 
 
+logger = logging.getLogger("medcompare.report")
+
+
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False, **RETRIES)
 def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
     """PDF, HTML and results.json in `folder`."""
+    logger.info("writing the report")
     return render.write_report(inputs, folder)

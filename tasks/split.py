@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from prefect import task
 
 from medcompare.artifacts import ArtifactStore
 from medcompare.data import split as splitting
+from medcompare.progress import sentence_about_split
 from tasks.policies import RETRIES, STORED, content_key
 
 if TYPE_CHECKING:
@@ -17,13 +19,27 @@ if TYPE_CHECKING:
     from medcompare.records import DatasetManifest, DatasetSplit
 
 
+logger = logging.getLogger("medcompare.split")
+
+
 @task(
     name="split",
     task_run_name="split",
-    cache_policy=content_key("medcompare.data.split", ignore=("store",), libraries=("scikit-learn", "numpy")),
+    # `images` holds the digests of the manifest's tables; its name and where it lies cannot matter.
+    cache_policy=content_key(
+        "medcompare.data.split", ignore=("manifest", "store"), libraries=("scikit-learn", "numpy")
+    ),
     **RETRIES,
     **STORED,
 )
-def split(manifest: DatasetManifest, config: SplitConfig, seed: int, store: Path) -> DatasetSplit:
+def split(
+    images: tuple[str, ...],  # noqa: ARG001 - the cache key
+    manifest: DatasetManifest,
+    config: SplitConfig,
+    seed: int,
+    store: Path,
+) -> DatasetSplit:
     """Stratified, and grouped by patient where patients are known."""
-    return splitting.split(manifest, config, seed=seed, store=ArtifactStore(store))
+    partition = splitting.split(manifest, config, seed=seed, store=ArtifactStore(store))
+    logger.info("%s", sentence_about_split(partition))
+    return partition
