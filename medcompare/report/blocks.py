@@ -22,13 +22,22 @@ NOTE_MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mark:
+    """The small coloured shape that stands for a model in every figure and table."""
+
+    src: str
+    """Data URI."""
+    alt: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """Head of a table column."""
 
     head: str
     kind: Literal["text", "number", "code"] = "number"
-    mark: str = ""
-    """Data URI of a model's mark, printed before the head."""
+    mark: Mark | None = None
+    """Mark of the model the column is about, printed before the head."""
     width: str = ""
     """CSS width, where the automatic one is not good enough."""
 
@@ -152,7 +161,7 @@ class Matrix:
     """A two-by-two table with its margins."""
 
     title: str
-    mark: str
+    mark: Mark | None
     row_axis: str
     column_axis: str
     row_heads: tuple[str, str]
@@ -179,7 +188,7 @@ class CaseCard:
     case_id: str
     image: Image | None
     truth: str
-    scores: tuple[tuple[str, str, str], ...]
+    scores: tuple[tuple[Mark, str, str], ...]
     """(mark, score, "wrong" or "right") per model."""
 
 
@@ -192,9 +201,7 @@ class Gallery:
     cards: tuple[CaseCard, ...]
 
 
-Block = (
-    Table | Image | ImageRow | SplitRow | Heading | Paragraph | Bullets | Flow | MatrixRow | Gallery
-)
+Block = Table | Image | ImageRow | SplitRow | Heading | Paragraph | Bullets | Flow | MatrixRow | Gallery
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,17 +7,21 @@ what they are given.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from medcompare.report.blocks import Cell, Column, Image, Notes, Section, Table, image_of
-from medcompare.report.context_compare import head_to_head_section, model_section
+from medcompare.report.context_compare import head_to_head_section
 from medcompare.report.context_data import data_section
 from medcompare.report.context_errors import cost_section, error_section
 from medcompare.report.context_methods import checklist_section, methods_section, trend_section
+from medcompare.report.context_model import model_section
 from medcompare.report.figures_forest import ForestRow, draw_differences
 from medcompare.report.formatting import format_count, format_level, format_percent, format_time, join_words
-from medcompare.report.inputs import ReportInputs
 from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, metric_name, view_of
 from medcompare.stats.records import Outcome
+
+if TYPE_CHECKING:
+    from medcompare.report.inputs import ReportInputs
 
 KEY_METRICS = ("auc", "sensitivity", "specificity")
 SYNTHETIC_LABEL = "Synthetic demonstration data"
@@ -162,7 +166,9 @@ def _facts(view: View) -> tuple[tuple[str, str], ...]:
         cases += f", {format_count(assessment.n_patients)} patients"
     facts = [("Run", inputs.run_name), ("Finished", format_time(inputs.provenance.finished_at))]
     if inputs.manifest is not None:
-        facts.append(("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images"))
+        facts.append(
+            ("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images")
+        )
     facts += [
         ("Test subset", cases),
         ("Models", join_words(view.name(model) for model in view.styles)),
@@ -190,8 +196,11 @@ def _notices(view: View) -> tuple[str, ...]:
 def _key_table(view: View) -> Table:
     level = format_level(view.inputs.assessment.level)
     notes = Notes()
-    columns = [Column(head="Test subset", kind="text"), *(view.model_column(e.model) for e in view.evaluations)]
-    with_difference = view.pair is not None and len(view.evaluations) == 2  # noqa: PLR2004 - a pair
+    columns = [
+        Column(head="Test subset", kind="text"),
+        *(view.model_column(e.model) for e in view.evaluations),
+    ]
+    with_difference = view.pair is not None and len(view.evaluations) == 2
     if with_difference:
         columns.append(Column(head="Difference"))
     rows = []
@@ -221,9 +230,15 @@ def _key_forest(view: View) -> Image | None:
     if view.pair is None:
         return None
     assessment, rule = view.inputs.assessment, view.inputs.rule
-    margins = {"auc": rule.margin_auc, "sensitivity": rule.margin_sensitivity, "specificity": rule.margin_specificity}
+    margins = {
+        "auc": rule.margin_auc,
+        "sensitivity": rule.margin_sensitivity,
+        "specificity": rule.margin_specificity,
+    }
     rows = [
-        ForestRow(label=metric_name(key, short=True), estimate=view.pair.differences[key], margin=margins[key])
+        ForestRow(
+            label=metric_name(key, short=True), estimate=view.pair.differences[key], margin=margins[key]
+        )
         for key in KEY_METRICS
     ]
     drawing = draw_differences(

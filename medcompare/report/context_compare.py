@@ -1,51 +1,35 @@
-"""Sections that judge: models against each other, and each on its own."""
+"""Section that judges the models against each other."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from medcompare.report.blocks import (
-    Bullets,
     Cell,
     Column,
     Heading,
-    ImageRow,
     Notes,
     Paragraph,
     Section,
-    SplitRow,
     Table,
     absent,
     image_of,
 )
 from medcompare.report.figures_curves import (
-    draw_calibration,
-    draw_decision_curve,
     draw_roc_and_precision_recall,
-    draw_score_distributions,
 )
 from medcompare.report.figures_forest import ForestRow, draw_differences
-from medcompare.report.figures_runs import draw_learning_curves, draw_seeds
-from medcompare.report.formatting import format_count, format_estimate, format_level, format_number, format_p
-from medcompare.report.matrices import agreement_row, confusion_rows
+from medcompare.report.formatting import format_estimate, format_level, format_number, format_p
+from medcompare.report.matrices import agreement_row
 from medcompare.report.vocabulary import LOWER_IS_BETTER, METRIC_NAMES, base_metric, metric_name
 
 if TYPE_CHECKING:
     from medcompare.report.blocks import Block
-    from medcompare.report.inputs import ScoreDistribution
     from medcompare.report.vocabulary import View
-    from medcompare.stats.records import Estimate, ModelEvaluation, PairedComparison
+    from medcompare.stats.records import PairedComparison
 
 PAIR = 2
 JUDGED = ("auc", "sensitivity", "specificity")
-CALIBRATION_ROWS = (
-    ("slope", "Slope (1 is ideal)"),
-    ("in_the_large", "In the large (0 is ideal)"),
-    ("observed_expected", "Observed : expected (1 is ideal)"),
-    ("brier", "Brier score (lower is better)"),
-    ("scaled_brier", "Scaled Brier (higher is better)"),
-    ("expected_calibration_error", "Expected calibration error"),
-)
 
 
 def head_to_head_section(view: View, number: int) -> Section:
@@ -88,7 +72,11 @@ def head_to_head_section(view: View, number: int) -> Section:
 
 def _margin(view: View, key: str) -> float | None:
     rule = view.inputs.rule
-    margins = {"auc": rule.margin_auc, "sensitivity": rule.margin_sensitivity, "specificity": rule.margin_specificity}
+    margins = {
+        "auc": rule.margin_auc,
+        "sensitivity": rule.margin_sensitivity,
+        "specificity": rule.margin_specificity,
+    }
     return margins.get(key)
 
 
@@ -129,8 +117,8 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
         values = []
         for model in (pair.reference, pair.candidate):
             estimate = by_model[model].metrics.get(base_metric(key)) if model in by_model else None
-            known_value = estimate is not None and estimate.value is not None
-            values.append(Cell(text=format_number(estimate.value)) if known_value and estimate is not None and estimate.value is not None else absent())
+            value = None if estimate is None else estimate.value
+            values.append(absent() if value is None else Cell(text=format_number(value)))
         rows.append(
             (
                 Cell(text=metric_name(key, short=True), strong=key in JUDGED),
@@ -142,7 +130,8 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
         )
     level = format_level(view.inputs.assessment.level)
     return Table(
-        caption=f"Differences with {level} intervals; a p-value without margin and interval says nothing about equality",
+        caption=f"Differences with {level} intervals; "
+        "a p-value without margin and interval says nothing about equality",
         columns=(
             Column(head="Figure", kind="text"),
             view.model_column(pair.reference),
@@ -175,7 +164,8 @@ def _all_pairs(view: View) -> list[Block]:
             )
         )
     table = Table(
-        caption=f"Every pair (candidate minus reference, {format_level(assessment.level)} intervals; adjusted after Holm)",
+        caption=f"Every pair (candidate minus reference, {format_level(assessment.level)} intervals; "
+        "adjusted after Holm)",
         columns=(
             Column(head="Pair", kind="text"),
             Column(head="AUC"),
@@ -193,207 +183,3 @@ def _all_pairs(view: View) -> list[Block]:
         level=assessment.level,
     )  # fmt: skip
     return [image_of(drawing, caption="Difference of AUC for every pair; shaded: acceptable."), table]
-
-
-def model_section(view: View, number: int) -> Section:
-    """Every figure of every model, matrices, calibration, scores, learning curves."""
-    blocks: list[Block] = [_metric_table(view)]
-    blocks += [_operating_table(view), Heading(text="Confusion matrices"), *confusion_rows(view)]
-    blocks += [Heading(text="Per class"), _class_table(view), Heading(text="Scores"), _scores(view)]
-    blocks += [*_calibration(view), *_decision(view), *_learning(view), *_seeds(view)]
-    for evaluation in view.evaluations:
-        if evaluation.warnings:
-            blocks += [
-                Heading(text=f"To beware of: {view.name(evaluation.model)}", level=4),
-                Bullets(items=evaluation.warnings),
-            ]
-    single = len(view.evaluations) == 1
-    return Section(
-        number=number,
-        anchor="models",
-        title="The model" if single else "Each model",
-        lead="Figures of the test subset at thresholds that were frozen before it was looked at.",
-        blocks=tuple(block for block in blocks if block is not None),
-    )
-
-
-def _metric_table(view: View) -> Table:
-    notes = Notes()
-    keys = [key for key in METRIC_NAMES if any(key in e.metrics for e in view.evaluations)]
-    keys += [key for e in view.evaluations for key in e.metrics if key not in keys]
-    keys = [key for key in dict.fromkeys(keys) if not _not_asked(view, key)]
-    rows = []
-    for key in keys:
-        cells = [notes.cell(e.metrics[key]) if key in e.metrics else absent() for e in view.evaluations]
-        rows.append((Cell(text=metric_name(key)), *cells))
-    return Table(
-        caption=f"All figures ({format_level(view.inputs.assessment.level)} intervals)",
-        columns=(Column(head="Figure", kind="text"), *(view.model_column(e.model) for e in view.evaluations)),
-        rows=tuple(rows),
-        notes=notes.listed(),
-    )
-
-
-def _not_asked(view: View, key: str) -> bool:
-    """Whether a figure is missing for every model because no prevalence was stated."""
-    if not key.endswith("_at_prevalence"):
-        return False
-    return all(e.metrics.get(key) is None or e.metrics[key].value is None for e in view.evaluations)
-
-
-def _operating_table(view: View) -> Table:
-    notes = Notes()
-    rows = []
-    for evaluation in view.evaluations:
-        point = evaluation.operating_point
-        rule = point.rule if point.reached else f"{point.rule} (not reached)"
-        rows.append(
-            (
-                Cell(text=view.name(evaluation.model)),
-                Cell(text=format_number(point.threshold, digits=4), note=notes.letter(point.note)),
-                Cell(text=rule),
-                Cell(text={"validation": "validation subset", "user": "set by the user", "fixed": "fixed value"}[point.chosen_on]),
-            )
-        )
-    return Table(
-        caption="Operating points: positive where the score is at or above the threshold",
-        columns=(
-            Column(head="Model", kind="text"),
-            Column(head="Threshold"),
-            Column(head="Rule", kind="text"),
-            Column(head="Chosen on", kind="text"),
-        ),
-        rows=tuple(rows),
-        notes=notes.listed(),
-        dense=True,
-    )
-
-
-def _class_table(view: View) -> Table:
-    notes = Notes()
-    rows = []
-    for evaluation in view.evaluations:
-        for i, row in enumerate(evaluation.classification_report):
-            rows.append(
-                (
-                    Cell(text=view.name(evaluation.model) if i == 0 else "", strong=True),
-                    Cell(text=row.class_name),
-                    Cell(text=format_count(row.support)),
-                    notes.cell(row.precision),
-                    notes.cell(row.recall),
-                    notes.cell(row.f1),
-                )
-            )
-    return Table(
-        caption=f"Classification report ({format_level(view.inputs.assessment.level)} intervals)",
-        columns=(
-            Column(head="Model", kind="text"),
-            Column(head="Class", kind="text"),
-            Column(head="Cases"),
-            Column(head="Precision"),
-            Column(head="Recall"),
-            Column(head="F1"),
-        ),
-        rows=tuple(rows),
-        notes=notes.listed(),
-        dense=True,
-    )
-
-
-def _histogram(view: View, evaluation: ModelEvaluation) -> tuple[tuple[float, ...], tuple[int, ...], tuple[int, ...]] | None:
-    given: ScoreDistribution | None = next(
-        (row for row in view.inputs.score_distributions if row.model == evaluation.model), None
-    )
-    if given is not None:
-        return given.edges, given.negative, given.positive
-    if evaluation.calibration is not None:
-        calibration = evaluation.calibration
-        return calibration.histogram_edges, calibration.histogram_negative, calibration.histogram_positive
-    return None
-
-
-def _scores(view: View) -> Block:
-    images = []
-    for evaluation in view.evaluations:
-        histogram = _histogram(view, evaluation)
-        if histogram is None:
-            continue
-        edges, negative, positive = histogram
-        drawing = draw_score_distributions(
-            view.styles[evaluation.model],
-            edges=edges,
-            negative=negative,
-            positive=positive,
-            threshold=evaluation.operating_point.threshold,
-            n_false_negative=evaluation.confusion.false_negative,
-            n_false_positive=evaluation.confusion.false_positive,
-            classes=evaluation.classes,
-        )
-        images.append(image_of(drawing))
-    if not images:
-        return Paragraph(text="The distribution of the scores was not recorded for this run.", tone="note")
-    return ImageRow(images=tuple(images), caption="Scores per true class; the dashed line is the frozen threshold.")
-
-
-def _calibration(view: View) -> list[Block]:
-    with_curve = [e for e in view.evaluations if e.calibration is not None]
-    heading = Heading(text="Calibration")
-    if not with_curve:
-        text = "The scores are not probabilities, so calibration and net benefit have no meaning and are not shown."
-        return [heading, Paragraph(text=text, tone="note")]
-    notes, rows = Notes(), []
-    for key, label in CALIBRATION_ROWS:
-        cells = []
-        for evaluation in with_curve:
-            estimate: Estimate = getattr(evaluation.calibration, key)
-            cells.append(notes.cell(estimate))
-        rows.append((Cell(text=label), *cells))
-    table = Table(
-        caption="Calibration in numbers",
-        columns=(Column(head="Figure", kind="text"), *(view.model_column(e.model) for e in with_curve)),
-        rows=tuple(rows),
-        notes=notes.listed(),
-        dense=True,
-    )
-    recalibrated = sorted({e.calibration.recalibration for e in with_curve if e.calibration and e.calibration.recalibration})
-    tail = f" Probabilities were recalibrated on validation ({', '.join(recalibrated)})." if recalibrated else ""
-    caption = f"Filled bars: positive cases; hatched: negative. Dotted: perfect calibration.{tail}"
-    image = image_of(draw_calibration(with_curve, view.styles), caption=caption)
-    missing = [view.name(e.model) for e in view.evaluations if e.calibration is None]
-    extra: list[Block] = [Paragraph(text=f"Not probabilities: {', '.join(missing)}.", tone="note")] if missing else []
-    if len(with_curve) <= PAIR:
-        return [heading, SplitRow(image=image, beside=(table, *extra))]
-    return [heading, image, table, *extra]
-
-
-def _decision(view: View) -> list[Block]:
-    with_curve = [e for e in view.evaluations if e.decision_curve is not None]
-    if not with_curve:
-        return []
-    stated = view.inputs.rule.net_benefit_range
-    if stated is None:
-        caption = "No range of threshold probabilities was stated: the curve is shown, and not used in the verdict."
-    else:
-        caption = f"Shown over the stated range, {format_number(stated[0])} to {format_number(stated[1])}."
-    drawing = draw_decision_curve(
-        with_curve, view.styles, treat_all=view.inputs.assessment.treat_all, stated_range=stated
-    )
-    return [Heading(text="Net benefit"), image_of(drawing, caption=caption)]
-
-
-def _learning(view: View) -> list[Block]:
-    order = list(view.styles)
-    trained = sorted((t for t in view.inputs.trained if t.history), key=lambda t: order.index(t.model))
-    if not trained:
-        return []
-    images = tuple(image_of(draw_learning_curves(t, view.styles[t.model])) for t in trained)
-    selection = sorted({t.selection for t in trained})
-    return [Heading(text="Learning curves"), ImageRow(images=images, caption=" ".join(selection))]
-
-
-def _seeds(view: View) -> list[Block]:
-    seeds = view.inputs.assessment.seeds
-    if not seeds:
-        return []
-    caption = "Each mark is one training; the verdict is about the frozen checkpoint."
-    return [Heading(text="Training seeds"), image_of(draw_seeds(seeds, view.styles), caption=caption)]

@@ -47,7 +47,11 @@ def data_section(view: View, number: int) -> Section:
         lead = "The predictions were supplied; the images behind them were not seen by this software."
         blocks.append(_supplied_flow(view))
     if inputs.split is not None:
-        blocks += [_subset_table(inputs.split), Paragraph(text=inputs.split.method), Bullets(items=_split_facts(inputs.split))]
+        blocks += [
+            _subset_table(inputs.split),
+            Paragraph(text=inputs.split.method),
+            Bullets(items=_split_facts(inputs.split)),
+        ]
     if inputs.manifest is not None:
         blocks += [Heading(text="What the images are"), _image_table(inputs.manifest)]
         blocks += [Paragraph(text=warning, tone="warning") for warning in inputs.manifest.warnings]
@@ -63,7 +67,9 @@ def data_section(view: View, number: int) -> Section:
         blocks += rejected_blocks(view)
     elif inputs.rejected:
         count = format_count(len(inputs.rejected))
-        blocks.append(Paragraph(text=f"The {count} files set aside are listed at the end of the methods section."))
+        blocks.append(
+            Paragraph(text=f"The {count} files set aside are listed at the end of the methods section.")
+        )
     return Section(number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks))
 
 
@@ -75,10 +81,14 @@ def _flow(manifest: DatasetManifest, split: DatasetSplit | None) -> Flow:
             f"{format_count(manifest.n_duplicate_groups)} groups of identical files",
             f"{format_count(manifest.n_conflicting_groups)} with opposite labels, set aside",
         ]
-    classes = [f"{format_count(n)} {name}" for name, n in zip(manifest.classes, manifest.class_counts, strict=True)]
+    classes = [
+        f"{format_count(n)} {name}" for name, n in zip(manifest.classes, manifest.class_counts, strict=True)
+    ]
     patients = [] if manifest.n_patients is None else [f"{format_count(manifest.n_patients)} patients"]
     steps = (
-        FlowStep(title="Files found", number=format_count(manifest.n_found), aside=aside or ("nothing set aside",)),
+        FlowStep(
+            title="Files found", number=format_count(manifest.n_found), aside=aside or ("nothing set aside",)
+        ),
         FlowStep(
             title="Usable images",
             number=format_count(manifest.n_images),
@@ -109,7 +119,9 @@ def _supplied_flow(view: View) -> Flow:
     ]
     if assessment.n_patients is not None:
         lines.append(f"{format_count(assessment.n_patients)} patients")
-    step = FlowStep(title="Cases scored by every model", number=format_count(assessment.n), lines=tuple(lines))
+    step = FlowStep(
+        title="Cases scored by every model", number=format_count(assessment.n), lines=tuple(lines)
+    )
     return Flow(steps=(step,))
 
 
@@ -129,7 +141,9 @@ def _subset_table(split: DatasetSplit) -> Table:
         columns += [Column(head="Patients"), Column(head=f"Patients with {positive}")]
     rows = []
     for summary in split.subsets:
-        share = "no images" if summary.positive_fraction is None else format_percent(summary.positive_fraction)
+        share = (
+            "no images" if summary.positive_fraction is None else format_percent(summary.positive_fraction)
+        )
         row = [
             SUBSET_NAMES[summary.subset],
             format_count(summary.n_images),
@@ -149,7 +163,9 @@ def _subset_table(split: DatasetSplit) -> Table:
 def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
     facts = []
     if split.grouped_by is not None:
-        facts.append(f"Patients that stand in more than one subset: {split.max_group_overlap} (verified after the split).")
+        facts.append(
+            f"Patients that stand in more than one subset: {split.max_group_overlap} (verified after the split)."
+        )
     if split.n_duplicates_kept_together:
         facts.append(f"Identical files kept in one subset: {format_count(split.n_duplicates_kept_together)}.")
     facts.append(f"Seed of the split: {split.seed}.")
@@ -157,7 +173,9 @@ def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
 
 
 def _image_table(manifest: DatasetManifest) -> Table:
-    sizes = ", ".join(f"{size} ({format_count(count)})" for size, count in manifest.image_sizes) or "not recorded"
+    sizes = (
+        ", ".join(f"{size} ({format_count(count)})" for size, count in manifest.image_sizes) or "not recorded"
+    )
     rows = [
         ("Data set", manifest.name),
         ("Classes (negative, positive)", f"{manifest.classes[0]}, {manifest.classes[1]}"),

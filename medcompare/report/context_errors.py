@@ -70,7 +70,7 @@ def _error_words(view: View, case: HardCase) -> str:
     wrong = [score.model for score in case.scores if score.called_positive != (case.truth == POSITIVE)]
     verb = "missed" if case.truth == POSITIVE else "false alarm"
     if len(wrong) == len(case.scores) and len(wrong) > 1:
-        return f"{verb} by all models" if len(wrong) > 2 else f"{verb} by both models"  # noqa: PLR2004 - "both"
+        return f"{verb} by all models" if len(wrong) > 2 else f"{verb} by both models"
     return f"{verb} by {join_words(view.label(model) for model in wrong)}"
 
 
@@ -89,7 +89,9 @@ def _hard_cases(view: View) -> list[Block]:
     blocks: list[Block] = [Heading(text="Hard cases"), Paragraph(text=intro)]
     for positive, title in ((True, "Missed"), (False, "False alarms")):
         cards = tuple(
-            _card(view, case) for case in cases if case.thumbnail_png is not None and (case.truth == POSITIVE) is positive
+            _card(view, case)
+            for case in cases
+            if case.thumbnail_png is not None and (case.truth == POSITIVE) is positive
         )
         if cards:
             blocks.append(Gallery(title=title, cards=cards))
@@ -155,7 +157,11 @@ def _subgroups(view: View) -> list[Block]:
             row = rows.setdefault(
                 key,
                 SubgroupRow(
-                    column=subgroup.column, level=subgroup.level, n=subgroup.n, n_positive=subgroup.n_positive, by_model={}
+                    column=subgroup.column,
+                    level=subgroup.level,
+                    n=subgroup.n,
+                    n_positive=subgroup.n_positive,
+                    by_model={},
                 ),
             )
             row.by_model[evaluation.model] = subgroup
@@ -166,7 +172,8 @@ def _subgroups(view: View) -> list[Block]:
     blocks: list[Block] = [
         Heading(text="Subgroups"),
         Paragraph(
-            text="Exploratory: many rows, few cases each, no test between them. Lines in colour: all test cases together."
+            text="Exploratory: many rows, few cases each, no test between them. "
+            "Lines in colour: all test cases together."
         ),
     ]
     for start in range(0, len(listed), SUBGROUP_ROWS_PER_FIGURE):
@@ -231,7 +238,11 @@ COST_ROWS: tuple[tuple[str, str, Callable[[CostMeasurement], str]], ...] = (
     ("flops", "Operations per image (one forward pass)", _shown("flops", lambda v: format_flops(int(v)))),
     ("checkpoint_bytes", "Checkpoint size", _shown("checkpoint_bytes", lambda v: format_bytes(int(v)))),
     ("latency_ms_median", "Latency per image, batch 1, median (interval)", _latency),
-    ("latency_ms_p95", "Latency per image, batch 1, 95th percentile", _shown("latency_ms_p95", format_milliseconds)),
+    (
+        "latency_ms_p95",
+        "Latency per image, batch 1, 95th percentile",
+        _shown("latency_ms_p95", format_milliseconds),
+    ),
     (
         "throughput_images_per_s",
         "Throughput, images per second",
@@ -263,13 +274,11 @@ def cost_section(view: View, number: int) -> Section:
     title, anchor = "Cost", "cost"
     if not costs:
         text = "No cost was measured or supplied, so the verdict states no preference on the grounds of cost."
-        return Section(
-            number=number, anchor=anchor, title=title, lead=text, blocks=()
-        )
+        return Section(number=number, anchor=anchor, title=title, lead=text, blocks=())
     pair = view.pair
     reference = by_model.get(pair.reference) if pair is not None else None
     candidate = by_model.get(pair.candidate) if pair is not None else None
-    with_ratio = reference is not None and candidate is not None and len(view.evaluations) == 2  # noqa: PLR2004 - a pair
+    with_ratio = reference is not None and candidate is not None and len(view.evaluations) == 2
     rows: list[tuple[Cell, ...]] = []
     for field, label, write in COST_ROWS:
         if all(getattr(cost, field) is None for cost in costs):
@@ -286,7 +295,10 @@ def cost_section(view: View, number: int) -> Section:
             continue
         cells = [Cell(text="not stated" if value is None else str(value), muted=True) for value in values]
         rows.append((Cell(text=label, muted=True), *cells, *([Cell(text="")] if with_ratio else [])))
-    head = [Column(head="Cost", kind="text", width="40%" if len(costs) <= 2 else "30%"), *(view.model_column(cost.model) for cost in costs)]
+    head = [
+        Column(head="Cost", kind="text", width="40%" if len(costs) <= 2 else "30%"),
+        *(view.model_column(cost.model) for cost in costs),
+    ]
     if with_ratio and pair is not None:
         head.append(Column(head="Ratio"))
     tail = "; ratio: candidate over reference" if with_ratio else ""
@@ -313,12 +325,15 @@ def _cost_figure(view: View, costs: list[CostMeasurement]) -> list[Block]:
         interval = cost.latency_ms_median_ci if field == "latency_ms_median" else None
         points.append((view.styles[cost.model], evaluation.metrics["auc"], float(value), interval))
     if not points:
-        return [Paragraph(text=f"{COST_NAMES[field]}: not measured, so accuracy is not drawn against cost.", tone="note")]
+        return [
+            Paragraph(
+                text=f"{COST_NAMES[field]}: not measured, so accuracy is not drawn against cost.", tone="note"
+            )
+        ]
     devices = sorted({cost.device for cost in costs if cost.device})
     where = f"; {', '.join(devices)}" if devices else ""
     assessment = view.inputs.assessment
-    caption = (
-        f"Bars: confidence intervals. n = {format_count(assessment.n)}, {format_count(assessment.n_positive)} positive{where}."
-    )
+    cases = f"n = {format_count(assessment.n)}, {format_count(assessment.n_positive)} positive"
+    caption = f"Bars: confidence intervals. {cases}{where}."
     drawing = draw_accuracy_and_cost(points, cost_label=COST_NAMES[field])
     return [Heading(text="Accuracy against cost"), image_of(drawing, caption=caption)]

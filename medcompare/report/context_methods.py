@@ -46,7 +46,11 @@ def trend_section(view: View, number: int) -> Section | None:
     if changes:
         blocks += [Heading(text="What changed since the previous run"), Bullets(items=changes)]
     if runs:
-        blocks.append(image_of(draw_trend(runs, view.styles), caption="Bars: confidence intervals; oldest run on the left."))
+        blocks.append(
+            image_of(
+                draw_trend(runs, view.styles), caption="Bars: confidence intervals; oldest run on the left."
+            )
+        )
         rows = []
         for run in reversed(runs):
             for i, figures in enumerate(run.figures):
@@ -86,8 +90,9 @@ def methods_section(view: View, number: int) -> Section:
     level = format_level(assessment.level)
     sampling = "resampled by patient" if assessment.clustered else "resampled by case within classes"
     method_text = (
-        f"All intervals are two-sided at {level}. Bootstrap figures use {format_count(assessment.n_resamples)} resamples "
-        f"({sampling}), seed {assessment.seed}. The rule of the recommendation ended at step "
+        f"All intervals are two-sided at {level}. "
+        f"Bootstrap figures use {format_count(assessment.n_resamples)} resamples ({sampling}), "
+        f"seed {assessment.seed}. The rule of the recommendation ended at step "
         f"{assessment.verdict.step}. Figures without a margin are exploratory."
     )
     blocks: list[Block] = [Heading(text="Statistics"), Paragraph(text=method_text)]
@@ -184,7 +189,10 @@ def _training_table(view: View) -> Table:
         ("Stopped early", ["yes" if t.stopped_early else "no" for t in trained]),
         ("Images seen", [format_count(t.n_images_seen) for t in trained]),
         ("Parameters", [format_parameters(t.n_parameters) for t in trained]),
-        ("Precision, memory format", [f"{t.precision}, {t.memory_format.replace('_', ' ')}" for t in trained]),
+        (
+            "Precision, memory format",
+            [f"{t.precision}, {t.memory_format.replace('_', ' ')}" for t in trained],
+        ),
         ("Device, threads, side by side", [f"{t.device}, {t.n_threads}, {t.n_parallel}" for t in trained]),
         ("Seed", [str(t.seed) for t in trained]),
         ("Time", [format_duration(t.elapsed_s) for t in trained]),
@@ -232,7 +240,10 @@ def _provenance_table(view: View) -> Table:
         ("Finished", format_time(provenance.finished_at)),
         ("Command", provenance.command),
         ("Python, platform", f"{provenance.python}, {provenance.platform}"),
-        ("Processor", f"{provenance.cpu}, {format_count(provenance.n_cores)} cores, {format_bytes(provenance.memory_bytes)}"),
+        (
+            "Processor",
+            f"{provenance.cpu}, {format_count(provenance.n_cores)} cores, {format_bytes(provenance.memory_bytes)}",
+        ),
         ("GPU", provenance.gpu or "none"),
         ("Configuration SHA-256", provenance.config_sha256),
         ("Versions", ", ".join(f"{name} {version}" for name, version in provenance.versions)),
@@ -254,7 +265,11 @@ def checklist_section(view: View, number: int) -> Section | None:
         return None
     blocks: list[Block] = []
     for checklist in view.inputs.checklists:
-        blocks += [Heading(text=checklist.name), Paragraph(text=_tally(checklist)), _checklist_table(checklist)]
+        blocks += [
+            Heading(text=checklist.name),
+            Paragraph(text=_tally(checklist)),
+            _checklist_table(checklist),
+        ]
     return Section(
         number=number,
         anchor="checklists",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.typing import RcKeyType
 
     from medcompare.stats.records import Curve
 
@@ -29,7 +30,18 @@ PAGE_WIDTH_MM = 174.0
 """Width of the text block: what a full-width figure fills."""
 
 INK, MUTED, RULE, ZONE = "#1b2733", "#5b6874", "#c9d1d8", "#e8efe9"
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444", "#8c6d1f", "#7a3e9d", "#000000")
+OKABE_ITO = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#444444",
+    "#8c6d1f",
+    "#7a3e9d",
+    "#000000",
+)
 """Colour-blind-safe colours after Okabe and Ito (2008), then darker ones for a sixth model on."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
@@ -41,7 +53,7 @@ LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     (0, (3, 1, 1, 1, 1, 1)),
 )
 
-_STYLE = {
+_STYLE: dict[RcKeyType, object] = {
     "svg.hashsalt": "medcompare",
     "svg.fonttype": "path",
     "font.family": ["DejaVu Sans"],
@@ -166,7 +178,9 @@ def marker_svg(style: ModelStyle) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 12 12" fill="{style.colour}">{shape}</svg>'
 
 
-def thin_curve(curve: Curve, *, n_points: int = 500) -> tuple[list[float], list[float], list[float], list[float]]:
+def thin_curve(
+    curve: Curve, *, n_points: int = 500
+) -> tuple[list[float], list[float], list[float], list[float]]:
     """A curve with at most about `n_points` vertices; corners of steps are kept first.
 
     Points in the middle of a straight run carry no ink and are dropped; if more than
@@ -181,7 +195,8 @@ def thin_curve(curve: Curve, *, n_points: int = 500) -> tuple[list[float], list[
             for i in range(count)
             if i in (0, count - 1)
             or not (
-                curve.x[i - 1] == curve.x[i] == curve.x[i + 1] or curve.y[i - 1] == curve.y[i] == curve.y[i + 1]
+                curve.x[i - 1] == curve.x[i] == curve.x[i + 1]
+                or curve.y[i - 1] == curve.y[i] == curve.y[i + 1]
             )
         ]
     if len(keep) > n_points:

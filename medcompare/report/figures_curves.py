@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from medcompare.report.figures import INK, MUTED, PAGE_WIDTH_MM, RULE, Drawing, ModelStyle, draw, thin_curve, unit_axes
+from medcompare.report.figures import (
+    INK,
+    MUTED,
+    PAGE_WIDTH_MM,
+    RULE,
+    Drawing,
+    ModelStyle,
+    draw,
+    thin_curve,
+    unit_axes,
+)
 from medcompare.report.formatting import format_count, format_estimate, format_number
 
 if TYPE_CHECKING:
@@ -14,6 +26,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike, NDArray
 
     from medcompare.stats.records import Curve, Estimate, ModelEvaluation
 
@@ -27,7 +40,14 @@ def _cases(evaluation: ModelEvaluation) -> str:
 
 def _plot_curve(axes: Axes, curve: Curve, style: ModelStyle, *, steps: bool = False) -> None:
     x, y, low, high = thin_curve(curve)
-    axes.plot(x, y, color=style.colour, linestyle=style.line, drawstyle="steps-pre" if steps else "default", zorder=3)
+    axes.plot(
+        x,
+        y,
+        color=style.colour,
+        linestyle=style.line,
+        drawstyle="steps-pre" if steps else "default",
+        zorder=3,
+    )
     if low:
         axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0, zorder=1)
 
@@ -66,14 +86,16 @@ def draw_roc_and_precision_recall(
     -------
     Drawing
     """
-    long_legend = len(evaluations) > 2  # noqa: PLR2004 - beyond a pair the legend covers the curves
+    long_legend = len(evaluations) > 2
     height_mm = 86.0 + (3.6 * len(evaluations) + 2 if long_legend else 0)
 
     def fill(figure: Figure) -> None:
         roc, pr = figure.subplots(1, 2)
         roc.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
         pr.axhline(prevalence, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-        pr.text(0.01, prevalence + 0.012, f"prevalence {format_number(prevalence)}", color=MUTED, fontsize=6.2)
+        pr.text(
+            0.01, prevalence + 0.012, f"prevalence {format_number(prevalence)}", color=MUTED, fontsize=6.2
+        )
         for evaluation in evaluations:
             style, metrics = styles[evaluation.model], evaluation.metrics
             _plot_curve(roc, evaluation.roc, style)
@@ -146,7 +168,11 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
             _plot_curve(curve_axes, calibration.curve, style)
             curve_axes.plot([], [], color=style.colour, linestyle=style.line, label=style.label)
             _mirror_histogram(
-                axes, calibration.histogram_edges, calibration.histogram_negative, calibration.histogram_positive, style
+                axes,
+                calibration.histogram_edges,
+                calibration.histogram_negative,
+                calibration.histogram_positive,
+                style,
             )
         curve_axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), ylabel="Observed share of positives")
         curve_axes.set_title(f"Calibration ({_cases(evaluations[0])})")
@@ -154,8 +180,9 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
         curve_axes.legend(loc="upper left")
         panels[-1].set_xlabel("Predicted probability of the positive class")
 
-    alt = "Calibration: observed share of positives against predicted probability, and scores per class, for " + ", ".join(
-        styles[e.model].name for e in evaluations
+    alt = (
+        "Calibration: observed share of positives against predicted probability, and scores per class, for "
+        + ", ".join(styles[e.model].name for e in evaluations)
     )
     return draw(fill, width_mm=96.0, height_mm=height_mm, alt=alt)
 
@@ -163,8 +190,10 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
 def _mirror_histogram(
     axes: Axes, edges: Sequence[float], negative: Sequence[int], positive: Sequence[int], style: ModelStyle
 ) -> None:
-    widths = [b - a for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    axes.bar(edges[:-1], positive, width=widths, align="edge", color=style.colour, edgecolor="white", linewidth=0.3)
+    widths = [b - a for a, b in itertools.pairwise(edges)]
+    axes.bar(
+        edges[:-1], positive, width=widths, align="edge", color=style.colour, edgecolor="white", linewidth=0.3
+    )
     axes.bar(
         edges[:-1], [-count for count in negative], width=widths, align="edge", color="white", edgecolor=style.colour,
         linewidth=0.6, hatch="/////",
@@ -175,10 +204,12 @@ def _mirror_histogram(
     axes.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True, symmetric=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(abs(round(value)))))
     axes.text(1.01, 0.94, "positive", transform=axes.transAxes, ha="right", va="top", fontsize=6, color=MUTED)
-    axes.text(1.01, 0.06, "negative", transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=MUTED)
+    axes.text(
+        1.01, 0.06, "negative", transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=MUTED
+    )
 
 
-def draw_score_distributions(  # noqa: PLR0913 - each is one printed element
+def draw_score_distributions(
     style: ModelStyle,
     *,
     edges: Sequence[float],
@@ -216,8 +247,16 @@ def draw_score_distributions(  # noqa: PLR0913 - each is one printed element
 
     def fill(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True)
-        widths = [b - a for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        upper.bar(edges[:-1], positive, width=widths, align="edge", color=style.colour, edgecolor="white", linewidth=0.3)
+        widths = [b - a for a, b in itertools.pairwise(edges)]
+        upper.bar(
+            edges[:-1],
+            positive,
+            width=widths,
+            align="edge",
+            color=style.colour,
+            edgecolor="white",
+            linewidth=0.3,
+        )
         lower.bar(
             edges[:-1], negative, width=widths, align="edge", color="white", edgecolor=style.colour, linewidth=0.6,
             hatch="/////",
@@ -231,7 +270,9 @@ def draw_score_distributions(  # noqa: PLR0913 - each is one printed element
             top = max((*counts, 1)) * 1.38
             axes.set_ylim(0, top)
             axes.set_ylabel("Cases")
-            axes.set_title(f"True class {name} (n = {format_count(sum(counts))})", fontsize=6.8, weight="normal")
+            axes.set_title(
+                f"True class {name} (n = {format_count(sum(counts))})", fontsize=6.8, weight="normal"
+            )
             room_left = threshold - edges[0] > 0.3 * span
             room_right = edges[-1] - threshold > 0.3 * span
             on_left = (missed_side < 0 and room_left) or not room_right
@@ -250,6 +291,16 @@ def draw_score_distributions(  # noqa: PLR0913 - each is one printed element
         f"{n_false_negative} positives below it, {n_false_positive} negatives at or above it."
     )
     return draw(fill, width_mm=width_mm, height_mm=58.0, alt=alt)
+
+
+def _of_many(net_benefit: ArrayLike) -> NDArray[np.float64]:
+    """Net true positives among `PATIENTS` cases."""
+    return np.asarray(net_benefit, dtype=float) * PATIENTS
+
+
+def _of_one(true_positives: ArrayLike) -> NDArray[np.float64]:
+    """Net benefit per case."""
+    return np.asarray(true_positives, dtype=float) / PATIENTS
 
 
 def draw_decision_curve(
@@ -283,7 +334,9 @@ def draw_decision_curve(
         best = 0.0
         if treat_all is not None:
             axes.plot(treat_all.x, treat_all.y, color=MUTED, linewidth=1, label="Call everyone positive")
-            best = max((y for x, y in zip(treat_all.x, treat_all.y, strict=True) if low <= x <= high), default=0)
+            best = max(
+                (y for x, y in zip(treat_all.x, treat_all.y, strict=True) if low <= x <= high), default=0
+            )
         axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 1.5)), label="Call no one positive")
         for evaluation in evaluations:
             style, curve = styles[evaluation.model], evaluation.decision_curve
@@ -298,7 +351,7 @@ def draw_decision_curve(
         axes.set_title(f"Decision curve ({_cases(evaluations[0])})")
         axes.grid(visible=True, color=RULE, linewidth=0.35)
         axes.legend(loc="lower left", bbox_to_anchor=(1.14, 0.35))
-        second = axes.secondary_yaxis("right", functions=(lambda y: y * PATIENTS, lambda y: y / PATIENTS))
+        second = axes.secondary_yaxis("right", functions=(_of_many, _of_one))
         second.set_ylabel(f"Net true positives per {PATIENTS:,}")
 
     alt = "Decision curve: net benefit over threshold probability for " + ", ".join(

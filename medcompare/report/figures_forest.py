@@ -43,7 +43,9 @@ def _signed_tick(value: float, _position: int) -> str:
 def _limits(rows: Sequence[ForestRow]) -> tuple[float, float]:
     numbers = [0.0]
     for row in rows:
-        numbers += [x for x in (row.estimate.value, row.estimate.ci_low, row.estimate.ci_high) if x is not None]
+        numbers += [
+            x for x in (row.estimate.value, row.estimate.ci_low, row.estimate.ci_high) if x is not None
+        ]
         numbers += [-row.margin] if row.margin is not None else []
     low, high = min(numbers), max(numbers)
     span = max(high - low, SMALLEST_SPAN)
@@ -61,20 +63,32 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
     transform = axes.get_yaxis_transform()
     for i, row in enumerate(rows):
         if row.margin is not None:
-            axes.add_patch(Rectangle((-row.margin, i - 0.42), high + row.margin, 0.84, color=ZONE, linewidth=0, zorder=0))
-            axes.plot([-row.margin] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1)))
+            axes.add_patch(
+                Rectangle((-row.margin, i - 0.42), high + row.margin, 0.84, color=ZONE, linewidth=0, zorder=0)
+            )
+            axes.plot(
+                [-row.margin] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1))
+            )
         estimate = row.estimate
         if estimate.value is not None:
             if estimate.ci_low is not None and estimate.ci_high is not None:
-                axes.plot([estimate.ci_low, estimate.ci_high], [i, i], color=INK, linewidth=1.2, solid_capstyle="butt")
+                axes.plot(
+                    [estimate.ci_low, estimate.ci_high],
+                    [i, i],
+                    color=INK,
+                    linewidth=1.2,
+                    solid_capstyle="butt",
+                )
                 for limit in (estimate.ci_low, estimate.ci_high):
                     axes.plot([limit] * 2, [i - 0.14, i + 0.14], color=INK, linewidth=1.0)
             axes.plot([estimate.value], [i], "D", color=INK, markersize=4.2, zorder=3)
         axes.text(-0.03, i, row.label, transform=transform, ha="right", va="center")
-        axes.text(1.03, i, format_estimate(estimate, signed=True), transform=transform, ha="left", va="center")
+        axes.text(
+            1.03, i, format_estimate(estimate, signed=True), transform=transform, ha="left", va="center"
+        )
 
 
-def draw_differences(  # noqa: PLR0913 - each is one printed element
+def draw_differences(
     rows: Sequence[ForestRow],
     *,
     reference: str,
@@ -106,7 +120,9 @@ def draw_differences(  # noqa: PLR0913 - each is one printed element
     -------
     Drawing
     """
-    panels = [p for p in ([r for r in rows if not r.lower_is_better], [r for r in rows if r.lower_is_better]) if p]
+    panels = [
+        p for p in ([r for r in rows if not r.lower_is_better], [r for r in rows if r.lower_is_better]) if p
+    ]
     head_mm, foot_mm = 6.0, 10.5
     heights = [ROW_MM * len(panel) for panel in panels]
     height_mm = head_mm + sum(heights) + foot_mm * len(panels)
@@ -124,13 +140,42 @@ def draw_differences(  # noqa: PLR0913 - each is one printed element
                 worse, better = f"\u2190 {candidate} better", f"{reference} better \u2192"
             below = -5.2 / panel_mm
             zero = axes.transLimits.transform((0, 0))[0]
-            axes.text(zero - 0.015, below, worse, transform=axes.transAxes, ha="right", va="top", color=MUTED, fontsize=6.4)
-            axes.text(zero + 0.015, below, better, transform=axes.transAxes, ha="left", va="top", color=MUTED, fontsize=6.4)
+            axes.text(
+                zero - 0.015,
+                below,
+                worse,
+                transform=axes.transAxes,
+                ha="right",
+                va="top",
+                color=MUTED,
+                fontsize=6.4,
+            )
+            axes.text(
+                zero + 0.015,
+                below,
+                better,
+                transform=axes.transAxes,
+                ha="left",
+                va="top",
+                color=MUTED,
+                fontsize=6.4,
+            )
             if i == 0:
                 above = 1 + 1.2 / panel_mm
-                axes.text(-0.03, above, f"n = {n:,}, {n_positive:,} positive", transform=axes.transAxes, ha="right", color=MUTED)
                 axes.text(
-                    1.03, above, f"Difference ({format_level(level)} CI)", transform=axes.transAxes, weight="bold"
+                    -0.03,
+                    above,
+                    f"n = {n:,}, {n_positive:,} positive",
+                    transform=axes.transAxes,
+                    ha="right",
+                    color=MUTED,
+                )
+                axes.text(
+                    1.03,
+                    above,
+                    f"Difference ({format_level(level)} CI)",
+                    transform=axes.transAxes,
+                    weight="bold",
                 )
             top -= panel_mm + foot_mm
 
@@ -196,17 +241,35 @@ def draw_subgroups(
                 offset = 0.0 if len(styles) == 1 else -0.27 + 0.54 * m / (len(styles) - 1)
                 reference = overall.get(style.model, {}).get(key)
                 if reference is not None and reference.value is not None:
-                    axes.axvline(reference.value, color=style.colour, linewidth=0.7, linestyle=style.line, alpha=0.7)
+                    axes.axvline(
+                        reference.value, color=style.colour, linewidth=0.7, linestyle=style.line, alpha=0.7
+                    )
                 for i, row in enumerate(rows):
                     evaluation = row.by_model.get(style.model)
                     estimate = None if evaluation is None else evaluation.metrics.get(key)
                     if estimate is None or estimate.value is None:
                         if m == 0:
-                            axes.text(0.5, i, "too few", ha="center", va="center", color=MUTED, fontsize=6, style="italic")
+                            axes.text(
+                                0.5,
+                                i,
+                                "too few",
+                                ha="center",
+                                va="center",
+                                color=MUTED,
+                                fontsize=6,
+                                style="italic",
+                            )
                         continue
                     if estimate.ci_low is not None and estimate.ci_high is not None:
-                        axes.plot([estimate.ci_low, estimate.ci_high], [i + offset] * 2, color=style.colour, linewidth=1)
-                    axes.plot([estimate.value], [i + offset], style.marker, color=style.colour, markersize=3.6)
+                        axes.plot(
+                            [estimate.ci_low, estimate.ci_high],
+                            [i + offset] * 2,
+                            color=style.colour,
+                            linewidth=1,
+                        )
+                    axes.plot(
+                        [estimate.value], [i + offset], style.marker, color=style.colour, markersize=3.6
+                    )
             if k == 0:
                 _label_subgroups(axes, rows)
         handles = [
@@ -229,8 +292,12 @@ def _label_subgroups(axes: Axes, rows: Sequence[SubgroupRow]) -> None:
         column = shorten(row.column, 16)
         level = shorten(row.level, 18)
         head = f"{column}: " if row.column != previous else ""
-        axes.text(-0.04, i, f"{head}{level}  {row.n_positive}/{row.n}", transform=transform, ha="right", va="center")
+        axes.text(
+            -0.04, i, f"{head}{level}  {row.n_positive}/{row.n}", transform=transform, ha="right", va="center"
+        )
         if previous is not None and row.column != previous:
             axes.axhline(i - 0.5, color=RULE, linewidth=0.6)
         previous = row.column
-    axes.text(-0.04, -0.75, "positive / n", transform=transform, ha="right", va="center", color=MUTED, fontsize=6.2)
+    axes.text(
+        -0.04, -0.75, "positive / n", transform=transform, ha="right", va="center", color=MUTED, fontsize=6.2
+    )

@@ -44,23 +44,41 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
 
     def fill(figure: Figure) -> None:
         loss, auc = figure.subplots(2, 1, sharex=True)
-        loss.plot(epochs, [r.train_loss for r in trained.history], color=MUTED, marker=lone, linestyle=(0, (4, 1.5)), label="training")
-        loss.plot(epochs, [r.val_loss for r in trained.history], color=style.colour, marker=lone, label="validation")
+        loss.plot(
+            epochs,
+            [r.train_loss for r in trained.history],
+            color=MUTED,
+            marker=lone,
+            linestyle=(0, (4, 1.5)),
+            label="training",
+        )
+        loss.plot(
+            epochs, [r.val_loss for r in trained.history], color=style.colour, marker=lone, label="validation"
+        )
         scored = [(r.epoch, r.val_auc) for r in trained.history if r.val_auc is not None]
-        auc.plot([e for e, _ in scored], [a for _, a in scored], color=style.colour, marker=style.marker, markersize=2.6)
+        auc.plot(
+            [e for e, _ in scored],
+            [a for _, a in scored],
+            color=style.colour,
+            marker=style.marker,
+            markersize=2.6,
+        )
         for axes in (loss, auc):
             axes.axvline(trained.best_epoch, color=INK, linewidth=0.9, linestyle=(0, (3, 1.5)))
             axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
         loss.set_ylabel("Loss")
         loss.legend(loc="upper right", ncols=2)
         loss.set_ylim(top=loss.get_ylim()[1] + 0.22 * (loss.get_ylim()[1] - loss.get_ylim()[0]))
-        auc.set(xlabel=f"Epoch; checkpoint kept from epoch {trained.best_epoch} (dashed)", ylabel="Validation AUC")
+        auc.set(
+            xlabel=f"Epoch; checkpoint kept from epoch {trained.best_epoch} (dashed)", ylabel="Validation AUC"
+        )
         auc.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
         figure.suptitle(style.label, fontsize=7.6, weight="bold", color=style.colour, x=0.02, ha="left")
 
     best = next((r for r in trained.history if r.epoch == trained.best_epoch), None)
     spoken = "" if best is None or best.val_auc is None else f", validation AUC {format_number(best.val_auc)}"
-    alt = f"Learning curves of {style.name} over {len(epochs)} epochs; checkpoint of epoch {trained.best_epoch} kept{spoken}."
+    kept = f"checkpoint of epoch {trained.best_epoch} kept{spoken}"
+    alt = f"Learning curves of {style.name} over {len(epochs)} epochs; {kept}."
     return draw(fill, width_mm=width_mm, height_mm=60.0, alt=alt)
 
 
@@ -94,14 +112,23 @@ def draw_accuracy_and_cost(
                 axes.plot([cost] * 2, [auc.ci_low, auc.ci_high], color=style.colour, linewidth=1.1)
             if interval is not None:
                 axes.plot(interval, [auc.value] * 2, color=style.colour, linewidth=1.1)
-            axes.plot([cost], [auc.value], style.marker, color=style.colour, markersize=6.5, label=style.label)
+            axes.plot(
+                [cost], [auc.value], style.marker, color=style.colour, markersize=6.5, label=style.label
+            )
         _cost_limits(axes, points, logarithmic=logarithmic)
         low, high = axes.get_ylim()
         axes.set_ylim(low, min(high, 1.005))
         axes.set(xlabel=cost_label, ylabel="AUC")
         axes.grid(visible=True, color=RULE, linewidth=0.35)
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
-        axes.text(0.0, 1.02, "\u2196 better: cheaper and more accurate", transform=axes.transAxes, color=MUTED, fontsize=6.4)
+        axes.text(
+            0.0,
+            1.02,
+            "\u2196 better: cheaper and more accurate",
+            transform=axes.transAxes,
+            color=MUTED,
+            fontsize=6.4,
+        )
 
     spoken = "; ".join(
         f"{style.name}: cost {format_significant(cost)}, AUC {format_number(auc.value)}"
@@ -112,7 +139,10 @@ def draw_accuracy_and_cost(
 
 
 def _cost_limits(
-    axes: Axes, points: Sequence[tuple[ModelStyle, Estimate, float, tuple[float, float] | None]], *, logarithmic: bool
+    axes: Axes,
+    points: Sequence[tuple[ModelStyle, Estimate, float, tuple[float, float] | None]],
+    *,
+    logarithmic: bool,
 ) -> None:
     reach = [x for _, _, cost, interval in points for x in (cost, *(interval or ()))]
     if logarithmic:
@@ -132,8 +162,9 @@ def draw_seeds(seeds: Sequence[SeedRow], styles: dict[str, ModelStyle]) -> Drawi
         axes = figure.subplots()
         for m, style in enumerate(styles.values()):
             offset = 0.0 if len(styles) == 1 else -0.15 + 0.3 * m / (len(styles) - 1)
-            rows = [row for row in seeds if row.model == style.model and row.auc.value is not None]
-            for row in rows:
+            for row in seeds:
+                if row.model != style.model or row.auc.value is None:
+                    continue
                 x = names.index(row.seed) + offset
                 if row.auc.ci_low is not None and row.auc.ci_high is not None:
                     axes.plot([x, x], [row.auc.ci_low, row.auc.ci_high], color=style.colour, linewidth=1)
@@ -144,7 +175,12 @@ def draw_seeds(seeds: Sequence[SeedRow], styles: dict[str, ModelStyle]) -> Drawi
         axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=48.0, alt=f"AUC of each model over {len(names)} training seeds.")
+    return draw(
+        fill,
+        width_mm=PAGE_WIDTH_MM,
+        height_mm=48.0,
+        alt=f"AUC of each model over {len(names)} training seeds.",
+    )
 
 
 def draw_trend(runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> Drawing:
@@ -168,13 +204,24 @@ def draw_trend(runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> Drawi
                 )  # fmt: skip
                 for x, estimate in found:
                     if estimate.ci_low is not None and estimate.ci_high is not None:
-                        axes.plot([x, x], [estimate.ci_low, estimate.ci_high], color=style.colour, linewidth=0.8, alpha=0.7)
+                        axes.plot(
+                            [x, x],
+                            [estimate.ci_low, estimate.ci_high],
+                            color=style.colour,
+                            linewidth=0.8,
+                            alpha=0.7,
+                        )
             axes.set_title(title)
-            axes.set_xticks(range(len(runs)), [run.finished_at[5:10] for run in runs], rotation=45, ha="right")
+            axes.set_xticks(
+                range(len(runs)), [run.finished_at[5:10] for run in runs], rotation=45, ha="right"
+            )
             axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
         handles, labels = all_axes[0].get_legend_handles_labels()
         figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=min(5, len(labels)))
 
     return draw(
-        fill, width_mm=PAGE_WIDTH_MM, height_mm=58.0, alt=f"AUC, sensitivity and specificity over the last {len(runs)} runs."
+        fill,
+        width_mm=PAGE_WIDTH_MM,
+        height_mm=58.0,
+        alt=f"AUC, sensitivity and specificity over the last {len(runs)} runs.",
     )

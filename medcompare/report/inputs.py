@@ -14,7 +14,15 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from medcompare.config import DecideConfig
-from medcompare.records import NEGATIVE, POSITIVE, DatasetManifest, DatasetSplit, Provenance, Record, TrainedModel
+from medcompare.records import (
+    NEGATIVE,
+    POSITIVE,
+    DatasetManifest,
+    DatasetSplit,
+    Provenance,
+    Record,
+    TrainedModel,
+)
 from medcompare.stats.records import Assessment, Estimate
 
 Source = Literal["trained by medcompare", "predictions supplied"]
@@ -220,5 +228,8 @@ def count_scores(
     negative, _ = np.histogram(y_score[y_true == NEGATIVE], bins=edges)
     positive, _ = np.histogram(y_score[y_true == POSITIVE], bins=edges)
     return ScoreDistribution(
-        model=model, edges=tuple(edges.tolist()), negative=tuple(negative.tolist()), positive=tuple(positive.tolist())
+        model=model,
+        edges=tuple(edges.tolist()),
+        negative=tuple(negative.tolist()),
+        positive=tuple(positive.tolist()),
     )

@@ -66,12 +66,18 @@ def confusion_rows(view: View) -> list[MatrixRow]:
     matrices = [_confusion(view, evaluation) for evaluation in view.evaluations]
     caption = "Counts and percentages of the true class (row); one colour scale for all matrices."
     rows = [tuple(matrices[i : i + PER_ROW]) for i in range(0, len(matrices), PER_ROW)]
-    return [MatrixRow(matrices=row, caption=caption if i == len(rows) - 1 else "") for i, row in enumerate(rows)]
+    return [
+        MatrixRow(matrices=row, caption=caption if i == len(rows) - 1 else "") for i, row in enumerate(rows)
+    ]
 
 
-def _agreement(view: View, pair: PairedComparison, table: AgreementTable, class_name: str, key: str) -> Matrix:
+def _agreement(
+    view: View, pair: PairedComparison, table: AgreementTable, class_name: str, key: str
+) -> Matrix:
     reference, candidate = view.label(pair.reference), view.label(pair.candidate)
-    total = table.both_correct + table.only_reference_correct + table.only_candidate_correct + table.both_wrong
+    total = (
+        table.both_correct + table.only_reference_correct + table.only_candidate_correct + table.both_wrong
+    )
 
     def cell(count: int, meaning: str, *, discordant: bool) -> MatrixCell:
         return MatrixCell(
@@ -86,7 +92,7 @@ def _agreement(view: View, pair: PairedComparison, table: AgreementTable, class_
     p = "" if difference.p_value is None else f", p {_equals(difference.p_value)}"
     return Matrix(
         title=f"Cases that are {class_name} (n = {format_count(total)})",
-        mark="",
+        mark=None,
         row_axis=reference,
         column_axis=candidate,
         row_heads=("right", "wrong"),
@@ -122,5 +128,6 @@ def agreement_row(view: View, pair: PairedComparison) -> MatrixRow:
             _agreement(view, pair, pair.positives, positive, "sensitivity"),
             _agreement(view, pair, pair.negatives, negative, "specificity"),
         ),
-        caption="Tinted cells are where the models disagree: they alone tell them apart. Percentages of all cases of the class.",
+        caption="Tinted cells are where the models disagree: they alone tell them apart. "
+        "Percentages of all cases of the class.",
     )

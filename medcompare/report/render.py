@@ -53,7 +53,7 @@ class ReportError(MedcompareError):
     """The report could not be rendered; nothing was written."""
 
 
-class EmbeddedOnly(URLFetcher):
+class EmbeddedOnly(URLFetcher):  # type: ignore[misc] # WeasyPrint ships no annotations
     """Fetcher that serves data URIs and refuses files and every network address."""
 
     def __init__(self) -> None:
@@ -76,7 +76,9 @@ class EmbeddedOnly(URLFetcher):
 @functools.lru_cache(maxsize=16)
 def _font_data(filename: str, characters: str) -> str:
     """A font reduced to `characters`, as base64 of a WOFF file."""
-    options = subset.Options(flavor="woff", notdef_outline=True, recalc_timestamp=False, layout_features=["kern"])
+    options = subset.Options(
+        flavor="woff", notdef_outline=True, recalc_timestamp=False, layout_features=["kern"]
+    )
     options.drop_tables += ["FFTM"]
     font = TTFont(Path(mpl.get_data_path()) / "fonts" / "ttf" / filename, recalcTimestamp=False)
     subsetter = subset.Subsetter(options)

@@ -9,7 +9,7 @@ functions the pages use.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from medcompare.records import CostMeasurement
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Final = "1.0"
 """First number: a field was renamed, removed or changed its meaning. Second: fields were added."""
 
 COST_FIELDS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medcompare.report.blocks import Column, svg_uri
+from medcompare.report.blocks import Column, Mark, svg_uri
 from medcompare.report.figures import ModelStyle, marker_svg, styles_of
 
 if TYPE_CHECKING:
@@ -64,14 +64,26 @@ PARAMETER_NAMES = {
 }
 
 GLOSSARY = (
-    ("AUC", "Chance that a random positive case scores higher than a random negative one. 0.5 is a coin toss."),
+    (
+        "AUC",
+        "Chance that a random positive case scores higher than a random negative one. 0.5 is a coin toss.",
+    ),
     ("Sensitivity", "Share of the positive cases that are called positive at the frozen threshold."),
     ("Specificity", "Share of the negative cases that are called negative at the frozen threshold."),
-    ("PPV, NPV", "Share of positive (negative) calls that are right; both change with the share of positives."),
+    (
+        "PPV, NPV",
+        "Share of positive (negative) calls that are right; both change with the share of positives.",
+    ),
     ("Confidence interval", "Range of values the data are compatible with, at the level printed beside it."),
-    ("Margin", "Loss that counts as acceptable. A difference is shown to be acceptable when its whole interval lies inside."),
+    (
+        "Margin",
+        "Loss that counts as acceptable. A difference is shown to be acceptable when its whole interval lies inside.",
+    ),
     ("Brier score", "Mean squared distance between predicted probability and truth; lower is better."),
-    ("Net benefit", "True positives gained per case after charging false alarms at the rate the threshold probability implies."),
+    (
+        "Net benefit",
+        "True positives gained per case after charging false alarms at the rate the threshold probability implies.",
+    ),
 )
 
 
@@ -98,7 +110,9 @@ def base_metric(key: str) -> str:
     """Metric a key belongs to: ``sensitivity`` for ``sensitivity_newcombe``."""
     if key in METRIC_NAMES:
         return key
-    return next((base for base in sorted(METRIC_NAMES, key=len, reverse=True) if key.startswith(f"{base}_")), key)
+    return next(
+        (base for base in sorted(METRIC_NAMES, key=len, reverse=True) if key.startswith(f"{base}_")), key
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +133,9 @@ class View:
         """Display name shortened for narrow places."""
         return self.styles[model].label
 
-    def mark(self, model: str) -> str:
-        """Data URI of the model's mark."""
-        return svg_uri(marker_svg(self.styles[model]))
+    def mark(self, model: str) -> Mark:
+        """The model's mark, spoken as "mark of" its name."""
+        return Mark(src=svg_uri(marker_svg(self.styles[model])), alt=f"Mark of {self.name(model)}")
 
     def model_column(self, model: str, *, head: str = "") -> Column:
         """Column head of a model, with its mark."""

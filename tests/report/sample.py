@@ -92,9 +92,7 @@ def simulate(n: int, n_models: int, prevalence: float = 0.4) -> tuple[np.ndarray
     rng = np.random.default_rng(RNG_SEED)
     y_true = (rng.random(n) < prevalence).astype(int)
     shared = rng.normal(size=n)
-    scores = [
-        skill * (y_true - 0.5) + 0.8 * shared + 0.6 * rng.normal(size=n) for skill in SKILL[:n_models]
-    ]
+    scores = [skill * (y_true - 0.5) + 0.8 * shared + 0.6 * rng.normal(size=n) for skill in SKILL[:n_models]]
     return y_true, expit(np.array(scores) * 1.1 - 0.3)
 
 
@@ -140,9 +138,13 @@ def _bootstrap(value: float, draws: list[float], n: int, *, p: bool = False) -> 
         spread = float(np.std(draws)) or 1e-9
         p_value = float(2 * norm.sf(abs(value) / spread))
     return Estimate(
-        value=value, ci_low=min(float(low), value), ci_high=max(float(high), value), method="Paired bootstrap, percentile"
-        if p else "Bootstrap, percentile", n=n, p_value=p_value,
-    )  # fmt: skip
+        value=value,
+        ci_low=min(float(low), value),
+        ci_high=max(float(high), value),
+        method="Paired bootstrap, percentile" if p else "Bootstrap, percentile",
+        n=n,
+        p_value=p_value,
+    )
 
 
 def _curve_with_band(x: np.ndarray, y: np.ndarray, n_positive: int) -> Curve:
@@ -168,15 +170,27 @@ def _calibration(y: np.ndarray, s: np.ndarray, brier: Estimate) -> Calibration:
     half = 1.96 * np.sqrt(np.clip(observed * (1 - observed), 0.02, None) / len(chunks[0]))
     return Calibration(
         slope=Estimate(value=1.12, ci_low=0.93, ci_high=1.34, method="Logistic recalibration", n=len(y)),
-        in_the_large=Estimate(value=-0.08, ci_low=-0.31, ci_high=0.15, method="Logistic recalibration", n=len(y)),
-        observed_expected=Estimate(value=float(y.mean() / s.mean()), ci_low=0.8, ci_high=1.2, method="Poisson", n=len(y)),
+        in_the_large=Estimate(
+            value=-0.08, ci_low=-0.31, ci_high=0.15, method="Logistic recalibration", n=len(y)
+        ),
+        observed_expected=Estimate(
+            value=float(y.mean() / s.mean()), ci_low=0.8, ci_high=1.2, method="Poisson", n=len(y)
+        ),
         brier=brier,
-        scaled_brier=Estimate(value=0.41, ci_low=0.33, ci_high=0.48, method="Bootstrap, percentile", n=len(y)),
+        scaled_brier=Estimate(
+            value=0.41, ci_low=0.33, ci_high=0.48, method="Bootstrap, percentile", n=len(y)
+        ),
         expected_calibration_error=Estimate(
-            value=0.047, method="15 equal-count bins", n=len(y), note="Biased upwards in samples of this size."
+            value=0.047,
+            method="15 equal-count bins",
+            n=len(y),
+            note="Biased upwards in samples of this size.",
         ),
         curve=Curve(
-            x=tuple(x), y=tuple(observed), y_low=tuple(np.clip(observed - half, 0, 1)), y_high=tuple(np.clip(observed + half, 0, 1))
+            x=tuple(x),
+            y=tuple(observed),
+            y_low=tuple(np.clip(observed - half, 0, 1)),
+            y_high=tuple(np.clip(observed + half, 0, 1)),
         ),
         histogram_edges=tuple(edges),
         histogram_negative=tuple(int(c) for c in np.histogram(s[y == 0], edges)[0]),
@@ -193,28 +207,49 @@ def _subgroups(y: np.ndarray, s: np.ndarray, threshold: float) -> tuple[Subgroup
         for level in levels:
             rows = chosen == level
             ys, ss = y[rows], s[rows]
-            few = Estimate(value=None, method="logit-DeLong", n=int(rows.sum()), note="Fewer than 10 positive cases.")
+            few = Estimate(
+                value=None, method="logit-DeLong", n=int(rows.sum()), note="Fewer than 10 positive cases."
+            )
             auc = few
             if ys.sum() >= 10:
                 value = float(roc_auc_score(ys, ss))
-                auc = Estimate(value=value, ci_low=max(0, value - 0.07), ci_high=min(1, value + 0.05), method="logit-DeLong")
+                auc = Estimate(
+                    value=value,
+                    ci_low=max(0, value - 0.07),
+                    ci_high=min(1, value + 0.05),
+                    method="logit-DeLong",
+                )
             found.append(
                 SubgroupEvaluation(
-                    column=column, level=level, n=int(rows.sum()), n_positive=int(ys.sum()),
+                    column=column,
+                    level=level,
+                    n=int(rows.sum()),
+                    n_positive=int(ys.sum()),
                     metrics={
                         "auc": auc,
-                        "sensitivity": _proportion(int(((ss >= threshold) & (ys == 1)).sum()), int(ys.sum()), "Sensitivity"),
-                        "specificity": _proportion(int(((ss < threshold) & (ys == 0)).sum()), int((ys == 0).sum()), "Specificity"),
+                        "sensitivity": _proportion(
+                            int(((ss >= threshold) & (ys == 1)).sum()), int(ys.sum()), "Sensitivity"
+                        ),
+                        "specificity": _proportion(
+                            int(((ss < threshold) & (ys == 0)).sum()), int((ys == 0).sum()), "Specificity"
+                        ),
                     },
                 )
-            )  # fmt: skip
+            )
     return tuple(found)
 
 
-def make_assessment(  # noqa: PLR0914, PLR0915 - one long, plain construction
-    *, n: int = 340, n_models: int = 2, probabilities: bool = True, costs: bool = True, outcome: Outcome = Outcome.PREFER_CHEAPER,
-    subgroups: bool = True, names: dict[str, str] | None = None, undefined: bool = False,
-) -> Assessment:  # fmt: skip
+def make_assessment(
+    *,
+    n: int = 340,
+    n_models: int = 2,
+    probabilities: bool = True,
+    costs: bool = True,
+    outcome: Outcome = Outcome.PREFER_CHEAPER,
+    subgroups: bool = True,
+    names: dict[str, str] | None = None,
+    undefined: bool = False,
+) -> Assessment:
     """An assessment of simulated models; `undefined` leaves PPV and its difference without a value."""
     y, scores = simulate(n, n_models)
     models = tuple(NAMES)[:n_models]
@@ -227,9 +262,11 @@ def make_assessment(  # noqa: PLR0914, PLR0915 - one long, plain construction
         values = _statistics(y, s, threshold)
         call = s >= threshold
         counts = ConfusionCounts(
-            true_negative=int((~call & (y == 0)).sum()), false_positive=int((call & (y == 0)).sum()),
-            false_negative=int((~call & (y == 1)).sum()), true_positive=int((call & (y == 1)).sum()),
-        )  # fmt: skip
+            true_negative=int((~call & (y == 0)).sum()),
+            false_positive=int((call & (y == 0)).sum()),
+            false_negative=int((~call & (y == 1)).sum()),
+            true_positive=int((call & (y == 1)).sum()),
+        )
         metrics = {key: _bootstrap(value, [d[m][key] for d in draws], n) for key, value in values.items()}
         metrics["auc"] = metrics["auc"].model_copy(update={"method": "DeLong (logit)"})
         metrics["sensitivity"] = _proportion(counts.true_positive, n_positive, "Sensitivity")
@@ -241,101 +278,173 @@ def make_assessment(  # noqa: PLR0914, PLR0915 - one long, plain construction
         if undefined:
             metrics["ppv"] = Estimate(value=None, method="Wilson", n=0, note="No case was called positive.")
         if not probabilities:
-            metrics["brier"] = Estimate(value=None, method="Bootstrap", note="The scores are not probabilities.")
+            metrics["brier"] = Estimate(
+                value=None, method="Bootstrap", note="The scores are not probabilities."
+            )
         fpr, tpr, _ = roc_curve(y, s)
         precision, recall, _ = precision_recall_curve(y, s)
         row = {"f1": metrics["f1"]}
         evaluations.append(
             ModelEvaluation(
-                model=model, display_name=shown[model], classes=CLASSES, n=n, n_positive=n_positive, n_negative=n - n_positive,
-                n_units_positive=n_positive // 3, n_units_negative=(n - n_positive) // 3, clustered=True,
+                model=model,
+                display_name=shown[model],
+                classes=CLASSES,
+                n=n,
+                n_positive=n_positive,
+                n_negative=n - n_positive,
+                n_units_positive=n_positive // 3,
+                n_units_negative=(n - n_positive) // 3,
+                clustered=True,
                 operating_point=OperatingPoint(
-                    threshold=threshold, rule="sensitivity at least 0.95 on validation", chosen_on="validation"
+                    threshold=threshold,
+                    rule="sensitivity at least 0.95 on validation",
+                    chosen_on="validation",
                 ),
-                confusion=counts, metrics=metrics,
+                confusion=counts,
+                metrics=metrics,
                 classification_report=(
-                    ClassReport(class_name=CLASSES[0], support=n - n_positive, precision=metrics["npv"], recall=metrics["specificity"], **row),
-                    ClassReport(class_name=CLASSES[1], support=n_positive, precision=metrics["ppv"], recall=metrics["sensitivity"], **row),
+                    ClassReport(
+                        class_name=CLASSES[0],
+                        support=n - n_positive,
+                        precision=metrics["npv"],
+                        recall=metrics["specificity"],
+                        **row,
+                    ),
+                    ClassReport(
+                        class_name=CLASSES[1],
+                        support=n_positive,
+                        precision=metrics["ppv"],
+                        recall=metrics["sensitivity"],
+                        **row,
+                    ),
                 ),
                 roc=_curve_with_band(fpr, tpr, n_positive),
                 precision_recall=Curve(x=tuple(recall[::-1]), y=tuple(precision[::-1])),
                 calibration=_calibration(y, s, metrics["brier"]) if probabilities else None,
                 decision_curve=_net_benefit(y, s) if probabilities else None,
-                subgroups=_subgroups(y, s, threshold) if subgroups else (), constant_output=False,
-                warnings=("At 0.5 instead of the frozen threshold, sensitivity would be lower.",) if m == 0 else (),
+                subgroups=_subgroups(y, s, threshold) if subgroups else (),
+                constant_output=False,
+                warnings=("At 0.5 instead of the frozen threshold, sensitivity would be lower.",)
+                if m == 0
+                else (),
             )
-        )  # fmt: skip
+        )
     comparisons = []
     for a in range(n_models):
         for b in range(a + 1, n_models):
             call_a, call_b = scores[a] >= thresholds[a], scores[b] >= thresholds[b]
             differences = {
                 key: _bootstrap(
-                    _statistics(y, scores[b], thresholds[b])[key] - _statistics(y, scores[a], thresholds[a])[key],
-                    [d[b][key] - d[a][key] for d in draws], n, p=True,
+                    _statistics(y, scores[b], thresholds[b])[key]
+                    - _statistics(y, scores[a], thresholds[a])[key],
+                    [d[b][key] - d[a][key] for d in draws],
+                    n,
+                    p=True,
                 )
                 for key in draws[0][0]
-            }  # fmt: skip
+            }
             for key in ("sensitivity", "specificity"):
                 differences[f"{key}_newcombe"] = differences[key].model_copy(update={"method": "Newcombe"})
                 differences[key] = differences[key].model_copy(update={"method": "Tango"})
-            differences["auc"] = differences["auc"].model_copy(update={"method": "Obuchowski (clustered DeLong)"})
+            differences["auc"] = differences["auc"].model_copy(
+                update={"method": "Obuchowski (clustered DeLong)"}
+            )
             if undefined:
-                differences["ppv"] = Estimate(value=None, method="Paired bootstrap", note="No case was called positive.")
+                differences["ppv"] = Estimate(
+                    value=None, method="Paired bootstrap", note="No case was called positive."
+                )
             tables = []
             for label in (1, 0):
                 right_a, right_b = (call_a == label)[y == label], (call_b == label)[y == label]
                 tables.append(
                     AgreementTable(
-                        both_correct=int((right_a & right_b).sum()), only_reference_correct=int((right_a & ~right_b).sum()),
-                        only_candidate_correct=int((~right_a & right_b).sum()), both_wrong=int((~right_a & ~right_b).sum()),
+                        both_correct=int((right_a & right_b).sum()),
+                        only_reference_correct=int((right_a & ~right_b).sum()),
+                        only_candidate_correct=int((~right_a & right_b).sum()),
+                        both_wrong=int((~right_a & ~right_b).sum()),
                     )
-                )  # fmt: skip
+                )
             comparisons.append(
                 PairedComparison(
-                    reference=models[a], candidate=models[b], differences=differences, positives=tables[0], negatives=tables[1],
-                    p_values_adjusted={} if n_models == 2 else {"auc": min(1.0, 3 * (differences["auc"].p_value or 0))},
+                    reference=models[a],
+                    candidate=models[b],
+                    differences=differences,
+                    positives=tables[0],
+                    negatives=tables[1],
+                    p_values_adjusted={}
+                    if n_models == 2
+                    else {"auc": min(1.0, 3 * (differences["auc"].p_value or 0))},
                     probability_candidate_more_accurate=Estimate(value=0.37, method="Bayesian, paired", n=n),
                 )
-            )  # fmt: skip
+            )
     quantities = [
         Quantity(**estimate.model_dump(), quantity=key, models=(e.model,), subset="test")
-        for e in evaluations for key, estimate in e.metrics.items()
+        for e in evaluations
+        for key, estimate in e.metrics.items()
     ] + [
-        Quantity(**estimate.model_dump(), quantity=f"difference.{key}", models=(c.reference, c.candidate), subset="test")
-        for c in comparisons for key, estimate in c.differences.items()
-    ]  # fmt: skip
+        Quantity(
+            **estimate.model_dump(),
+            quantity=f"difference.{key}",
+            models=(c.reference, c.candidate),
+            subset="test",
+        )
+        for c in comparisons
+        for key, estimate in c.differences.items()
+    ]
     measured = [
         CostMeasurement(
-            model=model, n_parameters=int(23_512_130 / (1 + 3 * m)), flops=int(8.18e9 / (1 + 6 * m)),
-            checkpoint_bytes=int(94_300_000 / (1 + 3 * m)), latency_ms_median=48.2 / (1 + 0.9 * m),
-            latency_ms_median_ci=(47.1 / (1 + 0.9 * m), 49.6 / (1 + 0.9 * m)), latency_ms_p95=55.0 / (1 + 0.9 * m),
-            throughput_images_per_s=24.1 * (1 + 1.3 * m), throughput_batch=16, peak_memory_bytes=912_000_000 // (1 + m),
-            training_images_per_s=20.4 * (1 + 0.6 * m), training_time_s=412.7 / (1 + 0.5 * m),
-            training_conditions="2 trainings side by side, 2 threads each", image_size_px=224, n_repeats=60, n_threads=4,
-            precision="float32", device="Intel Xeon (4 cores)",
+            model=model,
+            n_parameters=int(23_512_130 / (1 + 3 * m)),
+            flops=int(8.18e9 / (1 + 6 * m)),
+            checkpoint_bytes=int(94_300_000 / (1 + 3 * m)),
+            latency_ms_median=48.2 / (1 + 0.9 * m),
+            latency_ms_median_ci=(47.1 / (1 + 0.9 * m), 49.6 / (1 + 0.9 * m)),
+            latency_ms_p95=55.0 / (1 + 0.9 * m),
+            throughput_images_per_s=24.1 * (1 + 1.3 * m),
+            throughput_batch=16,
+            peak_memory_bytes=912_000_000 // (1 + m),
+            training_images_per_s=20.4 * (1 + 0.6 * m),
+            training_time_s=412.7 / (1 + 0.5 * m),
+            training_conditions="2 trainings side by side, 2 threads each",
+            image_size_px=224,
+            n_repeats=60,
+            n_threads=4,
+            precision="float32",
+            device="Intel Xeon (4 cores)",
         )
         for m, model in enumerate(models)
-    ]  # fmt: skip
+    ]
     two = n_models > 1
     texts: dict[str, Any] = {
-        "headline": "Prefer EfficientNet-B0: as accurate within the margin, and cheaper", "sentence": SENTENCE, "step": "4a",
-        "model": models[1] if two else None, "cheaper": models[1] if two else None,
-    }  # fmt: skip
+        "headline": "Prefer EfficientNet-B0: as accurate within the margin, and cheaper",
+        "sentence": SENTENCE,
+        "step": "4a",
+        "model": models[1] if two else None,
+        "cheaper": models[1] if two else None,
+    }
     if outcome is Outcome.INVALID:
         texts = {
-            "headline": "No verdict: the label polarity is in doubt", "step": "0", "model": None,
-            "sentence": "The AUC of ResNet-50 is significantly below 0.5: either the labels are swapped or there is no signal. "
-            "Check the positive class before anything else.",
-        }  # fmt: skip
+            "headline": "No verdict: the label polarity is in doubt",
+            "step": "0",
+            "model": None,
+            "sentence": "The AUC of ResNet-50 is significantly below 0.5: "
+            "either the labels are swapped or there is no signal. Check the positive class before anything else.",
+        }
     if outcome is Outcome.NOT_ENOUGH_DATA:
         texts = {
-            "headline": "The test set is too small to tell the models apart", "step": "6", "model": None,
-            "sentence": "The data fit a relevant loss as well as no loss at all; do not change the model on this evidence.",
-            "provisional_favourite": models[0], "positives_needed": 628,
-        }  # fmt: skip
+            "headline": "The test set is too small to tell the models apart",
+            "step": "6",
+            "model": None,
+            "sentence": "The data fit a relevant loss as well as no loss at all; "
+            "do not change the model on this evidence.",
+            "provisional_favourite": models[0],
+            "positives_needed": 628,
+        }
     verdict = Verdict(
-        outcome=outcome, reference=models[0] if two else None, candidate=models[1] if two else None, **texts,
+        outcome=outcome,
+        reference=models[0] if two else None,
+        candidate=models[1] if two else None,
+        **texts,
         reasons=(
             "Both models clear the floor: the lower limit of each AUC is above 0.70.",
             "The lower limit of the AUC difference is above minus 0.03.",
@@ -348,7 +457,9 @@ def make_assessment(  # noqa: PLR0914, PLR0915 - one long, plain construction
         ),
         lines=(
             VerdictLine(topic="discrimination", text="No loss beyond the margin of 0.03 in AUC."),
-            VerdictLine(topic="operating point", text="Both thresholds reach the target sensitivity on validation."),
+            VerdictLine(
+                topic="operating point", text="Both thresholds reach the target sensitivity on validation."
+            ),
             VerdictLine(topic="calibration", text="Both models are slightly too cautious (slope above 1)."),
             VerdictLine(topic="cost", text="EfficientNet-B0 needs about half the time per image."),
         ),
@@ -362,16 +473,30 @@ def make_assessment(  # noqa: PLR0914, PLR0915 - one long, plain construction
             Parameter(name="min_units", value="30", set_by=DEFAULT),
             Parameter(name="cost_metric", value="latency_ms_median, 10 % tolerance", set_by=DEFAULT),
         ),
-    )  # fmt: skip
+    )
     grid = np.linspace(0.01, 0.95, 95)
     treat_all = Curve(x=tuple(grid), y=tuple(float(y.mean() - (1 - y.mean()) * t / (1 - t)) for t in grid))
     return Assessment(
-        models=models, display_names={model: shown[model] for model in models}, classes=CLASSES, n=n, n_positive=n_positive,
-        n_negative=n - n_positive, n_patients=118, clustered=True, prevalence=n_positive / n, level=0.95, n_resamples=5000, seed=0,
-        evaluations=tuple(evaluations), comparisons=tuple(comparisons), costs=tuple(measured) if costs else (), verdict=verdict,
-        treat_all=treat_all if probabilities else None, notes=("Threshold choice is not part of the intervals.",),
+        models=models,
+        display_names={model: shown[model] for model in models},
+        classes=CLASSES,
+        n=n,
+        n_positive=n_positive,
+        n_negative=n - n_positive,
+        n_patients=118,
+        clustered=True,
+        prevalence=n_positive / n,
+        level=0.95,
+        n_resamples=5000,
+        seed=0,
+        evaluations=tuple(evaluations),
+        comparisons=tuple(comparisons),
+        costs=tuple(measured) if costs else (),
+        verdict=verdict,
+        treat_all=treat_all if probabilities else None,
+        notes=("Threshold choice is not part of the intervals.",),
         quantities=tuple(quantities),
-    )  # fmt: skip
+    )
 
 
 def make_hard_cases(assessment: Assessment, *, thumbnails: bool) -> tuple[HardCase, ...]:
@@ -394,13 +519,15 @@ def make_hard_cases(assessment: Assessment, *, thumbnails: bool) -> tuple[HardCa
                 png = target.getvalue()
             cases.append(
                 HardCase(
-                    case_id=f"c{i:05d}a7f", truth=label, thumbnail_png=png,
+                    case_id=f"c{i:05d}a7f",
+                    truth=label,
+                    thumbnail_png=png,
                     scores=tuple(
                         CaseScore(model=m, score=float(s[i]), called_positive=c)
                         for m, s, c in zip(assessment.models, scores, calls, strict=True)
                     ),
                 )
-            )  # fmt: skip
+            )
     return tuple(cases)
 
 
@@ -411,79 +538,155 @@ def _artifact(letter: str) -> Artifact:
 def make_manifest(*, synthetic: bool) -> DatasetManifest:
     """Counts of a data set with a few defects."""
     return DatasetManifest(
-        name="demo" if synthetic else "oral-oscc-224", synthetic=synthetic, classes=CLASSES, class_counts=(1010, 680), n_found=1713,
-        n_images=1690, n_patients=590, n_rejected=23,
-        rejected_by_reason=(("identical file with the opposite label", 8), ("too small", 3), ("unreadable", 12)),
-        n_duplicate_groups=6, n_conflicting_groups=4, image_sizes=(("224x224", 1681), ("224x223", 9)),
-        extra_columns=("sex", "site"), warnings=("9 images are not square.",), fingerprint="f" * 64, images=_artifact("a"),
+        name="demo" if synthetic else "oral-oscc-224",
+        synthetic=synthetic,
+        classes=CLASSES,
+        class_counts=(1010, 680),
+        n_found=1713,
+        n_images=1690,
+        n_patients=590,
+        n_rejected=23,
+        rejected_by_reason=(
+            ("identical file with the opposite label", 8),
+            ("too small", 3),
+            ("unreadable", 12),
+        ),
+        n_duplicate_groups=6,
+        n_conflicting_groups=4,
+        image_sizes=(("224x224", 1681), ("224x223", 9)),
+        extra_columns=("sex", "site"),
+        warnings=("9 images are not square.",),
+        fingerprint="f" * 64,
+        images=_artifact("a"),
         rejected=_artifact("b"),
-    )  # fmt: skip
+    )
 
 
 def make_split() -> DatasetSplit:
     """A grouped 70/10/20 split of the manifest."""
+
     def summary(subset: str, negative: int, positive: int, patients: int, target: float) -> SubsetSummary:
         n = negative + positive
         return SubsetSummary(
-            subset=subset, n_images=n, class_counts=(negative, positive), n_patients=patients, patients_by_class=(patients // 2, patients // 3),
-            fraction=n / 1690, target_fraction=target, positive_fraction=positive / n,
-        )  # fmt: skip
+            subset=subset,
+            n_images=n,
+            class_counts=(negative, positive),
+            n_patients=patients,
+            patients_by_class=(patients // 2, patients // 3),
+            fraction=n / 1690,
+            target_fraction=target,
+            positive_fraction=positive / n,
+        )
 
     return DatasetSplit(
         assignments=_artifact("c"),
-        subsets=(summary("train", 706, 475, 413, 0.7), summary("val", 101, 68, 59, 0.1), summary("test", 203, 137, 118, 0.2)),
-        classes=CLASSES, method="Stratified by class and grouped by patient; the class proportions are as close as grouping allows.",
-        grouped_by="patient_id", max_group_overlap=0, n_duplicates_kept_together=2, seed=0, notes=(), manifest_fingerprint="f" * 64,
-    )  # fmt: skip
+        subsets=(
+            summary("train", 706, 475, 413, 0.7),
+            summary("val", 101, 68, 59, 0.1),
+            summary("test", 203, 137, 118, 0.2),
+        ),
+        classes=CLASSES,
+        method="Stratified by class and grouped by patient; the class proportions are as close as grouping allows.",
+        grouped_by="patient_id",
+        max_group_overlap=0,
+        n_duplicates_kept_together=2,
+        seed=0,
+        notes=(),
+        manifest_fingerprint="f" * 64,
+    )
 
 
 def make_trained(model: str, name: str, *, epochs: int = 12, pretrained: bool = True) -> TrainedModel:
     """A training that got better and then did not."""
     history = tuple(
         EpochLog(
-            epoch=e, learning_rate=1e-4, train_loss=0.65 * 0.88**e + 0.05, val_loss=0.62 * 0.9**e + 0.09 + 0.003 * e,
-            val_auc=0.93 - 0.3 * 0.72**e - 0.001 * e, val_balanced_accuracy=0.85, images_per_s=60.0, elapsed_s=20.0 * e,
+            epoch=e,
+            learning_rate=1e-4,
+            train_loss=0.65 * 0.88**e + 0.05,
+            val_loss=0.62 * 0.9**e + 0.09 + 0.003 * e,
+            val_auc=0.93 - 0.3 * 0.72**e - 0.001 * e,
+            val_balanced_accuracy=0.85,
+            images_per_s=60.0,
+            elapsed_s=20.0 * e,
         )
         for e in range(1, epochs + 1)
-    )  # fmt: skip
+    )
     weights = (
-        InitialWeights(kind="imagenet", name=f"{name} IMAGENET1K", vintage="V1", sha256="d" * 64, source="hub cache")
+        InitialWeights(
+            kind="imagenet", name=f"{name} IMAGENET1K", vintage="V1", sha256="d" * 64, source="hub cache"
+        )
         if pretrained
         else InitialWeights(kind="none", name="random initialisation", vintage=None)
     )
     return TrainedModel(
-        model=model, display_name=name, checkpoint=_artifact("e"), history=history, best_epoch=max(1, epochs - 3),
-        selection="The checkpoint with the best validation AUC was kept.", stopped_early=True, initial_weights=weights,
-        optimizer="Adam, learning rate 1e-05, weight decay 0", class_weights=(0.84, 1.24), image_size_px=224, resize_px=256, batch_size=32,
-        n_parameters=23_512_130, precision="float32", memory_format="channels_last", device="Intel Xeon (4 cores)", n_threads=2,
-        n_parallel=2, seed=0, n_images_seen=14172, elapsed_s=412.7,
-    )  # fmt: skip
+        model=model,
+        display_name=name,
+        checkpoint=_artifact("e"),
+        history=history,
+        best_epoch=max(1, epochs - 3),
+        selection="The checkpoint with the best validation AUC was kept.",
+        stopped_early=True,
+        initial_weights=weights,
+        optimizer="Adam, learning rate 1e-05, weight decay 0",
+        class_weights=(0.84, 1.24),
+        image_size_px=224,
+        resize_px=256,
+        batch_size=32,
+        n_parameters=23_512_130,
+        precision="float32",
+        memory_format="channels_last",
+        device="Intel Xeon (4 cores)",
+        n_threads=2,
+        n_parallel=2,
+        seed=0,
+        n_images_seen=14172,
+        elapsed_s=412.7,
+    )
 
 
 def make_provenance() -> Provenance:
     """A plausible provenance."""
     return Provenance(
-        medcompare_version="0.1.0", code_commit="5259773c0ffee", code_dirty=False, versions=(("numpy", "2.4.1"), ("torch", "2.15.0")),
-        python="3.13.1", platform="Linux x86_64", cpu="Intel Xeon", n_cores=4, memory_bytes=16_600_000_000, gpu=None,
-        started_at="2026-11-22T20:40:00+00:00", finished_at="2026-11-22T21:04:00+00:00",
-        command="python -m flows.compare --data images --preset published", config_sha256="9" * 64,
-    )  # fmt: skip
+        medcompare_version="0.1.0",
+        code_commit="5259773c0ffee",
+        code_dirty=False,
+        versions=(("numpy", "2.4.1"), ("torch", "2.15.0")),
+        python="3.13.1",
+        platform="Linux x86_64",
+        cpu="Intel Xeon",
+        n_cores=4,
+        memory_bytes=16_600_000_000,
+        gpu=None,
+        started_at="2026-11-22T20:40:00+00:00",
+        finished_at="2026-11-22T21:04:00+00:00",
+        command="python -m flows.compare --data images --preset published",
+        config_sha256="9" * 64,
+    )
 
 
 def make_settings(n: int = 48) -> tuple[SettingRow, ...]:
     """As many settings as a real run prints."""
     rows = [
         SettingRow(field="train.epochs", value="20", description="Most epochs to train.", set_by="user"),
-        SettingRow(field="train.image_size_px", value="224", description="Side of the square the network sees, pixels.", set_by="preset"),
-        SettingRow(field="data.positive_class", value="", description="Name of the positive class.", set_by="default"),
-    ]  # fmt: skip
+        SettingRow(
+            field="train.image_size_px",
+            value="224",
+            description="Side of the square the network sees, pixels.",
+            set_by="preset",
+        ),
+        SettingRow(
+            field="data.positive_class", value="", description="Name of the positive class.", set_by="default"
+        ),
+    ]
     rows += [
         SettingRow(
-            field=f"section.field_number_{i}", value=f"{i * 0.01:.2f}", set_by="default",
+            field=f"section.field_number_{i}",
+            value=f"{i * 0.01:.2f}",
+            set_by="default",
             description="What this field means, in one sentence that may well run over two lines of a narrow column.",
         )
         for i in range(n - len(rows))
-    ]  # fmt: skip
+    ]
     return tuple(rows)
 
 
@@ -491,64 +694,94 @@ def make_trend(assessment: Assessment) -> tuple[TrendRun, ...]:
     """Five nights."""
     return tuple(
         TrendRun(
-            run_name=f"nightly 2026-11-{18 + night} oral-oscc-224", finished_at=f"2026-11-{18 + night}T02:40:00+00:00",
-            n_images=1650 + 10 * night, headline=assessment.verdict.headline,
+            run_name=f"nightly 2026-11-{18 + night} oral-oscc-224",
+            finished_at=f"2026-11-{18 + night}T02:40:00+00:00",
+            n_images=1650 + 10 * night,
+            headline=assessment.verdict.headline,
             figures=tuple(
                 TrendFigures(
-                    model=e.model, auc=e.metrics["auc"], sensitivity=e.metrics["sensitivity"], specificity=e.metrics["specificity"],
+                    model=e.model,
+                    auc=e.metrics["auc"],
+                    sensitivity=e.metrics["sensitivity"],
+                    specificity=e.metrics["specificity"],
                     training_time_s=400.0 + night,
                 )
                 for e in assessment.evaluations
             ),
         )
         for night in range(5)
-    )  # fmt: skip
+    )
 
 
 def make_checklist(n: int = 44) -> ChecklistTable:
     """A checklist as long as the real ones."""
     statuses = ("filled by software", "filled by user", "missing", "not applicable")
     return ChecklistTable(
-        name="CLAIM 2024", reference="Radiology: Artificial Intelligence 6(4).",
+        name="CLAIM 2024",
+        reference="Radiology: Artificial Intelligence 6(4).",
         items=tuple(
             ChecklistItem(
-                number=str(i), text="Say where the data came from and over which period they were collected.", status=statuses[i % 4],
+                number=str(i),
+                text="Say where the data came from and over which period they were collected.",
+                status=statuses[i % 4],
                 answer="See section 1." if i % 4 < 2 else "",
             )
             for i in range(1, n + 1)
         ),
-    )  # fmt: skip
+    )
 
 
-def make_inputs(*, synthetic: bool = True, thumbnails: bool = True, full: bool = True, assessment: Assessment | None = None, **changes: Any) -> ReportInputs:  # noqa: ANN401, E501 - any field of ReportInputs
+def make_inputs(
+    *,
+    synthetic: bool = True,
+    thumbnails: bool = True,
+    full: bool = True,
+    assessment: Assessment | None = None,
+    **changes: Any,
+) -> ReportInputs:
     """Inputs of a whole report; `full=False` leaves out all that training knows, as `assess` does."""
     assessment = assessment or make_assessment()
     y, scores = simulate(assessment.n, len(assessment.models))
     rejected = tuple(
         RejectedRow(name=f"r{i:04d}", label=CLASSES[i % 2], reason=reason, detail=detail)
         for i, (reason, detail) in enumerate(
-            [("unreadable", "image file is truncated")] * 12 + [("too small", "24 pixels, at least 32 needed")] * 3
-            + [("identical file with the opposite label", "same bytes as another file of the other class")] * 8
+            [("unreadable", "image file is truncated")] * 12
+            + [("too small", "24 pixels, at least 32 needed")] * 3
+            + [("identical file with the opposite label", "same bytes as another file of the other class")]
+            * 8
         )
-    )  # fmt: skip
+    )
     values: dict[str, Any] = {
-        "title": "Comparison of image classifiers", "organisation": "Department of Pathology", "run_name": "nightly 2026-11-22 oral-oscc-224",
-        "source": "trained by medcompare" if full else "predictions supplied", "synthetic": synthetic, "assessment": assessment,
-        "rule": DecideConfig(), "provenance": make_provenance(), "settings": make_settings(),
-        "score_distributions": tuple(count_scores(m, y, s) for m, s in zip(assessment.models, scores, strict=True)),
-    }  # fmt: skip
+        "title": "Comparison of image classifiers",
+        "organisation": "Department of Pathology",
+        "run_name": "nightly 2026-11-22 oral-oscc-224",
+        "source": "trained by medcompare" if full else "predictions supplied",
+        "synthetic": synthetic,
+        "assessment": assessment,
+        "rule": DecideConfig(),
+        "provenance": make_provenance(),
+        "settings": make_settings(),
+        "score_distributions": tuple(
+            count_scores(m, y, s) for m, s in zip(assessment.models, scores, strict=True)
+        ),
+    }
     if full:
         values |= {
-            "manifest": make_manifest(synthetic=synthetic), "rejected": rejected, "split": make_split(),
+            "manifest": make_manifest(synthetic=synthetic),
+            "rejected": rejected,
+            "split": make_split(),
             "trained": tuple(make_trained(m, assessment.display_names[m]) for m in assessment.models),
-            "hard_cases": make_hard_cases(assessment, thumbnails=thumbnails), "n_hard_cases": 71,
+            "hard_cases": make_hard_cases(assessment, thumbnails=thumbnails),
+            "n_hard_cases": 71,
             "files": (("predictions.csv", "Probability of every model for every validation and test case."),),
-        }  # fmt: skip
+        }
     return ReportInputs(**(values | changes))
 
 
 def make_seeds(assessment: Assessment) -> tuple[SeedRow, ...]:
     """Three seeds per model."""
     return tuple(
-        SeedRow(model=e.model, seed=str(seed), auc=e.metrics["auc"]) for seed in range(3) for e in assessment.evaluations
+        SeedRow(model=e.model, seed=str(seed), auc=e.metrics["auc"])
+        for seed in range(3)
+        for e in assessment.evaluations
     )
