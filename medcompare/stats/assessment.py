@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.stats import sentences
+from medcompare.errors import DataError
+from medcompare.stats import explanations, sentences
+from medcompare.stats.auc import joint_auc_test
 from medcompare.stats.comparison import compare_models
-from medcompare.stats.evaluation import DECISION_GRID, evaluate_model
+from medcompare.stats.evaluation import DECISION_GRID, evaluate_model, usable_probabilities
 from medcompare.stats.quantities import flat_quantities
 from medcompare.stats.records import Assessment
+from medcompare.stats.seeds import compare_seeds, seed_rows
 from medcompare.stats.thresholds import choose_threshold
 from medcompare.stats.utility import probability_of_benefit, treat_all_curve
 from medcompare.stats.verdict import Situation, decide
@@ -23,13 +26,18 @@ from medcompare.stats.verdict import Situation, decide
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from medcompare.config import DecideConfig, EvaluateConfig
     from medcompare.predictions import ScoredCases
     from medcompare.records import CostMeasurement
     from medcompare.stats.records import ModelEvaluation, PairedComparison
 
 NET_BENEFIT_POINTS = 21
-ONE_IMAGE_PER_PATIENT = "No patient ids were given: every interval assumes one image per patient."
+UNDECIDED = 0.5
+
+LEAST_DIFFERENT_SCORES = 5
+"""Fewer different scores may agree by chance, or because the model is constant."""
 
 
 def assess(
@@ -43,6 +51,7 @@ def assess(
     thresholds: Mapping[str, float],
     seed: int,
     set_by_user: frozenset[str] = frozenset(),
+    test_uses: int | None = None,
 ) -> Assessment:
     """Evaluate, compare and decide.
 
@@ -62,11 +71,22 @@ def assess(
         Seed of the bootstrap.
     set_by_user : frozenset of str
         Dotted names of the fields the user set.
+    test_uses : int, optional
+        How often this test subset has been evaluated, this time included, where known.
 
     Returns
     -------
     Assessment
+
+    Raises
+    ------
+    DataError
+        If `thresholds` names a model that was not scored.
     """
+    for model in thresholds:
+        if model not in test.scores:
+            msg = f"a threshold is given for '{model}', which was not scored; models are: {', '.join(test.models)}"
+            raise DataError(msg)
     evaluations = tuple(
         evaluate_model(
             test.only([model]),
@@ -74,13 +94,27 @@ def assess(
             model,
             display_name=display_names.get(model, model),
             evaluate=evaluate,
-            operating_point=choose_threshold(model, validation, evaluate, given=thresholds.get(model)),
+            operating_point=choose_threshold(
+                model,
+                validation,
+                evaluate,
+                given=thresholds.get(model),
+                scores_are_probabilities=test.scores_are_probabilities,
+            ),
             seed=seed,
         )
         for model in test.models
     )
     return assemble(
-        test, validation, evaluations, costs, evaluate=evaluate, rule=rule, seed=seed, set_by_user=set_by_user
+        test,
+        validation,
+        evaluations,
+        costs,
+        evaluate=evaluate,
+        rule=rule,
+        seed=seed,
+        set_by_user=set_by_user,
+        test_uses=test_uses,
     )
 
 
@@ -94,20 +128,56 @@ def assemble(
     rule: DecideConfig,
     seed: int,
     set_by_user: frozenset[str] = frozenset(),
+    test_uses: int | None = None,
 ) -> Assessment:
-    """Compare evaluated models, decide, and gather; parameters as in `assess`."""
+    """Compare evaluated models, decide, and gather.
+
+    Parameters
+    ----------
+    test, validation : ScoredCases
+        The subsets that `evaluations` were made from.
+    evaluations : sequence of ModelEvaluation
+        One per model of `test`, in the same order.
+    costs : sequence of CostMeasurement
+        What is known of the models' costs.
+    evaluate, rule : EvaluateConfig, DecideConfig
+        How figures are computed, and the rule's parameters.
+    seed : int
+        Seed of the bootstrap.
+    set_by_user : frozenset of str
+        Dotted names of the fields the user set.
+    test_uses : int, optional
+        How often this test subset has been evaluated, this time included, where known.
+
+    Returns
+    -------
+    Assessment
+
+    Raises
+    ------
+    DataError
+        If `evaluations` are not those of the models in `test`.
+    """
+    if tuple(one.model for one in evaluations) != test.models:
+        msg = f"evaluated were {[one.model for one in evaluations]}, but scored were {list(test.models)}"
+        raise DataError(msg)
     comparisons = compare_models(test, evaluations, costs=costs, evaluate=evaluate, decide=rule, seed=seed)
+    seeds = seed_rows(test, level=evaluate.level)
+    seed_comparisons = compare_seeds(test, comparisons, evaluate=evaluate, seed=seed)
     n_positive = int(test.y_true.sum())
     situation = Situation(
         evaluations=tuple(evaluations),
         comparisons=comparisons,
         costs=tuple(costs),
         rule=rule,
-        level=evaluate.level,
+        evaluate=evaluate,
         set_by_user=set_by_user,
-        validity=_shared_patients(test, validation),
+        validity=_not_independent(test, validation),
         identical=_identical(test),
-        net_benefit=_net_benefit(test, comparisons, rule, evaluate, seed),
+        net_benefit=_net_benefit(test, validation, comparisons, rule=rule, evaluate=evaluate, seed=seed),
+        seed_comparisons=seed_comparisons,
+        patients_known=test.patient_id is not None,
+        test_uses=test_uses,
     )
     return Assessment(
         models=test.models,
@@ -129,16 +199,68 @@ def assemble(
         treat_all=treat_all_curve(n_positive / test.n, DECISION_GRID)
         if test.scores_are_probabilities
         else None,
-        notes=() if test.patient_id is not None else (ONE_IMAGE_PER_PATIENT,),
-        quantities=flat_quantities(evaluations, comparisons),
+        seeds=seeds,
+        seed_comparisons=seed_comparisons,
+        notes=_notes(test, validation),
+        quantities=flat_quantities(evaluations, comparisons, seeds=seeds, seed_comparisons=seed_comparisons),
     )
 
 
-def _shared_patients(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]:
-    if validation is None or test.patient_id is None or validation.patient_id is None:
+def _not_independent(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]:
+    """Reasons why thresholds may have seen the test."""
+    if validation is None:
         return ()
-    shared = set(test.patient_id.tolist()) & set(validation.patient_id.tolist())
-    return (sentences.shared_patients(len(shared)),) if shared else ()
+    reasons = []
+    if test.patient_id is not None and validation.patient_id is not None:
+        shared = set(test.patient_id.tolist()) & set(validation.patient_id.tolist())
+        if shared:
+            reasons.append(sentences.shared_patients(len(shared)))
+    reasons += [
+        sentences.same_scores_in_validation(model)
+        for model, scores in test.scores.items()
+        if _same_cases(test.y_true, scores, validation.y_true, validation.scores[model])
+    ]
+    return tuple(reasons)
+
+
+def _same_cases(
+    y_true: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    other_true: NDArray[np.int64],
+    other_scores: NDArray[np.float64],
+) -> bool:
+    """Whether two subsets hold the same (label, score) pairs, and enough different ones to mean it."""
+    if y_true.size != other_true.size or np.unique(scores).size < LEAST_DIFFERENT_SCORES:
+        return False
+    order, other_order = np.lexsort((y_true, scores)), np.lexsort((other_true, other_scores))
+    return np.array_equal(scores[order], other_scores[other_order]) and np.array_equal(
+        y_true[order], other_true[other_order]
+    )
+
+
+def _notes(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]:
+    """What the figures rest on, for the methods."""
+    found = []
+    if test.patient_id is None:
+        found.append(explanations.ONE_CASE_PER_PATIENT)
+    elif validation is not None and validation.patient_id is None:
+        found.append(
+            "The validation subset names no patients: that no patient stands in both subsets could not be checked."
+        )
+    for model, column in test.judged.items():
+        if column != model:
+            found.append(f"Of the trainings of {model}, '{column}' is judged, the first in the file.")
+    both = bool(test.y_true.any() and not test.y_true.all())
+    if len(test.models) > 2 and both:
+        _, p_value, freedom = joint_auc_test(
+            test.y_true, np.stack(list(test.scores.values())), clusters=test.clusters
+        )
+        if p_value is not None:
+            found.append(
+                f"All {len(test.models)} models have the same AUC: joint DeLong test with {freedom} degrees of "
+                f"freedom, p = {p_value:.3g}. It names no winner."
+            )
+    return tuple(found)
 
 
 def _identical(test: ScoredCases) -> tuple[tuple[str, str], ...]:
@@ -152,7 +274,9 @@ def _identical(test: ScoredCases) -> tuple[tuple[str, str], ...]:
 
 def _net_benefit(
     test: ScoredCases,
+    validation: ScoredCases | None,
     comparisons: Sequence[PairedComparison],
+    *,
     rule: DecideConfig,
     evaluate: EvaluateConfig,
     seed: int,
@@ -166,15 +290,19 @@ def _net_benefit(
     grid = np.linspace(*rule.net_benefit_range, NET_BENEFIT_POINTS)
     found = {}
     for pair in comparisons:
+        reference, candidate = (
+            usable_probabilities(test, validation, model, evaluate)[0]
+            for model in (pair.reference, pair.candidate)
+        )
         share = probability_of_benefit(
             test.y_true,
-            test.scores[pair.reference],
-            test.scores[pair.candidate],
+            reference,
+            candidate,
             grid,
             seed=seed,
             n_resamples=evaluate.n_resamples,
             clusters=test.clusters,
         )
         low, high = float(share.min()), float(share.max())
-        found[pair.reference, pair.candidate] = low if low > 0.5 else min(0.5, high)
+        found[pair.reference, pair.candidate] = low if low > UNDECIDED else min(UNDECIDED, high)
     return found

@@ -15,7 +15,6 @@ from medcompare.stats.cost_order import cheaper_of
 from medcompare.stats.multiplicity import holm
 from medcompare.stats.paired import paired_proportion_difference, paired_table, probability_more_accurate
 from medcompare.stats.records import AgreementTable, Estimate, PairedComparison
-from medcompare.stats.weighted_metrics import MetricName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from medcompare.predictions import ScoredCases
     from medcompare.records import CostMeasurement
     from medcompare.stats.records import ModelEvaluation
+    from medcompare.stats.weighted_metrics import MetricName
 
 BOOTSTRAPPED: tuple[MetricName, ...] = (
     "balanced_accuracy",
@@ -87,7 +87,18 @@ def compare_models(
     for one, other in combinations(range(len(models)), 2):
         swap = cheaper_of(models[one], models[other], costs, decide).cheaper == models[one]
         reference, candidate = (other, one) if swap else (one, other)
-        pairs.append(_pair(test, models, thresholds, reference, candidate, resampled, evaluate, seed))
+        pairs.append(
+            _pair(
+                test,
+                models,
+                thresholds,
+                resampled,
+                reference=reference,
+                candidate=candidate,
+                level=evaluate.level,
+                seed=seed,
+            )
+        )
     return _adjusted(pairs) if len(models) > 2 else tuple(pairs)
 
 
@@ -95,14 +106,15 @@ def _pair(
     test: ScoredCases,
     models: Sequence[str],
     thresholds: dict[str, float],
+    resampled: BootstrapResult,
+    *,
     reference: int,
     candidate: int,
-    resampled: BootstrapResult,
-    evaluate: EvaluateConfig,
+    level: float,
     seed: int,
 ) -> PairedComparison:
     a, b = models[reference], models[candidate]
-    positive, clusters, level = test.y_true == 1, test.clusters, evaluate.level
+    positive, clusters = test.y_true == 1, test.clusters
     right_a = (test.scores[a] >= thresholds[a]) == positive
     right_b = (test.scores[b] >= thresholds[b]) == positive
 

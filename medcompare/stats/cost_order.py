@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from medcompare.config import DecideConfig
     from medcompare.records import CostMeasurement
@@ -31,13 +31,52 @@ MORE_IS_CHEAPER = frozenset({"throughput_images_per_s"})
 class CostOrder:
     """Outcome of comparing the costs of two models.
 
-    ``ratio`` is the deciding cost of the cheaper model over that of the other (below 1).
+    Attributes
+    ----------
+    relation : {"cheaper", "trade-off", "similar", "unknown"}
+        "trade-off": each model is cheaper in something; "similar": no difference that
+        counts in the deciding cost; "unknown": that cost is missing for a model.
+    lower, higher : str
+        The model with the lower deciding cost and the other one; where that is not
+        settled, in the order they were named.
+    metric : str
+        The deciding cost.
+    tolerance : float
+        Relative difference that counts.
+    ratio : float or None
+        Deciding cost of `lower` over that of `higher`, as time where throughput decides.
+    against : tuple of str
+        Costs in which `lower` is dearer, in words.
     """
 
     relation: Literal["cheaper", "trade-off", "similar", "unknown"]
-    cheaper: str | None
-    ratio: float | None
-    text: str
+    lower: str
+    higher: str
+    metric: str
+    tolerance: float
+    ratio: float | None = None
+    against: tuple[str, ...] = ()
+
+    @property
+    def cheaper(self) -> str | None:
+        """The cheaper model, None where there is none."""
+        return self.lower if self.relation == "cheaper" else None
+
+    def told(self, names: Mapping[str, str]) -> str:
+        """The outcome as a sentence; `names` are the names for people."""
+        words = WORDS[self.metric]
+        lower, higher = names[self.lower], names[self.higher]
+        if self.relation == "unknown" or self.ratio is None:
+            return f"The {words} is not known for both models, so neither can be called cheaper."
+        if self.relation == "trade-off":
+            return f"{lower} has the lower {words}, {higher} the lower {' and '.join(self.against)}."
+        if self.relation == "similar":
+            return (
+                f"The {words} of {lower} and {higher} does not differ by {100 * self.tolerance:g} % or more."
+            )
+        if self.metric in MORE_IS_CHEAPER:
+            return f"{lower} is cheaper: its {words} is {1 / self.ratio:.1f} times that of {higher}."
+        return f"{lower} is cheaper: its {words} is {100 * self.ratio:.0f} % of that of {higher}."
 
 
 def cheaper_of(one: str, other: str, costs: Sequence[CostMeasurement], decide: DecideConfig) -> CostOrder:
@@ -55,38 +94,35 @@ def cheaper_of(one: str, other: str, costs: Sequence[CostMeasurement], decide: D
     Returns
     -------
     CostOrder
-        ``cheaper`` is None unless the relation is "cheaper".
     """
+    metric, tolerance = decide.cost_metric, decide.cost_tolerance
     by_model = {cost.model: cost for cost in costs}
-    words = WORDS[decide.cost_metric]
-    first, second = (_amount(by_model.get(name), decide.cost_metric) for name in (one, other))
-    if first is None or second is None:
-        return CostOrder(
-            relation="unknown", cheaper=None, ratio=None, text=f"The {words} is not known for both models."
-        )
-    for name, rival, mine, theirs in ((one, other, first, second), (other, one, second, first)):
-        if mine > (1 - decide.cost_tolerance) * theirs or not _apart(
-            by_model[name], by_model[rival], decide.cost_metric
-        ):
+    amounts = {name: _amount(by_model.get(name), metric) for name in (one, other)}
+    for name, rival in ((one, other), (other, one)):
+        mine, theirs = amounts[name], amounts[rival]
+        if mine is None or theirs is None:
+            return CostOrder(relation="unknown", lower=one, higher=other, metric=metric, tolerance=tolerance)
+        if mine > (1 - tolerance) * theirs or mine == theirs:
             continue
-        dearer_in = [
-            WORDS[metric]
-            for metric in SECONDARY
-            if metric != decide.cost_metric
-            and _dearer(by_model[name], by_model[rival], metric, decide.cost_tolerance)
-        ]
-        if dearer_in:
-            text = f"{{{name}}} has the lower {words}, {{{rival}}} the lower {' and '.join(dearer_in)}."
-            return CostOrder(relation="trade-off", cheaper=None, ratio=None, text=text)
-        ratio = mine / theirs
-        text = f"{{{name}}} is cheaper: its {words} is {_relation(decide.cost_metric, ratio)} that of {{{rival}}}."
-        return CostOrder(relation="cheaper", cheaper=name, ratio=ratio, text=text)
-    text = f"The {words} of the two models does not differ by {decide.cost_tolerance:.0%} or more beyond measuring error."
-    return CostOrder(relation="similar", cheaper=None, ratio=None, text=text)
-
-
-def _relation(metric: str, ratio: float) -> str:
-    return f"{1 / ratio:.1f} times" if metric in MORE_IS_CHEAPER else f"{ratio:.0%} of"
+        if not _apart(by_model[name], by_model[rival], metric):
+            continue
+        against = tuple(
+            WORDS[each]
+            for each in SECONDARY
+            if each != metric and _dearer(by_model[name], by_model[rival], each, tolerance)
+        )
+        return CostOrder(
+            relation="trade-off" if against else "cheaper",
+            lower=name,
+            higher=rival,
+            metric=metric,
+            tolerance=tolerance,
+            ratio=mine / theirs,
+            against=against,
+        )
+    return CostOrder(
+        relation="similar", lower=one, higher=other, metric=metric, tolerance=tolerance, ratio=1.0
+    )
 
 
 def _amount(cost: CostMeasurement | None, metric: str) -> float | None:

@@ -14,11 +14,7 @@ from medcompare.stats.arrays import plain
 from medcompare.stats.auc import auc_interval
 from medcompare.stats.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.calibration import calibration
-from medcompare.stats.proportions import (
-    clustered_proportion,
-    predictive_values_at_prevalence,
-    proportion,
-)
+from medcompare.stats.proportions import predictive_values_at_prevalence
 from medcompare.stats.recalibration import fit_isotonic, fit_platt
 from medcompare.stats.records import (
     ClassReport,
@@ -27,11 +23,10 @@ from medcompare.stats.records import (
     Estimate,
     ModelEvaluation,
     OperatingPoint,
-    SubgroupEvaluation,
 )
-from medcompare.stats.thresholds import choose_threshold
+from medcompare.stats.subgroups import share, subgroup_evaluations, undefined
+from medcompare.stats.thresholds import HABIT, choose_threshold
 from medcompare.stats.utility import decision_curve
-from medcompare.stats.weighted_metrics import MetricName
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,11 +34,11 @@ if TYPE_CHECKING:
     from medcompare.config import EvaluateConfig
     from medcompare.predictions import ScoredCases
     from medcompare.stats.records import Calibration
+    from medcompare.stats.weighted_metrics import MetricName
 
 FPR_GRID = np.linspace(0, 1, 101)
 DECISION_GRID = np.linspace(0.01, 0.99, 99)
-LEAST_SUBGROUP_EVENTS = 10
-"""Below so many positives or negatives a subgroup gets counts, not inference (TRIPOD+AI 23a practice)."""
+CHANCE_AUC = 0.5
 
 BOOTSTRAPPED: tuple[MetricName, ...] = ("average_precision", "balanced_accuracy", "f1", "mcc")
 
@@ -81,14 +76,11 @@ def evaluate_model(
     ModelEvaluation
     """
     scores, positive = test.scores[model], test.y_true == 1
-    point = operating_point or choose_threshold(model, validation, evaluate)
-    called = scores >= point.threshold
-    counts = ConfusionCounts(
-        true_negative=int((~called & ~positive).sum()),
-        false_positive=int((called & ~positive).sum()),
-        false_negative=int((~called & positive).sum()),
-        true_positive=int((called & positive).sum()),
+    point = operating_point or choose_threshold(
+        model, validation, evaluate, scores_are_probabilities=test.scores_are_probabilities
     )
+    called = scores >= point.threshold
+    counts = confusion_counts(positive, called)
     constant = bool(scores.min() == scores.max())
     both = bool(positive.any() and not positive.all())
     resampled = _bootstrap(test, model, point, evaluate, seed) if both else None
@@ -106,15 +98,28 @@ def evaluate_model(
         clustered=test.clusters is not None,
         operating_point=point,
         confusion=counts,
+        confusion_at_half=confusion_counts(positive, scores >= HABIT)
+        if test.scores_are_probabilities
+        else None,
         metrics=metrics,
-        classification_report=_classification_report(test, called, evaluate, resampled, seed),
+        classification_report=_classification_report(test, called, evaluate, resampled),
         roc=Curve(x=(), y=()) if resampled is None else resampled.roc_band(0, FPR_GRID),
         precision_recall=_precision_recall(positive, scores) if both else Curve(x=(), y=()),
         calibration=_calibration(test, validation, model, evaluate, seed) if both else None,
         decision_curve=_decision_curve(test, validation, model, evaluate),
-        subgroups=_subgroups(test, model, called, evaluate),
+        subgroups=subgroup_evaluations(test, model, called, evaluate),
         constant_output=constant,
         warnings=_warnings(test, counts, metrics, constant=constant),
+    )
+
+
+def confusion_counts(positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> ConfusionCounts:
+    """Truth against calls, counted."""
+    return ConfusionCounts(
+        true_negative=int((~called & ~positive).sum()),
+        false_positive=int((called & ~positive).sum()),
+        false_negative=int((~called & positive).sum()),
+        true_positive=int((called & positive).sum()),
     )
 
 
@@ -133,28 +138,6 @@ def _bootstrap(
         clusters=test.clusters,
         score_is_probability=test.scores_are_probabilities,
     )
-
-
-def share(
-    success: NDArray[np.bool_],
-    among: NDArray[np.bool_],
-    clusters: NDArray[np.int64] | None,
-    evaluate: EvaluateConfig,
-    *,
-    why_empty: str,
-) -> Estimate:
-    """Share of `success` within `among`: Wilson (or as configured), cluster-robust with patients."""
-    n = int(among.sum())
-    if n == 0:
-        return Estimate(value=None, level=evaluate.level, method="none", n=0, note=why_empty)
-    if clusters is not None and len(set(clusters[among].tolist())) > 1:
-        return clustered_proportion(success[among], clusters[among], level=evaluate.level)
-    return proportion(int(success[among].sum()), n, level=evaluate.level, method=evaluate.proportion_interval)
-
-
-def undefined(evaluate: EvaluateConfig, note: str, n: int | None = None) -> Estimate:
-    """An estimate without a value, and why."""
-    return Estimate(value=None, level=evaluate.level, method="none", n=n, note=note)
 
 
 def _metrics(
@@ -222,7 +205,6 @@ def _classification_report(
     called: NDArray[np.bool_],
     evaluate: EvaluateConfig,
     resampled: BootstrapResult | None,
-    seed: int,
 ) -> tuple[ClassReport, ClassReport]:
     """Precision, recall and F1 of each class; of the negative one by exchanging the classes."""
     positive, clusters = test.y_true == 1, test.clusters
@@ -234,16 +216,7 @@ def _classification_report(
         elif label == 1:
             f1 = resampled.metric(0, "f1")
         else:
-            # The calls, exchanged, as scores: F1 of the negative class from the same procedure.
-            f1 = bootstrap_metrics(
-                truth.astype(np.int64),
-                [call.astype(np.float64)],
-                [0.5],
-                n_resamples=evaluate.n_resamples,
-                seed=seed,
-                level=evaluate.level,
-                clusters=clusters,
-            ).metric(0, "f1")
+            f1 = _f1_of_negative_class(truth, call, resampled)
         rows.append(
             ClassReport(
                 class_name=name,
@@ -258,6 +231,35 @@ def _classification_report(
     return rows[0], rows[1]
 
 
+def _f1_of_negative_class(
+    truth: NDArray[np.bool_], call: NDArray[np.bool_], resampled: BootstrapResult
+) -> Estimate:
+    """F1 with the classes exchanged: the harmonic mean of NPV and specificity, resample by resample."""
+    method, n = resampled.metric(0, "f1").method, int(truth.size)
+    value = 2 * int((truth & call).sum()) / int(truth.sum() + call.sum())
+    rates = np.stack([resampled.draws(0, name, stratified=False) for name in ("specificity", "npv")])
+    defined = ~np.isnan(rates)
+    total = np.where(defined, rates, 0.0).sum(axis=0)
+    # Without a case called negative, or without a negative case, F1 is 0; without both, undefined.
+    draws = np.divide(2 * np.prod(rates, axis=0), total, out=np.zeros(total.shape), where=total > 0)
+    usable = draws[defined.any(axis=0)]
+    lost = draws.size - usable.size
+    if np.ptp(usable) == 0:
+        note = "no interval: the figure is the same in every resample"
+        return Estimate(value=value, level=resampled.level, method=method, n=n, note=note)
+    tail = (1 - resampled.level) / 2
+    low, high = np.quantile(usable, [tail, 1 - tail])
+    return Estimate(
+        value=value,
+        ci_low=float(low),
+        ci_high=float(high),
+        level=resampled.level,
+        method=method,
+        n=n,
+        note=f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None,
+    )
+
+
 def _precision_recall(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Curve:
     """Step-wise curve over all thresholds, from the highest score down."""
     order = np.argsort(-scores, kind="stable")
@@ -268,9 +270,27 @@ def _precision_recall(positive: NDArray[np.bool_], scores: NDArray[np.float64]) 
     return Curve(x=plain(recall), y=plain(precision))
 
 
-def _recalibrated(
+def usable_probabilities(
     test: ScoredCases, validation: ScoredCases | None, model: str, evaluate: EvaluateConfig
 ) -> tuple[NDArray[np.float64], str | None]:
+    """Probabilities that calibration and net benefit are judged by, and how they were made.
+
+    Parameters
+    ----------
+    test, validation : ScoredCases
+        The test subset, and the one a recalibration is fitted on.
+    model : str
+        Which of the scores.
+    evaluate : EvaluateConfig
+        ``recalibration`` counts.
+
+    Returns
+    -------
+    probability : ndarray of shape (n_cases,)
+        As predicted, or recalibrated.
+    how : {"platt", "isotonic"} or None
+        None where nothing was recalibrated: not asked for, or no usable validation subset.
+    """
     probability = test.scores[model]
     if evaluate.recalibration == "none" or validation is None or len(set(validation.y_true.tolist())) == 1:
         return probability, None
@@ -283,7 +303,7 @@ def _calibration(
 ) -> Calibration | None:
     if not test.scores_are_probabilities:
         return None
-    probability, how = _recalibrated(test, validation, model, evaluate)
+    probability, how = usable_probabilities(test, validation, model, evaluate)
     return calibration(
         test.y_true,
         probability,
@@ -300,57 +320,8 @@ def _decision_curve(
 ) -> Curve | None:
     if not test.scores_are_probabilities:
         return None
-    probability, _ = _recalibrated(test, validation, model, evaluate)
+    probability, _ = usable_probabilities(test, validation, model, evaluate)
     return decision_curve(test.y_true, probability, DECISION_GRID)
-
-
-def _subgroups(
-    test: ScoredCases, model: str, called: NDArray[np.bool_], evaluate: EvaluateConfig
-) -> tuple[SubgroupEvaluation, ...]:
-    rows = []
-    for column, levels in test.subgroups.items():
-        for level in sorted(set(levels.tolist())):
-            chosen = levels == level
-            positive = (test.y_true == 1) & chosen
-            negative = (test.y_true == 0) & chosen
-            rows.append(
-                SubgroupEvaluation(
-                    column=column,
-                    level=level or "(blank)",
-                    n=int(chosen.sum()),
-                    n_positive=int(positive.sum()),
-                    metrics=_subgroup_metrics(test, model, called, positive, negative, evaluate),
-                )
-            )
-    return tuple(rows)
-
-
-def _subgroup_metrics(
-    test: ScoredCases,
-    model: str,
-    called: NDArray[np.bool_],
-    positive: NDArray[np.bool_],
-    negative: NDArray[np.bool_],
-    evaluate: EvaluateConfig,
-) -> dict[str, Estimate]:
-    few = f"not computed: fewer than {LEAST_SUBGROUP_EVENTS} cases of a class"
-    enough = min(int(positive.sum()), int(negative.sum())) >= LEAST_SUBGROUP_EVENTS
-    chosen = positive | negative
-    clusters = None if test.clusters is None else test.clusters[chosen]
-    metrics = {
-        "auc": auc_interval(
-            test.y_true[chosen], test.scores[model][chosen], level=evaluate.level, clusters=clusters
-        )
-        if enough
-        else undefined(evaluate, few, int(chosen.sum()))
-    }
-    for name, success, among in (("sensitivity", called, positive), ("specificity", ~called, negative)):
-        metrics[name] = (
-            share(success, among, test.clusters, evaluate, why_empty=few)
-            if int(among.sum()) >= LEAST_SUBGROUP_EVENTS
-            else undefined(evaluate, few, int(among.sum()))
-        )
-    return metrics
 
 
 def _warnings(
@@ -363,39 +334,53 @@ def _warnings(
     elif counts.true_positive + counts.false_positive == 0:
         found.append(f"The model calls no case {positive} at its threshold.")
     elif counts.true_negative + counts.false_negative == 0:
-        found.append(f"The model calls every case {positive} at its threshold; none is called {negative}.")
+        found.append(f"The model calls every case {positive} at its threshold, and none {negative}.")
     auc = metrics["auc"]
     if auc.value == 1:
-        found.append("The scores separate the classes perfectly: check for leakage before believing it.")
-    if auc.ci_high is not None and auc.ci_high < 0.5:
-        found.append("The AUC is significantly below 0.5: the labels may be swapped, or there is no signal.")
+        found.append(
+            "The scores separate the classes perfectly, which real images hardly ever allow: look for a leak, such "
+            "as test images seen in training or a mark that gives the class away."
+        )
+    if auc.ci_high is not None and auc.ci_high < CHANCE_AUC:
+        found.append(
+            "The AUC is below that of a coin toss: the labels may be swapped, or there is no signal."
+        )
     return tuple(found)
 
 
 def classification_report_text(evaluation: ModelEvaluation) -> str:
-    """The classification report as aligned lines for a log."""
-    lines = [f"{'':<16}{'precision':>10}{'recall':>10}{'F1':>10}{'cases':>8}"]
-    for row in evaluation.classification_report:
-        cells = "".join(f"{_short(value):>10}" for value in (row.precision, row.recall, row.f1))
-        lines.append(f"{row.class_name[:15]:<16}{cells}{row.support:>8}")
-    accuracy = evaluation.metrics["accuracy"]
-    lines.append(f"{'accuracy':<16}{'':>20}{_short(accuracy):>10}{evaluation.n:>8}")
+    """The classification report as aligned lines for a log: classes, then overall figures."""
+    rows = evaluation.classification_report
+    width = max(len("balanced accuracy"), *(len(row.class_name) for row in rows)) + 2
+    lines = [f"{'':<{width}}{'precision':>9}  {'recall':>9}  {'F1':>9}  {'cases':>9}"]
+    for row in rows:
+        cells = "  ".join(f"{_short(value):>9}" for value in (row.precision, row.recall, row.f1))
+        lines.append(f"{row.class_name:<{width}}{cells}  {row.support:>9,}")
+    for name in ("accuracy", "balanced_accuracy"):
+        estimate = evaluation.metrics[name]
+        lines.append(f"{name.replace('_', ' '):<{width}}{_short(estimate):>9}  {_limits(estimate)}".rstrip())
     return "\n".join(lines)
 
 
 def confusion_matrix_text(evaluation: ModelEvaluation) -> str:
     """The confusion matrix as aligned lines for a log: rows truth, columns calls."""
     counts, (negative, positive) = evaluation.confusion, evaluation.classes
-    width = max(len(negative), len(positive), 6) + 2
-    lead = width + len("true ")
-    return "\n".join(
-        [
-            f"{'':<{lead}}{'called ' + negative:>{width + 7}}{'called ' + positive:>{width + 7}}",
-            f"{'true ' + negative:<{lead}}{counts.true_negative:>{width + 7}}{counts.false_positive:>{width + 7}}",
-            f"{'true ' + positive:<{lead}}{counts.false_negative:>{width + 7}}{counts.true_positive:>{width + 7}}",
-        ]
+    rows = (
+        (f"true {negative}", counts.true_negative, counts.false_positive),
+        (f"true {positive}", counts.false_negative, counts.true_positive),
     )
+    heads = (f"called {negative}", f"called {positive}")
+    lead = max(len(row[0]) for row in rows)
+    lines = [f"{'':<{lead}}  {heads[0]}  {heads[1]}"]
+    lines += [f"{name:<{lead}}  {a:>{len(heads[0])},}  {b:>{len(heads[1])},}" for name, a, b in rows]
+    return "\n".join(lines)
 
 
 def _short(estimate: Estimate) -> str:
     return "-" if estimate.value is None else f"{estimate.value:.3f}"
+
+
+def _limits(estimate: Estimate) -> str:
+    if estimate.ci_low is None or estimate.ci_high is None or estimate.level is None:
+        return ""
+    return f"({100 * estimate.level:g} % interval {estimate.ci_low:.3f} to {estimate.ci_high:.3f})"

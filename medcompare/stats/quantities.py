@@ -9,7 +9,13 @@ from medcompare.stats.records import Estimate, Quantity
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from medcompare.stats.records import ModelEvaluation, PairedComparison, SubsetName
+    from medcompare.stats.records import (
+        ModelEvaluation,
+        PairedComparison,
+        SeedComparison,
+        SeedRow,
+        SubsetName,
+    )
 
 CALIBRATION = {
     "slope": "calibration_slope",
@@ -21,14 +27,45 @@ CALIBRATION = {
 
 
 def flat_quantities(
-    evaluations: Sequence[ModelEvaluation], comparisons: Sequence[PairedComparison]
+    evaluations: Sequence[ModelEvaluation],
+    comparisons: Sequence[PairedComparison],
+    *,
+    seeds: Sequence[SeedRow] = (),
+    seed_comparisons: Sequence[SeedComparison] = (),
 ) -> tuple[Quantity, ...]:
-    """Rows for every model, then for every pair; names are documented in ``docs/results.md``."""
+    """Rows for every model, then for every pair, then for training seeds.
+
+    Parameters
+    ----------
+    evaluations, comparisons : sequences of records
+        Models and pairs.
+    seeds, seed_comparisons : sequences of records
+        Repeated trainings, where there are any.
+
+    Returns
+    -------
+    tuple of Quantity
+        Names are documented in ``docs/results.md``; (quantity, models, subset) is unique.
+    """
     rows: list[Quantity] = []
     for one in evaluations:
-        rows.extend(row for row in _of_model(one))
+        rows.extend(_of_model(one))
     for pair in comparisons:
-        rows.extend(row for row in _of_pair(pair))
+        rows.extend(_of_pair(pair))
+    rows.extend(_row(f"auc[seed={row.seed}]", (row.model,), "test", row.auc) for row in seeds)
+    for each in seed_comparisons:
+        who = (each.reference, each.candidate)
+        rows.append(_row("auc_difference_over_seeds", who, "test", each.mean))
+        rows.append(
+            _count(
+                "auc_difference_sd_over_seeds",
+                who,
+                "test",
+                each.standard_deviation,
+                method="standard deviation between seeds",
+                n=len(each.seeds),
+            )
+        )
     return tuple(rows)
 
 
@@ -36,9 +73,14 @@ def _of_model(one: ModelEvaluation) -> Iterator[Quantity]:
     who, where = (one.model,), one.subset
     for name, estimate in one.metrics.items():
         yield _row(name, who, where, estimate)
-    yield _count("threshold", who, where, one.operating_point.threshold, one.operating_point.rule)
+    yield _count(
+        "threshold", who, where, one.operating_point.threshold, method=one.operating_point.rule, n=None
+    )
     for name, value in one.confusion.model_dump().items():
-        yield _count(name, who, where, value, "count", n=one.n)
+        yield _count(name, who, where, value, method="count", n=one.n)
+    if one.confusion_at_half is not None:
+        for name, value in one.confusion_at_half.model_dump().items():
+            yield _count(f"{name}_at_half", who, where, value, method="count at threshold 0.5", n=one.n)
     for row, label in zip(one.classification_report, ("negative", "positive"), strict=True):
         for name in ("precision", "recall", "f1"):
             yield _row(f"{name}_{label}", who, where, getattr(row, name))
@@ -56,8 +98,9 @@ def _of_pair(pair: PairedComparison) -> Iterator[Quantity]:
         yield _row(f"{name}_difference", who, "test", estimate)
     yield _row("probability_candidate_more_accurate", who, "test", pair.probability_candidate_more_accurate)
     for label, table in (("positives", pair.positives), ("negatives", pair.negatives)):
-        for name, value in table.model_dump().items():
-            yield _count(f"{name}_{label}", who, "test", value, "count")
+        counts = table.model_dump()
+        for name, value in counts.items():
+            yield _count(f"{name}_{label}", who, "test", value, method="count", n=sum(counts.values()))
     for name, p_value in pair.p_values_adjusted.items():
         if p_value is not None:
             yield Quantity(
@@ -77,12 +120,7 @@ def _row(quantity: str, models: tuple[str, ...], subset: SubsetName, estimate: E
 
 
 def _count(
-    quantity: str,
-    models: tuple[str, ...],
-    subset: SubsetName,
-    value: float,
-    method: str,
-    n: int | None = None,
+    quantity: str, models: tuple[str, ...], subset: SubsetName, value: float, *, method: str, n: int | None
 ) -> Quantity:
     return Quantity(
         quantity=quantity, models=models, subset=subset, value=value, level=None, method=method, n=n

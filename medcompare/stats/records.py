@@ -134,6 +134,10 @@ class ModelEvaluation(Record):
     clustered: bool
     operating_point: OperatingPoint
     confusion: ConfusionCounts
+    confusion_at_half: ConfusionCounts | None = Field(
+        default=None,
+        description="Counts at 0.5, the threshold of habit; None where the scores are not probabilities.",
+    )
     metrics: dict[str, Estimate]
     classification_report: tuple[ClassReport, ClassReport]
     roc: Curve = Field(description="x = 1 - specificity, y = sensitivity; band from bootstrap.")
@@ -239,6 +243,21 @@ class SeedRow(Record):
     auc: Estimate
 
 
+class SeedComparison(Record):
+    """Candidate minus reference over repeated trainings, seeds paired by name."""
+
+    reference: str
+    candidate: str
+    seeds: tuple[str, ...] = Field(min_length=2)
+    differences: tuple[float, ...] = Field(description="AUC difference of each seed, in order.")
+    mean: Estimate = Field(description="Interval from resampling seeds and patients.")
+    standard_deviation: float = Field(ge=0, description="Of the differences, between seeds.")
+    sign_changes: bool
+    sensitive: bool = Field(
+        description="Three or more seeds, and the sign changes or the mean is below the deviation."
+    )
+
+
 class Assessment(Record):
     """All statistics of a comparison: what the report and ``results.json`` are made of."""
 
@@ -259,6 +278,7 @@ class Assessment(Record):
     costs: tuple[CostMeasurement, ...]
     verdict: Verdict
     seeds: tuple[SeedRow, ...] = ()
+    seed_comparisons: tuple[SeedComparison, ...] = ()
     treat_all: Curve | None = Field(default=None, description="Net benefit of treating all.")
     notes: tuple[str, ...] = ()
     quantities: tuple[Quantity, ...]

@@ -1,20 +1,21 @@
-"""The verdict in plain words: one sentence per outcome, written to be read aloud.
+"""The verdict in plain words: one sentence per conclusion, written to be read aloud.
 
 "No significant difference" never stands here without its margin and interval. Numbers
 carry their intervals; jargon stays in the appendix of the report.
 
-``python -m medcompare.stats.sentences`` prints every verdict, from real small cases.
+``python -m medcompare.stats.examples`` prints every verdict, from small studies.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
+from medcompare.stats.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from medcompare.config import DecideConfig
     from medcompare.stats.cost_order import CostOrder
     from medcompare.stats.records import Estimate, ModelEvaluation, PairedComparison
     from medcompare.stats.verdict import Finding, Situation
@@ -27,316 +28,315 @@ HEADLINES = {
     Outcome.PREFER_CHEAPER: "No relevant difference: prefer {model}",
     Outcome.CHOOSE_BY_COST: "No relevant difference: choose by cost",
 }
+HEADLINES_BY_KIND = {
+    "single_model": "{model} is good enough",
+    "single_inadequate": "{only} is not good enough",
+    "choose_similar": "No relevant difference: either will do",
+    "choose_unknown": "No relevant difference, costs not known",
+    "choose_several_unknown": "No relevant difference, costs not known",
+}
+"""Where the outcome's headline would say too much or too little."""
+
+CHECKPOINT_ONLY = " (this checkpoint only)"
 
 SENTENCES = {
-    "invalid": "No recommendation can be made: {extra}",
+    # Step 0
+    "invalid": "No recommendation can be made. {extra}",
+    # Step 1
     "few_units": (
-        "There are too few {units} to compare models: {n_positive} {positive} and {n_negative} {negative} in the test "
-        "subset; the rule asks for at least {min_units} of each before it says anything."
+        "There are too few {units} for any verdict: the test holds {n_positive} {positive} and {n_negative} {negative} "
+        "{units}, and at least {min_units} of each are needed."
     ),
+    # Step 2
     "neither": (
-        "No model reaches the required AUC of {floor}: {aucs}. Do not use them; look at the data, the labels and the "
-        "training first."
+        "No model is good enough: none reaches {floors} ({values}). Do not use any of them; check the images, the "
+        "labels and the training first."
+    ),
+    "single_inadequate": (
+        "{only} is not good enough: it does not reach {floors} ({values}). Do not use it; check the images, the labels "
+        "and the training first."
     ),
     "unproven": (
-        "No model has yet proven an AUC above {floor}: {aucs}. That may be promising, but these data cannot show it; "
-        "more cases are needed."
-    ),
-    "only_adequate": "Use {model}: it is the only model shown to exceed the required AUC of {floor} ({aucs}).",
-    "single_model": "{model} exceeds the required AUC of {floor} ({aucs}); there was no second model to compare it with.",
-    "worse_by_margin": (
-        "Use {model}: {other} is cheaper, but its AUC is lower by more than the acceptable {margin} ({difference})."
-    ),
-    "better_and_cheaper": "Use {model}: it is more accurate than {other} ({difference}) and cheaper.",
-    "cheaper": (
-        "Prefer {model}: it is cheaper, and its AUC is not lower than that of {other} by more than the acceptable "
-        "{margin} ({difference})."
-    ),
-    "cheaper_but_slightly_worse": (
-        "Prefer {model}: it is cheaper, and although {other} is measurably more accurate, the loss is smaller than the "
-        "acceptable {margin} ({difference})."
-    ),
-    "operating_points": (
-        "The two models cannot be compared at their present thresholds: {candidate} misses more {positive} cases but "
-        "raises fewer false alarms. Choose both thresholds again for the same sensitivity, then compare."
-    ),
-    "net_benefit": (
-        "Use {model}: over the threshold probabilities you declared it does more good than {other}, although the two "
-        "models trade missed cases against false alarms."
-    ),
-    "misses_more": (
-        "Use {model}: the AUC of {other} is acceptable ({difference}), but at its threshold {other} misses more "
-        "{positive} cases without raising fewer false alarms (difference in sensitivity {sensitivity})."
-    ),
-    "sensitivity_unproven": (
-        "It is not proven that {candidate} finds as many {positive} cases as {reference}: its AUC is not lower by more "
-        "than the acceptable {margin} ({difference}), but its sensitivity or specificity may be (differences "
-        "{sensitivity} and {specificity})."
-    ),
-    "better_not_shown_equal": (
-        "Use {model}: it is more accurate than {other} ({difference}), and {other} was not shown to stay within the "
-        "acceptable loss of {margin}."
-    ),
-    "better": "Use {model}: it is more accurate than {other} ({difference}), and neither model is clearly cheaper.",
-    "choose_by_cost": (
-        "The two models differ by less than the acceptable {margin} in AUC ({difference}), and neither is cheaper in "
-        "every respect: choose by the cost that matters to you."
-    ),
-    "cannot_tell": (
-        "These data cannot tell the models apart: the difference in AUC is {difference}, while a loss of up to {margin} "
-        "would be acceptable."
-    ),
-    "candidate_unproven": (
-        "{extra} is cheaper and its AUC is close to that of {reference} ({difference}), but it has not proven an AUC above "
-        "{floor} on its own: more cases are needed."
-    ),
-    "better_but_unproven": (
-        "{extra} looks like the better model ({difference}), but it has not proven an AUC above {floor} on its own: more "
+        "No model has been shown to be good enough: {floors} can be neither proven nor ruled out ({values}). More "
         "cases are needed."
     ),
-    "cannot_tell_several": (
-        "These data cannot tell the models apart: no model is better than all others, and none is shown to stay within "
-        "{margin} of the best, once the number of comparisons is allowed for ({aucs})."
+    "only_adequate": "Use {model}: it is the only model shown to reach {floors} ({values}).",
+    "single_model": (
+        "{model} is good enough: it is shown to reach {floors} ({values}). There was no second model to compare it "
+        "with."
     ),
-    "choose_by_cost_several": (
-        "{chosen} do not differ by more than the acceptable {margin} in AUC, and none of them is the cheapest in every "
-        "respect: choose by the cost that matters to you ({aucs})."
+    "better_but_unproven": (
+        "{extra} looks like the better choice ({difference}), but it has not been shown to reach {floors} ({values}). "
+        "More cases are needed."
+    ),
+    "candidate_unproven": (
+        "{extra} is cheaper and close to {reference} ({difference}), but it has not been shown to reach {floors} "
+        "({values}). More cases are needed."
+    ),
+    # Step 3
+    "worse_by_margin": (
+        "Use {model}: {other} is cheaper, but it tells {positive} from {negative} worse, by more than the acceptable "
+        "{margin} ({difference})."
+    ),
+    # Step 4a
+    "better_and_cheaper": (
+        "Use {model}: it is cheaper, and it tells {positive} from {negative} better than {other} ({difference})."
+    ),
+    "cheaper": (
+        "Prefer {model}: it is cheaper, and if it tells {positive} from {negative} any worse than {other}, the loss is "
+        "smaller than the acceptable {margin} ({difference})."
+    ),
+    "cheaper_but_slightly_worse": (
+        "Prefer {model}: it is cheaper. {other} tells {positive} from {negative} measurably better, but the loss is "
+        "smaller than the acceptable {margin} ({difference})."
+    ),
+    "choose_trade_off": (
+        "There is no relevant difference in telling {positive} from {negative}: it is smaller than the acceptable "
+        "{margin} either way ({difference}). Each model is cheaper in something: choose by the cost that matters most "
+        "to you."
+    ),
+    "choose_similar": (
+        "There is no relevant difference in telling {positive} from {negative}: it is smaller than the acceptable "
+        "{margin} either way ({difference}). The models cost about the same: either will do."
+    ),
+    "choose_unknown": (
+        "There is no relevant difference in telling {positive} from {negative}: it is smaller than the acceptable "
+        "{margin} either way ({difference}). What the models cost is not known, so neither is preferred."
+    ),
+    # Step 4b
+    "operating_points": (
+        "The models cannot be compared at their present thresholds: {misses} misses more {positive} cases, {finds} "
+        "raises more false alarms ({sensitivity}; {specificity}). Choose both thresholds again for the same "
+        "sensitivity, then compare again."
+    ),
+    "better_but_misses_more": (
+        "{extra} tells {positive} from {negative} better overall ({difference}), but at its threshold it misses more "
+        "{positive} cases ({sensitivity}). Choose both thresholds again for the same sensitivity, then compare again."
+    ),
+    "net_benefit": (
+        "Use {model}: one model finds more {positive} cases and the other raises fewer false alarms, and weighed over "
+        "the threshold probabilities you declared ({range}) {model} does more good than {other} ({sensitivity}; "
+        "{specificity})."
+    ),
+    # Step 4c
+    "misses_more": (
+        "Use {model}: {other} is cheaper, and overall its loss is smaller than the acceptable {margin} ({difference}), "
+        "but at its threshold it misses more {positive} cases without raising fewer false alarms ({sensitivity})."
+    ),
+    # Step 4d
+    "guard_unproven": (
+        "These data cannot show that {candidate} may replace {reference}: overall its loss is smaller than the "
+        "acceptable {margin} ({difference}), but at its threshold it may {risk}."
+    ),
+    # Step 5
+    "better_not_shown_equal": (
+        "Use {model}: it tells {positive} from {negative} better than {other}, and the loss with the cheaper {other} "
+        "may be larger than the acceptable {margin} ({difference})."
+    ),
+    "better": (
+        "Use {model}: it tells {positive} from {negative} better than {other} ({difference}), and {costs}."
+    ),
+    # Step 6
+    "cannot_tell": (
+        "These data cannot tell the models apart: there may be a relevant difference or none ({difference}; a loss of "
+        "up to {margin} would be acceptable)."
+    ),
+    # More than two models
+    "cannot_tell_several": (
+        "These data cannot tell the models apart: none is better than all others, and none is shown to stay within the "
+        "acceptable losses from the best, once the number of comparisons is allowed for ({values})."
+    ),
+    "choose_several": (
+        "There is no relevant difference between {chosen}: none is worse than the best of them by more than the "
+        "acceptable {margin}, and none is the cheapest in every respect. Choose by the cost that matters most to you "
+        "({values})."
+    ),
+    "choose_several_unknown": (
+        "There is no relevant difference between {chosen}: none is worse than the best of them by more than the "
+        "acceptable {margin}. What they cost is not known for all, so none is preferred ({values})."
     ),
     "cheapest_of_several": (
-        "Prefer {model}: it is the cheapest of those whose AUC is within the acceptable {margin} of the best ({chosen}; "
-        "{aucs})."
+        "Prefer {model}: it is the cheapest of {chosen}, none of which is worse than the best of them by more than the "
+        "acceptable {margin} ({values})."
     ),
     "best_of_several": (
-        "Use {model}: it is more accurate than every other model, also when the number of comparisons is allowed for "
-        "({aucs})."
+        "Use {model}: it tells {positive} from {negative} better than every other model, also when the number of "
+        "comparisons is allowed for ({values})."
     ),
 }
 
-NO_DEFAULT = "software default, not clinically justified"
+COSTS = {
+    "trade-off": "each model is cheaper in something",
+    "similar": "the two cost about the same",
+    "unknown": "what the models cost is not known",
+}
+RISKS = {"sensitivity": "miss too many {positive} cases", "specificity": "raise too many false alarms"}
 
 
-def worded(
-    situation: Situation,
-    finding: Finding,
-    *,
-    order: CostOrder | None,
-    favourite: str | None,
-    needed: int | None,
-    few_units: bool,
-) -> Verdict:
-    """The verdict of `finding` in words.
+def headline_of(situation: Situation, finding: Finding) -> str:
+    """A few words for a title or the subject of an e-mail."""
+    names = situation.names
+    model = names.get(finding.model or "", "")
+    only = situation.evaluations[0].display_name
+    template = HEADLINES_BY_KIND.get(finding.kind, HEADLINES[finding.outcome])
+    return template.format(model=model, only=only)
+
+
+def sentence_of(situation: Situation, finding: Finding, order: CostOrder | None) -> str:
+    """The sentence a stakeholder can act on.
 
     Parameters
     ----------
     situation : Situation
         What the rule looked at.
     finding : Finding
-        What it found.
+        What it concludes.
     order : CostOrder or None
-        Costs of the pair, where there is one.
-    favourite : str or None
-        Best point estimate, where the data cannot tell.
-    needed : int or None
-        Positives needed to show non-inferior sensitivity.
-    few_units : bool
-        Whether a class has fewer cases than a sound evaluation asks for.
+        Costs of the pair it is about, where it is about one.
+
+    Returns
+    -------
+    str
+        With every difference beside its interval and its margin.
     """
-    names = situation.names
-    pair = finding.pair or (situation.comparisons[0] if len(situation.comparisons) == 1 else None)
-    words = _words(situation, finding, pair)
-    model = None if finding.model is None else names[finding.model]
-    headline = HEADLINES[finding.outcome].format(model=model)
-    if finding.kind == "single_model":
-        headline = f"{model} is good enough"
-    return Verdict(
-        outcome=finding.outcome,
-        step=finding.step,
-        model=finding.model,
-        provisional_favourite=favourite,
-        reference=pair.reference if pair else None,
-        candidate=pair.candidate if pair else None,
-        headline=headline,
-        sentence=SENTENCES[finding.kind].format(**words),
-        reasons=_reasons(situation, pair, order, favourite, needed, finding),
-        caveats=_caveats(situation, few_units=few_units),
-        lines=_lines(situation, pair, order),
-        positives_needed=needed if finding.outcome is Outcome.NOT_ENOUGH_DATA else None,
-        cheaper=order.cheaper if order else None,
-        parameters=parameters(situation),
-    )
-
-
-def _words(s: Situation, finding: Finding, pair: PairedComparison | None) -> dict[str, str]:
-    one, names = s.evaluations[0], s.names
-    negative, positive = one.classes
+    one, names, rule = situation.evaluations[0], situation.names, situation.rule
     words = {
         "extra": names.get(finding.extra, finding.extra),
-        "chosen": _joined([names[model] for model in finding.extra.split(",") if model in names]),
+        "chosen": joined([names[model] for model in finding.chosen]),
         "model": names.get(finding.model or "", ""),
-        "positive": positive,
-        "negative": negative,
-        "units": "patients" if one.clustered else "cases",
-        "n_positive": str(one.n_units_positive),
-        "n_negative": str(one.n_units_negative),
-        "min_units": str(s.rule.min_units),
-        "floor": f"{s.rule.auc_floor:g}",
-        "margin": f"{s.rule.margin_auc:g}",
-        "aucs": "; ".join(f"{each.display_name} {interval(each.metrics['auc'])}" for each in s.evaluations),
+        "only": one.display_name,
+        "negative": one.classes[0],
+        "positive": one.classes[1],
+        "units": units_of(one),
+        "n_positive": f"{one.n_units_positive:,}",
+        "n_negative": f"{one.n_units_negative:,}",
+        "min_units": f"{rule.min_units:,}",
+        "floors": floors_of(rule),
+        "values": "; ".join(standing_of(each, rule) for each in situation.evaluations),
+        "margin": f"{rule.margin_auc:g}",
+        "costs": COSTS.get(order.relation, "") if order else "",
+        "range": " to ".join(f"{t:g}" for t in rule.net_benefit_range or ()),
     }
-    if pair is not None:
-        words |= {
-            "reference": names[pair.reference],
-            "candidate": names[pair.candidate],
-            "other": names[pair.candidate if finding.model == pair.reference else pair.reference],
-            "difference": _told(s, pair, "auc"),
-            "sensitivity": interval(pair.differences["sensitivity"], signed=True),
-            "specificity": interval(pair.differences["specificity"], signed=True),
-        }
-    return words
+    if finding.pair is not None:
+        words |= _words_of_pair(finding.pair, names, finding, one.classes[1])
+    return SENTENCES[finding.kind].format(**words)
 
 
-def _told(s: Situation, pair: PairedComparison, name: str) -> str:
-    a, b = s.names[pair.reference], s.names[pair.candidate]
-    return f"{b} minus {a}: {interval(pair.differences[name], signed=True)}"
+def _words_of_pair(
+    pair: PairedComparison, names: Mapping[str, str], finding: Finding, positive: str
+) -> dict[str, str]:
+    sensitivity = pair.differences["sensitivity"].value
+    lower = pair.candidate if sensitivity is not None and sensitivity < 0 else pair.reference
+    higher = pair.reference if lower == pair.candidate else pair.candidate
+    return {
+        "reference": names[pair.reference],
+        "candidate": names[pair.candidate],
+        "other": names[pair.candidate if finding.model == pair.reference else pair.reference],
+        "misses": names[lower],
+        "finds": names[higher],
+        "difference": told(pair, "auc", names),
+        "sensitivity": told(pair, "sensitivity", names),
+        "specificity": told(pair, "specificity", names),
+        "risk": joined(
+            [
+                f"{RISKS[name].format(positive=positive)} ({told(pair, name, names)})"
+                for name in finding.chosen
+                if name in RISKS
+            ]
+        ),
+    }
+
+
+def told(pair: PairedComparison, name: str, names: Mapping[str, str]) -> str:
+    """A difference with its interval and its direction.
+
+    Parameters
+    ----------
+    pair : PairedComparison
+        Candidate and reference.
+    name : str
+        Key of ``pair.differences``.
+    names : mapping
+        Names for people.
+
+    Returns
+    -------
+    str
+        e.g. ``AUC of B minus A: −0.012, 95 % interval −0.031 to +0.007``.
+    """
+    figure = "AUC" if name == "auc" else name
+    difference = interval(pair.differences[name], signed=True)
+    return f"{figure} of {names[pair.candidate]} minus {names[pair.reference]}: {difference}"
 
 
 def interval(estimate: Estimate, *, signed: bool = False) -> str:
-    """Value with its interval, e.g. ``0.91 (95 % interval 0.87 to 0.94)``."""
+    """Value with its interval, e.g. ``0.910, 95 % interval 0.871 to 0.942``.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        Any.
+    signed : bool, default=False
+        Print plus signs.
+
+    Returns
+    -------
+    str
+        "not computed" and why where there is no value; "no interval" and why where there
+        is no interval.
+    """
     if estimate.value is None:
         return f"not computed ({estimate.note})"
     sign = "+" if signed else ""
-    text = f"{estimate.value:{sign}.3f}"
+    text = _number(estimate.value, sign)
     if estimate.ci_low is None or estimate.ci_high is None or estimate.level is None:
-        return text
-    limits = f"{estimate.ci_low:{sign}.3f} to {estimate.ci_high:{sign}.3f}"
-    return f"{text}, {estimate.level:.0%} interval {limits}".replace("%", " %").replace("-", "\u2212")
+        return f"{text} ({estimate.note or 'no interval'})"
+    limits = f"{_number(estimate.ci_low, sign)} to {_number(estimate.ci_high, sign)}"
+    return f"{text}, {100 * estimate.level:g} % interval {limits}"
 
 
-def _reasons(
-    s: Situation,
-    pair: PairedComparison | None,
-    order: CostOrder | None,
-    favourite: str | None,
-    needed: int | None,
-    finding: Finding,
-) -> tuple[str, ...]:
-    found = [f"{one.display_name}: AUC {interval(one.metrics['auc'])}." for one in s.evaluations]
-    if pair is not None:
-        found.append(
-            f"Difference in AUC, {_told(s, pair, 'auc')}; a loss of up to {s.rule.margin_auc:g} is acceptable."
-        )
-        for name, margin in (
-            ("sensitivity", s.rule.margin_sensitivity),
-            ("specificity", s.rule.margin_specificity),
-        ):
-            found.append(
-                f"Difference in {name}, {_told(s, pair, name)}; a loss of up to {margin:g} is acceptable."
-            )
-    if order is not None:
-        found.append(order.text.format(**s.names))
-    if favourite is not None:
-        found.append(
-            f"If you must decide today: {s.names[favourite]} has the highest AUC so far. This is not proof."
-        )
-    if needed is not None and finding.outcome is Outcome.NOT_ENOUGH_DATA:
-        positive = s.evaluations[0].classes[1]
-        found.append(
-            f"About {needed:,} {positive} {'patients' if s.evaluations[0].clustered else 'cases'} in the test subset would "
-            f"show with 80 % probability that the sensitivities differ by less than {s.rule.margin_sensitivity:g}, if they "
-            f"are truly equal; there are {s.evaluations[0].n_units_positive}."
-        )
-    return tuple(found)
+def _number(value: float, sign: str) -> str:
+    text = f"{value:{sign}.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", "\u2212")
 
 
-def _caveats(s: Situation, *, few_units: bool) -> tuple[str, ...]:
-    one = s.evaluations[0]
-    found: list[str] = []
-    for each in s.evaluations:
-        found.extend(f"{each.display_name}: {warning}" for warning in each.warnings)
-        note = each.operating_point.note
-        if note is not None:
-            found.append(f"{each.display_name}: {note}.")
-    if few_units:
-        found.append(
-            f"The test subset holds {one.n_units_positive} {one.classes[1]} and {one.n_units_negative} {one.classes[0]} "
-            f"{'patients' if one.clustered else 'cases'}; 100 of each, better 200, are advised for a sound evaluation."
-        )
-    if s.seed_sensitive is not None:
-        found.append(s.seed_sensitive)
-    user = [name for name in ("margin_auc", "auc_floor") if f"decide.{name}" in s.set_by_user]
-    if len(user) < 2:
-        found.append(
-            "The margin and the floor are software defaults; a clinician must confirm or replace them."
-        )
-    return tuple(found)
+def floors_of(rule: DecideConfig) -> str:
+    """What a model must reach on its own, e.g. ``an AUC of 0.7 and a sensitivity of 0.8``."""
+    floors = [f"an AUC of {rule.auc_floor:g}"]
+    if rule.sensitivity_floor is not None:
+        floors.append(f"a sensitivity of {rule.sensitivity_floor:g}")
+    if rule.specificity_floor is not None:
+        floors.append(f"a specificity of {rule.specificity_floor:g}")
+    return joined(floors)
 
 
-def _lines(s: Situation, pair: PairedComparison | None, order: CostOrder | None) -> tuple[VerdictLine, ...]:
-    discrimination = "; ".join(
-        f"{one.display_name}: AUC {interval(one.metrics['auc'])}" for one in s.evaluations
-    )
-    if pair is not None:
-        discrimination += f". {_told(s, pair, 'auc')}"
-    points = "; ".join(
-        f"{one.display_name} at threshold {one.operating_point.threshold:.3f} ({one.operating_point.rule}): sensitivity "
-        f"{interval(one.metrics['sensitivity'])}, specificity {interval(one.metrics['specificity'])}"
-        for one in s.evaluations
-    )
-    lines = [
-        VerdictLine(topic="discrimination", text=f"{discrimination}."),
-        VerdictLine(topic="operating point", text=f"{points}."),
-        VerdictLine(topic="calibration", text=" ".join(_calibrated(one) for one in s.evaluations)),
-    ]
-    if order is not None:
-        lines.append(VerdictLine(topic="cost", text=order.text.format(**s.names)))
-    return tuple(lines)
+def standing_of(one: ModelEvaluation, rule: DecideConfig) -> str:
+    """The figures that the floors ask for, with their intervals."""
+    figures = [("AUC", "auc")]
+    if rule.sensitivity_floor is not None:
+        figures.append(("sensitivity", "sensitivity"))
+    if rule.specificity_floor is not None:
+        figures.append(("specificity", "specificity"))
+    told_figures = [f"{words} {interval(one.metrics[name])}" for words, name in figures]
+    return f"{one.display_name}: {', '.join(told_figures)}"
 
 
-def _calibrated(one: ModelEvaluation) -> str:
-    if one.calibration is None:
-        return f"{one.display_name}: calibration cannot be judged, the scores are not probabilities or one class is missing."
-    slope, shift = one.calibration.slope, one.calibration.in_the_large
-    parts = []
-    if slope.value is None:
-        parts.append(f"its slope is {slope.note or 'undefined'}")
-    elif slope.ci_high is not None and slope.ci_high < 1:
-        parts.append(f"probabilities are too extreme (slope {interval(slope)})")
-    elif slope.ci_low is not None and slope.ci_low > 1:
-        parts.append(f"probabilities are too timid (slope {interval(slope)})")
-    if shift.ci_low is not None and shift.ci_high is not None and not shift.ci_low <= 0 <= shift.ci_high:
-        parts.append(f"probabilities are too {'low' if shift.ci_low > 0 else 'high'} on average")
-    if not parts:
-        return f"{one.display_name}: no miscalibration shown (slope {interval(slope)})."
-    return f"{one.display_name}: {' and '.join(parts)}; do not read its output as a probability."
+def units_of(one: ModelEvaluation) -> str:
+    """What is counted: patients where one has several cases, else cases."""
+    return "patients" if one.clustered else "cases"
 
 
-def parameters(s: Situation) -> tuple[Parameter, ...]:
-    """Parameters of the rule, and who set them."""
-    rule = s.rule
-    values = {
-        "auc_floor": f"{rule.auc_floor:g}",
-        "margin_auc": f"{rule.margin_auc:g}",
-        "margin_sensitivity": f"{rule.margin_sensitivity:g}",
-        "margin_specificity": f"{rule.margin_specificity:g}",
-        "guard": rule.guard,
-        "min_units": str(rule.min_units),
-        "cost_metric": rule.cost_metric,
-        "cost_tolerance": f"{rule.cost_tolerance:.0%}".replace("%", " %"),
-    }
-    optional = {"sensitivity_floor": rule.sensitivity_floor, "specificity_floor": rule.specificity_floor}
-    values |= {name: f"{value:g}" for name, value in optional.items() if value is not None}
-    if rule.net_benefit_range is not None:
-        values["net_benefit_range"] = f"{rule.net_benefit_range[0]:g} to {rule.net_benefit_range[1]:g}"
-    return tuple(
-        Parameter(name=name, value=value, set_by="user" if f"decide.{name}" in s.set_by_user else NO_DEFAULT)
-        for name, value in values.items()
-    )
+def joined(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def one_class_only(one: ModelEvaluation) -> str:
-    """Reason: nothing can be discriminated."""
+    """Reason: nothing can be told apart."""
     present, absent = (one.classes[1], one.classes[0]) if one.n_negative == 0 else one.classes
-    return f"the test subset holds only {present} cases and no {absent} case."
+    return f"The test subset holds only {present} cases and no {absent} case."
 
 
 def identical_scores(one: str, other: str) -> str:
@@ -347,15 +347,20 @@ def identical_scores(one: str, other: str) -> str:
 def below_chance(one: ModelEvaluation) -> str:
     """Reason: labels swapped, or no signal at all."""
     return (
-        f"the AUC of {one.display_name} is below 0.5 ({interval(one.metrics['auc'])}): either the positive class is "
-        "swapped, or there is no signal and this is chance. Nothing is flipped automatically."
+        f"{one.display_name} ranks the cases worse than a coin toss (AUC {interval(one.metrics['auc'])}): either the "
+        "positive class is swapped, or there is no signal and this is chance. Nothing is flipped automatically."
     )
 
 
 def shared_patients(n: int) -> str:
     """Reason: the threshold has seen patients of the test."""
-    return f"{n} {'patient stands' if n == 1 else 'patients stand'} in both the validation and the test file."
+    stand = "patient stands" if n == 1 else "patients stand"
+    return f"{n:,} {stand} in both the validation and the test subset, so the test is not independent."
 
 
-def _joined(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+def same_scores_in_validation(model: str) -> str:
+    """Reason: the threshold was chosen on the test cases under other names."""
+    return (
+        f"Labels and scores of {model} are the same in the validation and the test subset: the threshold was chosen on "
+        "the test cases."
+    )

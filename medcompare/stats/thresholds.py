@@ -21,9 +21,17 @@ if TYPE_CHECKING:
 
 HABIT = 0.5
 
+ROUNDING = 1e-12
+"""19 of 20 reach a target of 0.95, whatever the last digit of the quotient."""
+
 
 def choose_threshold(
-    model: str, validation: ScoredCases | None, config: EvaluateConfig, *, given: float | None = None
+    model: str,
+    validation: ScoredCases | None,
+    config: EvaluateConfig,
+    *,
+    given: float | None = None,
+    scores_are_probabilities: bool = True,
 ) -> OperatingPoint:
     """The operating point of `model`.
 
@@ -37,12 +45,19 @@ def choose_threshold(
         ``threshold_rule`` and its numbers count.
     given : float, optional
         A threshold the user gives: taken as it is.
+    scores_are_probabilities : bool, default=True
+        Whether 0.5 means anything, for the note where it has to be taken.
 
     Returns
     -------
     OperatingPoint
         With ``reached=False`` and a note where the rule's target could not be met, and
         where 0.5 was taken for want of a validation subset.
+
+    Notes
+    -----
+    Every rule chooses among the scores seen on validation, each taken as ``score >=
+    threshold``; of equally good ones the highest is taken.
 
     References
     ----------
@@ -61,12 +76,13 @@ def choose_threshold(
             if validation is None
             else "the validation subset has one class only"
         )
+        note = f"{HABIT:g} is a habit, not a choice: {why}, so no rule could be applied"
+        if not scores_are_probabilities:
+            note = (
+                f"{why}, and {HABIT:g} means nothing for scores that are not probabilities: give a threshold"
+            )
         return OperatingPoint(
-            threshold=HABIT,
-            rule=f"{HABIT:g}, as {why}",
-            chosen_on="fixed",
-            reached=False,
-            note=f"{HABIT:g} is a habit, not a choice: {why}, so no rule could be applied",
+            threshold=HABIT, rule=f"{HABIT:g}, as {why}", chosen_on="fixed", reached=False, note=note
         )
     return _by_rule(validation.y_true, validation.scores[model], config)
 
@@ -88,24 +104,15 @@ def _by_rule(
             f"least harm on validation, a missed positive counting {config.cost_ratio:g} times a false alarm"
         )
     else:
-        reaching = np.flatnonzero(tpr >= config.target_sensitivity - 1e-12)
+        reaching = np.flatnonzero(tpr >= config.target_sensitivity - ROUNDING)
         best = int(reaching[0])
         rule = f"highest threshold with sensitivity of at least {config.target_sensitivity:g} on validation"
         if fpr[best] >= 1:
-            note = f"sensitivity {config.target_sensitivity:g} is reached on validation only by calling every case positive"
+            note = (
+                f"sensitivity {config.target_sensitivity:g} is reached on validation only by calling every case "
+                "positive"
+            )
             return OperatingPoint(
                 threshold=float(thresholds[best]), rule=rule, chosen_on="validation", reached=False, note=note
             )
-    return OperatingPoint(
-        threshold=_between(scores, float(thresholds[best])), rule=rule, chosen_on="validation"
-    )
-
-
-def _between(scores: NDArray[np.float64], threshold: float) -> float:
-    """Middle between `threshold` and the next lower score.
-
-    The same calls on validation, and no case of the test subset is decided by the last
-    digit of a validation score.
-    """
-    lower = scores[scores < threshold]
-    return threshold if lower.size == 0 else float((threshold + lower.max()) / 2)
+    return OperatingPoint(threshold=float(thresholds[best]), rule=rule, chosen_on="validation")

@@ -13,36 +13,49 @@ Med 25:1219 (paired non-inferiority of AUC); Morikawa & Yoshida (1995), J Biopha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from itertools import combinations
+from typing import TYPE_CHECKING
 
-from medcompare.stats import sentences
+from medcompare.stats import explanations, sentences
 from medcompare.stats.cost_order import CostOrder, cheaper_of
+from medcompare.stats.criteria import (
+    GUARDED,
+    adequacy,
+    best_by_point_estimate,
+    guard_passes,
+    guarded_by,
+    limits,
+    significantly_higher,
+    significantly_lower,
+    smallest_class_units,
+)
 from medcompare.stats.multiplicity import holm_noninferiority, positives_needed, standard_error_of
 from medcompare.stats.records import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medcompare.config import DecideConfig
+    from medcompare.config import DecideConfig, EvaluateConfig
     from medcompare.records import CostMeasurement
-    from medcompare.stats.records import Estimate, ModelEvaluation, PairedComparison
+    from medcompare.stats.criteria import Adequacy
+    from medcompare.stats.records import ModelEvaluation, PairedComparison, SeedComparison
 
-Adequacy = Literal["adequate", "inadequate", "undetermined"]
 WARN_BELOW_UNITS = 100
 """At least 100 events and 100 non-events for an evaluation (Collins et al. 2016, Stat Med 35:214)."""
 
 ALPHA_ONE_SIDED_SHARE = 0.5
+CHANCE_AUC = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """All the rule looks at."""
+    """All the rule looks at, and all its explanation needs."""
 
     evaluations: tuple[ModelEvaluation, ...]
     comparisons: tuple[PairedComparison, ...]
     costs: tuple[CostMeasurement, ...]
     rule: DecideConfig
-    level: float
+    evaluate: EvaluateConfig
     set_by_user: frozenset[str] = frozenset()
     validity: tuple[str, ...] = ()
     """Reasons found elsewhere why nothing may be concluded, as sentences."""
@@ -50,13 +63,22 @@ class Situation:
     """Pairs of models whose scores are the same for every case."""
     net_benefit: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Probability that the candidate has the larger net benefit over the declared range."""
-    seed_sensitive: str | None = None
-    """Sentence, where repeated seeds disagree."""
+    seed_comparisons: tuple[SeedComparison, ...] = ()
+    """Pairs of which several trainings are known."""
+    patients_known: bool = True
+    """Whether patient ids were given: without them one case per patient is assumed."""
+    test_uses: int | None = None
+    """How often this test subset has been evaluated, this time included, where it is known."""
 
     @property
     def names(self) -> dict[str, str]:
         """Display name by model."""
         return {one.model: one.display_name for one in self.evaluations}
+
+    @property
+    def level(self) -> float:
+        """Confidence level."""
+        return self.evaluate.level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +92,9 @@ class Finding:
     """Which sentence of `medcompare.stats.sentences.SENTENCES`."""
     pair: PairedComparison | None = None
     extra: str = ""
+    """A model's name or, for an invalid comparison, the reasons."""
+    chosen: tuple[str, ...] = ()
+    """Models within the margin of the best, or the figures whose guard failed."""
 
 
 def decide(situation: Situation) -> Verdict:
@@ -85,22 +110,20 @@ def decide(situation: Situation) -> Verdict:
     Verdict
         Outcome, the step that decided, and all of it in plain words.
     """
-    finding = _first_match(situation)
-    order = _order(situation, finding.pair)
-    favourite = None
-    if finding.outcome is Outcome.NOT_ENOUGH_DATA:
-        favourite = best_by_point_estimate(situation.evaluations)
-    return sentences.worded(
+    finding = first_match(situation)
+    undecided = finding.outcome is Outcome.NOT_ENOUGH_DATA
+    return explanations.worded(
         situation,
         finding,
-        order=order,
-        favourite=favourite,
-        needed=size_needed(situation, finding.pair),
+        order=_order(situation, finding.pair),
+        favourite=best_by_point_estimate(situation.evaluations) if undecided else None,
+        needed=size_needed(situation, finding.pair) if undecided else None,
         few_units=smallest_class_units(situation.evaluations[0]) < WARN_BELOW_UNITS,
     )
 
 
-def _first_match(s: Situation) -> Finding:
+def first_match(s: Situation) -> Finding:
+    """The first step of the rule that applies, and what it concludes; never worded yet."""
     invalid = _invalid(s)
     if invalid is not None:
         return invalid
@@ -108,22 +131,23 @@ def _first_match(s: Situation) -> Finding:
         return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="1", kind="few_units")
     standing = {one.model: adequacy(one, s.rule) for one in s.evaluations}
     adequate = [model for model, state in standing.items() if state == "adequate"]
+    alone = len(standing) == 1
     if all(state == "inadequate" for state in standing.values()):
-        return Finding(outcome=Outcome.NEITHER_ADEQUATE, step="2", kind="neither")
+        kind = "single_inadequate" if alone else "neither"
+        return Finding(outcome=Outcome.NEITHER_ADEQUATE, step="2", kind=kind)
     if not adequate:
         return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="2", kind="unproven")
-    rest = [state for model, state in standing.items() if model != adequate[0]]
-    if len(adequate) == 1 and all(state == "inadequate" for state in rest):
-        kind = "only_adequate" if rest else "single_model"
+    if [state for state in standing.values() if state != "inadequate"] == ["adequate"]:
+        kind = "single_model" if alone else "only_adequate"
         return Finding(outcome=Outcome.USE_MODEL, step="2", model=adequate[0], kind=kind)
-    left = [one for one in s.evaluations if standing[one.model] != "inadequate"]
-    if len(left) > 2:
-        return _several(s, left, standing)
-    pair = next(c for c in s.comparisons if {c.reference, c.candidate} == {one.model for one in left})
-    order = _order(s, pair)
-    if order is not None and order.relation == "cheaper":
+    if len(s.evaluations) > 2:
+        # Also where only two are left: they were picked from the data, so all pairs count.
+        return _several(s, [one for one in s.evaluations if standing[one.model] != "inadequate"], standing)
+    (pair,) = s.comparisons
+    order = cheaper_of(pair.reference, pair.candidate, s.costs, s.rule)
+    if order.relation == "cheaper":
         return _reference_and_candidate(s, pair, standing)
-    return _neither_cheaper(s, pair, standing)
+    return _neither_cheaper(s, pair, standing, order)
 
 
 def _invalid(s: Situation) -> Finding | None:
@@ -135,49 +159,18 @@ def _invalid(s: Situation) -> Finding | None:
         reasons.append(sentences.identical_scores(s.names[a], s.names[b]))
     for each in s.evaluations:
         auc = each.metrics["auc"]
-        if auc.ci_high is not None and auc.ci_high < 0.5:
+        if auc.ci_high is not None and auc.ci_high < CHANCE_AUC:
             reasons.append(sentences.below_chance(each))
     if not reasons:
         return None
     return Finding(outcome=Outcome.INVALID, step="0", kind="invalid", extra=" ".join(reasons))
 
 
-def adequacy(evaluation: ModelEvaluation, rule: DecideConfig) -> Adequacy:
-    """Whether a model is good enough on its own: every floor against its confidence limits.
-
-    Parameters
-    ----------
-    evaluation : ModelEvaluation
-        Figures of the model.
-    rule : DecideConfig
-        ``auc_floor``, and ``sensitivity_floor`` and ``specificity_floor`` where set.
-
-    Returns
-    -------
-    {"adequate", "inadequate", "undetermined"}
-        Adequate: all lower limits above the floors. Inadequate: an upper limit below its
-        floor, or the same output for every case.
-    """
-    if evaluation.constant_output:
-        return "inadequate"
-    floors = [
-        ("auc", rule.auc_floor),
-        ("sensitivity", rule.sensitivity_floor),
-        ("specificity", rule.specificity_floor),
-    ]
-    checks = [(evaluation.metrics[name], floor) for name, floor in floors if floor is not None]
-    if any(estimate.ci_high is not None and estimate.ci_high < floor for estimate, floor in checks):
-        return "inadequate"
-    if all(estimate.ci_low is not None and estimate.ci_low > floor for estimate, floor in checks):
-        return "adequate"
-    return "undetermined"
-
-
 def _reference_and_candidate(
     s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy]
 ) -> Finding:
     """Steps 3 to 6: B is the cheaper model."""
-    a, b, margin = pair.reference, pair.candidate, s.rule.margin_auc
+    a, margin = pair.reference, s.rule.margin_auc
     low, high = limits(pair.differences["auc"])
     if low is None or high is None:
         return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
@@ -187,9 +180,7 @@ def _reference_and_candidate(
         return _non_inferior(s, pair, standing, low=low, high=high)
     if high < 0:
         return _use(a, "5", "better_not_shown_equal", pair, standing)
-    return Finding(
-        outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair, model=None, extra=b
-    )
+    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
 
 
 def _non_inferior(
@@ -202,9 +193,7 @@ def _non_inferior(
         if low > 0:
             return _use(b, "4a", "better_and_cheaper", pair, standing)
         if standing[b] != "adequate":
-            return Finding(
-                outcome=Outcome.NOT_ENOUGH_DATA, step="2", kind="candidate_unproven", pair=pair, extra=b
-            )
+            return _unproven(b, "candidate_unproven", pair)
         kind = "cheaper_but_slightly_worse" if high < 0 else "cheaper"
         return Finding(outcome=Outcome.PREFER_CHEAPER, step="4a", model=b, kind=kind, pair=pair)
     if significantly_lower(sensitivity) and significantly_higher(specificity):
@@ -217,27 +206,42 @@ def _non_inferior(
         return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="4b", kind="operating_points", pair=pair)
     if significantly_lower(sensitivity):
         return _use(a, "4c", "misses_more", pair, standing)
-    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="4d", kind="sensitivity_unproven", pair=pair)
+    unproven = tuple(name for name in GUARDED if not guarded_by(name, pair, s.rule))
+    return Finding(
+        outcome=Outcome.NOT_ENOUGH_DATA, step="4d", kind="guard_unproven", pair=pair, chosen=unproven
+    )
 
 
-def _neither_cheaper(s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy]) -> Finding:
-    """Superiority only; equivalence within the margin leaves the choice to cost."""
+def _neither_cheaper(
+    s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy], order: CostOrder
+) -> Finding:
+    """Superiority only; equivalence within the margins leaves the choice to cost."""
     a, b, margin = pair.reference, pair.candidate, s.rule.margin_auc
     low, high = limits(pair.differences["auc"])
     if low is None or high is None:
         return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
-    if (
-        low > -margin
-        and high < margin
-        and guard_passes(pair, s.rule)
-        and guard_passes(pair, s.rule, mirrored=True)
-    ):
-        return Finding(outcome=Outcome.CHOOSE_BY_COST, step="4a", kind="choose_by_cost", pair=pair)
+    guarded = guard_passes(pair, s.rule) and guard_passes(pair, s.rule, mirrored=True)
+    if -margin < low and high < margin and guarded:
+        unproven = [model for model in (a, b) if standing[model] != "adequate"]
+        if unproven:
+            return _unproven(unproven[0], "better_but_unproven", pair)
+        kind = {"trade-off": "choose_trade_off", "similar": "choose_similar"}.get(
+            order.relation, "choose_unknown"
+        )
+        return Finding(outcome=Outcome.CHOOSE_BY_COST, step="4a", kind=kind, pair=pair)
     if high < 0 or low > 0:
-        better, sign = (a, -1) if high < 0 else (b, 1)
-        if _lower(pair.differences["sensitivity"], sign):
-            return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="4b", kind="operating_points", pair=pair)
-        return _use(better, "5" if high < 0 else "4a", "better", pair, standing)
+        better = a if high < 0 else b
+        sensitivity = pair.differences["sensitivity"]
+        misses_more = significantly_higher(sensitivity) if better == a else significantly_lower(sensitivity)
+        if misses_more:
+            return Finding(
+                outcome=Outcome.NOT_ENOUGH_DATA,
+                step="4b",
+                kind="better_but_misses_more",
+                pair=pair,
+                extra=better,
+            )
+        return _use(better, "5" if better == a else "4a", "better", pair, standing)
     return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
 
 
@@ -246,10 +250,13 @@ def _use(
 ) -> Finding:
     """Recommend `model`, unless it is not proven good enough on its own."""
     if standing[model] != "adequate":
-        return Finding(
-            outcome=Outcome.NOT_ENOUGH_DATA, step="2", kind="better_but_unproven", pair=pair, extra=model
-        )
+        return _unproven(model, "better_but_unproven", pair)
     return Finding(outcome=Outcome.USE_MODEL, step=step, model=model, kind=kind, pair=pair)
+
+
+def _unproven(model: str, kind: str, pair: PairedComparison) -> Finding:
+    """`model` would be recommended, had its own floor been proven: it never is without that."""
+    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="2", kind=kind, pair=pair, extra=model)
 
 
 def _several(s: Situation, left: Sequence[ModelEvaluation], standing: Mapping[str, Adequacy]) -> Finding:
@@ -271,14 +278,19 @@ def _several(s: Situation, left: Sequence[ModelEvaluation], standing: Mapping[st
             chosen.append(one.model)
     if len(chosen) > 1:
         cheapest = _cheapest(s, chosen)
-        extra = ",".join(chosen)
-        if cheapest is None:
+        within = tuple(chosen)
+        if cheapest is not None:
             return Finding(
-                outcome=Outcome.CHOOSE_BY_COST, step="4a", kind="choose_by_cost_several", extra=extra
+                outcome=Outcome.PREFER_CHEAPER,
+                step="4a",
+                model=cheapest,
+                kind="cheapest_of_several",
+                chosen=within,
             )
-        return Finding(
-            outcome=Outcome.PREFER_CHEAPER, step="4a", model=cheapest, kind="cheapest_of_several", extra=extra
-        )
+        pairs = [cheaper_of(one, other, s.costs, s.rule) for one, other in combinations(chosen, 2)]
+        unknown = any(order.relation == "unknown" for order in pairs)
+        kind = "choose_several_unknown" if unknown else "choose_several"
+        return Finding(outcome=Outcome.CHOOSE_BY_COST, step="4a", kind=kind, chosen=within)
     beaten = [
         pair.p_values_adjusted.get("auc")
         for pair in s.comparisons
@@ -314,56 +326,6 @@ def _cheapest(s: Situation, models: Sequence[str]) -> str | None:
         if all(order.cheaper == model for order in orders):
             return model
     return None
-
-
-def guard_passes(pair: PairedComparison, rule: DecideConfig, *, mirrored: bool = False) -> bool:
-    """Whether sensitivity and specificity allow taking the candidate.
-
-    ``strict``: both lower limits above minus their margins. ``veto``: neither is
-    significantly lower. `mirrored` asks the same of the reference against the candidate.
-    """
-    margins = (("sensitivity", rule.margin_sensitivity), ("specificity", rule.margin_specificity))
-    for name, margin in margins:
-        low, high = limits(pair.differences[name])
-        if low is None or high is None:
-            return False
-        if mirrored:
-            low, high = -high, -low
-        if rule.guard == "strict" and low <= -margin:
-            return False
-        if rule.guard == "veto" and high < 0:
-            return False
-    return True
-
-
-def significantly_lower(difference: Estimate) -> bool:
-    """Whether the candidate's figure is lower beyond chance: the upper limit is below zero."""
-    return difference.ci_high is not None and difference.ci_high < 0
-
-
-def significantly_higher(difference: Estimate) -> bool:
-    """Whether the candidate's figure is higher beyond chance: the lower limit is above zero."""
-    return difference.ci_low is not None and difference.ci_low > 0
-
-
-def _lower(difference: Estimate, sign: int) -> bool:
-    return significantly_lower(difference) if sign > 0 else significantly_higher(difference)
-
-
-def limits(difference: Estimate) -> tuple[float | None, float | None]:
-    """Lower and upper limit."""
-    return difference.ci_low, difference.ci_high
-
-
-def smallest_class_units(evaluation: ModelEvaluation) -> int:
-    """Patients (or images) of the rarer class."""
-    return min(evaluation.n_units_positive, evaluation.n_units_negative)
-
-
-def best_by_point_estimate(evaluations: Sequence[ModelEvaluation]) -> str | None:
-    """Model with the highest AUC; None where none has one."""
-    known = [one for one in evaluations if one.metrics["auc"].value is not None]
-    return max(known, key=lambda one: one.metrics["auc"].value or 0.0).model if known else None
 
 
 def size_needed(s: Situation, pair: PairedComparison | None) -> int | None:
