@@ -29,6 +29,7 @@ from medcompare.data.source import fingerprint
 from medcompare.prediction_tables import scored_cases
 from medcompare.predictions import write_prediction_table
 from medcompare.preflight import check_before_work, locate_images
+from medcompare.progress import sentence_about_images, sentence_about_split
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather
 from medcompare.run_folder import default_run_name, free_run_name, now, run_folder
@@ -94,6 +95,11 @@ def _compare(config: CompareConfig) -> RunResult:
             seed=config.seed,
             store=config.store,
         )
+        # Said from here, not from the tasks: also where an earlier result is reused.
+        logger.info("%s", sentence_about_images(manifest))
+        for warning in manifest.warnings:
+            logger.warning("%s", warning)
+        logger.info("%s", sentence_about_split(split))
         seen_in_training = images_digest(split, store, ("train", "val"))
         places = {"data_root": source.root, "store_root": config.store}
 

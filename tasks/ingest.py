@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from medcompare.config import DataConfig
     from medcompare.data.source import ImageSource, SourceFingerprint
     from medcompare.records import DatasetManifest
-
-
-logger = logging.getLogger("medcompare.ingest")
 
 
 @task(
@@ -42,10 +38,6 @@ def ingest(
     store: Path,
 ) -> DatasetManifest:
     """Decode every image once; set aside what is unreadable or contradicts itself."""
-    found = manifest.ingest(
+    return manifest.ingest(
         source, data, ArtifactStore(store), progress=progress.file_counter("validating images")
     )
-    logger.info("%s", progress.sentence_about_images(found))
-    for warning in found.warnings:
-        logger.warning("%s", warning)
-    return found

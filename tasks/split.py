@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from prefect import task
 
 from medcompare.artifacts import ArtifactStore
 from medcompare.data import split as splitting
-from medcompare.progress import sentence_about_split
 from tasks.policies import RETRIES, STORED, content_key
 
 if TYPE_CHECKING:
@@ -17,9 +15,6 @@ if TYPE_CHECKING:
 
     from medcompare.config import SplitConfig
     from medcompare.records import DatasetManifest, DatasetSplit
-
-
-logger = logging.getLogger("medcompare.split")
 
 
 @task(
@@ -40,6 +35,4 @@ def split(
     store: Path,
 ) -> DatasetSplit:
     """Stratified, and grouped by patient where patients are known."""
-    partition = splitting.split(manifest, config, seed=seed, store=ArtifactStore(store))
-    logger.info("%s", sentence_about_split(partition))
-    return partition
+    return splitting.split(manifest, config, seed=seed, store=ArtifactStore(store))
