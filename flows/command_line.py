@@ -99,7 +99,13 @@ def named_values(arguments: argparse.Namespace, options: Mapping[str, tuple[str,
 
 
 def all_values(arguments: argparse.Namespace, named: dict[str, Any]) -> dict[str, Any]:
-    """Values of the TOML file, with the `named` options and ``--set`` laid on top."""
+    """Values of the TOML file, with the `named` options and ``--set`` laid on top.
+
+    Raises
+    ------
+    ConfigError
+        If a ``--set`` is no assignment, or the file or a field cannot be used.
+    """
     for assignment in arguments.assignments:
         field, separator, text = assignment.partition("=")
         if not separator or not field:
@@ -217,7 +223,13 @@ def parse_value(text: str) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def put(values: dict[str, Any], field: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Set the dotted `field` in nested `values`."""
+    """Set the dotted `field` in nested `values`.
+
+    Raises
+    ------
+    ConfigError
+        If what stands before a dot is a field, not a section.
+    """
     *sections, last = field.split(".")
     for section in sections:
         values = values.setdefault(section, {})

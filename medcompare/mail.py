@@ -206,10 +206,13 @@ def probe(config: MailConfig) -> int | None:
 
 def _tls_context(config: MailConfig) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=None if config.ca_file is None else str(config.ca_file))
+        context = ssl.create_default_context(cafile=None if config.ca_file is None else str(config.ca_file))
     except (OSError, ssl.SSLError) as error:
         msg = f"ca_file {config.ca_file} cannot be used ({error}): name a PEM file with the authority's certificate"
         raise ConfigError(msg) from None
+    # Python 3.10 and newer ask for this much by themselves, but a system's OpenSSL may be set lower.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def fault_of(error: Exception, config: MailConfig) -> Fault:

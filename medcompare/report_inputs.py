@@ -60,8 +60,26 @@ def gather(
 
     Parameters
     ----------
+    config : CompareConfig
+        Settings of the run, for the titles, the rule and the table of settings.
+    run_name : str
+        Name of the run's folder.
+    assessment : Assessment
+        All figures of the test subset, and the verdict.
+    manifest : DatasetManifest
+        Images found and refused.
+    split : DatasetSplit
+        Subsets, and which image is in which.
+    trained : sequence of TrainedModel
+        One per model, with its history.
+    predictions : sequence of Predictions
+        One per model; their tables lie in `store`.
+    provenance : Provenance
+        Code, versions and machine of the run.
     data_root : Path
         Folder the image paths are relative to, for the thumbnails of hard cases.
+    store : ArtifactStore
+        Store that holds the tables and images the records name.
 
     Returns
     -------

@@ -38,7 +38,6 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "medcompare.artifacts",
             "medcompare.code_identity",
             "medcompare.discretion",
-            "medcompare.run_result",
             "medcompare.training_requests",
             "medcompare.training_events",
             "medcompare.stats",

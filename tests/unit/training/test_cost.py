@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from torch import nn
 
 from medcompare.config import CostConfig
 from medcompare.cost import (
-    PeakMemory,
+    CLEAR_REFS,
     count_flops,
     measure_cost,
     median_interval,
@@ -28,9 +30,7 @@ from medcompare.scoring import Placement
 from medcompare.training import train_model
 from medcompare.training_requests import CostRequest
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).resolve().parents[3]
 CPU = Placement(device=torch.device("cpu"), memory_format="contiguous")
 
 
@@ -91,16 +91,38 @@ def test_warm_up_does_not_count() -> None:
     assert calls == [(3, 3, 8, 8)] * 7
 
 
-def test_memory_is_that_of_what_happened_since(tmp_path: Path) -> None:
-    """256 MB touched after the reset are seen, most of them at least: the system may take other pages away."""
-    gc.collect()
-    memory = PeakMemory(torch.device("cpu"))
-    memory.reset_peak()
-    block = torch.ones(64 * 2**20)
+MEMORY_PROBE = """
+import torch
+from medcompare.cost import PeakMemory
 
-    assert memory.peak_bytes() >= block.nbytes * 0.6
+earlier = torch.ones(128 * 2**20)
+del earlier
+memory = PeakMemory(torch.device("cpu"))
+memory.reset_peak()
+block = torch.ones(64 * 2**20)
+print(memory.peak_bytes() / block.nbytes)
+"""
+
+
+def test_memory_is_that_of_what_happened_since() -> None:
+    """256 MB touched after the reset are seen, most of them at least: the system may take other pages away.
+
+    In a process of its own: what other tests left behind would be freed meanwhile, and hide the growth.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_PROBE], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert float(done.stdout) >= 0.6
+    if CLEAR_REFS.exists():
+        assert float(done.stdout) <= 1.5
+
+
+def test_memory_is_read_from_the_status_file_or_asked_of_the_system(tmp_path: Path) -> None:
+    """Kilobytes of the file where there is one; else the peak that the system knows."""
     status = tmp_path / "status"
     status.write_text("Name: x\nVmHWM:\t  200 kB\nVmRSS:\t  100 kB\n")
+
     assert (resident_bytes(status=status), peak_resident_bytes(status=status)) == (100 * 1024, 200 * 1024)
     assert peak_resident_bytes(status=tmp_path / "none") > 2**24
     assert resident_bytes(status=tmp_path / "none") > 2**24
