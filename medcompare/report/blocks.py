@@ -65,6 +65,8 @@ class Table:
     notes: tuple[tuple[str, str], ...] = ()
     """(letter, text) of the notes below the table."""
     dense: bool = False
+    fine: bool = False
+    """Smaller still: long tables of the appendix."""
     titled: bool = True
     """Whether the caption is printed; below a heading that says the same it is only for screen readers."""
 
@@ -213,6 +215,8 @@ class Section:
     title: str
     lead: str
     blocks: tuple[Block, ...]
+    new_page: bool = False
+    """Whether the section starts a page of its own."""
 
 
 def svg_uri(svg: str) -> str:

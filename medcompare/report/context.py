@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medcompare.report.blocks import Cell, Column, Image, Notes, Section, Table, image_of
-from medcompare.report.context_compare import head_to_head_section
+from medcompare.report.context_compare import PAIR, draw_pairs, head_to_head_section
 from medcompare.report.context_data import data_section
 from medcompare.report.context_errors import cost_section, error_section
 from medcompare.report.context_methods import checklist_section, methods_section, trend_section
@@ -49,8 +49,6 @@ class PageOne:
     sentence: str
     extras: tuple[str, ...]
     """Provisional favourite and size needed, where the data cannot tell."""
-    lines: tuple[tuple[str, str], ...]
-    reasons: tuple[str, ...]
     caveats: tuple[str, ...]
     key_table: Table
     forest: Image | None
@@ -141,8 +139,6 @@ def _page_one(view: View) -> PageOne:
         headline=verdict.headline,
         sentence=verdict.sentence,
         extras=tuple(extras),
-        lines=tuple((_capital(line.topic), line.text) for line in verdict.lines),
-        reasons=verdict.reasons,
         caveats=verdict.caveats,
         key_table=_key_table(view),
         forest=_key_forest(view),
@@ -164,7 +160,7 @@ def _facts(view: View) -> tuple[tuple[str, str], ...]:
     cases = f"{format_count(assessment.n)} cases, {positive} ({format_percent(assessment.prevalence)})"
     if assessment.n_patients is not None:
         cases += f", {format_count(assessment.n_patients)} patients"
-    facts = [("Run", inputs.run_name), ("Finished", format_time(inputs.provenance.finished_at))]
+    facts = [("Finished", format_time(inputs.provenance.finished_at))]
     if inputs.manifest is not None:
         facts.append(
             ("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images")
@@ -200,7 +196,7 @@ def _key_table(view: View) -> Table:
         Column(head="Test subset", kind="text"),
         *(view.model_column(e.model) for e in view.evaluations),
     ]
-    with_difference = view.pair is not None and len(view.evaluations) == 2
+    with_difference = view.pair is not None and len(view.evaluations) == PAIR
     if with_difference:
         columns.append(Column(head="Difference"))
     rows = []
@@ -229,6 +225,8 @@ def _key_table(view: View) -> Table:
 def _key_forest(view: View) -> Image | None:
     if view.pair is None:
         return None
+    if len(view.evaluations) > PAIR:
+        return _key_pairs(view)
     assessment, rule = view.inputs.assessment, view.inputs.rule
     margins = {
         "auc": rule.margin_auc,
@@ -251,6 +249,19 @@ def _key_forest(view: View) -> Image | None:
     )
     caption = "Shaded: acceptable, no worse than the margin (dashed). An interval wholly inside shows it."
     return image_of(drawing, caption=caption)
+
+
+def _key_pairs(view: View) -> Image | None:
+    """AUC of the favoured model against every other one; all pairs where none is favoured."""
+    verdict = view.inputs.assessment.verdict
+    favourite = verdict.model or verdict.provisional_favourite
+    pairs = [
+        pair for pair in view.inputs.assessment.comparisons if favourite in {pair.reference, pair.candidate}
+    ]
+    drawing = draw_pairs(view, pairs or list(view.inputs.assessment.comparisons))
+    return image_of(
+        drawing, caption="Differences of AUC; shaded: acceptable, no worse than the margin (dashed)."
+    )
 
 
 def _parameters(view: View) -> tuple[Table, ...]:

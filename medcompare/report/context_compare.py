@@ -19,12 +19,15 @@ from medcompare.report.figures_curves import (
     draw_roc_and_precision_recall,
 )
 from medcompare.report.figures_forest import ForestRow, draw_differences
-from medcompare.report.formatting import format_estimate, format_level, format_number, format_p
+from medcompare.report.formatting import format_estimate, format_level, format_number, format_p, short_labels
 from medcompare.report.matrices import agreement_row
 from medcompare.report.vocabulary import LOWER_IS_BETTER, METRIC_NAMES, base_metric, metric_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medcompare.report.blocks import Block
+    from medcompare.report.figures import Drawing
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import PairedComparison
 
@@ -35,7 +38,7 @@ JUDGED = ("auc", "sensitivity", "specificity")
 def head_to_head_section(view: View, number: int) -> Section:
     """Differences with margins, curves in one panel, agreement on the same cases."""
     assessment = view.inputs.assessment
-    blocks: list[Block] = []
+    blocks: list[Block] = _judgements(view)
     title, lead = "Discrimination", "How well the scores tell the classes apart on the test subset."
     if view.pair is not None:
         title = "Head to head"
@@ -67,7 +70,51 @@ def head_to_head_section(view: View, number: int) -> Section:
     ]
     if view.pair is not None:
         blocks += [Heading(text="Agreement on the same cases"), agreement_row(view, view.pair)]
-    return Section(number=number, anchor="comparison", title=title, lead=lead, blocks=tuple(blocks))
+    # A short list of supplied cases leaves room below it.
+    new_page = view.inputs.manifest is not None
+    return Section(
+        number=number, anchor="comparison", title=title, lead=lead, blocks=tuple(blocks), new_page=new_page
+    )
+
+
+def _judgements(view: View) -> list[Block]:
+    """Discrimination, operating point, calibration and cost, each judged apart."""
+    lines = view.inputs.assessment.verdict.lines
+    if not lines:
+        return []
+    return [
+        Table(
+            caption="Judged apart",
+            columns=(Column(head="What", kind="text", width="17%"), Column(head="Judgement", kind="text")),
+            rows=tuple(
+                (Cell(text=line.topic[:1].upper() + line.topic[1:], strong=True), Cell(text=line.text))
+                for line in lines
+            ),
+            dense=True,
+        )
+    ]
+
+
+def draw_pairs(view: View, pairs: Sequence[PairedComparison]) -> Drawing:
+    """Forest plot of the AUC differences of several pairs."""
+    assessment = view.inputs.assessment
+    labels = dict(zip(view.styles, short_labels([s.name for s in view.styles.values()], 13), strict=True))
+    rows = [
+        ForestRow(
+            label=f"{labels[pair.candidate]} \u2212 {labels[pair.reference]}",
+            estimate=pair.differences["auc"],
+            margin=view.inputs.rule.margin_auc,
+        )
+        for pair in pairs
+    ]
+    return draw_differences(
+        rows,
+        reference="second",
+        candidate="first",
+        n=assessment.n,
+        n_positive=assessment.n_positive,
+        level=assessment.level,
+    )
 
 
 def _margin(view: View, key: str) -> float | None:
@@ -133,12 +180,12 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
         caption=f"Differences with {level} intervals; "
         "a p-value without margin and interval says nothing about equality",
         columns=(
-            Column(head="Figure", kind="text"),
+            Column(head="Figure", kind="text", width="18%"),
             view.model_column(pair.reference),
             view.model_column(pair.candidate),
-            Column(head="Difference"),
-            Column(head="p"),
-            Column(head="Method", kind="text"),
+            Column(head="Difference", width="23%"),
+            Column(head="p", width="7%"),
+            Column(head="Method", kind="text", width="27%"),
         ),
         rows=tuple(rows),
         notes=notes.listed(),
@@ -148,11 +195,10 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
 
 def _all_pairs(view: View) -> list[Block]:
     assessment, notes = view.inputs.assessment, Notes()
-    rows, forest = [], []
+    rows = []
     for pair in assessment.comparisons:
         auc = pair.differences["auc"]
         name = f"{view.label(pair.candidate)} \u2212 {view.label(pair.reference)}"
-        forest.append(ForestRow(label=name, estimate=auc, margin=view.inputs.rule.margin_auc))
         rows.append(
             (
                 Cell(text=name),
@@ -178,8 +224,5 @@ def _all_pairs(view: View) -> list[Block]:
         notes=notes.listed(),
         dense=True,
     )
-    drawing = draw_differences(
-        forest, reference="second", candidate="first", n=assessment.n, n_positive=assessment.n_positive,
-        level=assessment.level,
-    )  # fmt: skip
+    drawing = draw_pairs(view, assessment.comparisons)
     return [image_of(drawing, caption="Difference of AUC for every pair; shaded: acceptable."), table]

@@ -70,7 +70,9 @@ def data_section(view: View, number: int) -> Section:
         blocks.append(
             Paragraph(text=f"The {count} files set aside are listed at the end of the methods section.")
         )
-    return Section(number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks))
+    return Section(
+        number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks), new_page=True
+    )
 
 
 def _flow(manifest: DatasetManifest, split: DatasetSplit | None) -> Flow:
@@ -219,6 +221,7 @@ def rejected_blocks(view: View) -> list[Block]:
                 for row in shown
             ),
             dense=True,
+            fine=True,
         ),
     ]
     if len(rejected) > len(shown):

@@ -16,7 +16,6 @@ from medcompare.report.blocks import (
     text_rows,
 )
 from medcompare.report.context_data import MOST_INLINE_ROWS, rejected_blocks
-from medcompare.report.figures_runs import draw_trend
 from medcompare.report.formatting import (
     format_bytes,
     format_count,
@@ -28,6 +27,7 @@ from medcompare.report.formatting import (
     format_time,
 )
 from medcompare.report.results import SCHEMA_VERSION
+from medcompare.report.trend import trend_figure
 from medcompare.report.vocabulary import GLOSSARY, metric_name
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def trend_section(view: View, number: int) -> Section | None:
     if runs:
         blocks.append(
             image_of(
-                draw_trend(runs, view.styles), caption="Bars: confidence intervals; oldest run on the left."
+                trend_figure(runs, view.styles, marks=view.inputs.trend_marks),
+                caption="Bars: confidence intervals; oldest run on the left.",
             )
         )
         rows = []
@@ -121,6 +122,7 @@ def methods_section(view: View, number: int) -> Section:
     return Section(
         number=number,
         anchor="methods",
+        new_page=True,
         title="Methods, configuration and provenance",
         lead=f"Every number stands at full precision in results.json (schema {SCHEMA_VERSION}).",
         blocks=tuple(blocks),
@@ -210,6 +212,8 @@ def _training_table(view: View) -> Table:
 def _settings_table(view: View) -> Table:
     return Table(
         caption="Every setting, and who set it",
+        titled=False,
+        fine=True,
         columns=(
             Column(head="Field", kind="code", width="28%"),
             Column(head="Value", kind="code", width="20%"),
@@ -273,6 +277,7 @@ def checklist_section(view: View, number: int) -> Section | None:
     return Section(
         number=number,
         anchor="checklists",
+        new_page=True,
         title="Reporting checklists",
         lead="Blanks are left blank: what neither software nor user supplied is marked missing.",
         blocks=tuple(blocks),
@@ -291,9 +296,9 @@ def _checklist_table(checklist: ChecklistTable) -> Table:
     return Table(
         caption=checklist.name,
         columns=(
-            Column(head="Item", kind="text", width="8%"),
-            Column(head="What to report", kind="text", width="38%"),
-            Column(head="Status", kind="text", width="15%"),
+            Column(head="Item", kind="text", width="6%"),
+            Column(head="What to report", kind="text", width="36%"),
+            Column(head="Status", kind="text", width="13%"),
             Column(head="Answer", kind="text"),
         ),
         rows=tuple(
@@ -306,5 +311,6 @@ def _checklist_table(checklist: ChecklistTable) -> Table:
             for item in checklist.items
         ),
         dense=True,
+        fine=True,
         titled=False,
     )

@@ -49,7 +49,12 @@ def model_section(view: View, number: int) -> Section:
     """Every figure of every model, matrices, calibration, scores, learning curves."""
     blocks: list[Block] = [_metric_table(view)]
     blocks += [_operating_table(view), Heading(text="Confusion matrices"), *confusion_rows(view)]
-    blocks += [Heading(text="Per class"), _class_table(view), Heading(text="Scores"), _scores(view)]
+    blocks += [
+        Heading(text="Classification report"),
+        _class_table(view),
+        Heading(text="Scores"),
+        _scores(view),
+    ]
     blocks += [*_calibration(view), *_decision(view), *_learning(view), *_seeds(view)]
     for evaluation in view.evaluations:
         if evaluation.warnings:
@@ -61,6 +66,7 @@ def model_section(view: View, number: int) -> Section:
     return Section(
         number=number,
         anchor="models",
+        new_page=True,
         title="The model" if single else "Each model",
         lead="Figures of the test subset at thresholds that were frozen before it was looked at.",
         blocks=tuple(blocks),
@@ -109,6 +115,7 @@ def _operating_table(view: View) -> Table:
                         "fixed": "fixed value",
                     }[point.chosen_on]
                 ),
+                _habit(evaluation),
             )
         )
     return Table(
@@ -118,11 +125,21 @@ def _operating_table(view: View) -> Table:
             Column(head="Threshold"),
             Column(head="Rule", kind="text"),
             Column(head="Chosen on", kind="text"),
+            Column(head="0.5 would give", kind="text"),
         ),
         rows=tuple(rows),
         notes=notes.listed(),
         dense=True,
     )
+
+
+def _habit(evaluation: ModelEvaluation) -> Cell:
+    """Errors at 0.5, the threshold of habit."""
+    counts = evaluation.confusion_at_half
+    if counts is None:
+        return Cell(text="no meaning", muted=True)
+    missed, alarms = format_count(counts.false_negative), format_count(counts.false_positive)
+    return Cell(text=f"{missed} missed, {alarms} false alarms", muted=True)
 
 
 def _class_table(view: View) -> Table:
@@ -141,7 +158,7 @@ def _class_table(view: View) -> Table:
                 )
             )
     return Table(
-        caption=f"Classification report ({format_level(view.inputs.assessment.level)} intervals)",
+        caption=f"Figures per class ({format_level(view.inputs.assessment.level)} intervals)",
         columns=(
             Column(head="Model", kind="text"),
             Column(head="Class", kind="text"),
@@ -263,4 +280,34 @@ def _seeds(view: View) -> list[Block]:
     if not seeds:
         return []
     caption = "Each mark is one training; the verdict is about the frozen checkpoint."
-    return [Heading(text="Training seeds"), image_of(draw_seeds(seeds, view.styles), caption=caption)]
+    blocks: list[Block] = [
+        Heading(text="Training seeds"),
+        image_of(draw_seeds(seeds, view.styles), caption=caption),
+    ]
+    compared = view.inputs.assessment.seed_comparisons
+    if not compared:
+        return blocks
+    notes = Notes()
+    table = Table(
+        caption="Difference of AUC over the seeds, candidate minus reference",
+        columns=(
+            Column(head="Pair", kind="text"),
+            Column(head="Seeds"),
+            Column(head="Mean"),
+            Column(head="SD between seeds"),
+            Column(head="Verdict depends on the seed", kind="text"),
+        ),
+        rows=tuple(
+            (
+                Cell(text=f"{view.label(row.candidate)} \u2212 {view.label(row.reference)}"),
+                Cell(text=format_count(len(row.seeds))),
+                notes.cell(row.mean, signed=True),
+                Cell(text=format_number(row.standard_deviation)),
+                Cell(text="yes" if row.sensitive else "no", strong=row.sensitive),
+            )
+            for row in compared
+        ),
+        notes=notes.listed(),
+        dense=True,
+    )
+    return [*blocks, table]

@@ -87,10 +87,14 @@ def draw_roc_and_precision_recall(
     Drawing
     """
     long_legend = len(evaluations) > 2
-    height_mm = 86.0 + (3.6 * len(evaluations) + 2 if long_legend else 0)
+    legend_mm = 3.8 * len(evaluations) + 2 if long_legend else 0.0
+    height_mm = 86.0 + legend_mm
 
     def fill(figure: Figure) -> None:
-        roc, pr = figure.subplots(1, 2)
+        panels = figure.subplots(2, 2, height_ratios=[84.0, max(legend_mm, 0.1)])
+        roc, pr = panels[0]
+        for axes in panels[1]:
+            axes.axis("off")
         roc.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
         pr.axhline(prevalence, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
         pr.text(
@@ -106,7 +110,8 @@ def draw_roc_and_precision_recall(
         unit_axes(pr, x_label="Sensitivity (recall)", y_label="Precision (PPV)")
         roc.set_title(f"ROC ({_cases(evaluations[0])})")
         pr.set_title(f"Precision\u2013recall ({_cases(evaluations[0])})")
-        for axes, key, name in ((roc, "auc", "AUC"), (pr, "average_precision", "AP")):
+        for column, key, name in ((0, "auc", "AUC"), (1, "average_precision", "AP")):
+            axes = panels[0][column]
             handles = [
                 axes.plot(
                     [], [], color=styles[e.model].colour, linestyle=styles[e.model].line, marker=styles[e.model].marker,
@@ -116,7 +121,7 @@ def draw_roc_and_precision_recall(
                 for e in evaluations
             ]  # fmt: skip
             if long_legend:
-                axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+                panels[1][column].legend(handles=handles, loc="center")
             else:
                 where = "lower right" if axes is roc else "lower left"
                 axes.legend(handles=handles, loc=where, frameon=True, framealpha=0.85, edgecolor="none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Estimate, SubgroupEvaluation
 
 ROW_MM = 5.4
-LABEL_MM, TEXT_MM = 42.0, 45.0
+LABEL_MM, TEXT_MM = 38.0, 45.0
 SMALLEST_SPAN = 0.02
+HIGHEST_LEFT_END = 0.8
+"""No panel of proportions shows less than 0.8 to 1: small differences would look large."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,11 +234,13 @@ def draw_subgroups(
             axes = figure.add_axes(
                 (left, foot_mm / height_mm, panel_mm / PAGE_WIDTH_MM, row_mm * len(rows) / height_mm)
             )
-            axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.5, -0.5), title=title)
+            low = _lowest(rows, key)
+            axes.set(
+                xlim=(low - 0.02 * (1 - low), 1 + 0.02 * (1 - low)), ylim=(len(rows) - 0.5, -0.5), title=title
+            )
             axes.set_yticks([])
-            axes.set_xticks([0, 0.5, 1.0])
-            axes.set_xticks([0.25, 0.75], minor=True)
-            axes.grid(visible=True, axis="x", which="both", color=RULE, linewidth=0.35)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+            axes.grid(visible=True, axis="x", color=RULE, linewidth=0.35)
             axes.spines["left"].set_visible(False)
             for m, style in enumerate(styles.values()):
                 offset = 0.0 if len(styles) == 1 else -0.27 + 0.54 * m / (len(styles) - 1)
@@ -250,7 +255,7 @@ def draw_subgroups(
                     if estimate is None or estimate.value is None:
                         if m == 0:
                             axes.text(
-                                0.5,
+                                (1 + low) / 2,
                                 i,
                                 "too few",
                                 ha="center",
@@ -283,6 +288,13 @@ def draw_subgroups(
         f"{', '.join(style.label for style in styles.values())} in {len(rows)} subgroups."
     )
     return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt, tight=True)
+
+
+def _lowest(rows: Sequence[SubgroupRow], key: str) -> float:
+    """Left end of a panel: a tenth at or below the lowest limit, at most 0.8."""
+    found = [row.metrics[key] for r in rows for row in r.by_model.values() if key in row.metrics]
+    lowest = [x for e in found for x in (e.value, e.ci_low) if x is not None]
+    return max(0.0, math.floor(10 * min([HIGHEST_LEFT_END, *lowest])) / 10)
 
 
 def _label_subgroups(axes: Axes, rows: Sequence[SubgroupRow]) -> None:

@@ -1,4 +1,4 @@
-"""Figures about runs rather than cases: learning curves, cost, seeds and the trend."""
+"""Figures about runs rather than cases: learning curves, cost and seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from medcompare.records import TrainedModel
-    from medcompare.report.inputs import TrendRun
     from medcompare.stats.records import Estimate, SeedRow
 
 LOG_FROM_RATIO = 5.0
@@ -180,48 +179,4 @@ def draw_seeds(seeds: Sequence[SeedRow], styles: dict[str, ModelStyle]) -> Drawi
         width_mm=PAGE_WIDTH_MM,
         height_mm=48.0,
         alt=f"AUC of each model over {len(names)} training seeds.",
-    )
-
-
-def draw_trend(runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> Drawing:
-    """AUC, sensitivity and specificity over past runs, oldest on the left."""
-    panels = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
-
-    def fill(figure: Figure) -> None:
-        all_axes = figure.subplots(1, len(panels), sharex=True)
-        for axes, (key, title) in zip(all_axes, panels, strict=True):
-            for m, style in enumerate(styles.values()):
-                offset = 0.0 if len(styles) == 1 else -0.12 + 0.24 * m / (len(styles) - 1)
-                found = [
-                    (i + offset, getattr(figures, key))
-                    for i, run in enumerate(runs)
-                    for figures in run.figures
-                    if figures.model == style.model and getattr(figures, key).value is not None
-                ]
-                axes.plot(
-                    [x for x, _ in found], [e.value for _, e in found], color=style.colour, linestyle=style.line,
-                    marker=style.marker, markersize=3.2, linewidth=0.9, label=style.label,
-                )  # fmt: skip
-                for x, estimate in found:
-                    if estimate.ci_low is not None and estimate.ci_high is not None:
-                        axes.plot(
-                            [x, x],
-                            [estimate.ci_low, estimate.ci_high],
-                            color=style.colour,
-                            linewidth=0.8,
-                            alpha=0.7,
-                        )
-            axes.set_title(title)
-            axes.set_xticks(
-                range(len(runs)), [run.finished_at[5:10] for run in runs], rotation=45, ha="right"
-            )
-            axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
-        handles, labels = all_axes[0].get_legend_handles_labels()
-        figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=min(5, len(labels)))
-
-    return draw(
-        fill,
-        width_mm=PAGE_WIDTH_MM,
-        height_mm=58.0,
-        alt=f"AUC, sensitivity and specificity over the last {len(runs)} runs.",
     )

@@ -13,6 +13,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
+from medcompare.changes import Cause
 from medcompare.config import DecideConfig
 from medcompare.records import (
     NEGATIVE,
@@ -160,6 +161,9 @@ class ReportInputs(Record):
         default=(), description="(file name, what it holds) of other files in the run folder."
     )
     trend: tuple[TrendRun, ...] = ()
+    trend_marks: tuple[tuple[Cause, ...], ...] = Field(
+        default=(), description="What changed before each run of `trend`; empty: not marked."
+    )
     changes: tuple[str, ...] = Field(default=(), description="What changed since the previous run.")
     checklists: tuple[ChecklistTable, ...] = ()
 

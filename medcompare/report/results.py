@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from medcompare.changes import Cause
 from medcompare.config import DecideConfig
 from medcompare.errors import DataError
 from medcompare.records import DatasetManifest, DatasetSplit, Provenance, Record, TrainedModel
@@ -26,7 +27,7 @@ from medcompare.report.inputs import (
     Source,
     TrendRun,
 )
-from medcompare.stats.records import Assessment, ConfusionCounts, Quantity
+from medcompare.stats.records import Assessment, ConfusionCounts, PairedComparison, Quantity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +85,7 @@ class Results(Record):
     settings: tuple[SettingRow, ...]
     provenance: Provenance
     trend: tuple[TrendRun, ...]
+    trend_marks: tuple[tuple[Cause, ...], ...]
     changes: tuple[str, ...]
     checklists: tuple[ChecklistTable, ...]
     files: tuple[tuple[str, str], ...]
@@ -122,6 +124,37 @@ def cost_ratio(reference: CostMeasurement, candidate: CostMeasurement, field: st
     return over / under if over is not None and under else None
 
 
+def pair_of_verdict(assessment: Assessment) -> PairedComparison | None:
+    """The comparison the verdict is about, the one the report prints in full.
+
+    Parameters
+    ----------
+    assessment : Assessment
+        With any number of comparisons.
+
+    Returns
+    -------
+    PairedComparison or None
+        The pair the verdict names. Where it names none (more than two models, or no
+        verdict): the recommended or favoured model against the best of the others by
+        AUC, else the first pair. None with a single model.
+    """
+    verdict, comparisons = assessment.verdict, assessment.comparisons
+    for pair in comparisons:
+        if {pair.reference, pair.candidate} == {verdict.reference, verdict.candidate}:
+            return pair
+    favourite = verdict.model or verdict.provisional_favourite
+    with_favourite = [pair for pair in comparisons if favourite in {pair.reference, pair.candidate}]
+    if not with_favourite:
+        return comparisons[0] if comparisons else None
+    auc = {row.model: row.metrics["auc"].value or 0.0 for row in assessment.evaluations}
+
+    def auc_of_other(pair: PairedComparison) -> float:
+        return auc.get(pair.candidate if pair.reference == favourite else pair.reference, 0.0)
+
+    return max(with_favourite, key=auc_of_other)
+
+
 def derived_numbers(inputs: ReportInputs) -> tuple[DerivedNumber, ...]:
     """Every number the report computes for display only."""
     derived = []
@@ -136,9 +169,10 @@ def derived_numbers(inputs: ReportInputs) -> tuple[DerivedNumber, ...]:
                         definition="count over the cases of its true class",
                     )
                 )
-    pair = (inputs.assessment.verdict.reference, inputs.assessment.verdict.candidate)
+    pair = pair_of_verdict(inputs.assessment)
     costs = {cost.model: cost for cost in inputs.assessment.costs}
-    reference, candidate = (costs.get(name) if name is not None else None for name in pair)
+    reference = None if pair is None else costs.get(pair.reference)
+    candidate = None if pair is None else costs.get(pair.candidate)
     if reference is not None and candidate is not None:
         for field in COST_FIELDS:
             ratio = cost_ratio(reference, candidate, field)
@@ -180,6 +214,7 @@ def results_of(inputs: ReportInputs) -> Results:
         settings=inputs.settings,
         provenance=inputs.provenance,
         trend=inputs.trend,
+        trend_marks=inputs.trend_marks,
         changes=inputs.changes,
         checklists=inputs.checklists,
         files=inputs.files,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from medcompare.report.blocks import Column, Mark, svg_uri
 from medcompare.report.figures import ModelStyle, marker_svg, styles_of
+from medcompare.report.results import pair_of_verdict
 
 if TYPE_CHECKING:
     from medcompare.report.inputs import ReportInputs
@@ -149,12 +150,7 @@ def view_of(inputs: ReportInputs) -> View:
     reference and vermillion the candidate.
     """
     assessment = inputs.assessment
-    verdict = assessment.verdict
-    wanted = (verdict.reference, verdict.candidate)
-    by_pair = {(c.reference, c.candidate): c for c in assessment.comparisons}
-    pair = by_pair.get(wanted) if all(wanted) else None  # type: ignore[arg-type]
-    if pair is None and assessment.comparisons:
-        pair = assessment.comparisons[0]
+    pair = pair_of_verdict(assessment)
     first = [] if pair is None else [pair.reference, pair.candidate]
     order = first + [model for model in assessment.models if model not in first]
     evaluations = {evaluation.model: evaluation for evaluation in assessment.evaluations}

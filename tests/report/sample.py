@@ -239,6 +239,15 @@ def _subgroups(y: np.ndarray, s: np.ndarray, threshold: float) -> tuple[Subgroup
     return tuple(found)
 
 
+def _counts(y: np.ndarray, call: np.ndarray) -> ConfusionCounts:
+    return ConfusionCounts(
+        true_negative=int((~call & (y == 0)).sum()),
+        false_positive=int((call & (y == 0)).sum()),
+        false_negative=int((~call & (y == 1)).sum()),
+        true_positive=int((call & (y == 1)).sum()),
+    )
+
+
 def make_assessment(
     *,
     n: int = 340,
@@ -261,12 +270,7 @@ def make_assessment(
     for m, (model, s, threshold) in enumerate(zip(models, scores, thresholds, strict=True)):
         values = _statistics(y, s, threshold)
         call = s >= threshold
-        counts = ConfusionCounts(
-            true_negative=int((~call & (y == 0)).sum()),
-            false_positive=int((call & (y == 0)).sum()),
-            false_negative=int((~call & (y == 1)).sum()),
-            true_positive=int((call & (y == 1)).sum()),
-        )
+        counts = _counts(y, call)
         metrics = {key: _bootstrap(value, [d[m][key] for d in draws], n) for key, value in values.items()}
         metrics["auc"] = metrics["auc"].model_copy(update={"method": "DeLong (logit)"})
         metrics["sensitivity"] = _proportion(counts.true_positive, n_positive, "Sensitivity")
@@ -301,6 +305,7 @@ def make_assessment(
                     chosen_on="validation",
                 ),
                 confusion=counts,
+                confusion_at_half=_counts(y, s >= 0.5) if probabilities else None,
                 metrics=metrics,
                 classification_report=(
                     ClassReport(
