@@ -165,6 +165,7 @@ def assemble(
     seeds = seed_rows(test, level=evaluate.level)
     seed_comparisons = compare_seeds(test, comparisons, evaluate=evaluate, seed=seed)
     n_positive = int(test.y_true.sum())
+    names = {one.model: one.display_name for one in evaluations}
     situation = Situation(
         evaluations=tuple(evaluations),
         comparisons=comparisons,
@@ -172,7 +173,7 @@ def assemble(
         rule=rule,
         evaluate=evaluate,
         set_by_user=set_by_user,
-        validity=_not_independent(test, validation),
+        validity=_not_independent(test, validation, names),
         identical=_identical(test),
         net_benefit=_net_benefit(test, validation, comparisons, rule=rule, evaluate=evaluate, seed=seed),
         seed_comparisons=seed_comparisons,
@@ -181,7 +182,7 @@ def assemble(
     )
     return Assessment(
         models=test.models,
-        display_names={one.model: one.display_name for one in evaluations},
+        display_names=names,
         classes=test.classes,
         n=test.n,
         n_positive=n_positive,
@@ -206,7 +207,9 @@ def assemble(
     )
 
 
-def _not_independent(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]:
+def _not_independent(
+    test: ScoredCases, validation: ScoredCases | None, names: Mapping[str, str]
+) -> tuple[str, ...]:
     """Reasons why thresholds may have seen the test."""
     if validation is None:
         return ()
@@ -215,11 +218,13 @@ def _not_independent(test: ScoredCases, validation: ScoredCases | None) -> tuple
         shared = set(test.patient_id.tolist()) & set(validation.patient_id.tolist())
         if shared:
             reasons.append(sentences.shared_patients(len(shared)))
-    reasons += [
-        sentences.same_scores_in_validation(model)
+    copied = [
+        names.get(model, model)
         for model, scores in test.scores.items()
         if _same_cases(test.y_true, scores, validation.y_true, validation.scores[model])
     ]
+    if copied:
+        reasons.append(sentences.same_scores_in_validation(copied))
     return tuple(reasons)
 
 

@@ -107,6 +107,13 @@ def significantly_higher(difference: Estimate) -> bool:
     return difference.ci_low is not None and difference.ci_low > 0
 
 
+def opposed(one: Estimate, other: Estimate) -> bool:
+    """Whether one figure is higher beyond chance and the other lower: models at other trade-offs."""
+    return (significantly_lower(one) and significantly_higher(other)) or (
+        significantly_higher(one) and significantly_lower(other)
+    )
+
+
 def limits(difference: Estimate) -> tuple[float | None, float | None]:
     """Lower and upper limit."""
     return difference.ci_low, difference.ci_high

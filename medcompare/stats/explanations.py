@@ -24,6 +24,7 @@ NO_DEFAULT = "software default, not clinically justified"
 CLINICAL = ("auc_floor", "margin_auc", "margin_sensitivity", "margin_specificity")
 """Parameters only a clinician can justify."""
 
+SMALLEST_P = 0.001
 RARE_SHARE = 0.2
 """Below this share of the rarer class accuracy flatters a model that never calls it."""
 
@@ -78,7 +79,9 @@ def worded(
         candidate=pair.candidate if pair else None,
         headline=headline,
         sentence=sentence,
-        reasons=_reasons(situation, pair, order, favourite=favourite, needed=needed),
+        reasons=()
+        if finding.outcome is Outcome.INVALID
+        else _reasons(situation, pair, order, favourite=favourite, needed=needed),
         caveats=_caveats(situation, sensitive, few_units=few_units),
         lines=_lines(situation, pair, order),
         positives_needed=needed,
@@ -121,6 +124,8 @@ def _reasons(
                 f"Probability that {s.names[pair.candidate]} is right more often than {s.names[pair.reference]}: "
                 f"{100 * more.value:.0f} %."
             )
+    elif len(s.comparisons) > 1:
+        found += [_adjusted_told(s, each) for each in s.comparisons]
     if order is not None:
         found.append(order.told(s.names))
     one = s.evaluations[0]
@@ -134,6 +139,17 @@ def _reasons(
             f"{one.n_units_positive:,}."
         )
     return tuple(found)
+
+
+def _adjusted_told(s: Situation, pair: PairedComparison) -> str:
+    text, p_value = told(pair, "auc", s.names), pair.p_values_adjusted.get("auc")
+    adjusted = "p not computed"
+    if p_value is not None:
+        adjusted = "p below 0.001" if p_value < SMALLEST_P else f"p {p_value:.3f}"
+    return (
+        f"{text}; a loss of up to {s.rule.margin_auc:g} is acceptable ({adjusted}, allowing for "
+        f"{len(s.comparisons)} comparisons)."
+    )
 
 
 def _caveats(s: Situation, sensitive: SeedComparison | None, *, few_units: bool) -> tuple[str, ...]:
@@ -288,7 +304,7 @@ def parameters(s: Situation) -> tuple[Parameter, ...]:
     if rule.net_benefit_range is not None:
         values["net_benefit_range"] = f"{rule.net_benefit_range[0]:g} to {rule.net_benefit_range[1]:g}"
     rows = [(f"decide.{name}", name, value) for name, value in values.items()]
-    rows.append(("evaluate.level", "level", f"{100 * s.level:g} %"))
+    rows.append(("evaluate.level", "level", f"{100 * s.evaluate.level:g} %"))
     return tuple(
         Parameter(name=name, value=value, set_by="user" if field in s.set_by_user else NO_DEFAULT)
         for field, name, value in rows

@@ -31,6 +31,8 @@ HEADLINES = {
 HEADLINES_BY_KIND = {
     "single_model": "{model} is good enough",
     "single_inadequate": "{only} is not good enough",
+    "operating_points": "Not enough data: thresholds not comparable",
+    "better_but_misses_more": "Not enough data: thresholds not comparable",
     "choose_similar": "No relevant difference: either will do",
     "choose_unknown": "No relevant difference, costs not known",
     "choose_several_unknown": "No relevant difference, costs not known",
@@ -69,13 +71,17 @@ SENTENCES = {
         "{extra} looks like the better choice ({difference}), but it has not been shown to reach {floors} ({values}). "
         "More cases are needed."
     ),
+    "equal_but_unproven": (
+        "The models differ by less than the acceptable {margin} ({difference}), but {extra} has not been shown to "
+        "reach {floors} ({values}). More cases are needed."
+    ),
     "candidate_unproven": (
         "{extra} is cheaper and close to {reference} ({difference}), but it has not been shown to reach {floors} "
         "({values}). More cases are needed."
     ),
     # Step 3
     "worse_by_margin": (
-        "Use {model}: {other} is cheaper, but it tells {positive} from {negative} worse, by more than the acceptable "
+        "Use {model}: {other} is cheaper but tells {positive} from {negative} worse, by more than the acceptable "
         "{margin} ({difference})."
     ),
     # Step 4a
@@ -127,6 +133,10 @@ SENTENCES = {
     "guard_unproven": (
         "These data cannot show that {candidate} may replace {reference}: overall its loss is smaller than the "
         "acceptable {margin} ({difference}), but at its threshold it may {risk}."
+    ),
+    "thresholds_unproven": (
+        "Overall the models differ by less than the acceptable {margin} ({difference}), but at their thresholds one "
+        "may miss too many {positive} cases or raise too many false alarms ({sensitivity}; {specificity})."
     ),
     # Step 5
     "better_not_shown_equal": (
@@ -240,7 +250,7 @@ def _words_of_pair(
         "risk": joined(
             [
                 f"{RISKS[name].format(positive=positive)} ({told(pair, name, names)})"
-                for name in finding.chosen
+                for name in finding.unproven
                 if name in RISKS
             ]
         ),
@@ -344,10 +354,11 @@ def identical_scores(one: str, other: str) -> str:
     return f"{one} and {other} gave exactly the same score to every case: is it the same model twice?"
 
 
-def below_chance(one: ModelEvaluation) -> str:
+def below_chance(models: Sequence[ModelEvaluation]) -> str:
     """Reason: labels swapped, or no signal at all."""
+    told_models = joined([f"{one.display_name} (AUC {interval(one.metrics['auc'])})" for one in models])
     return (
-        f"{one.display_name} ranks the cases worse than a coin toss (AUC {interval(one.metrics['auc'])}): either the "
+        f"{told_models} {'ranks' if len(models) == 1 else 'rank'} the cases worse than a coin toss: either the "
         "positive class is swapped, or there is no signal and this is chance. Nothing is flipped automatically."
     )
 
@@ -358,9 +369,9 @@ def shared_patients(n: int) -> str:
     return f"{n:,} {stand} in both the validation and the test subset, so the test is not independent."
 
 
-def same_scores_in_validation(model: str) -> str:
+def same_scores_in_validation(models: Sequence[str]) -> str:
     """Reason: the threshold was chosen on the test cases under other names."""
     return (
-        f"Labels and scores of {model} are the same in the validation and the test subset: the threshold was chosen on "
-        "the test cases."
+        f"Labels and scores of {joined(models)} are the same in the validation and the test subset: the threshold was "
+        "chosen on the test cases."
     )

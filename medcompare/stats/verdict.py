@@ -25,6 +25,7 @@ from medcompare.stats.criteria import (
     guard_passes,
     guarded_by,
     limits,
+    opposed,
     significantly_higher,
     significantly_lower,
     smallest_class_units,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 WARN_BELOW_UNITS = 100
 """At least 100 events and 100 non-events for an evaluation (Collins et al. 2016, Stat Med 35:214)."""
 
-ALPHA_ONE_SIDED_SHARE = 0.5
 CHANCE_AUC = 0.5
 
 
@@ -76,9 +76,9 @@ class Situation:
         return {one.model: one.display_name for one in self.evaluations}
 
     @property
-    def level(self) -> float:
-        """Confidence level."""
-        return self.evaluate.level
+    def alpha(self) -> float:
+        """Two-sided error; rounded, as ``1 - 0.95`` is a little more than 0.05."""
+        return round(1 - self.evaluate.level, 12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,9 @@ class Finding:
     extra: str = ""
     """A model's name or, for an invalid comparison, the reasons."""
     chosen: tuple[str, ...] = ()
-    """Models within the margin of the best, or the figures whose guard failed."""
+    """Models within the margin of the best."""
+    unproven: tuple[str, ...] = ()
+    """Figures whose loss may exceed its margin."""
 
 
 def decide(situation: Situation) -> Verdict:
@@ -157,10 +159,13 @@ def _invalid(s: Situation) -> Finding | None:
         reasons.append(sentences.one_class_only(one))
     for a, b in s.identical:
         reasons.append(sentences.identical_scores(s.names[a], s.names[b]))
-    for each in s.evaluations:
-        auc = each.metrics["auc"]
-        if auc.ci_high is not None and auc.ci_high < CHANCE_AUC:
-            reasons.append(sentences.below_chance(each))
+    inverted = [
+        each
+        for each in s.evaluations
+        if each.metrics["auc"].ci_high is not None and each.metrics["auc"].ci_high < CHANCE_AUC
+    ]
+    if inverted:
+        reasons.append(sentences.below_chance(inverted))
     if not reasons:
         return None
     return Finding(outcome=Outcome.INVALID, step="0", kind="invalid", extra=" ".join(reasons))
@@ -198,7 +203,7 @@ def _non_inferior(
         return Finding(outcome=Outcome.PREFER_CHEAPER, step="4a", model=b, kind=kind, pair=pair)
     if significantly_lower(sensitivity) and significantly_higher(specificity):
         probability = s.net_benefit.get((a, b))
-        tail = (1 - s.level) / 2
+        tail = s.alpha / 2
         if probability is not None and probability >= 1 - tail:
             return _use(b, "4b", "net_benefit", pair, standing)
         if probability is not None and probability <= tail:
@@ -208,7 +213,7 @@ def _non_inferior(
         return _use(a, "4c", "misses_more", pair, standing)
     unproven = tuple(name for name in GUARDED if not guarded_by(name, pair, s.rule))
     return Finding(
-        outcome=Outcome.NOT_ENOUGH_DATA, step="4d", kind="guard_unproven", pair=pair, chosen=unproven
+        outcome=Outcome.NOT_ENOUGH_DATA, step="4d", kind="guard_unproven", pair=pair, unproven=unproven
     )
 
 
@@ -224,7 +229,7 @@ def _neither_cheaper(
     if -margin < low and high < margin and guarded:
         unproven = [model for model in (a, b) if standing[model] != "adequate"]
         if unproven:
-            return _unproven(unproven[0], "better_but_unproven", pair)
+            return _unproven(unproven[0], "equal_but_unproven", pair)
         kind = {"trade-off": "choose_trade_off", "similar": "choose_similar"}.get(
             order.relation, "choose_unknown"
         )
@@ -242,6 +247,11 @@ def _neither_cheaper(
                 extra=better,
             )
         return _use(better, "5" if better == a else "4a", "better", pair, standing)
+    if -margin < low and high < margin:
+        crossed = opposed(pair.differences["sensitivity"], pair.differences["specificity"])
+        kind = "operating_points" if crossed else "thresholds_unproven"
+        step = "4b" if crossed else "4d"
+        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step=step, kind=kind, pair=pair)
     return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
 
 
@@ -269,7 +279,7 @@ def _several(s: Situation, left: Sequence[ModelEvaluation], standing: Mapping[st
     p_values = holm_noninferiority(
         [value for _, value, _ in oriented], [error for _, _, error in oriented], s.rule.margin_auc
     )
-    alpha = (1 - s.level) * ALPHA_ONE_SIDED_SHARE
+    alpha = s.alpha / 2
     shown = {ends: p for (ends, _, _), p in zip(oriented, p_values, strict=True)}
     chosen = [best]
     for one in good:
@@ -278,7 +288,7 @@ def _several(s: Situation, left: Sequence[ModelEvaluation], standing: Mapping[st
             chosen.append(one.model)
     if len(chosen) > 1:
         cheapest = _cheapest(s, chosen)
-        within = tuple(chosen)
+        within = tuple(one.model for one in good if one.model in chosen)
         if cheapest is not None:
             return Finding(
                 outcome=Outcome.PREFER_CHEAPER,
@@ -297,7 +307,7 @@ def _several(s: Situation, left: Sequence[ModelEvaluation], standing: Mapping[st
         if best in (pair.reference, pair.candidate)
         and {pair.reference, pair.candidate} <= {one.model for one in left}
     ]
-    if all(p is not None and p < 1 - s.level for p in beaten):
+    if all(p is not None and p < s.alpha for p in beaten):
         return Finding(outcome=Outcome.USE_MODEL, step="5", model=best, kind="best_of_several")
     return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell_several")
 

@@ -1,0 +1,88 @@
+"""Simulated studies with known truth: for examples of verdicts, tests and simulations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from medcompare.errors import ConfigError
+from medcompare.predictions import ScoredCases
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CLASSES = ("non_cancer", "cancer")
+SHARED_BY_PATIENT = 0.5
+"""Share of what models have in common that images of one patient share too."""
+
+
+def draw_study(
+    aucs: Mapping[str, float],
+    *,
+    n_negative: int,
+    n_positive: int,
+    seed: int,
+    subset: Literal["val", "test"] = "test",
+    correlation: float = 0.5,
+    shift: Mapping[str, float] | None = None,
+    images_per_patient: int | None = None,
+) -> ScoredCases:
+    """Binormal scores of correlated models on the same cases.
+
+    Parameters
+    ----------
+    aucs : mapping
+        True AUC of each model, strictly between 0 and 1.
+    n_negative, n_positive : int
+        Cases of each class.
+    seed : int
+        Seed; the two subsets of one seed are independent.
+    subset : {"val", "test"}
+        Which subset.
+    correlation : float, default=0.5
+        Of the scores of two models within a class, in [0, 1].
+    shift : mapping, optional
+        Added to the normal scores of a model: its output is then too high or too low.
+    images_per_patient : int, optional
+        Images of a patient share half of what the models share, and their class.
+
+    Returns
+    -------
+    ScoredCases
+        Scores are probabilities in (0, 1), not calibrated.
+
+    Raises
+    ------
+    ConfigError
+        If an AUC or the correlation is out of range.
+    """
+    if not all(0 < auc < 1 for auc in aucs.values()) or not 0 <= correlation <= 1:
+        msg = f"AUCs {dict(aucs)} must lie strictly between 0 and 1, correlation {correlation} in [0, 1]"
+        raise ConfigError(msg)
+    rng = np.random.default_rng([seed, subset == "val"])
+    y_true = np.repeat(np.array([0, 1], dtype=np.int64), (n_negative, n_positive))
+    common = rng.normal(size=y_true.size)
+    patients = None
+    if images_per_patient is not None:
+        within = np.concatenate([np.arange(n) // images_per_patient for n in (n_negative, n_positive)])
+        names = [f"{subset}-{label}-{number}" for label, number in zip(y_true, within, strict=True)]
+        patients = np.array(names, dtype=np.str_)
+        _, codes = np.unique(patients, return_inverse=True)
+        of_patient = rng.normal(size=codes.max() + 1)[codes]
+        common = np.sqrt(SHARED_BY_PATIENT) * of_patient + np.sqrt(1 - SHARED_BY_PATIENT) * common
+    scores = {}
+    for model, auc in aucs.items():
+        noise = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * rng.normal(size=y_true.size)
+        # Two normals of unit variance have this AUC at a distance of sqrt(2) quantiles.
+        latent = noise + np.sqrt(2) * ndtri(auc) * (y_true - 0.5) + (shift or {}).get(model, 0.0)
+        scores[model] = ndtr(latent)
+    return ScoredCases(
+        case_id=tuple(f"{subset}-{number}" for number in range(y_true.size)),
+        y_true=y_true,
+        scores=scores,
+        patient_id=patients,
+        classes=CLASSES,
+        subset=subset,
+    )
