@@ -30,6 +30,7 @@ BEGIN, END = "<!-- simulation: begin -->", "<!-- simulation: end -->"
 SETTINGS = EvaluateConfig(n_resamples=200)  # the rule rests on none of them
 COSTS = (CostMeasurement(model="a", latency_ms_median=40), CostMeasurement(model="b", latency_ms_median=20))
 POSITIVE_SHARE = 0.4
+SIGNIFICANT = 0.05  # of the naive test
 TAKES_B, TAKES_A, UNDECIDED, OTHER = "B", "A", "not enough data", "neither or invalid"
 
 
@@ -105,7 +106,7 @@ def taken(found: Assessment) -> str:
 def naive_test(found: Assessment) -> bool:
     """Whether "no significant difference, so take the cheaper" takes B."""
     difference = found.comparisons[0].differences["auc"]
-    return difference.p_value is not None and (difference.p_value > 0.05 or (difference.value or 0) > 0)
+    return difference.p_value is not None and (difference.p_value > SIGNIFICANT or (difference.value or 0) > 0)
 
 
 def higher_f1(found: Assessment) -> bool:
@@ -117,8 +118,10 @@ def higher_f1(found: Assessment) -> bool:
 def table(n_studies: int) -> str:
     """All rows, as Markdown."""
     lines = [
-        "| truth (AUC A / B) | cases | takes B | takes A | not enough data | neither, invalid "
-        "| “p > 0.05, so the cheaper” takes B | “higher F1” takes B |",
+        (
+            "| truth (AUC A / B) | cases | takes B | takes A | not enough data | neither, invalid "
+            "| “p > 0.05, so the cheaper” takes B | “higher F1” takes B |"
+        ),
         "|---|---|---|---|---|---|---|---|",
     ]
     # Spawned: forked children would inherit the threads of numpy's libraries.
