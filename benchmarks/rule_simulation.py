@@ -106,7 +106,9 @@ def taken(found: Assessment) -> str:
 def naive_test(found: Assessment) -> bool:
     """Whether "no significant difference, so take the cheaper" takes B."""
     difference = found.comparisons[0].differences["auc"]
-    return difference.p_value is not None and (difference.p_value > SIGNIFICANT or (difference.value or 0) > 0)
+    return difference.p_value is not None and (
+        difference.p_value > SIGNIFICANT or (difference.value or 0) > 0
+    )
 
 
 def higher_f1(found: Assessment) -> bool:
