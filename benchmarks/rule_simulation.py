@@ -30,7 +30,18 @@ BEGIN, END = "<!-- simulation: begin -->", "<!-- simulation: end -->"
 SETTINGS = EvaluateConfig(n_resamples=200)  # the rule rests on none of them
 COSTS = (CostMeasurement(model="a", latency_ms_median=40), CostMeasurement(model="b", latency_ms_median=20))
 POSITIVE_SHARE = 0.4
+SIGNIFICANT = 0.05
 SIGNIFICANT = 0.05  # of the naive test
+HEADS = (
+    "truth (AUC A / B)",
+    "cases",
+    "takes B",
+    "takes A",
+    "not enough data",
+    "neither, invalid",
+    "“p > 0.05, so the cheaper” takes B",
+    "“higher F1” takes B",
+)
 TAKES_B, TAKES_A, UNDECIDED, OTHER = "B", "A", "not enough data", "neither or invalid"
 
 

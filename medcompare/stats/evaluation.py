@@ -82,9 +82,10 @@ def evaluate_model(
     called = scores >= point.threshold
     counts = confusion_counts(positive, called)
     constant = bool(scores.min() == scores.max())
+    why_not = _why_nothing_can_be_resampled(test)
     both = bool(positive.any() and not positive.all())
-    resampled = _bootstrap(test, model, point, evaluate, seed) if both else None
-    metrics = _metrics(test, model, called, evaluate, resampled)
+    resampled = None if why_not else _bootstrap(test, model, point, evaluate, seed)
+    metrics = _metrics(test, model, called, evaluate, resampled=resampled, why_not=why_not)
     return ModelEvaluation(
         model=model,
         display_name=display_name,
@@ -102,10 +103,12 @@ def evaluate_model(
         if test.scores_are_probabilities
         else None,
         metrics=metrics,
-        classification_report=_classification_report(test, called, evaluate, resampled),
+        classification_report=_classification_report(
+            test, called, evaluate, resampled=resampled, why_not=why_not
+        ),
         roc=Curve(x=(), y=()) if resampled is None else resampled.roc_band(0, FPR_GRID),
         precision_recall=_precision_recall(positive, scores) if both else Curve(x=(), y=()),
-        calibration=_calibration(test, validation, model, evaluate, seed) if both else None,
+        calibration=None if why_not else _calibration(test, validation, model, evaluate, seed),
         decision_curve=_decision_curve(test, validation, model, evaluate),
         subgroups=subgroup_evaluations(test, model, called, evaluate),
         constant_output=constant,
@@ -123,11 +126,18 @@ def confusion_counts(positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> 
     )
 
 
+def _why_nothing_can_be_resampled(test: ScoredCases) -> str:
+    """Empty where there are two classes and, with patients, at least two of them."""
+    if not (test.y_true.any() and not test.y_true.all()):
+        return "undefined: the subset has one class only"
+    if test.clusters is not None and test.n_patients == 1:
+        return "not computed: all cases come from one patient"
+    return ""
+
+
 def _bootstrap(
     test: ScoredCases, model: str, point: OperatingPoint, evaluate: EvaluateConfig, seed: int
-) -> BootstrapResult | None:
-    if test.clusters is not None and test.n_patients == 1:
-        return None
+) -> BootstrapResult:
     return bootstrap_metrics(
         test.y_true,
         [test.scores[model]],
@@ -145,7 +155,9 @@ def _metrics(
     model: str,
     called: NDArray[np.bool_],
     evaluate: EvaluateConfig,
+    *,
     resampled: BootstrapResult | None,
+    why_not: str,
 ) -> dict[str, Estimate]:
     positive, clusters = test.y_true == 1, test.clusters
     everyone = np.ones(test.n, dtype=np.bool_)
@@ -161,16 +173,14 @@ def _metrics(
         "ppv": share(positive, called, clusters, evaluate, why_empty="undefined: no positive call"),
         "npv": share(~positive, ~called, clusters, evaluate, why_empty="undefined: no negative call"),
     }
-    one_class = "undefined: the subset has one class only"
-    both = resampled is not None
     metrics["auc"] = (
         auc_interval(test.y_true, test.scores[model], level=evaluate.level, clusters=clusters)
-        if both
-        else undefined(evaluate, one_class, test.n)
+        if resampled is not None
+        else undefined(evaluate, why_not, test.n)
     )
     for name in (*BOOTSTRAPPED, "brier"):
         metrics[name] = (
-            resampled.metric(0, name) if resampled is not None else undefined(evaluate, one_class, test.n)
+            resampled.metric(0, name) if resampled is not None else undefined(evaluate, why_not, test.n)
         )
     if not test.scores_are_probabilities:
         metrics["brier"] = undefined(evaluate, "undefined: the scores are not probabilities", test.n)
@@ -204,7 +214,9 @@ def _classification_report(
     test: ScoredCases,
     called: NDArray[np.bool_],
     evaluate: EvaluateConfig,
+    *,
     resampled: BootstrapResult | None,
+    why_not: str,
 ) -> tuple[ClassReport, ClassReport]:
     """Precision, recall and F1 of each class; of the negative one by exchanging the classes."""
     positive, clusters = test.y_true == 1, test.clusters
@@ -212,7 +224,7 @@ def _classification_report(
     for label, (truth, call) in enumerate(((~positive, ~called), (positive, called))):
         name = test.classes[label]
         if resampled is None:
-            f1 = undefined(evaluate, "undefined: the subset has one class only", test.n)
+            f1 = undefined(evaluate, why_not, test.n)
         elif label == 1:
             f1 = resampled.metric(0, "f1")
         else:
