@@ -98,7 +98,7 @@ def _judgements(view: View) -> list[Block]:
 def draw_pairs(view: View, pairs: Sequence[PairedComparison]) -> Drawing:
     """Forest plot of the AUC differences of several pairs."""
     assessment = view.inputs.assessment
-    labels = dict(zip(view.styles, short_labels([s.name for s in view.styles.values()], 13), strict=True))
+    labels = dict(zip(view.styles, short_labels([s.name for s in view.styles.values()], 20), strict=True))
     rows = [
         ForestRow(
             label=f"{labels[pair.candidate]} \u2212 {labels[pair.reference]}",

@@ -40,6 +40,9 @@ def _cases(evaluation: ModelEvaluation) -> str:
 
 def _plot_curve(axes: Axes, curve: Curve, style: ModelStyle, *, steps: bool = False) -> None:
     x, y, low, high = thin_curve(curve)
+    if steps and x and x[0] > x[-1]:
+        # "steps-pre" holds a precision back to the previous recall, so recall must ascend.
+        x, y, low, high = x[::-1], y[::-1], low[::-1], high[::-1]
     axes.plot(
         x,
         y,

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Estimate, SubgroupEvaluation
 
 ROW_MM = 5.4
-LABEL_MM, TEXT_MM = 38.0, 45.0
+TEXT_MM = 45.0
+LEAST_LABEL_MM, MOST_LABEL_MM, CHARACTER_MM = 38.0, 64.0, 1.42
 SMALLEST_SPAN = 0.02
 HIGHEST_LEFT_END = 0.8
 """No panel of proportions shows less than 0.8 to 1: small differences would look large."""
@@ -129,13 +130,15 @@ def draw_differences(
     head_mm, foot_mm = 6.0, 10.5
     heights = [ROW_MM * len(panel) for panel in panels]
     height_mm = head_mm + sum(heights) + foot_mm * len(panels)
-    axis_mm = width_mm - LABEL_MM - TEXT_MM
+    longest = max(len(row.label) for row in rows)
+    label_mm = min(MOST_LABEL_MM, max(LEAST_LABEL_MM, CHARACTER_MM * longest + 4))
+    axis_mm = width_mm - label_mm - TEXT_MM
 
     def fill(figure: Figure) -> None:
         top = height_mm - head_mm
         for i, (panel, panel_mm) in enumerate(zip(panels, heights, strict=True)):
             axes = figure.add_axes(
-                (LABEL_MM / width_mm, (top - panel_mm) / height_mm, axis_mm / width_mm, panel_mm / height_mm)
+                (label_mm / width_mm, (top - panel_mm) / height_mm, axis_mm / width_mm, panel_mm / height_mm)
             )
             _draw_rows(axes, panel)
             worse, better = f"\u2190 {reference} better", f"{candidate} better \u2192"

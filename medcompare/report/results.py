@@ -9,7 +9,8 @@ functions the pages use.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, Literal
+import math
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -30,6 +31,7 @@ from medcompare.report.inputs import (
 from medcompare.stats.records import Assessment, ConfusionCounts, PairedComparison, Quantity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from medcompare.records import CostMeasurement
@@ -230,8 +232,24 @@ def results_json(inputs: ReportInputs) -> bytes:
         If a number is not finite, which JSON cannot hold.
     """
     plain = results_of(inputs).model_dump(mode="python")
+    wrong = _not_finite(plain, "")
+    if wrong:
+        msg = f"{wrong.lstrip('.')} is not a finite number: undefined figures must be None, with a note"
+        raise ValueError(msg)
     text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8")
+
+
+def _not_finite(value: object, path: str) -> str:
+    """Where the first number stands that is NaN or infinite; empty if all are finite."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else path
+    items: Iterable[tuple[object, object]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    return next((found for key, item in items if (found := _not_finite(item, f"{path}.{key}"))), "")
 
 
 def read_results(path: Path) -> Results:
@@ -263,6 +281,7 @@ def read_results(path: Path) -> Results:
         raise DataError(msg) from error
 
 
-def results_schema() -> dict[str, Any]:
-    """JSON Schema of ``results.json``, as printed in the documentation."""
-    return Results.model_json_schema(mode="serialization")
+def schema_json() -> bytes:
+    """JSON Schema of ``results.json``, as it stands in the documentation."""
+    schema = Results.model_json_schema(mode="serialization")
+    return (json.dumps(schema, indent=1, ensure_ascii=False) + "\n").encode("utf-8")

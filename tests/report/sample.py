@@ -6,6 +6,7 @@ scikit-learn, statsmodels and a small bootstrap, so that all counts agree with e
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import Any
 
@@ -78,7 +79,7 @@ NAMES = {
     "long_name": "An ensemble of seven transformers with a name nobody could shorten",
 }
 SKILL = (1.95, 1.9, 2.3, 1.2, 1.6)
-N_RESAMPLES = 150
+N_RESAMPLES = 60
 RNG_SEED = 11
 SENTENCE = (
     "Prefer EfficientNet-B0: its AUC is not worse than that of ResNet-50 by more than the margin of 0.03, and it "
@@ -248,6 +249,7 @@ def _counts(y: np.ndarray, call: np.ndarray) -> ConfusionCounts:
     )
 
 
+@functools.cache
 def make_assessment(
     *,
     n: int = 340,
@@ -256,13 +258,12 @@ def make_assessment(
     costs: bool = True,
     outcome: Outcome = Outcome.PREFER_CHEAPER,
     subgroups: bool = True,
-    names: dict[str, str] | None = None,
     undefined: bool = False,
 ) -> Assessment:
     """An assessment of simulated models; `undefined` leaves PPV and its difference without a value."""
     y, scores = simulate(n, n_models)
     models = tuple(NAMES)[:n_models]
-    shown = names or {model: NAMES[model] for model in models}
+    shown = {model: NAMES[model] for model in models}
     n_positive = int(y.sum())
     thresholds = [float(np.quantile(s[y == 1], 0.06)) for s in scores]
     draws = _draws(y, scores, thresholds)

@@ -1,0 +1,68 @@
+"""What the report is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from medcompare.report.inputs import CaseScore, HardCase, ReportInputs, ScoreDistribution, count_scores
+from tests.report.sample import make_inputs
+
+
+def test_count_scores_of_probabilities() -> None:
+    """Probabilities are binned over [0, 1], so that models share their bins."""
+    found = count_scores("m", np.array([0, 0, 1, 1]), np.array([0.0, 0.4, 0.5, 1.0]), n_bins=4)
+
+    assert found.edges == (0.0, 0.25, 0.5, 0.75, 1.0)
+    assert found.negative == (1, 1, 0, 0)
+    assert found.positive == (0, 0, 1, 1)
+
+
+def test_count_scores_of_other_scores() -> None:
+    """Scores outside [0, 1] are binned over their own range, and none is lost."""
+    found = count_scores("m", np.array([0, 1, 1]), np.array([-3.0, 0.0, 7.0]), n_bins=5)
+
+    assert found.edges[0] == -3.0
+    assert found.edges[-1] == 7.0
+    assert (sum(found.negative), sum(found.positive)) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_score", "message"),
+    [
+        ([0, 1], [0.5], "do not go together"),
+        ([], [], "do not go together"),
+        ([0, 1], [0.5, np.nan], "not all are finite"),
+    ],
+)
+def test_count_scores_refuses(y_true: list[int], y_score: list[float], message: str) -> None:
+    """Unequal lengths, nothing, and NaN are errors that name the model."""
+    with pytest.raises(ValueError, match=message):
+        count_scores("m", np.array(y_true), np.array(y_score))
+
+
+def test_score_distribution_needs_a_count_per_bin() -> None:
+    """One edge more than counts."""
+    with pytest.raises(ValidationError, match="2 bins need 2 counts"):
+        ScoreDistribution(model="m", edges=(0.0, 0.5, 1.0), negative=(1,), positive=(1, 2))
+
+
+def test_inputs_refuse_a_model_the_assessment_does_not_know() -> None:
+    """A case scored by an unknown model would be printed nowhere."""
+    case = HardCase(
+        case_id="c1", truth=1, scores=(CaseScore(model="ghost", score=0.1, called_positive=False),)
+    )
+    with pytest.raises(ValidationError, match="hard_cases names the model 'ghost'"):
+        make_inputs(hard_cases=(case,))
+
+
+def test_inputs_survive_json_with_thumbnails() -> None:
+    """Pictures travel as base64, so that the record is plain JSON."""
+    inputs = make_inputs()
+
+    again = ReportInputs.model_validate_json(inputs.model_dump_json())
+
+    assert again == inputs
+    assert again.hard_cases[0].thumbnail_png is not None
+    assert again.hard_cases[0].thumbnail_png.startswith(b"\x89PNG")
