@@ -52,7 +52,7 @@ def flat_quantities(
         rows.extend(_of_model(one))
     for pair in comparisons:
         rows.extend(_of_pair(pair))
-    rows.extend(_row(f"auc[seed={row.seed}]", (row.model,), "test", row.auc) for row in seeds)
+    rows.extend(_row(f"auc@{row.seed}", (row.model,), "test", row.auc) for row in seeds)
     for each in seed_comparisons:
         who = (each.reference, each.candidate)
         rows.append(_row("auc_difference_over_seeds", who, "test", each.mean))

@@ -118,7 +118,7 @@ def test_verdict_is_downgraded_to_this_checkpoint() -> None:
     assert "This holds for this checkpoint only" in found.verdict.sentence
     assert any(text.startswith("Training-seed sensitive: over 3 trainings") for text in found.verdict.caveats)
     names = {row.quantity for row in found.quantities}
-    assert {"auc[seed=0]", "auc_difference_over_seeds", "auc_difference_sd_over_seeds"} <= names
+    assert {"auc@0", "auc_difference_over_seeds", "auc_difference_sd_over_seeds"} <= names
     assert "Of the trainings of a, 'a@0' is judged, the first in the file." in found.notes
 
 
