@@ -1,7 +1,7 @@
 """Every sentence a verdict can be, each from a small simulated study.
 
-``python -m medcompare.stats.examples`` prints them, to be read aloud; with ``--markdown``
-as the table in ``docs/verdicts.md``.
+``python -m medcompare.stats.examples`` prints them with reasons and caveats, to be read aloud;
+with ``--markdown`` as the table that ``docs/verdicts.md`` holds.
 """
 
 from __future__ import annotations
@@ -254,7 +254,10 @@ def as_table(examples: Sequence[Example] = EXAMPLES) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Print all verdicts; returns the exit status."""
-    if list(arguments) == ["--markdown"]:
+    if arguments and list(arguments) != ["--markdown"]:
+        sys.stderr.write("usage: python -m medcompare.stats.examples [--markdown]\n")
+        return 2
+    if arguments:
         sys.stdout.write(as_table() + "\n")
     else:
         sys.stdout.write("\n\n".join(as_text(example) for example in EXAMPLES) + "\n")
