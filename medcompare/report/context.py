@@ -16,7 +16,14 @@ from medcompare.report.context_errors import cost_section, error_section
 from medcompare.report.context_methods import checklist_section, methods_section, trend_section
 from medcompare.report.context_model import model_section
 from medcompare.report.figures_forest import ForestRow, draw_differences
-from medcompare.report.formatting import format_count, format_level, format_percent, format_time, join_words
+from medcompare.report.formatting import (
+    capital,
+    format_count,
+    format_level,
+    format_percent,
+    format_time,
+    join_words,
+)
 from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, metric_name, view_of
 from medcompare.stats.records import Outcome
 
@@ -146,10 +153,6 @@ def _page_one(view: View) -> PageOne:
     )
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _uncapital(text: str) -> str:
     return text[:1].lower() + text[1:]
 
@@ -273,7 +276,7 @@ def _parameters(view: View) -> tuple[Table, ...]:
             continue
         rows = tuple(
             (
-                Cell(text=PARAMETER_NAMES.get(row.name, _capital(row.name.replace("_", " ")))),
+                Cell(text=PARAMETER_NAMES.get(row.name, capital(row.name.replace("_", " ")))),
                 Cell(text=_parameter_value(row.value)),
                 Cell(text="user" if row.set_by == "user" else "default", muted=row.set_by != "user"),
             )

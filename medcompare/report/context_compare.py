@@ -19,7 +19,14 @@ from medcompare.report.figures_curves import (
     draw_roc_and_precision_recall,
 )
 from medcompare.report.figures_forest import ForestRow, draw_differences
-from medcompare.report.formatting import format_estimate, format_level, format_number, format_p, short_labels
+from medcompare.report.formatting import (
+    capital,
+    format_estimate,
+    format_level,
+    format_number,
+    format_p,
+    short_labels,
+)
 from medcompare.report.matrices import agreement_row
 from medcompare.report.vocabulary import LOWER_IS_BETTER, METRIC_NAMES, base_metric, metric_name
 
@@ -86,10 +93,7 @@ def _judgements(view: View) -> list[Block]:
         Table(
             caption="Judged apart",
             columns=(Column(head="What", kind="text", width="17%"), Column(head="Judgement", kind="text")),
-            rows=tuple(
-                (Cell(text=line.topic[:1].upper() + line.topic[1:], strong=True), Cell(text=line.text))
-                for line in lines
-            ),
+            rows=tuple((Cell(text=capital(line.topic), strong=True), Cell(text=line.text)) for line in lines),
             dense=True,
         )
     ]
@@ -172,7 +176,7 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
                 *values,
                 notes.cell(difference, signed=True),
                 Cell(text=format_p(difference.p_value)),
-                Cell(text=difference.method),
+                Cell(text=capital(difference.method)),
             )
         )
     level = format_level(view.inputs.assessment.level)

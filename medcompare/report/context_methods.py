@@ -17,6 +17,7 @@ from medcompare.report.blocks import (
 )
 from medcompare.report.context_data import MOST_INLINE_ROWS, rejected_blocks
 from medcompare.report.formatting import (
+    capital,
     format_bytes,
     format_count,
     format_duration,
@@ -141,8 +142,8 @@ def _method_table(view: View) -> Table:
         for key, estimate in view.pair.differences.items():
             if estimate.value is not None:
                 _remember(paired, estimate.method, metric_name(key, short=True))
-    rows = [("One model", method, ", ".join(names)) for method, names in single.items()]
-    rows += [("Difference", method, ", ".join(names)) for method, names in paired.items()]
+    rows = [("One model", capital(method), ", ".join(names)) for method, names in single.items()]
+    rows += [("Difference", capital(method), ", ".join(names)) for method, names in paired.items()]
     return Table(
         caption="Interval methods",
         columns=(
@@ -296,9 +297,9 @@ def _checklist_table(checklist: ChecklistTable) -> Table:
     return Table(
         caption=checklist.name,
         columns=(
-            Column(head="Item", kind="text", width="6%"),
-            Column(head="What to report", kind="text", width="36%"),
-            Column(head="Status", kind="text", width="13%"),
+            Column(head="Item", kind="text", width="5%"),
+            Column(head="What to report", kind="text", width="28%"),
+            Column(head="Status", kind="text", width="11%"),
             Column(head="Answer", kind="text"),
         ),
         rows=tuple(

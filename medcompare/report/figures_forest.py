@@ -228,7 +228,7 @@ def draw_subgroups(
     row_mm = max(ROW_MM, 2.1 * len(styles) + 1.4)
     head_mm, foot_mm, label_mm = 10.0, 9.0, 52.0
     height_mm = head_mm + row_mm * len(rows) + foot_mm
-    gap_mm = 5.0
+    gap_mm = 8.0
     panel_mm = (PAGE_WIDTH_MM - label_mm - 2.0 - gap_mm * (len(metrics) - 1)) / len(metrics)
 
     def fill(figure: Figure) -> None:
@@ -242,7 +242,7 @@ def draw_subgroups(
                 xlim=(low - 0.02 * (1 - low), 1 + 0.02 * (1 - low)), ylim=(len(rows) - 0.5, -0.5), title=title
             )
             axes.set_yticks([])
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
             axes.grid(visible=True, axis="x", color=RULE, linewidth=0.35)
             axes.spines["left"].set_visible(False)
             for m, style in enumerate(styles.values()):

@@ -197,6 +197,11 @@ def short_labels(names: Iterable[str], n_characters: int) -> list[str]:
     ]
 
 
+def capital(text: str) -> str:
+    """Text with its first letter in upper case, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def join_words(words: Iterable[str]) -> str:
     """Words as "a", "a and b", "a, b and c"."""
     parts = list(words)
