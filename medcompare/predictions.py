@@ -64,6 +64,8 @@ class ScoredCases:
     """Column that each model's scores came from, where they came from a file."""
     seed_scores: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
     """Scores by model and training seed, from columns named ``MODEL@SEED``."""
+    rows: tuple[int, ...] = ()
+    """Spreadsheet row of each case, where they came from a file."""
 
     @property
     def n(self) -> int:
@@ -234,6 +236,7 @@ def read_prediction_table(
         subset=subset,
         scores_are_probabilities=scores_are_probabilities,
         judged=judged,
+        rows=tuple(table.rows),
         seed_scores={
             model: {seed: numbers[name] for name in names if (seed := _model_and_seed(name)[1]) is not None}
             for model, names in by_model.items()
@@ -299,10 +302,11 @@ def check_apart(
         raise DataError(msg)
     shared = set(test.case_id) & set(validation.case_id)
     if shared:
-        first = next(case for case in validation.case_id if case in shared)
+        first = next(i for i, case in enumerate(validation.case_id) if case in shared)
         number = len(shared)
+        where = f", row {validation.rows[first]}" if validation.rows else ""
         msg = (
-            f"{validation_path}: column '{CASE}': case '{first}' also stands in {test_path} "
+            f"{validation_path}: column '{CASE}'{where}: case '{validation.case_id[first]}' also stands in {test_path} "
             f"({number} such {'case' if number == 1 else 'cases'}); no case may be in both files"
         )
         raise DataError(msg)

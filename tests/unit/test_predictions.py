@@ -221,7 +221,7 @@ def test_validation_and_test_belong_together(tmp_path: Path) -> None:
         (apart.replace("a,b", "a,c"), r"validation\.csv: row 1: .*misses b and has c besides"),
         (
             apart.replace("v2", "x2"),
-            r"validation\.csv: column 'case_id': case 'x2' also stands in .*test\.csv \(1 such case\)",
+            r"validation\.csv: column 'case_id', row 3: case 'x2' also stands in .*test\.csv \(1 such case\)",
         ),
     ):
         with pytest.raises(DataError, match=message):
