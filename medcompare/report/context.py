@@ -134,14 +134,18 @@ def _page_one(view: View) -> PageOne:
             "chance alone may explain it."
         )
     if verdict.positives_needed is not None:
+        # Where patients are known they are what counts, not their images.
+        one = assessment.evaluations[0]
+        units = "patients" if one.clustered else "cases"
         extras.append(
-            f"Positive cases needed in the test subset to settle it: about {format_count(verdict.positives_needed)} "
-            f"(this run has {format_count(assessment.n_positive)})."
+            f"Positive {units} needed in the test subset to settle it: about {format_count(verdict.positives_needed)} "
+            f"(this run has {format_count(one.n_units_positive)})."
         )
+    label = OUTCOME_LABELS[verdict.outcome]
     return PageOne(
         facts=_facts(view),
         notices=_notices(view),
-        outcome=OUTCOME_LABELS[verdict.outcome],
+        outcome="" if label == verdict.headline else label,
         decided=verdict.outcome in DECIDED,
         headline=verdict.headline,
         sentence=verdict.sentence,
