@@ -265,7 +265,7 @@ def check_prefect_server(environment: Mapping[str, str]) -> CheckResult:
         return _result(name, "fail", f"{shown} answered {error.code}", remedy)
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        remedy = "start it (make serve, or prefect server start), or unset PREFECT_API_URL"
+        remedy = "start it (prefect server start), or unset PREFECT_API_URL"
         return _result(name, "fail", f"{shown} does not answer as Prefect does ({reason})", remedy)
     if healthy.strip() != "true":
         return _result(name, "fail", f"{shown} says it is not healthy", "look at the log of the server")

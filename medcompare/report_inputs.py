@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from medcompare.artifacts import sha256_of_bytes
 from medcompare.prediction_tables import scored_cases
+from medcompare.provenance import shortened
 from medcompare.report.checklist_answers import read_answers
 from medcompare.report.checklists import fill_checklists
 from medcompare.report.inputs import (
@@ -192,9 +193,9 @@ def pseudonymous(cases: tuple[HardCase, ...]) -> tuple[HardCase, ...]:
 
 
 def setting_rows(config: CompareConfig | AssessConfig) -> tuple[SettingRow, ...]:
-    """The configuration, field by field."""
+    """The configuration, field by field; of paths the last part, as folders may name people."""
     return tuple(
-        SettingRow(field=field, value=value, description=text, set_by=who)
+        SettingRow(field=field, value=shortened(value), description=text, set_by=who)
         for field, value, text, who in settings_rows(config)
     )
 

@@ -144,7 +144,7 @@ def test_a_server_that_is_not_there() -> None:
     gone = checks.check_prefect_server({"PREFECT_API_URL": f"http://user:hush@127.0.0.1:{free_port()}/api"})
     assert gone.status == "fail"
     assert "hush" not in gone.model_dump_json()
-    assert "make serve" in str(gone.remedy)
+    assert "prefect server start" in str(gone.remedy)
     assert checks.check_prefect_server({"PREFECT_API_URL": "file:///etc/passwd"}).status == "fail"
 
 
@@ -342,7 +342,7 @@ def test_exit_status(
     assert main(places) == 1
     said = capsys.readouterr().out
     assert "FAIL" in said
-    assert "→ start it (make serve" in said
+    assert "→ start it (prefect server start" in said
 
     assert main([*places, "--json"]) == 1
     found = {row["name"]: row["status"] for row in json.loads(capsys.readouterr().out)}
