@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.text import Text
+from rich.theme import Theme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +45,7 @@ class TrainingDisplay:
     """Live lines, one per model; safe to call from the threads of parallel tasks."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._progress = Progress(
             TextColumn("  {task.description}"),
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -58,12 +60,15 @@ class TrainingDisplay:
 
     def __enter__(self) -> Self:
         """Start drawing."""
+        # The orchestrator's console knows only its own styles; a bar needs rich's.
+        self._console.push_theme(Theme())
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop drawing and take the lines away; the log keeps what was reached."""
         self._progress.stop()
+        self._console.pop_theme()
 
     def update(self, name: str, event: Mapping[str, object]) -> None:
         """Show the latest figures of the training called `name`."""
