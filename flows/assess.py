@@ -20,10 +20,10 @@ from prefect.logging import get_run_logger
 from medcompare.artifacts import write_atomically
 from medcompare.config import AssessConfig
 from medcompare.predictions import read_tables
-from medcompare.preflight import check_folder
+from medcompare.preflight import check_folders
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather_assessment
-from medcompare.run_folder import default_run_name, free_run_name, now, run_folder
+from medcompare.run_folder import now, run_folder, run_name
 from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
 from tasks.assess import assess_predictions
@@ -39,11 +39,9 @@ from tasks.report import write_report
 def assess(config: AssessConfig) -> RunResult:
     """Read and check the tables, compute every figure, decide, report."""
     logger, started_at = get_run_logger(), now()
-    for field, folder in (("out", config.out), ("store", config.store)):
-        check_folder(field, folder)
+    check_folders(config)
     tables = read_tables(config)
-    wanted = config.name or default_run_name(started_at, config.predictions.stem)
-    name = free_run_name(config.out, wanted) if config.name is None else wanted
+    name = run_name(config.out, config.name, started_at=started_at, data_name=config.predictions.stem)
     with run_folder(config.out, name) as folder:
         assessment = run_trusted(
             assess_predictions,

@@ -32,7 +32,7 @@ from medcompare.preflight import check_before_work, locate_images
 from medcompare.progress import sentence_about_images, sentence_about_split
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather
-from medcompare.run_folder import default_run_name, free_run_name, now, run_folder
+from medcompare.run_folder import now, run_folder, run_name
 from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
 from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
@@ -73,8 +73,7 @@ def _compare(config: CompareConfig) -> RunResult:
     weights = check_before_work(config)
     source = locate_images(config)
     plan = plan_parallel(len(config.models), config.train)
-    wanted = config.name or default_run_name(started_at, source.name)
-    name = free_run_name(config.out, wanted) if config.name is None else wanted
+    name = run_name(config.out, config.name, started_at=started_at, data_name=source.name)
 
     with run_folder(config.out, name) as folder:
         manifest = run_trusted(

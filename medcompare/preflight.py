@@ -13,7 +13,7 @@ from medcompare.models.weights import ensure_weights
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medcompare.config import CompareConfig
+    from medcompare.config import AssessConfig, CompareConfig
     from medcompare.data.source import ImageSource
     from medcompare.training_requests import ResolvedWeights
 
@@ -34,8 +34,7 @@ def check_before_work(config: CompareConfig) -> dict[str, ResolvedWeights]:
     InputError
         Naming the file or field, and the remedy.
     """
-    for field, folder in (("out", config.out), ("store", config.store)):
-        check_folder(field, folder)
+    check_folders(config)
     if config.data.source != DEMO:  # the demo is generated inside the run
         locate_images(config)
     return ensure_weights(config.models, config.train)
@@ -44,6 +43,12 @@ def check_before_work(config: CompareConfig) -> dict[str, ResolvedWeights]:
 def locate_images(config: CompareConfig) -> ImageSource:
     """The listed and labelled images of `config`; raises DataError in plain words."""
     return resolve_source(config.data, demo_root=config.store / "demo")
+
+
+def check_folders(config: CompareConfig | AssessConfig) -> None:
+    """Raise ConfigError unless ``out`` and ``store`` can be written and have room."""
+    for field, folder in (("out", config.out), ("store", config.store)):
+        check_folder(field, folder)
 
 
 def check_folder(field: str, folder: Path) -> None:

@@ -84,6 +84,11 @@ def free_run_name(out: Path, wanted: str) -> str:
     return name
 
 
+def run_name(out: Path, given: str | None, *, started_at: datetime, data_name: str) -> str:
+    """`given` as it is, else a default name that is free in `out`."""
+    return given or free_run_name(out, default_run_name(started_at, data_name))
+
+
 def now() -> datetime:
     """The present, with its time zone."""
     return datetime.now().astimezone()
