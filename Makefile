@@ -7,6 +7,9 @@ PY := .venv/bin/python
 
 # Arguments of the command itself:  make compare ARGS="--data my_images --preset quick"
 ARGS ?=
+# Where the server of `make serve` listens, and the reports (the port after it):  make serve SERVE_PORT=4300
+SERVE_PORT ?= 4200
+REPORTS_PORT ?=
 # Tests side by side:  make test JOBS=1
 JOBS ?= 2
 
@@ -17,7 +20,7 @@ else
   RUN := $(PY)
 endif
 
-.PHONY: help setup compare assess test test-slow check lint types format spelling coverage lock clean distclean
+.PHONY: help setup compare assess serve serve-stop serve-status test test-slow check lint types format spelling coverage lock clean distclean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -30,6 +33,15 @@ compare: setup ## run the comparison; ARGS="--data my_images" passes options on
 
 assess: setup ## statistics, verdict and report from predictions: ARGS="--predictions test.csv"
 	@$(RUN) -m flows.assess $(ARGS)
+
+serve: setup ## for a trial: server, worker and reports in the background; SERVE_PORT=4300 for another port
+	@$(RUN) -m flows.serving start --port $(SERVE_PORT) $(if $(REPORTS_PORT),--reports-port $(REPORTS_PORT))
+
+serve-stop: setup ## stop them again; runs that are going end as cancelled
+	@$(RUN) -m flows.serving stop
+
+serve-status: setup ## say what of it runs and answers
+	@$(RUN) -m flows.serving status --port $(SERVE_PORT)
 
 test: setup ## run the tests (none that need minutes, a GPU, the internet or a browser)
 	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
