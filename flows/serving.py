@@ -11,6 +11,7 @@ files and logs in ``serve``. A profile of the user's own is neither read nor wri
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -258,8 +259,9 @@ def status(place: Place) -> int:
 
 
 def say(text: str, *, end: str = "\n") -> None:
-    """Print at once: the next line may take a minute."""
-    print(text, end=end, flush=True)
+    """Print at once: the next line may take a minute. Nobody reading any more stops nothing."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, end=end, flush=True)
 
 
 def _port(text: str) -> int:

@@ -83,6 +83,8 @@ def environment(place: Place, caller: Mapping[str, str] = os.environ) -> dict[st
         "PREFECT_SERVER_API_PORT": str(place.port),
         # The pages ask this address; without it they may ask the default port.
         "PREFECT_SERVER_UI_API_URL": place.api,
+        # The newer pages ask a third party's server for settings, whatever the setting of analytics says.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
