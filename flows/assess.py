@@ -14,34 +14,57 @@ if __name__ == "__main__":
 
     sys.exit(main())
 
-from prefect import flow
-from prefect.logging import get_run_logger
+from pathlib import Path
 
+from prefect import flow, runtime
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+
+from flows.night import Night, recorded, title
 from medcompare.artifacts import write_atomically
 from medcompare.config import AssessConfig
+from medcompare.config_errors import validated
 from medcompare.predictions import read_tables
-from medcompare.preflight import check_folders
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather_assessment
 from medcompare.run_folder import now, run_folder, run_name
 from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
+from medcompare.stages import in_stage
 from tasks.assess import assess_predictions
 from tasks.policies import run_trusted
 from tasks.report import write_report
 
 
+def title_of_run() -> str:
+    """Name of the flow run, from the parameters it was started with."""
+    config = runtime.flow_run.parameters.get("config", {})
+    path = config.predictions if isinstance(config, AssessConfig) else config.get("predictions")
+    return title(Path(str(path or "predictions")).stem)
+
+
 @flow(
     name="assess",
     description="Compare models from their predictions alone, without training.",
+    flow_run_name=title_of_run,
     persist_result=False,
+    # Done below instead, so that a bad value reads the same here and on the command line.
+    validate_parameters=False,
 )
 def assess(config: AssessConfig) -> RunResult:
     """Read and check the tables, compute every figure, decide, report."""
+    config, started_at = validated(AssessConfig, config), now()
+    data_name = config.predictions.stem
+    name = run_name(config.out, config.name, started_at=started_at, data_name=data_name)
+    with recorded(config, kind="assess", name=name, data_name=data_name, started_at=started_at) as night:
+        result = _assess(config, name, night)
+    return Completed(message=result.headline, data=result)  # type: ignore[return-value]
+
+
+def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:
     logger, started_at = get_run_logger(), now()
-    check_folders(config)
-    tables = read_tables(config)
-    name = run_name(config.out, config.name, started_at=started_at, data_name=config.predictions.stem)
+    with in_stage("checks before work"):
+        tables = read_tables(config)
     with run_folder(config.out, name) as folder:
         assessment = run_trusted(
             assess_predictions,
@@ -57,13 +80,23 @@ def assess(config: AssessConfig) -> RunResult:
             set_by_user=set_by_user(config),
         )
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
+        provenance = collect_provenance(config, started_at=started_at, gpu=None)
         inputs = gather_assessment(
             config,
             run_name=name,
             assessment=assessment,
             test=tables.test,
-            provenance=collect_provenance(config, started_at=started_at, gpu=None),
+            provenance=provenance,
+            night=night.look_back(
+                folder=config.out / name,
+                assessment=assessment,
+                provenance=provenance,
+                data_fingerprint=tables.digest,
+            ),
         )
-        write_report(inputs, folder)
+        with in_stage("report"):
+            write_report(inputs, folder)
+    result = run_result(config.out, name, assessment.verdict)
+    night.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)
-    return run_result(config.out, name, assessment.verdict)
+    return result

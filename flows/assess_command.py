@@ -16,9 +16,9 @@ from flows.command_line import (
     put,
     refuse,
     run_flow,
-    validated,
 )
 from medcompare.config import AssessConfig
+from medcompare.config_errors import validated
 from medcompare.errors import ConfigError, InputError
 from medcompare.predictions import read_tables
 

@@ -7,20 +7,20 @@ Order of precedence, last wins: preset, TOML file (``--config``), named options,
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import signal
 import sys
 import textwrap
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from flows.console import install_filter, prepare_environment
 from medcompare import __version__
 from medcompare.config import CompareConfig
+from medcompare.config_errors import validated
 from medcompare.errors import ConfigError, InputError
 from medcompare.models.zoo import MODELS
 from medcompare.preflight import check_before_work
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from medcompare.run_result import RunResult
 
 SUCCESS, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-
-Config = TypeVar("Config", bound=BaseModel)
 
 OPTIONS: dict[str, tuple[str, str]] = {
     "data": ("data.source", "folder with one sub-folder per class, or a CSV with path,label[,patient_id]"),
@@ -133,54 +131,6 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help="set any field, e.g. --set evaluate.n_resamples=2000 (repeatable)",
     )
     parser.add_argument("--fields", action="store_true", help="list every field with its meaning, and exit")
-
-
-def validated(model: type[Config], values: dict[str, Any]) -> Config:
-    """`model` filled with `values`; raises ConfigError in plain words."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(plain_words(model, error))) from None
-
-
-def plain_words(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
-    """One line per problem: field, problem, what was given, what is known."""
-    for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
-        field = ".".join(location)
-        if problem["type"] == "extra_forbidden":
-            known = fields_of(section_at(model, location[:-1]))
-            near = difflib.get_close_matches(location[-1], known, n=1)
-            hint = f" Did you mean '{'.'.join([*location[:-1], near[0]])}'?" if near else ""
-            where = f"section '{'.'.join(location[:-1])}'" if location[:-1] else "the configuration"
-            yield f"{field}: no such field.{hint} Fields of {where}: {', '.join(known)}"
-        elif problem["type"] == "missing":
-            yield f"{field}: this field is required"
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            message = message[:1].lower() + message[1:]
-            given = problem.get("input")
-            shown = "" if problem["type"] == "value_error" else f" (given: {given!r})"
-            yield f"{field}: {message}{shown}"
-
-
-def section_at(model: type[BaseModel], location: Sequence[str]) -> type[BaseModel]:
-    """The nested model that stands at `location`, `model` itself where there is none."""
-    for part in location:
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-        elif field is not None:  # a table of sections, such as train.recipes.<model>
-            inner = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type)]
-            models = [a for a in inner if issubclass(a, BaseModel)]
-            model = models[0] if models else model
-    return model
-
-
-def fields_of(model: type[BaseModel]) -> list[str]:
-    """Names of the fields of `model`, in order."""
-    return list(model.model_fields)
 
 
 def list_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

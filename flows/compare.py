@@ -19,13 +19,16 @@ if __name__ == "__main__":
 
     sys.exit(main())
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.night import Night, recorded, title
 from medcompare.artifacts import ArtifactStore, write_atomically
-from medcompare.config import CompareConfig
-from medcompare.data.source import fingerprint
+from medcompare.config import DEMO, CompareConfig, DataConfig
+from medcompare.config_errors import validated
+from medcompare.data.source import fingerprint, source_name
 from medcompare.prediction_tables import scored_cases
 from medcompare.predictions import write_prediction_table
 from medcompare.preflight import check_before_work, locate_images
@@ -36,7 +39,8 @@ from medcompare.run_folder import now, run_folder, run_name
 from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
 from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
-from medcompare.training_process import plan_parallel, terminate_all
+from medcompare.stages import in_stage
+from medcompare.training_process import plan_parallel
 from medcompare.training_requests import CostRequest, PredictionRequest, TrainingRequest
 from tasks.decide import decide
 from tasks.evaluate import evaluate
@@ -52,28 +56,41 @@ MOST_THREADS = 64
 """Upper bound only: how many trainings really run side by side is planned per run."""
 
 
+def title_of_run() -> str:
+    """Name of the flow run, from the parameters it was started with."""
+    config = runtime.flow_run.parameters.get("config", {})
+    source = (
+        config.data.source if isinstance(config, CompareConfig) else (config.get("data") or {}).get("source")
+    )
+    return title(source_name(DataConfig(source=str(source or DEMO))))
+
+
 @flow(
     name="compare",
     description="Compare image classifiers fairly, from images to a PDF report.",
+    flow_run_name=title_of_run,
     task_runner=ThreadPoolTaskRunner(max_workers=MOST_THREADS),
     persist_result=False,
+    # Done below instead, so that a bad value reads the same here and on the command line.
+    validate_parameters=False,
 )
 def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008 - frozen, and shown in the UI form
     """Ingest, split, train, predict, evaluate, measure cost, decide, report."""
-    try:
-        return _compare(config)
-    except BaseException:
-        # Ctrl-C, a cancellation or any failure: no training may go on behind our back.
-        terminate_all()
-        raise
+    config, started_at = validated(CompareConfig, config), now()
+    data_name = source_name(config.data)
+    name = run_name(config.out, config.name, started_at=started_at, data_name=data_name)
+    with recorded(config, kind="compare", name=name, data_name=data_name, started_at=started_at) as night:
+        result = _compare(config, name, night)
+    # The message is what the UI shows beside the state of the run; a caller gets the result.
+    return Completed(message=result.headline, data=result)  # type: ignore[return-value]
 
 
-def _compare(config: CompareConfig) -> RunResult:
+def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
     logger, started_at, store = get_run_logger(), now(), ArtifactStore(config.store)
-    weights = check_before_work(config)
-    source = locate_images(config)
+    with in_stage("checks before work"):
+        weights = check_before_work(config)
+        source = locate_images(config)
     plan = plan_parallel(len(config.models), config.train)
-    name = run_name(config.out, config.name, started_at=started_at, data_name=source.name)
 
     with run_folder(config.out, name) as folder:
         manifest = run_trusted(
@@ -196,7 +213,17 @@ def _compare(config: CompareConfig) -> RunResult:
             provenance=provenance,
             data_root=source.root,
             store=store,
+            night=night.look_back(
+                folder=config.out / name,
+                assessment=assessment,
+                provenance=provenance,
+                manifest=manifest,
+                trained=trained,
+            ),
         )
-        write_report(inputs, folder)
+        with in_stage("report"):
+            write_report(inputs, folder)
+    result = run_result(config.out, name, assessment.verdict)
+    night.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)
-    return run_result(config.out, name, assessment.verdict)
+    return result

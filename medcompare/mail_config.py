@@ -73,13 +73,6 @@ def _checked_host(text: str) -> str:
     return text
 
 
-def _checked_link(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s<>\"'\x00-\x1f\x7f]+", text):
-        msg = f"{text!r} is not an address that begins with https:// or http://"
-        raise ValueError(msg)
-    return text.rstrip("/")
-
-
 Address = Annotated[str, AfterValidator(checked_address)]
 
 
@@ -111,9 +104,6 @@ class MailConfig(Record):
     )
     max_attachment_bytes: int = Field(
         default=10_000_000, ge=0, le=1_000_000_000, description="A larger PDF is linked instead of attached."
-    )
-    link_base: Annotated[str, AfterValidator(_checked_link)] | None = Field(
-        default=None, description="Web address under which the run folders can be opened."
     )
     timeout_s: float = Field(default=30.0, gt=0, le=600, description="Longest wait for the server, seconds.")
 
@@ -176,21 +166,43 @@ def mail_config_from_environment(environment: Mapping[str, str]) -> MailConfig |
     for name in ("recipients", "when"):
         if name in values:
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
-    security = values.get("security", "starttls")
-    values.setdefault("port", USUAL_PORTS.get(security, 587))
+    return checked_mail_config(values, prefix=ENVIRONMENT_PREFIX, upper=True)
+
+
+def checked_mail_config(values: Mapping[str, Any], *, prefix: str, upper: bool = False) -> MailConfig:
+    """Settings from `values` by field; without a port, the usual one of the kind of encryption.
+
+    Parameters
+    ----------
+    values : mapping
+        Field to value.
+    prefix : str
+        Put before a field's name in messages.
+    upper : bool
+        Whether fields are named in capitals where they were given.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field and what is wrong; a secret's value is never quoted.
+    """
+    usual = USUAL_PORTS.get(values.get("security", "starttls"), 587)
     try:
-        return MailConfig.model_validate(values)
+        return MailConfig.model_validate({"port": usual, **values})
     except ValidationError as error:
-        raise ConfigError("\n".join(_problems(error))) from None
+        raise ConfigError("\n".join(_problems(error, prefix, upper=upper))) from None
 
 
-def _problems(error: ValidationError) -> list[str]:
+def _problems(error: ValidationError, prefix: str, *, upper: bool) -> list[str]:
+    def named(field: str) -> str:
+        return prefix + (field.upper() if upper else field)
+
     lines = []
     for problem in error.errors(include_input=False, include_url=False, include_context=False):
-        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        name = str(problem["loc"][0]) if problem["loc"] else ""
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(ENVIRONMENT_PREFIX + field.upper() for field in MailConfig.model_fields)
+            known = ", ".join(named(field) for field in MailConfig.model_fields)
             message = f"no such setting; known: {known}"
-        lines.append(f"{ENVIRONMENT_PREFIX}{name}: {message}")
+        lines.append(f"{named(name)}: {message}")
     return lines

@@ -13,7 +13,6 @@ from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import jinja2
 from pydantic import Field
@@ -113,7 +112,7 @@ def build_report_mail(
     now : datetime
         Date of the mail, with a time zone.
     link : str, optional
-        Web address of the report; by default below ``config.link_base``, where that is set.
+        Web address of the report.
 
     Returns
     -------
@@ -132,7 +131,6 @@ def build_report_mail(
     parts = [f"{title_of(run)}: {run.verdict.headline}"]
     parts += ["verdict changed"] if changed else []
     parts += ["synthetic data"] if run.synthetic else []
-    link = link or default_link(run, config)
     figures = _figures(run)
     # Few models stand side by side, which also fits a telephone; many stand below each other.
     table = tuple(zip(*figures, strict=True)) if len(run.models) <= MOST_MODELS_SIDE_BY_SIDE else figures
@@ -232,11 +230,6 @@ def one_line(text: str) -> str:
     return (
         line if len(line) <= MOST_SUBJECT_CHARACTERS else f"{line[: MOST_SUBJECT_CHARACTERS - 1].rstrip()}…"
     )
-
-
-def default_link(run: RunSummary, config: MailConfig) -> str | None:
-    """Web address of a run's PDF below ``config.link_base``, None where that is not set."""
-    return None if config.link_base is None else f"{config.link_base}/{quote(run.name, safe='')}/{PDF_NAME}"
 
 
 def _attachment(pdf: Path | None, config: MailConfig, *, has_link: bool) -> tuple[bytes | None, str]:

@@ -16,14 +16,15 @@ from medcompare.errors import MedcompareError
 from medcompare.history import (
     history_path,
     last_completed,
+    list_runs,
     mark_crashed_runs,
     record_run,
     series_until,
     this_host,
 )
-from medcompare.mail import BACK_OFF_S
+from medcompare.mail import BACK_OFF_S, send
 from medcompare.mail_message import build_failure_mail, build_report_mail, should_mail
-from medcompare.outbox import deliver, outbox_folder, send_waiting
+from medcompare.outbox import OutboxError, deliver, outbox_folder, send_waiting
 from medcompare.records import Record
 from medcompare.run_summary import RunSummary
 
@@ -46,6 +47,8 @@ class NightContext(Record):
     changes: Changes
     runs: tuple[RunSummary, ...]
     """The series up to and with this run, oldest first."""
+    n_earlier_looks: int = 0
+    """Earlier runs that evaluated the same test images with other settings or other code."""
 
 
 def begin(store: Path, run: RunSummary, *, now: datetime | None = None) -> tuple[RunSummary, ...]:
@@ -97,7 +100,17 @@ def look_back(store: Path, run: RunSummary, *, n_runs: int = TREND_RUNS) -> Nigh
     """
     path = history_path(store)
     previous = last_completed(path, series=run.series, before=run)
-    return NightContext(changes=what_changed(previous, run), runs=series_until(path, run, n_runs=n_runs))
+    # The same images and the same seed give the same split, and so the same test images.
+    looks = {
+        (other.config_sha256, other.code_digest)
+        for other in list_runs(path, status="completed")
+        if (other.data_fingerprint, other.seed, other.kind) == (run.data_fingerprint, run.seed, run.kind)
+    } - {(run.config_sha256, run.code_digest)}
+    return NightContext(
+        changes=what_changed(previous, run),
+        runs=series_until(path, run, n_runs=n_runs),
+        n_earlier_looks=len(looks) if run.data_fingerprint is not None else 0,
+    )
 
 
 def end(store: Path, run: RunSummary) -> None:
@@ -154,6 +167,7 @@ def mail_about(
     """
     now = now or datetime.now(UTC)
     folder = outbox_folder(store)
+    message = None
     try:
         if not should_mail(config, run, changes):
             report = send_waiting(config, folder, now=now, back_off_s=back_off_s)
@@ -164,6 +178,12 @@ def mail_about(
                 else build_failure_mail(run, config, now=now, link=link, private=private)
             )
             report = deliver(message, config, folder, now=now, back_off_s=back_off_s)
+    except OutboxError as error:
+        # A full disk must not keep its own news: without a place to keep the mail, it is tried once.
+        logger.warning("%s; the mail is tried without being kept", error)
+        if message is not None:
+            send(message, config, back_off_s=back_off_s)
+        return None
     except MedcompareError:
         logger.exception("no mail was sent; the report stands in the folder of the run")
         return None

@@ -73,7 +73,6 @@ class TrainingDisplay:
     def update(self, name: str, event: Mapping[str, object]) -> None:
         """Show the latest figures of the training called `name`."""
         epoch, epochs = _number(event, "epoch", 1), _number(event, "epochs", 1)
-        step, steps = _number(event, "step", 0), max(_number(event, "steps", 1), 1)
         parts = []
         for key, words in (
             ("loss", "loss {:.3f}"),
@@ -93,8 +92,7 @@ class TrainingDisplay:
         with self._lock:
             if name not in self._lines:
                 self._lines[name] = self._progress.add_task(name.ljust(16), total=1.0, **fields)  # type: ignore[arg-type]
-            done = (epoch - 1 + step / steps) / epochs
-            self._progress.update(self._lines[name], completed=done, **fields)  # type: ignore[arg-type]
+            self._progress.update(self._lines[name], completed=share_done(event), **fields)  # type: ignore[arg-type]
 
     def finish(self, name: str) -> None:
         """Take the line of `name` away."""
@@ -136,6 +134,14 @@ def finished(name: str) -> None:
     """Take the line of `name` away, where a display is open."""
     if _display is not None:
         _display.finish(name)
+
+
+def share_done(event: Mapping[str, object]) -> float:
+    """Share of the epochs allowed that is done, 0 to 1; early stopping can end a training sooner."""
+    epoch, epochs = _number(event, "epoch", 1), max(_number(event, "epochs", 1), 1)
+    if event.get("event") == "epoch":
+        return epoch / epochs
+    return (epoch - 1 + _number(event, "step", 0) / max(_number(event, "steps", 1), 1)) / epochs
 
 
 def epoch_line(name: str, event: Mapping[str, object]) -> str:

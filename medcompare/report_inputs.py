@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -27,6 +27,7 @@ from medcompare.report.inputs import (
     SettingRow,
     count_scores,
 )
+from medcompare.report.trend import trend_marks, trend_runs
 from medcompare.settings_table import settings_rows
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from medcompare.artifacts import ArtifactStore
     from medcompare.config import AssessConfig, CompareConfig
+    from medcompare.nightly import NightContext
     from medcompare.predictions import ScoredCases
     from medcompare.records import DatasetManifest, DatasetSplit, Predictions, Provenance, TrainedModel
     from medcompare.stats.records import Assessment
@@ -56,6 +58,7 @@ def gather(
     provenance: Provenance,
     data_root: Path,
     store: ArtifactStore,
+    night: NightContext,
 ) -> ReportInputs:
     """Everything the report of a comparison prints.
 
@@ -81,6 +84,8 @@ def gather(
         Folder the image paths are relative to, for the thumbnails of hard cases.
     store : ArtifactStore
         Store that holds the tables and images the records name.
+    night : NightContext
+        The runs before this one, and what changed.
 
     Returns
     -------
@@ -101,7 +106,7 @@ def gather(
         rule=config.decide,
         provenance=provenance,
         settings=settings,
-        notices=notices(config, manifest, trained),
+        notices=(*notices(config, manifest, trained), *_looks(night)),
         manifest=manifest,
         rejected=rejected_rows(manifest, store, pseudonymise=config.report.pseudonymise),
         pseudonymised=config.report.pseudonymise,
@@ -125,6 +130,7 @@ def gather(
             ("config.json", "the configuration, field by field"),
             ("results.json", "every figure of this report at full precision"),
         ),
+        **_over_time(night),
     )
 
 
@@ -135,6 +141,7 @@ def gather_assessment(
     assessment: Assessment,
     test: ScoredCases,
     provenance: Provenance,
+    night: NightContext,
 ) -> ReportInputs:
     """Everything the report of predictions made elsewhere prints."""
     cases, n_cases = hard_cases(test, assessment, thumbnails=None)
@@ -150,7 +157,7 @@ def gather_assessment(
         rule=config.decide,
         provenance=provenance,
         settings=settings,
-        notices=assessment_notices(config),
+        notices=(*assessment_notices(config), *_looks(night)),
         pseudonymised=config.report.pseudonymise,
         score_distributions=distributions(test),
         hard_cases=pseudonymous(cases) if config.report.pseudonymise else cases,
@@ -165,6 +172,29 @@ def gather_assessment(
             answers=read_answers(config.report.checklist_answers),
         ),
         files=(("results.json", "every figure of this report at full precision"),),
+        **_over_time(night),
+    )
+
+
+def _over_time(night: NightContext) -> dict[str, Any]:
+    """The fields of the report on earlier runs; one run alone has no trend."""
+    runs = night.runs if len(night.runs) > 1 else ()
+    return {
+        "trend": trend_runs(runs),
+        "trend_marks": trend_marks(runs),
+        "changes": night.changes.sentences,
+    }
+
+
+def _looks(night: NightContext) -> tuple[str, ...]:
+    """The more often a test subset is looked at, the less its figures can be believed."""
+    n = night.n_earlier_looks
+    if n == 0:
+        return ()
+    runs = "one earlier run" if n == 1 else f"{n} earlier runs"
+    return (
+        (f"The same test images were evaluated in {runs} with other settings or other code: choosing between "
+        "runs by their test figures makes a lucky result more likely to be believed."),
     )
 
 

@@ -6,6 +6,7 @@ A run that fails leaves nothing that looks like a report: everything is written 
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -77,9 +78,9 @@ def point_latest(out: Path, name: str) -> None:
 
 
 def free_run_name(out: Path, wanted: str) -> str:
-    """`wanted`, or with a number behind it where a run of that name exists."""
+    """`wanted`, or with a number behind it where a run of that name exists or is being filled."""
     name, number = wanted, 2
-    while (out / name).exists():
+    while (out / name).exists() or any(out.glob(f".{glob.escape(name)}.*.partial")):
         name, number = f"{wanted}-{number}", number + 1
     return name
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect.cache_policies import INPUTS, CachePolicy
@@ -15,6 +18,8 @@ from medcompare.artifacts import ArtifactStore, artifacts_in
 from medcompare.code_identity import code_digest
 from medcompare.errors import ArtifactError, InputError, TrainingError
 from medcompare.models.zoo import MODELS
+from medcompare.stages import in_stage
+from medcompare.work_lock import lock_work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +29,14 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.context import TaskRunContext
 
+    from medcompare.work_lock import WorkLock
+
 Result = TypeVar("Result")
 
 TORCH = ("torch", "torchvision", "efficientnet-pytorch", "pillow")
 STATISTICS = ("numpy", "scipy", "scikit-learn", "statsmodels")
 GPU_TAG = "gpu"
+"""Tasks that load the accelerator, or the processor in its place; limited by `tasks.gpu_limit`."""
 
 
 @dataclass(kw_only=True)
@@ -118,38 +126,78 @@ def run_side_by_side(
     """Results of `task` for each of `jobs`, in order; up to `at_once` run at the same time.
 
     A result that comes back from the cache is trusted only if every file it refers to is
-    there and unaltered; otherwise that job runs again and the log says so.
+    there and unaltered; otherwise that job runs again and the log says so. Where another
+    run on the same store is doing the same work, its result is waited for and reused.
     """
     logger = get_run_logger()
     stored = task.with_options(result_storage=results_folder(store))
-    states = _run(stored, dict(enumerate(jobs)), at_once)
+    states = _run(stored, dict(enumerate(jobs)), store, at_once)
     results = {}
     broken = {}
     for index, state in states.items():
-        results[index] = state.result()
-        problem = is_intact(results[index], store)
         label = _label(task, jobs[index])
+        results[index] = _result(state, label)
+        problem = is_intact(results[index], store)
         if problem is not None:
             logger.warning("%s: the cached result cannot be used (%s); computing it anew", label, problem)
             broken[index] = jobs[index]
         elif state.name == "Cached":
             logger.info("%s: nothing it depends on has changed, earlier result reused", label)
-    for index, state in _run(stored.with_options(refresh_cache=True), broken, at_once).items():
-        results[index] = state.result()
+            _mark_as_used(state, store)
+    for index, state in _run(stored.with_options(refresh_cache=True), broken, store, at_once).items():
+        results[index] = _result(state, _label(task, jobs[index]))
     return [results[index] for index in range(len(jobs))]
 
 
-def _run(task: Task[..., Result], jobs: dict[int, dict[str, Any]], at_once: int) -> dict[int, State[Result]]:
+def _run(
+    task: Task[..., Result], jobs: dict[int, dict[str, Any]], store: Path, at_once: int
+) -> dict[int, State[Result]]:
     if len(jobs) <= 1:  # no thread needed
-        return {index: task(**job, return_state=True) for index, job in jobs.items()}
+        states = {}
+        for index, job in jobs.items():
+            with in_stage(_label(task, job)), _lock(task, job, store):
+                states[index] = task(**job, return_state=True)
+        return states
     slots = threading.BoundedSemaphore(at_once)
     futures = {}
     for index, job in jobs.items():
         slots.acquire()
+        lock = _lock(task, job, store)
         futures[index] = task.submit(**job)
-        futures[index].add_done_callback(lambda _: slots.release())
+        futures[index].add_done_callback(partial(_let_next_in, lock, slots))
     wait(list(futures.values()))
     return {index: future.state for index, future in futures.items()}
+
+
+def _lock(task: Task[..., Any], job: dict[str, Any], store: Path) -> WorkLock:
+    """Lock under which `job` is done once among all runs on `store`; release it when the result is stored."""
+    key = task.cache_policy.compute_key(_TaskOnly(task), job, {})  # type: ignore[arg-type]
+    return lock_work(store, f"{task.task_key} {key}", label=_label(task, job))
+
+
+def _let_next_in(lock: WorkLock, slots: threading.Semaphore, _: object) -> None:
+    lock.release()
+    slots.release()
+
+
+@dataclass(frozen=True)
+class _TaskOnly:
+    """As much of Prefect's context as a cache policy of ours looks at."""
+
+    task: Task[..., Any]
+
+
+def _result(state: State[Result], label: str) -> Result:
+    with in_stage(label):
+        return state.result()
+
+
+def _mark_as_used(state: State[Any], store: Path) -> None:
+    """Let housekeeping see that a stored result is still in use: it goes by the time of last use."""
+    key = getattr(getattr(state.data, "metadata", None), "storage_key", None)
+    if key is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(results_folder(store) / key)
 
 
 def _label(task: Task[..., Any], job: dict[str, Any]) -> str:

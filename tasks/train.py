@@ -10,7 +10,9 @@ from prefect import task
 from medcompare import progress
 from medcompare.models.zoo import MODELS
 from medcompare.training_process import run_training
+from medcompare.work_lock import lock_machine
 from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
+from tasks.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,13 +38,17 @@ logger = logging.getLogger("medcompare.train")
 def train(model: str, identity: TrainingIdentity, request: TrainingRequest) -> TrainedModel:  # noqa: ARG001 - identity is the cache key
     """Train `model`; the best checkpoint stands in the artifact store."""
     name = MODELS[model].display_name
+    bar = ProgressBar(model, name)
 
     def on_event(event: Mapping[str, Any]) -> None:
         progress.report(name, event)
         if event["event"] == "epoch":
-            logger.info("%s", progress.epoch_line(name, event))
+            line = progress.epoch_line(name, event)
+            logger.info("%s", line)
+            bar.show(progress.share_done(event), line)
 
-    try:
-        return run_training(request, on_event=on_event)
-    finally:
-        progress.finished(name)
+    with lock_machine(request.store_root, alone=False, label=f"train {model}"):
+        try:
+            return run_training(request, on_event=on_event)
+        finally:
+            progress.finished(name)

@@ -34,6 +34,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".
 """File name endings, in lower case, that count as images when a folder is listed."""
 
 MANIFEST_NAME = "manifest.csv"
+MANIFEST_SUFFIXES = frozenset({".csv", ".txt"})
 DEFAULT_POSITIVE = "cancer"
 N_HASH_THREADS = 8
 """Hashing waits for the disk more than for the processor."""
@@ -128,6 +129,16 @@ def resolve_source(data: DataConfig, *, demo_root: Path) -> ImageSource:
     return _from_folder(location, data.positive_class)
 
 
+def source_name(data: DataConfig) -> str:
+    """What the data set that `data` names is called, whether or not it can be read."""
+    if data.source == DEMO:
+        return DEMO
+    location = Path(data.source).expanduser().absolute()
+    if location.suffix.lower() in MANIFEST_SUFFIXES:
+        return _name_of_manifest(location)
+    return _clean_name(location.name)
+
+
 def fingerprint(
     source: ImageSource, *, progress: Callable[[int, int], None] | None = None
 ) -> SourceFingerprint:
@@ -178,7 +189,7 @@ def _digest_and_size(path: Path) -> tuple[str, int]:
 
 
 def _from_manifest(path: Path, positive_class: str | None, *, notes: tuple[str, ...]) -> ImageSource:
-    if path.suffix.lower() not in {".csv", ".txt"}:
+    if path.suffix.lower() not in MANIFEST_SUFFIXES:
         msg = (
             f"{path} is a file, but not a CSV manifest. Give a folder with one sub-folder per class, "
             "or a CSV file with the columns path,label."
@@ -205,10 +216,9 @@ def _from_manifest(path: Path, positive_class: str | None, *, notes: tuple[str, 
         if unlisted
         else ()
     )
-    is_generic = path.stem.lower() in {"manifest", "index", "labels", "metadata"}
     return ImageSource(
         root=root,
-        name=_clean_name(root.name if is_generic else path.stem),
+        name=_name_of_manifest(path),
         files=tuple(sorted(files, key=lambda file: file.path)),
         classes=classes,
         extra_columns=manifest.extra_columns,
@@ -328,6 +338,11 @@ def _quoted(name: str) -> str:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _name_of_manifest(path: Path) -> str:
+    is_generic = path.stem.lower() in {"manifest", "index", "labels", "metadata"}
+    return _clean_name(path.absolute().parent.name if is_generic else path.stem)
 
 
 def _clean_name(name: str) -> str:

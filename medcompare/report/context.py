@@ -151,7 +151,7 @@ def _page_one(view: View) -> PageOne:
         sentence=verdict.sentence,
         extras=tuple(extras),
         caveats=verdict.caveats,
-        key_table=_key_table(view),
+        key_table=key_table(view),
         forest=_key_forest(view),
         parameters=_parameters(view),
     )
@@ -196,7 +196,8 @@ def _notices(view: View) -> tuple[str, ...]:
     return tuple(notices)
 
 
-def _key_table(view: View) -> Table:
+def key_table(view: View) -> Table:
+    """The figures page one shows, per model, and their difference."""
     level = format_level(view.inputs.assessment.level)
     notes = Notes()
     columns = [

@@ -19,10 +19,12 @@ NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
 PDF = b"%PDF-1.7 " + bytes(range(256)) * 40
 
 
-def report_mail(mail_config: MailConfig, pdf: Path | None, **changes: Any) -> EmailMessage:
+def report_mail(
+    mail_config: MailConfig, pdf: Path | None, *, link: str | None = None, **changes: Any
+) -> EmailMessage:
     """Mail about the run of the second night."""
     run = summary(2, **changes)
-    return build_report_mail(run, what_changed(summary(1), run), mail_config, pdf=pdf, now=NOW)
+    return build_report_mail(run, what_changed(summary(1), run), mail_config, pdf=pdf, now=NOW, link=link)
 
 
 def body_text(message: EmailMessage, kind: str = "plain") -> str:

@@ -73,8 +73,6 @@ def test_bad_addresses_are_refused_everywhere(address: str) -> None:
         ({"recipients": ("a@b.example", "A@B.example")}, "named twice"),
         ({"recipients": ()}, "recipients"),
         ({"host": "bad host\r\n"}, "not the name or address of a mail server"),
-        ({"link_base": "javascript:alert(1)"}, "not an address that begins with https"),
-        ({"link_base": 'https://x.example/"onclick'}, "not an address that begins with https"),
         ({"when": ("sometimes",)}, "when"),
         ({"port": 0}, "port"),
     ],

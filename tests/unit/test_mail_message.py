@@ -73,7 +73,7 @@ def test_the_subject_says_that_the_verdict_changed_and_that_data_are_synthetic()
             "too large to attach (0.0 MB, limit 0.001 MB); it stands in the folder",
         ),
         (
-            {"max_attachment_bytes": 1000, "link_base": "https://reports.example/runs/"},
+            {"max_attachment_bytes": 1000},
             "https://reports.example/runs/2026-11-02_oral/report.pdf",
             "it stands behind the link",
         ),
@@ -83,7 +83,7 @@ def test_a_large_report_is_linked_instead(
     pdf: Path, values: dict[str, Any], link: str | None, words: str
 ) -> None:
     """Above the limit nothing is attached, and the body says where the report is."""
-    message = report_mail(config(25, **values), pdf)
+    message = report_mail(config(25, **values), pdf, link=link)
 
     assert attachments(message) == {}
     assert words in body_text(message)

@@ -1,0 +1,176 @@
+"""One run, from its begin to its end, as the history, the mail and the orchestrator see it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import runtime
+from prefect.client.orchestration import get_client
+
+from flows.orchestration import clear_up_after
+from medcompare import nightly
+from medcompare.errors import MedcompareError
+from medcompare.history import this_host
+from medcompare.links import report_link
+from medcompare.preflight import check_folders
+from medcompare.run_summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
+from medcompare.stages import in_stage, remedy_of, stage_of
+from medcompare.store_lock import store_in_use
+from medcompare.training_process import terminate_all
+from tasks.mail import mail
+from tasks.publish import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from medcompare.config import AssessConfig, CompareConfig
+    from medcompare.nightly import NightContext
+    from medcompare.report.inputs import ReportInputs
+    from medcompare.run_result import RunResult
+    from medcompare.run_summary import RunKind, RunSummary
+
+logger = logging.getLogger("medcompare.night")
+
+
+class Night:
+    """A run that is going.
+
+    Parameters
+    ----------
+    begun : RunSummary
+        As `medcompare.run_summary.start_of_run` gives it.
+    store : Path
+        The store, which holds history and outbox.
+    """
+
+    def __init__(self, begun: RunSummary, store: Path) -> None:
+        self._begun, self._store = begun, store
+        self._completed: RunSummary | None = None
+        self._context: NightContext | None = None
+
+    def begin(self) -> None:
+        """Record the begin; mark runs that died without a word, free what they hold, and mail about them."""
+        crashed = nightly.begin(self._store, self._begun)
+        try:
+            for sentence in clear_up_after(run.run_id for run in crashed):
+                logger.warning("%s", sentence)
+        except Exception:
+            logger.warning("runs that died could not be marked in Prefect", exc_info=True)
+        for run in crashed:
+            mail(run, self._store)
+
+    def look_back(self, *, folder: Path, **results: Any) -> NightContext:  # noqa: ANN401 - as `completed_run` takes them
+        """What changed since the run before, and the runs so far, this one as the last."""
+        names = {"pdf": "report.pdf", "html": "report.html", "results": "results.json"}
+        self._completed = completed_run(
+            self._begun,
+            files=RunFiles(
+                folder=str(folder), **{field: str(folder / name) for field, name in names.items()}
+            ),
+            finished_at=datetime.now(UTC),
+            **results,
+        )
+        self._context = nightly.look_back(self._store, self._completed)
+        return self._context
+
+    def end(self, inputs: ReportInputs, result: RunResult) -> None:
+        """The report stands in its folder: record the end, show the run's page, mail.
+
+        Raises
+        ------
+        HistoryError
+            If the end cannot be recorded.
+        """
+        if self._completed is None or self._context is None:
+            msg = "look_back comes before end"
+            raise RuntimeError(msg)
+        run = self._completed.model_copy(update={"finished_at": datetime.now(UTC).isoformat()})
+        nightly.end(self._store, run)
+        link = report_link(result.run_name, os.environ)
+        try:
+            publish(inputs, str(Path(result.pdf).absolute()), link)
+        except Exception:
+            logger.warning("the page of the run could not be written", exc_info=True)
+        mail(run, self._store, changes=self._context.changes, pdf=Path(result.pdf), link=link)
+
+    def failed(self, error: BaseException) -> None:
+        """Record why the run did not complete, and mail about it where that was asked for."""
+        failure = failure_of(error, stage_of(error), remedy=remedy_of(error))
+        run = failed_run(self._begun, failure=failure, finished_at=datetime.now(UTC))
+        try:
+            nightly.end(self._store, run)
+        except (MedcompareError, OSError) as other:
+            logger.warning("the failure could not be recorded: %s", other)
+        # Whoever interrupts or cancels a run knows of it.
+        if isinstance(error, Exception):
+            mail(run, self._store, link=_run_address())
+
+
+@contextlib.contextmanager
+def recorded(
+    config: CompareConfig | AssessConfig, *, kind: RunKind, name: str, data_name: str, started_at: datetime
+) -> Iterator[Night]:
+    """Record the run of the block: begun, completed or failed; end every child process where it fails.
+
+    Parameters
+    ----------
+    config : CompareConfig or AssessConfig
+        Settings of the run.
+    kind, name, data_name, started_at
+        As in `medcompare.run_summary.start_of_run`.
+    """
+    deployment = runtime.deployment.name
+    night = Night(
+        start_of_run(
+            config,
+            run_id=str(runtime.flow_run.id),
+            name=name,
+            kind=kind,
+            data_name=data_name,
+            seed=config.seed,
+            started_at=started_at,
+            host=this_host(),
+            pid=os.getpid(),
+            series=f"{deployment or kind} {data_name}",
+        ),
+        config.store,
+    )
+    try:
+        with in_stage("checks before work"):
+            check_folders(config)
+        with store_in_use(config.store):  # housekeeping waits
+            _tag(data_name)
+            night.begin()
+            yield night
+    except BaseException as error:
+        # Ctrl-C, a cancellation or any failure: no training may go on behind our back.
+        terminate_all()
+        night.failed(error)
+        raise
+
+
+def title(data_name: str) -> str:
+    """Name of a flow run such as ``nightly 2026-11-22 oral-oscc-224``."""
+    start = runtime.flow_run.scheduled_start_time
+    day = (start or datetime.now(UTC)).astimezone()
+    return f"{runtime.deployment.name or runtime.flow_run.flow_name} {day:%Y-%m-%d} {data_name}"
+
+
+def _tag(data_name: str) -> None:
+    """Let the UI find the runs of a data set."""
+    try:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(runtime.flow_run.id, tags=sorted({*runtime.flow_run.tags, data_name}))
+    except Exception:
+        logger.warning("the run could not be tagged", exc_info=True)
+
+
+def _run_address() -> str | None:
+    """Address of the run's page, where it means something beyond this machine."""
+    address = runtime.flow_run.ui_url
+    return None if address is None or "127.0.0.1" in address or "localhost" in address else str(address)

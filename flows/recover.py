@@ -1,0 +1,59 @@
+"""``python -m flows.recover``: after a crash, say so in the history and to Prefect, and free what was held.
+
+Every run does the same for itself when it begins. A worker calls this before it starts, as a
+run that waits for the slot of a dead one would never begin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medcompare.errors import MedcompareError
+from medcompare.history import history_path, list_runs, mark_crashed_runs, this_host
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUCCESS, FAILURE = 0, 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Mark what died, free its slots; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.recover", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "--store", type=Path, default=Path(".medcompare"), help="folder of the cache and the history"
+    )
+    arguments = parser.parse_args(argv)
+    path = history_path(arguments.store)
+    try:
+        marked = mark_crashed_runs(path, host=this_host(), now=datetime.now(UTC))
+        for run in marked:
+            print(
+                f"run '{run.name}' of {run.started_at[:16]} UTC had crashed; it is marked so in the history"
+            )
+        # Also those marked earlier: the server may have been away then.
+        crashed = [run.run_id for run in list_runs(path, status="crashed")] if path.is_file() else []
+    except MedcompareError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILURE
+    from flows.orchestration import clear_up_after
+
+    try:
+        for sentence in clear_up_after(crashed):
+            print(sentence)
+    except Exception as error:  # noqa: BLE001 - whatever keeps us from the server is said in one line
+        print(
+            f"error: the Prefect server cannot be asked ({error}): is PREFECT_API_URL right?", file=sys.stderr
+        )
+        return FAILURE
+    return SUCCESS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""What the orchestrator's page of a run shows: verdict, key figures, data, pictures.
+
+The same words and figures as in the report, as Markdown and images, so that page and
+report can never disagree.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from medcompare.records import Record
+from medcompare.report.blocks import Table, svg_uri
+from medcompare.report.context import key_table
+from medcompare.report.context_data import data_section
+from medcompare.report.figures_confusion import draw_confusion_matrices
+from medcompare.report.figures_curves import draw_roc_and_precision_recall
+from medcompare.report.vocabulary import view_of
+
+if TYPE_CHECKING:
+    from medcompare.report.blocks import Cell
+    from medcompare.report.figures import Drawing
+    from medcompare.report.inputs import ReportInputs
+
+
+class PageImage(Record):
+    """One picture of the page."""
+
+    key: str
+    uri: str
+    """Data URI."""
+    alt: str
+
+
+class RunPage(Record):
+    """The page of one run."""
+
+    verdict: str
+    """Markdown."""
+    data: str
+    """Markdown."""
+    images: tuple[PageImage, ...]
+
+
+def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
+    """The page of a run.
+
+    Parameters
+    ----------
+    inputs : ReportInputs
+        What the report is made of.
+    report : str
+        Where the PDF lies on the machine that ran.
+    link : str or None
+        Web address of the PDF, where there is one.
+
+    Returns
+    -------
+    RunPage
+    """
+    view = view_of(inputs)
+    verdict = inputs.assessment.verdict
+    lines = [f"# {escaped(verdict.headline)}", "", escaped(verdict.sentence), ""]
+    if link is not None:
+        lines += [f"**[Open the report (PDF)]({link})**", ""]
+    else:
+        lines += [
+            (f"The report lies at `{report}` on the machine that ran. For a link here, serve the folder of "
+            "runs (`python -m flows.reports`) and set `MEDCOMPARE_LINK_BASE`."),
+            "",
+        ]
+    if inputs.notices or verdict.caveats:
+        lines += ["## Before you rely on it", ""]
+        lines += [f"- {escaped(text)}" for text in (*inputs.notices, *verdict.caveats)]
+        lines += [""]
+    lines += ["## Key figures", "", table_markdown(key_table(view)), ""]
+    if inputs.changes:
+        lines += ["## What changed since the previous run", ""]
+        lines += [f"- {escaped(text)}" for text in inputs.changes]
+    roc = draw_roc_and_precision_recall(
+        view.evaluations, view.styles, prevalence=inputs.assessment.prevalence
+    )
+    matrices = draw_confusion_matrices(view.evaluations, view.styles)
+    return RunPage(
+        verdict="\n".join(lines),
+        data=_data(inputs),
+        images=(_image("roc-curves", roc), _image("confusion-matrices", matrices)),
+    )
+
+
+def _data(inputs: ReportInputs) -> str:
+    """Images found, set aside and used, as tables."""
+    parts = []
+    if inputs.manifest is not None:
+        manifest = inputs.manifest
+        rows = [("Files found", manifest.n_found), ("Usable images", manifest.n_images)]
+        rows += [(f"Set aside: {reason}", count) for reason, count in manifest.rejected_by_reason]
+        rows += [
+            ("Groups of identical files", manifest.n_duplicate_groups),
+            ("... of them with opposite labels", manifest.n_conflicting_groups),
+        ]
+        if manifest.n_patients is not None:
+            rows.append(("Patients", manifest.n_patients))
+        table = "\n".join(f"| {escaped(what)} | {count:,} |" for what, count in rows)
+        parts.append(f"## {escaped(manifest.name)}\n\n| What | Number |\n|---|---:|\n{table}")
+    section = data_section(view_of(inputs), 1)
+    parts += [
+        f"## {escaped(block.caption)}\n\n{table_markdown(block)}"
+        for block in section.blocks
+        if isinstance(block, Table)
+    ]
+    return "\n\n".join(parts) or escaped(section.lead)
+
+
+def table_markdown(table: Table) -> str:
+    """A table of the report as Markdown, with its notes below."""
+    head = "| " + " | ".join(escaped(column.head) for column in table.columns) + " |"
+    rule = "|" + "|".join("---:" if column.kind == "number" else "---" for column in table.columns) + "|"
+    rows = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table.rows]
+    notes = [f"\n{letter}: {escaped(text)}" for letter, text in table.notes]
+    return "\n".join([head, rule, *rows, *notes])
+
+
+def _cell(cell: Cell) -> str:
+    text = escaped(cell.text)
+    if cell.strong and text:
+        text = f"**{text}**"
+    return " ".join(part for part in (text, escaped(cell.interval), cell.note and f"({cell.note})") if part)
+
+
+def escaped(text: str) -> str:
+    """`text` so that Markdown and HTML print it as it is, on one line.
+
+    Names of classes and data sets come from the images' owner, not from us.
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", " ".join(text.split()))
+
+
+def _image(key: str, drawing: Drawing) -> PageImage:
+    # Drawn for white paper: on a dark page its ink would be lost.
+    white = re.sub(
+        r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', drawing.svg, count=1
+    )
+    return PageImage(key=key, uri=svg_uri(white), alt=drawing.alt)

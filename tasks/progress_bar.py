@@ -1,0 +1,49 @@
+"""Progress of one training on the run's page in the orchestrator."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+logger = logging.getLogger("medcompare.train")
+PERCENT = 100
+
+
+class ProgressBar:
+    """A progress artifact; trouble with it is logged once and never stops a training.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model, for the artifact's key.
+    display_name : str
+        For people.
+    """
+
+    def __init__(self, model: str, display_name: str) -> None:
+        self._model, self._name = model, display_name
+        self._artifact: UUID | None = None
+        self._broken = False
+
+    def show(self, share: float, words: str) -> None:
+        """Show that `share` (0 to 1) is done, with the latest figures in `words`."""
+        if self._broken:
+            return
+        percent = round(share * PERCENT, 1)
+        try:
+            if self._artifact is None:
+                self._artifact = create_progress_artifact(  # type: ignore[assignment] # called from a thread
+                    percent, key=f"training-{self._model.replace('_', '-')}", description=words
+                )
+            else:
+                update_progress_artifact(self._artifact, percent, description=words)
+        except Exception:
+            self._broken = True
+            logger.warning(
+                "%s: its progress cannot be shown; the training goes on", self._name, exc_info=True
+            )

@@ -1,0 +1,27 @@
+"""Show a finished run on its page in the orchestrator: verdict, data, pictures, link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from medcompare.report.run_page import run_page
+from tasks.policies import RETRIES
+
+if TYPE_CHECKING:
+    from medcompare.report.inputs import ReportInputs
+
+
+@task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False, **RETRIES)
+def publish(inputs: ReportInputs, report: str, link: str | None) -> None:
+    """Artifacts of the run; `report` is the PDF on this machine, `link` its web address."""
+    page = run_page(inputs, report=report, link=link)
+    create_markdown_artifact(page.verdict, key="verdict", description="Recommendation and key figures")
+    create_markdown_artifact(page.data, key="data", description="Images found, set aside and used")
+    for image in page.images:
+        create_image_artifact(image.uri, key=image.key, description=image.alt)
+    if link is not None:
+        create_link_artifact(link, key="report", link_text="Report (PDF)", description="The whole report")
