@@ -1,6 +1,6 @@
 """Server, worker and web page of the reports on this machine: started, looked at, stopped.
 
-``python -m flows.serving start|stop|status``; ``make serve`` and ``make serve-stop`` call it.
+``python -m flows.serving start|stop|status|wait``; ``make serve`` and ``make serve-stop`` call it.
 For a trial on one machine, and for developing; a machine that is to run every night by
 itself uses the units in ``deploy/systemd``, see docs/operations.md.
 
@@ -15,7 +15,6 @@ import contextlib
 import os
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +128,6 @@ def start(place: Place) -> int:
 def tidy_up(place: Place) -> None:
     """Before a worker starts: end what crashed, and skip the nights that were missed but the last."""
     for module in ("flows.recover", "flows.missed"):
-        if find_spec(module) is None:
-            continue
         run_to_end(
             Program(
                 name=module.partition(".")[2],
@@ -255,6 +252,17 @@ def status(place: Place) -> int:
     return SUCCESS if all_well else FAILURE
 
 
+def wait(place: Place) -> int:
+    """Wait until the server answers: for a service manager, after it has started the server."""
+    deadline = time.monotonic() + START_LIMIT_S[SERVER]
+    while not server_answers(place):
+        if time.monotonic() > deadline:
+            say(f"error: no Prefect server answers at {place.api} within {START_LIMIT_S[SERVER]:.0f} s")
+            return FAILURE
+        time.sleep(0.5)
+    return SUCCESS
+
+
 # --- command line ----------------------------------------------------------------------------------
 
 
@@ -279,7 +287,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Server, worker and reports on this machine, for a trial: start, stop, look.",
         epilog="Exit status: 0 success, 1 failure, 2 bad input (a port is taken), 130 interrupted.",
     )
-    parser.add_argument("action", choices=("start", "stop", "status"))
+    parser.add_argument("action", choices=("start", "stop", "status", "wait"))
     parser.add_argument("--port", type=_port, default=4200, help="port of the server (default: 4200)")
     parser.add_argument(
         "--reports-port", type=_port, help="port of the reports (default: the one after the server's)"
@@ -290,6 +298,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+CHANGING = {"start": start, "stop": stop}
+LOOKING = {"status": status, "wait": wait}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Start, stop or look at the programs; returns the exit status."""
     parser = build_parser()
@@ -298,12 +310,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if reports_port == arguments.port:
         parser.error(f"--port and --reports-port are both {reports_port}")
     place = Place(port=arguments.port, reports_port=reports_port, out=arguments.out)
-    actions = {"start": start, "stop": stop, "status": status}
-    if arguments.action == "status":
-        return status(place)
     try:
+        if arguments.action in LOOKING:
+            return LOOKING[arguments.action](place)
         with one_at_a_time(place.folder):
-            return actions[arguments.action](place)
+            return CHANGING[arguments.action](place)
     except BackgroundError as error:
         say(f"error: {error}")
         return FAILURE
