@@ -224,7 +224,9 @@ def stop_program(pid_file: Path, *, grace_s: float, kill_group_s: float = 5.0) -
     for one in leftovers:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
-    _, immortal = psutil.wait_procs(leftovers, timeout=kill_group_s)
+    _, waited_for = psutil.wait_procs(leftovers, timeout=kill_group_s)
+    # A dead orphan that nobody collects, as in a container without an init, does no harm.
+    immortal = [one for one in waited_for if _alive(one)]
     if immortal:
         msg = f"process {', '.join(str(one.pid) for one in immortal)} cannot be ended: look at it with ps"
         raise BackgroundError(msg)
