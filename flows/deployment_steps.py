@@ -16,3 +16,17 @@ def ensure_gpu_limit() -> dict[str, int]:
     slots = ensure()
     print(f"concurrency limit 'gpu': {slots} slot(s)")
     return {"gpu_slots": slots}
+
+
+def register_mail_block() -> dict[str, str]:
+    """Let the UI offer a block for mail settings.
+
+    Returns
+    -------
+    dict of str to str
+        Its type, for later steps to refer to.
+    """
+    from tasks.mail_block import MedcompareMail
+
+    MedcompareMail.register_type_and_schema()
+    return {"mail_block_type": MedcompareMail.get_block_type_slug()}

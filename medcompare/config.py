@@ -8,16 +8,40 @@ depends on the machine: ``auto`` is resolved where it is used, and recorded.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from medcompare.models.zoo import MODELS
+from medcompare.models.zoo import LISTED, MODELS
 from medcompare.presets import PRESETS, PresetName, merged
 from medcompare.records import Record
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DEMO = "demo"
 """Value of ``data.source`` that stands for the embedded demonstration data."""
+
+
+def _left_to_preset(field: str) -> Callable[[dict[str, Any]], None]:
+    """Show `field` as empty in the orchestrator's form, and say what each preset would fill in.
+
+    That form sends what it shows: a default shown would override the preset.
+    """
+    section, _, name = field.rpartition(".")
+
+    def change(schema: dict[str, Any]) -> None:
+        default = schema.pop("default")
+        values = {preset: PRESETS[preset].get(section, {}).get(name, default) for preset in PRESETS}
+        listed = ", ".join(f"{preset} {value}" for preset, value in values.items())
+        schema["description"] += f" Empty: as the preset says ({listed})."
+
+    return change
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
 
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
 
@@ -85,7 +109,11 @@ class TrainConfig(Record):
     """How the networks are trained."""
 
     image_size_px: int = Field(
-        default=224, ge=32, le=1024, description="Side of the square the network sees, pixels."
+        default=224,
+        ge=32,
+        le=1024,
+        description="Side of the square the network sees, pixels.",
+        json_schema_extra=_left_to_preset("train.image_size_px"),
     )
     resize_px: int | None = Field(
         default=None,
@@ -93,13 +121,33 @@ class TrainConfig(Record):
         le=1200,
         description="Shorter side before the centre crop at test time, pixels; None: image_size_px x 256/224.",
     )
-    epochs: int = Field(default=20, ge=1, le=1000, description="Most epochs to train.")
-    patience: int = Field(
-        default=5, ge=1, le=1000, description="Stop after so many epochs without a better validation AUC."
+    epochs: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="Most epochs to train.",
+        json_schema_extra=_left_to_preset("train.epochs"),
     )
-    batch_size: int = Field(default=32, ge=2, le=4096, description="Images per optimiser step.")
+    patience: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Stop after so many epochs without a better validation AUC.",
+        json_schema_extra=_left_to_preset("train.patience"),
+    )
+    batch_size: int = Field(
+        default=32,
+        ge=2,
+        le=4096,
+        description="Images per optimiser step.",
+        json_schema_extra=_left_to_preset("train.batch_size"),
+    )
     crop_scale_min: float = Field(
-        default=0.08, gt=0, le=1, description="Smallest share of the image RandomResizedCrop may keep."
+        default=0.08,
+        gt=0,
+        le=1,
+        description="Smallest share of the image RandomResizedCrop may keep.",
+        json_schema_extra=_left_to_preset("train.crop_scale_min"),
     )
     class_weighting: Literal["balanced", "none"] = Field(
         default="balanced", description="Weights of the cross-entropy, from the training subset."
@@ -108,6 +156,7 @@ class TrainConfig(Record):
         default="imagenet",
         description="'imagenet': pretrained, the run stops where they cannot be had; "
         "'none': random initialisation, said on page one of the report.",
+        json_schema_extra=_left_to_preset("train.initial_weights"),
     )
     weights_vintage: Literal["V1", "V2"] = Field(
         default="V1", description="Vintage of the pretrained weights, as torchvision names them."
@@ -162,7 +211,11 @@ class EvaluateConfig(Record):
 
     level: float = Field(default=0.95, ge=0.5, lt=1, description="Confidence level of every interval.")
     n_resamples: int = Field(
-        default=5000, ge=200, le=100_000, description="Bootstrap resamples (2000 or more for a report)."
+        default=5000,
+        ge=200,
+        le=100_000,
+        description="Bootstrap resamples (2000 or more for a report).",
+        json_schema_extra=_left_to_preset("evaluate.n_resamples"),
     )
     proportion_interval: Literal["wilson", "clopper-pearson"] = Field(
         default="wilson", description="Interval of sensitivity, specificity, PPV, NPV and accuracy."
@@ -267,14 +320,15 @@ class CompareConfig(Record):
         default="published",
         description="Fills the fields you leave out: 'published' (the study's recipes, the default with "
         "images of your own), 'quick' (a first look in minutes), 'demo' (the embedded data).",
+        json_schema_extra=_no_default,
     )
     name: SafeName | None = Field(default=None, description="Name of the run; None: date and data set.")
     models: tuple[str, ...] = Field(
         default=("resnet50", "efficientnet_b0"),
         min_length=1,
         max_length=10,
-        description="Models to compare: " + ", ".join(MODELS),
-        json_schema_extra={"items": {"type": "string", "enum": list(MODELS)}},
+        description="Models to compare: " + ", ".join(LISTED),
+        json_schema_extra={"items": {"type": "string", "enum": list(LISTED)}},
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of split, training and bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
@@ -347,5 +401,5 @@ class AssessConfig(Record):
 def check_model_name(name: str) -> None:
     """Raise a ValueError that lists the known models where `name` is not one of them."""
     if name not in MODELS:
-        msg = f"unknown model '{name}'; known models: {', '.join(MODELS)}"
+        msg = f"unknown model '{name}'; known models: {', '.join(LISTED)}"
         raise ValueError(msg)

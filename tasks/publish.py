@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefect import task
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from medcompare.report.run_page import run_page
@@ -21,7 +21,7 @@ def publish(inputs: ReportInputs, report: str, link: str | None) -> None:
     page = run_page(inputs, report=report, link=link)
     create_markdown_artifact(page.verdict, key="verdict", description="Recommendation and key figures")
     create_markdown_artifact(page.data, key="data", description="Images found, set aside and used")
-    for image in page.images:
-        create_image_artifact(image.uri, key=image.key, description=image.alt)
+    # Markdown, not image artifacts: those print the whole embedded picture as an address below it.
+    create_markdown_artifact(page.figures, key="figures", description="ROC curves and confusion matrices")
     if link is not None:
         create_link_artifact(link, key="report", link_text="Report (PDF)", description="The whole report")

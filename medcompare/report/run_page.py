@@ -23,15 +23,6 @@ if TYPE_CHECKING:
     from medcompare.report.inputs import ReportInputs
 
 
-class PageImage(Record):
-    """One picture of the page."""
-
-    key: str
-    uri: str
-    """Data URI."""
-    alt: str
-
-
 class RunPage(Record):
     """The page of one run."""
 
@@ -39,7 +30,8 @@ class RunPage(Record):
     """Markdown."""
     data: str
     """Markdown."""
-    images: tuple[PageImage, ...]
+    figures: str
+    """Markdown with embedded images."""
 
 
 def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
@@ -84,7 +76,7 @@ def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
     return RunPage(
         verdict="\n".join(lines),
         data=_data(inputs),
-        images=(_image("roc-curves", roc), _image("confusion-matrices", matrices)),
+        figures=f"## ROC and precision-recall curves\n\n{_image(roc)}\n\n## Confusion matrices\n\n{_image(matrices)}",
     )
 
 
@@ -137,9 +129,9 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", " ".join(text.split()))
 
 
-def _image(key: str, drawing: Drawing) -> PageImage:
+def _image(drawing: Drawing) -> str:
     # Drawn for white paper: on a dark page its ink would be lost.
     white = re.sub(
         r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', drawing.svg, count=1
     )
-    return PageImage(key=key, uri=svg_uri(white), alt=drawing.alt)
+    return f"![{escaped(drawing.alt)}]({svg_uri(white)})"

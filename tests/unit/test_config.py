@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
 from medcompare.config import CompareConfig, DataConfig, TrainConfig
 from medcompare.models.zoo import MODELS
-from medcompare.presets import merged
+from medcompare.presets import PRESETS, merged
 
 
 def test_the_studys_recipes_are_the_defaults() -> None:
@@ -71,3 +73,47 @@ def test_sections_merge_and_values_replace() -> None:
 
     assert merged(base, {"a": {"y": 5}, "b": {"z": 1}}) == {"a": {"x": 1, "y": 5}, "b": {"z": 1}}
     assert base == {"a": {"x": 1, "y": 2}, "b": 3}
+
+
+def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
+    """The UI's form sends every default it shows: fields of a preset must have none, all others do."""
+    schema = CompareConfig.model_json_schema()
+    sections = {"train": "TrainConfig", "evaluate": "EvaluateConfig"}
+    of_presets = {
+        (section, name)
+        for preset in PRESETS.values()
+        for section, fields in preset.items()
+        for name, value in fields.items()
+        if not isinstance(value, dict)  # a table: an empty one laid over the preset's changes nothing
+    }
+    without = {
+        (section, name)
+        for section, record in sections.items()
+        for name, field in schema["$defs"][record]["properties"].items()
+        if "default" not in field
+    }
+
+    assert without == of_presets
+    assert "default" not in schema["properties"]["preset"]
+    epochs = schema["$defs"]["TrainConfig"]["properties"]["epochs"]["description"]
+    assert epochs.endswith("Empty: as the preset says (published 20, quick 5, demo 6).")
+
+
+def test_what_the_untouched_form_sends_is_the_demonstration() -> None:
+    """Every default that the schema shows, sent explicitly, gives the same run as none at all."""
+    schema = CompareConfig.model_json_schema()
+
+    def shown(properties: dict[str, Any]) -> dict[str, Any]:
+        values = {}
+        for name, field in properties.items():
+            if "$ref" in field:
+                values[name] = shown(schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"])
+            elif "default" in field:
+                values[name] = field["default"]
+        return values
+
+    sent = shown(schema["properties"])
+
+    assert sent["train"]["max_parallel"] is None
+    assert CompareConfig.model_validate(sent) == CompareConfig()
+    assert CompareConfig.model_validate({**sent, "preset": "quick"}).train.epochs == 5
