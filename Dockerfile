@@ -24,8 +24,9 @@ RUN useradd --uid "${UID}" --create-home medcompare
 WORKDIR /opt/medcompare
 COPY pyproject.toml constraints.txt ./
 # The exact versions of constraints.txt; the cache of downloads stays outside the image.
-RUN --mount=type=cache,target=/root/.cache \
-    pip install --disable-pip-version-check --root-user-action=ignore "$(grep '^uv==' constraints.txt)" \
+RUN --mount=type=cache,target=/var/cache/packages \
+    export PIP_CACHE_DIR=/var/cache/packages/pip UV_CACHE_DIR=/var/cache/packages/uv \
+    && pip install --disable-pip-version-check --root-user-action=ignore "$(grep '^uv==' constraints.txt)" \
     && uv pip install --system --compile-bytecode --link-mode=copy --constraints constraints.txt --requirements pyproject.toml
 
 COPY README.md LICENSE prefect.yaml ./

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 SUCCESS, FAILURE, BAD_INPUT = 0, 1, 2
-OVERDUE_AFTER = timedelta(minutes=2)
-"""A run that is due right now is nothing that was missed."""
-
 PAGE = 200
 
 
 def superseded(runs: Sequence[Any]) -> list[Any]:
     """Overdue runs that a newer overdue run of the same deployment and schedule replaces.
+
+    The newest is kept, be it due this very moment or days ago.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def skip_missed_runs(now: datetime) -> list[str]:
 
     overdue = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=now - OVERDUE_AFTER),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=now),
     )
     skipped = []
     with get_client(sync_client=True) as client:

@@ -101,7 +101,6 @@ def start(place: Place) -> int:
             began = time.monotonic()
             if name == WORKER:
                 tidy_up(place)
-            program.log.unlink(missing_ok=True)
             since = time.time()
             process = start_program(program)
             started.append(name)
@@ -228,7 +227,9 @@ def status(place: Place) -> int:
     found: dict[str, tuple[psutil.Process, Any] | None] = {
         name: running_process(place.folder / f"{name}.pid") for name in ORDER
     }
-    ports = {name: one[1].port for name, one in found.items() if one}
+    # Also of one that has died: it is that port where it is missing.
+    recorded = {name: read_pid_file(place.folder / f"{name}.pid") for name in ORDER}
+    ports = {name: one.port for name, one in recorded.items() if one}
     place = Place(
         port=ports.get(SERVER) or place.port,
         reports_port=ports.get(REPORTS) or place.reports_port,

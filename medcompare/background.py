@@ -133,12 +133,16 @@ def running_process(path: Path) -> tuple[psutil.Process, Recorded] | None:
 def start_program(program: Program) -> psutil.Process:
     """Start `program` in a session of its own, with its output in its log.
 
+    The log of the last time, which may tell why it ended, is kept beside it as ``.log.1``.
+
     Raises
     ------
     BackgroundError
         If the command cannot be started, or has ended at once.
     """
     program.folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        program.log.replace(program.log.with_suffix(".log.1"))
     try:
         with program.log.open("ab") as log:
             # Nobody waits for it here: it outlives this process.
@@ -208,6 +212,11 @@ def stop_program(pid_file: Path, *, grace_s: float, kill_group_s: float = 5.0) -
     -------
     str or None
         What happened, in plain words; None where nothing ran.
+
+    Raises
+    ------
+    BackgroundError
+        If a process lives on although it was killed.
     """
     running = running_process(pid_file)
     if running is None:
@@ -323,7 +332,7 @@ def run_to_end(program: Program, *, timeout_s: float) -> None:
     """
     program.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with program.log.open("ab") as log:
+        with program.log.open("wb") as log:
             code = subprocess.run(  # noqa: S603 - commands of our own
                 program.command,
                 cwd=program.cwd,

@@ -257,8 +257,13 @@ def test_the_table_has_no_circles() -> None:
         ("medcompare.mail*", TORCH),
         ("flows.command_line", TORCH | DRAWING | {"prefect", "pandas", "scipy", "sklearn", "statsmodels"}),
         ("flows.assess_command", TORCH | DRAWING | {"prefect", "pandas", "scipy", "sklearn", "statsmodels"}),
+        ("flows.reports", TORCH | DRAWING | {"prefect", "pandas", "numpy", "scipy", "sklearn"}),
+        ("flows.serving", TORCH | DRAWING | {"prefect", "pandas", "numpy", "scipy", "sklearn"}),
     ],
-    ids=["package", "stats", "report", "config", "mail", "command line", "assess command line"],
+    ids=[
+        *("package", "stats", "report", "config", "mail"),
+        *("command line", "assess command line", "report server", "serving"),
+    ],
 )
 def test_nothing_loads_what_it_must_not(pattern: str, banned: set[str]) -> None:
     """Importing a module loads none of the banned libraries, however far down."""

@@ -1,0 +1,346 @@
+"""``make serve`` for real: everything comes up, deploys without a question, and goes down to nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from flows.missed import superseded
+from flows.serving import build_parser, main
+from flows.serving_place import AUTH, ORDER, SERVER, WORKER, Place, environment, programs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("flows", "tasks", "medcompare", "templates", "prefect.yaml")
+
+
+def free_ports() -> tuple[int, int]:
+    """Two free ports."""
+    with socket.socket() as one, socket.socket() as two:
+        for listener in (one, two):
+            listener.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code with a git remote, as somebody who has just cloned it has."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in CODE:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    if shutil.which("git"):
+        for command in (
+            ["init", "-q"],
+            ["remote", "add", "origin", "https://git.example.org/medcompare.git"],
+        ):
+            subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def search_path(clone: Path) -> str:
+    """The clone's code before any other."""
+    return os.pathsep.join(part for part in (str(clone), os.environ.get("PYTHONPATH")) if part)
+
+
+def get(address: str, body: dict[str, Any] | None = None) -> Any:
+    """Answer of a server of ours, as JSON; a POST where there is a body."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})  # noqa: S310 - http on loopback
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
+        return json.loads(answer.read())
+
+
+def serve(clone: Path, action: str, port: int, reports_port: int) -> subprocess.CompletedProcess[str]:
+    """The command that ``make serve`` runs, in the clone and with its code."""
+    ports = ("--port", str(port), "--reports-port", str(reports_port))
+    return subprocess.run(
+        [sys.executable, "-m", "flows.serving", action, *ports],
+        cwd=clone,
+        env={**os.environ, "PYTHONPATH": search_path(clone)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def place(clone: Path) -> Iterator[Place]:
+    """Everything running, on free ports; stopped at the end, whatever happened."""
+    port, reports_port = free_ports()
+    done = serve(clone, "start", port, reports_port)
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield Place(port=port, reports_port=reports_port, checkout=clone)
+    finally:
+        serve(clone, "stop", port, reports_port)
+
+
+def ours(clone: Path) -> list[psutil.Process]:
+    """Living processes that work in the clone."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(clone) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def deploy(clone: Path, place: Place, *options: str) -> subprocess.CompletedProcess[str]:
+    """``prefect deploy --all`` with nothing set but the address of the server."""
+    return subprocess.run(
+        [sys.executable, "-m", "prefect", *options, "deploy", "--all"],
+        cwd=clone,
+        env={**os.environ, "PREFECT_API_URL": place.api, "PYTHONPATH": search_path(clone)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_second_call_says_what_runs_already(place: Place, clone: Path) -> None:
+    """Nothing is started twice; pid files lead to the processes; the next commands are printed again."""
+    before = {name: (place.folder / f"{name}.pid").read_text() for name in ORDER}
+    done = serve(clone, "start", place.port, place.reports_port)
+
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("runs already") == 3
+    assert f"export PREFECT_API_URL={place.api}\n" in done.stdout
+    assert {name: (place.folder / f"{name}.pid").read_text() for name in ORDER} == before
+    assert serve(clone, "status", place.port, place.reports_port).returncode == 0
+
+
+def test_another_port_is_refused_while_it_runs(place: Place, clone: Path) -> None:
+    """The message says where it runs and how to move it."""
+    done = serve(clone, "start", *free_ports())
+
+    assert done.returncode == 2
+    assert f"server runs already, on port {place.port}; to move it: make serve-stop" in done.stdout
+
+
+def test_pages_ask_the_server_they_came_from(place: Place) -> None:
+    """On any port; and no third party is asked for anything."""
+    settings = get(f"{place.ui}/ui-settings")
+    server = get(f"{place.api}/admin/settings")["server"]
+
+    assert settings["api_url"] == place.api
+    assert settings["default_ui"] == "v1"
+    assert server["analytics_enabled"] is False
+
+
+def test_deploys_without_a_question(place: Place, clone: Path) -> None:
+    """In a terminal, where Prefect would ask: every deployment is made, from this folder."""
+    terminal, other_end = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "deploy", "--all"],
+        cwd=clone,
+        env={**os.environ, "PREFECT_API_URL": place.api, "PYTHONPATH": search_path(clone), "TERM": "xterm"},
+        stdin=other_end,
+        stdout=other_end,
+        stderr=other_end,
+        start_new_session=True,
+    )
+    os.close(other_end)
+    shown, deadline = b"", time.monotonic() + 120
+    while child.poll() is None and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                shown += os.read(terminal, 1 << 16)
+            except OSError:  # how Linux says that the other end is closed
+                break
+    child.kill() if time.monotonic() >= deadline else child.wait(timeout=30)
+    os.close(terminal)
+    assert child.returncode == 0, shown.decode()[-2000:]
+
+    deployments = get(f"{place.api}/deployments/filter", {})
+    assert sorted(one["name"] for one in deployments) == ["assess", "manual", "nightly"]
+    for one in deployments:
+        step = {"prefect.deployments.steps.set_working_directory": {"directory": str(clone.resolve())}}
+        assert one["pull_steps"] == [step]
+        assert one["job_variables"]["working_dir"] == str(clone.resolve())
+
+
+def test_a_schedule_makes_runs(place: Place) -> None:
+    """The server plans the coming nights: with a wrong version of its database library it plans none."""
+    deadline, planned = time.monotonic() + 30, []
+    while not planned and time.monotonic() < deadline:
+        time.sleep(0.5)
+        planned = get(
+            f"{place.api}/flow_runs/filter",
+            {"deployments": {"name": {"any_": ["nightly"]}}, "sort": "EXPECTED_START_TIME_ASC"},
+        )
+
+    assert len(planned) >= 3, (place.folder / "server.log").read_text()[-3000:]
+    first = datetime.fromisoformat(planned[0]["expected_start_time"])
+    assert first.minute == 0
+    assert timedelta(0) < first - datetime.now(UTC) <= timedelta(hours=25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--no-prompt",)], ids=["no terminal", "told not to ask"])
+def test_deploys_from_a_script(place: Place, clone: Path, options: tuple[str, ...]) -> None:
+    """Without a terminal, where a question would be an error; deploying again updates."""
+    done = deploy(clone, place, *options)
+
+    assert (done.returncode, done.stdout.count("successfully created")) == (0, 3), done.stderr
+
+
+@pytest.mark.slow
+def test_a_dead_worker_is_started_again(place: Place, clone: Path) -> None:
+    """Its pid file is noticed to mean nothing; what runs is left alone."""
+    old = json.loads((place.folder / "worker.pid").read_text())["pid"]
+    server = json.loads((place.folder / "server.pid").read_text())["pid"]
+    psutil.Process(old).kill()
+    assert serve(clone, "status", place.port, place.reports_port).returncode == 1
+    done = serve(clone, "start", place.port, place.reports_port)
+
+    assert done.returncode == 0, done.stdout
+    assert "worker   left a pid file behind" in done.stdout
+    assert re.search(r"worker   ready after", done.stdout)
+    assert json.loads((place.folder / "worker.pid").read_text())["pid"] != old
+    assert json.loads((place.folder / "server.pid").read_text())["pid"] == server
+
+
+def test_stop_leaves_nothing_and_can_be_repeated(place: Place, clone: Path) -> None:
+    """In reverse order; afterwards no process works in the clone, and a second stop says so."""
+    assert len(ours(clone)) >= 3
+    done = serve(clone, "stop", place.port, place.reports_port)
+
+    assert done.returncode == 0, done.stdout
+    assert re.findall(r"^(\w+) +stopped", done.stdout, flags=re.MULTILINE) == [*reversed(ORDER)]
+    assert ours(clone) == []
+    again = serve(clone, "stop", place.port, place.reports_port)
+    assert (again.returncode, again.stdout) == (0, "Nothing runs.\n")
+
+
+def test_a_taken_port_is_refused_before_anything_starts(clone: Path) -> None:
+    """One message: which port, and what to type instead."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = serve(clone, "start", port, free_ports()[0])
+
+    assert done.returncode == 2
+    assert f"error: port {port} for the server is taken by" in done.stdout
+    assert re.search(r"make serve SERVE_PORT=\d+\n", done.stdout)
+    assert ours(clone) == []
+
+
+@pytest.mark.slow
+def test_what_was_started_is_taken_down_when_a_part_fails(clone: Path, tmp_path: Path) -> None:
+    """A worker that cannot start takes the server with it, and its last words are shown."""
+    broken = tmp_path / "broken"
+    shutil.copytree(clone, broken, ignore=shutil.ignore_patterns(".medcompare"))
+    (broken / "flows" / "recover.py").write_text("raise SystemExit('no disk today')", encoding="utf-8")
+    done = serve(broken, "start", *free_ports())
+
+    assert done.returncode == 1
+    assert "server   ready after" in done.stdout
+    assert re.search(r"error: recover failed with status 1; .*\n\s+no disk today", done.stdout)
+    assert "What was started is taken down again." in done.stdout
+    assert ours(broken) == []
+
+
+# --- without a server ------------------------------------------------------------------------------
+
+
+def test_a_profile_of_the_user_is_not_touched(tmp_path: Path) -> None:
+    """Where the server is and keeps things is decided here; settings of how it logs are passed on."""
+    caller = {
+        "PATH": "/bin",
+        "PREFECT_HOME": "/elsewhere",
+        "PREFECT_API_URL": "https://api.example.org",
+        "PREFECT_API_KEY": "k",
+        "PREFECT_PROFILE": "mine",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql://elsewhere",
+        "PREFECT_LOGGING_LEVEL": "DEBUG",
+    }
+    place = Place(port=4370, reports_port=4371, checkout=tmp_path)
+    given = environment(place, caller)
+
+    assert given["PREFECT_HOME"] == str(tmp_path / ".medcompare/prefect")
+    assert given["PREFECT_API_URL"] == given["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4370/api"
+    assert given["MEDCOMPARE_LINK_BASE"] == "http://127.0.0.1:4371"
+    assert (given["PATH"], given["PREFECT_LOGGING_LEVEL"]) == ("/bin", "DEBUG")
+    assert not {"PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_SERVER_DATABASE_CONNECTION_URL", *AUTH} & {
+        *given
+    }
+
+
+@pytest.mark.parametrize("name", AUTH)
+def test_a_password_holds_for_server_and_worker(tmp_path: Path, name: str) -> None:
+    """Set either of the two: on a machine with other users the pages then ask for it."""
+    given = environment(Place(port=4370, reports_port=4371, checkout=tmp_path), {name: "me:secret"})
+
+    assert [given[one] for one in AUTH] == ["me:secret", "me:secret"]
+    assert "secret" not in repr(programs(Place(port=4370, reports_port=4371, checkout=tmp_path)))
+
+
+@pytest.mark.parametrize("text", ["0", "80", "65536", "x", ""])
+def test_ports_are_checked(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that cannot be is refused with its range."""
+    with pytest.raises(SystemExit, match="2"):
+        build_parser().parse_args(["start", "--port", text])
+    assert "is not a port from 1024 to 65535" in capsys.readouterr().err
+
+
+def test_server_and_reports_need_two_ports(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same port twice is refused before anything starts."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["start", "--port", "4370", "--reports-port", "4370"])
+    assert "are both 4370" in capsys.readouterr().err
+
+
+def test_of_missed_nights_the_last_is_kept() -> None:
+    """Per deployment and schedule; one that is overdue alone is kept."""
+    nightly, other = uuid4(), uuid4()
+    every_night, weekly = uuid4(), uuid4()
+
+    def overdue(deployment: object, schedule: object, night: int) -> SimpleNamespace:
+        due = datetime(2026, 11, night, 2, tzinfo=UTC)
+        return SimpleNamespace(
+            deployment_id=deployment, created_by=SimpleNamespace(id=schedule), expected_start_time=due
+        )
+
+    nights = [overdue(nightly, every_night, night) for night in (20, 22, 21)]
+    alone = [overdue(nightly, weekly, 18), overdue(other, every_night, 19)]
+
+    assert superseded([*nights, *alone]) == [nights[0], nights[2]]
+    assert superseded([]) == []
+
+
+def test_worker_and_server_are_started_by_name() -> None:
+    """The pool and the loopback address stand in the command lines that `ps` shows."""
+    found = programs(Place(port=4370, reports_port=4371))
+
+    assert found[SERVER].command[1:] == (
+        *("-m", "prefect", "server", "start"),
+        *("--host", "127.0.0.1", "--port", "4370"),
+    )
+    assert found[WORKER].command[3:9] == ("worker", "start", "--pool", "medcompare", "--type", "process")
