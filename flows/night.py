@@ -106,8 +106,8 @@ class Night:
             nightly.end(self._store, run)
         except (MedcompareError, OSError) as other:
             logger.warning("the failure could not be recorded: %s", other)
-        # Whoever interrupts or cancels a run knows of it.
-        if isinstance(error, Exception):
+        # Whoever interrupts or cancels a run knows of it; that its worker died, nobody may know.
+        if isinstance(error, Exception | SystemExit):
             mail(run, self._store, link=_run_address())
 
 

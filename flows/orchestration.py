@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
     FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterEndTime,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -22,7 +25,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterTags,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.states import Crashed
+from prefect.states import Crashed, Scheduled
 
 from medcompare.config import TrainConfig
 from medcompare.training_process import plan_parallel
@@ -30,6 +33,7 @@ from tasks.policies import GPU_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from prefect.client.orchestration import SyncPrefectClient
 
@@ -38,6 +42,7 @@ DEPLOYMENT_LIMIT = "deployment:"
 """How the server names the limit of a tag, and those of deployments, before the deployment's id."""
 GOING = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 DEFAULT_PAIR = 2
+RESUMED_WITHIN = timedelta(hours=24)
 
 logger = logging.getLogger("medcompare.orchestration")
 
@@ -81,6 +86,38 @@ def clear_up_after(crashed_runs: Iterable[str] = ()) -> list[str]:
             done += _mark_crashed(client, ids)
         done += _free_slots(client)
     return done
+
+
+def resume_crashed(now: datetime, *, within: timedelta = RESUMED_WITHIN) -> list[str]:
+    """Schedule again, once, what a crash interrupted; its finished stages and saved epochs are reused.
+
+    A run that crashed twice is left alone: what ended it may end it again.
+
+    Parameters
+    ----------
+    now : datetime
+        With a time zone.
+    within : timedelta
+        Older crashes are left alone.
+
+    Returns
+    -------
+    list of str
+        What was done, in sentences.
+    """
+    crashed = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
+        deployment_id=FlowRunFilterDeploymentId(is_null_=False),
+        end_time=FlowRunFilterEndTime(after_=now - within),
+    )
+    resumed = []
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=crashed):
+            if run.run_count <= 1:
+                state = Scheduled(scheduled_time=now, message="It crashed; it goes on where it was.")
+                client.set_flow_run_state(run.id, state, force=True)
+                resumed.append(f"run '{run.name}' is scheduled again")
+    return resumed
 
 
 def _mark_crashed(client: SyncPrefectClient, ids: Sequence[UUID]) -> list[str]:

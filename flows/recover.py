@@ -1,7 +1,8 @@
-"""``python -m flows.recover``: after a crash, say so in the history and to Prefect, and free what was held.
+"""``python -m flows.recover``: after a crash, say so in the history, free what was held, and go on.
 
-Every run does the same for itself when it begins. A worker calls this before it starts, as a
-run that waits for the slot of a dead one would never begin.
+Every run marks and frees for itself when it begins. A worker calls this before it starts, as a
+run that waits for the slot of a dead one would never begin; runs of deployments that crashed
+are scheduled again, once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SUCCESS, FAILURE = 0, 1
+MOST_RUNS = 100
+"""Crashed runs the server is told of; older ones it has long been told of."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--store", type=Path, default=Path(".medcompare"), help="folder of the cache and the history"
     )
+    parser.add_argument("--no-resume", action="store_true", help="do not schedule crashed runs again")
     arguments = parser.parse_args(argv)
     path = history_path(arguments.store)
     try:
@@ -38,14 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"run '{run.name}' of {run.started_at[:16]} UTC had crashed; it is marked so in the history"
             )
         # Also those marked earlier: the server may have been away then.
-        crashed = [run.run_id for run in list_runs(path, status="crashed")] if path.is_file() else []
+        crashed = [run.run_id for run in list_runs(path, status="crashed", limit=MOST_RUNS)] if path.is_file() else []
     except MedcompareError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILURE
-    from flows.orchestration import clear_up_after
+    from flows.orchestration import clear_up_after, resume_crashed
 
     try:
-        for sentence in clear_up_after(crashed):
+        done = clear_up_after(crashed)
+        if not arguments.no_resume:
+            done += resume_crashed(datetime.now(UTC))
+        for sentence in done:
             print(sentence)
     except Exception as error:  # noqa: BLE001 - whatever keeps us from the server is said in one line
         print(

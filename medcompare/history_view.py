@@ -113,7 +113,8 @@ def _verdict_or_cause(run: RunSummary) -> str:
     if run.verdict is not None:
         return run.verdict.headline
     if run.failure is not None:
-        return f"{run.failure.stage}: {run.failure.cause}"
+        first_line = run.failure.cause.partition("\n")[0].rstrip(": ")
+        return f"{run.failure.stage}: {first_line}"
     return MISSING
 
 

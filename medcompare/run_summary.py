@@ -325,9 +325,10 @@ def failed_run(
 
 def failure_of(error: BaseException, stage: str, *, remedy: str | None = None) -> Failure:
     """`error`, raised in `stage`, as a record."""
-    return Failure(
-        stage=stage, kind=type(error).__name__, cause=str(error) or type(error).__name__, remedy=remedy
-    )
+    kind = type(error).__name__
+    # What is no `Exception` comes from outside: Ctrl-C, a cancellation, the end of the worker.
+    cause = str(error) if isinstance(error, Exception) else "the run was stopped from outside"
+    return Failure(stage=stage, kind=kind, cause=cause or kind, remedy=remedy)
 
 
 def machine_name(provenance: Provenance) -> str:

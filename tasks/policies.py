@@ -131,7 +131,8 @@ def run_side_by_side(
     """
     logger = get_run_logger()
     stored = task.with_options(result_storage=results_folder(store))
-    states = _run(stored, dict(enumerate(jobs)), store, at_once)
+    with in_stage(task.name):  # for what comes from outside while all are waited for
+        states = _run(stored, dict(enumerate(jobs)), store, at_once)
     results = {}
     broken = {}
     for index, state in states.items():
