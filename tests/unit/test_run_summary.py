@@ -98,7 +98,8 @@ def test_a_run_that_fails() -> None:
     assert run.status == "failed"
     assert run.failure is not None
     assert (run.failure.kind, run.failure.cause) == ("DataError", "images/a.png: truncated")
-    assert failure_of(KeyboardInterrupt(), "training").cause == "KeyboardInterrupt"
+    interrupted = failure_of(KeyboardInterrupt(), "training")
+    assert (interrupted.kind, interrupted.cause) == ("KeyboardInterrupt", "the run was stopped from outside")
 
 
 def test_moments_are_stored_in_utc() -> None:
