@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from flows.console import install_filter, prepare_environment
+from flows.temporary_server import start_temporary_server
 from medcompare import __version__
 from medcompare.config import CompareConfig
 from medcompare.config_errors import validated
@@ -212,6 +213,7 @@ def _compare(config: CompareConfig) -> None:
 def run_flow(start: Callable[[], None]) -> int:
     """Call `start` with a readable terminal; turns what goes wrong into an exit status."""
     prepare_environment()
+    start_temporary_server()
     # A shell that starts us in the background ignores Ctrl-C for us; a run must be stoppable.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     print("Starting Prefect ...", file=sys.stderr)

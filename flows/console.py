@@ -10,6 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from flows.temporary_server import MARK
 from medcompare.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ NOISE = re.compile(
     r"Finished in state (Completed|Cached)|Beginning flow run|Starting temporary server|Stopping temporary server"
     r"|docs\.prefect\.io|Created task run|Submitted task run|Executing '|Task run failed with exception"
 )
+
+NOWHERE = re.compile(r"View at http")
+"""Prefect's link to its pages, which a temporary server does not have."""
 
 OWN_WORDS = re.compile(r"Finished in state (Failed|Crashed|AwaitingRetry)\(|Crash detected!")
 
@@ -40,6 +44,8 @@ class _Readable(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
         if record.levelno <= logging.INFO and NOISE.search(message):
+            return False
+        if MARK in os.environ and NOWHERE.search(message):
             return False
         # What ends the run is printed once, in plain words, as the last line.
         error = record.exc_info[1] if record.exc_info else None
