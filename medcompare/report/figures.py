@@ -16,6 +16,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from medcompare.report.formatting import short_labels
+from medcompare.report.lean_svg import lean_svg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -162,7 +163,7 @@ def draw(
         fill(figure)
         target = io.BytesIO()
         canvas.print_svg(target, metadata={"Date": None, "Creator": None})
-    return Drawing(svg=target.getvalue().decode("utf-8"), width_mm=width_mm, alt=alt)
+    return Drawing(svg=lean_svg(target.getvalue().decode("utf-8")), width_mm=width_mm, alt=alt)
 
 
 def marker_svg(style: ModelStyle) -> str:
