@@ -1,6 +1,6 @@
 """How long the statistics take, beside the plain scikit-learn loop.
 
-    python -m benchmarks.statistics
+    python -m benchmarks.statistics_speed
 
 Prints medians of several runs. The plain loop resamples cases and calls scikit-learn's
 metrics once per resample; it is timed on fewer resamples and extrapolated linearly,
