@@ -6,15 +6,17 @@ layout, device or file name they were written from; the store names files by con
 
 from __future__ import annotations
 
+import errno
 import logging
 import pickle
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from medcompare.errors import ArtifactError
+from medcompare.errors import ArtifactError, DiskFullError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,8 +26,31 @@ if TYPE_CHECKING:
 
 SUFFIX = ".pt"
 FORMAT = 1
+LEAST_ROOM_BYTES = 1_000_000
+"""With less than this free, a failed write is put down to the disk."""
 
 logger = logging.getLogger(__name__)
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Write `content` in torch's format.
+
+    Raises
+    ------
+    DiskFullError
+        If there is no room for it, which torch itself says in words nobody understands.
+    """
+    try:
+        torch.save(content, path)
+    except (RuntimeError, OSError) as error:
+        free = shutil.disk_usage(path.parent).free
+        if free >= LEAST_ROOM_BYTES and getattr(error, "errno", None) != errno.ENOSPC:
+            raise
+        msg = (
+            f"the disk is full: {free / 1e6:.0f} MB free where {path.parent} lies; free some "
+            "(python -m flows.prune shows what can be deleted) or choose another folder with --store"
+        )
+        raise DiskFullError(msg) from error
 
 
 def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:
@@ -42,7 +67,7 @@ def write_checkpoint(store: ArtifactStore, state: dict[str, Tensor], *, model: s
     with tempfile.TemporaryDirectory(dir=store.root, prefix="scratch-") as folder:
         # The file's name goes into the archive, so it is always the same.
         path = Path(folder) / "checkpoint.pt"
-        torch.save({"format": FORMAT, "model": model, "state": state}, path)
+        save({"format": FORMAT, "model": model, "state": state}, path)
         return store.write_file(path, SUFFIX)
 
 
@@ -94,8 +119,12 @@ class ResumePoint:
         """Replace the saved state, atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.path)
+        try:
+            save(state, part)
+            part.replace(self.path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     def clear(self) -> None:
         """Remove the saved state, if there is one."""

@@ -2,6 +2,7 @@
 
 `DataError` and `ConfigError` mean the input must change (exit status 2, never
 retried). `ArtifactError` means a stored file is gone or altered (computed anew).
+`DiskFullError` means what it says.
 `TrainingError` means a training failed; `transient` says whether trying again can help.
 """
 
@@ -30,6 +31,10 @@ class WeightsError(InputError):
 
 class ArtifactError(MedcompareError):
     """A stored file is missing or does not match its recorded digest."""
+
+
+class DiskFullError(MedcompareError):
+    """There is no room left to write to; trying again at once cannot help."""
 
 
 class TrainingError(MedcompareError):

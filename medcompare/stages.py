@@ -6,7 +6,7 @@ import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from medcompare.errors import InputError, TrainingError
+from medcompare.errors import DiskFullError, InputError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,8 @@ def remedy_of(error: BaseException) -> str:
     """What to do about `error`, in a sentence that names no file."""
     if isinstance(error, InputError):
         return "Change the input or the setting named above: the same input fails again."
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if is_full or isinstance(error, DiskFullError):
         return "Free some disk: python -m flows.prune shows what can be deleted. Then start the run again."
     if isinstance(error, TrainingError) and not error.transient:
         return "Change the settings of the training named above: the same training fails again."

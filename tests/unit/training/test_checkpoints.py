@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +12,10 @@ from torch import nn
 
 from medcompare.artifacts import ArtifactStore
 from medcompare.checkpoints import ResumePoint, load_checkpoint, state_on_cpu, write_checkpoint
-from medcompare.errors import ArtifactError
+from medcompare.errors import ArtifactError, DiskFullError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -89,3 +92,31 @@ def test_resume_point_keeps_the_last_state(tmp_path: Path) -> None:
     point.clear()
     point.clear()
     assert point.load() is None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes, in memory; only root may mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_called_so(small_disk: Path) -> None:
+    """Not in torch's words; and nothing half-written is left to fill it further."""
+    large = {"weight": torch.rand(1_000_000)}
+
+    with pytest.raises(DiskFullError, match=r"the disk is full: \d MB free .*python -m flows\.prune"):
+        write_checkpoint(ArtifactStore(small_disk), large, model="test_cnn")
+    with pytest.raises(DiskFullError, match="choose another folder with --store"):
+        ResumePoint(small_disk, "key").save(large)
+
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == []
