@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from flows.temporary_server import MARK
-from medcompare.errors import InputError
+from medcompare.errors import MedcompareError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +39,7 @@ def prepare_environment() -> None:
 
 
 class _Readable(logging.Filter):
-    """Drops the orchestrator's own chatter, and tracebacks of errors the user can mend."""
+    """Drops the orchestrator's own chatter, and tracebacks of errors that say it all."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -49,7 +49,7 @@ class _Readable(logging.Filter):
             return False
         # What ends the run is printed once, in plain words, as the last line.
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, InputError | KeyboardInterrupt):
+        if isinstance(error, MedcompareError | KeyboardInterrupt):
             return False
         return not OWN_WORDS.search(message)
 
