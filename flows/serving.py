@@ -25,17 +25,19 @@ from flows.serving_place import (
     SERVER,
     WORKER,
     Place,
-    ask,
     environment,
     programs,
     reports_answer,
+    run_processes,
     server_answers,
+    set_state,
     unfinished_runs,
     worker_polls,
 )
 from medcompare.background import (
     BackgroundError,
     Program,
+    end_processes,
     one_at_a_time,
     port_is_free,
     read_pid_file,
@@ -58,7 +60,10 @@ START_LIMIT_S = {SERVER: 180.0, WORKER: 90.0, REPORTS: 30.0}
 
 STOP_GRACE_S = {SERVER: 15.0, WORKER: 15.0, REPORTS: 5.0}
 CANCEL_GRACE_S = 40.0
-"""Seconds that running flow runs get to end as cancelled."""
+"""Seconds in which a worker must have ended its runs as cancelled."""
+
+RUN_GRACE_S = 15.0
+"""Seconds that the process of a run gets to end its trainings, where no worker ends it."""
 
 
 # --- start -----------------------------------------------------------------------------------------
@@ -177,8 +182,15 @@ def stop(place: Place) -> int:
     if not any(path.exists() for path in files.values()):
         say("Nothing runs.")
         return SUCCESS
-    if running_process(files[SERVER]) and running_process(files[WORKER]):
-        cancel_runs(place)
+    try:
+        end_runs(
+            place,
+            has_server=running_process(files[SERVER]) is not None,
+            has_worker=running_process(files[WORKER]) is not None,
+        )
+    except BackgroundError as error:
+        say(f"error: {error}")
+        return FAILURE
     for name in reversed(ORDER):
         try:
             happened = stop_program(files[name], grace_s=STOP_GRACE_S[name])
@@ -190,33 +202,38 @@ def stop(place: Place) -> int:
     return SUCCESS
 
 
-def cancel_runs(place: Place) -> None:
-    """Cancel the flow runs of our pool, and wait until they have ended.
+def end_runs(place: Place, *, has_server: bool, has_worker: bool) -> None:
+    """End the flow runs of our pool as cancelled, with their processes.
 
     A worker that is stopped waits for its runs, which may take hours; runs that are killed stand
     as crashed, or for ever as running. Cancelled ones end their trainings and say what happened.
+    A run whose worker died goes on by itself: nobody but us ends it.
     """
+    runs = cancel_runs(place, wait_s=CANCEL_GRACE_S if has_worker else 0) if has_server else []
+    left = run_processes(place)
+    if left:
+        say(f"run      {len(left)} process(es) of runs are ended")
+        end_processes(left, grace_s=RUN_GRACE_S)
+    with contextlib.suppress(OSError, ValueError):
+        for run in runs:
+            set_state(place, run, "CANCELLED")
+
+
+def cancel_runs(place: Place, *, wait_s: float) -> list[dict[str, Any]]:
+    """Ask for the end of the runs of our pool; returns those that have not ended within `wait_s` seconds."""
     try:
         runs = unfinished_runs(place)
         for run in runs:
-            say(
-                f"run      '{run['name']}' is cancelled; start it again later: finished stages are not repeated"
-            )
-            state = {
-                "type": "CANCELLING",
-                "name": "Cancelling",
-                "message": "make serve-stop took the worker down",
-            }
-            ask(place, f"/flow_runs/{run['id']}/set_state", {"state": state, "force": False})
-        deadline = time.monotonic() + CANCEL_GRACE_S
+            say(f"run      '{run['name']}' is cancelled; started again, it repeats no finished stage")
+            set_state(place, run, "CANCELLING")
+        deadline = time.monotonic() + wait_s
         while runs and time.monotonic() < deadline:
             time.sleep(0.5)
             runs = unfinished_runs(place)
     except (OSError, ValueError) as error:
-        say(f"run      the server cannot be asked for running runs ({error}): their processes are ended")
-        return
-    for run in runs:
-        say(f"run      '{run['name']}' did not end within {CANCEL_GRACE_S:.0f} s: its processes are killed")
+        say(f"run      the server cannot be asked for running runs ({error})")
+        return []
+    return runs
 
 
 # --- status ----------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from medcompare.background import LOOPBACK, Program
 
 if TYPE_CHECKING:
@@ -192,3 +194,29 @@ def unfinished_runs(place: Place) -> list[dict[str, Any]]:
         {"flow_runs": {"state": {"type": states}}, "work_pools": {"name": {"any_": [POOL]}}, "limit": 50},
     )
     return found
+
+
+def run_processes(place: Place) -> list[psutil.Process]:
+    """Processes of flow runs that report to our server, also those whose worker is gone."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            variables = process.environ() if "prefect.engine" in process.cmdline() else {}
+        except psutil.Error:
+            continue
+        if variables.get("PREFECT_API_URL") == place.api and "PREFECT__FLOW_RUN_ID" in variables:
+            found.append(process)
+    return found
+
+
+def set_state(place: Place, run: dict[str, Any], kind: str) -> None:
+    """Give a flow run the state `kind`, ``CANCELLING`` or ``CANCELLED``.
+
+    Raises
+    ------
+    OSError
+        If the server does not answer.
+    """
+    message = "make serve-stop took the worker down"
+    state = {"type": kind, "name": kind.capitalize(), "message": message}
+    ask(place, f"/flow_runs/{run['id']}/set_state", {"state": state, "force": False})

@@ -24,7 +24,7 @@ from medcompare.artifacts import write_atomically
 from medcompare.errors import MedcompareError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -229,20 +229,41 @@ def stop_program(pid_file: Path, *, grace_s: float, kill_group_s: float = 5.0) -
         process.terminate()
     _, alive = psutil.wait_procs([process], timeout=grace_s)
     # Asked again: it may have started others meanwhile, and orphans keep its process group.
-    leftovers = [one for one in {*family, *_family(process), *_group(recorded.pid)} if _alive(one)]
-    for one in leftovers:
+    _kill(
+        {one for one in {*family, *_family(process), *_group(recorded.pid)} if _alive(one)},
+        wait_s=kill_group_s,
+    )
+    pid_file.unlink(missing_ok=True)
+    how = f"killed after {grace_s:.0f} s" if alive else "ended"
+    return f"process {recorded.pid} {how}"
+
+
+def end_processes(processes: Sequence[psutil.Process], *, grace_s: float) -> None:
+    """End `processes` and all they started: SIGTERM first, SIGKILL after `grace_s` seconds.
+
+    Raises
+    ------
+    BackgroundError
+        If a process lives on although it was killed.
+    """
+    families = {one for process in processes for one in _family(process)}
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(processes, timeout=grace_s)
+    _kill({one for one in families if _alive(one)}, wait_s=5.0)
+
+
+def _kill(processes: set[psutil.Process], *, wait_s: float) -> None:
+    for one in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
-    _, waited_for = psutil.wait_procs(leftovers, timeout=kill_group_s)
+    _, waited_for = psutil.wait_procs(processes, timeout=wait_s)
     # A dead orphan that nobody collects, as in a container without an init, does no harm.
     immortal = [one for one in waited_for if _alive(one)]
     if immortal:
         msg = f"process {', '.join(str(one.pid) for one in immortal)} cannot be ended: look at it with ps"
         raise BackgroundError(msg)
-    pid_file.unlink(missing_ok=True)
-    return (
-        f"process {recorded.pid} killed after {grace_s:.0f} s" if alive else f"process {recorded.pid} ended"
-    )
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -18,6 +18,7 @@ import sys
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -259,6 +260,11 @@ class ReportServer(ThreadingHTTPServer):
         except OSError as error:
             msg = f"port {port} cannot be used ({error.strerror or error}): choose another with --port"
             raise ConfigError(msg) from None
+
+    def server_bind(self) -> None:
+        """Bind without looking the machine's name up, which may wait for a name server."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = LOOPBACK, self.port
 
     @property
     def port(self) -> int:

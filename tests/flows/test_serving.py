@@ -24,7 +24,7 @@ import pytest
 
 from flows.missed import superseded
 from flows.serving import build_parser, main
-from flows.serving_place import AUTH, ORDER, SERVER, WORKER, Place, environment, programs
+from flows.serving_place import AUTH, ORDER, SERVER, WORKER, Place, environment, programs, run_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -315,6 +315,28 @@ def test_server_and_reports_need_two_ports(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="2"):
         main(["start", "--port", "4370", "--reports-port", "4370"])
     assert "are both 4370" in capsys.readouterr().err
+
+
+def test_processes_of_runs_are_told_from_others(tmp_path: Path) -> None:
+    """Only those that report to our server: a run of another server is none of our business."""
+    place = Place(port=free_ports()[0], reports_port=4371, checkout=tmp_path)
+
+    def engine(**variables: str) -> subprocess.Popen[bytes]:
+        # What `ps` shows of a run's process, and the environment it gets.
+        command = [sys.executable, "-c", "import time; time.sleep(60)", "-m", "prefect.engine"]
+        return subprocess.Popen(command, env={**os.environ, **variables})
+
+    processes = [
+        engine(PREFECT_API_URL=place.api, PREFECT__FLOW_RUN_ID="a"),
+        engine(PREFECT_API_URL="http://127.0.0.1:1/api", PREFECT__FLOW_RUN_ID="b"),
+        engine(PREFECT_API_URL=place.api),
+    ]
+    try:
+        assert [one.pid for one in run_processes(place)] == [processes[0].pid]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def test_of_missed_nights_the_last_is_kept() -> None:

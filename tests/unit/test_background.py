@@ -16,6 +16,7 @@ import pytest
 from medcompare.background import (
     BackgroundError,
     Program,
+    end_processes,
     one_at_a_time,
     port_is_free,
     read_pid_file,
@@ -147,6 +148,21 @@ def test_children_end_with_their_program(program: Callable[..., Program], *, own
     stop_program(one.pid_file, grace_s=5)
 
     assert [child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children] == [False]
+
+
+def test_processes_that_others_started_are_ended_too(program: Callable[..., Program]) -> None:
+    """As those of runs whose worker died: with their children, and also where they ignore SIGTERM."""
+    parent, stubborn = (
+        start_program(program(CHILD.format(SLEEP, {}))),
+        start_program(program(STUBBORN, name="b")),
+    )
+    wait_for(lambda: bool(parent.children()) and "up" in (program(SLEEP).folder / "b.log").read_text())
+    everyone = [parent, *parent.children(), stubborn]
+
+    end_processes([parent, stubborn], grace_s=0.3)
+
+    assert [one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in everyone] == [False] * 3
+    end_processes([parent], grace_s=0.3)
 
 
 def test_waiting_ends_with_the_program_and_shows_its_last_words(program: Callable[..., Program]) -> None:
