@@ -88,7 +88,7 @@ def clear_up_after(crashed_runs: Iterable[str] = ()) -> list[str]:
     return done
 
 
-def resume_crashed(now: datetime, *, within: timedelta = RESUMED_WITHIN) -> list[str]:
+def resume_crashed(now: datetime, *, within: timedelta = RESUMED_WITHIN) -> dict[str, str]:
     """Schedule again, once, what a crash interrupted; its finished stages and saved epochs are reused.
 
     A run that crashed twice is left alone: what ended it may end it again.
@@ -102,21 +102,21 @@ def resume_crashed(now: datetime, *, within: timedelta = RESUMED_WITHIN) -> list
 
     Returns
     -------
-    list of str
-        What was done, in sentences.
+    dict of str to str
+        Id and name of the runs that were scheduled again.
     """
     crashed = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
         deployment_id=FlowRunFilterDeploymentId(is_null_=False),
         end_time=FlowRunFilterEndTime(after_=now - within),
     )
-    resumed = []
+    resumed = {}
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=crashed):
             if run.run_count <= 1:
                 state = Scheduled(scheduled_time=now, message="It crashed; it goes on where it was.")
                 client.set_flow_run_state(run.id, state, force=True)
-                resumed.append(f"run '{run.name}' is scheduled again")
+                resumed[str(run.id)] = run.name
     return resumed
 
 

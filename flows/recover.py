@@ -47,13 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return FAILURE
     from flows.orchestration import clear_up_after, resume_crashed
+    from tasks.mail import mail
 
     try:
-        done = clear_up_after(crashed)
-        if not arguments.no_resume:
-            done += resume_crashed(datetime.now(UTC))
-        for sentence in done:
+        for sentence in clear_up_after(crashed):
             print(sentence)
+        resumed = {} if arguments.no_resume else resume_crashed(datetime.now(UTC))
+        for name in resumed.values():
+            print(f"run '{name}' is scheduled again")
+        for run in marked:
+            if run.run_id not in resumed:
+                mail.fn(run, arguments.store)
     except Exception as error:  # noqa: BLE001 - whatever keeps us from the server is said in one line
         print(
             f"error: the Prefect server cannot be asked ({error}): is PREFECT_API_URL right?", file=sys.stderr

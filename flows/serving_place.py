@@ -90,6 +90,8 @@ def environment(place: Place, caller: Mapping[str, str] = os.environ) -> dict[st
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        # Kept in memory, as they are by default, the leases of slots are forgotten when the server restarts.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # Runs older than 90 days leave Prefect's database; our own history keeps them.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": caller.get(
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED", "events,flow_runs"
