@@ -66,7 +66,8 @@ format: setup ## rewrite the layout of the code, and what ruff can mend safely
 coverage: setup ## tests with branch coverage, as text and in htmlcov/
 	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile --cov --cov-report=term --cov-report=html $(ARGS)
 
-lock: setup ## write constraints.txt anew for Python 3.11 to 3.14 on Linux and macOS; ARGS=--upgrade for newer versions
+lock: ## write constraints.txt anew for Python 3.11 to 3.14 on Linux and macOS; ARGS=--upgrade for newer versions
+	@[ -x .venv/bin/python ] || $(MAKE) --no-print-directory setup # not always: ranges that exclude a pin would stop it
 	@sh .make/lock.sh $(ARGS)
 
 clean: ## remove caches and build products (never runs/, never .medcompare/)

@@ -85,6 +85,8 @@ class Night:
         ------
         HistoryError
             If the end cannot be recorded.
+        RuntimeError
+            If `look_back` was not called before.
         """
         if self._completed is None or self._context is None:
             msg = "look_back comes before end"

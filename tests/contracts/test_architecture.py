@@ -131,6 +131,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "predictions",
             "history",
             "formatting",
+            "report",
             "mail",
             "glue",
             "tasks",

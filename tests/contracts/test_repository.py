@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 TOP_LEVEL = {
-    *("flows", "tasks", "templates", "tests", "medcompare", "benchmarks", "docs"),
+    *("flows", "tasks", "templates", "tests", "medcompare", "benchmarks", "docs", "deploy"),
     *("prefect.yaml", "pyproject.toml", "Makefile", "constraints.txt", "Dockerfile"),
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
 }
