@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Kind = Literal["run folder", "unfinished run", "cached result", "stored file", "leftover"]
 
 OBJECTS, RESULTS, RESULTS_JSON = "objects", "results", "results.json"
+SCRATCH, RESUME = "scratch-", "resume"
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.partial")
 DELETED = re.compile(r"\..+\.deleted")
@@ -262,6 +263,15 @@ def _leftovers(store: Path, untouchable: float, *, taken: set[Path]) -> Iterator
         for path in _files(folder, hidden=True):
             if path.suffix == ".part" and path not in taken and path.stat().st_mtime < untouchable:
                 yield _file_removal(path, "leftover", "its writer died")
+    # What a training keeps beside the store while it runs, and the state it would resume from.
+    for path in _children(store):
+        if path.name.startswith(SCRATCH) and path.is_dir() and path.stat().st_mtime < untouchable:
+            yield _folder_removal(path, "leftover", "its training died")
+        elif DELETED.fullmatch(path.name) and path.is_dir():
+            yield _folder_removal(path, "leftover", "an earlier deletion was interrupted")
+    for path in _files(store / RESUME):
+        if path.stat().st_mtime < untouchable:
+            yield _file_removal(path, "leftover", "no training came back to resume from it")
 
 
 def _in_progress(out: Path, store: Path) -> Iterator[str]:

@@ -249,6 +249,24 @@ def test_leftovers_of_writers_that_died_go(house: House) -> None:
     assert plan.n_other_bytes == 17
 
 
+def test_what_a_killed_training_leaves_goes(house: House) -> None:
+    """Its scratch folder and the state it would resume from, once nobody can want them."""
+    for name, days in (("old", 2), ("young", 0.1)):
+        scratch = house.store / f"scratch-{name}"
+        scratch.mkdir()
+        (scratch / "images.npy").write_bytes(b"pixels")
+        house.age(scratch, days)
+        resume = house.store / "resume" / f"{name}.pt"
+        resume.parent.mkdir(exist_ok=True)
+        resume.write_bytes(b"state")
+        house.age(resume, days)
+
+    plan = house.plan()
+
+    assert _names(plan) == [("leftover", "scratch-old"), ("leftover", "old.pt")]
+    assert plan.n_bytes == 11
+
+
 def test_unfinished_runs_of_dead_processes_go(house: House) -> None:
     """A partial folder goes when its process is gone and it is old; interrupted deletions are finished."""
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
