@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("medcompare.train")
 PERCENT = 100
+LEAST_S = 10.0
 
 
 class ProgressBar:
@@ -29,11 +31,17 @@ class ProgressBar:
         self._model, self._name = model, display_name
         self._artifact: UUID | None = None
         self._broken = False
+        self._next = 0.0
 
-    def show(self, share: float, words: str) -> None:
-        """Show that `share` (0 to 1) is done, with the latest figures in `words`."""
-        if self._broken:
+    def show(self, share: float, words: str, *, now: bool = False) -> None:
+        """Show that `share` (0 to 1) is done, with the latest figures in `words`.
+
+        At most once every `LEAST_S` seconds, except where it must be `now`: each time is a
+        request to the server.
+        """
+        if self._broken or (not now and time.monotonic() < self._next):
             return
+        self._next = time.monotonic() + LEAST_S
         percent = round(share * PERCENT, 1)
         try:
             if self._artifact is None:

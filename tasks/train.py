@@ -42,10 +42,11 @@ def train(model: str, identity: TrainingIdentity, request: TrainingRequest) -> T
 
     def on_event(event: Mapping[str, Any]) -> None:
         progress.report(name, event)
-        if event["event"] == "epoch":
-            line = progress.epoch_line(name, event)
+        is_epoch = event["event"] == "epoch"
+        line = progress.epoch_line(name, event)
+        if is_epoch:
             logger.info("%s", line)
-            bar.show(progress.share_done(event), line)
+        bar.show(progress.share_done(event), line, now=is_epoch)
 
     with lock_machine(request.store_root, alone=False, label=f"train {model}"):
         try:
