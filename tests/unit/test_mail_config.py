@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from medcompare.errors import ConfigError
-from medcompare.mail_config import checked_address, mail_config_from_environment
+from medcompare.mail_config import checked_address, checked_mail_config, mail_config_from_environment
 from tests.unit.mail_servers import (
     PASSWORD,
     USER,
@@ -147,3 +147,63 @@ def test_bad_environment_names_the_variable(changes: dict[str, str], message: st
         mail_config_from_environment(environment | changes)
 
     assert PASSWORD not in str(caught.value)
+
+
+BLOCK: dict[str, Any] = {
+    "host": "mail.example",
+    "sender": "reports@hospital.example",
+    "recipients": ["a@b.example"],
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "port"),
+    [
+        ({}, 587),
+        ({"security": "starttls"}, 587),
+        ({"security": "tls"}, 465),
+        ({"security": "none"}, 25),
+        ({"security": "tls", "port": 2465}, 2465),
+    ],
+)
+def test_without_a_port_the_usual_one_is_taken(values: dict[str, Any], port: int) -> None:
+    """Each kind of encryption has a port of its own; one that is given wins."""
+    found = checked_mail_config(BLOCK | values, prefix="medcompare-mail: ")
+
+    assert found.port == port
+    assert found.security == values.get("security", "starttls")
+    assert (found.recipients, found.when) == (("a@b.example",), ("always",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipients": []}, r"^medcompare-mail: recipients: Tuple should have at least 1 item"),
+        ({"sender": "nobody"}, r"^medcompare-mail: sender: 'nobody' is not an e-mail address"),
+        ({"security": "ssl"}, r"^medcompare-mail: security: Input should be 'starttls', 'tls' or 'none'"),
+        ({"hots": "x"}, r"^medcompare-mail: hots: no such setting; known: medcompare-mail: host, "),
+        ({"username": USER}, r"username and password belong together"),
+        ({"password": SecretStr(PASSWORD)}, r"username and password belong together"),
+        (
+            {"security": "none", "username": USER, "password": SecretStr(PASSWORD)},
+            r"would send the password in clear to mail\.example",
+        ),
+    ],
+)
+def test_settings_of_a_block_are_named_as_they_are_there(changes: dict[str, Any], message: str) -> None:
+    """In small letters, behind the name of the block; a password is never quoted."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        checked_mail_config(BLOCK | changes, prefix="medcompare-mail: ")
+
+    assert PASSWORD not in str(caught.value)
+
+
+def test_every_problem_of_the_settings_has_a_line() -> None:
+    """Capitals where the environment gave them in capitals."""
+    with pytest.raises(ConfigError, match="HOST") as caught:
+        checked_mail_config({"recipients": ("a@b.example",)}, prefix="MEDCOMPARE_SMTP_", upper=True)
+
+    assert str(caught.value).splitlines() == [
+        "MEDCOMPARE_SMTP_HOST: Field required",
+        "MEDCOMPARE_SMTP_SENDER: Field required",
+    ]

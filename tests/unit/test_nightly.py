@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -137,19 +136,76 @@ def test_a_dead_mail_server_never_fails_a_night(
     assert len(mailbox.mails) == 1
 
 
-def test_a_mail_that_cannot_even_be_kept_is_logged_not_raised(
+def test_a_mail_that_cannot_be_kept_is_tried_without(
     tmp_path: Path, pdf: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file where the outbox should be, or a report that is gone: the run still ends well."""
-    caplog.set_level(logging.ERROR)
+    """A full disk does not keep its own news: the mail goes out once, whole, and nothing is on the disk."""
+    outbox_folder(tmp_path).write_text("in the way, as a full disk would be")
+    failure = Failure(stage="report", kind="OSError", cause="[Errno 28] No space left on device")
+    failed = failed_run(summary(2, status="running"), failure=failure, finished_at=NOW)
+    mailbox = Mailbox()
+    with mail_server(mailbox) as port:
+        assert mail_about(summary(1), config(port), tmp_path, pdf=pdf, now=NOW) is None
+        assert mail_about(failed, config(port), tmp_path, now=NOW) is None
+
+    assert [str(message["Subject"]) for _, message in mailbox.mails] == [
+        "oral: Prefer EfficientNet-B0",
+        "oral: the run failed in report",
+    ]
+    assert mailbox.mails[0][0] == ("board@hospital.example", "chief@hospital.example")
+    assert list(attachments(mailbox.mails[0][1]).values()) == [PDF]
+    assert "No space left on device" in body_text(mailbox.mails[1][1])
+    assert caplog.text.count("cannot be kept") == caplog.text.count("tried without being kept") == 2
+    assert outbox_folder(tmp_path).read_text() == "in the way, as a full disk would be"
+
+
+def test_neither_kept_nor_sent_fails_no_run(
+    tmp_path: Path, pdf: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No outbox and no server, or a report that is gone: logged, not raised."""
     outbox_folder(tmp_path).write_text("in the way")
-    assert mail_about(summary(), config(free_port()), tmp_path, pdf=pdf, now=NOW) is None
-    assert "cannot be kept" in caplog.text
+    assert mail_about(summary(), config(free_port()), tmp_path, pdf=pdf, now=NOW, back_off_s=()) is None
+    assert "tried without being kept" in caplog.text
 
     outbox_folder(tmp_path).unlink()
     pdf.unlink()
-    assert mail_about(summary(), config(free_port()), tmp_path, pdf=pdf, now=NOW) is None
+    assert mail_about(summary(), config(free_port()), tmp_path, pdf=pdf, now=NOW, back_off_s=()) is None
+    assert "no mail was sent; the report stands in the folder of the run" in caplog.text
     assert waiting(outbox_folder(tmp_path)) == ()
+
+
+def test_nothing_to_mail_and_no_outbox_is_quiet_to_the_server(tmp_path: Path, pdf: Path) -> None:
+    """Where the settings ask for no mail about this run, none is tried either."""
+    outbox_folder(tmp_path).mkdir()
+    (outbox_folder(tmp_path) / ".lock").mkdir()  # cannot be opened for writing
+    mailbox = Mailbox()
+    with mail_server(mailbox) as port:
+        quiet = config(port, when=("failure",))
+        assert mail_about(summary(), quiet, tmp_path, pdf=pdf, now=NOW) is None
+
+    assert mailbox.mails == []
+
+
+def test_earlier_looks_at_the_same_test_images_are_counted(tmp_path: Path) -> None:
+    """Once per different settings or code; the same again, other images, seeds, kinds and failures do not count."""
+    other = {"train": {"epochs": 3}}
+    for run in (
+        summary(1),  # exactly as tonight
+        summary(2, config=other),
+        summary(3, config=other),  # the same look again
+        summary(4, code_digest="d" * 64),
+        summary(5, config={"seed": 7}, seed=7),
+        summary(6, config={"x": 1}, data_fingerprint="e" * 64),
+        summary(7, config={"x": 2}, kind="assess"),
+        summary(8, config={"x": 3}, status="failed"),
+        summary(9, config={"x": 4}, series="by hand"),  # another series looks at the same images
+    ):
+        end(tmp_path, run)
+
+    assert look_back(tmp_path, summary(10)).n_earlier_looks == 3
+    assert look_back(tmp_path, summary(10, config=other)).n_earlier_looks == 3
+    assert look_back(tmp_path, summary(10, seed=7, config={"seed": 7})).n_earlier_looks == 0
+    assert look_back(tmp_path, summary(10, data_fingerprint=None)).n_earlier_looks == 0
 
 
 def test_the_begin_of_a_run_is_replaced_by_its_end(tmp_path: Path) -> None:

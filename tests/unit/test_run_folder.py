@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from medcompare.errors import ConfigError
-from medcompare.run_folder import default_run_name, free_run_name, run_folder
+from medcompare.run_folder import default_run_name, free_run_name, now, run_folder, run_name
+
+ROOT = Path(__file__).resolve().parents[2]
+FILL = """
+import pathlib, sys
+from medcompare.run_folder import run_folder
+with run_folder(pathlib.Path(sys.argv[1]), sys.argv[2]):
+    print("filling", flush=True)
+    sys.stdin.readline()
+"""
 
 
 def test_a_finished_run_is_shown_and_is_the_latest(tmp_path: Path) -> None:
@@ -62,3 +75,66 @@ def test_names_sort_by_time_and_are_safe() -> None:
     moment = datetime(2026, 11, 22, 21, 40, 5, tzinfo=UTC)
 
     assert default_run_name(moment, "My images/../x") == "2026-11-22_214005_my-images-x"
+
+
+def test_a_name_that_another_process_is_filling_is_not_taken(tmp_path: Path) -> None:
+    """Two runs of the same second get folders of their own, and both reports appear."""
+    wanted = "2026-11-22_214005_oral"
+    process = subprocess.Popen(
+        [sys.executable, "-c", FILL, str(tmp_path), wanted],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "filling\n"
+        assert not (tmp_path / wanted).exists()
+        assert free_run_name(tmp_path, wanted) == f"{wanted}-2"
+        with run_folder(tmp_path, f"{wanted}-2") as folder:
+            assert folder.parent == tmp_path
+            assert free_run_name(tmp_path, wanted) == f"{wanted}-3"
+        process.communicate("done\n", timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert {path.name for path in tmp_path.iterdir()} == {wanted, f"{wanted}-2", "latest"}
+
+
+def test_a_name_in_use_by_a_killed_process_is_not_taken_either(tmp_path: Path) -> None:
+    """What a killed run left behind is not overwritten; pruning deletes it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FILL, str(tmp_path), "night"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    assert free_run_name(tmp_path, "night") == "night-2"
+    assert free_run_name(tmp_path, "nigh") == "nigh"
+
+
+def test_a_name_with_signs_of_a_pattern_is_taken_literally(tmp_path: Path) -> None:
+    """Brackets and stars in a name are no pattern."""
+    (tmp_path / f".night-1.{os.getpid()}.partial").mkdir()
+
+    assert free_run_name(tmp_path, "night-[0-9]") == "night-[0-9]"
+    assert free_run_name(tmp_path, "*") == "*"
+
+
+def test_a_given_name_is_kept_and_a_default_one_is_free(tmp_path: Path) -> None:
+    """Only a name that nobody chose may be changed."""
+    moment = datetime(2026, 11, 22, 21, 40, 5, tzinfo=UTC)
+    (tmp_path / "2026-11-22_214005_oral").mkdir()
+    (tmp_path / "mine").mkdir()
+
+    assert run_name(tmp_path, "mine", started_at=moment, data_name="oral") == "mine"
+    assert run_name(tmp_path, None, started_at=moment, data_name="oral") == "2026-11-22_214005_oral-2"
+    assert now().tzinfo is not None

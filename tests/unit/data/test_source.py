@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from medcompare.config import DataConfig
-from medcompare.data.source import ImageSource, fingerprint, resolve_source
+from medcompare.data.source import ImageSource, fingerprint, resolve_source, source_name
 from medcompare.errors import DataError
 
 
@@ -323,6 +324,38 @@ class TestManifest:
 
         with pytest.raises(DataError, match="not UTF-8 text"):
             resolve(path)
+
+
+class TestSourceName:
+    """What a run is called before its images can be read."""
+
+    @pytest.mark.parametrize(
+        ("source", "name"),
+        [
+            ("demo", "demo"),
+            ("/data/oral-oscc-224", "oral-oscc-224"),
+            ("/data/oral-oscc-224/", "oral-oscc-224"),
+            ("/data/Bilder für Müller", "Bilder f-r M-ller"),
+            ("/data/night.csv", "night"),
+            ("/data/oral/manifest.csv", "oral"),
+            ("/data/oral/Labels.CSV", "oral"),
+            ("/data/oral/cases.txt", "cases"),
+            ("/data/" + "x" * 100, "x" * 60),
+            ("/data/ß", hashlib.sha256("ß".encode()).hexdigest()[:8]),
+        ],
+    )
+    def test_of_what_does_not_exist(self, source: str, name: str) -> None:
+        """The name needs neither folder nor file."""
+        assert source_name(DataConfig(source=source)) == name
+
+    def test_is_the_name_of_the_listed_source(self, folder: Path, tmp_path: Path) -> None:
+        """Folder, manifest beside the images, manifest in the folder: title, tag and report agree."""
+        rows = b"path,label\ncancer/0.png,cancer\nnon_cancer/0.png,non_cancer\n"
+        assert source_name(DataConfig(source=str(folder))) == resolve(folder).name == folder.name
+        named = add(folder / "night.csv", rows)
+        assert source_name(DataConfig(source=str(named))) == resolve(named).name == "night"
+        add(folder / "manifest.csv", rows)
+        assert source_name(DataConfig(source=str(folder))) == resolve(folder).name == folder.name
 
 
 class TestFingerprint:
