@@ -16,11 +16,11 @@ if __name__ == "__main__":
 
 from pathlib import Path
 
-from prefect import flow, runtime
+from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from flows.night import Night, recorded, title
+from flows.night import Night, parameter, recorded, title
 from medcompare.artifacts import write_atomically
 from medcompare.config import AssessConfig
 from medcompare.config_errors import validated
@@ -38,9 +38,7 @@ from tasks.report import write_report
 
 def title_of_run() -> str:
     """Name of the flow run, from the parameters it was started with."""
-    config = runtime.flow_run.parameters.get("config", {})
-    path = config.predictions if isinstance(config, AssessConfig) else config.get("predictions")
-    return title(Path(str(path or "predictions")).stem)
+    return title(Path(parameter("config", "predictions") or "predictions").stem)
 
 
 @flow(

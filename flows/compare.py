@@ -19,12 +19,12 @@ if __name__ == "__main__":
 
     sys.exit(main())
 
-from prefect import flow, runtime
+from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.night import Night, recorded, title
+from flows.night import Night, parameter, recorded, title
 from medcompare.artifacts import ArtifactStore, write_atomically
 from medcompare.config import DEMO, CompareConfig, DataConfig
 from medcompare.config_errors import validated
@@ -58,11 +58,7 @@ MOST_THREADS = 64
 
 def title_of_run() -> str:
     """Name of the flow run, from the parameters it was started with."""
-    config = runtime.flow_run.parameters.get("config", {})
-    source = (
-        config.data.source if isinstance(config, CompareConfig) else (config.get("data") or {}).get("source")
-    )
-    return title(source_name(DataConfig(source=str(source or DEMO))))
+    return title(source_name(DataConfig(source=parameter("config", "data", "source") or DEMO)))
 
 
 @flow(

@@ -163,6 +163,14 @@ def title(data_name: str) -> str:
     return f"{runtime.deployment.name or runtime.flow_run.flow_name} {day:%Y-%m-%d} {data_name}"
 
 
+def parameter(*path: str) -> str | None:
+    """A parameter of this flow run as it was given, which may be anything; None where it is not there."""
+    value: Any = dict(runtime.flow_run.parameters)
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+    return None if value is None else str(value)
+
+
 def _tag(data_name: str) -> None:
     """Let the UI find the runs of a data set."""
     try:
