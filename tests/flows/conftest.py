@@ -1,4 +1,4 @@
-"""A real Prefect server for the tests of flows, in a home of its own."""
+"""A real Prefect server for the tests of flows, in a home of its own, and one run to start from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.unit.mail_servers import Mailbox, mail_server
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.flows.small_runs import First
+
+SENDER, RECIPIENT = "reports@hospital.example", "board@hospital.example"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +24,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One test server for the session; the user's own profile is never touched."""
     patch = pytest.MonkeyPatch()
     patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+    # Small networks on a busy machine: threads that wait by spinning take the time of those that work.
+    patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     from prefect.testing.utilities import prefect_test_harness
 
     import flows  # noqa: F401 - sets Prefect's defaults before it is imported
@@ -27,11 +35,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.undo()
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
+def make_two_classes(root: Path) -> Path:
     """Folder of 40 + 40 small images that a network can tell apart: bright or dark centres."""
     rng = np.random.default_rng(5)
-    root = tmp_path / "two-classes"
     for label, bright in (("cancer", 90), ("non_cancer", 0)):
         folder = root / label
         folder.mkdir(parents=True)
@@ -40,3 +46,37 @@ def images(tmp_path: Path) -> Path:
             pixels[12:28, 12:28] += bright
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:03d}.png")
     return root
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Images of two classes, to be changed at will."""
+    return make_two_classes(tmp_path / "two-classes")
+
+
+def set_mail_server(patch: pytest.MonkeyPatch, port: int, **settings: str) -> None:
+    """Mail through a server on the loopback interface, as the environment asks for it."""
+    values = {
+        "host": "127.0.0.1",
+        "port": str(port),
+        "security": "none",
+        "sender": SENDER,
+        "recipients": RECIPIENT,
+        "timeout_s": "5",
+    }
+    for name, value in (values | settings).items():
+        patch.setenv(f"MEDCOMPARE_SMTP_{name.upper()}", value)
+
+
+@pytest.fixture(scope="session")
+def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> First:  # noqa: ARG001 - must be up
+    """The first run ever on a store, mailed; read it, and copy it to go on from it."""
+    from tests.flows.small_runs import First, run, small_config
+
+    root = tmp_path_factory.mktemp("first")
+    pictures = make_two_classes(root / "two-classes")
+    mailbox = Mailbox()
+    with mail_server(mailbox) as port, pytest.MonkeyPatch.context() as patch:
+        set_mail_server(patch, port)
+        done = run(small_config(pictures, root))
+    return First(**vars(done), images=pictures, root=root, mails=mailbox.mails)

@@ -348,7 +348,7 @@ class TestSourceName:
         """The name needs neither folder nor file."""
         assert source_name(DataConfig(source=source)) == name
 
-    def test_is_the_name_of_the_listed_source(self, folder: Path, tmp_path: Path) -> None:
+    def test_is_the_name_of_the_listed_source(self, folder: Path) -> None:
         """Folder, manifest beside the images, manifest in the folder: title, tag and report agree."""
         rows = b"path,label\ncancer/0.png,cancer\nnon_cancer/0.png,non_cancer\n"
         assert source_name(DataConfig(source=str(folder))) == resolve(folder).name == folder.name
