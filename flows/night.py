@@ -16,7 +16,7 @@ from flows.orchestration import clear_up_after
 from medcompare import nightly
 from medcompare.errors import MedcompareError
 from medcompare.history import this_host
-from medcompare.links import report_link
+from medcompare.links import for_others, report_link
 from medcompare.preflight import check_folders
 from medcompare.run_summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
 from medcompare.stages import in_stage, remedy_of, stage_of
@@ -98,7 +98,7 @@ class Night:
             publish(inputs, str(Path(result.pdf).absolute()), link)
         except Exception:
             logger.warning("the page of the run could not be written", exc_info=True)
-        mail(run, self._store, changes=self._context.changes, pdf=Path(result.pdf), link=link)
+        mail(run, self._store, changes=self._context.changes, pdf=Path(result.pdf), link=for_others(link))
 
     def failed(self, error: BaseException) -> None:
         """Record why the run did not complete, and mail about it where that was asked for."""
@@ -110,7 +110,7 @@ class Night:
             logger.warning("the failure could not be recorded: %s", other)
         # Whoever interrupts or cancels a run knows of it; that its worker died, nobody may know.
         if isinstance(error, Exception | SystemExit):
-            mail(run, self._store, link=_run_address())
+            mail(run, self._store, link=for_others(runtime.flow_run.ui_url))
 
 
 @contextlib.contextmanager
@@ -178,9 +178,3 @@ def _tag(data_name: str) -> None:
             client.update_flow_run(runtime.flow_run.id, tags=sorted({*runtime.flow_run.tags, data_name}))
     except Exception:
         logger.warning("the run could not be tagged", exc_info=True)
-
-
-def _run_address() -> str | None:
-    """Address of the run's page, where it means something beyond this machine."""
-    address = runtime.flow_run.ui_url
-    return None if address is None or "127.0.0.1" in address or "localhost" in address else str(address)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from medcompare.errors import ConfigError
+from medcompare.mail_config import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,3 +38,10 @@ def report_link(run_name: str, environment: Mapping[str, str]) -> str | None:
         msg = f"{LINK_BASE_VARIABLE}: {base!r} is not an address that begins with https:// or http://"
         raise ConfigError(msg)
     return f"{base.rstrip('/')}/{quote(run_name, safe='')}/{REPORT_NAME}"
+
+
+def for_others(address: str | None) -> str | None:
+    """`address` where it means the same on another machine, as in a mail; None otherwise."""
+    if address is None or is_loopback(urlsplit(address).hostname or ""):
+        return None
+    return address

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medcompare.errors import ConfigError
-from medcompare.links import report_link
+from medcompare.links import for_others, report_link
 
 
 @pytest.mark.parametrize("environment", [{}, {"MEDCOMPARE_LINK_BASE": ""}, {"MEDCOMPARE_LINK_BASE": "  "}])
@@ -56,3 +56,18 @@ def test_anything_else_is_refused(base: str) -> None:
         ConfigError, match=r"MEDCOMPARE_LINK_BASE: .* is not an address that begins with https://"
     ):
         report_link("one", {"MEDCOMPARE_LINK_BASE": base})
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (None, None),
+        ("http://127.0.0.1:4201/run/report.pdf", None),
+        ("http://localhost:4200/runs/1", None),
+        ("http://[::1]:4200/runs/1", None),
+        ("https://reports.clinic.example/run/report.pdf", "https://reports.clinic.example/run/report.pdf"),
+    ],
+)
+def test_a_mail_links_only_where_others_can_go(address: str | None, expected: str | None) -> None:
+    """An address of this machine means nothing in somebody else's inbox."""
+    assert for_others(address) == expected
