@@ -69,12 +69,13 @@ class Done:
 
     @property
     def artifacts(self) -> dict[str, list[Artifact]]:
-        """Artifacts of the run by key."""
+        """Artifacts of the run that its page shows, by key; stored results have none."""
         mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[self.flow_run_id]))
         with get_client(sync_client=True) as client:
             found: dict[str, list[Artifact]] = {}
             for artifact in client.read_artifacts(artifact_filter=mine):
-                found.setdefault(str(artifact.key), []).append(artifact)
+                if artifact.key is not None:
+                    found.setdefault(artifact.key, []).append(artifact)
             return found
 
 

@@ -1,0 +1,291 @@
+"""A run in the history, on its page and beside the run before it; failed and crashed runs too."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.states import Running
+
+from flows.compare import compare
+from flows.recover import main as recover
+from medcompare.code_identity import PACKAGE_ROOT
+from medcompare.errors import ConfigError, DataError
+from medcompare.history import history_path, list_runs, record_run, this_host
+from medcompare.report.formatting import format_estimate
+from medcompare.run_summary import start_of_run
+from medcompare.stats.records import Estimate
+from tests.flows.small_runs import Done, run, small_assessment, small_config
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from medcompare.run_summary import RunSummary
+    from tests.flows.small_runs import First
+
+pytestmark = pytest.mark.timeout(900)  # real trainings, on a machine that may be busy
+
+NO_PROCESS = 2**22 - 1
+"""Above the largest process id that a kernel gives out by default."""
+
+
+def results_of(done: Done) -> dict[str, Any]:
+    """``results.json`` of a run."""
+    found: dict[str, Any] = json.loads(Path(done.result.results).read_text())
+    return found
+
+
+def row_of(done: Done, store: Path) -> RunSummary:
+    """The run in the history."""
+    [row] = [one for one in list_runs(history_path(store)) if one.run_id == str(done.flow_run_id)]
+    return row
+
+
+def one_class_only(images: Path) -> Path:
+    """`images` without one of the classes."""
+    for path in (images / "non_cancer").iterdir():
+        path.unlink()
+    (images / "non_cancer").rmdir()
+    return images
+
+
+@pytest.fixture(scope="module")
+def second(first: First, tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
+    """The next run on a copy of the store, with another margin; and its store."""
+    root = tmp_path_factory.mktemp("second")
+    images = first.copy(root)
+    return run(small_config(images, root, decide={"margin_auc": 0.05})), root / "store"
+
+
+def test_the_run_is_found_by_name_tag_and_verdict(first: First) -> None:
+    """What the list of runs shows: flow, day and data set; the verdict beside the state."""
+    headline = results_of(first)["assessment"]["verdict"]["headline"]
+    on_server = first.run
+
+    assert on_server.expected_start_time is not None
+    assert on_server.name == f"compare {on_server.expected_start_time.astimezone():%Y-%m-%d} two-classes"
+    assert on_server.tags == ["two-classes"]
+    assert on_server.state is not None
+    assert (on_server.state.name, on_server.state.message) == ("Completed", headline)
+    assert first.result.headline == headline
+
+
+def test_the_page_of_the_run_shows_the_figures_of_the_report(first: First) -> None:
+    """Verdict, data and pictures as Markdown; the progress of both trainings ends at the last epoch."""
+    results, artifacts = results_of(first), first.artifacts
+
+    assert set(artifacts) == {
+        "verdict",
+        "data",
+        "figures",
+        "training-test-cnn",
+        "training-efficientnet-b0",
+    }
+    assert {key: [one.type for one in found] for key, found in artifacts.items()} == {
+        key: ["progress" if key.startswith("training-") else "markdown"] for key in artifacts
+    }
+    verdict = str(artifacts["verdict"][0].data)
+    assert verdict.startswith(f"# {results['assessment']['verdict']['headline']}\n")
+    for model in results["assessment"]["evaluations"]:
+        # Where an interval has a note, its letter follows.
+        assert f"| {format_estimate(Estimate(**model['metrics']['auc']))} " in verdict
+    assert first.result.pdf in verdict
+    data = str(artifacts["data"][0].data)
+    assert "| Files found | 80 |\n| Usable images | 80 |" in data
+    assert "| Training | 56 | 28 | 28 |" in data
+    assert str(artifacts["figures"][0].data).count("(data:image/svg+xml;base64,") == 2
+    for trained in results["trained"]:
+        [bar] = artifacts[f"training-{trained['model'].replace('_', '-')}"]
+        last = trained["history"][-1]
+        assert bar.data == 100 * last["epoch"] / 2
+        assert f"epoch {last['epoch']} of 2" in str(bar.description)
+        assert f"validation AUC {last['val_auc']:.3f}" in str(bar.description)
+
+
+def test_a_link_is_shown_where_somebody_serves_the_runs(
+    first: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address stands on the page and as an artifact of its own; the place on the machine does not."""
+    monkeypatch.setenv("MEDCOMPARE_LINK_BASE", "https://reports.example/")
+    done = run(small_assessment(first, tmp_path, name="One night"))
+    link = "https://reports.example/One%20night/report.pdf"
+
+    assert f"**[Open the report (PDF)]({link})**" in str(done.artifacts["verdict"][0].data)
+    assert str(done.artifacts["report"][0].data) == f"[Report (PDF)]({link})"
+    assert str(tmp_path) not in str(done.artifacts["verdict"][0].data)
+    row = row_of(done, tmp_path / "store")
+    assert (row.kind, row.status, row.series) == ("assess", "completed", "assess predictions_test")
+    # Recomputed from the supplied table alone: the same figures as the run that made it.
+    auc = {one["model"]: one["metrics"]["auc"] for one in results_of(first)["assessment"]["evaluations"]}
+    assert {one.model: one.auc.value for one in row.models} == {
+        model: pytest.approx(value["value"], abs=1e-12) for model, value in auc.items()
+    }
+
+
+def test_the_history_remembers_what_the_report_says(first: First) -> None:
+    """One row, with the verdict and every figure of ``results.json``."""
+    results = results_of(first)
+    [row] = list_runs(history_path(first.root / "store"))
+
+    assert (row.run_id, row.status, row.series) == (
+        str(first.flow_run_id),
+        "completed",
+        "compare two-classes",
+    )
+    assert row.verdict is not None
+    assert row.verdict.headline == results["assessment"]["verdict"]["headline"]
+    assert {one.model: one.auc.value for one in row.models} == {
+        one["model"]: one["metrics"]["auc"]["value"] for one in results["assessment"]["evaluations"]
+    }
+    assert (row.n_images, row.n_positive, row.data_fingerprint) == (
+        80,
+        40,
+        results["manifest"]["fingerprint"],
+    )
+    assert row.files is not None
+    assert Path(row.files.pdf).read_bytes().startswith(b"%PDF")
+    assert row.failure is None
+    assert results["trend"] == []
+    assert results["changes"] == [
+        "This is the first recorded run of its series: there is nothing to compare it with."
+    ]
+
+
+def test_the_next_run_says_what_changed_and_that_the_test_images_were_seen(
+    first: First, second: tuple[Done, Path]
+) -> None:
+    """Two runs in the trend; the changed margin is named; an earlier look is admitted to."""
+    done, store = second
+    results = results_of(done)
+
+    assert len(results["trend"]) == len(results["trend_marks"]) == 2
+    assert results["trend_marks"] == [[], ["configuration"]]
+    changes = "\n".join(results["changes"])
+    assert re.search(r"decide\.margin_auc.*0\.03.*0\.05", changes)
+    [looks] = [text for text in results["notices"] if "same test images" in text]
+    assert looks.startswith("The same test images were evaluated in one earlier run with other settings")
+    assert not [text for text in results_of(first)["notices"] if "same test images" in text]
+    page = str(done.artifacts["verdict"][0].data)
+    assert "The same test images were evaluated in one earlier run" in page
+    assert "## What changed since the previous run" in page
+    assert [one.status for one in list_runs(history_path(store))] == ["completed", "completed"]
+
+
+def test_a_failed_run_is_recorded_with_stage_and_cause(images: Path, tmp_path: Path) -> None:
+    """One class only: the row says where, what and how to go on; nothing looks like a report."""
+    done = run(small_config(one_class_only(images), tmp_path))
+
+    with pytest.raises(DataError, match="one class only"):
+        _ = done.result
+    row = row_of(done, tmp_path / "store")
+    assert (row.status, row.verdict, row.models, row.files) == ("failed", None, (), None)
+    assert row.failure is not None
+    assert (row.failure.stage, row.failure.kind) == ("checks before work", "DataError")
+    assert "one class only" in row.failure.cause
+    assert row.failure.remedy == "Change the input or the setting named above: the same input fails again."
+    assert done.run.state_type == StateType.FAILED
+    assert done.artifacts == {}
+
+
+def begin_and_die(config: Any, store: Path, *, data_name: str) -> UUID:
+    """A run that the server believes to be running and whose process is gone; returns its id."""
+    with get_client(sync_client=True) as client:
+        flow_run = client.create_flow_run(compare, name="killed", state=Running())
+    begun = start_of_run(
+        config,
+        run_id=str(flow_run.id),
+        name="2026-11-22_020000_two-classes",
+        kind="compare",
+        data_name=data_name,
+        seed=0,
+        started_at=datetime(2026, 11, 22, 2, tzinfo=UTC),
+        host=this_host(),
+        pid=NO_PROCESS,
+    )
+    record_run(history_path(store), begun)
+    return flow_run.id
+
+
+def test_the_next_run_marks_one_that_died(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Crashed in the history and on the server; the run that found it goes its own way."""
+    config = small_config(one_class_only(images), tmp_path)
+    died = begin_and_die(config, config.store, data_name="two-classes")
+
+    done = run(config)
+
+    newest, oldest = list_runs(history_path(config.store))
+    assert (newest.run_id, newest.status) == (str(done.flow_run_id), "failed")
+    assert (oldest.run_id, oldest.status) == (str(died), "crashed")
+    assert oldest.failure is not None
+    assert oldest.failure.cause == f"process {NO_PROCESS} on this machine ended without recording a result"
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(died).state
+    assert state is not None
+    assert (state.type, state.message) == (
+        StateType.CRASHED,
+        "The process of the run is gone; it was marked by a later run or by flows.recover.",
+    )
+    assert "had crashed; it is marked so" in caplog.text
+    assert "run 'killed' is marked Crashed" in caplog.text
+
+
+def test_recover_marks_one_that_died(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same before a worker starts; a second call finds nothing left to say."""
+    config = small_config(images, tmp_path)
+    died = begin_and_die(config, config.store, data_name="two-classes")
+
+    assert recover(["--store", str(config.store)]) == 0
+    first_words = capsys.readouterr().out.splitlines()
+    assert recover(["--store", str(config.store)]) == 0
+
+    assert first_words == [
+        "run '2026-11-22_020000_two-classes' of 2026-11-22T02:00 UTC had crashed; it is marked so in the history",
+        "run 'killed' is marked Crashed",
+    ]
+    assert capsys.readouterr().out == ""
+    [row] = list_runs(history_path(config.store))
+    assert (row.status, row.run_id) == ("crashed", str(died))
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(died).state_type == StateType.CRASHED
+
+
+def test_recover_says_what_is_wrong_with_a_history(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is no history: one line, status 1."""
+    history_path(tmp_path).write_bytes(b"not a database" * 100)
+
+    assert recover(["--store", str(tmp_path)]) == 1
+    assert re.match(r"error: history .* is not a database", capsys.readouterr().err)
+
+
+def test_a_bad_parameter_reads_as_on_the_command_line(tmp_path: Path) -> None:
+    """A run started from the orchestrator with wrong values fails at once, before anything is written."""
+    done = run({"train": {"epochs": 0}, "out": str(tmp_path / "runs"), "store": str(tmp_path / "store")})
+
+    sentence = "train.epochs: input should be greater than or equal to 1 (given: 0)"
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        _ = done.result
+    assert done.tasks == {}
+    assert sentence in str(done.run.state.message if done.run.state else "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_code_that_counts_is_in_the_row(first: First) -> None:
+    """Digest of the package and the configuration as it was, without secrets."""
+    [row] = list_runs(history_path(first.root / "store"))
+
+    assert re.fullmatch("[0-9a-f]{64}", str(row.code_digest))
+    assert json.loads(row.config_json)["evaluate"]["n_resamples"] == 200
+    assert "smtp" not in row.model_dump_json().lower()
+    assert PACKAGE_ROOT.name == "medcompare"
