@@ -20,7 +20,6 @@ import matplotlib as mpl
 from fontTools import subset
 from fontTools.ttLib import TTFont
 from markupsafe import Markup
-from pypdf import PdfReader
 from weasyprint import HTML
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
@@ -159,13 +158,17 @@ def render_pdf(html: str) -> bytes:
     ReportError
         If the document refers to anything that is not embedded.
     """
+    return _pdf_and_pages(html)[0]
+
+
+def _pdf_and_pages(html: str) -> tuple[bytes, int]:
     identifier = hashlib.sha256(html.encode()).digest()[:16]
     try:
-        document = HTML(string=html, url_fetcher=EmbeddedOnly(), base_url=None)
+        document = HTML(string=html, url_fetcher=EmbeddedOnly(), base_url=None).render(pdf_tags=True)
         content: bytes = document.write_pdf(pdf_identifier=identifier, pdf_tags=True)
     except FatalURLFetchingError as error:
         raise ReportError(str(error)) from error
-    return content
+    return content, len(document.pages)
 
 
 def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
@@ -191,8 +194,7 @@ def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
     """
     results = results_json(inputs)
     html = render_html(build_context(inputs))
-    pdf = render_pdf(html)
-    n_pages = len(PdfReader(io.BytesIO(pdf)).pages)
+    pdf, n_pages = _pdf_and_pages(html)
     contents = {RESULTS_NAME: results, HTML_NAME: html.encode("utf-8"), PDF_NAME: pdf}
     try:
         for name, content in contents.items():
