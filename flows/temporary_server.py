@@ -111,6 +111,8 @@ def serve(descriptor: int) -> None:
 
     threading.Thread(target=stop_with_parent, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=descriptor)])
+    # Everything is written; taking the interpreter apart piece by piece would hold the run up for a second.
+    os._exit(0)
 
 
 if __name__ == "__main__":
