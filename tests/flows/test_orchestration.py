@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import SyncPrefectClient
 
+pytestmark = pytest.mark.timeout(900)  # real trainings, on a machine that may be busy
+
 ROOT = Path(__file__).resolve().parents[2]
 LONG_S = 120
 
@@ -257,7 +259,7 @@ throughput_batch = 2
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "flows.compare", "--config", str(file)],
+            [sys.executable, "-m", "flows.compare", "--config", str(file), "--name", name],
             cwd=ROOT,
             env={**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()},
             stdin=subprocess.DEVNULL,
@@ -265,7 +267,7 @@ throughput_batch = 2
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(2)
+        for name in ("one", "other")
     ]
     try:
         outputs = [process.communicate(timeout=240) for process in processes]
@@ -276,7 +278,7 @@ throughput_batch = 2
 
     runs = list_runs(history_path(config.store))
     assert [one.status for one in runs] == ["completed", "completed"]
-    assert len({one.name for one in runs}) == 2
+    assert {one.name for one in runs} == {"one", "other"}
     results = []
     for one in runs:
         assert one.files is not None
