@@ -25,9 +25,6 @@ _EVERYWHERE = "*{stroke-linejoin: round; stroke-linecap: butt}"
 Contour = tuple[int, int, str]
 """Where a closed line starts, and the rest of it relative to there."""
 
-ET.register_namespace("", SVG)
-ET.register_namespace("xlink", XLINK)
-
 
 def lean_svg(svg: str) -> str:
     """The drawing `svg` with fewer elements and shorter numbers.
@@ -60,7 +57,18 @@ def lean_svg(svg: str) -> str:
         for name in ("d", "x", "y"):
             if name in element.attrib:
                 element.set(name, _short(element.attrib[name]))
+    _use_plain_names(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode")
+
+
+def _use_plain_names(root: ET.Element) -> None:
+    """Write the prefixes out: ElementTree's table of prefixes is shared with every other library."""
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(f"{{{SVG}}}")
+        if _HREF in element.attrib:
+            element.set("xlink:href", element.attrib.pop(_HREF))
+    root.set("xmlns", SVG)
+    root.set("xmlns:xlink", XLINK)
 
 
 def _inherit_line_style(root: ET.Element) -> None:

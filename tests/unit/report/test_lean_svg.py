@@ -102,3 +102,12 @@ def test_coordinates_end_at_a_thousandth(written: str, short: str) -> None:
     """Long coordinates are rounded, short ones left."""
     out = lean_svg(f'<svg xmlns="{SVG}"><path d="{written}" style="stroke: #000"/></svg>')
     assert f'd="{short}"' in out
+
+
+def test_the_prefixes_of_other_libraries_do_not_matter() -> None:
+    """The outermost element is plain ``<svg`` whatever prefix a library registered for SVG."""
+    svg = _drawn()
+    before = lean_svg(svg)
+    ET.register_namespace("drawing", SVG)
+    assert lean_svg(svg) == before
+    assert "<svg " in before
