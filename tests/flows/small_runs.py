@@ -133,8 +133,9 @@ def small_assessment(first: First, root: Path, **changes: Any) -> AssessConfig:
 def run(config: CompareConfig | AssessConfig | dict[str, Any]) -> Done:
     """Run the flow that `config` belongs to, to whatever end."""
     flow = assess if isinstance(config, AssessConfig) else compare
-    state = flow(config, return_state=True)  # type: ignore[call-overload]
+    state = flow(config, return_state=True)
     flow_run_id = state.state_details.flow_run_id
+    assert flow_run_id is not None
     with get_client(sync_client=True) as client:
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
     return Done(flow_run_id, state, {one.name: str(one.state_name) for one in tasks})

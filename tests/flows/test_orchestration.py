@@ -189,6 +189,7 @@ class TestCrashed:
             training, died.id, dynamic_key="0", extra_tags=[GPU_TAG], state=Running()
         )
         well = idle(return_state=True).state_details.flow_run_id
+        assert well is not None
 
         assert clear_up_after([str(died.id), str(well)]) == [
             "run 'died' is marked Crashed",
