@@ -27,7 +27,7 @@ from medcompare.config_errors import validated
 from medcompare.predictions import read_tables
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather_assessment
-from medcompare.run_folder import now, run_folder, run_name
+from medcompare.run_folder import held_name, now, run_folder
 from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
 from medcompare.stages import in_stage
@@ -53,8 +53,10 @@ def assess(config: AssessConfig) -> RunResult:
     """Read and check the tables, compute every figure, decide, report."""
     config, started_at = validated(AssessConfig, config), now()
     data_name = config.predictions.stem
-    name = run_name(config.out, config.name, started_at=started_at, data_name=data_name)
-    with recorded(config, kind="assess", name=name, data_name=data_name, started_at=started_at) as night:
+    with (
+        held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
+        recorded(config, kind="assess", name=name, data_name=data_name, started_at=started_at) as night,
+    ):
         result = _assess(config, name, night)
     return Completed(message=result.headline, data=result)  # type: ignore[return-value]
 

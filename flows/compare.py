@@ -35,7 +35,7 @@ from medcompare.preflight import check_before_work, locate_images
 from medcompare.progress import sentence_about_images, sentence_about_split
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather
-from medcompare.run_folder import now, run_folder, run_name
+from medcompare.run_folder import held_name, now, run_folder
 from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
 from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
@@ -74,8 +74,10 @@ def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008
     """Ingest, split, train, predict, evaluate, measure cost, decide, report."""
     config, started_at = validated(CompareConfig, config), now()
     data_name = source_name(config.data)
-    name = run_name(config.out, config.name, started_at=started_at, data_name=data_name)
-    with recorded(config, kind="compare", name=name, data_name=data_name, started_at=started_at) as night:
+    with (
+        held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
+        recorded(config, kind="compare", name=name, data_name=data_name, started_at=started_at) as night,
+    ):
         result = _compare(config, name, night)
     # The message is what the UI shows beside the state of the run; a caller gets the result.
     return Completed(message=result.headline, data=result)  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from prefect.client.orchestration import get_client
 
 from flows.orchestration import clear_up_after
 from medcompare import nightly
-from medcompare.errors import MedcompareError
+from medcompare.errors import ConfigError, MedcompareError
 from medcompare.history import this_host
 from medcompare.links import for_others, report_link
 from medcompare.preflight import check_folders
@@ -93,12 +93,20 @@ class Night:
             raise RuntimeError(msg)
         run = self._completed.model_copy(update={"finished_at": datetime.now(UTC).isoformat()})
         nightly.end(self._store, run)
-        link = report_link(result.run_name, os.environ)
+        link = self._link(result.run_name)
         try:
             publish(inputs, str(Path(result.pdf).absolute()), link)
         except Exception:
             logger.warning("the page of the run could not be written", exc_info=True)
         mail(run, self._store, changes=self._context.changes, pdf=Path(result.pdf), link=for_others(link))
+
+    @staticmethod
+    def _link(run_name: str) -> str | None:
+        try:
+            return report_link(run_name, os.environ)
+        except ConfigError as error:
+            logger.warning("%s; page and mail carry no link", error)
+            return None
 
     def failed(self, error: BaseException) -> None:
         """Record why the run did not complete, and mail about it where that was asked for."""

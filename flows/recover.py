@@ -42,7 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"run '{run.name}' of {run.started_at[:16]} UTC had crashed; it is marked so in the history"
             )
         # Also those marked earlier: the server may have been away then.
-        crashed = [run.run_id for run in list_runs(path, status="crashed", limit=MOST_RUNS)] if path.is_file() else []
+        crashed = (
+            [run.run_id for run in list_runs(path, status="crashed", limit=MOST_RUNS)]
+            if path.is_file()
+            else []
+        )
     except MedcompareError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILURE

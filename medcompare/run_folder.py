@@ -6,6 +6,8 @@ A run that fails leaves nothing that looks like a report: everything is written 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import glob
 import os
 import re
@@ -56,7 +58,7 @@ def run_folder(out: Path, name: str) -> Iterator[Path]:
         raise ConfigError(msg)
     partial = out / f".{name}.{os.getpid()}.partial"
     try:
-        partial.mkdir(parents=True)
+        partial.mkdir(parents=True, exist_ok=True)  # `held_name` may have made it already
     except OSError as error:
         msg = f"out: cannot write to {out} ({error.strerror}): choose another folder with --out"
         raise ConfigError(msg) from None
@@ -85,9 +87,39 @@ def free_run_name(out: Path, wanted: str) -> str:
     return name
 
 
-def run_name(out: Path, given: str | None, *, started_at: datetime, data_name: str) -> str:
-    """`given` as it is, else a default name that is free in `out`."""
-    return given or free_run_name(out, default_run_name(started_at, data_name))
+@contextmanager
+def held_name(out: Path, given: str | None, *, started_at: datetime, data_name: str) -> Iterator[str]:
+    """`given` as it is, else a default name that is free in `out`; kept from other runs during the block.
+
+    Two runs that begin in the same second would otherwise choose the same name, and the second
+    would fail when its report is written.
+
+    Raises
+    ------
+    ConfigError
+        If this process is filling a folder of that name.
+    """
+    with contextlib.ExitStack() as alone:
+        # Where `out` cannot be used, the checks of the run say so in plain words.
+        with contextlib.suppress(OSError):
+            out.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(out, os.O_RDONLY)
+            alone.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        name = given or free_run_name(out, default_run_name(started_at, data_name))
+        claim = out / f".{name}.{os.getpid()}.partial"
+        try:
+            claim.mkdir(parents=True)
+        except FileExistsError:
+            msg = f"a run named '{name}' is being written in {out}: choose another --name or leave it out"
+            raise ConfigError(msg) from None
+        except OSError:
+            pass
+    try:
+        yield name
+    finally:
+        with contextlib.suppress(OSError):  # gone where the run has renamed it
+            claim.rmdir()
 
 
 def now() -> datetime:

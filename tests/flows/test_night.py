@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Running
 
 from flows.compare import compare
+from flows.night import Night
 from flows.recover import main as recover
 from medcompare.code_identity import PACKAGE_ROOT
 from medcompare.errors import ConfigError, DataError
@@ -289,3 +290,13 @@ def test_the_code_that_counts_is_in_the_row(first: First) -> None:
     assert json.loads(row.config_json)["evaluate"]["n_resamples"] == 200
     assert "smtp" not in row.model_dump_json().lower()
     assert PACKAGE_ROOT.name == "medcompare"
+
+
+def test_a_wrong_web_address_costs_the_link_not_the_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The report stands by then: page and mail go out without a link, and the log names the variable."""
+    monkeypatch.setenv("MEDCOMPARE_LINK_BASE", "javascript:alert(1)")
+
+    assert Night._link("one") is None
+    assert "MEDCOMPARE_LINK_BASE: 'javascript:alert(1)' is not an address" in caplog.text

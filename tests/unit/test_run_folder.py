@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from medcompare.errors import ConfigError
-from medcompare.run_folder import default_run_name, free_run_name, now, run_folder, run_name
+from medcompare.run_folder import default_run_name, free_run_name, held_name, now, run_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 FILL = """
@@ -130,11 +130,83 @@ def test_a_name_with_signs_of_a_pattern_is_taken_literally(tmp_path: Path) -> No
 
 
 def test_a_given_name_is_kept_and_a_default_one_is_free(tmp_path: Path) -> None:
-    """Only a name that nobody chose may be changed."""
+    """Only a name that nobody chose may be changed; a name that is not used leaves nothing."""
     moment = datetime(2026, 11, 22, 21, 40, 5, tzinfo=UTC)
     (tmp_path / "2026-11-22_214005_oral").mkdir()
     (tmp_path / "mine").mkdir()
 
-    assert run_name(tmp_path, "mine", started_at=moment, data_name="oral") == "mine"
-    assert run_name(tmp_path, None, started_at=moment, data_name="oral") == "2026-11-22_214005_oral-2"
+    with held_name(tmp_path, "mine", started_at=moment, data_name="oral") as name:
+        assert name == "mine"
+    with held_name(tmp_path, None, started_at=moment, data_name="oral") as name:
+        assert name == "2026-11-22_214005_oral-2"
+    assert {path.name for path in tmp_path.iterdir()} == {"2026-11-22_214005_oral", "mine"}
     assert now().tzinfo is not None
+
+
+HOLD = """
+import datetime, pathlib, sys
+from medcompare.run_folder import held_name, run_folder
+out, moment = pathlib.Path(sys.argv[1]), datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC)
+print("ready", flush=True)
+sys.stdin.readline()
+with held_name(out, None, started_at=moment, data_name="oral") as name:
+    print(name, flush=True)
+    sys.stdin.readline()
+    with run_folder(out, name):
+        pass
+"""
+
+
+def test_runs_of_the_same_second_get_names_of_their_own(tmp_path: Path) -> None:
+    """Four processes choose at the same moment, long before they write: four names, four folders."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    names = []
+    try:
+        for step in ("ready", "name"):
+            for process in processes:
+                assert process.stdout is not None
+                assert process.stdin is not None
+                line = process.stdout.readline().strip()
+                if step == "name":
+                    names.append(line)
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write("go on\n")
+                process.stdin.flush()
+        assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+    base = "2026-11-22_000000_oral"
+    assert sorted(names) == [base, *(f"{base}-{number}" for number in (2, 3, 4))]
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "latest"}
+
+
+def test_a_name_held_in_the_same_process_is_refused(tmp_path: Path) -> None:
+    """Two threads must not fill one folder."""
+    moment = now()
+    with (
+        held_name(tmp_path, "mine", started_at=moment, data_name="oral"),
+        pytest.raises(ConfigError, match="'mine' is being written"),
+        held_name(tmp_path, "mine", started_at=moment, data_name="oral"),
+    ):
+        pass
+
+
+def test_a_name_is_chosen_also_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """The checks of the run say what is wrong with the folder, in plain words."""
+    (tmp_path / "file").write_text("not a folder")
+
+    with held_name(tmp_path / "file", "mine", started_at=now(), data_name="oral") as name:
+        assert name == "mine"
