@@ -147,8 +147,10 @@ fi
 quiet=--quiet
 if [ -t 2 ]; then quiet=; fi # in a terminal uv shows how the download gets on
 say "installing the exact versions of constraints.txt${wanted:+ (torch backend: $wanted)}; the first time this takes minutes"
+# Compiled now: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE, a read-only system), every start
+# would compile the libraries again, which takes longer than a whole cached run.
 # shellcheck disable=SC2086 # $quiet is empty or one word
-"$uv" pip install $quiet --python .venv/bin/python ${wanted:+--torch-backend "$wanted"} \
+env -u PYTHONDONTWRITEBYTECODE "$uv" pip install $quiet --compile-bytecode --python .venv/bin/python ${wanted:+--torch-backend "$wanted"} \
     --constraints constraints.txt --build-constraints constraints.txt --group dev --editable . ||
     stop "the installation failed (above)." \
         "${wanted:+TORCH_BACKEND=$wanted needs the package index of PyTorch. }Try again with:  make setup"
