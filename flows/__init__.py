@@ -13,6 +13,8 @@ import os
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "medcompare")
+# Outside a run there is nowhere to send a line to; it stands in the terminal.
+os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 # Prefect hands our loggers its handlers but leaves their level to the root logger's WARNING.
 logging.getLogger("medcompare").setLevel(logging.INFO)
 

@@ -193,8 +193,10 @@ def _looks(night: NightContext) -> tuple[str, ...]:
         return ()
     runs = "one earlier run" if n == 1 else f"{n} earlier runs"
     return (
-        (f"The same test images were evaluated in {runs} with other settings or other code: choosing between "
-        "runs by their test figures makes a lucky result more likely to be believed."),
+        (
+            f"The same test images were evaluated in {runs} with other settings or other code: choosing between "
+            "runs by their test figures makes a lucky result more likely to be believed."
+        ),
     )
 
 

@@ -57,8 +57,10 @@ def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
         lines += [f"**[Open the report (PDF)]({link})**", ""]
     else:
         lines += [
-            (f"The report lies at `{report}` on the machine that ran. For a link here, serve the folder of "
-            "runs (`python -m flows.reports`) and set `MEDCOMPARE_LINK_BASE`."),
+            (
+                f"The report lies at `{report}` on the machine that ran. For a link here, serve the folder of "
+                "runs (`python -m flows.reports`) and set `MEDCOMPARE_LINK_BASE`."
+            ),
             "",
         ]
     if inputs.notices or verdict.caveats:

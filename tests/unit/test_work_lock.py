@@ -181,10 +181,15 @@ def test_ctrl_c_while_waiting_leaves_nothing_open(tmp_path: Path, caplog: pytest
             until_said(caplog, "waiting for its result")
             signal.raise_signal(signal.SIGINT)
 
+        # Tests that a shell started in the background inherit that Ctrl-C is ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         pressing = threading.Thread(target=interrupt)
         pressing.start()
-        with pytest.raises(KeyboardInterrupt):
-            lock_work(tmp_path, "train-abc", label="train test_cnn")
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                lock_work(tmp_path, "train-abc", label="train test_cnn")
+        finally:
+            signal.signal(signal.SIGINT, before)
         pressing.join()
         assert open_locks(tmp_path) == 0
     assert held_at_once(tmp_path, WORK)
