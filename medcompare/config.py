@@ -40,6 +40,7 @@ def _left_to_preset(field: str) -> Callable[[dict[str, Any]], None]:
 
 
 def _no_default(schema: dict[str, Any]) -> None:
+    """Of a section the form sends the default as a whole, where it has one, and not those of its fields."""
     del schema["default"]
 
 
@@ -335,13 +336,19 @@ class CompareConfig(Record):
     store: Path = Field(
         default=Path(".medcompare"), description="Folder of the cache: results, checkpoints, demo data."
     )
-    data: DataConfig = Field(default=DataConfig(), description="Images.")
-    split: SplitConfig = Field(default=SplitConfig(), description="Partition.")
-    train: TrainConfig = Field(default=TrainConfig(), description="Training.")
-    evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Statistics.")
-    decide: DecideConfig = Field(default=DecideConfig(), description="Decision rule.")
-    cost: CostConfig = Field(default=CostConfig(), description="Cost measurement.")
-    report: ReportConfig = Field(default=ReportConfig(), description="Report.")
+    data: DataConfig = Field(default=DataConfig(), description="Images.", json_schema_extra=_no_default)
+    split: SplitConfig = Field(default=SplitConfig(), description="Partition.", json_schema_extra=_no_default)
+    train: TrainConfig = Field(default=TrainConfig(), description="Training.", json_schema_extra=_no_default)
+    evaluate: EvaluateConfig = Field(
+        default=EvaluateConfig(), description="Statistics.", json_schema_extra=_no_default
+    )
+    decide: DecideConfig = Field(
+        default=DecideConfig(), description="Decision rule.", json_schema_extra=_no_default
+    )
+    cost: CostConfig = Field(
+        default=CostConfig(), description="Cost measurement.", json_schema_extra=_no_default
+    )
+    report: ReportConfig = Field(default=ReportConfig(), description="Report.", json_schema_extra=_no_default)
 
     @model_validator(mode="before")
     @classmethod

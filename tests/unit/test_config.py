@@ -106,10 +106,10 @@ def test_what_the_untouched_form_sends_is_the_demonstration() -> None:
     def shown(properties: dict[str, Any]) -> dict[str, Any]:
         values = {}
         for name, field in properties.items():
-            if "$ref" in field:
-                values[name] = shown(schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"])
-            elif "default" in field:
+            if "default" in field:
                 values[name] = field["default"]
+            elif "$ref" in field:
+                values[name] = shown(schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"])
         return values
 
     sent = shown(schema["properties"])
