@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
@@ -29,6 +29,7 @@ from prefect.states import Crashed, Scheduled
 
 from medcompare.config import TrainConfig
 from medcompare.training_process import plan_parallel
+from tasks.gpu import GPU_LIMIT
 from tasks.policies import GPU_TAG
 
 if TYPE_CHECKING:
@@ -37,9 +38,8 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import SyncPrefectClient
 
-GPU_LIMIT = f"tag:{GPU_TAG}"
 DEPLOYMENT_LIMIT = "deployment:"
-"""How the server names the limit of a tag, and those of deployments, before the deployment's id."""
+"""How the server names the limits of deployments, before the deployment's id."""
 GOING = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 DEFAULT_PAIR = 2
 RESUMED_WITHIN = timedelta(hours=24)
@@ -62,7 +62,7 @@ def ensure_gpu_limit() -> int:
             return existing[GPU_LIMIT]
         plan = plan_parallel(DEFAULT_PAIR, TrainConfig())
         slots = plan.n_gpus or plan.n_parallel
-        client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=slots)
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots))
         return slots
 
 

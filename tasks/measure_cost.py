@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.training_process import run_cost_measurement
-from medcompare.work_lock import lock_machine
+from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
 
 if TYPE_CHECKING:
@@ -31,6 +31,6 @@ logger = logging.getLogger("medcompare.cost")
 def measure_cost(model: str, identity: CostIdentity, request: CostRequest) -> CostMeasurement:  # noqa: ARG001 - the cache key
     """Measure the checkpoint that `request` names; call it while nothing else runs."""
     name = request.trained.display_name
-    with lock_machine(request.store_root, alone=True, label=f"measuring the cost of {name}"):
+    with on_the_machine(request.store_root, alone=True, label=f"measuring the cost of {name}"):
         logger.info("measuring %s alone", name)
         return run_cost_measurement(request)

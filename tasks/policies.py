@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 TORCH = ("torch", "torchvision", "efficientnet-pytorch", "pillow")
 STATISTICS = ("numpy", "scipy", "scikit-learn", "statsmodels")
 GPU_TAG = "gpu"
-"""Tasks that load the accelerator, or the processor in its place; limited by `tasks.gpu_limit`."""
+"""Tasks that load the accelerator, or the processor in its place; limited by `tasks.gpu`."""
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.training_process import run_prediction
-from medcompare.work_lock import lock_machine
+from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
 
 if TYPE_CHECKING:
@@ -28,5 +28,5 @@ if TYPE_CHECKING:
 )
 def predict(model: str, identity: PredictionIdentity, request: PredictionRequest) -> Predictions:  # noqa: ARG001 - the cache key
     """Predict with the checkpoint that `request` names."""
-    with lock_machine(request.store_root, alone=False, label=f"predict {model}"):
+    with on_the_machine(request.store_root, label=f"predict {model}"):
         return run_prediction(request)

@@ -10,7 +10,7 @@ from prefect import task
 from medcompare import progress
 from medcompare.models.zoo import MODELS
 from medcompare.training_process import run_training
-from medcompare.work_lock import lock_machine
+from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
 from tasks.progress_bar import ProgressBar
 
@@ -48,7 +48,7 @@ def train(model: str, identity: TrainingIdentity, request: TrainingRequest) -> T
             logger.info("%s", line)
         bar.show(progress.share_done(event), line, now=is_epoch)
 
-    with lock_machine(request.store_root, alone=False, label=f"train {model}"):
+    with on_the_machine(request.store_root, label=f"train {model}"):
         try:
             return run_training(request, on_event=on_event)
         finally:

@@ -33,6 +33,7 @@ from flows.orchestration import GPU_LIMIT, clear_up_after, ensure_gpu_limit, res
 from medcompare.config import TrainConfig
 from medcompare.history import history_path, list_runs
 from medcompare.training_process import plan_parallel
+from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG
 from tests.flows.small_runs import ONE_MODEL, small_config
 
@@ -105,21 +106,22 @@ class TestSlots:
 
     def test_stale_slots_are_given_back(self, client: SyncPrefectClient) -> None:
         """Nothing runs: every slot is free again, and the second look finds nothing to do."""
-        client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=3)
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=3))
         client.update_global_concurrency_limit(GPU_LIMIT, GlobalConcurrencyLimitUpdate(active_slots=2))
 
         assert clear_up_after() == [f"2 slot(s) of the limit '{GPU_LIMIT}' given back"]
         assert slots(client) == (3, 0)
         assert clear_up_after() == []
 
-    def test_slots_of_running_tasks_are_kept(self, client: SyncPrefectClient) -> None:
+    def test_slots_of_running_tasks_are_kept(self, client: SyncPrefectClient, tmp_path: Path) -> None:
         """A task that really runs keeps its slot while two stale ones are given back; it ends as it would."""
-        client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=3)
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=3))
         go_on = threading.Event()
 
         @task(name="a real training", tags=[GPU_TAG])
         def occupied() -> str:
-            assert go_on.wait(LONG_S)
+            with on_the_machine(tmp_path, label="a real training"):
+                assert go_on.wait(LONG_S)
             return "trained"
 
         @flow(name="holds a slot")
@@ -134,7 +136,7 @@ class TestSlots:
             until(
                 lambda: [one.state_name for one in client.read_task_runs(task_run_filter=mine)] == ["Running"]
             )
-            assert slots(client) == (3, 1)
+            until(lambda: slots(client) == (3, 1))
             client.update_global_concurrency_limit(GPU_LIMIT, GlobalConcurrencyLimitUpdate(active_slots=3))
 
             assert clear_up_after() == [f"2 slot(s) of the limit '{GPU_LIMIT}' given back"]
@@ -177,7 +179,7 @@ class TestCrashed:
 
     def test_run_and_tasks_are_marked_and_their_slots_given_back(self, client: SyncPrefectClient) -> None:
         """The server believed both were running; a run that ended well is not touched."""
-        client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=2)
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=2))
         client.update_global_concurrency_limit(GPU_LIMIT, GlobalConcurrencyLimitUpdate(active_slots=1))
         died = client.create_flow_run(idle, name="died", state=Running())
 

@@ -1,0 +1,27 @@
+"""Whoever loads the accelerator takes a slot of the limit ``gpu``, where the server has one."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from prefect.concurrency.sync import concurrency
+
+from medcompare.work_lock import lock_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GPU_LIMIT = "gpu"
+
+
+@contextmanager
+def on_the_machine(store: Path, *, alone: bool = False, label: str) -> Iterator[None]:
+    """Hold a slot of the limit ``gpu``, and share the machine with other runs or have it `alone`.
+
+    Inside the task, not by its tag: a result that is reused needs no slot, and asking the
+    server for one takes a second. Without such a limit, as on a laptop, nothing is asked for.
+    """
+    with concurrency(GPU_LIMIT, occupy=1), lock_machine(store, alone=alone, label=label):
+        yield
