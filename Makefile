@@ -20,7 +20,7 @@ else
   RUN := $(PY)
 endif
 
-.PHONY: help setup compare assess serve serve-stop serve-status test test-slow check lint types format spelling coverage lock clean distclean
+.PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser check lint types format spelling coverage lock clean distclean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ test: setup ## run the tests (none that need minutes, a GPU, the internet or a b
 
 test-slow: setup ## run the slow tests: simulations, trainings
 	@$(RUN) -m pytest -q -m slow $(ARGS)
+
+test-browser: setup ## start a run from Prefect's page in a real Chromium; MEDCOMPARE_SCREENSHOTS=DIR keeps pictures
+	@$(RUN) -m pytest -q -m browser $(ARGS)
 
 check: lint types test ## lint, types and tests: what must pass before a commit is shared
 
