@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -19,9 +24,9 @@ from flows.compare import compare
 from medcompare.config import AssessConfig, CompareConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from email.message import EmailMessage
     from pathlib import Path
-    from uuid import UUID
 
     from prefect.client.schemas.objects import Artifact, FlowRun, State
 
@@ -130,15 +135,54 @@ def small_assessment(first: First, root: Path, **changes: Any) -> AssessConfig:
     return AssessConfig.model_validate(values | changes)
 
 
+RECORDED_WITHIN_S = 180.0
+"""Three times what Prefect waits for its database: one write may fail and be repeated."""
+
+
 def run(config: CompareConfig | AssessConfig | dict[str, Any]) -> Done:
     """Run the flow that `config` belongs to, to whatever end."""
     flow = assess if isinstance(config, AssessConfig) else compare
-    state = flow(config, return_state=True)
+    with _finished_tasks() as finished:
+        state = flow(config, return_state=True)
     flow_run_id = state.state_details.flow_run_id
     assert flow_run_id is not None
+    return Done(flow_run_id, state, _final_states(flow_run_id, finished))
+
+
+@contextmanager
+def _finished_tasks() -> Iterator[set[UUID]]:
+    """Ids of the task runs that end meanwhile, as the engine logs them in this process."""
+    finished: set[UUID] = set()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("Finished in state"):
+                finished.add(UUID(str(record.task_run_id)))  # type: ignore[attr-defined] # Prefect's own
+
+    logger, listener = logging.getLogger("prefect.task_runs"), Listener()
+    logger.addHandler(listener)
+    try:
+        yield finished
+    finally:
+        logger.removeHandler(listener)
+
+
+def _final_states(flow_run_id: UUID, finished: set[UUID]) -> dict[str, str]:
+    """State names of the tasks of a run, once the server has recorded how those `finished` ended.
+
+    It records them from events, some time after the run: what it knows just then may be short.
+    """
+    ours = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    deadline = time.monotonic() + RECORDED_WITHIN_S
     with get_client(sync_client=True) as client:
-        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-    return Done(flow_run_id, state, {one.name: str(one.state_name) for one in tasks})
+        while True:
+            tasks = client.read_task_runs(flow_run_filter=ours)
+            final = {one.id for one in tasks if one.state is not None and one.state.is_final()}
+            if finished <= final:
+                return {one.name: str(one.state_name) for one in tasks}
+            if time.monotonic() > deadline:
+                pytest.fail(f"{len(finished - final)} of {len(finished)} task runs were never recorded")
+            time.sleep(0.2)
 
 
 def cached(done: Done) -> set[str]:
