@@ -20,10 +20,10 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from flows.night import Night, parameter, recorded, title
+from flows.night import Night, accepted, parameter, recorded, refused, title
 from medcompare.artifacts import write_atomically
 from medcompare.config import AssessConfig
-from medcompare.config_errors import validated
+from medcompare.errors import InputError
 from medcompare.predictions import read_tables
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather_assessment
@@ -36,28 +36,31 @@ from tasks.policies import run_trusted
 from tasks.report import write_report
 
 
-def title_of_run() -> str:
-    """Name of the flow run, from the parameters it was started with."""
-    return title(Path(parameter("config", "predictions") or "predictions").stem)
+def data_name_given() -> str:
+    """Name of the table, from the parameters the run was started with, which may be anything."""
+    return Path(parameter("config", "predictions") or "predictions").stem
 
 
 @flow(
     name="assess",
     description="Compare models from their predictions alone, without training.",
-    flow_run_name=title_of_run,
+    flow_run_name=lambda: title(data_name_given()),
     persist_result=False,
     # Done below instead, so that a bad value reads the same here and on the command line.
     validate_parameters=False,
 )
 def assess(config: AssessConfig) -> RunResult:
     """Read and check the tables, compute every figure, decide, report."""
-    config, started_at = validated(AssessConfig, config), now()
-    data_name = config.predictions.stem
-    with (
-        held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
-        recorded(config, kind="assess", name=name, data_name=data_name, started_at=started_at) as night,
-    ):
-        result = _assess(config, name, night)
+    try:
+        config = accepted(AssessConfig, config, kind="assess", data_name=data_name_given())
+        started_at, data_name = now(), config.predictions.stem
+        with (
+            held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
+            recorded(config, kind="assess", name=name, data_name=data_name, started_at=started_at) as night,
+        ):
+            result = _assess(config, name, night)
+    except InputError as error:
+        return refused(error)  # type: ignore[return-value] # a caller gets the error
     return Completed(message=result.headline, data=result)  # type: ignore[return-value]
 
 

@@ -24,11 +24,11 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.night import Night, parameter, recorded, title
+from flows.night import Night, accepted, parameter, recorded, refused, title
 from medcompare.artifacts import ArtifactStore, write_atomically
 from medcompare.config import DEMO, CompareConfig, DataConfig
-from medcompare.config_errors import validated
 from medcompare.data.source import fingerprint, source_name
+from medcompare.errors import InputError
 from medcompare.prediction_tables import scored_cases
 from medcompare.predictions import write_prediction_table
 from medcompare.preflight import check_before_work, locate_images
@@ -56,15 +56,15 @@ MOST_THREADS = 64
 """Upper bound only: how many trainings really run side by side is planned per run."""
 
 
-def title_of_run() -> str:
-    """Name of the flow run, from the parameters it was started with."""
-    return title(source_name(DataConfig(source=parameter("config", "data", "source") or DEMO)))
+def data_name_given() -> str:
+    """Name of the data set, from the parameters the run was started with, which may be anything."""
+    return source_name(DataConfig(source=parameter("config", "data", "source") or DEMO))
 
 
 @flow(
     name="compare",
     description="Compare image classifiers fairly, from images to a PDF report.",
-    flow_run_name=title_of_run,
+    flow_run_name=lambda: title(data_name_given()),
     task_runner=ThreadPoolTaskRunner(max_workers=MOST_THREADS),
     persist_result=False,
     # Done below instead, so that a bad value reads the same here and on the command line.
@@ -72,13 +72,16 @@ def title_of_run() -> str:
 )
 def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008 - frozen, and shown in the UI form
     """Ingest, split, train, predict, evaluate, measure cost, decide, report."""
-    config, started_at = validated(CompareConfig, config), now()
-    data_name = source_name(config.data)
-    with (
-        held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
-        recorded(config, kind="compare", name=name, data_name=data_name, started_at=started_at) as night,
-    ):
-        result = _compare(config, name, night)
+    try:
+        config = accepted(CompareConfig, config, kind="compare", data_name=data_name_given())
+        started_at, data_name = now(), source_name(config.data)
+        with (
+            held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
+            recorded(config, kind="compare", name=name, data_name=data_name, started_at=started_at) as night,
+        ):
+            result = _compare(config, name, night)
+    except InputError as error:
+        return refused(error)  # type: ignore[return-value] # a caller gets the error
     # The message is what the UI shows beside the state of the run; a caller gets the result.
     return Completed(message=result.headline, data=result)  # type: ignore[return-value]
 

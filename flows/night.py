@@ -7,13 +7,17 @@ import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import runtime
 from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.states import Failed
 
 from flows.orchestration import clear_up_after
 from medcompare import nightly
+from medcompare.config import AssessConfig, CompareConfig
+from medcompare.config_errors import validated
 from medcompare.errors import ConfigError, MedcompareError
 from medcompare.history import this_host
 from medcompare.links import for_others, report_link
@@ -28,11 +32,16 @@ from tasks.publish import publish
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from medcompare.config import AssessConfig, CompareConfig
+    from prefect.client.schemas.objects import State
+    from pydantic import BaseModel
+
+    from medcompare.errors import InputError
     from medcompare.nightly import NightContext
     from medcompare.report.inputs import ReportInputs
     from medcompare.run_result import RunResult
     from medcompare.run_summary import RunKind, RunSummary
+
+Config = TypeVar("Config", CompareConfig, AssessConfig)
 
 logger = logging.getLogger("medcompare.night")
 
@@ -121,6 +130,73 @@ class Night:
             mail(run, self._store, link=for_others(runtime.flow_run.ui_url))
 
 
+def accepted(model: type[Config], given: object, *, kind: RunKind, data_name: str) -> Config:
+    """`given` as settings of type `model`; where they are refused, history and mail hear of it.
+
+    A deployment's parameters are checked by nobody before the flow: without this, a night
+    that was set up wrongly would end in silence.
+
+    Parameters
+    ----------
+    model : type
+        `CompareConfig` or `AssessConfig`.
+    given : object
+        Nested values by name, or an instance of `model`.
+    kind, data_name
+        As in `medcompare.run_summary.start_of_run`.
+
+    Raises
+    ------
+    ConfigError
+        As `medcompare.config_errors.validated` raises it.
+    """
+    try:
+        with in_stage("reading the settings"):
+            return validated(model, given)
+    except ConfigError as error:
+        started_at, named = datetime.now(UTC), parameter("config", "store")
+        store = Path(named) if named else model.model_fields["store"].default
+        begun = _start(
+            given if isinstance(given, dict) else {"config": given},
+            kind=kind,
+            name=f"{started_at.astimezone():%Y-%m-%d_%H%M%S}_{data_name}",
+            data_name=data_name,
+            seed=0,
+            started_at=started_at,
+        )
+        Night(begun, store).failed(error)
+        raise
+
+
+def refused(error: InputError) -> State[Any]:
+    """Final state of a run that stopped because of its input: the sentence, and no traceback through Prefect."""
+    return Failed(message=str(error), data=error)
+
+
+def _start(
+    config: BaseModel | dict[str, Any],
+    *,
+    kind: RunKind,
+    name: str,
+    data_name: str,
+    seed: int,
+    started_at: datetime,
+) -> RunSummary:
+    """Summary of this flow run as it begins, in the series of its deployment."""
+    return start_of_run(
+        config,
+        run_id=str(runtime.flow_run.id),
+        name=name,
+        kind=kind,
+        data_name=data_name,
+        seed=seed,
+        started_at=started_at,
+        host=this_host(),
+        pid=os.getpid(),
+        series=f"{runtime.deployment.name or kind} {data_name}",
+    )
+
+
 @contextlib.contextmanager
 def recorded(
     config: CompareConfig | AssessConfig, *, kind: RunKind, name: str, data_name: str, started_at: datetime
@@ -134,22 +210,8 @@ def recorded(
     kind, name, data_name, started_at
         As in `medcompare.run_summary.start_of_run`.
     """
-    deployment = runtime.deployment.name
-    night = Night(
-        start_of_run(
-            config,
-            run_id=str(runtime.flow_run.id),
-            name=name,
-            kind=kind,
-            data_name=data_name,
-            seed=config.seed,
-            started_at=started_at,
-            host=this_host(),
-            pid=os.getpid(),
-            series=f"{deployment or kind} {data_name}",
-        ),
-        config.store,
-    )
+    begun = _start(config, kind=kind, name=name, data_name=data_name, seed=config.seed, started_at=started_at)
+    night = Night(begun, config.store)
     try:
         with in_stage("checks before work"):
             check_folders(config)
@@ -165,10 +227,19 @@ def recorded(
 
 
 def title(data_name: str) -> str:
-    """Name of a flow run such as ``nightly 2026-11-22 oral-oscc-224``."""
-    start = runtime.flow_run.scheduled_start_time
-    day = (start or datetime.now(UTC)).astimezone()
-    return f"{runtime.deployment.name or runtime.flow_run.flow_name} {day:%Y-%m-%d} {data_name}"
+    """Name of a flow run such as ``nightly 2026-11-22 oral-oscc-224``.
+
+    One that no schedule started is not alone on its day: it has the time of day, too, or the
+    name that its settings give it.
+    """
+    named = parameter("config", "name")
+    if named:
+        return named
+    start = (runtime.flow_run.scheduled_start_time or datetime.now(UTC)).astimezone()
+    context = FlowRunContext.get()
+    on_schedule = context is not None and context.flow_run is not None and context.flow_run.auto_scheduled
+    moment = f"{start:%Y-%m-%d}" if on_schedule else f"{start:%Y-%m-%d %H:%M}"
+    return f"{runtime.deployment.name or runtime.flow_run.flow_name} {moment} {data_name}"
 
 
 def parameter(*path: str) -> str | None:

@@ -323,7 +323,9 @@ class CompareConfig(Record):
         "images of your own), 'quick' (a first look in minutes), 'demo' (the embedded data).",
         json_schema_extra=_no_default,
     )
-    name: SafeName | None = Field(default=None, description="Name of the run; None: date and data set.")
+    name: SafeName | None = Field(
+        default=None, description="Name of the run and of its folder; None: date and data set."
+    )
     models: tuple[str, ...] = Field(
         default=("resnet50", "efficientnet_b0"),
         min_length=1,
@@ -379,7 +381,9 @@ class CompareConfig(Record):
 class AssessConfig(Record):
     """An assessment of predictions made elsewhere: no training at all."""
 
-    name: SafeName | None = Field(default=None, description="Name of the run; None: date and file name.")
+    name: SafeName | None = Field(
+        default=None, description="Name of the run and of its folder; None: date and file name."
+    )
     predictions: Path = Field(
         description="CSV of the test subset: case_id, y_true, optional patient_id and subgroup columns, "
         "and one probability column per model."

@@ -29,7 +29,10 @@ EXTRA_WORDS = (
     # Words of frequent messages of libraries that stand in no source of ours.
     "CUDA GPU out of memory tried to allocate GiB MiB KiB total capacity free reserved device assert triggered "
     "error failed refused expected got found invalid exceeded unable could not open image truncated corrupt "
-    "unexpected end of data tensor shape size mismatch worker killed exited timeout timed out Errno SSL TLS certificate"
+    "unexpected end of data tensor shape size mismatch worker killed exited timeout timed out Errno SSL TLS "
+    "certificate "
+    # Of pydantic, about a setting.
+    "input should be a valid integer number boolean tuple dictionary greater less than or equal parse fractional part"
 )
 
 WEB_ADDRESS = re.compile(r"\w+://[^\s'\"<>]+")

@@ -160,10 +160,10 @@ class RunSummary(Record):
         return next((row for row in self.models if row.model == model), None)
 
 
-def canonical_json(config: BaseModel) -> str:
+def canonical_json(config: BaseModel | dict[str, Any]) -> str:
     """`config` as JSON with sorted keys: equal configurations give equal text."""
-    plain: Any = json.loads(config.model_dump_json())
-    return json.dumps(plain, sort_keys=True, ensure_ascii=False)
+    plain: Any = config if isinstance(config, dict) else json.loads(config.model_dump_json())
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False, default=str)
 
 
 @cache
@@ -207,7 +207,7 @@ def model_figures(assessment: Assessment, trained: Sequence[TrainedModel] = ()) 
 
 
 def start_of_run(
-    config: BaseModel,
+    config: BaseModel | dict[str, Any],
     *,
     run_id: str,
     name: str,
@@ -223,8 +223,9 @@ def start_of_run(
 
     Parameters
     ----------
-    config : BaseModel
-        The whole configuration; secrets must not be part of it.
+    config : BaseModel or dict
+        The whole configuration, or the values as given where they are none; secrets must
+        not be part of it.
     run_id : str
         Unique, e.g. the orchestrator's id of the run.
     name, kind, data_name, seed

@@ -22,7 +22,9 @@ from medcompare.history import history_path, list_runs, record_run, this_host
 from medcompare.report.formatting import format_estimate
 from medcompare.run_summary import start_of_run
 from medcompare.stats.records import Estimate
+from tests.flows.conftest import set_mail_server
 from tests.flows.small_runs import Done, run, small_assessment, small_config
+from tests.unit.mail_servers import Mailbox, mail_server
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -70,7 +72,8 @@ def test_the_run_is_found_by_name_tag_and_verdict(first: First) -> None:
     on_server = first.run
 
     assert on_server.expected_start_time is not None
-    assert on_server.name == f"compare {on_server.expected_start_time.astimezone():%Y-%m-%d} two-classes"
+    started = on_server.expected_start_time.astimezone()
+    assert on_server.name == f"compare {started:%Y-%m-%d %H:%M} two-classes"
     assert on_server.tags == ["two-classes"]
     assert on_server.state is not None
     assert (on_server.state.name, on_server.state.message) == ("Completed", headline)
@@ -121,6 +124,7 @@ def test_a_link_is_shown_where_somebody_serves_the_runs(
     assert str(done.artifacts["report"][0].data) == f"[Report (PDF)]({link})"
     assert str(tmp_path) not in str(done.artifacts["verdict"][0].data)
     row = row_of(done, tmp_path / "store")
+    assert done.run.name == "One night"  # as its settings ask for
     assert (row.kind, row.status, row.series) == ("assess", "completed", "assess predictions_test")
     # Recomputed from the supplied table alone: the same figures as the run that made it.
     auc = {one["model"]: one["metrics"]["auc"] for one in results_of(first)["assessment"]["evaluations"]}
@@ -270,16 +274,31 @@ def test_recover_says_what_is_wrong_with_a_history(
     assert re.match(r"error: history .* is not a database", capsys.readouterr().err)
 
 
-def test_a_bad_parameter_reads_as_on_the_command_line(tmp_path: Path) -> None:
-    """A run started from the orchestrator with wrong values fails at once, before anything is written."""
-    done = run({"train": {"epochs": 0}, "out": str(tmp_path / "runs"), "store": str(tmp_path / "store")})
+def test_a_bad_parameter_reads_as_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Wrong values of a deployment fail the run at once, without a traceback; history and mail tell of it."""
+    mailbox, store = Mailbox(), tmp_path / "store"
+    with mail_server(mailbox) as port:
+        set_mail_server(monkeypatch, port, when="failure")
+        done = run({"train": {"epochs": 0}, "out": str(tmp_path / "runs"), "store": str(store)})
 
     sentence = "train.epochs: input should be greater than or equal to 1 (given: 0)"
     with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
         _ = done.result
-    assert done.tasks == {}
-    assert sentence in str(done.run.state.message if done.run.state else "")
-    assert list(tmp_path.iterdir()) == []
+    assert done.run.state is not None
+    assert (done.run.state.name, done.run.state.message) == ("Failed", sentence)
+    assert "Traceback" not in caplog.text
+    assert done.tasks == {"mail": "Completed"}
+    row = row_of(done, store)
+    assert (row.status, row.series, row.data_name) == ("failed", "compare demo", "demo")
+    assert row.failure is not None
+    assert (row.failure.stage, row.failure.cause) == ("reading the settings", sentence)
+    assert json.loads(row.config_json)["train"] == {"epochs": 0}
+    [(_, message)] = mailbox.mails
+    assert str(message["Subject"]) == "demo: the run failed in reading the settings"
+    assert sentence in message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_the_code_that_counts_is_in_the_row(first: First) -> None:
