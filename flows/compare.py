@@ -176,6 +176,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             run_trusted(
                 measure_cost,
                 config.store,
+                fresh=config.cost.fresh,
                 model=one.model,
                 identity=cost_identity(one, config, plan),
                 request=CostRequest(trained=one, train=config.train, cost=config.cost, split=split, **places),

@@ -292,6 +292,9 @@ class CostConfig(Record):
     n_warmup: int = Field(default=10, ge=1, le=1000, description="Forward passes before timing starts.")
     n_repeats: int = Field(default=60, ge=10, le=10_000, description="Timed forward passes at batch 1.")
     throughput_batch: int = Field(default=16, ge=1, le=1024, description="Batch size for throughput.")
+    fresh: bool = Field(
+        default=False, description="Measure again even where an earlier measurement could be reused."
+    )
 
 
 class ReportConfig(Record):

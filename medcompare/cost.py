@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import resource
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 TRAINING_STEPS = 8
 TRAINING_WARMUP_STEPS = 2
 THROUGHPUT_BATCHES = 5
+BUSY_TIMES = ("user", "nice", "system", "irq", "softirq", "steal", "interrupt", "dpc")
+"""Of `psutil.cpu_times`, whichever of them the system tells: neither idle nor waiting for a disk."""
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -84,6 +88,7 @@ def measure_cost(request: CostRequest, *, emit: EventHandler | None = None) -> C
     network = placement.network(network).eval()
     gc.collect()
     memory.reset_peak()
+    others = OtherLoad()
     report("latency")
     latencies_s = time_forward(
         network,
@@ -102,6 +107,7 @@ def measure_cost(request: CostRequest, *, emit: EventHandler | None = None) -> C
         n_warmup=1,
         n_repeats=THROUGHPUT_BATCHES,
     )
+    other_load_cores = others.cores()
     peak = memory.peak_bytes()
     flops = count_flops(network, placement, size_px=trained.image_size_px)
     n_parameters = count_parameters(network)
@@ -134,6 +140,7 @@ def measure_cost(request: CostRequest, *, emit: EventHandler | None = None) -> C
         n_threads=torch.get_num_threads(),
         precision="float32",
         device=device_name(device),
+        other_load_cores=other_load_cores,
     )
 
 
@@ -253,6 +260,40 @@ class PeakMemory:
         if self._device.type == "mps":
             return int(torch.mps.driver_allocated_memory())
         return max(0, peak_resident_bytes() - self._baseline)
+
+
+class OtherLoad:
+    """Processor time of everything but this process, on the cores it may use, since it was made.
+
+    Work of others on a GPU is not seen.
+    """
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._cores = frozenset(usable_cores())
+        self._started = self._now()
+
+    def cores(self) -> float:
+        """Cores that others kept busy, on average; never below 0, however coarse the system's clock is."""
+        elapsed_s, busy_s, own_s = (now - then for now, then in zip(self._now(), self._started, strict=True))
+        return max(0.0, busy_s - own_s) / elapsed_s
+
+    def _now(self) -> tuple[float, float, float]:
+        """Clock, busy time of the cores and own processor time, seconds."""
+        busy_s = 0.0
+        for core, times in enumerate(psutil.cpu_times(percpu=True)):
+            if core in self._cores:
+                # Linux counts a guest's time within that of users.
+                busy_s += sum(getattr(times, name, 0.0) for name in BUSY_TIMES)
+        own = self._process.cpu_times()
+        return time.perf_counter(), busy_s, own.user + own.system
+
+
+def usable_cores() -> tuple[int, ...]:
+    """Numbers of the cores this process may run on; all where the system keeps no such list."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(psutil.cpu_count() or 1))
 
 
 def resident_bytes(*, status: Path = STATUS) -> int:

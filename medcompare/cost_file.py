@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-COSTS = tuple(name for name in CostMeasurement.model_fields if name != "model")
+COSTS = tuple(name for name in CostMeasurement.model_fields if name not in {"model", "other_load_cores"})
 
 
 def read_costs(path: Path, models: Sequence[str]) -> tuple[CostMeasurement, ...]:

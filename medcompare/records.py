@@ -207,6 +207,11 @@ class CostMeasurement(Record):
     n_threads: int | None = None
     precision: str | None = None
     device: str | None = None
+    other_load_cores: float | None = Field(
+        default=None,
+        ge=0,
+        description="Processor cores that other programs kept busy meanwhile, on average; they make times longer.",
+    )
 
 
 class Provenance(Record):

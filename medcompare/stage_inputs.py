@@ -120,6 +120,6 @@ def cost_identity(trained: TrainedModel, config: CompareConfig, plan: ParallelPl
     """Identity of the cost of `trained` on this machine."""
     return CostIdentity(
         trained=hashlib.sha256(trained.model_dump_json().encode()).hexdigest(),
-        settings=config.cost.model_dump_json(),
+        settings=config.cost.model_dump_json(exclude={"fresh"}),
         machine=f"{cpu_name()} {device_kind(plan)} {trained.device} {plan.n_parallel * plan.n_threads}",
     )

@@ -115,9 +115,16 @@ def is_intact(record: object, store: Path) -> str | None:
     return None
 
 
-def run_trusted(task: Task[..., Result], store: Path, /, **inputs: Any) -> Result:  # noqa: ANN401 - a task's inputs
-    """Result of `task`, computed anew where a cached one refers to a lost or altered file."""
-    return run_side_by_side(task, store, [inputs])[0]
+def run_trusted(
+    task: Task[..., Result],
+    store: Path,
+    /,
+    *,
+    fresh: bool = False,
+    **inputs: Any,  # noqa: ANN401 - a task's inputs
+) -> Result:
+    """Result of `task`, computed anew if `fresh`, or where a cached one refers to a lost or altered file."""
+    return run_side_by_side(task.with_options(refresh_cache=True) if fresh else task, store, [inputs])[0]
 
 
 def run_side_by_side(

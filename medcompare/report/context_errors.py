@@ -263,6 +263,7 @@ CONDITION_ROWS: tuple[tuple[str, str], ...] = (
     ("n_threads", "Threads"),
     ("precision", "Precision"),
     ("device", "Device"),
+    ("other_load_cores", "Processor cores busy with other programs"),
     ("training_conditions", "Training ran"),
 )
 
@@ -293,7 +294,10 @@ def cost_section(view: View, number: int) -> Section:
         values = [getattr(cost, field) for cost in costs]
         if all(value is None for value in values):
             continue
-        cells = [Cell(text="not stated" if value is None else str(value), muted=True) for value in values]
+        texts = ["not stated" if value is None else str(value) for value in values]
+        if field == "other_load_cores":
+            texts = ["not stated" if value is None else f"{value:.1f}" for value in values]
+        cells = [Cell(text=text, muted=True) for text in texts]
         rows.append((Cell(text=label, muted=True), *cells, *([Cell(text="")] if with_ratio else [])))
     head = [
         Column(head="Cost", kind="text", width="40%" if len(costs) <= 2 else "30%"),

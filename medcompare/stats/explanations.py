@@ -28,6 +28,9 @@ SMALLEST_P = 0.001
 RARE_SHARE = 0.2
 """Below this share of the rarer class accuracy flatters a model that never calls it."""
 
+DISTURBING_CORES = 0.5
+"""A convention: less than half a core is what a desktop and this software's own server use by the way."""
+
 ONE_CASE_PER_PATIENT = (
     "No patient ids were given: every interval assumes one image per patient. With several images per patient the "
     "intervals would be too narrow."
@@ -167,6 +170,7 @@ def _caveats(s: Situation, sensitive: SeedComparison | None, *, few_units: bool)
     if sensitive is not None:
         found.append(_seeds_told(s, sensitive))
     found += _threshold_caveats(s)
+    found += _load_caveats(s)
     if few_units:
         found.append(
             f"The test subset holds {one.n_units_positive:,} {positive} and {one.n_units_negative:,} {negative} "
@@ -209,6 +213,25 @@ def _threshold_caveats(s: Situation) -> list[str]:
             )
             notes.setdefault(text, []).append(each.display_name)
     return [f"{joined(models)}: {note}" for note, models in notes.items()]
+
+
+def _load_caveats(s: Situation) -> list[str]:
+    """Where others were at work while times were measured; the order of two models may come from that."""
+    loaded = {
+        s.names[cost.model]: cost.other_load_cores
+        for cost in s.costs
+        if cost.model in s.names
+        and cost.other_load_cores is not None
+        and cost.other_load_cores > DISTURBING_CORES
+    }
+    if not loaded:
+        return []
+    cores = joined([f"{cores:.1f} ({name})" for name, cores in loaded.items()])
+    text = (
+        f"While times were measured, other programs kept processor cores busy: {cores} on average. The times may be "
+        "too long, and not equally so: before they decide, measure them again on a quiet machine (cost.fresh)."
+    )
+    return [text]
 
 
 def _seeds_told(s: Situation, seeds: SeedComparison) -> str:

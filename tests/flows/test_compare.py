@@ -61,6 +61,23 @@ def test_exactly_what_depends_on_a_change_runs_again(first: First, tmp_path: Pat
     assert not cached(changed) & {"ingest", "split", "decide", *(f"predict {model}" for model in MODELS)}
 
 
+def test_cost_is_measured_again_when_asked(first: First, tmp_path: Path) -> None:
+    """Nothing else is computed anew but what rests on the cost; and the next run reuses the later measurement."""
+    images = first.copy(tmp_path)
+    cost = {"n_warmup": 1, "n_repeats": 10, "throughput_batch": 2}
+
+    again = run(small_config(images, tmp_path, cost=cost | {"fresh": True}))
+    costs = {f"measure cost of {model}" for model in MODELS}
+    assert EVERY_STAGE - cached(again) == {*costs, "decide", *NEVER_CACHED}
+
+    measured = [
+        json.loads(Path(done.result.results).read_text())["assessment"]["costs"]
+        for done in (again, run(small_config(images, tmp_path)))
+    ]
+    assert measured[0] == measured[1]
+    assert measured[0] != json.loads(Path(first.result.results).read_text())["assessment"]["costs"]
+
+
 def test_lost_and_altered_files_are_computed_anew(
     first: First, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -282,6 +282,32 @@ def test_thirty_of_each_are_enough_with_a_warning() -> None:
     assert "100 of each" not in texts[2]
 
 
+@pytest.mark.parametrize(
+    ("loads", "words"),
+    [
+        ((None, 0.5), None),
+        ((2.34, 0.1), "busy: 2.3 (Model A) on average"),
+        ((2.34, 1.0), "busy: 2.3 (Model A) and 1.0 (Model B) on average"),
+    ],
+)
+def test_times_measured_on_a_busy_machine_are_doubted(
+    loads: tuple[float | None, float | None], words: str | None
+) -> None:
+    """Half a core is let pass; what is more is said with the remedy, and the outcome stays."""
+    costs = tuple(
+        cost.model_copy(update={"other_load_cores": load})
+        for cost, load in zip(B_IS_CHEAPER, loads, strict=True)
+    )
+    verdict = decide(situation(BOTH, [comparison((-0.02, 0.02))], costs=costs))
+
+    assert verdict.outcome is Outcome.PREFER_CHEAPER
+    found = [text for text in verdict.caveats if "other programs" in text]
+    assert len(found) == (words is not None)
+    if words is not None:
+        assert words in found[0]
+        assert "cost.fresh" in found[0]
+
+
 INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "reasons from elsewhere": ({"validity": ("A patient was in both.",)}, "A patient was in both."),
     "identical scores": ({"identical": (("a", "b"),)}, "exactly the same score to every case"),

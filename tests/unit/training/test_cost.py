@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from scipy import stats
@@ -16,6 +18,7 @@ from torch import nn
 from medcompare.config import CostConfig
 from medcompare.cost import (
     CLEAR_REFS,
+    OtherLoad,
     count_flops,
     measure_cost,
     median_interval,
@@ -23,6 +26,7 @@ from medcompare.cost import (
     quantile,
     resident_bytes,
     time_forward,
+    usable_cores,
 )
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
@@ -126,6 +130,30 @@ def test_memory_is_read_from_the_status_file_or_asked_of_the_system(tmp_path: Pa
     assert (resident_bytes(status=status), peak_resident_bytes(status=status)) == (100 * 1024, 200 * 1024)
     assert peak_resident_bytes(status=tmp_path / "none") > 2**24
     assert resident_bytes(status=tmp_path / "none") > 2**24
+
+
+def test_the_load_of_others_is_seen_and_ones_own_is_not() -> None:
+    """At least what a process of ours used meanwhile, at most what this one left over, however busy the machine is."""
+    spin = "import time; end = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
+    with subprocess.Popen([sys.executable, "-c", spin]) as child:
+        other, this = psutil.Process(child.pid), psutil.Process()
+        load, started, before = OtherLoad(), time.perf_counter(), (other.cpu_times(), this.cpu_times())
+        while time.perf_counter() - started < 2:
+            sum(range(100_000))
+        cores, elapsed_s, after = (
+            load.cores(),
+            time.perf_counter() - started,
+            (other.cpu_times(), this.cpu_times()),
+        )
+        child.kill()
+    used, own = (
+        (now.user + now.system - then.user - then.system) / elapsed_s
+        for now, then in zip(after, before, strict=True)
+    )
+
+    assert used > 0.02
+    assert own > 0.02
+    assert used - 0.05 <= cores <= len(usable_cores()) - own + 0.05
 
 
 def test_every_field_is_measured(tiny: Any) -> None:
