@@ -8,46 +8,23 @@ depends on the machine: ``auto`` is resolved where it is used, and recorded.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from medcompare.config_form import Settings, left_to_preset, no_default, section
 from medcompare.models.zoo import LISTED, MODELS
 from medcompare.presets import PRESETS, PresetName, merged
 from medcompare.records import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DEMO = "demo"
 """Value of ``data.source`` that stands for the embedded demonstration data."""
 
 
-def _left_to_preset(field: str) -> Callable[[dict[str, Any]], None]:
-    """Show `field` as empty in the orchestrator's form, and say what each preset would fill in.
-
-    That form sends what it shows: a default shown would override the preset.
-    """
-    section, _, name = field.rpartition(".")
-
-    def change(schema: dict[str, Any]) -> None:
-        default = schema.pop("default")
-        values = {preset: PRESETS[preset].get(section, {}).get(name, default) for preset in PRESETS}
-        listed = ", ".join(f"{preset} {value}" for preset, value in values.items())
-        schema["description"] += f" Empty: as the preset says ({listed})."
-
-    return change
-
-
-def _no_default(schema: dict[str, Any]) -> None:
-    """Of a section the form sends the default as a whole, where it has one, and not those of its fields."""
-    del schema["default"]
-
-
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
 
 
-class DemoConfig(Record):
+class DemoConfig(Settings):
     """Size and difficulty of the generated demonstration data."""
 
     n_patients: int = Field(
@@ -58,7 +35,7 @@ class DemoConfig(Record):
     seed: int = Field(default=20, ge=0, le=2**31 - 1, description="Seed of the generator.")
 
 
-class DataConfig(Record):
+class DataConfig(Settings):
     """Which images, and what counts as usable."""
 
     source: str = Field(
@@ -77,11 +54,13 @@ class DataConfig(Record):
     min_side_px: int = Field(
         default=32, ge=1, le=10_000, description="Images with a shorter side are set aside, pixels."
     )
-    demo: DemoConfig = Field(default=DemoConfig(), description="Demonstration data.")
+    demo: DemoConfig = Field(
+        default=DemoConfig(), description="The demonstration data, where source is 'demo'."
+    )
 
 
-class SplitConfig(Record):
-    """How the images are partitioned."""
+class SplitConfig(Settings):
+    """How many images are held out for the test and for validation."""
 
     test_fraction: float = Field(
         default=0.2, gt=0, lt=0.9, description="Share of all images held out for the one final test."
@@ -95,7 +74,7 @@ class SplitConfig(Record):
     )
 
 
-class RecipeOverride(Record):
+class RecipeOverride(Settings):
     """Hyperparameters of one model that differ from its recipe; None keeps the recipe's."""
 
     optimizer: Literal["adam", "adamw", "sgd"] | None = Field(default=None, description="Optimizer.")
@@ -106,15 +85,15 @@ class RecipeOverride(Record):
     )
 
 
-class TrainConfig(Record):
-    """How the networks are trained."""
+class TrainConfig(Settings):
+    """How the networks are trained; what is left empty follows the preset."""
 
     image_size_px: int = Field(
         default=224,
         ge=32,
         le=1024,
         description="Side of the square the network sees, pixels.",
-        json_schema_extra=_left_to_preset("train.image_size_px"),
+        json_schema_extra=left_to_preset("train.image_size_px"),
     )
     resize_px: int | None = Field(
         default=None,
@@ -127,28 +106,28 @@ class TrainConfig(Record):
         ge=1,
         le=1000,
         description="Most epochs to train.",
-        json_schema_extra=_left_to_preset("train.epochs"),
+        json_schema_extra=left_to_preset("train.epochs"),
     )
     patience: int = Field(
         default=5,
         ge=1,
         le=1000,
         description="Stop after so many epochs without a better validation AUC.",
-        json_schema_extra=_left_to_preset("train.patience"),
+        json_schema_extra=left_to_preset("train.patience"),
     )
     batch_size: int = Field(
         default=32,
         ge=2,
         le=4096,
         description="Images per optimiser step.",
-        json_schema_extra=_left_to_preset("train.batch_size"),
+        json_schema_extra=left_to_preset("train.batch_size"),
     )
     crop_scale_min: float = Field(
         default=0.08,
         gt=0,
         le=1,
         description="Smallest share of the image RandomResizedCrop may keep.",
-        json_schema_extra=_left_to_preset("train.crop_scale_min"),
+        json_schema_extra=left_to_preset("train.crop_scale_min"),
     )
     class_weighting: Literal["balanced", "none"] = Field(
         default="balanced", description="Weights of the cross-entropy, from the training subset."
@@ -157,7 +136,7 @@ class TrainConfig(Record):
         default="imagenet",
         description="'imagenet': pretrained, the run stops where they cannot be had; "
         "'none': random initialisation, said on page one of the report.",
-        json_schema_extra=_left_to_preset("train.initial_weights"),
+        json_schema_extra=left_to_preset("train.initial_weights"),
     )
     weights_vintage: Literal["V1", "V2"] = Field(
         default="V1", description="Vintage of the pretrained weights, as torchvision names them."
@@ -187,7 +166,9 @@ class TrainConfig(Record):
         default=None, gt=0, description="Longest time one training may take, minutes; None: no limit."
     )
     recipes: dict[str, RecipeOverride] = Field(
-        default={}, description="Per model: hyperparameters that differ from its recipe."
+        default={},
+        description="Per model: hyperparameters that differ from its recipe, "
+        'e.g. {"resnet50": {"learning_rate": 0.0001}}.',
     )
 
     @field_validator("recipes")
@@ -207,8 +188,8 @@ class TrainConfig(Record):
         return self
 
 
-class EvaluateConfig(Record):
-    """How the figures are computed."""
+class EvaluateConfig(Settings):
+    """How intervals are computed, thresholds chosen, and which subgroups are shown."""
 
     level: float = Field(default=0.95, ge=0.5, lt=1, description="Confidence level of every interval.")
     n_resamples: int = Field(
@@ -216,7 +197,7 @@ class EvaluateConfig(Record):
         ge=200,
         le=100_000,
         description="Bootstrap resamples (2000 or more for a report).",
-        json_schema_extra=_left_to_preset("evaluate.n_resamples"),
+        json_schema_extra=left_to_preset("evaluate.n_resamples"),
     )
     proportion_interval: Literal["wilson", "clopper-pearson"] = Field(
         default="wilson", description="Interval of sensitivity, specificity, PPV, NPV and accuracy."
@@ -225,11 +206,19 @@ class EvaluateConfig(Record):
         default="target_sensitivity", description="How the threshold is chosen on the validation subset."
     )
     target_sensitivity: float = Field(
-        default=0.95, gt=0, le=1, description="Sensitivity the threshold must reach on validation."
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Sensitivity to reach on validation, where threshold_rule is 'target_sensitivity'.",
     )
-    fixed_threshold: float = Field(default=0.5, ge=0, le=1, description="For threshold_rule 'fixed'.")
+    fixed_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="Threshold, where threshold_rule is 'fixed'."
+    )
     cost_ratio: float = Field(
-        default=1.0, gt=0, le=1000, description="Harm of a missed cancer over harm of a false alarm."
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="Harm of a missed cancer over harm of a false alarm, where threshold_rule is 'cost_ratio'.",
     )
     stated_prevalence: float | None = Field(
         default=None, gt=0, lt=1, description="Prevalence at which PPV and NPV are also given."
@@ -242,8 +231,8 @@ class EvaluateConfig(Record):
     )
 
 
-class DecideConfig(Record):
-    """Margins and rules of the recommendation; printed on page one with who set them."""
+class DecideConfig(Settings):
+    """Margins and floors of the recommendation, which a clinician must justify; page one says who set them."""
 
     margin_auc: float = Field(default=0.03, gt=0, lt=0.5, description="Loss of AUC that is still acceptable.")
     margin_sensitivity: float = Field(
@@ -255,8 +244,18 @@ class DecideConfig(Record):
     auc_floor: float = Field(
         default=0.70, ge=0.5, lt=1, description="AUC the lower confidence limit must exceed."
     )
-    sensitivity_floor: float | None = Field(default=None, gt=0, lt=1, description="Optional floor.")
-    specificity_floor: float | None = Field(default=None, gt=0, lt=1, description="Optional floor.")
+    sensitivity_floor: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Sensitivity the lower confidence limit must exceed; None: no floor.",
+    )
+    specificity_floor: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Specificity the lower confidence limit must exceed; None: no floor.",
+    )
     guard: Literal["strict", "veto"] = Field(
         default="strict",
         description="'strict': sensitivity and specificity must be non-inferior too; "
@@ -286,7 +285,7 @@ class DecideConfig(Record):
         return value
 
 
-class CostConfig(Record):
+class CostConfig(Settings):
     """How cost is measured."""
 
     n_warmup: int = Field(default=10, ge=1, le=1000, description="Forward passes before timing starts.")
@@ -297,8 +296,8 @@ class CostConfig(Record):
     )
 
 
-class ReportConfig(Record):
-    """What the report looks like."""
+class ReportConfig(Settings):
+    """What the report looks like, and what it shows of patients."""
 
     title: str = Field(
         default="Comparison of image classifiers", max_length=120, description="Title on page one."
@@ -313,7 +312,7 @@ class ReportConfig(Record):
     )
 
 
-class CompareConfig(Record):
+class CompareConfig(Settings):
     """A whole comparison.
 
     Fields left out are filled by the preset: ``demo`` where no images are named,
@@ -324,7 +323,7 @@ class CompareConfig(Record):
         default="published",
         description="Fills the fields you leave out: 'published' (the study's recipes, the default with "
         "images of your own), 'quick' (a first look in minutes), 'demo' (the embedded data).",
-        json_schema_extra=_no_default,
+        json_schema_extra=no_default,
     )
     name: SafeName | None = Field(
         default=None, description="Name of the run and of its folder; None: date and data set."
@@ -341,19 +340,13 @@ class CompareConfig(Record):
     store: Path = Field(
         default=Path(".medcompare"), description="Folder of the cache: results, checkpoints, demo data."
     )
-    data: DataConfig = Field(default=DataConfig(), description="Images.", json_schema_extra=_no_default)
-    split: SplitConfig = Field(default=SplitConfig(), description="Partition.", json_schema_extra=_no_default)
-    train: TrainConfig = Field(default=TrainConfig(), description="Training.", json_schema_extra=_no_default)
-    evaluate: EvaluateConfig = Field(
-        default=EvaluateConfig(), description="Statistics.", json_schema_extra=_no_default
-    )
-    decide: DecideConfig = Field(
-        default=DecideConfig(), description="Decision rule.", json_schema_extra=_no_default
-    )
-    cost: CostConfig = Field(
-        default=CostConfig(), description="Cost measurement.", json_schema_extra=_no_default
-    )
-    report: ReportConfig = Field(default=ReportConfig(), description="Report.", json_schema_extra=_no_default)
+    data: DataConfig = section(DataConfig)
+    split: SplitConfig = section(SplitConfig)
+    train: TrainConfig = section(TrainConfig)
+    evaluate: EvaluateConfig = section(EvaluateConfig)
+    decide: DecideConfig = section(DecideConfig)
+    cost: CostConfig = section(CostConfig)
+    report: ReportConfig = section(ReportConfig)
 
     @model_validator(mode="before")
     @classmethod
@@ -381,7 +374,7 @@ class CompareConfig(Record):
         return value
 
 
-class AssessConfig(Record):
+class AssessConfig(Settings):
     """An assessment of predictions made elsewhere: no training at all."""
 
     name: SafeName | None = Field(
@@ -407,9 +400,9 @@ class AssessConfig(Record):
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
     store: Path = Field(default=Path(".medcompare"), description="Folder of the cache.")
-    evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Statistics.")
-    decide: DecideConfig = Field(default=DecideConfig(), description="Decision rule.")
-    report: ReportConfig = Field(default=ReportConfig(), description="Report.")
+    evaluate: EvaluateConfig = section(EvaluateConfig)
+    decide: DecideConfig = section(DecideConfig)
+    report: ReportConfig = section(ReportConfig)
 
 
 def check_model_name(name: str) -> None:

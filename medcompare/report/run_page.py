@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from medcompare.report.inputs import ReportInputs
 
 
+MOST_COLUMNS = 6
+"""Beside the page's own columns there is room for so many."""
+
+MARGIN = 10.0
+"""Around a picture, points."""
+
+OPENING = re.compile(
+    r'<svg width="[\d.]+pt" height="[\d.]+pt" viewBox="0 0 (?P<width>[\d.]+) (?P<height>[\d.]+)"(?P<rest>[^>]*)>'
+)
+
+
 class RunPage(Record):
     """The page of one run."""
 
@@ -67,7 +78,8 @@ def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
         lines += ["## Before you rely on it", ""]
         lines += [f"- {escaped(text)}" for text in (*inputs.notices, *verdict.caveats)]
         lines += [""]
-    lines += ["## Key figures", "", table_markdown(key_table(view)), ""]
+    figures = key_table(view)
+    lines += [f"## {escaped(figures.caption)}", "", table_markdown(figures), ""]
     if inputs.changes:
         lines += ["## What changed since the previous run", ""]
         lines += [f"- {escaped(text)}" for text in inputs.changes]
@@ -107,12 +119,17 @@ def _data(inputs: ReportInputs) -> str:
 
 
 def table_markdown(table: Table) -> str:
-    """A table of the report as Markdown, with its notes below."""
-    head = "| " + " | ".join(escaped(column.head) for column in table.columns) + " |"
-    rule = "|" + "|".join("---:" if column.kind == "number" else "---" for column in table.columns) + "|"
-    rows = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table.rows]
+    """A table of the report as Markdown, with its notes below; turned on its side where the page is too narrow."""
+    kinds: list[str] = [column.kind for column in table.columns]
+    rows = [[escaped(column.head) for column in table.columns]]
+    rows += [[_cell(cell) for cell in row] for row in table.rows]
+    if len(kinds) > MOST_COLUMNS and len(rows) < len(kinds):
+        rows = [list(column) for column in zip(*rows, strict=True)]
+        kinds = ["text"] + ["number"] * (len(rows[0]) - 1)
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    rule = "|" + "|".join("---:" if kind == "number" else "---" for kind in kinds) + "|"
     notes = [f"\n{letter}: {escaped(text)}" for letter, text in table.notes]
-    return "\n".join([head, rule, *rows, *notes])
+    return "\n".join([head, rule, *body, *notes])
 
 
 def _cell(cell: Cell) -> str:
@@ -132,8 +149,13 @@ def escaped(text: str) -> str:
 
 
 def _image(drawing: Drawing) -> str:
-    # Drawn for white paper: on a dark page its ink would be lost.
-    white = re.sub(
-        r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', drawing.svg, count=1
-    )
-    return f"![{escaped(drawing.alt)}]({svg_uri(white)})"
+    # Drawn for white paper: on a dark page its ink would be lost. With a margin, as paper has.
+    svg = OPENING.sub(_on_paper, drawing.svg, count=1)
+    return f"![{escaped(drawing.alt)}]({svg_uri(svg)})"
+
+
+def _on_paper(opening: re.Match[str]) -> str:
+    width, height = (float(opening[side]) + 2 * MARGIN for side in ("width", "height"))
+    box = f'width="{width:g}pt" height="{height:g}pt" viewBox="{-MARGIN:g} {-MARGIN:g} {width:g} {height:g}"'
+    paper = f'<rect x="{-MARGIN:g}" y="{-MARGIN:g}" width="{width:g}" height="{height:g}" fill="#ffffff"/>'
+    return f"<svg {box}{opening['rest']}>{paper}"

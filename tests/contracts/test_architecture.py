@@ -35,6 +35,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "medcompare.models.spec",
             "medcompare.models.zoo*",
             "medcompare.config",
+            "medcompare.config_form",
             "medcompare.artifacts",
             "medcompare.code_identity",
             "medcompare.discretion",

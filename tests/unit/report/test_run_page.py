@@ -65,6 +65,7 @@ def test_key_figures_are_those_of_the_report() -> None:
     page = run_page(inputs, report=REPORT, link=None)
 
     [head, _, *rows] = rows_of(page.verdict)
+    assert "difference: EfficientNet-B0 minus ResNet-50" in page.verdict
     evaluations = view_of(inputs).evaluations
     assert head[0] == "Test subset"
     assert head[-1] == "Difference"
@@ -128,11 +129,13 @@ def test_pictures_are_drawn_on_white() -> None:
     for _, encoded in images:
         root = ET.fromstring(base64.b64decode(encoded))  # noqa: S314 - drawn by ourselves
         assert root.tag == f"{SVG}svg"
-        first = root[0]
+        first, (left, top, width, height) = root[0], root.attrib["viewBox"].split()
         assert (first.tag, first.attrib) == (
             f"{SVG}rect",
-            {"width": "100%", "height": "100%", "fill": "#ffffff"},
+            {"x": left, "y": top, "width": width, "height": height, "fill": "#ffffff"},
         )
+        assert (float(left), float(top)) == (-10, -10)  # a margin, as paper has
+        assert (root.attrib["width"], root.attrib["height"]) == (f"{width}pt", f"{height}pt")
     for one in inputs.assessment.evaluations:
         found = f"{one.confusion.true_positive} of {one.n_positive} {one.classes[1]} found"
         assert escaped(found) in images[1][0]
@@ -155,11 +158,15 @@ def test_data_counts_are_those_of_the_manifest() -> None:
         ["... of them with opposite labels", "4"],
         ["Patients", "590"],
     ]
-    assert [row[:4] for row in rows_of(subsets.split("##")[0])[2:]] == [
-        ["Training", "1,181", "706", "475"],
-        ["Validation", "169", "101", "68"],
-        ["Test", "340", "203", "137"],
+    turned = rows_of(subsets.split("##")[0])  # nine columns would not fit beside those of the page
+    assert turned[:5] == [
+        ["Subset", "Training", "Validation", "Test"],
+        ["---", "---:", "---:", "---:"],
+        ["Images", "1,181", "169", "340"],
+        ["non_cancer", "706", "101", "203"],
+        ["cancer", "475", "68", "137"],
     ]
+    assert len(turned) == 10
 
 
 def test_without_images_the_page_says_so() -> None:

@@ -1,0 +1,95 @@
+"""How the configuration shows in the orchestrator's form, which is made from its JSON Schema."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field
+
+from medcompare.presets import PRESETS
+from medcompare.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TITLES = {
+    "auc_floor": "Floor of AUC",
+    "batch_size": "Batch size (images)",
+    "crop_scale_min": "Smallest crop",
+    "fresh": "Measure again",
+    "image_size_px": "Image size (pixels)",
+    "level": "Confidence level",
+    "margin_auc": "Margin of AUC",
+    "margin_sensitivity": "Margin of sensitivity",
+    "margin_specificity": "Margin of specificity",
+    "max_parallel": "Trainings side by side",
+    "max_rejected_fraction": "Largest share set aside",
+    "min_side_px": "Shortest side (pixels)",
+    "min_units": "Fewest patients of each class",
+    "n_patients": "Patients",
+    "n_repeats": "Timed passes",
+    "n_resamples": "Bootstrap resamples",
+    "n_warmup": "Passes before timing",
+    "num_workers": "Loading processes",
+    "out": "Folder of the runs",
+    "resize_px": "Resize (pixels)",
+    "sensitivity_floor": "Floor of sensitivity",
+    "specificity_floor": "Floor of specificity",
+    "store": "Folder of the cache",
+    "throughput_batch": "Batch size of throughput",
+    "timeout_minutes": "Time limit (minutes)",
+    "weights_dir": "Folder of weights",
+}
+"""What the form calls a field, where its name alone is no title."""
+
+KINDS = {"string": "text", "integer": "number", "number": "number", "array": "list", "null": "not set"}
+
+
+def _title(name: str, _: object) -> str:
+    return TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def _plain_kinds(schema: dict[str, Any]) -> None:
+    """Call the choices of an optional field 'text' or 'not set', where the form would say 'str' and 'None'."""
+    for field in schema["properties"].values():
+        for choice in field.get("anyOf", ()):
+            if choice.get("type") in KINDS:
+                choice["title"] = KINDS[choice["type"]]
+
+
+class Settings(Record):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(field_title_generator=_title, json_schema_extra=_plain_kinds)
+
+
+def left_to_preset(field: str) -> Callable[[dict[str, Any]], None]:
+    """Show `field` as empty, and say what each preset would fill in.
+
+    The form sends what it shows: a default shown would override the preset.
+
+    Parameters
+    ----------
+    field : str
+        Dotted name, such as ``train.epochs``.
+    """
+    section, _, name = field.rpartition(".")
+
+    def change(schema: dict[str, Any]) -> None:
+        default = schema.pop("default")
+        values = {preset: PRESETS[preset].get(section, {}).get(name, default) for preset in PRESETS}
+        listed = ", ".join(f"{preset} {value}" for preset, value in values.items())
+        schema["description"] += f" Empty: as the preset says ({listed})."
+
+    return change
+
+
+def no_default(schema: dict[str, Any]) -> None:
+    """Of a section the form sends the default as a whole, where it has one, and not those of its fields."""
+    del schema["default"]
+
+
+def section(of: type[Settings]) -> Any:  # noqa: ANN401 - as pydantic's Field, a default of any type
+    """Field that holds a part of the configuration; its meaning is the first line of that part's docstring."""
+    return Field(default=of(), description=inspect.getdoc(of), json_schema_extra=no_default)
