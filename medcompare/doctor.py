@@ -25,6 +25,8 @@ from medcompare.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from medcompare.mail_config import MailConfig
+
 SUCCESS, FAILURE = 0, 1
 MARKS = {"ok": ("ok", "green"), "warn": ("look", "yellow"), "fail": ("FAIL", "bold red")}
 WIDTH_WITHOUT_TERMINAL = 140
@@ -39,6 +41,7 @@ def run_checks(
     weights_dir: Path | None = None,
     environment: Mapping[str, str] | None = None,
     deep: bool = False,
+    mail_elsewhere: Callable[[], MailConfig | None] | None = None,
 ) -> tuple[CheckResult, ...]:
     """Run every check, side by side.
 
@@ -53,6 +56,8 @@ def run_checks(
         process's own.
     deep : bool
         Import torch and ask it for devices, which takes seconds.
+    mail_elsewhere : callable, optional
+        As in `medcompare.doctor_checks.check_mail`.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def run_checks(
         ("Fonts", checks.check_fonts),
         ("Prefect", checks.check_prefect_version),
         ("Prefect server", lambda: checks.check_prefect_server(environment)),
-        ("Mail server", lambda: checks.check_mail(environment)),
+        ("Mail server", lambda: checks.check_mail(environment, mail_elsewhere)),
         ("Outbox", lambda: checks.check_outbox(store)),
         ("Pretrained weights", lambda: checks.check_weights(models, weights_dir)),
         ("Disk for out", lambda: checks.check_disk("out", out)),
@@ -143,14 +148,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None, *, mail_elsewhere: Callable[[], MailConfig | None] | None = None
+) -> int:
     """Check this machine from the command line; returns the exit status."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.weights_dir is not None and not arguments.weights_dir.is_dir():
         parser.error(f"--weights-dir {arguments.weights_dir}: no such folder")
     results = run_checks(
-        out=arguments.out, store=arguments.store, weights_dir=arguments.weights_dir, deep=arguments.deep
+        out=arguments.out,
+        store=arguments.store,
+        weights_dir=arguments.weights_dir,
+        deep=arguments.deep,
+        mail_elsewhere=mail_elsewhere,
     )
     if arguments.json:
         say(json.dumps([result.model_dump() for result in results], indent=1, ensure_ascii=False))

@@ -37,6 +37,8 @@ from medcompare.report.formatting import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from medcompare.mail_config import MailConfig
+
 Status = Literal["ok", "warn", "fail"]
 
 OLDEST_PYTHON = (3, 11)
@@ -303,15 +305,26 @@ def _without_login(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//", url)
 
 
-def check_mail(environment: Mapping[str, str]) -> CheckResult:
-    """The mail server of ``MEDCOMPARE_SMTP_*`` lets us in; nothing is sent."""
+def check_mail(
+    environment: Mapping[str, str], elsewhere: Callable[[], MailConfig | None] | None = None
+) -> CheckResult:
+    """The mail server lets us in; nothing is sent.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Where ``MEDCOMPARE_SMTP_*`` are looked for.
+    elsewhere : callable, optional
+        Settings that are kept outside the environment, and hold where it has none.
+    """
     name = "Mail server"
     try:
-        config = mail_config_from_environment(environment)
+        config = mail_config_from_environment(environment) or (elsewhere() if elsewhere is not None else None)
     except ConfigError as error:
-        return _result(name, "fail", str(error).replace("\n", "; "), "correct the variable")
+        return _result(name, "fail", str(error).replace("\n", "; "), "correct the setting")
     if config is None:
-        return _result(name, "ok", "MEDCOMPARE_SMTP_HOST is not set: no mail is sent")
+        also = "" if elsewhere is None else " and no mail block is filled in"
+        return _result(name, "ok", f"MEDCOMPARE_SMTP_HOST is not set{also}: no mail is sent")
     quick = config.model_copy(update={"timeout_s": min(config.timeout_s, SMTP_TIMEOUT_S)})
     try:
         limit = probe(quick)

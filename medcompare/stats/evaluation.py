@@ -375,13 +375,13 @@ def classification_report_text(evaluation: ModelEvaluation) -> str:
 
 
 def confusion_matrix_text(evaluation: ModelEvaluation) -> str:
-    """The confusion matrix as aligned lines for a log: rows truth, columns calls."""
+    """The confusion matrix as aligned lines for a log: rows truth, columns calls, as in the report."""
     counts, (negative, positive) = evaluation.confusion, evaluation.classes
     rows = (
-        (f"true {negative}", counts.true_negative, counts.false_positive),
-        (f"true {positive}", counts.false_negative, counts.true_positive),
+        (f"true {positive}", counts.true_positive, counts.false_negative),
+        (f"true {negative}", counts.false_positive, counts.true_negative),
     )
-    heads = (f"called {negative}", f"called {positive}")
+    heads = (f"called {positive}", f"called {negative}")
     lead = max(len(row[0]) for row in rows)
     lines = [f"{'':<{lead}}  {heads[0]}  {heads[1]}"]
     lines += [f"{name:<{lead}}  {a:>{len(heads[0])},}  {b:>{len(heads[1])},}" for name, a, b in rows]

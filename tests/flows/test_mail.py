@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
+from flows.doctor import mail_from_server
+from medcompare.doctor_checks import check_mail
 from medcompare.history import history_path, list_runs
 from medcompare.outbox import outbox_folder, waiting
 from tasks.mail_block import BLOCK_NAME, MedcompareMail, mail_config_from_block
@@ -180,6 +183,32 @@ def test_settings_come_from_the_block_and_the_environment_wins(
     assert found.password is not None
     assert (found.port, found.username, found.password.get_secret_value()) == (block.port, USER, PASSWORD)
     assert PASSWORD not in caplog.text
+
+
+def test_the_doctor_tries_the_server_of_the_block(
+    block: MedcompareMail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a Prefect server is named: nobody filled it in, reached, gone; where none is, it is not asked."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert mail_from_server() is None
+    monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+    empty = check_mail({}, mail_from_server)
+    mailbox = Mailbox()
+    with mail_server(mailbox, port=block.port, login=True):
+        block.save(BLOCK_NAME, overwrite=True)
+        reached = check_mail({}, mail_from_server)
+    gone = check_mail({}, mail_from_server)
+
+    assert (empty.status, empty.detail) == (
+        "ok",
+        "MEDCOMPARE_SMTP_HOST is not set and no mail block is filled in: no mail is sent",
+    )
+    assert (reached.status, reached.detail) == (
+        "ok",
+        f"127.0.0.1:{block.port}, none, logged in as {USER}",
+    )
+    assert gone.status == "fail"
+    assert mailbox.mails == []
 
 
 def test_wrong_settings_fail_no_run_and_show_no_secret(

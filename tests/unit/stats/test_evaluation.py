@@ -370,9 +370,9 @@ def test_texts_for_the_log() -> None:
     found = evaluated(test)
 
     assert confusion_matrix_text(found).splitlines() == [
-        "             called benign  called cancer",
-        "true benign          1,100            100",
-        "true cancer             80            720",
+        "             called cancer  called benign",
+        "true cancer            720             80",
+        "true benign            100          1,100",
     ]
     report = classification_report_text(found).splitlines()
     assert report[0].split() == ["precision", "recall", "F1", "cases"]
