@@ -18,7 +18,7 @@ from flows.orchestration import clear_up_after
 from medcompare import nightly
 from medcompare.config import AssessConfig, CompareConfig
 from medcompare.config_errors import validated
-from medcompare.errors import ConfigError, MedcompareError
+from medcompare.errors import ConfigError, InputError, MedcompareError
 from medcompare.history import this_host
 from medcompare.links import for_others, report_link
 from medcompare.preflight import check_folders
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
     from pydantic import BaseModel
 
-    from medcompare.errors import InputError
     from medcompare.nightly import NightContext
     from medcompare.report.inputs import ReportInputs
     from medcompare.run_result import RunResult
@@ -169,8 +168,20 @@ def accepted(model: type[Config], given: object, *, kind: RunKind, data_name: st
 
 
 def refused(error: InputError) -> State[Any]:
-    """Final state of a run that stopped because of its input: the sentence, and no traceback through Prefect."""
+    """Final state of a run that stopped because of its input, with the sentence as its message."""
     return Failed(message=str(error), data=error)
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """Let an error in the input be told by its sentence: who reads a run's log cannot mend Prefect's call stack."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, InputError):
+        record.msg, record.args, record.exc_info = str(error), (), None
+    return True
+
+
+for _name in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_name).addFilter(without_traceback)
 
 
 def _start(

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import urllib.request
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -155,7 +154,7 @@ def test_what_the_form_lets_through_fails_at_once(
     run = pages.submitted_run()
 
     assert pages.wait_for_end(seconds=90) == "Failed"
-    pages.wait_for_text(sentence)
+    assert "Traceback" not in pages.wait_for_text(sentence)
     pages.shot(f"03-failed-{'contradiction' if validate else 'unchecked'}-logs")
     pages.open_tab("Details")
     pages.wait_for_text("State Message")
@@ -164,7 +163,8 @@ def test_what_the_form_lets_through_fails_at_once(
     found = ask(pages.place, f"/flow_runs/{run}")
     assert found["state"]["message"].endswith(sentence)
     assert found["total_run_time"] < 30
-    assert ask(pages.place, "/task_runs/count", {"flow_runs": {"id": {"any_": [run]}}}) == 0
+    tasks = ask(pages.place, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+    assert [one["name"] for one in tasks] == ["mail"]  # which looks whether anybody wants to hear of it
 
 
 # --- a run -----------------------------------------------------------------------------------------
@@ -232,9 +232,8 @@ def test_the_run_does_what_was_typed_and_the_preset_the_rest(pages: Pages, run: 
 def test_name_and_tags_say_what_ran(page: Pages) -> None:
     """Who started it, when, and on which images."""
     heading = page.all(".page-heading-flow-run")[0].text.splitlines()
-    day = datetime.now().astimezone()
 
-    assert f"manual {day:%Y-%m-%d} demo" in heading or day.hour == 0
+    assert [line for line in heading if re.fullmatch(r"manual \d{4}-\d\d-\d\d \d\d:\d\d demo", line)]
     assert {"demo", "manual"} <= set(heading)
     page.shot("06-run")
 
@@ -331,4 +330,5 @@ def test_the_images_are_counted(page: Pages) -> None:
     page.shot("14-data")
 
     assert re.search(r"^Patients 40$", shown, flags=re.MULTILINE)
-    assert re.search(r"^Training \d+ \d+ \d+ ", shown, flags=re.MULTILINE)
+    assert re.search(r"Subset\s+Training\s+Validation\s+Test\s", shown)
+    assert re.search(r"^Images \d+ \d+ \d+$", shown, flags=re.MULTILINE)

@@ -117,8 +117,10 @@ def test_bad_input_stops_before_any_task(images: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_too_many_unreadable_images_stop_the_run(images: Path, tmp_path: Path) -> None:
-    """Never retried, and no half-written report remains."""
+def test_too_many_unreadable_images_stop_the_run(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never retried, told in a sentence, and no half-written report remains."""
     for number in range(10):
         (images / "cancer" / f"{number:03d}.png").write_bytes(b"broken")
 
@@ -128,3 +130,5 @@ def test_too_many_unreadable_images_stop_the_run(images: Path, tmp_path: Path) -
         _ = done.result
     assert done.tasks == {"ingest": "Failed", "mail": "Completed"}
     assert not list((tmp_path / "runs").glob("**/report*"))
+    assert "10 of 80 files in" in caplog.text
+    assert "Traceback" not in caplog.text
