@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
 
 from medcompare.work_lock import lock_machine
 
@@ -23,5 +25,16 @@ def on_the_machine(store: Path, *, alone: bool = False, label: str) -> Iterator[
     Inside the task, not by its tag: a result that is reused needs no slot, and asking the
     server for one takes a second. Without such a limit, as on a laptop, nothing is asked for.
     """
-    with concurrency(GPU_LIMIT, occupy=1), lock_machine(store, alone=alone, label=label):
+    slot = concurrency(GPU_LIMIT, occupy=1) if _limit_exists() else nullcontext()
+    with slot, lock_machine(store, alone=alone, label=label):
         yield
+
+
+def _limit_exists() -> bool:
+    """Asked first: to take a slot of a limit that is not there costs seconds, and a warning each time."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(GPU_LIMIT)
+        except ObjectNotFound:
+            return False
+    return True
