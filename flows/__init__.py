@@ -12,6 +12,16 @@ import os
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+RECORDER = "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER"
+SERVER_WRITES = {f"{RECORDER}_BATCH_SIZE": "100", f"{RECORDER}_FLUSH_INTERVAL": "1"}
+"""For a server that we start: how tasks went is written once a second.
+
+By default it is written with every event, and then a task that asks for a slot in the same moment
+finds SQLite locked and asks again two seconds later; tasks with a tag always ask.
+"""
+
+for _name, _value in SERVER_WRITES.items():
+    os.environ.setdefault(_name, _value)
 os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "medcompare")
 # Outside a run there is nowhere to send a line to; it stands in the terminal.
 os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")

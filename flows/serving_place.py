@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from flows import SERVER_WRITES
 from medcompare.background import LOOPBACK, Program
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def environment(place: Place, caller: Mapping[str, str] = os.environ) -> dict[st
         "DO_NOT_TRACK": "1",
         # Kept in memory, as they are by default, the leases of slots are forgotten when the server restarts.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        **SERVER_WRITES,
         # Runs older than 90 days leave Prefect's database; our own history keeps them.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": caller.get(
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED", "events,flow_runs"
