@@ -59,7 +59,7 @@ lint: setup ## ruff: rules and format; codespell
 	@$(PY) -m ruff format --quiet --check . && echo "ruff format: ok"
 	@$(PY) -m codespell_lib && echo "codespell: ok"
 
-types: setup ## mypy --strict on medcompare and tasks
+types: setup ## mypy --strict on everything but the tests
 	@$(PY) -m mypy
 
 format: setup ## rewrite the layout of the code, and what ruff can mend safely

@@ -82,7 +82,8 @@ def share(
 ) -> np.ndarray:
     """Percentage of studies in which each thing happens."""
     rng = np.random.default_rng(seed)
-    return 100 * np.mean([one_study(rng) for _ in range(studies)], axis=0)
+    happened: np.ndarray = np.asarray([one_study(rng) for _ in range(studies)])
+    return 100 * np.asarray(happened.mean(axis=0))
 
 
 def rows(setting: str, procedures: tuple[str, ...], percent: np.ndarray, studies: int) -> list[Row]:
@@ -114,7 +115,7 @@ def paired_coverage(studies: int) -> list[Row]:
     """Tango's and Newcombe's intervals of a paired difference, unclustered."""
     found = []
     for n, p, q in ((20, 0.90, 0.85), (50, 0.90, 0.85), (50, 0.98, 0.96), (200, 0.90, 0.85)):
-        cut = stats.norm.ppf([p, q])[:, None]
+        cut = np.asarray(stats.norm.ppf([p, q]))[:, None]
 
         def study(
             rng: np.random.Generator, n: int = n, cut: np.ndarray = cut, truth: float = q - p
@@ -135,7 +136,7 @@ def clustered_coverage(studies: int) -> list[Row]:
     found = []
     for n_patients, icc in ((15, 0.3), (40, 0.0), (40, 0.3), (40, 0.7), (100, 0.7)):
         patients = np.repeat(np.arange(n_patients), 4)
-        cut = stats.norm.ppf([0.9, 0.85])[:, None]
+        cut = np.asarray(stats.norm.ppf([0.9, 0.85]))[:, None]
 
         def study(
             rng: np.random.Generator,

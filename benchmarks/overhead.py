@@ -34,7 +34,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import command_line
+from flows import SERVER_WRITES, command_line
 from medcompare.config import CompareConfig
 from medcompare.hardware import cpu_name, usable_cores
 
@@ -143,7 +143,7 @@ def running_server(environment: dict[str, str]) -> Iterator[str]:
         port = free.getsockname()[1]
     server = subprocess.Popen(  # noqa: S603 - Prefect's own command
         [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        env=environment,
+        env={**SERVER_WRITES, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

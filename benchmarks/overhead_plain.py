@@ -20,7 +20,7 @@ from medcompare.preflight import check_before_work, locate_images
 from medcompare.provenance import collect_provenance
 from medcompare.report.render import write_report
 from medcompare.report_inputs import gather
-from medcompare.run_folder import now, run_folder, run_name
+from medcompare.run_folder import default_run_name, now, run_folder
 from medcompare.run_summary import RunFiles, completed_run, start_of_run
 from medcompare.settings_table import set_by_user
 from medcompare.stats.assessment import assemble
@@ -44,7 +44,7 @@ def run_plain(config: CompareConfig) -> dict[str, float]:
     source = locate_images(config)
     fingerprint(source)
     plan = plan_parallel(len(config.models), config.train)
-    name = run_name(config.out, config.name, started_at=started_at, data_name=source.name)
+    name = config.name or default_run_name(started_at, source.name)
     begun = start_of_run(
         config,
         run_id="benchmark",

@@ -20,9 +20,10 @@ import numpy as np
 from sklearn import metrics
 
 from medcompare.stats.auc import auc_difference
-from medcompare.stats.bootstrap import METRICS, bootstrap_metrics
+from medcompare.stats.bootstrap import bootstrap_metrics
 from medcompare.stats.calibration import calibration
 from medcompare.stats.utility import probability_of_benefit
+from medcompare.stats.weighted_metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

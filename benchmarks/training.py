@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ from medcompare.scoring import Placement
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SETTINGS = (
+Layout = Literal["contiguous", "channels_last"]
+
+SETTINGS: tuple[tuple[str, Layout], ...] = (
     ("float32", "contiguous"),
     ("float32", "channels_last"),
     ("bfloat16", "contiguous"),
@@ -39,7 +41,7 @@ SETTINGS = (
 def training_rate(
     name: str,
     precision: str,
-    layout: str,
+    layout: Layout,
     *,
     images: torch.Tensor,
     n_steps: int,
@@ -65,7 +67,7 @@ def training_rate(
     return len(images) / float(np.median(times[2:]))
 
 
-def inference_rate(name: str, layout: str, *, images: torch.Tensor, n_steps: int) -> float:
+def inference_rate(name: str, layout: Layout, *, images: torch.Tensor, n_steps: int) -> float:
     """Images per second of float32 forward passes."""
     spec = MODELS[name]
     placement = Placement(device=torch.device("cpu"), memory_format=layout)

@@ -183,10 +183,11 @@ def put(values: dict[str, Any], field: str, value: Any) -> None:  # noqa: ANN401
     """
     *sections, last = field.split(".")
     for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
+        inner: Any = values.setdefault(section, {})
+        if not isinstance(inner, dict):
             msg = f"{field}: '{section}' is a field, not a section"
             raise ConfigError(msg)
+        values = inner
     values[last] = value
 
 

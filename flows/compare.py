@@ -19,6 +19,8 @@ if __name__ == "__main__":
 
     sys.exit(main())
 
+from typing import Literal
+
 from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed
@@ -52,6 +54,11 @@ from tasks.report import write_report
 from tasks.split import split as split_images
 from tasks.train import train
 
+PREDICTION_FILES: tuple[tuple[Literal["val", "test"], str], ...] = (
+    ("test", "predictions_test.csv"),
+    ("val", "predictions_validation.csv"),
+)
+
 MOST_THREADS = 64
 """Upper bound only: how many trainings really run side by side is planned per run."""
 
@@ -65,7 +72,7 @@ def data_name_given() -> str:
     name="compare",
     description="Compare image classifiers fairly, from images to a PDF report.",
     flow_run_name=lambda: title(data_name_given()),
-    task_runner=ThreadPoolTaskRunner(max_workers=MOST_THREADS),
+    task_runner=ThreadPoolTaskRunner(max_workers=MOST_THREADS),  # type: ignore[arg-type] # Prefect's own types
     persist_result=False,
     # Done below instead, so that a bad value reads the same here and on the command line.
     validate_parameters=False,
@@ -195,7 +202,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             set_by_user=set_by_user(config),
             store=config.store,
         )
-        for subset, filename in (("test", "predictions_test.csv"), ("val", "predictions_validation.csv")):
+        for subset, filename in PREDICTION_FILES:
             cases = scored_cases(predictions, store, subset, subgroups=config.evaluate.subgroups)
             write_atomically(folder / filename, write_prediction_table(cases))
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -24,7 +24,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
     TaskRunFilterTags,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.states import Crashed, Scheduled
 
 from medcompare.config import TrainConfig
@@ -114,7 +114,9 @@ def resume_crashed(now: datetime, *, within: timedelta = RESUMED_WITHIN) -> dict
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=crashed):
             if run.run_count <= 1:
-                state = Scheduled(scheduled_time=now, message="It crashed; it goes on where it was.")
+                state: State[Any] = Scheduled(
+                    scheduled_time=now, message="It crashed; it goes on where it was."
+                )
                 client.set_flow_run_state(run.id, state, force=True)
                 resumed[str(run.id)] = run.name
     return resumed
@@ -132,7 +134,7 @@ def _mark_crashed(client: SyncPrefectClient, ids: Sequence[UUID]) -> list[str]:
                 state=TaskRunFilterState(type=TaskRunFilterStateType(any_=GOING)),
             )
         ):
-            gone = Crashed(message="The process of the run is gone.")
+            gone: State[Any] = Crashed(message="The process of the run is gone.")
             client.set_task_run_state(task_run.id, gone, force=True)
         message = "The process of the run is gone; it was marked by a later run or by flows.recover."
         client.set_flow_run_state(run.id, Crashed(message=message), force=True)

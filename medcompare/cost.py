@@ -270,7 +270,7 @@ class OtherLoad:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        self._cores = frozenset(usable_cores())
+        self._cores = frozenset(core_numbers())
         self._started = self._now()
 
     def cores(self) -> float:
@@ -289,7 +289,7 @@ class OtherLoad:
         return time.perf_counter(), busy_s, own.user + own.system
 
 
-def usable_cores() -> tuple[int, ...]:
+def core_numbers() -> tuple[int, ...]:
     """Numbers of the cores this process may run on; all where the system keeps no such list."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
