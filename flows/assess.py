@@ -20,10 +20,10 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from flows.night import Night, accepted, parameter, recorded, refused, title
+from flows.night import Night, accepted, parameter, recorded, stopped, title
 from medcompare.artifacts import write_atomically
 from medcompare.config import AssessConfig
-from medcompare.errors import InputError
+from medcompare.errors import OUTSIDE
 from medcompare.predictions import read_tables
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather_assessment
@@ -59,8 +59,8 @@ def assess(config: AssessConfig) -> RunResult:
             recorded(config, kind="assess", name=name, data_name=data_name, started_at=started_at) as night,
         ):
             result = _assess(config, name, night)
-    except InputError as error:
-        return refused(error)  # type: ignore[return-value] # a caller gets the error
+    except OUTSIDE as error:
+        return stopped(error)  # type: ignore[return-value] # a caller gets the error
     return Completed(message=result.headline, data=result)  # type: ignore[return-value]
 
 

@@ -26,11 +26,11 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.night import Night, accepted, parameter, recorded, refused, title
+from flows.night import Night, accepted, parameter, recorded, stopped, title
 from medcompare.artifacts import ArtifactStore, write_atomically
 from medcompare.config import DEMO, CompareConfig, DataConfig
 from medcompare.data.source import fingerprint, source_name
-from medcompare.errors import InputError
+from medcompare.errors import OUTSIDE
 from medcompare.prediction_tables import scored_cases
 from medcompare.predictions import write_prediction_table
 from medcompare.preflight import check_before_work, locate_images
@@ -87,8 +87,8 @@ def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008
             recorded(config, kind="compare", name=name, data_name=data_name, started_at=started_at) as night,
         ):
             result = _compare(config, name, night)
-    except InputError as error:
-        return refused(error)  # type: ignore[return-value] # a caller gets the error
+    except OUTSIDE as error:
+        return stopped(error)  # type: ignore[return-value] # a caller gets the error
     # The message is what the UI shows beside the state of the run; a caller gets the result.
     return Completed(message=result.headline, data=result)  # type: ignore[return-value]
 

@@ -18,7 +18,7 @@ from flows.orchestration import clear_up_after
 from medcompare import nightly
 from medcompare.config import AssessConfig, CompareConfig
 from medcompare.config_errors import validated
-from medcompare.errors import ConfigError, InputError, MedcompareError
+from medcompare.errors import OUTSIDE, ConfigError, MedcompareError
 from medcompare.history import this_host
 from medcompare.links import for_others, report_link
 from medcompare.preflight import check_folders
@@ -167,15 +167,15 @@ def accepted(model: type[Config], given: object, *, kind: RunKind, data_name: st
         raise
 
 
-def refused(error: InputError) -> State[Any]:
-    """Final state of a run that stopped because of its input, with the sentence as its message."""
+def stopped(error: MedcompareError) -> State[Any]:
+    """Final state of a run that an error in `OUTSIDE` stopped, with its sentence as the message."""
     return Failed(message=str(error), data=error)
 
 
 def without_traceback(record: logging.LogRecord) -> bool:
-    """Let an error in the input be told by its sentence: who reads a run's log cannot mend Prefect's call stack."""
+    """Let an error in `OUTSIDE` be told by its sentence: Prefect's call stack says nothing to who must mend it."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, InputError):
+    if isinstance(error, OUTSIDE):
         record.msg, record.args, record.exc_info = str(error), (), None
     return True
 

@@ -37,6 +37,10 @@ class DiskFullError(MedcompareError):
     """There is no room left to write to; trying again at once cannot help."""
 
 
+OUTSIDE = (InputError, DiskFullError)
+"""What a person must mend outside the software: its sentence says all, a traceback would hide it."""
+
+
 class TrainingError(MedcompareError):
     """A training process failed.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import platform
+import shutil
 import sqlite3
 import time
 from datetime import datetime, timedelta
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 HISTORY_FILE = "history.sqlite3"
 BUSY_TIMEOUT_S = 30.0
+FULL_BELOW_BYTES = 100_000
+"""Less than one row and its journal need."""
 STALE_AFTER = timedelta(hours=72)
 """A run of another machine counts as crashed after so long without an end."""
 
@@ -305,10 +308,17 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
-        full = "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
+        full = "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC or _is_full(path.parent)
         damaged = "if the file is damaged, move it away: a new one is begun with the next run"
         msg = f"history {path}: {error}: {'free space on the disk' if full else damaged}"
         raise HistoryError(msg) from error
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether there is no room for a page of a database: SQLite may call that an error of the disk."""
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free < FULL_BELOW_BYTES
+    return False
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

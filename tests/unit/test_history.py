@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sqlite3
@@ -224,6 +225,20 @@ def test_a_file_that_is_no_history_is_named(file: Path) -> None:
 
     with pytest.raises(HistoryError, match=r"history\.sqlite3: .*move it away"):
         list_runs(file)
+
+
+def test_a_full_disk_is_not_called_damage(small_disk: Path) -> None:
+    """Neither of a new history, nor of one that was there before; the remedy is space."""
+    file = small_disk / "history.sqlite3"
+    record_run(file, summary())
+    with contextlib.suppress(OSError), (small_disk / "fill").open("wb") as fill:
+        while True:
+            fill.write(bytes(4096))
+            fill.flush()
+
+    for place in (file, small_disk / "another" / "history.sqlite3"):
+        with pytest.raises(HistoryError, match=r"history .*: free space on the disk$"):
+            record_run(place, summary(run_id="next"))
 
 
 def test_a_row_that_cannot_be_read_is_named(file: Path) -> None:
