@@ -15,6 +15,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Failed
 
 from flows.orchestration import clear_up_after
+from flows.orphaned import go_on_without_reader
 from medcompare import nightly
 from medcompare.config import AssessConfig, CompareConfig
 from medcompare.config_errors import validated
@@ -221,6 +222,8 @@ def recorded(
     kind, name, data_name, started_at
         As in `medcompare.run_summary.start_of_run`.
     """
+    if runtime.deployment.id is not None:  # a worker reads what we print
+        go_on_without_reader()
     begun = _start(config, kind=kind, name=name, data_name=data_name, seed=config.seed, started_at=started_at)
     night = Night(begun, config.store)
     try:
