@@ -210,7 +210,8 @@ class CostMeasurement(Record):
     other_load_cores: float | None = Field(
         default=None,
         ge=0,
-        description="Processor cores that other programs kept busy meanwhile, on average; they make times longer.",
+        description="Processor cores that other programs kept busy meanwhile, which makes times longer: mean over "
+        "inference or over the training steps, whichever is larger.",
     )
 
 
