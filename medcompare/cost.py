@@ -142,7 +142,7 @@ def measure_cost(request: CostRequest, *, emit: EventHandler | None = None) -> C
         n_threads=torch.get_num_threads(),
         precision="float32",
         device=device_name(device),
-        other_load_cores=max(loads_cores),
+        other_load_cores=max((load for load in loads_cores if load is not None), default=None),
     )
 
 
@@ -275,10 +275,12 @@ class OtherLoad:
         self._cores = frozenset(core_numbers())
         self._started = self._now()
 
-    def cores(self) -> float:
-        """Cores that others kept busy, on average; never below 0, however coarse the system's clock is."""
+    def cores(self) -> float | None:
+        """Cores that others kept busy, on average; None where the system does not count what its cores do."""
         elapsed_s, busy_s, own_s = (now - then for now, then in zip(self._now(), self._started, strict=True))
-        return max(0.0, busy_s - own_s) / elapsed_s
+        if busy_s < own_s / 2:  # some containers show a file of zeros
+            return None
+        return max(0.0, busy_s - own_s) / elapsed_s  # the system's clock is coarser than ours
 
     def _now(self) -> tuple[float, float, float]:
         """Clock, busy time of the cores and own processor time, seconds."""
