@@ -18,16 +18,14 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.logging import get_run_logger
-from prefect.states import Completed
 
-from flows.night import Night, accepted, parameter, recorded, stopped, title
+from flows.night import Night, conducted, parameter, title
 from medcompare.artifacts import write_atomically
 from medcompare.config import AssessConfig
-from medcompare.errors import OUTSIDE
 from medcompare.predictions import read_tables
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather_assessment
-from medcompare.run_folder import held_name, now, run_folder
+from medcompare.run_folder import now, run_folder
 from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
 from medcompare.stages import in_stage
@@ -38,7 +36,8 @@ from tasks.report import write_report
 
 def data_name_given() -> str:
     """Name of the table, from the parameters the run was started with, which may be anything."""
-    return Path(parameter("config", "predictions") or "predictions").stem
+    given = parameter("config", "predictions")
+    return "predictions" if given is None else Path(given).stem
 
 
 @flow(
@@ -51,17 +50,8 @@ def data_name_given() -> str:
 )
 def assess(config: AssessConfig) -> RunResult:
     """Read and check the tables, compute every figure, decide, report."""
-    try:
-        config = accepted(AssessConfig, config, kind="assess", data_name=data_name_given())
-        started_at, data_name = now(), config.predictions.stem
-        with (
-            held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
-            recorded(config, kind="assess", name=name, data_name=data_name, started_at=started_at) as night,
-        ):
-            result = _assess(config, name, night)
-    except OUTSIDE as error:
-        return stopped(error)  # type: ignore[return-value] # a caller gets the error
-    return Completed(message=result.headline, data=result)  # type: ignore[return-value]
+    # A caller gets the result of the state.
+    return conducted(AssessConfig, config, kind="assess", data_name=data_name_given(), work=_assess)  # type: ignore[return-value]
 
 
 def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:

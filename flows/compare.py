@@ -23,21 +23,19 @@ from typing import Literal
 
 from prefect import flow
 from prefect.logging import get_run_logger
-from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.night import Night, accepted, parameter, recorded, stopped, title
+from flows.night import Night, conducted, parameter, title
 from medcompare.artifacts import ArtifactStore, write_atomically
 from medcompare.config import DEMO, CompareConfig, DataConfig
 from medcompare.data.source import fingerprint, source_name
-from medcompare.errors import OUTSIDE
 from medcompare.prediction_tables import scored_cases
 from medcompare.predictions import write_prediction_table
 from medcompare.preflight import check_before_work, locate_images
 from medcompare.progress import sentence_about_images, sentence_about_split
 from medcompare.provenance import collect_provenance
 from medcompare.report_inputs import gather
-from medcompare.run_folder import held_name, now, run_folder
+from medcompare.run_folder import now, run_folder
 from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
 from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
@@ -65,7 +63,8 @@ MOST_THREADS = 64
 
 def data_name_given() -> str:
     """Name of the data set, from the parameters the run was started with, which may be anything."""
-    return source_name(DataConfig(source=parameter("config", "data", "source") or DEMO))
+    given = parameter("config", "data", "source")
+    return source_name(DataConfig(source=DEMO if given is None else given))
 
 
 @flow(
@@ -79,18 +78,8 @@ def data_name_given() -> str:
 )
 def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008 - frozen, and shown in the UI form
     """Ingest, split, train, predict, evaluate, measure cost, decide, report."""
-    try:
-        config = accepted(CompareConfig, config, kind="compare", data_name=data_name_given())
-        started_at, data_name = now(), source_name(config.data)
-        with (
-            held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
-            recorded(config, kind="compare", name=name, data_name=data_name, started_at=started_at) as night,
-        ):
-            result = _compare(config, name, night)
-    except OUTSIDE as error:
-        return stopped(error)  # type: ignore[return-value] # a caller gets the error
-    # The message is what the UI shows beside the state of the run; a caller gets the result.
-    return Completed(message=result.headline, data=result)  # type: ignore[return-value]
+    # A caller gets the result of the state.
+    return conducted(CompareConfig, config, kind="compare", data_name=data_name_given(), work=_compare)  # type: ignore[return-value]
 
 
 def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 
 from flows.orchestration import clear_up_after
 from flows.orphaned import go_on_without_reader
@@ -23,6 +23,7 @@ from medcompare.errors import OUTSIDE, ConfigError, MedcompareError
 from medcompare.history import this_host
 from medcompare.links import for_others, report_link
 from medcompare.preflight import check_folders
+from medcompare.run_folder import default_run_name, held_name, now
 from medcompare.run_summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
 from medcompare.stages import in_stage, remedy_of, stage_of
 from medcompare.store_lock import store_in_use
@@ -31,7 +32,7 @@ from tasks.mail import mail
 from tasks.publish import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prefect.client.schemas.objects import State
     from pydantic import BaseModel
@@ -130,11 +131,15 @@ class Night:
             mail(run, self._store, link=for_others(runtime.flow_run.ui_url))
 
 
-def accepted(model: type[Config], given: object, *, kind: RunKind, data_name: str) -> Config:
-    """`given` as settings of type `model`; where they are refused, history and mail hear of it.
-
-    A deployment's parameters are checked by nobody before the flow: without this, a night
-    that was set up wrongly would end in silence.
+def conducted(
+    model: type[Config],
+    given: object,
+    *,
+    kind: RunKind,
+    data_name: str,
+    work: Callable[[Config, str, Night], RunResult],
+) -> State[Any]:
+    """Final state of a whole run: settings, name, record, `work`, and how it ended.
 
     Parameters
     ----------
@@ -144,33 +149,49 @@ def accepted(model: type[Config], given: object, *, kind: RunKind, data_name: st
         Nested values by name, or an instance of `model`.
     kind, data_name
         As in `medcompare.run_summary.start_of_run`.
+    work : callable
+        Gets the settings, the name of the run and the `Night`.
 
-    Raises
-    ------
-    ConfigError
-        As `medcompare.config_errors.validated` raises it.
+    Returns
+    -------
+    State
+        With the headline, or the sentence of an error in `OUTSIDE`, as the message that the UI shows;
+        a caller gets the result, or the error. Other errors are raised as they are.
+    """
+    try:
+        config, started_at = _accepted(model, given, kind=kind, data_name=data_name), now()
+        with (
+            held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
+            recorded(config, kind=kind, name=name, data_name=data_name, started_at=started_at) as night,
+        ):
+            result = work(config, name, night)
+    except OUTSIDE as error:
+        return Failed(message=str(error), data=error)
+    return Completed(message=result.headline, data=result)
+
+
+def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: str) -> Config:
+    """`given` as settings of type `model`; where they are refused, history and mail hear of it.
+
+    A deployment's parameters are checked by nobody before the flow: without this, a night
+    that was set up wrongly would end in silence.
     """
     try:
         with in_stage("reading the settings"):
             return validated(model, given)
     except ConfigError as error:
-        started_at, named = datetime.now(UTC), parameter("config", "store")
+        started_at, named = now(), parameter("config", "store")
         store = Path(named) if named else model.model_fields["store"].default
         begun = _start(
             given if isinstance(given, dict) else {"config": given},
             kind=kind,
-            name=f"{started_at.astimezone():%Y-%m-%d_%H%M%S}_{data_name}",
+            name=default_run_name(started_at, data_name),
             data_name=data_name,
             seed=0,
             started_at=started_at,
         )
         Night(begun, store).failed(error)
         raise
-
-
-def stopped(error: MedcompareError) -> State[Any]:
-    """Final state of a run that an error in `OUTSIDE` stopped, with its sentence as the message."""
-    return Failed(message=str(error), data=error)
 
 
 def without_traceback(record: logging.LogRecord) -> bool:

@@ -8,6 +8,7 @@ printed, a training among them, and the run crashed in the end with half of its 
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,14 +21,7 @@ def go_on_without_reader() -> None:
     """Let lines for the terminal be dropped once nobody reads them; the server's log gets them all the same."""
     for console in _consoles():
         # The hook that rich offers; by itself it raises SystemExit.
-        vars(console)["on_broken_pipe"] = _silenced(console)
-
-
-def _silenced(console: Console) -> object:
-    def on_broken_pipe() -> None:
-        console.quiet = True
-
-    return on_broken_pipe
+        vars(console)["on_broken_pipe"] = partial(setattr, console, "quiet", True)  # noqa: FBT003 - setattr's own order
 
 
 def _consoles() -> Iterator[Console]:

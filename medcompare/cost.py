@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 import resource
 import sys
 import time
@@ -25,7 +24,7 @@ from medcompare.artifacts import ArtifactStore
 from medcompare.checkpoints import load_checkpoint
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.data.dataset import BatchLoader, TrainingImages, cache_budget_bytes
-from medcompare.hardware import device_name, pick_device
+from medcompare.hardware import core_numbers, device_name, pick_device
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import MODELS
 from medcompare.recipes import FitSettings, optimizer_of, recipe_of
@@ -291,13 +290,6 @@ class OtherLoad:
                 busy_s += sum(getattr(times, name, 0.0) for name in BUSY_TIMES)
         own = self._process.cpu_times()
         return time.perf_counter(), busy_s, own.user + own.system
-
-
-def core_numbers() -> tuple[int, ...]:
-    """Numbers of the cores this process may run on; all where the system keeps no such list."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(psutil.cpu_count() or 1))
 
 
 def resident_bytes(*, status: Path = STATUS) -> int:

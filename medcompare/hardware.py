@@ -46,9 +46,16 @@ class DeviceSummary(Record):
     n_accelerators: int
 
 
+def core_numbers() -> tuple[int, ...]:
+    """Numbers of the cores this process may run on; all where the system keeps no affinity mask."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
 def usable_cores(*, cgroup: Path = CGROUP) -> int:
     """Cores this process may use: the affinity mask and a container's quota, at least 1."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = len(core_numbers())
     quota = _cgroup_cores(cgroup)
     return max(1, count if quota is None else min(count, math.ceil(quota)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medcompare.records import POSITIVE
 from medcompare.report.blocks import (
@@ -256,15 +256,15 @@ COST_ROWS: tuple[tuple[str, str, Callable[[CostMeasurement], str]], ...] = (
     ),
     ("training_time_s", "Training time as it ran", _shown("training_time_s", format_duration)),
 )
-CONDITION_ROWS: tuple[tuple[str, str], ...] = (
-    ("throughput_batch", "Batch size of the throughput"),
-    ("image_size_px", "Image side, pixels"),
-    ("n_repeats", "Timed passes"),
-    ("n_threads", "Threads"),
-    ("precision", "Precision"),
-    ("device", "Device"),
-    ("other_load_cores", "Processor cores busy with other programs"),
-    ("training_conditions", "Training ran"),
+CONDITION_ROWS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("throughput_batch", "Batch size of the throughput", str),
+    ("image_size_px", "Image side, pixels", str),
+    ("n_repeats", "Timed passes", str),
+    ("n_threads", "Threads", str),
+    ("precision", "Precision", str),
+    ("device", "Device", str),
+    ("other_load_cores", "Processor cores busy with other programs", "{:.1f}".format),
+    ("training_conditions", "Training ran", str),
 )
 
 
@@ -290,13 +290,11 @@ def cost_section(view: View, number: int) -> Section:
             ratio = cost_ratio(reference, candidate, field)
             row.append(Cell(text="\u2013" if ratio is None else f"\u00d7{format_significant(ratio)}"))
         rows.append(tuple(row))
-    for field, label in CONDITION_ROWS:
+    for field, label, write in CONDITION_ROWS:
         values = [getattr(cost, field) for cost in costs]
         if all(value is None for value in values):
             continue
-        texts = ["not stated" if value is None else str(value) for value in values]
-        if field == "other_load_cores":
-            texts = ["not stated" if value is None else f"{value:.1f}" for value in values]
+        texts = ["not stated" if value is None else write(value) for value in values]
         cells = [Cell(text=text, muted=True) for text in texts]
         rows.append((Cell(text=label, muted=True), *cells, *([Cell(text="")] if with_ratio else [])))
     head = [

@@ -19,7 +19,6 @@ from medcompare.config import CostConfig
 from medcompare.cost import (
     CLEAR_REFS,
     OtherLoad,
-    core_numbers,
     count_flops,
     measure_cost,
     median_interval,
@@ -28,6 +27,7 @@ from medcompare.cost import (
     resident_bytes,
     time_forward,
 )
+from medcompare.hardware import core_numbers
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
 from medcompare.scoring import Placement
