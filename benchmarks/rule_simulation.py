@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from medcompare.config import DecideConfig, EvaluateConfig
-from medcompare.records import CostMeasurement
+from medcompare.cost_records import CostMeasurement
 from medcompare.stats.assessment import assess
 from medcompare.stats.proportions import proportion
 from medcompare.stats.records import Assessment, Outcome

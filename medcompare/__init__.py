@@ -3,7 +3,8 @@
 Map of the package (pure code: nothing here imports Prefect)::
 
     config, presets      what the user can set: one pydantic model
-    records, errors      what flows between stages, and what can go wrong
+    records, *_records   what flows between stages: the base, and one module beside each stage
+    errors               what can go wrong
     artifacts            content-addressed files: atomic write, verified read
     code_identity        digest of the code behind a stage, for correct caching
     data/                demo data, ingest and validation, split, torch dataset

@@ -22,13 +22,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medcompare.artifacts import ArtifactStore
 from medcompare.checkpoints import load_checkpoint
+from medcompare.cost_records import CostMeasurement
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.data.dataset import BatchLoader, TrainingImages, cache_budget_bytes
 from medcompare.hardware import core_numbers, device_name, pick_device
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import MODELS
 from medcompare.recipes import FitSettings, optimizer_of, recipe_of
-from medcompare.records import CostMeasurement
 from medcompare.scoring import Placement, make_repeatable
 from medcompare.training import train_one_epoch
 

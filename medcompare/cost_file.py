@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from medcompare.cost_records import CostMeasurement
 from medcompare.errors import DataError
-from medcompare.records import CostMeasurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

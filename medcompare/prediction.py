@@ -21,7 +21,7 @@ from medcompare.errors import TrainingError
 from medcompare.hardware import pick_device
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
-from medcompare.records import Predictions
+from medcompare.prediction_records import Predictions
 from medcompare.scoring import Placement, logits_of, positive_probability
 
 if TYPE_CHECKING:

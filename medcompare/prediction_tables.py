@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medcompare.artifacts import ArtifactStore
-    from medcompare.records import Predictions
+    from medcompare.prediction_records import Predictions
 
 
 def read_table(

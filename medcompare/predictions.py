@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medcompare.config import AssessConfig
+    from medcompare.cost_records import CostMeasurement
     from medcompare.prediction_csv import CsvTable
-    from medcompare.records import CostMeasurement
 
 CASE, TRUTH, PATIENT, SUBSET = "case_id", "y_true", "patient_id", "subset"
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Task, TaskID
 
-    from medcompare.records import DatasetManifest, DatasetSplit
+    from medcompare.data.records import DatasetManifest, DatasetSplit
 
 LONG_LIST = 1000
 """Shorter lists of files take a moment; a line about each quarter would be noise."""

@@ -8,15 +8,13 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+
+from pydantic import Field
 
 from medcompare import __version__
 from medcompare.code_identity import PACKAGE_ROOT, library_versions
 from medcompare.hardware import cpu_name, memory_bytes, usable_cores
-from medcompare.records import Provenance
-
-if TYPE_CHECKING:
-    from medcompare.records import Record
+from medcompare.records import Record
 
 LIBRARIES = (
     "torch",
@@ -32,6 +30,25 @@ LIBRARIES = (
     "matplotlib",
     "weasyprint",
 )
+
+
+class Provenance(Record):
+    """What is needed to repeat a run."""
+
+    medcompare_version: str
+    code_commit: str | None
+    code_dirty: bool | None
+    versions: tuple[tuple[str, str], ...]
+    python: str
+    platform: str
+    cpu: str
+    n_cores: int
+    memory_bytes: int
+    gpu: str | None
+    started_at: str = Field(description="UTC, ISO 8601.")
+    finished_at: str
+    command: str = Field(description="How the run was started, without secrets.")
+    config_sha256: str
 
 
 def git(*arguments: str) -> str | None:

@@ -36,10 +36,13 @@ if TYPE_CHECKING:
 
     from medcompare.artifacts import ArtifactStore
     from medcompare.config import AssessConfig, CompareConfig
+    from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.nightly import NightContext
+    from medcompare.prediction_records import Predictions
     from medcompare.predictions import ScoredCases
-    from medcompare.records import DatasetManifest, DatasetSplit, Predictions, Provenance, TrainedModel
+    from medcompare.provenance import Provenance
     from medcompare.stats.records import Assessment
+    from medcompare.training_records import TrainedModel
 
 MOST_HARD_CASES = 24
 THUMBNAIL_PX = 112

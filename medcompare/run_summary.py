@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from medcompare.records import DatasetManifest, Provenance, TrainedModel
+    from medcompare.data.records import DatasetManifest
+    from medcompare.provenance import Provenance
     from medcompare.stats.records import Assessment
+    from medcompare.training_records import TrainedModel
 
 RunStatus = Literal["running", "completed", "failed", "crashed"]
 RunKind = Literal["compare", "assess"]

@@ -18,8 +18,10 @@ from medcompare.records import Record
 if TYPE_CHECKING:
     from medcompare.artifacts import ArtifactStore
     from medcompare.config import CompareConfig, TrainConfig
+    from medcompare.data.records import DatasetSplit
     from medcompare.hardware import ParallelPlan
-    from medcompare.records import DatasetSplit, Subset, TrainedModel
+    from medcompare.records import Subset
+    from medcompare.training_records import TrainedModel
     from medcompare.training_requests import ResolvedWeights
 
 NOT_IDENTITY = {

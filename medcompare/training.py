@@ -36,7 +36,6 @@ from medcompare.recipes import (
     optimizer_of,
     recipe_of,
 )
-from medcompare.records import EpochLog, TrainedModel
 from medcompare.scoring import (
     Placement,
     area_under_roc,
@@ -47,6 +46,7 @@ from medcompare.scoring import (
     weighted_loss,
 )
 from medcompare.training_events import EpochReporter
+from medcompare.training_records import EpochLog, TrainedModel
 from medcompare.training_state import FitState, resume_key, resumed_state, saved_state
 
 if TYPE_CHECKING:

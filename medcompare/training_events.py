@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medcompare.records import EpochLog
+    from medcompare.training_records import EpochLog
 
 EventHandler = Callable[[Mapping[str, Any]], None]
 

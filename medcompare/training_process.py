@@ -37,8 +37,11 @@ import tempfile
 from typing import TYPE_CHECKING, TypeVar
 
 from medcompare.child_process import EventHandler, accept_children_again, run_child, serve, terminate_all
+from medcompare.cost_records import CostMeasurement
 from medcompare.hardware import DeviceSummary, ParallelPlan, parallel_plan, sign_of_accelerator, usable_cores
-from medcompare.records import CostMeasurement, Predictions, Record, TrainedModel
+from medcompare.prediction_records import Predictions
+from medcompare.records import Record
+from medcompare.training_records import TrainedModel
 from medcompare.training_requests import CostRequest, PredictionRequest, ResolvedWeights, TrainingRequest
 
 if TYPE_CHECKING:

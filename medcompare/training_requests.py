@@ -11,7 +11,10 @@ from pathlib import Path
 from pydantic import Field
 
 from medcompare.config import CostConfig, TrainConfig
-from medcompare.records import DatasetSplit, InitialWeights, Record, TrainedModel
+from medcompare.data.records import DatasetSplit
+from medcompare.models.spec import InitialWeights
+from medcompare.records import Record
+from medcompare.training_records import TrainedModel
 
 
 class ResolvedWeights(Record):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from medcompare.checkpoints import state_on_cpu
 from medcompare.code_identity import code_digest
 from medcompare.models.zoo import MODELS
-from medcompare.records import EpochLog
+from medcompare.training_records import EpochLog
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from tasks.policies import RETRIES, STATISTICS, STORED, content_key
 
 if TYPE_CHECKING:
     from medcompare.config import DecideConfig, EvaluateConfig
+    from medcompare.cost_records import CostMeasurement
     from medcompare.predictions import ScoredCases
-    from medcompare.records import CostMeasurement
     from medcompare.stats.records import Assessment
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.config import DecideConfig, EvaluateConfig
-    from medcompare.records import CostMeasurement, Predictions
+    from medcompare.cost_records import CostMeasurement
+    from medcompare.prediction_records import Predictions
     from medcompare.stats.records import Assessment, ModelEvaluation
 
 

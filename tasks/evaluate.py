@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.config import EvaluateConfig
-    from medcompare.records import Predictions
+    from medcompare.prediction_records import Predictions
     from medcompare.stats.records import ModelEvaluation
 
 logger = logging.getLogger("medcompare.evaluate")

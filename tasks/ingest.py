@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.config import DataConfig
+    from medcompare.data.records import DatasetManifest
     from medcompare.data.source import ImageSource, SourceFingerprint
-    from medcompare.records import DatasetManifest
 
 
 @task(

@@ -12,7 +12,7 @@ from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
 
 if TYPE_CHECKING:
-    from medcompare.records import CostMeasurement
+    from medcompare.cost_records import CostMeasurement
     from medcompare.stage_inputs import CostIdentity
     from medcompare.training_requests import CostRequest
 

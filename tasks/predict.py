@@ -11,7 +11,7 @@ from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
 
 if TYPE_CHECKING:
-    from medcompare.records import Predictions
+    from medcompare.prediction_records import Predictions
     from medcompare.stage_inputs import PredictionIdentity
     from medcompare.training_requests import PredictionRequest
 

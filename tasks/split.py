@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.config import SplitConfig
-    from medcompare.records import DatasetManifest, DatasetSplit
+    from medcompare.data.records import DatasetManifest, DatasetSplit
 
 
 @task(

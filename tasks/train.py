@@ -17,8 +17,8 @@ from tasks.progress_bar import ProgressBar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medcompare.records import TrainedModel
     from medcompare.stage_inputs import TrainingIdentity
+    from medcompare.training_records import TrainedModel
     from medcompare.training_requests import TrainingRequest
 
 logger = logging.getLogger("medcompare.train")

@@ -23,9 +23,9 @@ import pandas as pd
 
 from medcompare.artifacts import sha256_of_bytes
 from medcompare.data.confounders import confounder_warnings
+from medcompare.data.records import DatasetManifest
 from medcompare.data.validate import ImageMeasurement, judge, measure_file, oddities
 from medcompare.errors import DataError
-from medcompare.records import DatasetManifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

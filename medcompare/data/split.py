@@ -20,8 +20,9 @@ import pandas as pd
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from medcompare.data.manifest import read_images
+from medcompare.data.records import DatasetSplit, SubsetSummary
 from medcompare.errors import DataError, MedcompareError
-from medcompare.records import SUBSETS, DatasetSplit, SubsetSummary
+from medcompare.records import SUBSETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
     from medcompare.artifacts import ArtifactStore
     from medcompare.config import SplitConfig
-    from medcompare.records import DatasetManifest, Subset
+    from medcompare.data.records import DatasetManifest
+    from medcompare.records import Subset
 
 MIN_UNITS_PER_CLASS = 3
 """One for each subset."""

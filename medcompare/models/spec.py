@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
+from medcompare.records import Record
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,6 +30,16 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     source: str
+
+
+class InitialWeights(Record):
+    """Where a network's starting weights came from."""
+
+    kind: Literal["imagenet", "none"]
+    name: str = Field(description="e.g. 'ResNet50_Weights.IMAGENET1K_V1' or 'random initialisation'.")
+    vintage: str | None = Field(description="V1 or V2; None for random initialisation.")
+    sha256: str | None = None
+    source: str | None = Field(default=None, description="weights-dir, hub cache or download.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from medcompare.artifacts import sha256_of_file
 from medcompare.errors import ConfigError, WeightsError
+from medcompare.models.spec import InitialWeights
 from medcompare.models.zoo import MODELS
-from medcompare.records import InitialWeights
 from medcompare.training_requests import ResolvedWeights
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from medcompare.report.formatting import (
 )
 
 if TYPE_CHECKING:
-    from medcompare.records import SubsetSummary, TrainedModel
+    from medcompare.data.records import SubsetSummary
     from medcompare.report.checklist_run import Fact
+    from medcompare.training_records import TrainedModel
 
 SUBSET_WORDS = {"train": "training", "val": "tuning (validation)", "test": "test"}
 

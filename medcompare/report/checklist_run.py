@@ -10,8 +10,10 @@ from medcompare.report.formatting import ELLIPSIS, format_count, format_estimate
 from medcompare.report.vocabulary import base_metric, metric_name
 
 if TYPE_CHECKING:
-    from medcompare.records import DatasetManifest, DatasetSplit, Provenance, TrainedModel
+    from medcompare.data.records import DatasetManifest, DatasetSplit
+    from medcompare.provenance import Provenance
     from medcompare.stats.records import Assessment, Estimate, ModelEvaluation, PairedComparison
+    from medcompare.training_records import TrainedModel
 
 DIGEST_SHOWN = 16
 

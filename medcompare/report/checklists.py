@@ -27,10 +27,12 @@ from medcompare.report.inputs import ChecklistItem, ChecklistTable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from medcompare.records import DatasetManifest, DatasetSplit, Provenance, TrainedModel
+    from medcompare.data.records import DatasetManifest, DatasetSplit
+    from medcompare.provenance import Provenance
     from medcompare.report.checklist_wording import ChecklistWording, ItemWording
     from medcompare.report.inputs import SettingRow
     from medcompare.stats.records import Assessment
+    from medcompare.training_records import TrainedModel
 
 __all__ = [
     "ChecklistAnswers",

@@ -19,7 +19,7 @@ from medcompare.report.blocks import (
 from medcompare.report.formatting import format_count, format_percent
 
 if TYPE_CHECKING:
-    from medcompare.records import DatasetManifest, DatasetSplit, SubsetSummary
+    from medcompare.data.records import DatasetManifest, DatasetSplit, SubsetSummary
     from medcompare.report.blocks import Block
     from medcompare.report.vocabulary import View
 

@@ -39,7 +39,7 @@ from medcompare.report.vocabulary import COST_NAMES, metric_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medcompare.records import CostMeasurement
+    from medcompare.cost_records import CostMeasurement
     from medcompare.report.blocks import Block
     from medcompare.report.inputs import HardCase
     from medcompare.report.vocabulary import View

@@ -32,10 +32,10 @@ from medcompare.report.trend import trend_figure
 from medcompare.report.vocabulary import GLOSSARY, metric_name
 
 if TYPE_CHECKING:
-    from medcompare.records import TrainedModel
     from medcompare.report.blocks import Block
     from medcompare.report.inputs import ChecklistTable
     from medcompare.report.vocabulary import View
+    from medcompare.training_records import TrainedModel
 
 
 def trend_section(view: View, number: int) -> Section | None:

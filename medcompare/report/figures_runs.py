@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from medcompare.records import TrainedModel
     from medcompare.stats.records import Estimate, SeedRow
+    from medcompare.training_records import TrainedModel
 
 LOG_FROM_RATIO = 5.0
 """A cost axis becomes logarithmic when the models differ by more than this factor."""

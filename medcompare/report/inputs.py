@@ -15,16 +15,11 @@ from pydantic import ConfigDict, Field, model_validator
 
 from medcompare.changes import Cause
 from medcompare.config import DecideConfig
-from medcompare.records import (
-    NEGATIVE,
-    POSITIVE,
-    DatasetManifest,
-    DatasetSplit,
-    Provenance,
-    Record,
-    TrainedModel,
-)
+from medcompare.data.records import DatasetManifest, DatasetSplit
+from medcompare.provenance import Provenance
+from medcompare.records import NEGATIVE, POSITIVE, Record
 from medcompare.stats.records import Assessment, Estimate
+from medcompare.training_records import TrainedModel
 
 Source = Literal["trained by medcompare", "predictions supplied"]
 SetBy = Literal["user", "preset", "default"]

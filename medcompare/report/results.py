@@ -16,8 +16,10 @@ from pydantic import Field, ValidationError
 
 from medcompare.changes import Cause
 from medcompare.config import DecideConfig
+from medcompare.data.records import DatasetManifest, DatasetSplit
 from medcompare.errors import DataError
-from medcompare.records import DatasetManifest, DatasetSplit, Provenance, Record, TrainedModel
+from medcompare.provenance import Provenance
+from medcompare.records import Record
 from medcompare.report.inputs import (
     ChecklistTable,
     HardCase,
@@ -29,12 +31,13 @@ from medcompare.report.inputs import (
     TrendRun,
 )
 from medcompare.stats.records import Assessment, ConfusionCounts, PairedComparison, Quantity
+from medcompare.training_records import TrainedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from medcompare.records import CostMeasurement
+    from medcompare.cost_records import CostMeasurement
 
 SCHEMA_VERSION: Final = "1.0"
 """First number: a field was renamed, removed or changed its meaning. Second: fields were added."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from medcompare.config import DecideConfig
-    from medcompare.records import CostMeasurement
+    from medcompare.cost_records import CostMeasurement
 
 WORDS = {
     "latency_ms_median": "time per image",

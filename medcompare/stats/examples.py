@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from medcompare.config import DecideConfig, EvaluateConfig
-from medcompare.records import CostMeasurement
+from medcompare.cost_records import CostMeasurement
 from medcompare.stats.assessment import assess
 from medcompare.stats.simulated import draw_study
 

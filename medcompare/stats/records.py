@@ -11,7 +11,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from medcompare.records import CostMeasurement, Record
+from medcompare.cost_records import CostMeasurement
+from medcompare.records import Record
 
 SubsetName = Literal["val", "test"]
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from medcompare.config import DecideConfig, EvaluateConfig
-    from medcompare.records import CostMeasurement
+    from medcompare.cost_records import CostMeasurement
     from medcompare.stats.criteria import Adequacy
     from medcompare.stats.records import ModelEvaluation, PairedComparison, SeedComparison
 

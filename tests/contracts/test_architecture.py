@@ -30,6 +30,10 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "medcompare",
             "medcompare.errors",
             "medcompare.records",
+            "medcompare.data.records",
+            "medcompare.training_records",
+            "medcompare.prediction_records",
+            "medcompare.cost_records",
             "medcompare.presets",
             "medcompare.models",
             "medcompare.models.spec",
@@ -48,6 +52,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (),
     ),
     "hardware": (("medcompare.hardware",), ("words",)),
+    "provenance": (("medcompare.provenance",), ("words", "hardware")),
     "torch": (
         (
             "medcompare.data.dataset",
@@ -80,10 +85,10 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "stats": (("medcompare.stats.*",), ("words", "stats_records", "predictions")),
     "history": (
         ("medcompare.run_summary", "medcompare.changes", "medcompare.history"),
-        ("words", "stats_records", "formatting"),
+        ("words", "stats_records", "formatting", "provenance"),
     ),
     "formatting": (("medcompare.report.formatting",), ("words", "stats_records")),
-    "report": (("medcompare.report.*",), ("words", "stats_records", "formatting", "history")),
+    "report": (("medcompare.report.*",), ("words", "stats_records", "formatting", "history", "provenance")),
     "mail": (
         ("medcompare.mail*", "medcompare.outbox"),
         ("words", "stats_records", "formatting", "history"),
@@ -94,6 +99,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "words",
             "hardware",
+            "provenance",
             "data",
             "torch",
             "stats_records",
@@ -110,6 +116,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "words",
             "hardware",
+            "provenance",
             "data",
             "torch",
             "stats_records",
@@ -126,6 +133,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "words",
             "hardware",
+            "provenance",
             "data",
             "torch",
             "stats_records",

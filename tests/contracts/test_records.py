@@ -23,7 +23,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import medcompare
-from medcompare.records import Artifact, EpochLog, Record
+from medcompare.records import Artifact, Record
+from medcompare.training_records import EpochLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,17 +27,11 @@ from sklearn.metrics import (
 from statsmodels.stats.proportion import proportion_confint
 
 from medcompare.config import DecideConfig
-from medcompare.records import (
-    Artifact,
-    CostMeasurement,
-    DatasetManifest,
-    DatasetSplit,
-    EpochLog,
-    InitialWeights,
-    Provenance,
-    SubsetSummary,
-    TrainedModel,
-)
+from medcompare.cost_records import CostMeasurement
+from medcompare.data.records import DatasetManifest, DatasetSplit, SubsetSummary
+from medcompare.models.spec import InitialWeights
+from medcompare.provenance import Provenance
+from medcompare.records import Artifact
 from medcompare.report.inputs import (
     CaseScore,
     ChecklistItem,
@@ -69,6 +63,7 @@ from medcompare.stats.records import (
     Verdict,
     VerdictLine,
 )
+from medcompare.training_records import EpochLog, TrainedModel
 
 CLASSES = ("non_cancer", "cancer")
 NAMES = {

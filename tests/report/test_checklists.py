@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from medcompare.cost_records import CostMeasurement
+from medcompare.data.records import DatasetManifest, DatasetSplit, SubsetSummary
 from medcompare.errors import ConfigError
-from medcompare.records import (
-    Artifact,
-    CostMeasurement,
-    DatasetManifest,
-    DatasetSplit,
-    EpochLog,
-    InitialWeights,
-    Provenance,
-    SubsetSummary,
-    TrainedModel,
-)
+from medcompare.models.spec import InitialWeights
+from medcompare.provenance import Provenance
+from medcompare.records import Artifact
 from medcompare.report.checklist_answers import CHECKLISTS, TOPICS
 from medcompare.report.checklists import (
     FACTS,
@@ -48,6 +42,7 @@ from medcompare.stats.records import (
     SubgroupEvaluation,
     Verdict,
 )
+from medcompare.training_records import EpochLog, TrainedModel
 
 if TYPE_CHECKING:
     from medcompare.report.inputs import ChecklistItem, ChecklistTable

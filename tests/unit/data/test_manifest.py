@@ -20,7 +20,7 @@ from medcompare.data.validate import measure_file
 from medcompare.errors import DataError
 
 if TYPE_CHECKING:
-    from medcompare.records import DatasetManifest
+    from medcompare.data.records import DatasetManifest
 
 REAL_DATA = Path(os.environ.get("MEDCOMPARE_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 

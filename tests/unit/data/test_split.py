@@ -15,10 +15,10 @@ from medcompare.artifacts import ArtifactStore, sha256_of_bytes
 from medcompare.config import DataConfig, SplitConfig
 from medcompare.data import split as splitting
 from medcompare.data.manifest import ingest
+from medcompare.data.records import DatasetManifest
 from medcompare.data.source import resolve_source
 from medcompare.data.split import read_assignments, split
 from medcompare.errors import DataError, MedcompareError
-from medcompare.records import DatasetManifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

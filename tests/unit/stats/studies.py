@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.config import DecideConfig, EvaluateConfig
-from medcompare.records import CostMeasurement
+from medcompare.cost_records import CostMeasurement
 from medcompare.stats.records import (
     AgreementTable,
     ClassReport,

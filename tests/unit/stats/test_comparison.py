@@ -21,7 +21,7 @@ from medcompare.stats.simulated import draw_study
 from tests.unit.stats.studies import B_IS_CHEAPER
 
 if TYPE_CHECKING:
-    from medcompare.records import CostMeasurement
+    from medcompare.cost_records import CostMeasurement
 
 QUICK = EvaluateConfig(n_resamples=300)
 

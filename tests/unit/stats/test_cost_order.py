@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from medcompare.config import DecideConfig
-from medcompare.records import CostMeasurement
+from medcompare.cost_records import CostMeasurement
 from medcompare.stats.cost_order import cheaper_of
 
 NAMES = {"a": "Model A", "b": "Model {B}"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from medcompare.config import DecideConfig
-from medcompare.records import CostMeasurement
+from medcompare.cost_records import CostMeasurement
 from medcompare.stats.criteria import adequacy, guard_passes
 from medcompare.stats.records import Outcome, PairedComparison
 from medcompare.stats.verdict import decide, first_match

@@ -12,8 +12,9 @@ from PIL import Image
 
 from medcompare.artifacts import ArtifactStore, sha256_of_bytes
 from medcompare.config import TrainConfig
+from medcompare.data.records import DatasetSplit, SubsetSummary
 from medcompare.models.weights import ensure_weights
-from medcompare.records import SUBSETS, DatasetSplit, SubsetSummary
+from medcompare.records import SUBSETS
 from medcompare.training_requests import TrainingRequest
 
 if TYPE_CHECKING:

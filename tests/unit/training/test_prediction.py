@@ -21,7 +21,7 @@ from medcompare.training_requests import PredictionRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medcompare.records import TrainedModel
+    from medcompare.training_records import TrainedModel
 
 
 def request_for(tiny: Any, trained: TrainedModel) -> PredictionRequest:

@@ -16,15 +16,15 @@ from medcompare.config import RecipeOverride
 from medcompare.errors import DataError, TrainingError
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
-from medcompare.records import EpochLog
 from medcompare.training import has_progressed, is_better, train_model
+from medcompare.training_records import EpochLog
 from medcompare.training_state import resume_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from medcompare.records import TrainedModel
+    from medcompare.training_records import TrainedModel
 
 TIMES = {"images_per_s", "elapsed_s"}
 

@@ -1,0 +1,89 @@
+"""What is known of the images: those found, and how they are split."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from medcompare.records import Artifact, Record, Subset
+
+
+class DatasetManifest(Record):
+    """What ingest found: the usable images and what was set aside, and why.
+
+    ``images`` is a CSV with columns ``case_id, path, label, patient_id, sha256,
+    width_px, height_px, mode`` and any further columns of the user's manifest;
+    ``label`` is 0 (negative) or 1 (positive); ``path`` is relative to ``root``;
+    ``case_id`` is the pseudonym used in reports, derived from the content digest.
+    ``rejected`` is a CSV with columns ``path, label, reason, detail``.
+    """
+
+    name: str = Field(description="Short name of the data set, for titles and run names.")
+    synthetic: bool = Field(description="Generated demonstration data, not real images.")
+    classes: tuple[str, str] = Field(description="(negative, positive) class names.")
+    class_counts: tuple[int, int]
+    n_found: int = Field(ge=0, description="Files found (or manifest rows).")
+    n_images: int = Field(ge=0, description="Usable images.")
+    n_patients: int | None = Field(description="None where no patient_id was given.")
+    n_rejected: int = Field(ge=0)
+    rejected_by_reason: tuple[tuple[str, int], ...] = Field(description="Sorted by reason.")
+    n_duplicate_groups: int = Field(ge=0, description="Groups of byte-identical files found.")
+    n_conflicting_groups: int = Field(
+        ge=0, description="Of these, groups with opposite labels: set aside whole."
+    )
+    image_sizes: tuple[tuple[str, int], ...] = Field(
+        description="('224x224', count), most frequent first, at most ten."
+    )
+    extra_columns: tuple[str, ...] = Field(description="Further manifest columns, for subgroups.")
+    warnings: tuple[str, ...] = ()
+    fingerprint: str = Field(description="SHA-256 over content digests and labels, order-free.")
+    images: Artifact
+    rejected: Artifact
+    twins: Artifact | None = Field(
+        default=None,
+        description="CSV 'sha256, pixel_sha256' of files that differ in bytes but not in pixels: "
+        "the split keeps them together. None where there are none.",
+    )
+
+    @model_validator(mode="after")
+    def _counts_add_up(self) -> Self:
+        if sum(self.class_counts) != self.n_images:
+            msg = f"class_counts {self.class_counts} do not add up to n_images {self.n_images}"
+            raise ValueError(msg)
+        if self.n_images + self.n_rejected != self.n_found:
+            msg = f"{self.n_images} usable + {self.n_rejected} rejected != {self.n_found} found"
+            raise ValueError(msg)
+        return self
+
+
+class SubsetSummary(Record):
+    """What one subset of the split holds."""
+
+    subset: Subset
+    n_images: int = Field(ge=0)
+    class_counts: tuple[int, int]
+    n_patients: int | None = None
+    patients_by_class: tuple[int, int] | None = Field(
+        default=None, description="Patients with at least one image of the class."
+    )
+    fraction: float = Field(ge=0, le=1, description="Achieved share of all images.")
+    target_fraction: float = Field(ge=0, le=1)
+    positive_fraction: float | None = Field(default=None, ge=0, le=1)
+
+
+class DatasetSplit(Record):
+    """The partition. ``assignments`` is a CSV: the manifest's columns plus ``subset``."""
+
+    assignments: Artifact
+    subsets: tuple[SubsetSummary, SubsetSummary, SubsetSummary]
+    classes: tuple[str, str]
+    method: str = Field(description="Plain-words description, printed in the report.")
+    grouped_by: Literal["patient_id"] | None
+    max_group_overlap: int = Field(
+        ge=0, le=0, description="Patients on two sides, verified after the split: always 0."
+    )
+    n_duplicates_kept_together: int = Field(ge=0)
+    seed: int
+    notes: tuple[str, ...] = ()
+    manifest_fingerprint: str

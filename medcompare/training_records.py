@@ -1,0 +1,50 @@
+"""What a training leaves behind."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from medcompare.models.spec import InitialWeights
+from medcompare.records import Artifact, Record
+
+
+class EpochLog(Record):
+    """One epoch of training."""
+
+    epoch: int = Field(ge=1)
+    learning_rate: float
+    train_loss: float
+    val_loss: float
+    val_auc: float | None = Field(description="None where the subset has one class only.")
+    val_balanced_accuracy: float
+    images_per_s: float
+    elapsed_s: float
+
+
+class TrainedModel(Record):
+    """A finished training: its best checkpoint and how it came about."""
+
+    model: str
+    display_name: str
+    checkpoint: Artifact
+    history: tuple[EpochLog, ...]
+    best_epoch: int
+    selection: str = Field(description="How the checkpoint was chosen, in plain words.")
+    stopped_early: bool
+    initial_weights: InitialWeights
+    optimizer: str = Field(description="e.g. 'Adam, learning rate 1e-05, weight decay 0'.")
+    class_weights: tuple[float, float]
+    image_size_px: int
+    resize_px: int
+    batch_size: int
+    n_parameters: int
+    precision: Literal["float32", "bfloat16"]
+    memory_format: Literal["contiguous", "channels_last"]
+    device: str
+    n_threads: int
+    n_parallel: int = Field(description="Trainings that ran side by side, this one included.")
+    seed: int
+    n_images_seen: int
+    elapsed_s: float
