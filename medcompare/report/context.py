@@ -36,6 +36,7 @@ SYNTHETIC_LABEL = "Synthetic demonstration data"
 OUTCOME_LABELS = {
     Outcome.INVALID: "No verdict: the comparison is not valid",
     Outcome.NOT_ENOUGH_DATA: "Not enough data to decide",
+    Outcome.THRESHOLDS_NOT_COMPARABLE: "No verdict at these thresholds",
     Outcome.NEITHER_ADEQUATE: "No model is good enough",
     Outcome.USE_MODEL: "Recommendation",
     Outcome.PREFER_CHEAPER: "Recommendation",

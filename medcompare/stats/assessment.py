@@ -52,6 +52,8 @@ def assess(
     seed: int,
     set_by_user: frozenset[str] = frozenset(),
     test_uses: int | None = None,
+    not_evaluated_as_trained: Mapping[str, str] | None = None,
+    not_converged: Mapping[str, str] | None = None,
 ) -> Assessment:
     """Evaluate, compare and decide.
 
@@ -73,6 +75,9 @@ def assess(
         Dotted names of the fields the user set.
     test_uses : int, optional
         How often this test subset has been evaluated, this time included, where known.
+    not_evaluated_as_trained, not_converged : mapping, optional
+        By model, one sentence with its numbers: its evaluation disagrees with its training,
+        or its training was cut short. No verdict may rest on the first; the second is said.
 
     Returns
     -------
@@ -115,6 +120,8 @@ def assess(
         seed=seed,
         set_by_user=set_by_user,
         test_uses=test_uses,
+        not_evaluated_as_trained=not_evaluated_as_trained,
+        not_converged=not_converged,
     )
 
 
@@ -129,6 +136,8 @@ def assemble(
     seed: int,
     set_by_user: frozenset[str] = frozenset(),
     test_uses: int | None = None,
+    not_evaluated_as_trained: Mapping[str, str] | None = None,
+    not_converged: Mapping[str, str] | None = None,
 ) -> Assessment:
     """Compare evaluated models, decide, and gather.
 
@@ -148,6 +157,9 @@ def assemble(
         Dotted names of the fields the user set.
     test_uses : int, optional
         How often this test subset has been evaluated, this time included, where known.
+    not_evaluated_as_trained, not_converged : mapping, optional
+        By model, one sentence with its numbers: its evaluation disagrees with its training,
+        or its training was cut short. No verdict may rest on the first; the second is said.
 
     Returns
     -------
@@ -179,6 +191,8 @@ def assemble(
         seed_comparisons=seed_comparisons,
         patients_known=test.patient_id is not None,
         test_uses=test_uses,
+        not_evaluated_as_trained=not_evaluated_as_trained or {},
+        not_converged=not_converged or {},
     )
     return Assessment(
         models=test.models,

@@ -194,6 +194,7 @@ class Outcome(StrEnum):
 
     INVALID = "invalid"
     NOT_ENOUGH_DATA = "not_enough_data"
+    THRESHOLDS_NOT_COMPARABLE = "thresholds_not_comparable"
     NEITHER_ADEQUATE = "neither_adequate"
     USE_MODEL = "use_model"
     PREFER_CHEAPER = "prefer_cheaper"
@@ -215,6 +216,29 @@ class VerdictLine(Record):
     text: str
 
 
+class SizeNeeded(Record):
+    """Independent units that would probably close one open question.
+
+    The unit is the patient where one patient has several cases, else the case. For an AUC
+    both classes count and grow alike; for sensitivity only positives do, for specificity
+    only negatives.
+    """
+
+    quantity: Literal["auc", "sensitivity", "specificity"]
+    models: tuple[str, ...] = Field(
+        min_length=1, max_length=2, description="(reference, candidate) of a difference, or one model."
+    )
+    bound: float = Field(description="The acceptable loss, or the floor a single model must exceed.")
+    assumed: float = Field(description="True difference, or true value of a single model, that is assumed.")
+    power: float = Field(gt=0, lt=1, description="Probability of success at that size.")
+    unit: Literal["cases", "patients"]
+    needed_positive: int | None = Field(default=None, description="None where positives do not matter.")
+    needed_negative: int | None = Field(default=None, description="None where negatives do not matter.")
+    present_positive: int = Field(ge=0)
+    present_negative: int = Field(ge=0)
+    sentence: str = Field(description="Size, power and assumption in plain words.")
+
+
 class Verdict(Record):
     """The recommendation, its reasons and its limits."""
 
@@ -232,6 +256,9 @@ class Verdict(Record):
     caveats: tuple[str, ...]
     lines: tuple[VerdictLine, ...] = ()
     positives_needed: int | None = None
+    sizes_needed: tuple[SizeNeeded, ...] = Field(
+        default=(), description="One per question that more data would close; empty where none would."
+    )
     cheaper: str | None = Field(default=None, description="The cheaper model, None for a trade-off.")
     parameters: tuple[Parameter, ...] = ()
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HEADLINES = {
     Outcome.INVALID: "No verdict: the comparison is not valid",
     Outcome.NOT_ENOUGH_DATA: "Not enough data to decide",
+    Outcome.THRESHOLDS_NOT_COMPARABLE: "Thresholds not comparable: choose them again",
     Outcome.NEITHER_ADEQUATE: "No model is good enough",
     Outcome.USE_MODEL: "Use {model}",
     Outcome.PREFER_CHEAPER: "No relevant difference: prefer {model}",

@@ -69,6 +69,10 @@ class Situation:
     """Whether patient ids were given: without them one case per patient is assumed."""
     test_uses: int | None = None
     """How often this test subset has been evaluated, this time included, where it is known."""
+    not_evaluated_as_trained: Mapping[str, str] = field(default_factory=dict)
+    """By model, one sentence with its numbers: why its scores are not those of the network as trained."""
+    not_converged: Mapping[str, str] = field(default_factory=dict)
+    """By model, one sentence with its numbers: why it would have learnt more from longer training."""
 
     @property
     def names(self) -> dict[str, str]:
