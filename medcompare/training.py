@@ -80,6 +80,15 @@ class EpochValidation(NamedTuple):
     balanced_accuracy: float
 
 
+def seed_epoch(seed: int, epoch: int) -> None:
+    """Seed torch's global generators, which dropout and stochastic depth draw from.
+
+    The CPU's generator keeps only the low 32 bits of what it is given, so seed and epoch
+    are mixed into 32 bits rather than put side by side.
+    """
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+
+
 def train_one_epoch(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -222,7 +231,7 @@ def fit(
     for epoch in range(len(state.history) + 1, settings.epochs + 1):
         if epoch - state.last_better_auc_epoch > settings.patience:
             break
-        torch.manual_seed((settings.seed << 32) + epoch)
+        seed_epoch(settings.seed, epoch)
         mean_epoch_s = state.elapsed_s / len(state.history) if state.history else None
         last_auc = state.history[-1].val_auc if state.history else None
         reporter = EpochReporter(

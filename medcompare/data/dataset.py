@@ -224,6 +224,9 @@ class BatchLoader:
             collate_fn=_as_is,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
+            # Its own: each pass draws a seed for its workers, which must not come from the
+            # global generator that the network's dropout draws from. No image depends on it.
+            generator=torch.Generator(),
         )
 
     @property

@@ -13,13 +13,17 @@ from PIL import Image
 from medcompare.artifacts import ArtifactStore, sha256_of_bytes
 from medcompare.config import TrainConfig
 from medcompare.data.records import DatasetSplit, SubsetSummary
+from medcompare.models.spec import ModelSpec, Recipe
 from medcompare.models.weights import ensure_weights
+from medcompare.models.zoo import MODELS
 from medcompare.records import SUBSETS
 from medcompare.training_requests import TrainingRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from torch import Tensor, nn
 
 COLUMNS = [
     "case_id",
@@ -129,3 +133,52 @@ def tiny_of(tmp_path: Path) -> Callable[..., TinyData]:
 def resplit() -> Callable[[TinyData, list[list[str]]], TinyData]:
     """The same images with other rows in the split's table."""
     return lambda data, rows: data._replace(split=split_of(rows, data.store), rows=rows)
+
+
+def _build_random_cnn() -> nn.Module:
+    """Batch normalisation, stochastic depth and dropout in four layers."""
+    from torch import nn
+    from torchvision.ops import StochasticDepth
+
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.branch = nn.Sequential(
+                nn.Conv2d(12, 12, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(12), nn.ReLU()
+            )
+            self.depth = StochasticDepth(0.4, "row")
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.depth(self.branch(x))
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 12, kernel_size=3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        Residual(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+    )
+    network.add_module("head", nn.Linear(12, 1000))
+    return network
+
+
+# The code digest of a training covers the module of its builder, which has to be the package's.
+_build_random_cnn.__module__ = MODELS["test_cnn"].build.__module__
+
+
+@pytest.fixture
+def random_cnn(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of a small network that draws random numbers while it trains."""
+    spec = ModelSpec(
+        name="random_cnn",
+        display_name="Random CNN",
+        build=_build_random_cnn,
+        head="head",
+        n_parameters=14_728,
+        recipe=Recipe(optimizer="adam", learning_rate=1e-2, weight_decay=0.0, source="tests"),
+        source="tests",
+    )
+    monkeypatch.setitem(MODELS, spec.name, spec)
+    return spec.name
