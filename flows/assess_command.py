@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
 from flows.command_line import (
@@ -80,13 +81,13 @@ def config_from_arguments(arguments: argparse.Namespace) -> AssessConfig:
             threshold = float(text)
         except ValueError:
             separator = ""
-        if not separator or not model:
-            msg = f"--threshold {assignment}: write MODEL=VALUE, e.g. --threshold resnet50=0.5"
+        if not separator or not model or not math.isfinite(threshold):
+            msg = f"--threshold {assignment}: write MODEL=VALUE with a finite number, e.g. --threshold resnet50=0.5"
             raise ConfigError(msg)
         named.setdefault("thresholds", {})[model] = threshold
     if arguments.scores_are_not_probabilities:
         named["scores_are_probabilities"] = False
-    values = all_values(arguments, named)
+    values = all_values(arguments, named, AssessConfig)
     if "predictions" not in values:
         msg = (
             "--predictions FILE is required: a CSV with case_id, y_true and one probability column per model"

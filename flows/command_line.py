@@ -22,6 +22,7 @@ from flows.temporary_server import start_temporary_server
 from medcompare import __version__
 from medcompare.config import CompareConfig
 from medcompare.config_errors import validated
+from medcompare.config_form import takes_text
 from medcompare.errors import ConfigError, InputError
 from medcompare.models.zoo import MODELS
 from medcompare.preflight import check_before_work
@@ -84,7 +85,7 @@ def config_from_arguments(arguments: argparse.Namespace) -> CompareConfig:
         named["preset"] = arguments.preset
     if arguments.models is not None:
         named["models"] = names_in(arguments.models)
-    return validated(CompareConfig, all_values(arguments, named))
+    return validated(CompareConfig, all_values(arguments, named, CompareConfig))
 
 
 def named_values(arguments: argparse.Namespace, options: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
@@ -97,8 +98,10 @@ def named_values(arguments: argparse.Namespace, options: Mapping[str, tuple[str,
     return named
 
 
-def all_values(arguments: argparse.Namespace, named: dict[str, Any]) -> dict[str, Any]:
-    """Values of the TOML file, with the `named` options and ``--set`` laid on top.
+def all_values(
+    arguments: argparse.Namespace, named: dict[str, Any], model: type[BaseModel]
+) -> dict[str, Any]:
+    """Values of the TOML file for `model`, with the `named` options and ``--set`` laid on top.
 
     Raises
     ------
@@ -110,8 +113,20 @@ def all_values(arguments: argparse.Namespace, named: dict[str, Any]) -> dict[str
         if not separator or not field:
             msg = f"--set {assignment}: write SECTION.FIELD=VALUE, e.g. --set evaluate.n_resamples=2000"
             raise ConfigError(msg)
-        put(named, field.strip(), parse_value(text.strip()))
+        value = parse_value(text.strip())
+        if isinstance(value, int | float) and takes_text(_type_of(model, field.strip())):
+            value = text.strip()  # a class called 1e3 is not called 1000.0
+        put(named, field.strip(), value)
     return merged(read_toml(arguments.config) if arguments.config is not None else {}, named)
+
+
+def _type_of(model: type[BaseModel], field: str) -> Any:  # noqa: ANN401 - any type expression
+    """Type of the dotted `field`; None where there is none, which is refused later, with its name."""
+    annotation: Any = model
+    for name in field.split("."):
+        inner = annotation.model_fields.get(name) if hasattr(annotation, "model_fields") else None
+        annotation = None if inner is None else inner.annotation
+    return annotation
 
 
 def names_in(text: str) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from medcompare.presets import PRESETS
 from medcompare.records import Record
@@ -61,7 +64,36 @@ def _plain_kinds(schema: dict[str, Any]) -> None:
 class Settings(Record):
     """A part of the configuration."""
 
-    model_config = ConfigDict(field_title_generator=_title, json_schema_extra=_plain_kinds)
+    model_config = ConfigDict(
+        allow_inf_nan=False, field_title_generator=_title, json_schema_extra=_plain_kinds
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_text(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic hands over anything
+        """Take a class called 1 or a run called 2026 as text, wherever it was written without quotes."""
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            name: _text(value) if name in fields and takes_text(fields[name].annotation) else value
+            for name, value in values.items()
+        }
+
+
+def takes_text(annotation: Any) -> bool:  # noqa: ANN401 - any type expression
+    """Whether a field of this type holds text or a path, by itself or in a list."""
+    if get_origin(annotation) in {Annotated, Union, UnionType, tuple}:
+        return any(takes_text(part) for part in get_args(annotation))
+    return isinstance(annotation, type) and issubclass(annotation, str | Path)
+
+
+def _text(value: Any) -> Any:  # noqa: ANN401 - any value of JSON or TOML
+    if isinstance(value, list | tuple):
+        return [_text(each) for each in value]
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float | dt.date | dt.time) else value
 
 
 def left_to_preset(field: str) -> Callable[[dict[str, Any]], None]:

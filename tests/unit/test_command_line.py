@@ -5,12 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flows.assess_command import build_parser as build_assess_parser
+from flows.assess_command import config_from_arguments as assess_config
 from flows.command_line import build_parser, config_from_arguments, list_fields, parse_value
-from medcompare.config import CompareConfig
+from medcompare.config import AssessConfig, CompareConfig
+from medcompare.config_errors import validated
 from medcompare.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -116,3 +125,75 @@ def test_help_needs_neither_torch_nor_prefect() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def _text_fields(schema: dict[str, Any], model: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of the fields whose schema takes any text, alone, optional or in a list."""
+    for name, field in model["properties"].items():
+        if "$ref" in field:
+            yield from _text_fields(schema, schema["$defs"][field["$ref"].split("/")[-1]], f"{prefix}{name}.")
+        else:
+            kinds = [field, *field.get("anyOf", ()), field.get("items", {})]
+            if any(kind.get("type") == "string" and "enum" not in kind for kind in kinds):
+                yield f"{prefix}{name}"
+
+
+COMPARE_TEXT = sorted(_text_fields(schema := CompareConfig.model_json_schema(), schema))
+ASSESS_TEXT = sorted(_text_fields(schema := AssessConfig.model_json_schema(), schema))
+
+
+@pytest.mark.parametrize(
+    ("field", "model"),
+    [(f, CompareConfig) for f in COMPARE_TEXT] + [(f, AssessConfig) for f in ASSESS_TEXT],
+)
+def test_text_needs_no_quotes_even_where_it_is_a_number(
+    field: str, model: type[BaseModel], tmp_path: Path
+) -> None:
+    """A class 1, a run 2026, a folder 1e3: typed on the command line, in a file or sent by the form."""
+    assert {"data.positive_class", "name", "evaluate.subgroups", "out"} <= {*COMPARE_TEXT}
+    assert {"positive_class", "name", "predictions", "report.title"} <= {*ASSESS_TEXT}
+    in_list = field == "evaluate.subgroups"
+    base = ["--predictions", "t.csv"] if model is AssessConfig else []
+    config_of = assess_config if model is AssessConfig else config_from_arguments
+    parser = build_assess_parser() if model is AssessConfig else build_parser()
+
+    def value(*arguments: str) -> str:
+        found: Any = config_of(parser.parse_args([*base, *arguments]))
+        for name in field.split("."):
+            found = getattr(found, name)
+        return str(found[0] if in_list else found)
+
+    for text in ("1", "2026", "1.50", "1e3", "true", "NaN", "007"):
+        if not in_list:
+            assert value("--set", f"{field}={text}") == text
+    section, _, name = field.rpartition(".")
+    for toml, text in (
+        ("1", "1"),
+        ("2026", "2026"),
+        ("0.5", "0.5"),
+        ("true", "true"),
+        ("2026-01-31", "2026-01-31"),
+    ):
+        if field == "predictions":
+            continue  # the option wins over the file
+        file = tmp_path / "run.toml"
+        assignment = f"{name} = [{toml}]" if in_list else f"{name} = {toml}"
+        file.write_text(f"[{section}]\n{assignment}\n" if section else f"{assignment}\n")
+        assert value("--config", str(file)) == text
+
+
+def test_numbers_stay_numbers_and_must_be_finite(tmp_path: Path) -> None:
+    """Only text is left as it was typed; no number of a configuration may be NaN or infinite."""
+    assert _config("--set", "train.epochs=3").train.epochs == 3
+    assert _config("--set", "report.pseudonymise=false").report.pseudonymise is False
+    file = tmp_path / "run.toml"
+    file.write_text("[train]\ntimeout_minutes = inf\n")
+    with pytest.raises(ConfigError, match=r"train\.timeout_minutes: input should be a finite number"):
+        _config("--config", str(file))
+    for text in ("nan", "inf", "-inf", "1e999"):
+        with pytest.raises(ConfigError, match=r"--threshold a=.*: write MODEL=VALUE with a finite number"):
+            assess_config(
+                build_assess_parser().parse_args(["--predictions", "t", "--threshold", f"a={text}"])
+            )
+        with pytest.raises(ConfigError, match=r"thresholds\.a: input should be a finite number"):
+            validated(AssessConfig, {"predictions": "t", "thresholds": {"a": float(text)}})
