@@ -19,7 +19,8 @@ import torch
 from torch.nn import functional
 
 from medcompare.data.transforms import normalised, random_crop, random_stream, training_crop
-from medcompare.hardware import cpu_name, native_bfloat16_on_cpu
+from medcompare.devices import native_bfloat16_on_cpu
+from medcompare.hardware import cpu_name
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import LISTED, MODELS
 from medcompare.recipes import optimizer_of

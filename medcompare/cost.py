@@ -25,7 +25,8 @@ from medcompare.checkpoints import load_checkpoint
 from medcompare.cost_records import CostMeasurement
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.data.dataset import BatchLoader, TrainingImages, cache_budget_bytes
-from medcompare.hardware import core_numbers, device_name, pick_device
+from medcompare.devices import pick_device
+from medcompare.hardware import core_numbers, device_name
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import MODELS
 from medcompare.recipes import FitSettings, optimizer_of, recipe_of

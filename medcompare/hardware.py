@@ -1,4 +1,7 @@
-"""What the machine offers: cores, memory, device, native precision. Torch is imported only where needed."""
+"""What the machine offers: cores, memory, names of devices. Torch is imported only where needed.
+
+Nothing here changes what a network learns: that is `medcompare.devices`.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,20 @@ import os
 import platform
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from medcompare.errors import ConfigError
+from medcompare.devices import pick_device
 from medcompare.records import Record
 
 if TYPE_CHECKING:
     import torch
 
-DeviceSetting = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["float32", "bfloat16"]
-MemoryFormat = Literal["contiguous", "channels_last"]
+    from medcompare.devices import DeviceSetting
+
 
 CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
-NATIVE_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 class ParallelPlan(Record):
@@ -83,19 +83,6 @@ def cpu_name(*, cpuinfo: Path = CPUINFO) -> str:
     return platform.processor() or platform.machine() or "unknown processor"
 
 
-@cache
-def native_bfloat16_on_cpu(*, cpuinfo: Path = CPUINFO) -> bool:
-    """Whether the processor multiplies bfloat16 in hardware (x86: AVX512-BF16 or AMX).
-
-    Other processors, ARM among them, are taken as not: there bfloat16 was not measured
-    to be faster, and float32 is never wrong.
-    """
-    for line in (_read(cpuinfo) or "").splitlines():
-        if line.startswith("flags"):
-            return bool(NATIVE_BFLOAT16_FLAGS & set(line.partition(":")[2].split()))
-    return False
-
-
 def parallel_plan(n_models: int, *, max_parallel: int | None, n_cores: int, n_gpus: int) -> ParallelPlan:
     """Share `n_cores` and `n_gpus` between `n_models` trainings without oversubscribing.
 
@@ -120,25 +107,6 @@ def sign_of_accelerator() -> bool:
     return any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
 
 
-def pick_device(setting: DeviceSetting, *, index: int = 0) -> torch.device:
-    """Device that `setting` stands for; ``auto``: cuda, then mps, then cpu.
-
-    Raises
-    ------
-    ConfigError
-        If the device asked for is not there.
-    """
-    import torch
-
-    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    kind = next(name for name in ("cuda", "mps", "cpu") if has[name]) if setting == "auto" else setting
-    if not has[kind]:
-        there = ", ".join(name for name, present in has.items() if present)
-        msg = f"train.device is '{setting}', but torch {torch.__version__} finds only: {there}"
-        raise ConfigError(msg)
-    return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
-
-
 def device_name(device: torch.device) -> str:
     """Name of the device for the report, e.g. of the GPU or the processor."""
     import torch
@@ -155,34 +123,6 @@ def summarise_devices(setting: DeviceSetting) -> DeviceSummary:
     device = pick_device(setting)
     n_accelerators = {"cpu": 0, "mps": 1, "cuda": torch.cuda.device_count()}[device.type]
     return DeviceSummary(name=device_name(device), n_accelerators=n_accelerators)
-
-
-def resolve_precision(
-    setting: Literal["auto", "float32", "bfloat16"], device: torch.device
-) -> tuple[Precision, MemoryFormat]:
-    """Training precision and memory layout.
-
-    ``auto`` is bfloat16 autocast where the hardware multiplies bfloat16 natively, else
-    float32. Tensors are channels-last on a CPU, where that is never slower (see
-    ``benchmarks/training.py``), and with bfloat16; else contiguous.
-
-    Raises
-    ------
-    ConfigError
-        If bfloat16 is asked for on a device that cannot.
-    """
-    import torch
-
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and native_bfloat16_on_cpu()
-    if setting == "bfloat16" and device.type == "mps":
-        msg = "train.precision is 'bfloat16', which is not supported on mps; use 'auto' or 'float32'"
-        raise ConfigError(msg)
-    if setting == "bfloat16" or (setting == "auto" and native):
-        return "bfloat16", "channels_last"
-    return "float32", "channels_last" if device.type == "cpu" else "contiguous"
 
 
 def _cgroup_cores(cgroup: Path) -> float | None:

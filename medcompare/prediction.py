@@ -17,8 +17,8 @@ from medcompare.artifacts import ArtifactStore
 from medcompare.checkpoints import load_checkpoint
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.data.dataset import BatchLoader, EvaluationImages
+from medcompare.devices import pick_device
 from medcompare.errors import TrainingError
-from medcompare.hardware import pick_device
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
 from medcompare.prediction_records import Predictions

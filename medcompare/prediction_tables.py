@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from medcompare.cases import ScoredCases
 from medcompare.errors import DataError
-from medcompare.predictions import ScoredCases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from medcompare.artifacts import sha256_of_bytes, sha256_of_file
+from medcompare.cases import ScoredCases
 from medcompare.cost_file import read_costs
 from medcompare.errors import DataError
 from medcompare.prediction_csv import listed, read_csv
@@ -30,81 +31,6 @@ if TYPE_CHECKING:
     from medcompare.prediction_csv import CsvTable
 
 CASE, TRUTH, PATIENT, SUBSET = "case_id", "y_true", "patient_id", "subset"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoredCases:
-    """Cases of one subset with the scores of one or more models.
-
-    Attributes
-    ----------
-    case_id : tuple of str
-        Unique.
-    y_true : ndarray of int64, shape (n_cases,)
-        0 negative, 1 positive.
-    scores : dict of str to ndarray of float64, shape (n_cases,)
-        By model, higher is more positive.
-    patient_id : ndarray of str or None
-        One per case, where patients are known.
-    subgroups : dict of str to ndarray of str
-        Levels by column.
-    classes : (str, str)
-        Names of the negative and the positive class.
-    """
-
-    case_id: tuple[str, ...]
-    y_true: NDArray[np.int64]
-    scores: dict[str, NDArray[np.float64]]
-    patient_id: NDArray[np.str_] | None
-    classes: tuple[str, str]
-    subset: Literal["val", "test"]
-    subgroups: dict[str, NDArray[np.str_]] = field(default_factory=dict)
-    scores_are_probabilities: bool = True
-    judged: dict[str, str] = field(default_factory=dict)
-    """Column that each model's scores came from, where they came from a file."""
-    seed_scores: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
-    """Scores by model and training seed, from columns named ``MODEL@SEED``."""
-    rows: tuple[int, ...] = ()
-    """Spreadsheet row of each case, where they came from a file."""
-
-    @property
-    def n(self) -> int:
-        """Number of cases."""
-        return len(self.case_id)
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Names of the models, in the order of the columns."""
-        return tuple(self.scores)
-
-    @property
-    def clusters(self) -> NDArray[np.int64] | None:
-        """Number of the patient of each case; None where each case counts as its own.
-
-        A table in which no patient occurs twice is not clustered.
-        """
-        if self.patient_id is None:
-            return None
-        _, codes = np.unique(self.patient_id, return_inverse=True)
-        return None if len(set(codes.tolist())) == self.n else codes.astype(np.int64)
-
-    @property
-    def n_patients(self) -> int | None:
-        """Number of patients, None where they are not known."""
-        return None if self.patient_id is None else len(set(self.patient_id.tolist()))
-
-    def units(self, label: int) -> int:
-        """Patients (or cases, where patients are not known) with at least one case of `label`."""
-        chosen = self.y_true == label
-        return int(chosen.sum()) if self.patient_id is None else len(set(self.patient_id[chosen].tolist()))
-
-    def only(self, models: Sequence[str]) -> ScoredCases:
-        """The same cases with the scores of `models` alone."""
-        return replace(
-            self,
-            scores={model: self.scores[model] for model in models},
-            seed_scores={m: self.seed_scores[m] for m in models if m in self.seed_scores},
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

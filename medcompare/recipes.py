@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from medcompare.config import TrainConfig
-    from medcompare.hardware import Precision
+    from medcompare.devices import Precision
     from medcompare.models.spec import ModelSpec, Recipe
     from medcompare.scoring import Placement
 

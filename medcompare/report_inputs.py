@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.artifacts import ArtifactStore
+    from medcompare.cases import ScoredCases
     from medcompare.config import AssessConfig, CompareConfig
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.nightly import NightContext
     from medcompare.prediction_records import Predictions
-    from medcompare.predictions import ScoredCases
     from medcompare.provenance import Provenance
     from medcompare.stats.records import Assessment
     from medcompare.training_records import TrainedModel

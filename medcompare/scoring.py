@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from medcompare.data.dataset import BatchLoader
-    from medcompare.hardware import MemoryFormat
+    from medcompare.devices import MemoryFormat
     from medcompare.models.spec import ModelSpec
 
     FloatArray = NDArray[np.float64]

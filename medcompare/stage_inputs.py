@@ -12,7 +12,8 @@ import hashlib
 import io
 from typing import TYPE_CHECKING, Literal
 
-from medcompare.hardware import cpu_name, native_bfloat16_on_cpu
+from medcompare.devices import native_bfloat16_on_cpu
+from medcompare.hardware import cpu_name
 from medcompare.records import Record
 
 if TYPE_CHECKING:

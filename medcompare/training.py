@@ -25,8 +25,9 @@ from medcompare.data.dataset import (
     cache_budget_bytes,
 )
 from medcompare.data.transforms import evaluation_resize_px
+from medcompare.devices import pick_device, resolve_precision
 from medcompare.errors import DataError, TrainingError
-from medcompare.hardware import device_name, pick_device, resolve_precision
+from medcompare.hardware import device_name
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import MODELS
 from medcompare.recipes import (

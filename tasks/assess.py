@@ -10,9 +10,9 @@ from medcompare.stats import assessment
 from tasks.policies import RETRIES, STATISTICS, STORED, content_key
 
 if TYPE_CHECKING:
+    from medcompare.cases import ScoredCases
     from medcompare.config import DecideConfig, EvaluateConfig
     from medcompare.cost_records import CostMeasurement
-    from medcompare.predictions import ScoredCases
     from medcompare.stats.records import Assessment
 
 

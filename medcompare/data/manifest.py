@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from medcompare.artifacts import sha256_of_bytes
 from medcompare.data.confounders import confounder_warnings
 from medcompare.data.records import DatasetManifest
@@ -149,23 +147,6 @@ def ingest(
         ),
         twins=_write_table(TWIN_COLUMNS, twins, store) if twins else None,
     )
-
-
-def read_images(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame:
-    """Table of usable images: text columns, but for ``label``, ``width_px`` and ``height_px``.
-
-    Raises
-    ------
-    ArtifactError
-        If the stored table is missing or was altered.
-    """
-    table = pd.read_csv(io.BytesIO(store.read(manifest.images)), dtype=str, keep_default_na=False)
-    return table.astype({"label": int, "width_px": int, "height_px": int})
-
-
-def read_rejected(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame:
-    """Table of files set aside, all columns text; raises like `read_images`."""
-    return pd.read_csv(io.BytesIO(store.read(manifest.rejected)), dtype=str, keep_default_na=False)
 
 
 def _examine(

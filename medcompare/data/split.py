@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from medcompare.data.manifest import read_images
 from medcompare.data.records import DatasetSplit, SubsetSummary
+from medcompare.data.tables import read_images
 from medcompare.errors import DataError, MedcompareError
 from medcompare.records import SUBSETS
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from medcompare.cases import ScoredCases
     from medcompare.config import DecideConfig, EvaluateConfig
     from medcompare.cost_records import CostMeasurement
-    from medcompare.predictions import ScoredCases
     from medcompare.stats.records import ModelEvaluation, PairedComparison
 
 NET_BENEFIT_POINTS = 21

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from medcompare.cases import ScoredCases
     from medcompare.config import DecideConfig, EvaluateConfig
     from medcompare.cost_records import CostMeasurement
-    from medcompare.predictions import ScoredCases
     from medcompare.stats.records import ModelEvaluation
     from medcompare.stats.weighted_metrics import MetricName
 

@@ -31,8 +31,8 @@ from medcompare.stats.utility import decision_curve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from medcompare.cases import ScoredCases
     from medcompare.config import EvaluateConfig
-    from medcompare.predictions import ScoredCases
     from medcompare.stats.records import Calibration
     from medcompare.stats.weighted_metrics import MetricName
 

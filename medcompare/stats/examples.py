@@ -20,7 +20,7 @@ from medcompare.stats.simulated import draw_study
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medcompare.predictions import ScoredCases
+    from medcompare.cases import ScoredCases
     from medcompare.stats.records import Assessment
 
 NAMES = {"a": "Model A", "b": "Model B", "c": "Model C"}

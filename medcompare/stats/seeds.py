@@ -17,8 +17,8 @@ from medcompare.stats.records import Estimate, SeedComparison, SeedRow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from medcompare.cases import ScoredCases
     from medcompare.config import EvaluateConfig
-    from medcompare.predictions import ScoredCases
     from medcompare.stats.records import PairedComparison
 
 LEAST_SEEDS = 3

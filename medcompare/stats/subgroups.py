@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from medcompare.cases import ScoredCases
     from medcompare.config import EvaluateConfig
-    from medcompare.predictions import ScoredCases
 
 LEAST_SUBGROUP_EVENTS = 10
 """Below so many positives or negatives a subgroup gets counts, not inference (TRIPOD+AI 23a practice)."""

@@ -16,8 +16,8 @@ from medcompare.stats.records import OperatingPoint
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from medcompare.cases import ScoredCases
     from medcompare.config import EvaluateConfig
-    from medcompare.predictions import ScoredCases
 
 HABIT = 0.5
 

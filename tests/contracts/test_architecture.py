@@ -51,7 +51,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         (),
     ),
-    "hardware": (("medcompare.hardware",), ("words",)),
+    "hardware": (("medcompare.hardware", "medcompare.devices"), ("words",)),
     "provenance": (("medcompare.provenance",), ("words", "hardware")),
     "torch": (
         (
@@ -75,6 +75,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # The table of predictions, where the torch side and the statistics meet.
     "predictions": (
         (
+            "medcompare.cases",
             "medcompare.predictions",
             "medcompare.prediction_csv",
             "medcompare.cost_file",

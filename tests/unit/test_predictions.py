@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from medcompare.cases import ScoredCases
 from medcompare.config import AssessConfig, EvaluateConfig
 from medcompare.errors import DataError
-from medcompare.predictions import (
-    ScoredCases,
-    check_apart,
-    read_prediction_table,
-    read_tables,
-    write_prediction_table,
-)
+from medcompare.predictions import check_apart, read_prediction_table, read_tables, write_prediction_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,9 @@ from PIL import Image
 
 from medcompare.artifacts import ArtifactStore
 from medcompare.config import DataConfig
-from medcompare.data.manifest import ingest, read_images, read_rejected
+from medcompare.data.manifest import ingest
 from medcompare.data.source import resolve_source
+from medcompare.data.tables import read_images, read_rejected
 from medcompare.data.validate import measure_file
 from medcompare.errors import DataError
 

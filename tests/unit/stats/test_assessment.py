@@ -11,7 +11,7 @@ from scipy.special import logit
 
 from medcompare.config import DecideConfig, EvaluateConfig
 from medcompare.errors import DataError
-from medcompare.predictions import ScoredCases, read_prediction_table, write_prediction_table
+from medcompare.predictions import read_prediction_table, write_prediction_table
 from medcompare.stats.assessment import assemble, assess
 from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.records import Assessment, Outcome
@@ -21,6 +21,8 @@ from tests.unit.stats.studies import B_IS_CHEAPER
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from medcompare.cases import ScoredCases
 
 QUICK = EvaluateConfig(n_resamples=200)
 EQUAL = {"a": 0.9, "b": 0.9}

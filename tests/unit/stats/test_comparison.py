@@ -12,8 +12,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from medcompare.cases import ScoredCases
 from medcompare.config import DecideConfig, EvaluateConfig
-from medcompare.predictions import ScoredCases
 from medcompare.stats.comparison import compare_models
 from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.records import OperatingPoint, PairedComparison

@@ -18,8 +18,8 @@ from sklearn.metrics import (
 )
 from statsmodels.stats.proportion import proportion_confint
 
+from medcompare.cases import ScoredCases
 from medcompare.config import EvaluateConfig
-from medcompare.predictions import ScoredCases
 from medcompare.stats.bootstrap import bootstrap_metrics
 from medcompare.stats.evaluation import (
     classification_report_text,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from medcompare.cases import ScoredCases
 from medcompare.config import DecideConfig, EvaluateConfig
-from medcompare.predictions import ScoredCases
 from medcompare.stats.assessment import assess
 from medcompare.stats.records import Outcome
 from medcompare.stats.seeds import compare_seeds, seed_rows

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
+from medcompare.cases import ScoredCases
 from medcompare.config import EvaluateConfig
-from medcompare.predictions import ScoredCases
 from medcompare.stats.simulated import draw_study
 from medcompare.stats.thresholds import choose_threshold
 

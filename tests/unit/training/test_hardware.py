@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from medcompare.devices import native_bfloat16_on_cpu, pick_device, resolve_precision
 from medcompare.errors import ConfigError
-from medcompare.hardware import (
-    cpu_name,
-    memory_bytes,
-    native_bfloat16_on_cpu,
-    parallel_plan,
-    pick_device,
-    resolve_precision,
-    summarise_devices,
-    usable_cores,
-)
+from medcompare.hardware import cpu_name, memory_bytes, parallel_plan, summarise_devices, usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,29 @@
+"""The stored tables of a manifest, read back."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from medcompare.artifacts import ArtifactStore
+    from medcompare.data.records import DatasetManifest
+
+
+def read_images(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame:
+    """Table of usable images: text columns, but for ``label``, ``width_px`` and ``height_px``.
+
+    Raises
+    ------
+    ArtifactError
+        If the stored table is missing or was altered.
+    """
+    table = pd.read_csv(io.BytesIO(store.read(manifest.images)), dtype=str, keep_default_na=False)
+    return table.astype({"label": int, "width_px": int, "height_px": int})
+
+
+def read_rejected(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame:
+    """Table of files set aside, all columns text; raises like `read_images`."""
+    return pd.read_csv(io.BytesIO(store.read(manifest.rejected)), dtype=str, keep_default_na=False)
