@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import textwrap
@@ -25,6 +26,7 @@ from medcompare.config_errors import validated
 from medcompare.config_form import takes_text
 from medcompare.errors import ConfigError, InputError
 from medcompare.models.zoo import MODELS
+from medcompare.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
 from medcompare.preflight import check_before_work
 from medcompare.presets import PRESETS, merged
 from medcompare.progress import training_display
@@ -228,6 +230,12 @@ def _compare(config: CompareConfig) -> None:
 
 def run_flow(start: Callable[[], None]) -> int:
     """Call `start` with a readable terminal; turns what goes wrong into an exit status."""
+    try:
+        check_proxies(os.environ)
+        bypass_proxy(os.environ)
+        check_server(os.environ, Path.cwd(), timeout_s=HEALTH_TIMEOUT_S)
+    except InputError as error:
+        return refuse(error)
     prepare_environment()
     start_temporary_server()
     # A shell that starts us in the background ignores Ctrl-C for us; a run must be stoppable.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medcompare.doctor import main
 from medcompare.errors import ConfigError
+from medcompare.prefect_server import bypass_proxy
 
 if TYPE_CHECKING:
     from medcompare.mail_config import MailConfig
@@ -23,6 +24,7 @@ def mail_from_server() -> MailConfig | None:
     """
     if "PREFECT_API_URL" not in os.environ:
         return None  # Prefect would start a server of its own, just to find it empty
+    bypass_proxy(os.environ)
     from tasks.mail_block import mail_config_from_block
 
     try:

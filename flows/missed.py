@@ -14,6 +14,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from medcompare.prefect_server import bypass_proxy
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
@@ -85,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not os.environ.get("PREFECT_API_URL"):
         print("error: PREFECT_API_URL is not set: there is no server to ask", file=sys.stderr)
         return BAD_INPUT
+    bypass_proxy(os.environ)
     try:
         skipped = skip_missed_runs(datetime.now(UTC))
     except Exception as error:  # noqa: BLE001 - whatever the client raises, in one sentence

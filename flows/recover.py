@@ -8,6 +8,7 @@ are scheduled again, once.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from medcompare.errors import MedcompareError
 from medcompare.history import history_path, list_runs, mark_crashed_runs, this_host
+from medcompare.prefect_server import bypass_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MedcompareError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILURE
+    bypass_proxy(os.environ)
     from flows.orchestration import clear_up_after, resume_crashed
     from tasks.mail import mail
 

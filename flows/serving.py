@@ -48,6 +48,7 @@ from medcompare.background import (
     wait_until,
     who_listens,
 )
+from medcompare.prefect_server import bypasses_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,10 +155,13 @@ def say_what_next(place: Place, *, all_new: bool) -> None:
     venv = Path(sys.executable).parent
     inside = os.environ.get("VIRTUAL_ENV") == str(venv.parent)
     activate = "" if inside else f"  source {_short(venv / 'activate', place)}\n"
+    hosts = "" if bypasses_proxy(os.environ) else environment(place).get("NO_PROXY", "")
+    no_proxy = f"  export NO_PROXY={hosts} no_proxy={hosts}\n" if hosts else ""
     stop = "" if all_new else "Everything runs.\n"
     say(
         f"\n{stop}Runs     {place.ui}\nReports  {place.reports}\n\nNext, from {place.checkout}:\n{activate}"
         f"  export PREFECT_API_URL={place.api}\n"
+        f"{no_proxy}"
         "  prefect deploy --all                                # once, and after every change of prefect.yaml\n"
         "  prefect deployment run compare/manual --watch       # a run now: the demonstration data\n"
         "  make serve-stop                                     # take everything down"

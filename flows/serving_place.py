@@ -17,6 +17,7 @@ import psutil
 
 from flows import SERVER_WRITES
 from medcompare.background import LOOPBACK, Program
+from medcompare.prefect_server import bypass_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +79,7 @@ def environment(place: Place, caller: Mapping[str, str] = os.environ) -> dict[st
         for name, value in caller.items()
         if not name.startswith("PREFECT_") or name.startswith(KEPT_SETTINGS)
     }
+    bypass_proxy(kept)  # the worker must not ask a proxy for our server
     password = next((caller[name] for name in AUTH if caller.get(name)), None)
     return kept | {
         "PREFECT_HOME": str(place.checkout / HOME),

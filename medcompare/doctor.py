@@ -64,7 +64,7 @@ def run_checks(
     tuple of CheckResult
         Always all of them, in a fixed order.
     """
-    environment = os.environ if environment is None else environment
+    environment = dict(os.environ if environment is None else environment)
     models = CompareConfig.model_fields["models"].default
     table: tuple[Check, ...] = (
         ("Python", checks.check_python),
@@ -73,6 +73,7 @@ def run_checks(
         ("Fonts", checks.check_fonts),
         ("Prefect", checks.check_prefect_version),
         ("Prefect server", lambda: checks.check_prefect_server(environment)),
+        ("Proxy", lambda: checks.check_proxy(environment)),
         ("Mail server", lambda: checks.check_mail(environment, mail_elsewhere)),
         ("Outbox", lambda: checks.check_outbox(store)),
         ("Pretrained weights", lambda: checks.check_weights(models, weights_dir)),

@@ -6,7 +6,6 @@ runs them side by side and catches what nobody foresaw.
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import json
 import re
@@ -15,9 +14,6 @@ import smtplib
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.parse
-import urllib.request
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,10 +23,21 @@ from medcompare.errors import ConfigError
 from medcompare.hardware import sign_of_accelerator
 from medcompare.history import HistoryError, history_path, list_runs
 from medcompare.mail import fault_of, probe
-from medcompare.mail_config import is_loopback, mail_config_from_environment
+from medcompare.mail_config import mail_config_from_environment
 from medcompare.models.weights import hub_folder
 from medcompare.models.zoo import MODELS
 from medcompare.outbox import REFUSED_FOLDER, SUFFIX, outbox_folder, waiting
+from medcompare.prefect_server import (
+    API_URL,
+    ServerError,
+    bypass_proxy,
+    bypasses_proxy,
+    check_proxies,
+    check_server,
+    prefect_setting,
+    proxies_in,
+    without_login,
+)
 from medcompare.records import Record
 from medcompare.report.formatting import format_bytes
 
@@ -246,63 +253,43 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
-def check_prefect_server(environment: Mapping[str, str]) -> CheckResult:
-    """The server of ``PREFECT_API_URL`` answers, and is not older than this client."""
+def check_prefect_server(environment: Mapping[str, str], folder: Path = Path()) -> CheckResult:
+    """The server that Prefect is told to use answers, and is of the version of this client."""
     name = "Prefect server"
-    url = environment.get("PREFECT_API_URL", "").rstrip("/")
-    if not url:
-        return _result(name, "ok", "PREFECT_API_URL is not set: each run starts a server of its own")
-    if not re.match(r"https?://", url):
-        return _result(name, "fail", f"PREFECT_API_URL is {url!r}", "set it like http://127.0.0.1:4200/api")
-    shown = _without_login(url)
+    setting = prefect_setting(API_URL, environment, folder)
+    if setting is None:
+        return _result(name, "ok", f"{API_URL} is not set: each run starts a server of its own")
     try:
-        healthy = _get(f"{url}/health", environment)
-        server = str(json.loads(_get(f"{url}/admin/version", environment)))
-    except urllib.error.HTTPError as error:
-        remedy = (
-            "check PREFECT_API_AUTH_STRING or PREFECT_API_KEY"
-            if error.code in (401, 403)
-            else "check PREFECT_API_URL: it ends in /api"
+        server = check_server(environment, folder, timeout_s=HTTP_TIMEOUT_S)
+    except ServerError as error:
+        return _result(name, "fail", error.detail, error.remedy)
+    shown, client = without_login(setting.value), version("prefect")
+    if server is not None and numbers(server)[:2] != numbers(client)[:2]:
+        detail = f"{shown} runs {server}, this client is {client}"
+        return _result(name, "warn", detail, "use the same version on both sides")
+    return _result(name, "ok", f"{shown} runs {server or 'a version it does not tell'}")
+
+
+def check_proxy(environment: Mapping[str, str]) -> CheckResult:
+    """No proxy is asked for addresses of this machine, where the Prefect server is."""
+    name = "Proxy"
+    set_here = ", ".join(sorted(proxies_in(environment)))
+    if not set_here:
+        return _result(name, "ok", "none is set")
+    try:
+        check_proxies(environment)
+    except ServerError as error:
+        return _result(name, "fail", error.detail, error.remedy)
+    if not bypasses_proxy(environment):
+        detail = (
+            f"{set_here} would be asked for 127.0.0.1 too. Runs and make serve see to it themselves; "
+            "the command prefect, as in prefect deploy, does not"
         )
-        return _result(name, "fail", f"{shown} answered {error.code}", remedy)
-    except (OSError, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        remedy = "start it (prefect server start), or unset PREFECT_API_URL"
-        return _result(name, "fail", f"{shown} does not answer as Prefect does ({reason})", remedy)
-    if healthy.strip() != "true":
-        return _result(name, "fail", f"{shown} says it is not healthy", "look at the log of the server")
-    client = version("prefect")
-    if numbers(server)[:2] != numbers(client)[:2]:
-        return _result(
-            name,
-            "warn",
-            f"{shown} runs {server}, this client is {client}",
-            "use the same version on both sides",
-        )
-    return _result(name, "ok", f"{shown} runs {server}")
-
-
-def _get(url: str, environment: Mapping[str, str]) -> str:
-    request = urllib.request.Request(url)  # noqa: S310 - the scheme was checked
-    if environment.get("PREFECT_API_AUTH_STRING"):
-        token = base64.b64encode(environment["PREFECT_API_AUTH_STRING"].encode()).decode()
-        request.add_header("Authorization", f"Basic {token}")
-    elif environment.get("PREFECT_API_KEY"):
-        request.add_header("Authorization", f"Bearer {environment['PREFECT_API_KEY']}")
-    # A proxy for the internet must not be asked for a server on this machine.
-    local = is_loopback(urllib.parse.urlsplit(url).hostname or "")
-    opener = (
-        urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        if local
-        else urllib.request.build_opener()
-    )
-    with opener.open(request, timeout=HTTP_TIMEOUT_S) as answer:
-        content: bytes = answer.read(10_000)
-    return content.decode("utf-8", "replace")
-
-
-def _without_login(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)
+        bypass = dict(environment)
+        bypass_proxy(bypass)
+        remedy = f"export NO_PROXY={bypass['NO_PROXY']} no_proxy={bypass['no_proxy']}"
+        return _result(name, "warn", detail, remedy)
+    return _result(name, "ok", f"{set_here}; not asked for addresses of this machine")
 
 
 def check_mail(

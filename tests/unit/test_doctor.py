@@ -126,7 +126,7 @@ def test_a_healthy_server_of_the_same_version() -> None:
         (_healthy() | {"/api/health": (200, "false")}, "fail", "not healthy"),
         (_healthy() | {"/api/health": (401, "no")}, "fail", "answered 401"),
         ({}, "fail", "answered 404"),
-        (_healthy() | {"/api/admin/version": (200, "<html>")}, "fail", "does not answer as Prefect does"),
+        (_healthy() | {"/api/admin/version": (200, "<html>")}, "fail", "is not Prefect"),
     ],
 )
 def test_a_server_that_will_not_do(answers: dict[str, tuple[int, str]], status: str, words: str) -> None:
@@ -313,8 +313,8 @@ def test_every_result_that_is_not_ok_has_a_remedy(tmp_path: Path) -> None:
     """All checks run, on whatever machine this is, and leave nothing behind."""
     results = run_checks(out=tmp_path / "runs", store=tmp_path / "store", environment={})
 
-    assert len(results) == 14
-    assert len({result.name for result in results}) == 14
+    assert len(results) == 15
+    assert len({result.name for result in results}) == 15
     assert [result.name for result in results if result.status != "ok" and not result.remedy] == []
     assert list(tmp_path.iterdir()) == []
 
@@ -342,7 +342,7 @@ def test_exit_status(
     assert main(places) == 1
     said = capsys.readouterr().out
     assert "FAIL" in said
-    assert "→ start it (prefect server start" in said
+    assert "→ start it (make serve, or prefect server start" in said
 
     assert main([*places, "--json"]) == 1
     found = {row["name"]: row["status"] for row in json.loads(capsys.readouterr().out)}
