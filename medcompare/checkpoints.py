@@ -19,13 +19,15 @@ import torch
 from medcompare.errors import ArtifactError, DiskFullError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
 
     from medcompare.artifacts import ArtifactStore
     from medcompare.records import Artifact
 
 SUFFIX = ".pt"
-FORMAT = 1
+FORMAT = 2
 LEAST_ROOM_BYTES = 1_000_000
 """With less than this free, a failed write is put down to the disk."""
 
@@ -61,18 +63,32 @@ def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def write_checkpoint(store: ArtifactStore, state: dict[str, Tensor], *, model: str) -> Artifact:
-    """Store `state`; equal states give the same artifact."""
+def write_checkpoint(
+    store: ArtifactStore,
+    state: dict[str, Tensor],
+    *,
+    model: str,
+    running: Mapping[str, Tensor] | None = None,
+) -> Artifact:
+    """Store `state`, and beside it the `running` statistics of the training; equal ones give the same artifact."""
     store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store.root, prefix="scratch-") as folder:
         # The file's name goes into the archive, so it is always the same.
         path = Path(folder) / "checkpoint.pt"
-        save({"format": FORMAT, "model": model, "state": state}, path)
+        save({"format": FORMAT, "model": model, "state": state, "running": dict(running or {})}, path)
         return store.write_file(path, SUFFIX)
 
 
-def load_checkpoint(store: ArtifactStore, artifact: Artifact, network: nn.Module, *, model: str) -> None:
+def load_checkpoint(
+    store: ArtifactStore, artifact: Artifact, network: nn.Module, *, model: str
+) -> dict[str, Tensor]:
     """Load a stored checkpoint of `model` into `network`.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The running statistics the training ended with, for `load_statistics`; the state itself
+        has the re-measured ones. Empty where the network has no batch normalisation.
 
     Raises
     ------
@@ -88,6 +104,8 @@ def load_checkpoint(store: ArtifactStore, artifact: Artifact, network: nn.Module
         )
         raise ArtifactError(msg)
     network.load_state_dict(content["state"], strict=True)
+    running: dict[str, Tensor] = content["running"]
+    return running
 
 
 class ResumePoint:

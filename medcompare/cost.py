@@ -31,7 +31,7 @@ from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import MODELS
 from medcompare.recipes import FitSettings, optimizer_of, recipe_of
 from medcompare.scoring import Placement, make_repeatable
-from medcompare.training import train_one_epoch
+from medcompare.training_epoch import train_one_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

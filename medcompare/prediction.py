@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from typing import TYPE_CHECKING
 
 import torch
 
 from medcompare.artifacts import ArtifactStore
+from medcompare.batch_statistics import load_statistics
 from medcompare.checkpoints import load_checkpoint
 from medcompare.data.assignments import read_assignments, rows_of
-from medcompare.data.dataset import BatchLoader, EvaluationImages
+from medcompare.data.dataset import BatchLoader, EvaluationImages, cache_budget_bytes
 from medcompare.devices import pick_device
 from medcompare.errors import TrainingError
 from medcompare.models.registry import build_model
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from medcompare.training_requests import PredictionRequest
 
 PREDICTED: tuple[Subset, ...] = ("test", "val")
-COLUMNS = ("case_id", "y_true", "patient_id", "subset", "probability")
+COLUMNS = ("case_id", "y_true", "patient_id", "subset", "probability", "probability_running")
 
 
 def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = None) -> Predictions:
@@ -67,68 +69,88 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
     device = pick_device(request.train.device, index=request.device_index)
     placement = Placement(device=device, memory_format=trained.memory_format)
     network = build_model(spec, seed=trained.seed)
-    load_checkpoint(store, trained.checkpoint, network, model=spec.name)
+    running = load_checkpoint(store, trained.checkpoint, network, model=spec.name)
     network = placement.network(network)
     rows = read_assignments(store.read(request.split.assignments))
-    chosen: list[ImageRow] = []
-    probabilities: list[float] = []
-    counts: dict[str, int] = {}
-    for subset in PREDICTED:
-        own = rows_of(rows, subset)
-        images = EvaluationImages(
-            own,
-            request.data_root,
-            size_px=trained.image_size_px,
-            resize_px=trained.resize_px,
-            cache_bytes=0,  # every image is seen once
+    workers = request.train.num_workers
+    # Every image is seen once, or twice where the running statistics are compared.
+    cache_bytes = cache_budget_bytes(1) // max(1, workers) // len(PREDICTED) if running else 0
+    loaders = {
+        subset: BatchLoader(
+            EvaluationImages(
+                rows_of(rows, subset),
+                request.data_root,
+                size_px=trained.image_size_px,
+                resize_px=trained.resize_px,
+                cache_bytes=cache_bytes,
+            ),
+            batch_size=trained.batch_size,
+            num_workers=workers,
         )
-        loader = BatchLoader(images, batch_size=trained.batch_size, num_workers=request.train.num_workers)
+        for subset in PREDICTED
+    }
 
-        def report(step: int, subset: Subset = subset, steps: int = loader.n_steps) -> None:
-            if emit is not None:
-                emit(
-                    {"event": "progress", "model": spec.name, "subset": subset, "step": step, "steps": steps}
-                )
+    def probabilities() -> list[float]:
+        """Of all images of both subsets, with the statistics the network has now."""
+        found: list[float] = []
+        for subset, loader in loaders.items():
 
-        values = positive_probability(logits_of(network, loader, spec, placement, on_step=report)).tolist()
-        for row, value in zip(own, values, strict=True):
-            if not 0 <= value <= 1:
-                msg = f"{spec.name} gives no finite probability for case {row.case_id}; train it anew"
-                raise TrainingError(msg)
-        chosen += own
-        probabilities += values
-        counts[subset] = len(own)
+            def report(step: int, subset: Subset = subset, steps: int = loader.n_steps) -> None:
+                if emit is not None:
+                    figures = {"subset": subset, "step": step, "steps": steps}
+                    emit({"event": "progress", "model": spec.name, **figures})
+
+            logits = logits_of(network, loader, spec, placement, on_step=report)
+            found += positive_probability(logits).tolist()
+        return found
+
+    chosen = [row for loader in loaders.values() for row in loader.images.rows]
+    values = probabilities()
+    for row, value in zip(chosen, values, strict=True):
+        if not 0 <= value <= 1:
+            msg = f"{spec.name} gives no finite probability for case {row.case_id}; train it anew"
+            raise TrainingError(msg)
+    load_statistics(network, running)
+    values_running = probabilities() if running else None
     return Predictions(
         model=spec.name,
         display_name=spec.display_name,
         classes=request.split.classes,
-        table=store.write(prediction_table(chosen, probabilities), ".csv"),
-        n_val=counts["val"],
-        n_test=counts["test"],
+        table=store.write(prediction_table(chosen, values, values_running), ".csv"),
+        n_val=len(loaders["val"].images),
+        n_test=len(loaders["test"].images),
         checkpoint_sha256=trained.checkpoint.sha256,
         elapsed_s=time.perf_counter() - started,
     )
 
 
-def prediction_table(rows: Sequence[ImageRow], probabilities: Sequence[float]) -> bytes:
+def prediction_table(
+    rows: Sequence[ImageRow], probabilities: Sequence[float], running: Sequence[float] | None = None
+) -> bytes:
     """CSV with one row per image, sorted by subset and case_id, probabilities in full precision.
 
-    File names stay out of it: ``case_id`` is the pseudonym.
+    File names stay out of it: ``case_id`` is the pseudonym. `running` are the probabilities with the
+    library's running batch statistics, empty cells where a network has none or they are not finite.
     """
     further = [name for name, _ in rows[0].extra] if rows else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *further])
-    pairs = sorted(zip(rows, probabilities, strict=True), key=lambda pair: (pair[0].subset, pair[0].case_id))
+    beside = [""] * len(rows) if running is None else [_cell(value) for value in running]
+    cells = zip(rows, map(_cell, probabilities), beside, strict=True)
     writer.writerows(
         [
             row.case_id,
             row.label,
             row.patient_id,
             row.subset,
-            repr(float(value)),
+            *scores,
             *(cell for _, cell in row.extra),
         ]
-        for row, value in pairs
+        for row, *scores in sorted(cells, key=lambda one: (one[0].subset, one[0].case_id))
     )
     return text.getvalue().encode("utf-8")
+
+
+def _cell(value: float) -> str:
+    return repr(float(value)) if math.isfinite(value) else ""

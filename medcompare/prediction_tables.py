@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from medcompare.prediction_records import Predictions
 
 
+NO_SUBGROUP = {"case_id", "y_true", "subset", "probability", "probability_running"}
+
+
 def read_table(
     predictions: Predictions, store: ArtifactStore, subset: Literal["val", "test"]
 ) -> pd.DataFrame:
@@ -55,10 +58,7 @@ def scored_cases(
             raise DataError(msg)
     for column in subgroups:
         if column not in first.columns:
-            known = (
-                ", ".join(sorted(set(first.columns) - {"case_id", "y_true", "subset", "probability"}))
-                or "none"
-            )
+            known = ", ".join(sorted(set(first.columns) - NO_SUBGROUP)) or "none"
             msg = f"evaluate.subgroups: the images have no column '{column}'; columns there are: {known}"
             raise DataError(msg)
     patients = first["patient_id"].to_numpy(dtype=str) if "patient_id" in first.columns else None

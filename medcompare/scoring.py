@@ -68,7 +68,18 @@ def logits_of(
     on_step: Callable[[int], None] | None = None,
 ) -> FloatArray:
     """Logits of every image in the order of the rows, shape (n, 2), from a float32 forward pass."""
-    network.eval()
+    return forward_logits(network.eval(), loader, spec, placement, on_step=on_step)
+
+
+def forward_logits(
+    network: nn.Module,
+    loader: BatchLoader,
+    spec: ModelSpec,
+    placement: Placement,
+    *,
+    on_step: Callable[[int], None] | None = None,
+) -> FloatArray:
+    """As `logits_of`, every layer in the mode it is in."""
     parts = []
     with torch.inference_mode():
         for step, batch in enumerate(loader.in_order(), start=1):

@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch.nn import functional
 
 from medcompare.artifacts import ArtifactStore
+from medcompare.batch_statistics import load_statistics, momenta, normalisations, statistics_of
 from medcompare.checkpoints import ResumePoint, state_on_cpu, write_checkpoint
 from medcompare.data.assignments import read_assignments, rows_of
-from medcompare.data.dataset import (
-    BatchLoader,
-    EvaluationImages,
-    TrainingImages,
-    cache_budget_bytes,
-)
-from medcompare.data.transforms import evaluation_resize_px
+from medcompare.data.dataset import BatchLoader, EvaluationImages, TrainingImages, cache_budget_bytes
+from medcompare.data.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
 from medcompare.devices import pick_device, resolve_precision
 from medcompare.errors import DataError, TrainingError
 from medcompare.hardware import device_name
@@ -37,26 +31,16 @@ from medcompare.recipes import (
     optimizer_of,
     recipe_of,
 )
-from medcompare.scoring import (
-    Placement,
-    area_under_roc,
-    balanced_accuracy,
-    logits_of,
-    make_repeatable,
-    positive_probability,
-    weighted_loss,
-)
+from medcompare.scoring import Placement, make_repeatable
+from medcompare.training_epoch import not_finite, remeasure, seed_epoch, train_one_epoch, validate_epoch
 from medcompare.training_events import EpochReporter
-from medcompare.training_records import EpochLog, TrainedModel
+from medcompare.training_records import BatchNormFacts, EpochLog, TrainedModel
 from medcompare.training_state import FitState, resume_key, resumed_state, saved_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from torch import nn
 
     from medcompare.data.assignments import ImageRow
-    from medcompare.data.dataset import Batch
     from medcompare.training_events import EventHandler
     from medcompare.training_requests import TrainingRequest
 
@@ -64,109 +48,8 @@ MIN_TRAINING_IMAGES = 2
 SELECTION = "highest validation AUC; among equals the lowest validation loss, then the earliest epoch"
 SELECTION_BY_LOSS = "lowest validation loss, as the validation subset has one class only"
 
-
-class EpochTraining(NamedTuple):
-    """What one pass over the training subset gave."""
-
-    loss: float
-    n_images: int
-    elapsed_s: float
-
-
-class EpochValidation(NamedTuple):
-    """Figures of one pass over the validation subset."""
-
-    loss: float
-    auc: float | None
-    balanced_accuracy: float
-
-
-def seed_epoch(seed: int, epoch: int) -> None:
-    """Seed torch's global generators, which dropout and stochastic depth draw from.
-
-    The CPU's generator keeps only the low 32 bits of what it is given, so seed and epoch
-    are mixed into 32 bits rather than put side by side.
-    """
-    torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
-
-
-def train_one_epoch(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterator[Batch],
-    settings: FitSettings,
-    *,
-    epoch: int,
-    n_steps: int,
-    on_step: Callable[[int, float, float], None] | None = None,
-) -> EpochTraining:
-    """One pass over the training subset.
-
-    Parameters
-    ----------
-    network, optimizer
-        Changed in place.
-    batches : iterator of Batch
-        The images, already shuffled and cropped.
-    settings : FitSettings
-        Class weights, precision, placement.
-    epoch, n_steps : int
-        For messages.
-    on_step : callable, optional
-        Called with step (from 1), the epoch's mean loss so far, and images/s so far.
-
-    Returns
-    -------
-    EpochTraining
-        Loss: class-weighted mean over all images, in training mode, as the weights changed.
-
-    Raises
-    ------
-    TrainingError
-        If the loss is not finite: never transient, as the same would happen again.
-    """
-    placement, weights = settings.placement, settings.class_weights
-    class_weights = torch.tensor(weights, device=placement.device)
-    autocast = torch.autocast(
-        placement.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
-    )
-    network.train()
-    started = time.perf_counter()
-    loss_sum, weight_sum, n_images = 0.0, 0.0, 0
-    for step, batch in enumerate(batches, start=1):
-        labels = batch.labels.to(placement.device)
-        inputs = placement.inputs(batch.images, settings.spec)
-        with autocast:
-            logits = network(inputs)
-        loss = functional.cross_entropy(logits.float(), labels, weight=class_weights)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(
-                _not_finite("training loss", settings, f"epoch {epoch}, step {step} of {n_steps}")
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        batch_weight = sum(weights[label] for label in batch.labels.tolist())
-        loss_sum += value * batch_weight
-        weight_sum += batch_weight
-        n_images += len(batch.labels)
-        if on_step is not None:
-            on_step(step, loss_sum / weight_sum, n_images / (time.perf_counter() - started))
-    return EpochTraining(loss_sum / weight_sum, n_images, time.perf_counter() - started)
-
-
-def validate_epoch(network: nn.Module, loader: BatchLoader, settings: FitSettings) -> EpochValidation:
-    """Figures on the validation subset, from float32 forward passes."""
-    logits = logits_of(network, loader, settings.spec, settings.placement)
-    y_true = np.asarray(loader.images.labels, dtype=np.int64)
-    if not np.isfinite(logits).all():
-        return EpochValidation(math.nan, None, math.nan)
-    return EpochValidation(
-        loss=weighted_loss(logits, y_true, settings.class_weights),
-        auc=area_under_roc(y_true, positive_probability(logits)),
-        balanced_accuracy=balanced_accuracy(y_true, logits.argmax(axis=1)),
-    )
+SAMPLE_IMAGES = 512
+"""At most so many training images batch statistics are measured on; docs/batch-statistics.md has the measurement."""
 
 
 def is_better(new: EpochLog, best: EpochLog | None) -> bool:
@@ -191,6 +74,7 @@ def fit(
     network: nn.Module,
     training: BatchLoader,
     validation: BatchLoader,
+    sample: BatchLoader,
     settings: FitSettings,
     *,
     emit: EventHandler | None = None,
@@ -206,6 +90,8 @@ def fit(
         Placed as `settings` say; changed in place. The best state is returned, not loaded.
     training, validation : BatchLoader
         The two subsets.
+    sample : BatchLoader
+        Training images without augmentation, which batch statistics are measured on.
     settings : FitSettings
         Recipe, limits, seed, precision.
     emit : callable, optional
@@ -254,9 +140,12 @@ def fit(
             n_steps=training.n_steps,
             on_step=reporter.step,
         )
+        # Judged with statistics that belong to the weights; trained on with the library's own.
+        running = statistics_of(network)
+        compared = remeasure(network, sample, validation, settings) if running else {}
         validated = validate_epoch(network, validation, settings)
         if not math.isfinite(validated.loss):
-            raise TrainingError(_not_finite("validation loss", settings, f"the end of epoch {epoch}"))
+            raise TrainingError(not_finite("validation loss", settings, f"the end of epoch {epoch}"))
         state.elapsed_s = elapsed_before + time.perf_counter() - started
         state.n_images_seen += trained.n_images
         log = EpochLog(
@@ -268,6 +157,7 @@ def fit(
             val_balanced_accuracy=validated.balanced_accuracy,
             images_per_s=trained.n_images / trained.elapsed_s,
             elapsed_s=state.elapsed_s,
+            **compared,
         )
         best = state.best
         state.history.append(log)
@@ -275,6 +165,8 @@ def fit(
             state.last_better_auc_epoch = epoch
         if is_better(log, best):
             state.best_epoch, state.best_state = epoch, state_on_cpu(network)
+            state.best_running = {name: value.cpu() for name, value in running.items()}
+        load_statistics(network, running)
         reporter.epoch_end(log)
         if resume_point is not None and time.monotonic() - saved_at >= settings.resume_after_s:
             resume_point.save(saved_state(network, optimizer, state))
@@ -311,7 +203,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
     precision, memory_format = resolve_precision(train.precision, device)
     placement = Placement(device=device, memory_format=memory_format)
     rows = read_assignments(store.read(request.split.assignments))
-    training, validation = _loaders(rows, request)
+    training, validation, sample = _loaders(rows, request)
     recipe = recipe_of(spec, train)
     network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
     settings = FitSettings(
@@ -327,9 +219,15 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
     )
     resume_point = ResumePoint(request.store_root, resume_key(request, precision, device.type))
     state = fit(
-        placement.network(network), training, validation, settings, emit=emit, resume_point=resume_point
+        placement.network(network),
+        training,
+        validation,
+        sample,
+        settings,
+        emit=emit,
+        resume_point=resume_point,
     )
-    checkpoint = write_checkpoint(store, state.best_state, model=spec.name)
+    checkpoint = write_checkpoint(store, state.best_state, model=spec.name, running=state.best_running)
     resume_point.clear()
     return TrainedModel(
         model=spec.name,
@@ -354,24 +252,38 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         seed=request.seed,
         n_images_seen=state.n_images_seen,
         elapsed_s=state.elapsed_s,
+        batch_norm=BatchNormFacts(
+            n_layers=len(normalisations(network)),
+            momenta=momenta(network),
+            n_sample_images=len(sample.images),
+        )
+        if normalisations(network)
+        else None,
     )
 
 
-def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoader, BatchLoader]:
+def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoader, BatchLoader, BatchLoader]:
     train = request.train
     budget = cache_budget_bytes(request.n_parallel) // max(1, train.num_workers)
-    validation_images = EvaluationImages(
-        rows_of(rows, "val"),
-        request.data_root,
-        size_px=train.image_size_px,
-        resize_px=evaluation_resize_px(train.image_size_px, train.resize_px),
-        cache_bytes=budget // 4,
+    sampled = random_stream(request.seed, STREAM_SAMPLE).permutation(len(rows_of(rows, "train")))
+    validation_images, sample_images = (
+        EvaluationImages(
+            chosen,
+            request.data_root,
+            size_px=train.image_size_px,
+            resize_px=evaluation_resize_px(train.image_size_px, train.resize_px),
+            cache_bytes=budget // 4,
+        )
+        for chosen in (
+            rows_of(rows, "val"),
+            [rows_of(rows, "train")[index] for index in sampled[:SAMPLE_IMAGES]],
+        )
     )
     training_images = TrainingImages(
         rows_of(rows, "train"),
         request.data_root,
         size_px=train.image_size_px,
-        cache_bytes=budget - budget // 4,
+        cache_bytes=budget // 2,
         crop_scale_min=train.crop_scale_min,
         seed=request.seed,
     )
@@ -382,13 +294,6 @@ def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoade
     return (
         BatchLoader(training_images, batch_size=train.batch_size, num_workers=train.num_workers),
         BatchLoader(validation_images, batch_size=train.batch_size, num_workers=train.num_workers),
+        # The same few images several times in each epoch: read by this process, once.
+        BatchLoader(sample_images, batch_size=train.batch_size),
     )
-
-
-def _not_finite(what: str, settings: FitSettings, when: str) -> str:
-    model, rate = settings.spec.name, settings.recipe.learning_rate
-    message = (
-        f"{model}: the {what} is not finite at {when} (learning rate {rate:g}, {settings.precision}). "
-        f"Lower the learning rate: --set train.recipes.{model}.learning_rate={rate / 10:g}"
-    )
-    return message + (" or use --set train.precision=float32" if settings.precision == "bfloat16" else "")

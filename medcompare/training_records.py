@@ -21,6 +21,32 @@ class EpochLog(Record):
     val_balanced_accuracy: float
     images_per_s: float
     elapsed_s: float
+    sample_loss_training_mode: float | None = Field(
+        default=None,
+        description="Loss of the sample, each image normalised within its batch; None without batch normalisation.",
+    )
+    sample_loss: float | None = Field(
+        default=None, description="Loss of the same images in evaluation mode, statistics re-measured."
+    )
+    sample_loss_running: float | None = Field(
+        default=None, description="The same with the library's running statistics; None: not finite."
+    )
+    val_loss_running: float | None = None
+    val_auc_running: float | None = None
+    remeasuring_s: float = Field(default=0.0, description="Time of re-measuring the batch statistics.")
+    comparison_s: float = Field(
+        default=0.0, description="Time of the figures that show what re-measuring changed."
+    )
+
+
+class BatchNormFacts(Record):
+    """How a network's batch statistics came about."""
+
+    n_layers: int = Field(ge=1)
+    momenta: tuple[float, ...] = Field(
+        description="Weight of each new batch in the library's running statistics."
+    )
+    n_sample_images: int = Field(ge=2, description="Training images the statistics were measured on.")
 
 
 class TrainedModel(Record):
@@ -48,3 +74,11 @@ class TrainedModel(Record):
     seed: int
     n_images_seen: int
     elapsed_s: float
+    batch_norm: BatchNormFacts | None = Field(
+        default=None, description="None: the network has no batch normalisation, nothing was re-measured."
+    )
+
+    @property
+    def kept(self) -> EpochLog:
+        """The epoch whose checkpoint was kept."""
+        return self.history[self.best_epoch - 1]

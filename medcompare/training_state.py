@@ -30,6 +30,9 @@ class FitState:
     history: list[EpochLog]
     best_epoch: int
     best_state: dict[str, Tensor]
+    """With re-measured batch statistics."""
+    best_running: dict[str, Tensor]
+    """The running statistics of that epoch; empty without batch normalisation."""
     last_better_auc_epoch: int
     n_images_seen: int
     elapsed_s: float
@@ -72,7 +75,13 @@ def resumed_state(
     saved = resume_point.load() if resume_point is not None else None
     if saved is None:
         return FitState(
-            history=[], best_epoch=0, best_state={}, last_better_auc_epoch=0, n_images_seen=0, elapsed_s=0.0
+            history=[],
+            best_epoch=0,
+            best_state={},
+            best_running={},
+            last_better_auc_epoch=0,
+            n_images_seen=0,
+            elapsed_s=0.0,
         )
     network.load_state_dict(saved["network"])
     optimizer.load_state_dict(saved["optimizer"])
@@ -82,6 +91,7 @@ def resumed_state(
         history=history,
         best_epoch=saved["best_epoch"],
         best_state=saved["best_state"],
+        best_running=saved["best_running"],
         last_better_auc_epoch=saved["last_better_auc_epoch"],
         n_images_seen=saved["n_images_seen"],
         elapsed_s=history[-1].elapsed_s,
@@ -96,6 +106,7 @@ def saved_state(network: nn.Module, optimizer: torch.optim.Optimizer, state: Fit
         "history": [log.model_dump_json() for log in state.history],
         "best_epoch": state.best_epoch,
         "best_state": state.best_state,
+        "best_running": state.best_running,
         "last_better_auc_epoch": state.last_better_auc_epoch,
         "n_images_seen": state.n_images_seen,
     }

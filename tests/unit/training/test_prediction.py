@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from medcompare.checkpoints import state_on_cpu, write_checkpoint
-from medcompare.data.assignments import ImageRow
+from medcompare.data.assignments import ImageRow, read_assignments, rows_of
 from medcompare.data.dataset import EvaluationImages
+from medcompare.data.transforms import normalised
 from medcompare.errors import ArtifactError, DataError, TrainingError
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
@@ -57,13 +58,14 @@ def test_the_table_holds_every_case_once_sorted_and_exact() -> None:
         row("c", "test", (("sex", "m"),)),
         row("a", "val", (("sex", "a,b"),)),
     ]
-    lines = prediction_table(rows, values).decode().splitlines()
+    lines = prediction_table(rows, values, [0.5, float("nan"), 0.25]).decode().splitlines()
 
-    assert lines[0] == "case_id,y_true,patient_id,subset,probability,sex"
+    assert lines[0] == "case_id,y_true,patient_id,subset,probability,probability_running,sex"
     assert [line.split(",")[0] for line in lines[1:]] == ["c", "a", "b"]
     assert float(lines[1].split(",")[4]) == values[1]
     assert float(lines[2].split(",")[4]) == values[2]
     assert lines[2].endswith('"a,b"')
+    assert [line.split(",")[5] for line in lines[1:]] == ["", "0.25", "0.5"]
     assert not any(".png" in line for line in lines)
 
 
@@ -96,6 +98,27 @@ def test_probabilities_agree_with_a_plain_forward_pass(tiny: Any) -> None:
     assert {line.split(",")[3] for line in lines[1:]} == {"val", "test"}
     assert predictions.n_test == len(chosen)
     assert predictions.checkpoint_sha256 == trained.checkpoint.sha256
+
+
+def test_both_kinds_of_batch_statistics_are_predicted_with(tiny: Any) -> None:
+    """The running statistics of the training beside the re-measured ones, by a plain forward pass."""
+    trained = train_model(tiny.request(epochs=2))
+    lines = tiny.store.read(predict_subsets(request_for(tiny, trained)).table).decode().splitlines()
+    cells = {line.split(",")[0]: line.split(",") for line in lines[1:]}
+    spec = MODELS["test_cnn"]
+    network = build_model(spec, seed=0)
+    content = torch.load(tiny.store.path_of(trained.checkpoint), weights_only=True)
+    network.load_state_dict(content["state"] | content["running"])
+    network.eval()
+    rows = rows_of(read_assignments(tiny.store.read(tiny.split.assignments)), "test")
+    images = EvaluationImages(rows, tiny.root, size_px=32, resize_px=37, cache_bytes=0)
+    inputs = torch.stack([images[(0, index)] for index in range(len(rows))])
+    with torch.no_grad():
+        expected = torch.softmax(network(normalised(inputs, spec.mean, spec.std)), 1)[:, 1].tolist()
+
+    for one, value in zip(rows, expected, strict=True):
+        assert float(cells[one.case_id][5]) == pytest.approx(value, abs=1e-5)
+        assert abs(float(cells[one.case_id][4]) - value) > 1e-3
 
 
 def test_two_predictions_are_byte_identical(tiny: Any) -> None:

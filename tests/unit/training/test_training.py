@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from medcompare.training_records import TrainedModel
 
-TIMES = {"images_per_s", "elapsed_s"}
+TIMES = {"images_per_s", "elapsed_s", "remeasuring_s", "comparison_s"}
 
 
 def figures(trained: TrainedModel) -> list[dict[str, Any]]:
