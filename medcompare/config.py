@@ -28,7 +28,7 @@ class DemoConfig(Settings):
     """Size and difficulty of the generated demonstration data."""
 
     n_patients: int = Field(
-        default=320, ge=20, le=5000, description="Patients to generate (half of them cancer)."
+        default=620, ge=20, le=5000, description="Patients to generate (half of them cancer)."
     )
     images_per_patient: int = Field(default=4, ge=1, le=50, description="Images per patient, on average.")
     image_size_px: int = Field(default=96, ge=32, le=1024, description="Side of a patch, pixels.")
@@ -63,7 +63,11 @@ class SplitConfig(Settings):
     """How many images are held out for the test and for validation."""
 
     test_fraction: float = Field(
-        default=0.2, gt=0, lt=0.9, description="Share of all images held out for the one final test."
+        default=0.2,
+        gt=0,
+        lt=0.9,
+        description="Share of all images held out for the one final test.",
+        json_schema_extra=left_to_preset("split.test_fraction"),
     )
     validation_fraction: float = Field(
         default=0.125,
@@ -71,6 +75,7 @@ class SplitConfig(Settings):
         lt=0.9,
         description="Share of the remaining images used for checkpoint choice, early stopping and "
         "thresholds (0.125 of 80 % gives 70/10/20).",
+        json_schema_extra=left_to_preset("split.validation_fraction"),
     )
 
 
@@ -210,6 +215,7 @@ class EvaluateConfig(Settings):
         gt=0,
         le=1,
         description="Sensitivity to reach on validation, where threshold_rule is 'target_sensitivity'.",
+        json_schema_extra=left_to_preset("evaluate.target_sensitivity"),
     )
     fixed_threshold: float = Field(
         default=0.5, ge=0, le=1, description="Threshold, where threshold_rule is 'fixed'."

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from medcompare.config import DemoConfig
 
 DEMO_MARKER = "demo.json"
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised when the same configuration gives other images, so that old folders are not reused."""
 
 CLASS_NAMES = ("non_cancer", "cancer")
@@ -47,8 +47,9 @@ MIN_FILES_FOR_UNREADABLE = 40
 MIN_FILES_FOR_CONFLICT = 100
 """Below these the defect would be too large a share: the run would rightly stop."""
 
-CLASS_EFFECT = 1.15
-"""Distance of a class from the middle, in the units of `Atypia`."""
+CLASS_EFFECT = 2.0
+"""Distance of a class from the middle, in the units of `Atypia`: far enough apart that both networks learn it
+from scratch in a few epochs, so that the demonstration shows a comparison and not two trainings cut short."""
 PATIENT_SPREAD = 0.55
 IMAGE_SPREAD = 0.30
 TRAIT_SPREAD = 0.30

@@ -78,7 +78,7 @@ def test_sections_merge_and_values_replace() -> None:
 def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
     """The UI's form sends every default it shows: fields of a preset must have none, all others do."""
     schema = CompareConfig.model_json_schema()
-    sections = {"train": "TrainConfig", "evaluate": "EvaluateConfig"}
+    sections = {"split": "SplitConfig", "train": "TrainConfig", "evaluate": "EvaluateConfig"}
     of_presets = {
         (section, name)
         for preset in PRESETS.values()
@@ -96,7 +96,7 @@ def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
     assert without == of_presets
     assert "default" not in schema["properties"]["preset"]
     epochs = schema["$defs"]["TrainConfig"]["properties"]["epochs"]["description"]
-    assert epochs.endswith("Empty: as the preset says (published 20, quick 5, demo 6).")
+    assert epochs.endswith("Empty: as the preset says (published 20, quick 5, demo 5).")
 
 
 def test_what_the_untouched_form_sends_is_the_demonstration() -> None:
