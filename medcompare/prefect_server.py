@@ -59,7 +59,7 @@ class Setting:
 
     value: str
     origin: str
-    """E.g. ``the profile 'local' in /home/me/.prefect/profiles.toml``."""
+    """E.g. ``the profile 'local' in ~/.prefect/profiles.toml``."""
     unset: str
     """Command that removes it."""
 
