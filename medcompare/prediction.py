@@ -1,7 +1,9 @@
 """A stored checkpoint and the validation and test subsets: one probability per image.
 
 Scores are computed in float32 and turned into probabilities in float64; the table holds
-their shortest exact decimal form, so that reading it back gives the same numbers.
+their shortest exact decimal form, so that reading it back gives the same numbers. What class
+weights added to the log-odds in training is subtracted, so that probabilities are those of the
+training subset's prevalence.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from medcompare.errors import TrainingError
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
 from medcompare.prediction_records import Predictions
-from medcompare.scoring import Placement, logits_of, positive_probability
+from medcompare.scoring import Placement, logits_of, positive_probability, unweighted_logits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +103,7 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
                     emit({"event": "progress", "model": spec.name, **figures})
 
             logits = logits_of(network, loader, spec, placement, on_step=report)
-            found += positive_probability(logits).tolist()
+            found += positive_probability(unweighted_logits(logits, trained.class_weights)).tolist()
         return found
 
     chosen = [row for loader in loaders.values() for row in loader.images.rows]
@@ -120,6 +122,7 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
         n_val=len(loaders["val"].images),
         n_test=len(loaders["test"].images),
         checkpoint_sha256=trained.checkpoint.sha256,
+        log_odds_shift=trained.log_odds_shift,
         elapsed_s=time.perf_counter() - started,
     )
 

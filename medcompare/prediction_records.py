@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from medcompare.records import Artifact, Record
 
 
 class Predictions(Record):
     """Probabilities of one model on validation and test subsets.
 
-    ``table`` is a CSV with columns ``case_id, y_true, patient_id, subset,
-    probability`` (of the positive class) and the manifest's further columns, at full
-    floating-point precision, sorted by subset and case_id.
+    ``table`` is a CSV with columns ``case_id, y_true, patient_id, subset, probability`` (of the
+    positive class), ``probability_running`` (the same with the library's running batch statistics; empty
+    without batch normalisation) and the manifest's further columns, at full floating-point
+    precision, sorted by subset and case_id.
     """
 
     model: str
@@ -20,4 +23,7 @@ class Predictions(Record):
     n_val: int
     n_test: int
     checkpoint_sha256: str
+    log_odds_shift: float = Field(
+        description="Subtracted from every log-odds: what the class weights of the training had added."
+    )
     elapsed_s: float

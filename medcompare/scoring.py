@@ -101,6 +101,19 @@ def positive_probability(logits: FloatArray) -> FloatArray:
     return np.exp(log_probabilities(logits)[:, -1])
 
 
+def unweighted_logits(logits: FloatArray, class_weights: tuple[float, float]) -> FloatArray:
+    """Logits as if the classes had weighed the same in training.
+
+    A cross-entropy with class weights w is least where the softmax is proportional to w_k P(k | x),
+    so the log of each weight is subtracted. The ranks of the cases stay.
+
+    References
+    ----------
+    Elkan (2001), "The foundations of cost-sensitive learning", IJCAI, theorem 2.
+    """
+    return logits - np.log(class_weights)
+
+
 def weighted_loss(logits: FloatArray, y_true: IntArray, class_weights: tuple[float, float]) -> float:
     """Cross-entropy, each case weighted by its class's weight, over the sum of weights."""
     weights = np.asarray(class_weights)[y_true]

@@ -56,6 +56,7 @@ class PredictionIdentity(Record):
     images: str
     image_size_px: int
     resize_px: int
+    class_weights: tuple[float, float]
     device: Literal["cpu", "accelerator"]
 
 
@@ -115,6 +116,7 @@ def prediction_identity(trained: TrainedModel, *, images: str, plan: ParallelPla
         images=images,
         image_size_px=trained.image_size_px,
         resize_px=trained.resize_px,
+        class_weights=trained.class_weights,
         device=device_kind(plan),
     )
 

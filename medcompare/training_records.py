@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -77,6 +78,12 @@ class TrainedModel(Record):
     batch_norm: BatchNormFacts | None = Field(
         default=None, description="None: the network has no batch normalisation, nothing was re-measured."
     )
+
+    @property
+    def log_odds_shift(self) -> float:
+        """What the class weights added to the log-odds of the positive class."""
+        negative, positive = self.class_weights
+        return math.log(positive / negative)
 
     @property
     def kept(self) -> EpochLog:

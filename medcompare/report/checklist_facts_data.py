@@ -10,6 +10,7 @@ from medcompare.report.formatting import (
     format_bytes,
     format_count,
     format_flops,
+    format_number,
     format_parameters,
     format_percent,
     format_significant,
@@ -293,7 +294,8 @@ def imbalance(run: RunRecords) -> Known | None:
             for w, name in zip(row.class_weights, run.assessment.classes, strict=True)
         ]
         return (
-            f"cross-entropy weighted {join_words(shown)} so that the rarer class counts as much as the other"
+            f"cross-entropy weighted {join_words(shown)} so that the rarer class counts as much as the other; "
+            f"{format_number(row.log_odds_shift, signed=True)} is subtracted from the predicted log-odds for it"
         )
 
     return by_model(run, describe)

@@ -23,6 +23,7 @@ from medcompare.report.formatting import (
     format_duration,
     format_estimate,
     format_level,
+    format_number,
     format_parameters,
     format_significant,
     format_time,
@@ -186,6 +187,10 @@ def _training_table(view: View) -> Table:
         ("Initial weights", [weights(t) for t in trained]),
         ("Optimiser", [t.optimizer for t in trained]),
         ("Class weights", [", ".join(format_significant(w) for w in t.class_weights) for t in trained]),
+        (
+            "Subtracted from the log-odds for the class weights",
+            [format_number(t.log_odds_shift, signed=True) for t in trained],
+        ),
         ("Image side (resized to), pixels", [f"{t.image_size_px} ({t.resize_px})" for t in trained]),
         ("Batch size", [format_count(t.batch_size) for t in trained]),
         ("Epochs run, epoch kept", [f"{len(t.history)}, {t.best_epoch}" for t in trained]),

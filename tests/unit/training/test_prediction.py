@@ -95,6 +95,7 @@ def test_probabilities_agree_with_a_plain_forward_pass(tiny: Any) -> None:
         with torch.no_grad():
             expected = torch.softmax(network(pixels[None])[0], 0)[1].item()
         assert float(cells[one.case_id][4]) == pytest.approx(expected, abs=1e-5)
+    assert predictions.log_odds_shift == 0
     assert {line.split(",")[3] for line in lines[1:]} == {"val", "test"}
     assert predictions.n_test == len(chosen)
     assert predictions.checkpoint_sha256 == trained.checkpoint.sha256
@@ -119,6 +120,26 @@ def test_both_kinds_of_batch_statistics_are_predicted_with(tiny: Any) -> None:
     for one, value in zip(rows, expected, strict=True):
         assert float(cells[one.case_id][5]) == pytest.approx(value, abs=1e-5)
         assert abs(float(cells[one.case_id][4]) - value) > 1e-3
+
+
+def test_class_weights_are_taken_out_of_the_probabilities(tiny: Any, resplit: Callable[..., Any]) -> None:
+    """A quarter of the training images positive: the log of the weights' ratio leaves the log-odds."""
+    positives = [r for r in tiny.rows if r[-1] == "train" and r[2] == "1"]
+    rows = [r for r in tiny.rows if r not in positives[8:]]
+    fewer = resplit(tiny, rows)
+    trained = train_model(fewer.request(epochs=1))
+    predictions = predict_subsets(request_for(fewer, trained))
+    even = predict_subsets(request_for(fewer, trained.model_copy(update={"class_weights": (1.0, 1.0)})))
+    corrected, raw = (
+        np.array([[float(v) for v in line.split(",")[4:6]] for line in lines[1:]])
+        for lines in (tiny.store.read(one.table).decode().splitlines() for one in (predictions, even))
+    )
+
+    assert trained.class_weights == pytest.approx((32 / 48, 32 / 16))
+    assert predictions.log_odds_shift == pytest.approx(np.log(24 / 8))
+    np.testing.assert_allclose(
+        np.log(corrected / (1 - corrected)), np.log(raw / (1 - raw)) - np.log(3), atol=1e-9
+    )
 
 
 def test_two_predictions_are_byte_identical(tiny: Any) -> None:

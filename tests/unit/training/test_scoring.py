@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
+from scipy import special
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
-from medcompare.scoring import area_under_roc, balanced_accuracy, positive_probability, weighted_loss
+from medcompare.recipes import class_weights_of
+from medcompare.scoring import (
+    area_under_roc,
+    balanced_accuracy,
+    positive_probability,
+    unweighted_logits,
+    weighted_loss,
+)
 
 
 @pytest.mark.parametrize("n_levels", [3, 1000], ids=["many ties", "few ties"])
@@ -50,3 +60,33 @@ def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
 
     assert balanced_accuracy(y_true, y_pred) == pytest.approx(balanced_accuracy_score(y_true, y_pred))
     assert balanced_accuracy(np.ones(4, dtype=np.int64), np.array([1, 1, 0, 1])) == 0.75
+
+
+@pytest.mark.parametrize("prevalence", [0.03, 0.1, 0.4])
+def test_class_weights_leave_no_trace_in_probabilities(prevalence: float) -> None:
+    """A logistic regression with balanced weights on unbalanced data, judged by statsmodels.
+
+    Calibration-in-the-large holds 0 and the slope holds 1, at 99.9 %; without the correction the
+    intercept is off by the log odds of the prevalence. No pair of cases changes its order.
+    """
+    rng = np.random.default_rng(int(1000 * prevalence))
+    y = (rng.random(60_000) < prevalence).astype(np.int64)
+    x = rng.normal(size=(len(y), 3)) + y[:, None] * [0.8, 0.5, 0.0]
+    train, test = slice(0, 30_000), slice(30_000, None)
+    weights = class_weights_of(y[train].tolist(), "balanced")
+    model = LogisticRegression(C=np.inf, class_weight=dict(enumerate(weights))).fit(x[train], y[train])
+    logits = np.column_stack([np.zeros(30_000), model.decision_function(x[test])])
+    raw, corrected = positive_probability(logits), positive_probability(unweighted_logits(logits, weights))
+
+    def calibration(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        odds, family = special.logit(p), sm.families.Binomial()
+        large = sm.GLM(y[test], np.ones(len(p)), offset=odds, family=family).fit()
+        slope = sm.GLM(y[test], sm.add_constant(odds), family=family).fit()
+        return large.conf_int(0.001)[0], slope.conf_int(0.001)[1]
+
+    in_the_large, slope = calibration(corrected)
+    assert in_the_large[0] < 0 < in_the_large[1]
+    assert slope[0] < 1 < slope[1]
+    assert calibration(raw)[0][1] < special.logit(prevalence) / 2
+    assert np.array_equal(np.argsort(raw, kind="stable"), np.argsort(corrected, kind="stable"))
+    assert area_under_roc(y[test], corrected) == area_under_roc(y[test], raw)
