@@ -20,6 +20,7 @@ from medcompare.report.formatting import (
     format_estimate,
     format_level,
     format_number,
+    format_patients,
     format_percent,
     format_time,
     join_words,
@@ -111,11 +112,7 @@ def inference(run: RunRecords) -> Known:
         paired = methods_of((key, value) for key, value in pair.differences.items())
         text += f" Paired differences on the same {run.cases}: {paired}."
     text += f" {format_count(assessment.n_resamples)} bootstrap resamples, seed {assessment.seed}."
-    text += (
-        " Intervals allow for several images per patient."
-        if assessment.clustered
-        else " Intervals assume one image per patient."
-    )
+    text += f" {format_patients(assessment)}"
     rule: dict[str, list[str]] = {}
     for row in assessment.verdict.parameters:
         rule.setdefault(row.set_by, []).append(f"{row.name} {row.value}")
@@ -290,8 +287,8 @@ def limits(run: RunRecords) -> Known:
             )
         found += run.manifest.warnings
     found += [f"{e.display_name}: {warning}" for e in run.assessment.evaluations for warning in e.warnings]
-    if not run.assessment.clustered:
-        found.append("The intervals assume one image per patient.")
+    if run.assessment.n_patients is None:
+        found.append(format_patients(run.assessment))
     found = [f"{text.rstrip('.')}." for text in dict.fromkeys(found)]
     share = (
         f"Share of {run.assessment.classes[1]} in the test subset: "

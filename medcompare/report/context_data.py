@@ -16,7 +16,7 @@ from medcompare.report.blocks import (
     Table,
     text_rows,
 )
-from medcompare.report.formatting import format_count, format_percent
+from medcompare.report.formatting import format_count, format_patients, format_percent
 
 if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest, DatasetSplit, SubsetSummary
@@ -56,13 +56,10 @@ def data_section(view: View, number: int) -> Section:
         blocks += [Heading(text="What the images are"), _image_table(inputs.manifest)]
         blocks += [Paragraph(text=warning, tone="warning") for warning in inputs.manifest.warnings]
     if not inputs.assessment.clustered:
-        blocks.append(
-            Paragraph(
-                text="No patient ids were used: all intervals assume one image per patient. If patients "
-                "contribute several images, the intervals are too narrow.",
-                tone="note",
-            )
-        )
+        text = format_patients(inputs.assessment)
+        if inputs.assessment.n_patients is None:
+            text += " If patients contribute several images, the intervals are too narrow."
+        blocks.append(Paragraph(text=text, tone="note"))
     if 0 < len(inputs.rejected) <= MOST_INLINE_ROWS:
         blocks += rejected_blocks(view)
     elif inputs.rejected:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from medcompare.stats.records import Estimate
+    from medcompare.stats.records import Assessment, Estimate
 
 MINUS = "\u2212"
 THIN_SPACE = "\u202f"
@@ -106,6 +106,15 @@ def format_percent(value: float, *, digits: int = 1) -> str:
 def format_level(level: float) -> str:
     """A confidence level as "95 %", with decimals only where there are any."""
     return f"{100 * level:.4g}{THIN_SPACE}%"
+
+
+def format_patients(assessment: Assessment) -> str:
+    """What the intervals take as independent: images or patients, and whether that is known."""
+    if assessment.n_patients is None:
+        return "No patient ids were given: all intervals assume one image per patient."
+    if assessment.clustered:
+        return "Intervals allow for several images per patient."
+    return f"The test subset holds {format_count(assessment.n_patients)} patients, one image each."
 
 
 def format_significant(value: float, *, digits: int = SIGNIFICANT_DIGITS) -> str:

@@ -543,8 +543,25 @@ def test_one_model_and_images_without_patients() -> None:
 
     assert "A single model: no difference to report." in items["38"].answer
     assert "Within cancer" not in items["39"].answer
-    assert "Intervals assume one image per patient." in items["29"].answer
-    assert "The intervals assume one image per patient." in items["40"].answer
+    assert "No patient ids were given: all intervals assume one image per patient." in items["29"].answer
+    assert "No patient ids were given: all intervals assume one image per patient." in items["40"].answer
+
+
+def test_patients_with_one_image_each_are_no_limit() -> None:
+    """Ids that were given are not denied because none occurs twice."""
+    known = {
+        "models": ("a",),
+        "evaluations": (make_evaluation("a", 0.91, (60, 12, 6, 42)),),
+        "comparisons": (),
+    }
+    assessment = make_assessment(**known, clustered=False, n_patients=120)
+    items = fill(assessment=assessment, trained=(make_trained("a"),))["CLAIM 2024"]
+
+    assert "The test subset holds 120 patients, one image each." in items["29"].answer
+    assert "one image" not in items["40"].answer
+    text = repr(items)
+    assert "assume one image" not in text
+    assert "No patient ids" not in text
 
 
 def test_three_models_are_adjusted() -> None:

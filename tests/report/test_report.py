@@ -367,6 +367,22 @@ def test_seeds_long_lists_and_images_in_their_places() -> None:
     assert "80 more stand in results.json" in repr(methods_section(view_of(many), 6).blocks)
 
 
+def test_data_section_says_what_is_known_of_patients(inputs: ReportInputs) -> None:
+    """Three cases: no ids, one image each, several images each."""
+
+    def told(n_patients: int | None, *, clustered: bool) -> str:
+        assessment = inputs.assessment.model_copy(update={"n_patients": n_patients, "clustered": clustered})
+        return repr(data_section(view_of(inputs.model_copy(update={"assessment": assessment})), 1).blocks)
+
+    assert "No patient ids were given: all intervals assume one image per patient. If" in told(
+        None, clustered=False
+    )
+    assert "The test subset holds 500 patients, one image each." in told(500, clustered=False)
+    for text in (told(500, clustered=False), told(118, clustered=True)):
+        assert "No patient ids" not in text
+        assert "assume one image" not in text
+
+
 def test_hard_cases_in_words() -> None:
     """Who missed what is said; the cut of a long list as well."""
     assessment = make_assessment()
