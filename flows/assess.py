@@ -58,6 +58,8 @@ def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:
     logger, started_at = get_run_logger(), now()
     with in_stage("checks before work"):
         tables = read_tables(config)
+        for note in (*tables.notes, *tables.caveats):
+            logger.info(note)
     with run_folder(config.out, name) as folder:
         assessment = run_trusted(
             assess_predictions,
@@ -72,13 +74,15 @@ def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:
             seed=config.seed,
             set_by_user=set_by_user(config),
         )
+        # How the files were written down is no part of the statistics, nor of their cache key.
+        assessment = assessment.model_copy(update={"notes": (*assessment.notes, *tables.notes)})
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
         provenance = collect_provenance(config, started_at=started_at, gpu=None)
         inputs = gather_assessment(
             config,
             run_name=name,
             assessment=assessment,
-            test=tables.test,
+            tables=tables,
             provenance=provenance,
             night=night.look_back(
                 folder=config.out / name,

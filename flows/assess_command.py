@@ -21,7 +21,7 @@ from flows.command_line import (
 from medcompare.config import AssessConfig
 from medcompare.config_errors import validated
 from medcompare.errors import ConfigError, InputError
-from medcompare.predictions import read_tables
+from medcompare.predictions import EXAMPLES, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 OPTIONS: dict[str, tuple[str, str]] = {
     "predictions": (
         "predictions",
-        "CSV of the test subset: case_id, y_true, and one probability column per model",
+        "table of the test subset (CSV, .xlsx, Parquet): case_id, y_true, and one probability column per model",
     ),
-    "validation": ("validation", "CSV of the validation subset, same columns: thresholds are chosen on it"),
+    "validation": ("validation", "table of the validation subset, same columns: thresholds are chosen on it"),
     "costs": ("costs", "TOML file with one table of costs per model"),
     "positive-class": ("positive_class", "value of y_true that is positive, where it is not 0/1"),
     "name": ("name", "name of the run"),
@@ -47,11 +47,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows.assess",
         description="Compare models from their predictions alone: same statistics, verdict and report, no training.",
-        epilog="Exit status: 0 success, 2 bad input or configuration, 1 failure, 130 interrupted.",
+        epilog="docs/prediction-tables.md shows tables that work. "
+        "Exit status: 0 success, 2 bad input or configuration, 1 failure, 130 interrupted.",
     )
     for option, (_, text) in OPTIONS.items():
         metavar = {"seed": "N", "positive-class": "NAME", "name": "NAME", "out": "DIR", "store": "DIR"}
         parser.add_argument(f"--{option}", metavar=metavar.get(option, "FILE"), help=text)
+    parser.add_argument(
+        "--models", metavar="A,B", help="columns that hold the scores of models; all others are left alone"
+    )
     parser.add_argument("--subgroups", metavar="A,B", help="columns to report by subgroup")
     parser.add_argument(
         "--threshold",
@@ -66,6 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="allow scores outside [0, 1]; switches calibration and net benefit off",
     )
+    parser.add_argument(
+        "--scores-are-percentages", action="store_true", help="scores run from 0 to 100; divide them by 100"
+    )
     add_common_arguments(parser)
     return parser
 
@@ -73,6 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
 def config_from_arguments(arguments: argparse.Namespace) -> AssessConfig:
     """Validated configuration; raises ConfigError naming field and remedy."""
     named = named_values(arguments, OPTIONS)
+    if arguments.models is not None:
+        named["models"] = names_in(arguments.models)
     if arguments.subgroups is not None:
         put(named, "evaluate.subgroups", names_in(arguments.subgroups))
     for assignment in arguments.thresholds:
@@ -87,10 +96,13 @@ def config_from_arguments(arguments: argparse.Namespace) -> AssessConfig:
         named.setdefault("thresholds", {})[model] = threshold
     if arguments.scores_are_not_probabilities:
         named["scores_are_probabilities"] = False
+    if arguments.scores_are_percentages:
+        named["scores_are_percentages"] = True
     values = all_values(arguments, named, AssessConfig)
     if "predictions" not in values:
         msg = (
-            "--predictions FILE is required: a CSV with case_id, y_true and one probability column per model"
+            "--predictions FILE is required: a table with case_id, y_true and one probability column per model "
+            f"({EXAMPLES})"
         )
         raise ConfigError(msg)
     return validated(AssessConfig, values)

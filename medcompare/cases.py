@@ -47,6 +47,10 @@ class ScoredCases:
     """Scores by model and training seed, from columns named ``MODEL@SEED``."""
     rows: tuple[int, ...] = ()
     """Spreadsheet row of each case, where they came from a file."""
+    unused: tuple[str, ...] = ()
+    """Columns of the file that are left alone."""
+    notes: tuple[str, ...] = ()
+    """How the file was read, where there was something to say."""
 
     @property
     def n(self) -> int:

@@ -387,21 +387,28 @@ class AssessConfig(Settings):
         default=None, description="Name of the run and of its folder; None: date and file name."
     )
     predictions: Path = Field(
-        description="CSV of the test subset: case_id, y_true, optional patient_id and subgroup columns, "
-        "and one probability column per model."
+        description="Table of the test subset (CSV, .xlsx or Parquet): case_id, y_true, optional patient_id and "
+        "subgroup columns, and one probability column per model."
     )
     validation: Path | None = Field(
-        default=None, description="CSV of the validation subset, same columns: thresholds come from it."
+        default=None, description="Table of the validation subset, same columns: thresholds come from it."
     )
     costs: Path | None = Field(default=None, description="TOML file with one table of costs per model.")
     positive_class: str | None = Field(
         default=None, description="Value of y_true that is positive; None: y_true must be 0/1."
+    )
+    models: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of scores; others are left alone. Empty: what cannot be anything else.",
     )
     thresholds: dict[str, float] = Field(
         default={}, description="Threshold per model, where there is no validation file."
     )
     scores_are_probabilities: bool = Field(
         default=True, description="False switches calibration off and allows scores outside [0, 1]."
+    )
+    scores_are_percentages: bool = Field(
+        default=False, description="True: scores run from 0 to 100, and are divided by 100."
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")

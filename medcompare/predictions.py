@@ -2,45 +2,68 @@
 
 One table holds one subset: ``case_id``, ``y_true``, optional ``patient_id`` and subgroup
 columns, and one score column per model. The first thing wrong is reported with file,
-column and row as a spreadsheet counts them (the header is row 1); nothing is repaired.
+column and row as a spreadsheet counts them (the header is row 1). What can be read in one
+way only is read, and said in `PredictionTables.notes`. ``docs/prediction-tables.md`` is the
+page for users.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from medcompare.artifacts import sha256_of_bytes, sha256_of_file
+from medcompare.artifacts import sha256_of_bytes
 from medcompare.cases import ScoredCases
 from medcompare.cost_file import read_costs
 from medcompare.errors import DataError
-from medcompare.prediction_csv import listed, read_csv
+from medcompare.prediction_layout import CASE, PATIENT, SUBSET, TRUTH, read_columns
+from medcompare.prediction_roles import assign_roles, columns_by_model, follow_roles, model_and_seed
+from medcompare.spelling import positive_class_options, respelled, respelled_in_both, same_id
+from medcompare.table_file import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from medcompare.config import AssessConfig
     from medcompare.cost_records import CostMeasurement
-    from medcompare.prediction_csv import CsvTable
+    from medcompare.prediction_columns import Columns
 
-CASE, TRUTH, PATIENT, SUBSET = "case_id", "y_true", "patient_id", "subset"
+EXAMPLES = "examples of tables: docs/prediction-tables.md"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionTables:
-    """All an assessment reads; ``digest`` covers the files and how they are to be read."""
+    """All an assessment reads.
+
+    Attributes
+    ----------
+    test, validation : ScoredCases
+        The two subsets; `validation` is None where there is no file.
+    costs : tuple of CostMeasurement
+        Costs measured elsewhere.
+    digest : str
+        Of all that is in them, however it was written down: of cases, truth, scores, patients,
+        subgroups, names of classes and models, and costs.
+    notes : tuple of str
+        How the files were read: which columns are models, and what was not as documented.
+    caveats : tuple of str
+        What a reader must know before believing a figure.
+    """
 
     test: ScoredCases
     validation: ScoredCases | None
     costs: tuple[CostMeasurement, ...]
     digest: str
+    notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 def read_tables(config: AssessConfig) -> PredictionTables:
@@ -49,19 +72,35 @@ def read_tables(config: AssessConfig) -> PredictionTables:
     Raises
     ------
     DataError
-        Naming the file, the column and the first offending row.
+        Naming the file, the column, the first offending row, and the page of examples.
     """
+    try:
+        return _read_tables(config)
+    except DataError as error:
+        msg = f"{error} ({EXAMPLES})"
+        raise DataError(msg) from None
+
+
+def _read_tables(config: AssessConfig) -> PredictionTables:
     test = read_prediction_table(
         config.predictions,
         positive_class=config.positive_class,
         subgroups=config.evaluate.subgroups,
         subset="test",
         scores_are_probabilities=config.scores_are_probabilities,
+        scores_are_percentages=config.scores_are_percentages,
+        models=config.models,
     )
-    for model in config.thresholds:
+    for model, threshold in config.thresholds.items():
         if model not in test.scores:
             msg = f"--threshold {model}: {config.predictions} has no column of that name; models there are: "
             raise DataError(msg + listed(test.models))
+        if config.scores_are_probabilities and not 0 <= threshold <= 1:
+            msg = (
+                f"--threshold {model}={threshold:g}: thresholds of probabilities lie between 0 and 1; for other scores "
+                "add --scores-are-not-probabilities"
+            )
+            raise DataError(msg)
     validation = None
     if config.validation is not None:
         validation = read_prediction_table(
@@ -70,22 +109,61 @@ def read_tables(config: AssessConfig) -> PredictionTables:
             subgroups=config.evaluate.subgroups,
             subset="val",
             scores_are_probabilities=config.scores_are_probabilities,
-            models=tuple(test.judged.values()),
+            scores_are_percentages=config.scores_are_percentages,
+            models=config.models,
+            test=test,
         )
         check_apart(test, validation, test_path=config.predictions, validation_path=config.validation)
     costs = () if config.costs is None else read_costs(config.costs, test.models)
-    parts = [
-        sha256_of_file(path)
-        for path in (config.predictions, config.validation, config.costs)
-        if path is not None
-    ]
-    how = f"{config.positive_class} {config.scores_are_probabilities} {config.evaluate.subgroups}"
+    subsets = [("Test table", test)] + ([] if validation is None else [("Validation table", validation)])
     return PredictionTables(
         test=test,
         validation=validation,
         costs=costs,
-        digest=sha256_of_bytes("\n".join([*parts, how]).encode()),
+        digest=_digest([cases for _, cases in subsets], costs),
+        notes=tuple(f"{name}: {note}." for name, cases in subsets for note in cases.notes),
+        caveats=_caveats(test, validation),
     )
+
+
+def _digest(subsets: Sequence[ScoredCases], costs: Sequence[CostMeasurement]) -> str:
+    parts = [cost.model_dump_json() for cost in costs]
+    for cases in subsets:
+        names = [*cases.classes, *cases.models, *cases.judged.values(), *cases.subgroups]
+        parts.append(json.dumps([cases.subset, cases.scores_are_probabilities, names]))
+        parts.append(write_prediction_table(cases).decode())
+    return sha256_of_bytes("\n".join(parts).encode())
+
+
+def _caveats(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]:
+    """Patients who may be one person under two spellings; a count, never an id."""
+    found = []
+    for name, cases in (("test", test), ("validation", validation)):
+        n = 0 if cases is None or cases.patient_id is None else respelled(cases.patient_id.tolist())
+        if n:
+            found.append(
+                f"{_counted(n, 'patient')} to stand in the {name} table under several spellings (capitals, blanks, "
+                "leading zeros or a final '.0'). Each spelling counts as a patient of its own: if they are the same "
+                "people, intervals are too narrow. Correct the ids."
+            )
+    if validation is None:
+        return tuple(found)
+    both = {"case": (test.case_id, validation.case_id)}
+    if test.patient_id is not None and validation.patient_id is not None:
+        both["patient"] = (tuple(test.patient_id.tolist()), tuple(validation.patient_id.tolist()))
+    for noun, (ours, theirs) in both.items():
+        n = respelled_in_both(ours, theirs)
+        if n:
+            found.append(
+                f"{_counted(n, noun)} to stand in both tables under different spellings (capitals, blanks, leading "
+                "zeros or a final '.0'): if they are the same, the thresholds have seen the test and the verdict is "
+                f"not valid. Correct the ids, and keep each {noun} in one table."
+            )
+    return tuple(found)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"One {noun} seems" if n == 1 else f"{n} {noun}s seem"
 
 
 def read_prediction_table(
@@ -95,76 +173,91 @@ def read_prediction_table(
     subgroups: Sequence[str] = (),
     subset: Literal["val", "test"] = "test",
     scores_are_probabilities: bool = True,
-    models: Sequence[str] | None = None,
+    scores_are_percentages: bool = False,
+    models: Sequence[str] = (),
+    test: ScoredCases | None = None,
 ) -> ScoredCases:
     """Read and check a table of predictions.
 
     Parameters
     ----------
     path : Path
-        CSV file, UTF-8, with a header.
+        A table with a header, in any form `read_columns` knows.
     positive_class : str, optional
         Value of ``y_true`` that is positive; without it the labels must be 0 and 1.
     subgroups : sequence of str
-        Columns that hold subgroups; every other column not named above is a model, or,
-        as ``MODEL@SEED``, one of its training seeds.
+        Columns that hold subgroups.
     subset : {"val", "test"}
         What the table holds. A column ``subset``, where there is one, must say so too.
     scores_are_probabilities : bool, default=True
         Whether scores must lie in [0, 1].
+    scores_are_percentages : bool, default=False
+        Whether scores run from 0 to 100; they are divided by 100.
     models : sequence of str, optional
-        Score columns that must be there, and no other model (for the validation file:
-        those that the test file judges). Subgroup columns may then be missing.
+        Columns of scores, ``MODEL`` or ``MODEL@SEED``; all others are left alone. Without it
+        a column that need not be a model is asked about.
+    test : ScoredCases, optional
+        For the validation file: the test subset, whose judged columns must be there, and no
+        other model. Subgroup columns may then be missing.
 
     Returns
     -------
     ScoredCases
+        Sorted by case, so that the order of the rows changes nothing.
 
     Raises
     ------
     DataError
         Naming the file, the column and the first offending row.
     """
-    table = read_csv(path, expected=f"{CASE}, {TRUTH} and one column per model")
-    for column in (CASE, TRUTH):
-        table.require(column)
-    if models is None:
+    table = read_columns(path)
+    if test is None:
         for column in subgroups:
             table.require(column, "subgroup column")
     _check_subset(table, subset)
-    fixed = {CASE, TRUTH, PATIENT, SUBSET, *subgroups}
-    columns = [column for column in table.columns if column not in fixed]
-    if not columns:
-        table.refuse(
-            f"no column holds the scores of a model; columns there are: {listed(list(table.columns))}"
-        )
-    by_model = _by_model(table, columns)
-    if models is not None:
-        _check_models(table, columns, by_model, models)
     y_true, classes = _labels(table, positive_class)
-    numbers = {name: table.scores(name, probability=scores_are_probabilities) for name in columns}
-    judged = {model: names[0] for model, names in by_model.items()}
-    if models is not None:
-        judged = {_model_and_seed(name)[0]: name for name in models}
+    fixed = {CASE, TRUTH, PATIENT, SUBSET, *subgroups}
+    candidates = [column for column in table.columns if column not in fixed]
+    if test is None:
+        roles = assign_roles(table, candidates, wanted=models, classes=classes)
+    else:
+        roles = follow_roles(
+            table, candidates, judged=test.judged, unused=candidates if models else test.unused
+        )
+    by_model = columns_by_model(table, roles.scores)
+    numbers = table.numbers(
+        roles.scores, probability=scores_are_probabilities, percentages=scores_are_percentages
+    )
+    judged = {model: names[0] for model, names in by_model.items()} if test is None else test.judged
     patients = None
     if PATIENT in table.columns:
-        texts = table.filled_texts(PATIENT, "give every case its patient, or drop the column")
-        patients = np.array(texts, dtype=np.str_)
+        remedy = (
+            "give every case its patient (one of its own where the patient is not known), or drop the column"
+        )
+        patients = np.array(table.ids(PATIENT, remedy), dtype=np.str_)
+    cases = table.unique(CASE)
+    order = sorted(range(len(cases)), key=cases.__getitem__)
     return ScoredCases(
-        case_id=table.unique_texts(CASE),
-        y_true=y_true,
-        scores={model: numbers[name] for model, name in judged.items()},
-        patient_id=patients,
+        case_id=tuple(cases[i] for i in order),
+        y_true=y_true[order],
+        scores={model: numbers[name][order] for model, name in judged.items()},
+        patient_id=None if patients is None else patients[order],
         subgroups={
-            name: np.array(table.columns[name], dtype=np.str_) for name in subgroups if name in table.columns
+            name: np.array(table.columns[name], dtype=np.str_)[order]
+            for name in subgroups
+            if name in table.columns
         },
         classes=classes,
         subset=subset,
         scores_are_probabilities=scores_are_probabilities,
-        judged=judged,
-        rows=tuple(table.rows),
+        judged=dict(judged),
+        rows=tuple(table.rows[i] for i in order),
+        unused=roles.unused,
+        notes=tuple(table.notes),
         seed_scores={
-            model: {seed: numbers[name] for name in names if (seed := _model_and_seed(name)[1]) is not None}
+            model: {
+                seed: numbers[name][order] for name in names if (seed := model_and_seed(name)[1]) is not None
+            }
             for model, names in by_model.items()
             if names != [model]
         },
@@ -238,69 +331,40 @@ def check_apart(
         raise DataError(msg)
 
 
-def _check_subset(table: CsvTable, subset: str) -> None:
+def _check_subset(table: Columns, subset: str) -> None:
     """A column ``subset`` must name the subset that the table is read as, in every row."""
     if SUBSET not in table.columns:
         return
-    names = {"val": ("val", "validation"), "test": ("test",)}[subset]
+    names = {"val": ("val", "valid", "validation"), "test": ("test",)}[subset]
     for row, text in table.cells(SUBSET):
         if text.lower() not in names:
             what = f": '{text}' where '{names[0]}' is expected; keep one file per subset"
             table.refuse_cell(SUBSET, row, what)
 
 
-def _model_and_seed(column: str) -> tuple[str, str | None]:
-    """``resnet50@1`` is seed 1 of resnet50; a name without @ is the model itself."""
-    model, at, seed = column.rpartition("@")
-    return (model, seed) if at else (column, None)
+NUMBERED = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1, "false": 0, "true": 1}
 
 
-def _by_model(table: CsvTable, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Score columns by model: the judged one first, then its seeds."""
-    found: dict[str, list[str]] = {}
-    for column in columns:
-        model, seed = _model_and_seed(column)
-        if not model or (seed is not None and not seed):
-            table.refuse(f"row 1: column '{column}': write MODEL@SEED, as in resnet50@1, or a name without @")
-        names = found.setdefault(model, [])
-        if seed is None:
-            names.insert(0, column)
-        else:
-            names.append(column)
-    return found
-
-
-def _check_models(
-    table: CsvTable, columns: Sequence[str], by_model: Mapping[str, Sequence[str]], wanted: Sequence[str]
-) -> None:
-    missing = [name for name in wanted if name not in columns]
-    known = {_model_and_seed(name)[0] for name in wanted}
-    besides = [model for model in by_model if model not in known]
-    parts = [f"misses {listed(missing)}"] if missing else []
-    parts += [f"has {listed(besides)} besides"] if besides else []
-    if parts:
-        table.refuse(f"row 1: the models differ from those of the test file: it {' and '.join(parts)}")
-
-
-def _labels(table: CsvTable, positive_class: str | None) -> tuple[NDArray[np.int64], tuple[str, str]]:
-    texts = table.filled_texts(TRUTH, "give every case its true class, or delete the row")
+def _labels(table: Columns, positive_class: str | None) -> tuple[NDArray[np.int64], tuple[str, str]]:
+    texts = table.labels(TRUTH, "give every case its true class, or delete the row")
     found = list(dict.fromkeys(texts))
     if positive_class is None:
-        numbers: Mapping[str, int] = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
         for row, text in table.cells(TRUTH):
-            if text not in numbers:
-                names = [name for name in found if name not in numbers]
+            if text.lower() not in NUMBERED:
+                names = [name for name in found if name.lower() not in NUMBERED]
                 what = f": '{text}' is neither 0 nor 1"
                 if len(names) == len(found):
-                    what += (
-                        f"; are these names of classes? Then say which with --positive-class: {listed(found)}"
-                    )
+                    what += f"; are these names of classes? Then say which is positive: {positive_class_options(found)}"
                 table.refuse_cell(TRUTH, row, what)
-        return np.array([numbers[text] for text in texts], dtype=np.int64), ("negative", "positive")
+        return np.array([NUMBERED[text.lower()] for text in texts], dtype=np.int64), ("negative", "positive")
     if positive_class not in found:
-        table.refuse(
-            f"column '{TRUTH}' never holds the positive class '{positive_class}'; it holds: {listed(found)}"
-        )
+        as_number = [name for name in found if same_id(name) == same_id(positive_class)]
+        if len(as_number) != 1:
+            table.refuse(
+                f"column '{TRUTH}' never holds the positive class '{positive_class}'; it holds: {listed(found)}"
+            )
+        table.notes.append(f"'{as_number[0]}' was taken as the positive class {positive_class}")
+        positive_class = as_number[0]
     others = [text for text in found if text != positive_class]
     if len(others) > 1:
         row = table.rows[texts.index(others[1])]

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.nightly import NightContext
     from medcompare.prediction_records import Predictions
+    from medcompare.predictions import PredictionTables
     from medcompare.provenance import Provenance
     from medcompare.stats.records import Assessment
     from medcompare.training_records import TrainedModel
@@ -142,12 +143,12 @@ def gather_assessment(
     *,
     run_name: str,
     assessment: Assessment,
-    test: ScoredCases,
+    tables: PredictionTables,
     provenance: Provenance,
     night: NightContext,
 ) -> ReportInputs:
     """Everything the report of predictions made elsewhere prints."""
-    cases, n_cases = hard_cases(test, assessment, thumbnails=None)
+    cases, n_cases = hard_cases(tables.test, assessment, thumbnails=None)
     settings = setting_rows(config)
     return ReportInputs(
         title=config.report.title,
@@ -160,9 +161,9 @@ def gather_assessment(
         rule=config.decide,
         provenance=provenance,
         settings=settings,
-        notices=(*assessment_notices(config), *_looks(night)),
+        notices=(*assessment_notices(config), *tables.caveats, *_looks(night)),
         pseudonymised=config.report.pseudonymise,
-        score_distributions=distributions(test),
+        score_distributions=distributions(tables.test),
         hard_cases=pseudonymous(cases) if config.report.pseudonymise else cases,
         n_hard_cases=n_cases,
         checklists=fill_checklists(

@@ -152,7 +152,7 @@ def test_text_needs_no_quotes_even_where_it_is_a_number(
     """A class 1, a run 2026, a folder 1e3: typed on the command line, in a file or sent by the form."""
     assert {"data.positive_class", "name", "evaluate.subgroups", "out"} <= {*COMPARE_TEXT}
     assert {"positive_class", "name", "predictions", "report.title"} <= {*ASSESS_TEXT}
-    in_list = field == "evaluate.subgroups"
+    in_list = field in {"evaluate.subgroups", "models"}
     base = ["--predictions", "t.csv"] if model is AssessConfig else []
     config_of = assess_config if model is AssessConfig else config_from_arguments
     parser = build_assess_parser() if model is AssessConfig else build_parser()

@@ -74,7 +74,7 @@ def test_round_trip_is_exact(tmp_path: Path, columns: str) -> None:
     rows = [
         ",".join(
             [
-                f"c{i}",
+                f"c{i:02d}",
                 str(i % 2),
                 f"p{i // 2}",
                 "left" if i % 3 else "",
@@ -120,34 +120,95 @@ BAD = {
     "empty": ("", r"test\.csv: the file is empty; expected a header with case_id, y_true"),
     "blank": ("\n , \n", r"the file is empty"),
     "header only": ("case_id,y_true,a\n", r"there is a header but no case"),
-    "blank first row": ("\ncase_id,y_true,a\nx,0,0.1\n", r"row 2 has|row 1"),
-    "no case_id": ("id,y_true,a\nx,0,0.1\n", r"no column 'case_id'; .*: id, y_true, a"),
-    "no y_true": ("case_id,label,a\nx,0,0.1\n", r"there is no column 'y_true'; .*case_id, label, a"),
+    "no case_id": (
+        "nr,y_true,a\nx,0,0.1\n",
+        r"no column 'case_id'; .*: nr, y_true, a.*first lines should look like",
+    ),
+    "two ids": (
+        "id,image,y_true,a\nx,y,0,0.1\n",
+        r"no column 'case_id', and id, image could all be meant; rename one",
+    ),
+    "no header": (
+        "x.png,0.3,0.7\ny.png,0.1,0.9\n",
+        r"no column 'case_id'.* Is the header missing\? The first line should",
+    ),
+    "no y_true": (
+        "case_id,label,a\nx,0,0.1\n",
+        r"no column 'y_true'; .*case_id, label, a. If 'label' is the truth .* rename it",
+    ),
     "no model": ("case_id,y_true\nx,0\n", r"no column holds the scores of a model"),
     "nameless": ("case_id,y_true,a,\nx,0,0.1,2\n", r"row 1: column 4 has no name"),
     "twice": ("case_id,y_true,a,a\nx,0,0.1,0.2\n", r"two columns are named 'a'"),
-    "semicolons": ("case_id;y_true;a\nx;0;0,1\n", r"row 1: cells are separated by semicolons"),
+    "blanks": ("case_id y_true a\nx 0 0.1\n", r"row 1: cells are separated by blanks; save .* with commas"),
     "short row": ("case_id,y_true,a\nx,0,0.1\n\ny,0\n", r"row 4 has 2 cells, the header has 3"),
-    "NaN": ("case_id,y_true,a,b\nx,0,0.1,0\ny,1,0.2,NaN\n", r"column 'b', row 3: 'NaN' is not a finite number"),
+    "NaN": (
+        "case_id,y_true,a,b\nx,0,0.1,0\ny,1,0.2,NaN\n",
+        r"column 'b', row 3: 'NaN' is not a finite number",
+    ),
     "infinite": ("case_id,y_true,a\nx,0,inf\n", r"column 'a', row 2: 'inf' is not a finite number"),
     "overflow": ("case_id,y_true,a\nx,0,1e999\n", r"row 2: '1e999' is not a finite"),
     "above 1": ("case_id,y_true,a\nx,0,0.1\ny,1,1.01\n", r"'a', row 3: 1.01 is outside \[0, 1\].*--scores"),
     "below 0": ("case_id,y_true,a\nx,0,-0.1\n", r"column 'a', row 2: -0.1 is outside \[0, 1\]"),
-    "decimal comma": ('case_id,y_true,a\nx,0,"0,5"\n', r"decimal comma; write a point, as in 0\.5"),
-    "underscore": ("case_id,y_true,a\nx,0,0_5\n", r"column 'a', row 2: '0_5' is not a number"),
-    "text": ("case_id,y_true,a,sex\nx,0,0.5,f\n", r"column 'sex', row 2: 'f' is not a number; .*--subgroups sex"),
+    "comma and point": (
+        "case_id;y_true;a\nx;0;0,5\ny;1;0.5\n",
+        r"row 2: '0,5' has a decimal comma, but .* row 3 a point",
+    ),
+    "some percent": (
+        "case_id,y_true,a\nx,0,5%\ny,1,0.5\n",
+        r"'a', row 3: only some of the cells have a percent sign",
+    ),
+    "percentages": (
+        "case_id,y_true,a\nx,0,5.5\ny,1,99\n",
+        r"row 2: 5.5 is outside .*between 0 and 100: .*--scores-are-perc",
+    ),
+    "model or not": (
+        "case_id,y_true,a,b\nx,0,0.5,high\ny,1,0.5,0.2\n",
+        r"'b', row 2: 'high' is not a number; .*--models",
+    ),
+    "three classes": (
+        "case_id,y_true,p0,p1,p2\nx,0,.2,.2,.6\ny,1,.1,.5,.4\nz,1,.3,.3,.4\n",
+        r"probabilities of 3 classes",
+    ),
+    "underscore": (
+        "case_id,y_true,a\nx,0,0_5\n",
+        r"no column holds the scores .*; 'a' holds '0_5' in row 2, no number",
+    ),
+    "patient nan": (
+        "case_id,y_true,patient_id,a\nx,0,p,0.5\ny,1,nan,0.5\nz,1,NaN,.1\n",
+        r"'patient_id', row 3: 'nan' stands for no value \(and 1 more\); give every case its patient",
+    ),
+    "case null": (
+        "case_id,y_true,a\nnull,0,0.5\n",
+        r"'case_id', row 2: 'null' stands for no value; give every case",
+    ),
+    "truth nan": (
+        "case_id,y_true,a\nx,0,0.5\ny,nan,0.2\n",
+        r"'y_true', row 3: 'nan' stands for no value; give every case its true",
+    ),
     "missing cell": ("case_id,y_true,a,b\nx,0,0.5,\n", r"'b', row 2 is empty; every model must be scored"),
-    "duplicate": ("case_id,y_true,a\nx,0,0.5\n\nx,1,0.6\n", r"column 'case_id', row 4: 'x' also stands in row 2"),
+    "duplicate": (
+        "case_id,y_true,a\nx,0,0.5\n\nx,1,0.6\n",
+        r"column 'case_id', row 4: 'x' also stands in row 2",
+    ),
     "no id": ("case_id,y_true,a\n,0,0.5\n", r"column 'case_id', row 2 is empty"),
     "no patient": ("case_id,y_true,patient_id,a\nx,0,,0.5\n", r"'patient_id', row 2 is empty; give every"),
     "no label": ("case_id,y_true,a\nx,,0.5\n", r"column 'y_true', row 2 is empty"),
-    "third label": ("case_id,y_true,a\nx,0,0.5\ny,2,0.5\n", r"column 'y_true', row 3: '2' is neither 0 nor 1$"),
-    "names": ("case_id,y_true,a\nx,benign,0.5\ny,cancer,0.5\n", r"'benign' .*--positive-class: benign, cancer"),
-    "other subset": ("case_id,y_true,subset,a\nx,0,test,0.5\ny,1,val,0.5\n", r"'subset', row 3: 'val' where 'test'"),
+    "third label": (
+        "case_id,y_true,a\nx,0,0.5\ny,2,0.5\n",
+        r"column 'y_true', row 3: '2' is neither 0 nor 1$",
+    ),
+    "names": (
+        "case_id,y_true,a\nx,benign,0.5\ny,cancer,0.5\n",
+        r"'benign' .*which is positive: --positive-class cancer, or --positive-class benign",
+    ),
+    "other subset": (
+        "case_id,y_true,subset,a\nx,0,test,0.5\ny,1,val,0.5\n",
+        r"'subset', row 3: 'val' where 'test'",
+    ),
     "open quote": ('case_id,y_true,a\nx,0,"0.5\n', r"row 2 is not CSV .*quotation mark"),
     "nameless seed": ("case_id,y_true,a@\nx,0,0.5\n", r"row 1: column 'a@': write MODEL@SEED"),
     "nameless model": ("case_id,y_true,@1\nx,0,0.5\n", r"row 1: column '@1': write MODEL@SEED"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
@@ -161,11 +222,13 @@ def test_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:
-    """Missing, not UTF-8, or a folder."""
+    """Missing, not text, or a folder."""
     with pytest.raises(DataError, match="no such file"):
         read_prediction_table(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="row 3 is not UTF-8"):
-        read_prediction_table(written(tmp_path, b"case_id,y_true,a\nx,0,0.5\n\xe9,1,0.5\n"))
+    with pytest.raises(DataError, match="row 3 is not text in UTF-8"):
+        read_prediction_table(written(tmp_path, b"case_id,y_true,a\nx,0,0.5\n\x81,1,0.5\n"))
+    with pytest.raises(DataError, match="row 2 holds bytes that are not text"):
+        read_prediction_table(written(tmp_path, b"case_id,y_true,a\nx,0,0.5\x00\n"))
     with pytest.raises(DataError, match="cannot be read"):
         read_prediction_table(tmp_path)
 
@@ -228,16 +291,17 @@ def test_validation_and_test_belong_together(tmp_path: Path) -> None:
 
 
 def test_validation_of_the_judged_seed(tmp_path: Path) -> None:
-    """Thresholds come from the seed that is judged, wherever its column stands."""
-    test = "case_id,y_true,a@2,a@1\nx1,0,0.1,0.2\nx2,1,0.9,0.8\n"
-    validation = "case_id,y_true,a@1,a@2\nv1,0,0.3,0.4\nv2,1,0.5,0.6\n"
+    """The lowest seed is judged, wherever its column stands, and thresholds come from the same one."""
+    test = "case_id,y_true,a@10,a@2\nx1,0,0.1,0.2\nx2,1,0.9,0.8\n"
+    validation = "case_id,y_true,a@2,a@10\nv1,0,0.4,0.3\nv2,1,0.6,0.5\n"
 
     tables = read_tables(assess_config(tmp_path, test, validation))
 
     assert tables.validation is not None
+    assert tables.test.judged == {"a": "a@2"}
     assert tables.validation.scores["a"].tolist() == [0.4, 0.6]
     with pytest.raises(DataError, match="misses a@2"):
-        read_tables(assess_config(tmp_path, test, validation.replace("a@1,a@2", "a@1,a@3")))
+        read_tables(assess_config(tmp_path, test, validation.replace("a@2,a@10", "a@3,a@10")))
 
 
 def test_classes_of_the_two_files(tmp_path: Path) -> None:
@@ -268,12 +332,20 @@ def test_threshold_of_an_unknown_model(tmp_path: Path) -> None:
 
 
 def test_digest_covers_content_and_reading(tmp_path: Path) -> None:
-    """Equal tables have equal digests; one digit, or another way to read them, changes it."""
+    """Equal tables have equal digests; one digit, or what a result calls things, changes it."""
     digest = read_tables(assess_config(tmp_path, GOOD)).digest
 
     assert read_tables(assess_config(tmp_path, GOOD)).digest == digest
     assert read_tables(assess_config(tmp_path, GOOD.replace("0.5", "0.6"))).digest != digest
     assert read_tables(assess_config(tmp_path, GOOD, scores_are_probabilities=False)).digest != digest
+    # How it is written down is no content; what classes and models are called is.
+    assert read_tables(assess_config(tmp_path, GOOD.replace(",", ";"))).digest == digest
+    named = GOOD.replace(",0,", ",benign,").replace(",1,", ",cancer,")
+    digests = {
+        read_tables(assess_config(tmp_path, text, positive_class="cancer")).digest
+        for text in (named, named.replace("benign", "healthy"), named.replace("a,b", "a,c"))
+    }
+    assert len(digests | {digest}) == 4
 
 
 def test_check_apart_counts(tmp_path: Path) -> None:
