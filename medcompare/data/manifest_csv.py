@@ -6,12 +6,13 @@ a patient ``007`` is not patient ``7``.
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from medcompare.errors import DataError
+from medcompare.spelling import NO_ID, NO_VALUE, respelled
+from medcompare.table_file import read_table_file
 
 REQUIRED_COLUMNS = ("path", "label")
 PATIENT_COLUMN = "patient_id"
@@ -51,7 +52,7 @@ def read_manifest_rows(path: Path) -> ManifestRows:
     Parameters
     ----------
     path : Path
-        CSV file in UTF-8, separated by commas, with a header. Columns ``path`` and
+        Table with a header, in any form `read_table_file` reads. Columns ``path`` and
         ``label``; optionally ``patient_id``; any others are kept. Paths are absolute or
         relative to the folder of the manifest.
 
@@ -67,74 +68,54 @@ def read_manifest_rows(path: Path) -> ManifestRows:
         values, a value that must be there is empty, a path is named twice, or a file is
         missing. The message names file, row and remedy.
     """
-    header, lines = _read_csv(path)
+    table = read_table_file(path, expected="the columns path,label and one row per image")
+    header = table.header
     _check_header(header, path)
     extra_positions = [
         i for i, name in enumerate(header) if name and name not in {*REQUIRED_COLUMNS, PATIENT_COLUMN}
     ]
     has_patients = PATIENT_COLUMN in header
     rows = []
-    for number, values in lines:
-        if len(values) != len(header):
-            msg = (
-                f"{path}, row {number}: {len(values)} values where the header has {len(header)}. "
-                "Quote values that contain commas."
-            )
-            raise DataError(msg)
-        named = {name: value.strip() for name, value in zip(header, values, strict=True)}
+    for number, values in table.rows:
+        named = dict(zip(header, values, strict=True))
         rows.append(
             ManifestRow(
                 number=number,
                 path=_relative(named["path"], path.absolute().parent),
                 label=named["label"],
                 patient_id=named[PATIENT_COLUMN] if has_patients else None,
-                extra=tuple(values[i].strip() for i in extra_positions),
+                extra=tuple(values[i] for i in extra_positions),
             )
         )
     if not rows:
         msg = f"{path} has a header but no rows. Add one row per image."
         raise DataError(msg)
     _check_rows(rows, path, has_patients=has_patients)
-    notes = (f"A column of {path.name} without a name was ignored.",) if "" in header else ()
+    notes = [f"Table of images: {note}." for note in table.notes]
+    if "" in header:
+        notes.append(f"A column of {path.name} without a name was ignored.")
+    n = respelled(row.patient_id for row in rows if row.patient_id is not None)
+    if n:
+        notes.append(
+            f"{'One patient seems' if n == 1 else f'{n} patients seem'} to stand in the table of images under several "
+            "spellings (capitals, blanks, leading zeros or a final '.0'). Each spelling counts as a patient of its "
+            "own, so one person may be on both sides of the split: correct the ids."
+        )
     return ManifestRows(
         rows=tuple(rows),
         extra_columns=tuple(header[i] for i in extra_positions),
         has_patients=has_patients,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    try:
-        # The signature that spreadsheet programs put first must not end up in a column name.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            records = [(number, values) for number, values in enumerate(reader, start=1) if any(values)]
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not UTF-8 text (byte {error.start}). Save it as 'CSV UTF-8'."
-        raise DataError(msg) from error
-    except (csv.Error, OSError) as error:
-        msg = f"{path} cannot be read as CSV: {error}. Save it as comma-separated UTF-8 text."
-        raise DataError(msg) from error
-    if not records:
-        msg = f"{path} is empty. Expected a header with the columns path,label and one row per image."
-        raise DataError(msg)
-    return [name.strip() for name in records[0][1]], records[1:]
-
-
-def _check_header(header: list[str], path: Path) -> None:
+def _check_header(header: tuple[str, ...], path: Path) -> None:
     missing = [name for name in REQUIRED_COLUMNS if name not in header]
     if missing:
-        msg = f"{path} has no column '{missing[0]}'. Columns present: {', '.join(header)}."
-        if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-            msg += " The values seem to be separated by another mark: separate them by commas."
-        else:
-            msg += " Expected path,label and optionally patient_id."
-        raise DataError(msg)
-    named = [name for name in header if name]
-    twice = sorted({name for name in named if named.count(name) > 1})
-    if twice:
-        msg = f"{path} has the column '{twice[0]}' twice. Rename or remove one."
+        msg = (
+            f"{path} has no column '{missing[0]}'. Columns present: {', '.join(header)}. "
+            "Expected path,label and optionally patient_id."
+        )
         raise DataError(msg)
     reserved = sorted(OWN_COLUMNS.intersection(header))
     if reserved:
@@ -143,16 +124,19 @@ def _check_header(header: list[str], path: Path) -> None:
 
 
 def _check_rows(rows: list[ManifestRow], path: Path, *, has_patients: bool) -> None:
-    required = ["path", "label"] + ([PATIENT_COLUMN] if has_patients else [])
-    for field in required:
-        empty = [row.number for row in rows if not getattr(row, field)]
+    required: list[tuple[str, frozenset[str]]] = [("path", frozenset()), ("label", NO_VALUE)]
+    for field, no_value in [*required, *([(PATIENT_COLUMN, NO_ID)] if has_patients else [])]:
+        texts = {row.number: getattr(row, field) for row in rows}
+        empty = [number for number, text in texts.items() if not text or text.casefold() in no_value]
         if empty:
             remedy = (
-                "Give every image a patient, or remove the column."
+                "Give every image a patient (one of its own where the patient is not known), or remove the column."
                 if field == PATIENT_COLUMN
                 else "Fill them in."
             )
-            msg = f"{path}: '{field}' is empty in {_rows(empty)}. {remedy}"
+            text = texts[empty[0]]
+            what = f"is '{text}', which stands for no value," if text else "is empty"
+            msg = f"{path}: '{field}' {what} in {_rows(empty)}. {remedy}"
             raise DataError(msg)
     first_row: dict[str, int] = {}
     for row in rows:

@@ -24,6 +24,7 @@ from medcompare.data.demo import DEMO_MARKER, ensure_demo_data
 from medcompare.data.manifest_csv import read_manifest_rows
 from medcompare.errors import DataError
 from medcompare.records import Record
+from medcompare.spelling import positive_class_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +35,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".
 """File name endings, in lower case, that count as images when a folder is listed."""
 
 MANIFEST_NAME = "manifest.csv"
-MANIFEST_SUFFIXES = frozenset({".csv", ".txt"})
+MANIFEST_SUFFIXES = frozenset({".csv", ".parquet", ".tsv", ".txt", ".xlsx"})
 DEFAULT_POSITIVE = "cancer"
 N_HASH_THREADS = 8
 """Hashing waits for the disk more than for the processor."""
@@ -321,7 +322,7 @@ def _two_classes(
         if DEFAULT_POSITIVE not in counts:
             msg = (
                 f"which class of {place} is positive? Found: {listing}. "
-                f"Name it, for example --positive-class {_quoted(names[0])}."
+                f"Name it: {positive_class_options(names)}."
             )
             raise DataError(msg)
         positive_class = DEFAULT_POSITIVE
@@ -330,10 +331,6 @@ def _two_classes(
         raise DataError(msg)
     negative = names[0] if names[1] == positive_class else names[1]
     return negative, positive_class
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name else name
 
 
 def _count(n: int, noun: str) -> str:

@@ -178,7 +178,8 @@ class TestPositiveClass:
     def test_unnamed(self, other_names: Path) -> None:
         """The classes are listed for --positive-class."""
         with pytest.raises(
-            DataError, match=r"normal \(2\), tumour tissue \(2\). Name it, .* --positive-class normal"
+            DataError,
+            match=r"tissue \(2\). Name it: --positive-class 'tumour tissue', or --positive-class normal",
         ):
             resolve(other_names)
 
@@ -250,7 +251,7 @@ class TestManifest:
         assert source.has_patients
         assert len(source.files) == 4
         assert "was followed" in source.notes[0]
-        assert source.notes[1] == "1 image file beside manifest.csv not named in it: ignored."
+        assert source.notes[-1] == "1 image file beside manifest.csv not named in it: ignored."
 
     def test_unnamed_column_is_ignored(self, folder: Path) -> None:
         """The row numbers that some programs write as a first column do no harm."""
@@ -264,7 +265,7 @@ class TestManifest:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            pytest.param("", "is empty. Expected a header", id="empty"),
+            pytest.param("", "is empty; expected a header with the columns path,label", id="empty"),
             pytest.param("path,label\n", "has a header but no rows", id="no rows"),
             pytest.param(
                 "path,class\ncancer/0.png,cancer\n",
@@ -272,15 +273,14 @@ class TestManifest:
                 id="no label",
             ),
             pytest.param("file,label\na,b\n", "no column 'path'. Columns present: file, label", id="no path"),
-            pytest.param("path;label\na;b\n", "separate them by commas", id="semicolons"),
-            pytest.param("path,label,label\na,b,c\n", "column 'label' twice", id="column twice"),
+            pytest.param("path,label,label\na,b,c\n", "two columns are named 'label'", id="column twice"),
             pytest.param("path,label,sha256\na,b,c\n", "'sha256' is reserved for results", id="reserved"),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\na,b,c\n",
-                "row 3: 3 values where the header has 2",
+                "row 3 has 3 cells, the header has 2",
                 id="ragged",
             ),
-            pytest.param('path,label\n"a"b,c\n', "cannot be read as CSV", id="bad quotes"),
+            pytest.param('path,label\n"a"b,c\n', "row 2 is not CSV", id="bad quotes"),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\nno/where.png,cancer\n",
                 r"names 1 of 2 files that do not exist: row 3: no/where.png. Paths are relative",
@@ -305,8 +305,18 @@ class TestManifest:
             pytest.param("path,label\n,cancer\n", "'path' is empty in row 2", id="empty path"),
             pytest.param(
                 "path,label,patient_id\ncancer/0.png,cancer,p\nnon_cancer/0.png,non_cancer,\n",
-                "'patient_id' is empty in row 3. Give every image a patient, or remove the column",
+                "'patient_id' is empty in row 3. Give every image a patient .*, or remove the column",
                 id="patient missing",
+            ),
+            pytest.param(
+                "path,label,patient_id\ncancer/0.png,cancer,p\nnon_cancer/0.png,non_cancer,NaN\n",
+                "'patient_id' is 'NaN', which stands for no value, in row 3. Give every image a patient",
+                id="patient nan",
+            ),
+            pytest.param(
+                "path,label\ncancer/0.png,cancer\nnon_cancer/0.png,#N/A\n",
+                "'label' is '#N/A', which stands for no value, in row 3. Fill",
+                id="label nan",
             ),
             pytest.param("path,label\ncancer/0.png,cancer\n", "one class only", id="one class"),
         ],
@@ -318,12 +328,39 @@ class TestManifest:
         with pytest.raises(DataError, match=message):
             resolve(path)
 
-    def test_not_utf8(self, folder: Path) -> None:
-        """A file in another encoding is not guessed at."""
-        path = add(folder / "m.csv", "path,label\ncancer/ü.png,cancer\n".encode("latin-1"))
+    @pytest.mark.parametrize(
+        ("content", "note"),
+        [
+            ("sep=,\r\npath,label\r\nROWS", "Table of images: the line 'sep=,' names the separator"),
+            ("path;label\nROWS", "Table of images: cells are separated by semicolons."),
+            ("path\tlabel\nROWS", "Table of images: cells are separated by tabs."),
+        ],
+    )
+    def test_dialects(self, folder: Path, content: str, note: str) -> None:
+        """What spreadsheets write is read, and said; so are UTF-16 and Windows-1252."""
+        (folder / "cancer/0.png").rename(folder / "cancer/\u00fc.png")
+        separator = next(mark for mark in ";\t," if mark in content.split("\n")[-2])
+        rows = f"cancer/\u00fc.png{separator}cancer\nnon_cancer/0.png{separator}non_cancer\n"
+        for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252"):
+            path = add(folder / f"{encoding}.csv", content.replace("ROWS", rows).encode(encoding))
 
-        with pytest.raises(DataError, match="not UTF-8 text"):
-            resolve(path)
+            source = resolve(path)
+
+            assert [file.path for file in source.files] == ["cancer/\u00fc.png", "non_cancer/0.png"]
+            assert note in " ".join(source.notes)
+
+    def test_one_patient_in_several_spellings(self, folder: Path) -> None:
+        """P01, p1 and 'P1 ' are asked about by number, never by id; P10 is somebody else."""
+        rows = [("cancer/0", "P01"), ("cancer/1", "p1"), ("non_cancer/0", "P10"), ("non_cancer/1", "p10")]
+        text = "path,label,patient_id\n" + "".join(f"{f}.png,{f.split('/')[0]},{p}\n" for f, p in rows)
+
+        source = resolve(add(folder / "m.csv", text.encode()))
+
+        (note,) = source.notes
+        assert note.startswith("2 patients seem to stand in the table of images under several spellings")
+        assert "P01" not in note
+        text = text.replace("p1\n", "P01\n").replace("p10\n", "P10\n")
+        assert resolve(add(folder / "m.csv", text.encode())).notes == ()
 
 
 class TestSourceName:
