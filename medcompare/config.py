@@ -387,8 +387,7 @@ class AssessConfig(Settings):
         default=None, description="Name of the run and of its folder; None: date and file name."
     )
     predictions: Path = Field(
-        description="Table of the test subset (CSV, .xlsx or Parquet): case_id, y_true, optional patient_id and "
-        "subgroup columns, and one probability column per model."
+        description="Table of the test subset: case_id, y_true, [patient_id, subgroups,] a column per model."
     )
     validation: Path | None = Field(
         default=None, description="Table of the validation subset, same columns: thresholds come from it."
@@ -398,18 +397,13 @@ class AssessConfig(Settings):
         default=None, description="Value of y_true that is positive; None: y_true must be 0/1."
     )
     models: tuple[str, ...] = Field(
-        default=(),
-        description="Columns of scores; others are left alone. Empty: what cannot be anything else.",
+        default=(), description="Columns of scores; empty: all that look like it."
     )
-    thresholds: dict[str, float] = Field(
-        default={}, description="Threshold per model, where there is no validation file."
-    )
+    thresholds: dict[str, float] = Field(default={}, description="Threshold per model, without validation.")
     scores_are_probabilities: bool = Field(
         default=True, description="False switches calibration off and allows scores outside [0, 1]."
     )
-    scores_are_percentages: bool = Field(
-        default=False, description="True: scores run from 0 to 100, and are divided by 100."
-    )
+    scores_are_percentages: bool = Field(default=False, description="Scores run from 0 to 100: divide them.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
     store: Path = Field(default=Path(".medcompare"), description="Folder of the cache.")

@@ -79,7 +79,7 @@ def draw_study(
         latent = noise + np.sqrt(2) * ndtri(auc) * (y_true - 0.5) + (shift or {}).get(model, 0.0)
         scores[model] = ndtr(latent)
     return ScoredCases(
-        case_id=tuple(f"{subset}-{number}" for number in range(y_true.size)),
+        case_id=tuple(f"{subset}-{number:06d}" for number in range(y_true.size)),
         y_true=y_true,
         scores=scores,
         patient_id=patients,
