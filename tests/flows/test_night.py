@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from flows.compare import compare
 from flows.night import Night
 from flows.recover import main as recover
 from medcompare.code_identity import PACKAGE_ROOT
+from medcompare.config import AssessConfig
 from medcompare.errors import ConfigError, DataError
 from medcompare.history import history_path, list_runs, record_run, this_host
 from medcompare.report.formatting import format_estimate
@@ -132,6 +134,50 @@ def test_a_link_is_shown_where_somebody_serves_the_runs(
     assert {one.model: one.auc.value for one in row.models} == {
         model: pytest.approx(value["value"], abs=1e-12) for model, value in auc.items()
     }
+
+
+def test_how_tables_were_read_stands_in_the_report(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An example of the documentation, and a patient under another spelling: said in log, methods and on page one."""
+    page = (Path(__file__).parents[2] / "docs/prediction-tables.md").read_text("utf-8")
+    (german,) = re.findall(r"^```csv test.csv\n(case_id;.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    lines = [
+        f"{line};{patient}"
+        for line, patient in zip(german.splitlines(), ["Patient", "7", "8", "9"], strict=True)
+    ]
+    (tmp_path / "test.csv").write_text("\n".join(lines))
+    other = "case_id,y_true,patient_id,resnet50,efficientnet_b0\nv1,0,7.0,.2,.3\nv2,1,10,.8,.7\n"
+    (tmp_path / "validation.csv").write_text(other)
+    config = AssessConfig.model_validate(
+        {
+            "predictions": tmp_path / "test.csv",
+            "validation": tmp_path / "validation.csv",
+            "out": tmp_path / "runs",
+            "store": tmp_path / "store",
+            "evaluate": {"n_resamples": 200},
+        }
+    )
+
+    logger = logging.getLogger("prefect.flow_runs")
+    monkeypatch.setattr(logger, "handlers", [*logger.handlers, caplog.handler])
+
+    done = run(config)
+
+    results = results_of(done)
+    assert results["assessment"]["notes"][-5:] == [
+        "Test table: cells are separated by semicolons.",
+        "Test table: column 'Patient' was taken as patient_id.",
+        "Test table: models: resnet50, efficientnet_b0.",
+        "Test table: numbers have a decimal comma.",
+        "Validation table: models: resnet50, efficientnet_b0.",
+    ]
+    assert any(text.startswith("One patient seems to stand in both tables") for text in results["notices"])
+    html = Path(done.result.html).read_text("utf-8")
+    assert "3 patients, one image each" in html
+    assert "No patient ids were" not in html
+    assert "Test table: numbers have a decimal comma." in caplog.text
+    assert "One patient seems to stand in both tables" in caplog.text
 
 
 def test_the_history_remembers_what_the_report_says(first: First) -> None:
