@@ -47,6 +47,7 @@ from medcompare.models.registry import build_model
 from medcompare.models.spec import ModelSpec, Recipe
 from medcompare.models.zoo import MODELS
 from medcompare.preflight import locate_images
+from medcompare.presets import PRESETS, merged
 from medcompare.recipes import FitSettings, class_weights_of, optimizer_of, recipe_of
 from medcompare.scoring import (
     Placement,
@@ -84,9 +85,15 @@ class Plan(NamedTuple):
     recipes: dict[str, dict[str, float]]
 
 
+DEMO_TRAIN = PRESETS["demo"]["train"]
 PLANS = {
     "demonstration": Plan(
-        ("resnet50", "efficientnet_b0"), 64, 6, 16, 0.6, {"resnet50": {"learning_rate": 5e-4}}
+        ("resnet50", "efficientnet_b0"),
+        DEMO_TRAIN["image_size_px"],
+        DEMO_TRAIN["epochs"],
+        DEMO_TRAIN["batch_size"],
+        DEMO_TRAIN["crop_scale_min"],
+        DEMO_TRAIN["recipes"],
     ),
     "scratch": Plan(("resnet50", "efficientnet_b0"), 64, 6, 32, 0.6, {"resnet50": {"learning_rate": 5e-4}}),
     "fine-tuned": Plan((LITE0,), 128, 8, 32, 0.08, {}),
@@ -154,7 +161,9 @@ def prepared(experiment: str, data: Path | None, folder: Path, seed: int) -> dic
     values: dict[str, Any] = {"data": {"source": source}, "store": folder / "store", "seed": seed}
     if data is not None and experiment != "demonstration":
         values["data"]["positive_class"] = "cancer"
-    config = CompareConfig.model_validate(values)
+    config = CompareConfig.model_validate(
+        merged(PRESETS["demo"], values) if experiment == "demonstration" else values
+    )
     store = ArtifactStore(config.store)
     images = locate_images(config)
     parts = split(ingest(images, config.data, store), config.split, seed=seed, store=store)

@@ -40,6 +40,7 @@ from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
 from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
 from medcompare.stages import in_stage
+from medcompare.training_findings import not_converged, not_evaluated_as_trained
 from medcompare.training_process import plan_parallel
 from medcompare.training_requests import CostRequest, PredictionRequest, TrainingRequest
 from tasks.decide import decide
@@ -189,6 +190,8 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             rule=config.decide,
             seed=config.seed,
             set_by_user=set_by_user(config),
+            not_evaluated_as_trained=not_evaluated_as_trained(trained, predictions),
+            not_converged=not_converged(trained),
             store=config.store,
         )
         for subset, filename in PREDICTION_FILES:

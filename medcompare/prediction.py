@@ -14,6 +14,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from medcompare.artifacts import ArtifactStore
@@ -92,9 +93,10 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
         for subset in PREDICTED
     }
 
-    def probabilities() -> list[float]:
-        """Of all images of both subsets, with the statistics the network has now."""
+    def scored() -> tuple[list[float], float]:
+        """Probabilities of all images with the statistics the network has now; spread of the test cases."""
         found: list[float] = []
+        spreads = {}
         for subset, loader in loaders.items():
 
             def report(step: int, subset: Subset = subset, steps: int = loader.n_steps) -> None:
@@ -104,16 +106,17 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
 
             logits = logits_of(network, loader, spec, placement, on_step=report)
             found += positive_probability(unweighted_logits(logits, trained.class_weights)).tolist()
-        return found
+            spreads[subset] = float(np.std(logits[:, 1] - logits[:, 0]))
+        return found, spreads["test"]
 
     chosen = [row for loader in loaders.values() for row in loader.images.rows]
-    values = probabilities()
+    values, log_odds_sd = scored()
     for row, value in zip(chosen, values, strict=True):
         if not 0 <= value <= 1:
             msg = f"{spec.name} gives no finite probability for case {row.case_id}; train it anew"
             raise TrainingError(msg)
     load_statistics(network, running)
-    values_running = probabilities() if running else None
+    values_running = scored()[0] if running else None
     return Predictions(
         model=spec.name,
         display_name=spec.display_name,
@@ -122,6 +125,8 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
         n_val=len(loaders["val"].images),
         n_test=len(loaders["test"].images),
         checkpoint_sha256=trained.checkpoint.sha256,
+        has_running=bool(running),
+        log_odds_sd=log_odds_sd,
         log_odds_shift=trained.log_odds_shift,
         elapsed_s=time.perf_counter() - started,
     )

@@ -23,6 +23,8 @@ class Predictions(Record):
     n_val: int
     n_test: int
     checkpoint_sha256: str
+    has_running: bool = Field(description="Whether the running batch statistics were predicted with too.")
+    log_odds_sd: float = Field(ge=0, description="Standard deviation of the test cases' log-odds.")
     log_odds_shift: float = Field(
         description="Subtracted from every log-odds: what the class weights of the training had added."
     )

@@ -14,6 +14,8 @@ from medcompare.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from medcompare.artifacts import ArtifactStore
     from medcompare.prediction_records import Predictions
 
@@ -78,3 +80,16 @@ def scored_cases(
         subset=subset,
         scores_are_probabilities=True,
     )
+
+
+def running_scores(
+    predictions: Predictions, store: ArtifactStore, subset: Literal["val", "test"]
+) -> NDArray[np.float64] | None:
+    """Probabilities with the running batch statistics, in the order of `scored_cases`.
+
+    None where the network has no batch normalisation; NaN where a probability is not finite.
+    """
+    if not predictions.has_running:
+        return None
+    cells = read_table(predictions, store, subset)["probability_running"]
+    return np.array([float(cell) if cell else np.nan for cell in cells])

@@ -35,6 +35,8 @@ def decide(
     rule: DecideConfig,
     seed: int,
     set_by_user: tuple[str, ...],
+    not_evaluated_as_trained: dict[str, str],
+    not_converged: dict[str, str],
     store: Path,
 ) -> Assessment:
     """All statistics of the comparison, and the verdict."""
@@ -48,4 +50,6 @@ def decide(
         rule=rule,
         seed=seed,
         set_by_user=frozenset(set_by_user),
+        not_evaluated_as_trained=not_evaluated_as_trained,
+        not_converged=not_converged,
     )

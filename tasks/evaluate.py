@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.artifacts import ArtifactStore
-from medcompare.prediction_tables import scored_cases
+from medcompare.prediction_tables import running_scores, scored_cases
 from medcompare.stats import evaluation
+from medcompare.stats.running_statistics import compare_running
 from tasks.policies import RETRIES, STATISTICS, STORED, content_key
 
 if TYPE_CHECKING:
@@ -34,14 +35,19 @@ def evaluate(
 ) -> ModelEvaluation:
     """Every figure of `model` with its interval."""
     cases = ArtifactStore(store)
+    test = scored_cases((predictions,), cases, "test", subgroups=config.subgroups)
     figures = evaluation.evaluate_model(
-        scored_cases((predictions,), cases, "test", subgroups=config.subgroups),
+        test,
         scored_cases((predictions,), cases, "val", subgroups=config.subgroups),
         model,
         display_name=predictions.display_name,
         evaluate=config,
         seed=seed,
     )
+    running = running_scores(predictions, cases, "test")
+    if running is not None:
+        compared = compare_running(test, model, running, level=config.level)
+        figures = figures.model_copy(update={"running_statistics": compared})
     logger.info(
         "%s on the test subset, at threshold %.3f (%s)\n%s\n\n%s",
         predictions.display_name,

@@ -27,6 +27,7 @@ from medcompare.report.formatting import (
     format_parameters,
     format_significant,
     format_time,
+    join_words,
 )
 from medcompare.report.results import SCHEMA_VERSION
 from medcompare.report.trend import trend_figure
@@ -106,7 +107,7 @@ def methods_section(view: View, number: int) -> Section:
         blocks.append(Bullets(items=assessment.notes))
     blocks += [Heading(text="How to read the terms"), _glossary()]
     if view.inputs.trained:
-        blocks += [Heading(text="Training"), _training_table(view)]
+        blocks += [Heading(text="Training"), Paragraph(text=_training_text(view)), _training_table(view)]
     if view.inputs.settings:
         blocks += [Heading(text="Configuration"), _settings_table(view)]
     blocks += [Heading(text="Provenance"), _provenance_table(view)]
@@ -171,6 +172,32 @@ def _glossary() -> Table:
         dense=True,
         titled=False,
     )
+
+
+def _training_text(view: View) -> str:
+    """How networks are made ready for judgement; only what holds for these."""
+    trained = view.inputs.trained
+    sentences = []
+    sizes = sorted({t.batch_norm.n_sample_images for t in trained if t.batch_norm})
+    if sizes:
+        n_images = join_words(format_count(n) for n in sizes)
+        sentences.append(
+            "After each epoch, and for the checkpoint that was kept, the mean and variance of every "
+            f"batch-normalisation layer were measured again on {n_images} training images without augmentation "
+            "(Wu and Johnson 2021), with dropout and stochastic depth off: validation, test figures and the "
+            "recommendation rest on these statistics, whatever running averages the network\u2019s library keeps."
+        )
+    without = [view.name(t.model) for t in trained if t.batch_norm is None]
+    if without:
+        sentences.append(
+            f"Without batch normalisation there is nothing to re-measure: {join_words(without)}."
+        )
+    if any(t.log_odds_shift for t in trained):
+        sentences.append(
+            "What class weights add to the log-odds in training, the log of their ratio, is subtracted from every "
+            "prediction, so that probabilities are those of the training subset\u2019s share of positive images."
+        )
+    return " ".join(sentences) or "No class weights, and no batch normalisation: nothing is corrected."
 
 
 def _training_table(view: View) -> Table:

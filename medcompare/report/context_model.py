@@ -24,7 +24,13 @@ from medcompare.report.figures_curves import (
     draw_score_distributions,
 )
 from medcompare.report.figures_runs import draw_learning_curves, draw_seeds
-from medcompare.report.formatting import format_count, format_level, format_number
+from medcompare.report.formatting import (
+    format_count,
+    format_duration,
+    format_level,
+    format_number,
+    join_words,
+)
 from medcompare.report.matrices import confusion_rows
 from medcompare.report.vocabulary import METRIC_NAMES, metric_name
 
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from medcompare.report.inputs import ScoreDistribution
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import Estimate, ModelEvaluation
+    from medcompare.training_records import TrainedModel
 
 PAIR = 2
 CALIBRATION_ROWS = (
@@ -272,7 +279,64 @@ def _learning(view: View) -> list[Block]:
         return []
     images = tuple(image_of(draw_learning_curves(t, view.styles[t.model])) for t in trained)
     selection = sorted({t.selection for t in trained})
-    return [Heading(text="Learning curves"), ImageRow(images=images, caption=" ".join(selection))]
+    blocks: list[Block] = [
+        Heading(text="Learning curves"),
+        ImageRow(images=images, caption=" ".join(selection)),
+    ]
+    if any(t.batch_norm for t in trained):
+        blocks.append(_batch_statistics(view, trained))
+    return blocks
+
+
+def _batch_statistics(view: View, trained: list[TrainedModel]) -> Table:
+    """What the running statistics of each library would have made of the same checkpoint."""
+    notes = Notes()
+    lines: list[tuple[str, list[Cell]]] = [
+        ("Weight of a new batch in the library\u2019s running statistics", []),
+        ("Loss of the sample, training mode", []),
+        ("Loss of the sample, evaluation, statistics re-measured", []),
+        ("Loss of the sample, evaluation, running statistics", []),
+        ("Validation AUC, statistics re-measured", []),
+        ("Validation AUC, running statistics", []),
+        ("Test AUC, statistics re-measured (as judged)", []),
+        ("Test AUC, running statistics", []),
+        ("Difference of test AUC", []),
+        ("Time of re-measuring, of the whole training", []),
+    ]
+    for one in trained:
+        column = [row for _, row in lines]
+        evaluation = next(e for e in view.evaluations if e.model == one.model)
+        if one.batch_norm is None:
+            column[0].append(Cell(text="no batch normalisation", muted=True))
+            for row in column[1:]:
+                row.append(absent())
+            continue
+        kept, running = one.kept, evaluation.running_statistics
+        seconds = sum(log.remeasuring_s for log in one.history)
+        column[0].append(Cell(text=join_words(f"{m:.3g}" for m in one.batch_norm.momenta)))
+        numbers = (
+            kept.sample_loss_training_mode,
+            kept.sample_loss,
+            kept.sample_loss_running,
+            kept.val_auc,
+            kept.val_auc_running,
+        )
+        for row, value in zip(column[1:6], numbers, strict=True):
+            row.append(absent() if value is None else Cell(text=format_number(value)))
+        column[6].append(notes.cell(evaluation.metrics["auc"]) if "auc" in evaluation.metrics else absent())
+        column[7].append(absent() if running is None else notes.cell(running.auc))
+        column[8].append(absent() if running is None else notes.cell(running.difference, signed=True))
+        column[9].append(Cell(text=f"{format_duration(seconds)} of {format_duration(one.elapsed_s)}"))
+    n_images = sorted({t.batch_norm.n_sample_images for t in trained if t.batch_norm})
+    sample = join_words(format_count(n) for n in n_images)
+    return Table(
+        caption=f"Batch statistics at the epoch that was kept; the sample is {sample} training images without "
+        "augmentation",
+        columns=(Column(head="Figure", kind="text"), *(view.model_column(t.model) for t in trained)),
+        rows=tuple((Cell(text=label), *cells) for label, cells in lines),
+        notes=notes.listed(),
+        dense=True,
+    )
 
 
 def _seeds(view: View) -> list[Block]:

@@ -61,7 +61,21 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
             color=style.colour,
             marker=style.marker,
             markersize=2.6,
+            label="re-measured",
         )
+        running = [(r.epoch, r.val_auc_running) for r in trained.history if r.val_auc_running is not None]
+        if running:
+            auc.plot(
+                [e for e, _ in running],
+                [a for _, a in running],
+                color=MUTED,
+                marker=lone,
+                linestyle=(0, (1, 1)),
+                label="running statistics",
+            )
+            low, high = auc.get_ylim()
+            auc.set_ylim(low - 0.3 * (high - low), high)  # room for the legend
+            auc.legend(loc="lower right", ncols=2)
         for axes in (loss, auc):
             axes.axvline(trained.best_epoch, color=INK, linewidth=0.9, linestyle=(0, (3, 1.5)))
             axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)

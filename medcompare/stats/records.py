@@ -114,6 +114,13 @@ class SubgroupEvaluation(Record):
     metrics: dict[str, Estimate]
 
 
+class RunningStatistics(Record):
+    """The same checkpoint evaluated with the running batch statistics its library kept in training."""
+
+    auc: Estimate = Field(description="On the test subset, with the running statistics.")
+    difference: Estimate = Field(description="AUC as judged, statistics re-measured, minus that.")
+
+
 class ModelEvaluation(Record):
     """Everything about one model on the test subset.
 
@@ -149,6 +156,9 @@ class ModelEvaluation(Record):
     )
     subgroups: tuple[SubgroupEvaluation, ...] = ()
     constant_output: bool
+    running_statistics: RunningStatistics | None = Field(
+        default=None, description="None without batch normalisation, or where the scores were supplied."
+    )
     warnings: tuple[str, ...] = ()
 
     @model_validator(mode="after")

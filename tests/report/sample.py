@@ -63,7 +63,7 @@ from medcompare.stats.records import (
     Verdict,
     VerdictLine,
 )
-from medcompare.training_records import EpochLog, TrainedModel
+from medcompare.training_records import BatchNormFacts, EpochLog, TrainedModel
 
 CLASSES = ("non_cancer", "cancer")
 NAMES = {
@@ -609,6 +609,13 @@ def make_trained(model: str, name: str, *, epochs: int = 12, pretrained: bool = 
             val_balanced_accuracy=0.85,
             images_per_s=60.0,
             elapsed_s=20.0 * e,
+            sample_loss_training_mode=0.6 * 0.88**e + 0.04,
+            sample_loss=0.6 * 0.88**e + 0.03,
+            sample_loss_running=0.69,
+            val_loss_running=0.69,
+            val_auc_running=0.6 + 0.02 * e,
+            remeasuring_s=1.2,
+            comparison_s=2.0,
         )
         for e in range(1, epochs + 1)
     )
@@ -642,6 +649,7 @@ def make_trained(model: str, name: str, *, epochs: int = 12, pretrained: bool = 
         seed=0,
         n_images_seen=14172,
         elapsed_s=412.7,
+        batch_norm=BatchNormFacts(n_layers=49, momenta=(0.01,), n_sample_images=512),
     )
 
 
