@@ -1,10 +1,11 @@
 """How the decision rule behaves where the truth is known: simulated, and written to the docs.
 
-    python -m benchmarks.rule_simulation                 # 600 studies per row, several minutes
+    python -m benchmarks.rule_simulation                 # 600 studies per row, half an hour on 2 cores
     python -m benchmarks.rule_simulation --studies 100 --no-page
 
 Every study goes through the same function as a real assessment: thresholds from a
-validation subset of the same size, intervals, comparison, rule. B is the cheaper model.
+validation subset, intervals, comparison, rule. B is cheaper than A, and C cheaper than B.
+Scores are not taken as probabilities, which spares the calibration: the rule does not rest on it.
 """
 
 from __future__ import annotations
@@ -13,105 +14,146 @@ import argparse
 import os
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from medcompare.config import DecideConfig, EvaluateConfig
 from medcompare.cost_records import CostMeasurement
+from medcompare.hardware import usable_cores
 from medcompare.stats.assessment import assess
+from medcompare.stats.auc import auc_difference
 from medcompare.stats.proportions import proportion
 from medcompare.stats.records import Assessment, Outcome
 from medcompare.stats.simulated import draw_study
 
+if TYPE_CHECKING:
+    from medcompare.cases import ScoredCases
+
 PAGE = Path(__file__).parent.parent / "docs" / "verdicts.md"
 BEGIN, END = "<!-- simulation: begin -->", "<!-- simulation: end -->"
 SETTINGS = EvaluateConfig(n_resamples=200)  # the rule rests on none of them
-COSTS = (CostMeasurement(model="a", latency_ms_median=40), CostMeasurement(model="b", latency_ms_median=20))
-POSITIVE_SHARE = 0.4
-SIGNIFICANT = 0.05
-SIGNIFICANT = 0.05  # of the naive test
-HEADS = (
-    "truth (AUC A / B)",
-    "cases",
-    "takes B",
-    "takes A",
-    "not enough data",
-    "neither, invalid",
-    "“p > 0.05, so the cheaper” takes B",
-    "“higher F1” takes B",
+COSTS = tuple(
+    CostMeasurement(model=model, latency_ms_median=cost) for model, cost in (("a", 40), ("b", 20), ("c", 10))
 )
-TAKES_B, TAKES_A, UNDECIDED, OTHER = "B", "A", "not enough data", "neither or invalid"
+POSITIVE_SHARE = 0.4
+SIGNIFICANT = 0.05  # of the naive test
+OWN_SHARE = 0.7  # of a model's own noise that images of a patient share, where it has patients of its own
+UNDECIDED = {
+    Outcome.NOT_ENOUGH_DATA: "not enough data",
+    Outcome.THRESHOLDS_NOT_COMPARABLE: "thresholds not comparable",
+}
+OTHER = "neither, invalid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Truth, and the size of the study."""
+    """Truth, and how the study is made."""
 
-    auc_a: float
-    auc_b: float
+    aucs: tuple[float, ...]
     n: int
-    rule: DecideConfig = DecideConfig()  # noqa: RUF009 - frozen
+    rule: DecideConfig = field(default_factory=DecideConfig)
+    words: str = ""
     images_per_patient: int | None = None
+    own_patient_share: float = 0.0
+    n_validation: int | None = None
     correlation: float = 0.5
 
     @property
-    def words(self) -> str:
+    def head(self) -> str:
         """First cells of the row."""
-        truth = f"{self.auc_a:.2f} / {self.auc_b:.2f}"
-        size = f"{self.n}"
-        if self.images_per_patient:
-            size += f" ({self.images_per_patient} per patient)"
-        guard = "" if self.rule.guard == "strict" else f", {self.rule.guard}"
-        return f"| {truth}{guard} | {size} "
+        truth = " / ".join(f"{auc:.2f}" for auc in self.aucs)
+        return f"| {truth}{self.words and ', '}{self.words} | {self.n:,} "
+
+    def wrong(self, model: str | None) -> bool:
+        """Whether `model` is truly worse than the best by the margin or more."""
+        if model is None:
+            return False
+        loss = max(self.aucs) - self.aucs["abc".index(model)]
+        return loss >= self.rule.margin_auc - 1e-9
 
 
-ROWS = (
-    *(Setting(auc_a=0.90, auc_b=0.85, n=n) for n in (100, 300, 1000)),
-    Setting(auc_a=0.90, auc_b=0.85, n=600, images_per_patient=4),
-    *(Setting(auc_a=0.90, auc_b=0.90, n=n) for n in (300, 1000, 3000)),
-    Setting(auc_a=0.90, auc_b=0.93, n=1000),
-    *(Setting(auc_a=0.90, auc_b=0.87, n=n) for n in (300, 1000)),
-    *(Setting(auc_a=0.90, auc_b=0.87, n=n, rule=DecideConfig(guard="veto")) for n in (300, 1000)),
-    Setting(auc_a=0.50, auc_b=0.50, n=1000),
+SHARED = Setting(
+    aucs=(0.90, 0.85), n=600, images_per_patient=4, words="4 images per patient, patients alike for both"
+)
+OWN = replace(
+    SHARED, own_patient_share=OWN_SHARE, words="4 images per patient, each model with patients of its own"
+)
+SMALL = Setting(aucs=(0.90, 0.85), n=1000, n_validation=40, words="thresholds from 40 validation cases")
+FLOORS = DecideConfig(sensitivity_floor=0.8, specificity_floor=0.5)
+PAIRS = (
+    *(Setting(aucs=(0.90, 0.85), n=n) for n in (100, 300, 1000)),
+    *(Setting(aucs=(0.90, 0.90), n=n) for n in (300, 1000, 3000)),
+    Setting(aucs=(0.90, 0.93), n=1000),
+    *(Setting(aucs=(0.90, 0.87), n=n) for n in (300, 1000)),
+    *(Setting(aucs=(0.90, 0.87), n=n, rule=DecideConfig(guard="veto"), words="veto") for n in (300, 1000)),
+    Setting(aucs=(0.50, 0.50), n=1000),
+    SHARED,
+    *(replace(OWN, aucs=aucs) for aucs in ((0.90, 0.85), (0.90, 0.87), (0.90, 0.90))),
+    *(replace(SMALL, aucs=aucs) for aucs in ((0.90, 0.85), (0.90, 0.87), (0.90, 0.90))),
+    *(
+        Setting(aucs=aucs, n=1000, rule=FLOORS, words="floors of 0.8 and 0.5")
+        for aucs in ((0.90, 0.85), (0.90, 0.87))
+    ),
+)
+SEVERAL = (
+    *(Setting(aucs=(0.90, 0.85, 0.85), n=n) for n in (300, 1000)),
+    *(Setting(aucs=(0.90, 0.90, 0.85), n=n) for n in (300, 1000)),
+    *(Setting(aucs=(0.90, 0.87, 0.87), n=n) for n in (300, 1000)),
+    Setting(aucs=(0.90, 0.90, 0.90), n=1000),
+    *(
+        Setting(aucs=aucs, n=1000, rule=FLOORS, words="floors of 0.8 and 0.5")
+        for aucs in ((0.90, 0.85, 0.85), (0.90, 0.87, 0.87))
+    ),
+    replace(OWN, aucs=(0.90, 0.87, 0.87)),
+    replace(SMALL, aucs=(0.90, 0.87, 0.87)),
 )
 
 
-def study(setting: Setting, seed: int) -> tuple[str, bool, bool]:
-    """What the rule takes, and whether "not significant" and "higher F1" would take B."""
-    n_positive = round(setting.n * POSITIVE_SHARE)
-    draw = partial(
-        draw_study,
-        {"a": setting.auc_a, "b": setting.auc_b},
-        n_negative=setting.n - n_positive,
-        n_positive=n_positive,
-        seed=seed,
-        correlation=setting.correlation,
-        images_per_patient=setting.images_per_patient,
-    )
-    test = draw()
-    if setting.images_per_patient is None:
-        test = replace(test, patient_id=None)
+def study(setting: Setting, seed: int) -> tuple[str, tuple[bool, ...]]:
+    """What the rule takes; whether "not significant" and "higher F1" take B; p < 0.05 by patient, by image."""
+    aucs = dict(zip("abc", setting.aucs, strict=False))
+
+    def draw(n: int, subset: Literal["val", "test"]) -> ScoredCases:
+        n_positive = round(n * POSITIVE_SHARE)
+        drawn = draw_study(
+            aucs,
+            n_negative=n - n_positive,
+            n_positive=n_positive,
+            seed=seed,
+            subset=subset,
+            correlation=setting.correlation,
+            images_per_patient=setting.images_per_patient,
+            own_patient_share=setting.own_patient_share,
+        )
+        patients = None if setting.images_per_patient is None else drawn.patient_id
+        return replace(drawn, scores_are_probabilities=False, patient_id=patients)
+
+    test = draw(setting.n, "test")
     found = assess(
         test,
-        draw(subset="val"),
-        COSTS,
+        draw(setting.n_validation or setting.n, "val"),
+        [cost for cost in COSTS if cost.model in aucs],
         display_names={},
         evaluate=SETTINGS,
         rule=setting.rule,
         thresholds={},
         seed=seed,
     )
-    return taken(found), naive_test(found), higher_f1(found)
+    p_value = found.comparisons[0].differences["auc"].p_value
+    by_image = auc_difference(test.y_true, test.scores["a"], test.scores["b"]).p_value
+    significant = [p is not None and p < SIGNIFICANT for p in (p_value, by_image)]
+    return taken(setting, found), (naive_test(found), higher_f1(found), *significant)
 
 
-def taken(found: Assessment) -> str:
-    """Which model the verdict takes, in one word."""
+def taken(setting: Setting, found: Assessment) -> str:
+    """Which model the verdict takes, in a word; or why none."""
     verdict = found.verdict
     if verdict.outcome in {Outcome.USE_MODEL, Outcome.PREFER_CHEAPER}:
-        return TAKES_B if verdict.model == "b" else TAKES_A
-    return UNDECIDED if verdict.outcome is Outcome.NOT_ENOUGH_DATA else OTHER
+        return f"wrong {verdict.model}" if setting.wrong(verdict.model) else str(verdict.model)
+    return UNDECIDED.get(verdict.outcome, OTHER)
 
 
 def naive_test(found: Assessment) -> bool:
@@ -124,31 +166,48 @@ def naive_test(found: Assessment) -> bool:
 
 def higher_f1(found: Assessment) -> bool:
     """Whether B has the higher F1."""
-    a, b = (one.metrics["f1"].value or 0 for one in found.evaluations)
+    a, b = (one.metrics["f1"].value or 0 for one in found.evaluations[:2])
     return b > a
 
 
-def table(n_studies: int) -> str:
-    """All rows, as Markdown."""
-    lines = [
-        (
-            "| truth (AUC A / B) | cases | takes B | takes A | not enough data | neither, invalid "
-            "| “p > 0.05, so the cheaper” takes B | “higher F1” takes B |"
-        ),
-        "|---|---|---|---|---|---|---|---|",
+def percent(count: int, n: int) -> str:
+    """Share with one decimal."""
+    return f"{100 * count / n:.1f} %"
+
+
+def table(settings: tuple[Setting, ...], n_studies: int, pool: ProcessPoolExecutor) -> list[str]:
+    """Rows of Markdown; of several models what is taken, of pairs also what popular rules would take."""
+    pairs = len(settings[0].aucs) == 2
+    heads = [
+        "truth (AUC A / B" + (")" if pairs else " / C)"),
+        "cases",
+        "takes one truly worse by the margin or more",
     ]
-    # Spawned: forked children would inherit the threads of numpy's libraries.
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        for setting in ROWS:
-            results = list(pool.map(partial(study, setting), range(n_studies), chunksize=20))
-            counts = Counter(result[0] for result in results)
-            shares = [counts[key] for key in (TAKES_B, TAKES_A, UNDECIDED, OTHER)]
-            shares += [sum(result[1] for result in results), sum(result[2] for result in results)]
-            first, *others = (f"{100 * share / n_studies:.1f} %" for share in shares)
-            limit = proportion(shares[0], n_studies, method="clopper-pearson").ci_high or 0.0
-            lines.append(f"{setting.words}| {first} (at most {100 * limit:.1f} %) | {' | '.join(others)} |")
-            print(lines[-1], flush=True)
-    return "\n".join(lines)
+    heads += [f"takes {name}" for name in ("A", "B", "C")[: len(settings[0].aucs)]]
+    heads += [*UNDECIDED.values(), OTHER]
+    if pairs:
+        heads += [
+            "“p > 0.05, so the cheaper” takes B",
+            "“higher F1” takes B",
+            "p < 0.05",
+            "p < 0.05 by image",
+        ]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for setting in settings:
+        results = list(pool.map(partial(study, setting), range(n_studies), chunksize=10))
+        counts = Counter(result[0] for result in results)
+        wrong = sum(count for name, count in counts.items() if name.startswith("wrong"))
+        limit = proportion(wrong, n_studies, method="clopper-pearson").ci_high or 0.0
+        cells = [f"{percent(wrong, n_studies)} (at most {100 * limit:.1f} %)"]
+        cells += [
+            percent(counts[name] + counts[f"wrong {name}"], n_studies) for name in "abc"[: len(setting.aucs)]
+        ]
+        cells += [percent(counts[name], n_studies) for name in (*UNDECIDED.values(), OTHER)]
+        if pairs:
+            cells += [percent(sum(flags[i] for _, flags in results), n_studies) for i in range(4)]
+        lines.append(f"{setting.head}| {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    return lines
 
 
 def main() -> None:
@@ -157,17 +216,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--studies", type=int, default=600, help="studies per row (default: 600)")
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="default: one per core")
     parser.add_argument("--no-page", action="store_true", help="print only")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    text = table(arguments.studies)
+    # Spawned: forked children would inherit the threads of numpy's libraries.
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        tables = [table(settings, arguments.studies, pool) for settings in (PAIRS, SEVERAL)]
     if not arguments.no_page:
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.split(BEGIN)[0], page.split(END)[1]
         words = (
-            f"{arguments.studies} simulated studies per row; “at most” is the upper 95 % limit of the share."
+            f"`python -m benchmarks.rule_simulation --studies {arguments.studies}`: {arguments.studies} simulated "
+            "studies per row; “at most” is the upper 95 % limit of the share. The margin is 0.03, B is cheaper than A "
+            "and C than B, thresholds come from as many validation cases as the test has unless a row says otherwise."
         )
-        PAGE.write_text(f"{before}{BEGIN}\n{words}\n\n{text}\n{END}{after}", encoding="utf-8")
+        text = "\n".join([words, "", *tables[0], "", "Three models:", "", *tables[1]])
+        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
