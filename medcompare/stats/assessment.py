@@ -13,8 +13,9 @@ import numpy as np
 
 from medcompare.errors import DataError
 from medcompare.stats import explanations, sentences
+from medcompare.stats.arrays import few_units, nearly_constant
 from medcompare.stats.auc import joint_auc_test
-from medcompare.stats.comparison import compare_models
+from medcompare.stats.comparison import compare_models, with_order_warnings
 from medcompare.stats.evaluation import DECISION_GRID, evaluate_model, usable_probabilities
 from medcompare.stats.quantities import flat_quantities
 from medcompare.stats.records import Assessment
@@ -173,6 +174,7 @@ def assemble(
     if tuple(one.model for one in evaluations) != test.models:
         msg = f"evaluated were {[one.model for one in evaluations]}, but scored were {list(test.models)}"
         raise DataError(msg)
+    evaluations = with_order_warnings(test, evaluations, level=evaluate.level)
     comparisons = compare_models(test, evaluations, costs=costs, evaluate=evaluate, decide=rule, seed=seed)
     seeds = seed_rows(test, level=evaluate.level)
     seed_comparisons = compare_seeds(test, comparisons, evaluate=evaluate, seed=seed)
@@ -270,7 +272,7 @@ def _notes(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]
         if column != model:
             found.append(f"Of the trainings of {model}, '{column}' is judged, the lowest seed.")
     both = bool(test.y_true.any() and not test.y_true.all())
-    if len(test.models) > 2 and both:
+    if len(test.models) > 2 and both and few_units(test.y_true == 1, test.clusters) is None:
         _, p_value, freedom = joint_auc_test(
             test.y_true, np.stack(list(test.scores.values())), clusters=test.clusters
         )
@@ -287,7 +289,7 @@ def _identical(test: ScoredCases) -> tuple[tuple[str, str], ...]:
     return tuple(
         (a, b)
         for a, b in combinations(test.models, 2)
-        if np.array_equal(test.scores[a], test.scores[b]) and np.ptp(test.scores[a]) > 0
+        if np.array_equal(test.scores[a], test.scores[b]) and not nearly_constant(test.scores[a])
     )
 
 

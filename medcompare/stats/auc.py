@@ -22,6 +22,7 @@ from medcompare.stats.arrays import (
     checked_labels,
     checked_level,
     checked_scores,
+    few_units,
 )
 from medcompare.stats.placements import area_covariance, area_under, place
 from medcompare.stats.proportions import normal_quantile
@@ -118,6 +119,9 @@ def auc_interval(
     area = area_under(placements.positives[0])
     method = "DeLong (logit)" if codes is None else "Obuchowski clustered DeLong (logit)"
     n = positive.size
+    few = few_units(positive, codes)
+    if few is not None:
+        return Estimate(value=None, level=level, method=method, n=n, note=f"not estimable: {few}")
     if scores[0].min() == scores[0].max():
         note = "no interval: the score is the same for every case"
         return Estimate(value=area, level=level, method=method, n=n, note=note)
@@ -184,6 +188,9 @@ def auc_difference(
     value = area_under(placements.positives[1]) - area_under(placements.positives[0])
     method = "DeLong" if codes is None else "Obuchowski clustered DeLong"
     n = positive.size
+    few = few_units(positive, codes)
+    if few is not None:
+        return Estimate(value=None, level=level, method=method, n=n, note=f"not estimable: {few}")
     same = np.array_equal(placements.positives[0], placements.positives[1]) and np.array_equal(
         placements.negatives[0], placements.negatives[1]
     )

@@ -1,8 +1,8 @@
 """Paired bootstrap of every metric of every model, with common random numbers.
 
-The scores are sorted once. A resample is a column of weights, so a metric over a batch
-of resamples is a handful of sums and running sums over rows; nothing is sorted or
-scored again. Two sets of resamples are drawn:
+The scores are sorted once. A resample is a row of weights, so a metric over a batch
+of resamples is a handful of sums and running sums; nothing is sorted or scored again.
+Two sets of resamples are drawn, each when it is first needed:
 
 * *stratified by class* for AUC, sensitivity, specificity, balanced accuracy and for all
   differences, which never yields a one-class sample;
@@ -15,6 +15,7 @@ With clusters patients are resampled, stratified only where each has one class.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,17 +29,28 @@ from medcompare.stats.arrays import (
     checked_level,
     checked_probabilities,
     checked_scores,
+    few_units,
     plain,
 )
 from medcompare.stats.auc import roc_points
 from medcompare.stats.records import Curve, Estimate
 from medcompare.stats.resampling import ResamplingPlan
-from medcompare.stats.weighted_metrics import METRICS, MetricName, SortedModel, sorted_model, weighted_metrics
+from medcompare.stats.weighted_metrics import (
+    METRICS,
+    MetricName,
+    SortedModel,
+    running_sums,
+    sorted_model,
+    weighted_metrics,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike
+
+    from medcompare.stats.arrays import IntArray
+    from medcompare.stats.resampling import WeightArray
 
 STRATIFIED: frozenset[MetricName] = frozenset({"auc", "sensitivity", "specificity", "balanced_accuracy"})
 """Metrics of a single model that do not depend on prevalence."""
@@ -64,8 +76,6 @@ class BootstrapResult:
     values : ndarray of shape (n_models, n_metrics)
         Figures of the sample, in the order of `METRICS`; NaN where undefined (inside
         this class only: estimates carry None).
-    stratified, unstratified : ndarray of shape (n_models, n_metrics, n_resamples)
-        The same of each resample.
     stratified_plan, unstratified_plan : ResamplingPlan
         How the resamples were drawn.
     positive : ndarray of bool, shape (n_samples,)
@@ -74,16 +84,30 @@ class BootstrapResult:
         Scores.
     level : float
         Confidence level.
+    few : str or None
+        Why nothing is estimable, where a class has too few cases (patients).
+    sorted_models : tuple of SortedModel
+        Scores and calls, ready for any weighting.
     """
 
     values: FloatArray
-    stratified: FloatArray
-    unstratified: FloatArray
     stratified_plan: ResamplingPlan
     unstratified_plan: ResamplingPlan
     positive: BoolArray
     scores: FloatArray
     level: float
+    few: str | None
+    sorted_models: tuple[SortedModel, ...]
+
+    @cached_property
+    def stratified(self) -> FloatArray:
+        """Figures of each stratified resample, of shape (n_models, n_metrics, n_resamples)."""
+        return self._resampled(self.stratified_plan)
+
+    @cached_property
+    def unstratified(self) -> FloatArray:
+        """Figures of each unstratified resample, of shape (n_models, n_metrics, n_resamples)."""
+        return self._resampled(self.unstratified_plan)
 
     def metric(self, model_index: int, name: MetricName) -> Estimate:
         """Metric of one model with its percentile interval.
@@ -98,8 +122,9 @@ class BootstrapResult:
         Returns
         -------
         Estimate
-            No value, with a note, where the metric is undefined; no interval where it is
-            undefined in half of the resamples or the same in all of them.
+            No value, with a note, where the metric is undefined or a class has fewer than
+            `LEAST_UNITS` cases (patients); no interval where it is undefined in half of the
+            resamples or the same in all of them.
 
         Raises
         ------
@@ -108,9 +133,14 @@ class BootstrapResult:
         """
         column = self._column(name, model_index)
         stratified = name in STRATIFIED
-        draws = (self.stratified if stratified else self.unstratified)[model_index, column]
         plan = self.stratified_plan if stratified else self.unstratified_plan
-        return self._estimate(float(self.values[model_index, column]), draws, plan, name, tested=False)
+        return self._estimate(
+            float(self.values[model_index, column]),
+            lambda: self.draws(model_index, name, stratified=stratified),
+            plan,
+            name,
+            tested=False,
+        )
 
     def difference(self, reference_index: int, candidate_index: int, name: MetricName) -> Estimate:
         """Difference of two models, candidate minus reference, from the same resamples.
@@ -135,8 +165,13 @@ class BootstrapResult:
         """
         column = self._column(name, reference_index, candidate_index)
         value = float(self.values[candidate_index, column] - self.values[reference_index, column])
-        draws = self.stratified[candidate_index, column] - self.stratified[reference_index, column]
-        return self._estimate(value, draws, self.stratified_plan, name, tested=True)
+        return self._estimate(
+            value,
+            lambda: self.stratified[candidate_index, column] - self.stratified[reference_index, column],
+            self.stratified_plan,
+            name,
+            tested=True,
+        )
 
     def draws(self, model_index: int, name: MetricName, *, stratified: bool) -> FloatArray:
         """Resampled values of a metric, for figures and further statistics.
@@ -180,7 +215,7 @@ class BootstrapResult:
         -------
         Curve
             x = `fpr_grid`, y = sensitivity, by linear interpolation between the corners
-            of the ROC curve.
+            of the ROC curve; without a band where a class has too few cases (patients).
 
         Raises
         ------
@@ -193,27 +228,28 @@ class BootstrapResult:
             msg = "fpr_grid must be ascending numbers within [0, 1]"
             raise ConfigError(msg)
         tail = (1 - checked_level(self.level if level is None else level)) / 2
-        scores = self.scores[model_index]
-        order = np.argsort(-scores, kind="stable")
-        ordered, flags = scores[order], self.positive[order]
-        corners = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-        heights = []
-        for weights in self.stratified_plan.batches():
-            rows = np.ascontiguousarray(weights[order].T)
-            tpr = np.cumsum(rows * flags, axis=1)[:, corners]
-            fpr = np.cumsum(rows * ~flags, axis=1)[:, corners]
+        points = roc_points(self.positive, self.scores[model_index])
+        sensitivity = np.interp(grid, points.fpr, points.tpr)
+        if self.few is not None:
+            return Curve(x=plain(grid), y=plain(sensitivity))
+        model = self.sorted_models[model_index]
+        # How many positives and negatives lie at or above each corner.
+        hits = np.rint(points.tpr * model.positives.size).astype(np.int64)
+        alarms = np.rint(points.fpr * model.negatives.size).astype(np.int64)
+
+        def heights(weights: WeightArray) -> FloatArray:
+            tpr = running_sums(np.take(weights, model.positives, axis=1))
+            fpr = running_sums(np.take(weights, model.negatives, axis=1))
             # A sample of patients may lack a class; it then has no ROC curve.
             usable = (tpr[:, -1] > 0) & (fpr[:, -1] > 0)
-            for up, across in zip(tpr[usable], fpr[usable], strict=True):
-                heights.append(_sensitivity_at(grid, across / across[-1], up / up[-1]))
-        low, high = np.quantile(np.array(heights), [tail, 1 - tail], axis=0)
-        points = roc_points(self.positive, scores)
-        return Curve(
-            x=plain(grid),
-            y=plain(_sensitivity_at(grid, points.fpr[1:], points.tpr[1:])),
-            y_low=plain(low),
-            y_high=plain(high),
-        )
+            found = [
+                _sensitivity_at(grid, np.take(across, alarms), up, hits)
+                for up, across in zip(tpr[usable], fpr[usable], strict=True)
+            ]
+            return np.array(found).reshape(-1, grid.size)
+
+        low, high = np.quantile(np.concatenate(self.stratified_plan.each(heights)), [tail, 1 - tail], axis=0)
+        return Curve(x=plain(grid), y=plain(sensitivity), y_low=plain(low), y_high=plain(high))
 
     def _column(self, name: MetricName, *models: int) -> int:
         if name not in METRICS:
@@ -225,14 +261,30 @@ class BootstrapResult:
                 raise ConfigError(msg)
         return METRICS.index(name)
 
+    def _resampled(self, plan: ResamplingPlan) -> FloatArray:
+        def figures(weights: WeightArray) -> FloatArray:
+            return weighted_metrics(weights, self.positive, self.sorted_models)
+
+        return np.concatenate(plan.each(figures), axis=2)
+
     def _estimate(
-        self, value: float, draws: FloatArray, plan: ResamplingPlan, name: MetricName, *, tested: bool
+        self,
+        value: float,
+        draw: Callable[[], FloatArray],
+        plan: ResamplingPlan,
+        name: MetricName,
+        *,
+        tested: bool,
     ) -> Estimate:
         method = f"bootstrap percentile ({plan.description}; {plan.n_resamples} resamples)"
         n = self.positive.size
+        if self.few is not None:
+            note = f"not estimable: {self.few}"
+            return Estimate(value=None, level=self.level, method=method, n=n, note=note)
         if np.isnan(value):
             note = _UNDEFINED.get(name, "undefined in this sample")
             return Estimate(value=None, level=self.level, method=method, n=n, note=note)
+        draws = draw()
         usable = draws[~np.isnan(draws)]
         lost = draws.size - usable.size
         lost_note = f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None
@@ -324,28 +376,24 @@ def bootstrap_metrics(
     if codes is not None and codes.max() == 0:
         msg = "all cases come from one patient; a bootstrap of patients needs at least two"
         raise DataError(msg)
-    models = [
+    models = tuple(
         sorted_model(positive, row, t, score_is_probability=score_is_probability)
         for row, t in zip(rows, cut, strict=True)
-    ]
+    )
     plans = [
         ResamplingPlan(positive, codes, stratified=stratified, seed=seed, n_resamples=n_resamples)
         for stratified in (True, False)
     ]
     return BootstrapResult(
-        values=weighted_metrics(np.ones((positive.size, 1)), positive, models)[:, :, 0],
-        stratified=_resampled(plans[0], positive, models),
-        unstratified=_resampled(plans[1], positive, models),
+        values=weighted_metrics(np.ones((1, positive.size), dtype=np.int32), positive, models)[:, :, 0],
         stratified_plan=plans[0],
         unstratified_plan=plans[1],
         positive=positive,
         scores=rows,
         level=level,
+        few=few_units(positive, codes),
+        sorted_models=models,
     )
-
-
-def _resampled(plan: ResamplingPlan, positive: BoolArray, models: Sequence[SortedModel]) -> FloatArray:
-    return np.concatenate([weighted_metrics(w, positive, models) for w in plan.batches()], axis=2)
 
 
 def _two_sided_p(differences: FloatArray) -> float:
@@ -353,6 +401,16 @@ def _two_sided_p(differences: FloatArray) -> float:
     return min(1.0, 2 * (fewer + 1) / (differences.size + 1))
 
 
-def _sensitivity_at(grid: FloatArray, fpr: FloatArray, tpr: FloatArray) -> FloatArray:
-    """Interpolate; on a vertical step `numpy.interp` takes its upper end, as is wanted."""
-    return np.asarray(np.interp(grid, np.append(0.0, fpr), np.append(0.0, tpr)))
+def _sensitivity_at(
+    grid: FloatArray, false_positives: WeightArray, true_positives: WeightArray, hits: IntArray
+) -> FloatArray:
+    """Interpolate one resampled ROC curve; on a vertical step its upper end is taken."""
+    wanted = grid * false_positives[-1]
+    # A grid point that rounding puts just below a corner means that corner.
+    reached = np.floor(wanted + _ROUNDING * false_positives[-1]).astype(false_positives.dtype)
+    right = np.searchsorted(false_positives, reached, side="right")
+    left, right = right - 1, np.minimum(right, false_positives.size - 1)
+    low, high = true_positives[hits[left]], true_positives[hits[right]]
+    width = np.maximum(false_positives[right] - false_positives[left], 1)
+    share = np.clip((wanted - false_positives[left]) / width, 0.0, 1.0)
+    return np.asarray((low + share * (high - low)) / true_positives[-1])

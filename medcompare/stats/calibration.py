@@ -22,6 +22,7 @@ from medcompare.stats.arrays import (
     checked_labels,
     checked_level,
     checked_probabilities,
+    few_units,
     plain,
 )
 from medcompare.stats.loess import local_regression
@@ -33,8 +34,13 @@ from medcompare.stats.resampling import ResamplingPlan
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from medcompare.stats.resampling import WeightArray
+
 N_BINS = 10
 """Equal-width bins of the histogram's coarse sibling, the expected calibration error."""
+
+WIDEST_SLOPE = 10.0
+"""Half width from which an interval of the slope, ideally 1, no longer says anything."""
 
 _HISTOGRAM_BINS = 20
 _ROUNDING = 1e-12
@@ -76,7 +82,9 @@ def calibration(
     -------
     Calibration
         Perfect is slope 1, in-the-large 0 (log odds) and observed : expected 1. The curve
-        is a local linear regression (loess, span 0.75) with a pointwise band.
+        is a local linear regression (loess, span 0.75) with a pointwise band. Where a class
+        has fewer than `LEAST_UNITS` cases (patients) no figure but the curve and the expected
+        calibration error has a value.
 
     Raises
     ------
@@ -99,12 +107,20 @@ def calibration(
     if codes is not None and codes.max() == 0:
         msg = "all cases come from one patient; calibration with clusters needs at least two"
         raise DataError(msg)
-    brier, scaled = _brier(positive, p, codes, level, seed=seed, n_resamples=n_resamples)
+    few = few_units(positive, codes)
+    if few is None:
+        slope, shift = _slope(positive, p, codes, level), _in_the_large(positive, p, codes, level)
+        ratio = _observed_expected(positive, p, codes, level)
+        brier, scaled = _brier(positive, p, codes, level, seed=seed, n_resamples=n_resamples)
+    else:
+        note = f"not estimable: {few}"
+        slope = Estimate(value=None, level=level, method="none", n=p.size, note=note)
+        shift = ratio = brier = scaled = slope
     edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1)
     return Calibration(
-        slope=_slope(positive, p, codes, level),
-        in_the_large=_in_the_large(positive, p, codes, level),
-        observed_expected=_observed_expected(positive, p, codes, level),
+        slope=slope,
+        in_the_large=shift,
+        observed_expected=ratio,
         brier=brier,
         scaled_brier=scaled,
         expected_calibration_error=_expected_calibration_error(positive, p, seed),
@@ -231,6 +247,12 @@ def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: fl
     residuals = positive - special.expit(design @ beta)
     half = normal_quantile(level) * float(standard_errors(design, residuals, inverse, codes)[1]) / spread
     value = float(beta[1]) / spread
+    if half > WIDEST_SLOPE:
+        note = (
+            f"not estimable: the probabilities hardly vary (from {p.min():.4g} to {p.max():.4g}), and the "
+            f"interval would reach more than {WIDEST_SLOPE:g} to either side"
+        )
+        return Estimate(value=None, level=level, method=method, n=n, note=note)
     return Estimate(
         value=value,
         ci_low=value - half,
@@ -298,12 +320,16 @@ def _brier(
     """Brier and scaled Brier score from the unstratified resamples of the other metrics."""
     plan = ResamplingPlan(positive, codes, stratified=False, seed=seed, n_resamples=n_resamples)
     method = f"bootstrap percentile ({plan.description}; {n_resamples} resamples)"
-    sums = np.stack([(p - positive) ** 2, positive.astype(np.float64), np.ones(p.size)])
-    error, share = _means(sums @ np.ones((p.size, 1)))
-    values = float(error[0]), float(1 - error[0] / (share[0] * (1 - share[0])))
-    draws = [_means(sums @ weights) for weights in plan.batches()]
-    errors = np.concatenate([e for e, _ in draws])
-    shares = np.concatenate([s for _, s in draws])
+    loss = (p - positive) ** 2
+    error, share = float(loss.mean()), float(positive.mean())
+    values = error, 1 - error / (share * (1 - share))
+
+    def sums(weights: WeightArray) -> FloatArray:
+        columns = (weights * loss, weights[:, positive], weights)
+        return np.stack([column.sum(axis=1, dtype=np.float64) for column in columns])
+
+    drawn = np.concatenate(plan.each(sums), axis=1)
+    errors, shares = drawn[0] / drawn[2], drawn[1] / drawn[2]
     mixed = (shares > 0) & (shares < 1)
     scaled = 1 - errors[mixed] / (shares[mixed] * (1 - shares[mixed]))
     lost = int((~mixed).sum())
@@ -327,10 +353,6 @@ def _brier(
             )
         )
     return estimates[0], estimates[1]
-
-
-def _means(sums: FloatArray) -> tuple[FloatArray, FloatArray]:
-    return np.asarray(sums[0] / sums[2]), np.asarray(sums[1] / sums[2])
 
 
 def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -> Estimate:

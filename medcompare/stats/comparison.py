@@ -6,20 +6,26 @@ has it; where no cost is known, the order in which the models were named stands.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from medcompare.stats.auc import auc_difference
+import numpy as np
+from scipy import stats
+
+from medcompare.stats.arrays import checked_scores
+from medcompare.stats.auc import auc_difference, auc_interval
 from medcompare.stats.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.cost_order import cheaper_of
 from medcompare.stats.multiplicity import holm
 from medcompare.stats.paired import paired_proportion_difference, paired_table, probability_more_accurate
+from medcompare.stats.proportions import clustered_ratio_variance, normal_quantile
 from medcompare.stats.records import AgreementTable, Estimate, PairedComparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from medcompare.cases import ScoredCases
@@ -37,6 +43,15 @@ BOOTSTRAPPED: tuple[MetricName, ...] = (
     "ppv",
     "npv",
 )
+
+
+CHANCE_AUC = 0.5
+
+UNRELATED_LEVEL = 0.99
+"""Of scores in another order than the cases this share is warned of (of each of the two tests)."""
+
+RELATED_FROM = 0.3
+"""Rank correlation that networks which look at the same images reach; less may be none."""
 
 
 def compare_models(
@@ -72,6 +87,9 @@ def compare_models(
     if len(evaluations) < 2 or not both or (test.clusters is not None and test.n_patients == 1):
         return ()
     thresholds = {one.model: one.operating_point.threshold for one in evaluations}
+    # Scores that differ by rounding only are one score here too.
+    scores = {model: checked_scores(values, test.n) for model, values in test.scores.items()}
+    test = replace(test, scores=scores)
     models = [one.model for one in evaluations]
     resampled = bootstrap_metrics(
         test.y_true,
@@ -170,4 +188,70 @@ def _adjusted(pairs: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]
     return tuple(
         pair.model_copy(update={"p_values_adjusted": {name: adjusted[name][i] for name in names}})
         for i, pair in enumerate(pairs)
+    )
+
+
+def with_order_warnings(
+    test: ScoredCases, evaluations: Sequence[ModelEvaluation], *, level: float
+) -> tuple[ModelEvaluation, ...]:
+    """Add a warning to a model whose scores look as if their rows stood in another order.
+
+    Scores whose rows were shuffled are related neither to the truth nor to any other
+    model's scores. A model is warned of where its AUC does not differ from 0.5, another
+    model's does, the two differ, and the rank correlation of their scores does not differ
+    from 0 and lies surely below `RELATED_FROM`.
+
+    Parameters
+    ----------
+    test : ScoredCases
+        The test subset with the scores of all models.
+    evaluations : sequence of ModelEvaluation
+        One per model.
+    level : float
+        Confidence level of what the warning shows.
+
+    Returns
+    -------
+    tuple of ModelEvaluation
+        In the same order.
+    """
+    found = []
+    for one in evaluations:
+        warning = None
+        for other in evaluations:
+            if other.model != one.model and warning is None:
+                warning = _order_warning(test, one, other, level)
+        found.append(
+            one if warning is None else one.model_copy(update={"warnings": (*one.warnings, warning)})
+        )
+    return tuple(found)
+
+
+def _order_warning(
+    test: ScoredCases, one: ModelEvaluation, other: ModelEvaluation, level: float
+) -> str | None:
+    low, high = other.metrics["auc"].ci_low, other.metrics["auc"].ci_high
+    if one.constant_output or low is None or high is None or low <= CHANCE_AUC:
+        return None
+    truth, codes = test.y_true, test.clusters
+    a, b = test.scores[other.model], test.scores[one.model]
+    area = auc_interval(truth, b, level=UNRELATED_LEVEL, clusters=codes)
+    if area.value is None or area.ci_low is None or area.ci_high is None:
+        return None
+    if not area.ci_low <= CHANCE_AUC <= area.ci_high:
+        return None
+    difference = auc_difference(truth, b, a, level=UNRELATED_LEVEL, clusters=codes)
+    if difference.ci_low is None or difference.ci_low <= 0:
+        return None
+    products = stats.zscore(stats.rankdata(a)) * stats.zscore(stats.rankdata(b))
+    correlation = float(products.mean())
+    error = math.sqrt(clustered_ratio_variance(products, np.arange(test.n) if codes is None else codes))
+    reach = normal_quantile(level) * error
+    if abs(correlation) > normal_quantile(UNRELATED_LEVEL) * error or correlation + reach >= RELATED_FROM:
+        return None
+    return (
+        f"These scores are related neither to the truth (AUC {area.value:.3f}) nor to the scores of "
+        f"{other.display_name}, which has an AUC of {other.metrics['auc'].value:.3f} (rank correlation "
+        f"{correlation:.3f}, {correlation - reach:.3f} to {correlation + reach:.3f}): check that the order of their "
+        "rows is that of the cases."
     )

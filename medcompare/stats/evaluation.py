@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.stats.arrays import plain
+from medcompare.stats.arrays import checked_scores, plain
 from medcompare.stats.auc import auc_interval
 from medcompare.stats.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.calibration import calibration
@@ -75,7 +75,7 @@ def evaluate_model(
     -------
     ModelEvaluation
     """
-    scores, positive = test.scores[model], test.y_true == 1
+    scores, positive = checked_scores(test.scores[model], test.n), test.y_true == 1
     point = operating_point or choose_threshold(
         model, validation, evaluate, scores_are_probabilities=test.scores_are_probabilities
     )
@@ -248,6 +248,8 @@ def _f1_of_negative_class(
 ) -> Estimate:
     """F1 with the classes exchanged: the harmonic mean of NPV and specificity, resample by resample."""
     method, n = resampled.metric(0, "f1").method, int(truth.size)
+    if resampled.few is not None:
+        return resampled.metric(0, "f1")
     value = 2 * int((truth & call).sum()) / int(truth.sum() + call.sum())
     rates = np.stack([resampled.draws(0, name, stratified=False) for name in ("specificity", "npv")])
     defined = ~np.isnan(rates)

@@ -298,6 +298,10 @@ def _calibrated(one: ModelEvaluation) -> str:
     parts = []
     if slope.value is None:
         parts.append(f"the calibration slope is not estimable ({slope.note})")
+    elif slope.ci_low is not None and slope.ci_high is not None and slope.ci_low <= 0 <= slope.ci_high:
+        parts.append(f"probabilities show no relation to the truth (slope {interval(slope)})")
+    elif slope.ci_high is not None and slope.ci_high < 0:
+        parts.append(f"probabilities fall where the truth is positive (slope {interval(slope)})")
     elif slope.ci_high is not None and slope.ci_high < 1:
         parts.append(f"probabilities are too extreme (slope {interval(slope)})")
     elif slope.ci_low is not None and slope.ci_low > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.stats.arrays import LEAST_UNITS
 from medcompare.stats.auc import auc_interval
 from medcompare.stats.proportions import clustered_proportion, proportion
 from medcompare.stats.records import Estimate, SubgroupEvaluation
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
     from medcompare.cases import ScoredCases
     from medcompare.config import EvaluateConfig
-
-LEAST_SUBGROUP_EVENTS = 10
-"""Below so many positives or negatives a subgroup gets counts, not inference (TRIPOD+AI 23a practice)."""
 
 
 def share(
@@ -123,8 +121,8 @@ def _subgroup_metrics(
     positive: NDArray[np.bool_],
     negative: NDArray[np.bool_],
 ) -> dict[str, Estimate]:
-    few = f"not computed: fewer than {LEAST_SUBGROUP_EVENTS} cases of a class"
-    enough = min(int(positive.sum()), int(negative.sum())) >= LEAST_SUBGROUP_EVENTS
+    few = f"not computed: fewer than {LEAST_UNITS} cases of a class"
+    enough = min(int(positive.sum()), int(negative.sum())) >= LEAST_UNITS
     chosen = positive | negative
     clusters = None if test.clusters is None else test.clusters[chosen]
     metrics = {
@@ -137,7 +135,7 @@ def _subgroup_metrics(
     for name, success, among in (("sensitivity", called, positive), ("specificity", ~called, negative)):
         metrics[name] = (
             share(success, among, test.clusters, evaluate, why_empty=few)
-            if int(among.sum()) >= LEAST_SUBGROUP_EVENTS
+            if int(among.sum()) >= LEAST_UNITS
             else undefined(evaluate, few, int(among.sum()))
         )
     return metrics

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.stats.arrays import nearly_constant
 from medcompare.stats.auc import roc_points
 from medcompare.stats.records import OperatingPoint
 
@@ -70,12 +71,15 @@ def choose_threshold(
         return OperatingPoint(
             threshold=config.fixed_threshold, rule=f"fixed at {config.fixed_threshold:g}", chosen_on="fixed"
         )
-    if validation is None or len(set(validation.y_true.tolist())) == 1:
-        why = (
-            "there was no validation subset"
-            if validation is None
-            else "the validation subset has one class only"
-        )
+    if validation is None:
+        why = "there was no validation subset"
+    elif validation.y_true.min() == validation.y_true.max():
+        why = "the validation subset has one class only"
+    elif nearly_constant(validation.scores[model]):
+        why = "the model gives every validation case the same score"
+    else:
+        why = ""
+    if validation is None or why:
         note = f"{HABIT:g} is a habit, not a choice: {why}, so no rule could be applied"
         if not scores_are_probabilities:
             note = (

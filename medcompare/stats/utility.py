@@ -24,6 +24,8 @@ from medcompare.stats.resampling import ResamplingPlan
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from medcompare.stats.resampling import WeightArray
+
 
 def net_benefit(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike) -> FloatArray:
     """Net benefit of acting on ``probability >= threshold``.
@@ -194,20 +196,34 @@ def probability_of_benefit(
     cut = checked_thresholds(thresholds)
     codes = None if clusters is None else checked_clusters(clusters, positive.size)
     plan = ResamplingPlan(positive, codes, stratified=False, seed=seed, n_resamples=n_resamples)
-    wins = np.zeros(cut.size)
-    # What one case adds to the difference: its value if the candidate alone acts on it.
-    worth = np.where(positive, 1.0, 0.0)[None, :] - np.where(positive, 0.0, 1.0) * (cut / (1 - cut))[:, None]
-    acts = (candidate >= cut[:, None]).astype(np.float64) - (reference >= cut[:, None])
-    gains = acts * worth
-    # Cases on which both act alike add nothing; most of them can be left out.
-    matters = np.flatnonzero((acts != 0).any(axis=0))
-    gains = gains[:, matters]
+    # What one case adds to the difference depends on its class and on the thresholds at
+    # which each model acts on it; cases on which both always act alike add nothing.
+    acts_reference, acts_candidate = (
+        np.searchsorted(np.sort(cut), p, side="right") for p in (reference, candidate)
+    )
+    kind = (acts_reference * (cut.size + 1) + acts_candidate) * 2 + positive
+    matters = np.flatnonzero(acts_reference != acts_candidate)
+    matters = matters[np.argsort(kind[matters], kind="stable")]
+    _, starts = np.unique(kind[matters], return_index=True)
+    first = matters[starts]
+    worth = np.where(positive[first], 1.0, -(cut / (1 - cut))[:, None])
+    gains = worth * (
+        (candidate[first] >= cut[:, None]).astype(np.float64) - (reference[first] >= cut[:, None])
+    )
     # Sums of a few hundred rounded odds may miss a tie by a rounding.
-    tolerance = 1e-9 * (1 + np.abs(gains).sum(axis=1, keepdims=True))
-    for weights in plan.batches():
-        difference = gains @ weights[matters]
-        wins += (difference > tolerance).sum(axis=1) + 0.5 * (np.abs(difference) <= tolerance).sum(axis=1)
-    return wins / n_resamples
+    counts = np.diff(np.append(starts, matters.size))
+    tolerance = 1e-9 * (1 + np.abs(gains) @ counts[:, None])
+
+    def won(weights: WeightArray) -> FloatArray:
+        if matters.size == 0:
+            return np.full(cut.size, 0.5 * len(weights))
+        totals = np.add.reduceat(np.take(weights, matters, axis=1), starts, axis=1)
+        difference = gains @ totals.T.astype(np.float64)
+        ties = np.abs(difference) <= tolerance
+        return np.asarray((difference > tolerance).sum(axis=1) + 0.5 * ties.sum(axis=1))
+
+    wins = np.sum(plan.each(won), axis=0)
+    return np.asarray(wins / n_resamples)
 
 
 def _count_at_or_above(values: FloatArray, cut: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
 """Every metric of a model for any weighting of the cases, without sorting again.
 
-The scores are sorted once; a resample is a column of weights, and a metric over a batch of
-columns is a handful of sums and running sums over rows.
+The scores are sorted once; a resample is a row of whole-number weights, and a metric over a
+batch of rows is a handful of sums and running sums along them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medcompare.stats.arrays import BoolArray, FloatArray, IntArray
+    from medcompare.stats.resampling import WeightArray
 
 MetricName = Literal[
     "auc",
@@ -44,8 +45,11 @@ class SortedModel:
     n_negatives_not_below: IntArray
     last_of_tie: IntArray
     """Index of the last positive with the same score as each sorted positive."""
-    sums: FloatArray
-    """Rows whose weighted sums are true positives, false positives and squared error."""
+    n_positives_called: int
+    """Positives at or above the threshold: the first so many of `positives`."""
+    n_negatives_called: int
+    squared_error: FloatArray | None
+    """Of each case; None where the scores are not probabilities."""
 
 
 def sorted_model(
@@ -72,24 +76,25 @@ def sorted_model(
     positives, negatives = order[positive[order]], order[~positive[order]]
     falling, others = -scores[positives], -scores[negatives]
     called = scores >= threshold
-    error = (scores - positive) ** 2 if score_is_probability else np.full(scores.size, np.nan)
     return SortedModel(
         positives=positives,
         negatives=negatives,
         n_negatives_above=np.searchsorted(others, falling, side="left"),
         n_negatives_not_below=np.searchsorted(others, falling, side="right"),
         last_of_tie=np.searchsorted(falling, falling, side="right") - 1,
-        sums=np.stack([called & positive, called & ~positive, error]).astype(np.float64),
+        n_positives_called=int((called & positive).sum()),
+        n_negatives_called=int((called & ~positive).sum()),
+        squared_error=(scores - positive) ** 2 if score_is_probability else None,
     )
 
 
-def weighted_metrics(weights: FloatArray, positive: BoolArray, models: Sequence[SortedModel]) -> FloatArray:
-    """All metrics of all models for each column of weights.
+def weighted_metrics(weights: WeightArray, positive: BoolArray, models: Sequence[SortedModel]) -> FloatArray:
+    """All metrics of all models for each row of weights.
 
     Parameters
     ----------
-    weights : ndarray of shape (n_samples, n_columns)
-        How often each case counts; whole numbers as floats.
+    weights : ndarray of int32, shape (n_rows, n_samples)
+        How often each case counts.
     positive : ndarray of bool, shape (n_samples,)
         Labels.
     models : sequence of SortedModel
@@ -97,50 +102,73 @@ def weighted_metrics(weights: FloatArray, positive: BoolArray, models: Sequence[
 
     Returns
     -------
-    ndarray of shape (n_models, n_metrics, n_columns)
+    ndarray of shape (n_models, n_metrics, n_rows)
         In the order of `METRICS`; NaN where a metric is undefined. AUC counts ties one
         half; average precision is step-wise, without interpolation.
     """
-    n = weights.sum(axis=0)
-    n_positive = positive.astype(np.float64) @ weights
-    table = np.empty((len(models), len(METRICS), weights.shape[1]))
+    n_positive = weights[:, positive].sum(axis=1).astype(np.float64)
+    n_negative = weights.sum(axis=1) - n_positive
+    table = np.empty((len(models), len(METRICS), len(weights)))
     for i, model in enumerate(models):
-        ranked = _ranking_metrics(weights, n_positive, n - n_positive, model)
-        decided = _decision_metrics(model.sums @ weights, n_positive, n - n_positive)
-        figures = {**ranked, **decided}
+        figures = _figures(weights, n_positive, n_negative, model)
         for j, name in enumerate(METRICS):
             table[i, j] = figures[name]
     return table
 
 
-def _ranking_metrics(
-    weights: FloatArray, n_positive: FloatArray, n_negative: FloatArray, model: SortedModel
+def _figures(
+    weights: WeightArray, n_positive: FloatArray, n_negative: FloatArray, model: SortedModel
 ) -> dict[MetricName, FloatArray]:
-    """AUC (ties one half) and step-wise average precision from running sums of weights."""
-    of_positives = weights[model.positives]
-    false_positives = np.zeros((model.negatives.size + 1, weights.shape[1]))
-    np.cumsum(weights[model.negatives], axis=0, out=false_positives[1:])
-    above = false_positives[model.n_negatives_above]
-    not_below = false_positives[model.n_negatives_not_below]
-    above += not_below
-    misordered = np.einsum("ij,ij->j", of_positives, above) / 2
-    true_positives = np.cumsum(of_positives, axis=0)[model.last_of_tie]
-    not_below += true_positives
+    """AUC (ties one half) and step-wise average precision from running sums; the rest from four counts."""
+    of_positives = np.take(weights, model.positives, axis=1)
+    false_positives = running_sums(np.take(weights, model.negatives, axis=1))
+    true_positives = running_sums(of_positives)
+    above = np.take(false_positives, model.n_negatives_above, axis=1)
+    not_below = np.take(false_positives, model.n_negatives_not_below, axis=1)
+    misordered = (of_positives * (above + not_below).astype(np.float64)).sum(axis=1) / 2
+    hits = np.take(true_positives, model.last_of_tie + 1, axis=1)
     # Where nothing has been called yet the case itself has no weight: its term is 0.
-    np.maximum(not_below, 1.0, out=not_below)
-    true_positives /= not_below
-    precision = np.einsum("ij,ij->j", of_positives, true_positives)
+    precision = (of_positives * (hits / np.maximum(hits + not_below, 1))).sum(axis=1)
+    # Not by a product of matrices, whose last digit depends on the number of rows and threads.
+    error = (
+        np.full(len(weights), np.nan)
+        if model.squared_error is None
+        else (weights * model.squared_error).sum(axis=1)
+    )
     return {
         "auc": 1 - _ratio(misordered, n_positive * n_negative),
         "average_precision": _ratio(precision, n_positive),
+        **_decision_metrics(
+            true_positives[:, model.n_positives_called].astype(np.float64),
+            false_positives[:, model.n_negatives_called].astype(np.float64),
+            n_positive,
+            n_negative,
+        ),
+        "brier": _ratio(error, n_positive + n_negative),
     }
 
 
+def running_sums(weights: WeightArray) -> WeightArray:
+    """Sums of the first 0, 1, … weights of each row.
+
+    Parameters
+    ----------
+    weights : ndarray of int32, shape (n_rows, n_columns)
+        Whole numbers.
+
+    Returns
+    -------
+    ndarray of int32, shape (n_rows, n_columns + 1)
+    """
+    sums = np.zeros((len(weights), weights.shape[1] + 1), dtype=np.int32)
+    np.cumsum(weights, axis=1, out=sums[:, 1:])
+    return sums
+
+
 def _decision_metrics(
-    sums: FloatArray, n_positive: FloatArray, n_negative: FloatArray
+    tp: FloatArray, fp: FloatArray, n_positive: FloatArray, n_negative: FloatArray
 ) -> dict[MetricName, FloatArray]:
-    """Metrics of the calls, from weighted true and false positives and squared error."""
-    tp, fp, squared_error = sums
+    """Metrics of the calls, from weighted true and false positives."""
     fn, tn = n_positive - tp, n_negative - fp
     sensitivity, specificity = _ratio(tp, n_positive), _ratio(tn, n_negative)
     margins = (tp + fp) * (tn + fn) * n_positive * n_negative
@@ -154,7 +182,6 @@ def _decision_metrics(
         "npv": _ratio(tn, tn + fn),
         "f1": _ratio(2 * tp, 2 * tp + fp + fn),
         "mcc": _ratio(tp * tn - fp * fn, np.sqrt(margins)),
-        "brier": _ratio(squared_error, n),
     }
 
 

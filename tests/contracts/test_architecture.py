@@ -89,7 +89,8 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("words", "tables"),
     ),
-    "stats": (("medcompare.stats.*",), ("words", "stats_records", "predictions")),
+    # A bootstrap runs on the cores there are.
+    "stats": (("medcompare.stats.*",), ("words", "hardware", "stats_records", "predictions")),
     "history": (
         ("medcompare.run_summary", "medcompare.changes", "medcompare.history"),
         ("words", "stats_records", "formatting", "provenance"),

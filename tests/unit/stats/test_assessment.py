@@ -416,3 +416,46 @@ def test_wrong_names_are_refused() -> None:
             rule=DecideConfig(),
             seed=0,
         )
+
+
+@pytest.mark.parametrize("n_positive", [1, 2, 9])
+def test_few_positives_end_without_figures_of_a_ranking(n_positive: int) -> None:
+    """Three models and few positives: no AUC, no difference, no p-value anywhere, and a verdict that says so."""
+    test = study({"a": 0.95, "b": 0.7, "c": 0.8}, n=(200, n_positive), images_per_patient=None)
+    found = assessed(test, rule=DecideConfig(min_units=2))
+
+    finite(found)
+    assert found.verdict.outcome is Outcome.NOT_ENOUGH_DATA
+    ranking = ("auc", "average_precision", "balanced_accuracy", "f1", "mcc", "brier", "ppv", "npv")
+    for pair in found.comparisons:
+        for name in (*ranking, "auc_bootstrap"):
+            estimate = pair.differences[name]
+            assert (estimate.value, estimate.ci_low, estimate.p_value) == (None, None, None)
+            assert f"not estimable: {n_positive} positive" in (estimate.note or "")
+    for one in found.evaluations:
+        assert one.metrics["auc"].value is None
+        assert one.calibration is not None
+        assert one.calibration.slope.value is None
+
+
+def test_scores_that_differ_by_rounding_only_are_one_score() -> None:
+    """A network that said 0.5067919 of every image had an AUC of 0.477, a threshold and a slope of -109,278,936."""
+    rng = np.random.default_rng(5)
+    test, validation = study(), study(subset="val")
+    both = []
+    for subset in (test, validation):
+        noise = 0.506791909 + 2.0**-33 * rng.integers(-4, 5, subset.n)
+        both.append(replace(subset, scores={"a": subset.scores["a"], "b": noise}))
+    found = assessed(*both)
+
+    constant = found.evaluations[1]
+    assert constant.constant_output
+    assert (constant.metrics["auc"].value, constant.metrics["auc"].ci_low) == (0.5, None)
+    assert "The model gives every case the same score" in constant.warnings[0]
+    assert "every validation case the same score" in (constant.operating_point.note or "")
+    assert constant.calibration is not None
+    assert constant.calibration.slope.note == "undefined: every case has the same probability"
+    assert constant.confusion.true_positive in (0, constant.n_positive)
+    assert len(constant.roc.x) == len(constant.roc.y)
+    assert found.verdict.model != "b"
+    finite(found)

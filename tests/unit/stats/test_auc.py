@@ -45,7 +45,26 @@ def test_auc_equals_sklearn(ties: bool) -> None:  # noqa: FBT001
 
 def test_scores_a_float32_could_not_tell_apart_are_ranked() -> None:
     """Ranks are taken in float64."""
-    assert roc_auc([0, 1], [0.5, 0.5 + 1e-12]) == 1.0
+    assert roc_auc([0, 1, 0, 1], [0.5, 0.5 + 1e-12, 0.1, 0.9]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scores", "ties"),
+    [
+        pytest.param(0.5067919 + 1e-9 * np.arange(40), True, id="rounding of one probability"),
+        pytest.param(-3.2 + 5e-8 * np.arange(40), True, id="rounding of one log odds"),
+        pytest.param(1e-9 * (1 + np.arange(40)), False, id="probabilities crowded at 0"),
+        pytest.param(1 - 1e-9 * (1 + np.arange(40)), False, id="probabilities crowded at 1"),
+        pytest.param(0.5 + 1e-5 * np.arange(40), False, id="little spread, but more than rounding"),
+    ],
+)
+def test_scores_that_differ_by_rounding_only_are_ties(scores: np.ndarray, ties: bool) -> None:  # noqa: FBT001
+    """An AUC of 0.477 was read out of the last digits of a network that said one thing of every image."""
+    y = np.arange(40) >= 20
+
+    assert roc_auc(y, scores) in ((0.5,) if ties else (0.0, 1.0))
+    noted = auc_interval(y, scores).note or ""
+    assert (noted == "no interval: the score is the same for every case") == ties
 
 
 def test_covariance_equals_that_over_all_pairs() -> None:
@@ -125,56 +144,62 @@ def test_perfect_separation_has_an_exact_limit(separated: int) -> None:
 
 
 def test_perfect_separation_in_few_patients_is_wide() -> None:
-    """Six patients with both classes make three independent pairs, however many images."""
+    """Twelve patients with both classes make six independent pairs, however many images."""
     y = np.tile([0, 1], 60)
 
-    estimate = auc_interval(y, y.astype(float), clusters=np.repeat(np.arange(6), 20))
+    estimate = auc_interval(y, y.astype(float), clusters=np.repeat(np.arange(12), 10))
 
-    assert estimate.ci_low == pytest.approx(0.025 ** (1 / 3))
-
-
-def test_perfect_separation_in_one_patient_has_no_interval() -> None:
-    """One patient says nothing about others."""
-    estimate = auc_interval([0, 0, 1, 1], [1, 2, 3, 4], clusters=["p"] * 4)
-
-    assert (estimate.value, estimate.ci_low) == (1.0, None)
-    assert estimate.note == "no interval: all cases come from one patient"
+    assert estimate.ci_low == pytest.approx(0.025 ** (1 / 6))
 
 
 def test_constant_score_has_no_interval() -> None:
     """A collapsed model has AUC 0.5 and no interval."""
-    estimate = auc_interval([0, 1, 0, 1], [0.3] * 4)
+    estimate = auc_interval(np.arange(40) % 2, [0.3] * 40)
 
     assert (estimate.value, estimate.ci_low, estimate.ci_high) == (0.5, None, None)
     assert estimate.note == "no interval: the score is the same for every case"
 
 
-def test_a_single_case_of_a_class_has_no_interval() -> None:
-    """One positive leaves its variance unknown."""
-    estimate = auc_interval([1, 0, 0, 0], [2.5, 1, 2, 3])
+@pytest.mark.parametrize("n_positive", [1, 2, 9])
+def test_few_cases_of_a_class_estimate_nothing(n_positive: int) -> None:
+    """Of so few positives neither a value nor an interval nor a p-value is given, but the reason."""
+    y = np.arange(100) < n_positive
+    a, b = np.random.default_rng(0).normal(size=(2, 100))
 
-    assert estimate.value == pytest.approx(2 / 3)
-    assert estimate.note == "no interval: a class has a single case"
+    for estimate in (auc_interval(y, a), auc_difference(y, a, b), auc_interval(~y, -a)):
+        assert (estimate.value, estimate.ci_low, estimate.p_value) == (None, None, None)
+        assert (estimate.note or "").startswith(f"not estimable: {n_positive} ")
 
 
-def test_a_single_patient_of_a_class_has_no_interval() -> None:
-    """The same by patients."""
-    y, patient = [1, 1, 0, 0, 0], [1, 1, 2, 3, 4]
+def test_few_patients_of_a_class_estimate_nothing() -> None:
+    """Fifty positive images of nine patients are nine."""
+    y = np.arange(200) < 50
+    patient = np.where(y, np.arange(200) % 9, np.arange(200) + 100)
+    scores = np.random.default_rng(0).normal(size=200)
 
-    estimate = auc_interval(y, [2.5, 0.5, 1, 2, 3], clusters=patient)
+    estimate = auc_interval(y, scores, clusters=patient)
 
-    assert estimate.note == "no interval: a class has a single patient"
-    with pytest.raises(DataError, match="undefined: a class has a single patient"):
-        auc_covariance(y, [[2.5, 0.5, 1, 2, 3]], clusters=patient)
+    assert estimate.note == "not estimable: 9 positive patients, at least 10 are needed"
+    assert auc_interval(y, scores, clusters=np.arange(200) // 2).ci_low is not None
+
+
+@pytest.mark.parametrize(("clusters", "why"), [(None, "case"), ([1, 1, 2, 3, 4], "patient")])
+def test_the_covariance_of_a_single_unit_is_undefined(clusters: list[int] | None, why: str) -> None:
+    """One positive (patient) leaves its variance unknown."""
+    y = [1, 0, 0, 0, 0] if clusters is None else [1, 1, 0, 0, 0]
+    with pytest.raises(DataError, match=f"undefined: a class has a single {why}"):
+        auc_covariance(y, [[2.5, 0.5, 1, 2, 3]], clusters=clusters)
 
 
 def test_zero_variance_away_from_the_corners_is_said() -> None:
     """Patients whose placements cancel leave a variance of zero: no interval."""
-    y = [1, 1, 1, 1, 0, 0, 0, 0]
-    score = [1, 4, 1, 4, 2, 3, 2, 3]
+    y = np.repeat([1, 0], 20)
+    score = np.repeat([[1, 4], [2, 3]], 10, axis=0).ravel()
+    other = np.repeat([[2, 2], [1, 3]], 10, axis=0).ravel()
+    patients = np.arange(40) // 2
 
-    estimate = auc_interval(y, score, clusters=[1, 1, 2, 2, 3, 3, 4, 4])
-    difference = auc_difference(y, score, [2, 2, 2, 2, 1, 3, 1, 3], clusters=[1, 1, 2, 2, 3, 3, 4, 4])
+    estimate = auc_interval(y, score, clusters=patients)
+    difference = auc_difference(y, score, other, clusters=patients)
 
     assert (estimate.value, estimate.ci_low) == (0.5, None)
     assert estimate.note == "no interval: the estimated variance is zero"
@@ -233,14 +258,13 @@ def test_perfect_against_constant_has_no_variance() -> None:
 
 
 def test_difference_limits_stay_possible() -> None:
-    """Twelve cases: limits beyond 1 are cut there."""
-    y = np.repeat([0, 1], 6)
-    good = np.r_[np.arange(6), np.arange(4.5, 10.5)]
+    """Twenty cases: limits beyond 1 are cut there."""
+    y = np.repeat([0, 1], 10)
+    good = np.r_[np.arange(10), np.arange(6.5, 16.5)]
 
-    estimate = auc_difference(y, -good, good, level=0.999)
+    estimate = auc_difference(y, -good, good, level=0.999999)
 
     assert estimate.ci_high == 1.0
-    assert auc_difference(y[5:], good[5:] * 0, good[5:]).note == "no interval: a class has a single case"
 
 
 def test_joint_test_of_two_models_is_the_paired_test() -> None:

@@ -1,6 +1,7 @@
 """The paired bootstrap of all metrics."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -44,6 +45,11 @@ def by_sklearn(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None = None) -
     }
 
 
+def drawn_by(plan: ResamplingPlan) -> np.ndarray:
+    """All weights of a plan, one row per resample."""
+    return np.concatenate(plan.each(lambda weights: weights))
+
+
 @pytest.fixture(scope="module")
 def result() -> BootstrapResult:
     """One bootstrap that several tests look at."""
@@ -63,10 +69,9 @@ def test_every_resample_equals_sklearn_on_the_resampled_cases() -> None:
     """Weights stand for repeated cases: each metric of each resample is scikit-learn's."""
     y, p = sample(60)
     plan = ResamplingPlan(y, None, stratified=False, seed=1, n_resamples=100)
-    weights = next(plan.batches())
+    weights = drawn_by(plan)
     ours = weighted_metrics(weights, y, [sorted_model(y, row, CUT, score_is_probability=True) for row in p])
-    for column in range(100):
-        times = weights[:, column].astype(int)
+    for column, times in enumerate(weights):
         chosen = np.repeat(np.arange(60), times)
         for i in (0, 1):
             expected = by_sklearn(y[chosen], p[i][chosen])
@@ -212,18 +217,45 @@ def test_mostly_undefined_figures_have_no_interval() -> None:
 
 
 def test_samples_of_patients_that_lack_a_class_are_left_out() -> None:
-    """Two of ten patients hold the positives: some resamples have none, and are counted."""
+    """Two of six patients hold the positives: in some resamples there is none, and no AUC."""
     y = np.arange(40) < 8
     p = np.linspace(0.8, 0.2, 40) + 0.1 * (np.arange(40) % 3)
-    result = bootstrap_metrics(
-        y, [p], [0.5], n_resamples=2000, seed=0, clusters=np.minimum(np.arange(40) // 4, 9)
-    )
     mixed = bootstrap_metrics(y, [p], [0.5], n_resamples=2000, seed=0, clusters=(np.arange(40) + 2) // 8)
 
-    assert result.metric(0, "auc").note is None
-    lost = int((mixed.metric(0, "auc").note or "").split()[2])
+    lost = int(np.isnan(mixed.draws(0, "auc", stratified=True)).sum())
+
     assert lost / 2000 == pytest.approx((4 / 6) ** 6, abs=0.04)
-    assert len(mixed.roc_band(0, [0.0, 0.5, 1.0]).y_low) == 3
+
+
+@pytest.mark.parametrize("n_positive", [1, 2, 9])
+def test_few_cases_of_a_class_estimate_nothing(n_positive: int) -> None:
+    """One positive gave a difference in AUC with an interval and p 0.03: its score drawn again and again."""
+    y = np.arange(200) < n_positive
+    p = np.random.default_rng(1).random((2, 200))
+    p[0, :n_positive] = 0.99
+    result = bootstrap_metrics(y, p, [0.5, 0.5], n_resamples=500, seed=0)
+    why = f"not estimable: {n_positive} positive case{'s' if n_positive > 1 else ''}, at least 10 are needed"
+
+    for name in METRICS:
+        for estimate in (result.metric(0, name), result.difference(0, 1, name)):
+            assert (estimate.value, estimate.ci_low, estimate.p_value, estimate.note) == (
+                None,
+                None,
+                None,
+                why,
+            )
+    assert result.roc_band(0, [0.0, 1.0]).y_low == ()
+
+
+def test_few_patients_of_a_class_estimate_nothing() -> None:
+    """Sixty positive images of nine patients are nine: units are patients, of either class."""
+    y = np.arange(300) < 60
+    p = np.random.default_rng(1).random((1, 300))
+    patients = np.where(y, np.arange(300) % 9, np.arange(300) + 1000)
+
+    for truth, which in ((y, "positive"), (~y, "negative")):
+        result = bootstrap_metrics(truth, p, [0.5], n_resamples=100, seed=0, clusters=patients)
+        assert result.metric(0, "f1").note == f"not estimable: 9 {which} patients, at least 10 are needed"
 
 
 def test_scores_that_are_not_probabilities() -> None:
@@ -265,32 +297,86 @@ def test_weights_of_a_plan() -> None:
     """Stratified resamples keep the class counts, all keep the number of units."""
     y = np.arange(30) < 8
     plan = ResamplingPlan(y, None, stratified=True, seed=0, n_resamples=250)
-    weights = np.concatenate(list(plan.batches()), axis=1)
+    weights = drawn_by(plan)
 
-    assert weights.shape == (30, 250)
-    assert (weights[y].sum(axis=0) == 8).all()
-    assert (weights.sum(axis=0) == 30).all()
+    assert weights.shape == (250, 30)
+    assert (weights[:, y].sum(axis=1) == 8).all()
+    assert (weights.sum(axis=1) == 30).all()
     assert weights.mean() == pytest.approx(1)
     patients = ResamplingPlan(y, np.arange(30) // 3, stratified=False, seed=0, n_resamples=100)
-    by_patient = next(patients.batches()).reshape(10, 3, 100)
-    assert (by_patient == by_patient[:, :1]).all()
-    assert (by_patient[:, 0].sum(axis=0) == 10).all()
+    by_patient = drawn_by(patients).reshape(100, 10, 3)
+    assert (by_patient == by_patient[:, :, :1]).all()
+    assert (by_patient[:, :, 0].sum(axis=1) == 10).all()
 
 
-@pytest.mark.parametrize("stratified", [True, False])
-def test_draws_do_not_depend_on_the_size_of_batches(
-    monkeypatch: pytest.MonkeyPatch,
-    stratified: bool,  # noqa: FBT001
+@pytest.mark.parametrize("clusters", [None, np.arange(310) // 2], ids=["cases", "patients"])
+def test_figures_do_not_depend_on_batches_and_threads(
+    monkeypatch: pytest.MonkeyPatch, clusters: np.ndarray | None
 ) -> None:
-    """The size of a batch is a matter of speed only."""
-    y = np.arange(31) % 3 == 0
-    drawn = []
-    for size in (2**18, 31 * 7):
-        monkeypatch.setattr(resampling, "BATCH_ELEMENTS", size)
-        plan = ResamplingPlan(y, None, stratified=stratified, seed=4, n_resamples=120)
-        drawn.append(np.concatenate(list(plan.batches()), axis=1))
+    """The size of a batch and the number of threads are matters of speed only."""
+    y, p = sample(310, digits=8)
+    found = []
+    for elements, threads in ((2**18, 1), (310 * 7, 1), (310 * 7, 2), (310 * 30, 5)):
+        monkeypatch.setattr(resampling, "BATCH_ELEMENTS", elements)
+        monkeypatch.setattr(resampling, "FEW_ELEMENTS", 0)
+        monkeypatch.setattr(resampling, "usable_cores", lambda threads=threads: threads)
+        one = bootstrap_metrics(y, p, [CUT, CUT], n_resamples=400, seed=4, clusters=clusters)
+        band = one.roc_band(1, np.linspace(0, 1, 31))
+        found.append((one.stratified, one.unstratified, np.array([band.y_low, band.y_high])))
 
-    assert (drawn[0] == drawn[1]).all()
+    for other in found[1:]:
+        for ours, theirs in zip(found[0], other, strict=True):
+            assert np.array_equal(ours, theirs, equal_nan=True)
+
+
+def test_a_long_bootstrap_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line per so many seconds: cases, resamples done, time left."""
+    monkeypatch.setattr(resampling, "FEW_ELEMENTS", 0)
+    monkeypatch.setattr(resampling, "PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(resampling, "BATCH_ELEMENTS", 3000)
+    monkeypatch.setattr(resampling, "usable_cores", lambda: 2)
+    plan = ResamplingPlan(np.arange(3000) < 900, None, stratified=True, seed=0, n_resamples=100)
+
+    with caplog.at_level("INFO"):
+        plan.each(len)
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 100
+    assert lines[-1].startswith("bootstrap of 3,000 cases: 96 of 100 resamples, ")
+    assert lines[-1].endswith(" s left")
+
+
+def test_memory_is_that_of_a_few_batches() -> None:
+    """A hundred resamples of 300,000 cases never lie in memory together: 120 MB of weights would."""
+    y = np.arange(300_000) % 3 == 0
+    plan = ResamplingPlan(y, None, stratified=False, seed=0, n_resamples=100)
+    tracemalloc.start()
+    try:
+        plan.each(lambda weights: int(weights.sum()))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 120e6 / 2 * max(1, resampling.usable_cores() / 4)
+
+
+def test_roc_band_equals_interpolation_of_every_resampled_curve() -> None:
+    """Against scikit-learn's curve of each resample and numpy's interpolation, ties included."""
+    y, p = sample(90)
+    grid = np.linspace(0, 1, 101)
+    result = bootstrap_metrics(y, p, [CUT, CUT], n_resamples=200, seed=3)
+    heights = []
+    for weights in drawn_by(result.stratified_plan):
+        fpr, tpr, _ = metrics.roc_curve(y, p[0], sample_weight=weights, drop_intermediate=False)
+        heights.append(np.interp(grid, fpr, tpr))
+
+    band = result.roc_band(0, grid)
+
+    # At 0 the other curve may start above the axis.
+    assert band.y_low[1:] == pytest.approx(np.quantile(heights, 0.025, axis=0)[1:], abs=1e-9)
+    assert band.y_high[1:] == pytest.approx(np.quantile(heights, 0.975, axis=0)[1:], abs=1e-9)
 
 
 def test_roc_band_encloses_the_curve() -> None:
@@ -318,10 +404,10 @@ def test_roc_band_of_a_perfect_model_is_the_corner() -> None:
     assert band.y == band.y_low == band.y_high == (1.0, 1.0, 1.0)
 
 
-def test_twelve_cases_work() -> None:
-    """The smallest study anybody will try gives defined intervals."""
-    y = np.arange(12) % 3 == 0
-    p = np.linspace(0.05, 0.95, 12)
+def test_ten_cases_of_each_class_work() -> None:
+    """The smallest study that says anything gives defined intervals."""
+    y = np.arange(20) % 2 == 0
+    p = np.linspace(0.05, 0.95, 20)
     result = bootstrap_metrics(y, [p, p[::-1]], [0.5, 0.5], n_resamples=300, seed=0)
 
     assert result.metric(0, "auc").ci_low is not None

@@ -158,6 +158,10 @@ def test_calibration_in_words() -> None:
 
     assert "no miscalibration shown (slope 1.000" in calibrated(*fine)
     assert "probabilities are too extreme (slope 0.700" in calibrated(estimate(0.5, 0.9), fine[1])
+    assert "probabilities show no relation to the truth (slope 0.100" in calibrated(
+        estimate(-0.3, 0.5), fine[1]
+    )
+    assert "probabilities fall where the truth is positive" in calibrated(estimate(-0.9, -0.5), fine[1])
     assert "probabilities are too timid" in calibrated(estimate(1.1, 1.5), fine[1])
     assert "probabilities are too low on average" in calibrated(fine[0], estimate(0.1, 0.3))
     assert "probabilities are too high on average" in calibrated(fine[0], estimate(-0.3, -0.1))

@@ -126,8 +126,12 @@ def test_validation_of_one_class_cannot_choose() -> None:
     assert "has one class only" in point.note
 
 
-def test_constant_scores_on_validation() -> None:
-    """All or nothing: everything is called positive, and the target counts as not reached."""
-    point = choose_threshold("m", validation([0, 1, 1], [0.4, 0.4, 0.4]), EvaluateConfig())
+@pytest.mark.parametrize("noise", [0.0, 1e-9], ids=["constant", "rounding"])
+@pytest.mark.parametrize("rule", ["youden", "target_sensitivity", "cost_ratio"])
+def test_constant_scores_on_validation(noise: float, rule: str) -> None:
+    """No rule can choose where every case has the same score: 0.5 is taken and said to be a habit."""
+    scores = [0.4, 0.4 + noise, 0.4 - noise]
+    point = choose_threshold("m", validation([0, 1, 1], scores), EvaluateConfig(threshold_rule=rule))
 
-    assert (point.threshold, point.reached) == (0.4, False)
+    assert (point.threshold, point.chosen_on, point.reached) == (0.5, "fixed", False)
+    assert "the model gives every validation case the same score" in (point.note or "")
