@@ -103,7 +103,6 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
         split = run_trusted(
             split_images,
             config.store,
-            images=tuple(one.sha256 for one in (manifest.images, manifest.twins) if one is not None),
             manifest=manifest,
             config=config.split,
             seed=config.seed,
@@ -152,7 +151,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
                 predict,
                 config.store,
                 model=one.model,
-                identity=prediction_identity(one, images=split.assignments.sha256, plan=plan),
+                identity=prediction_identity(one, split, plan),
                 request=PredictionRequest(trained=one, train=config.train, split=split, **places),
             )
             for one in trained
@@ -175,7 +174,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
                 config.store,
                 fresh=config.cost.fresh,
                 model=one.model,
-                identity=cost_identity(one, config, plan),
+                identity=cost_identity(one, config.cost, plan),
                 request=CostRequest(trained=one, train=config.train, cost=config.cost, split=split, **places),
             )
             for one in trained

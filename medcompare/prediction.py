@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +62,6 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
     DataError, ArtifactError, ConfigError
         If an image changed, a stored file is gone, or the device is not there.
     """
-    started = time.perf_counter()
     trained, spec = request.trained, MODELS[request.trained.model]
     store = ArtifactStore(request.store_root)
     if request.n_threads is not None:
@@ -128,7 +126,6 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
         has_running=bool(running),
         log_odds_sd=log_odds_sd,
         log_odds_shift=trained.log_odds_shift,
-        elapsed_s=time.perf_counter() - started,
     )
 
 

@@ -28,4 +28,3 @@ class Predictions(Record):
     log_odds_shift: float = Field(
         description="Subtracted from every log-odds: what the class weights of the training had added."
     )
-    elapsed_s: float

@@ -120,13 +120,14 @@ def _read_tables(config: AssessConfig) -> PredictionTables:
         test=test,
         validation=validation,
         costs=costs,
-        digest=_digest([cases for _, cases in subsets], costs),
+        digest=digest_of([cases for _, cases in subsets], costs),
         notes=tuple(f"{name}: {note}." for name, cases in subsets for note in cases.notes),
         caveats=_caveats(test, validation),
     )
 
 
-def _digest(subsets: Sequence[ScoredCases], costs: Sequence[CostMeasurement]) -> str:
+def digest_of(subsets: Sequence[ScoredCases], costs: Sequence[CostMeasurement]) -> str:
+    """What identifies the data of an assessment, see `PredictionTables`."""
     parts = [cost.model_dump_json() for cost in costs]
     for cases in subsets:
         names = [*cases.classes, *cases.models, *cases.judged.values(), *cases.subgroups]
@@ -366,11 +367,6 @@ def _labels(table: Columns, positive_class: str | None) -> tuple[NDArray[np.int6
         table.notes.append(f"'{as_number[0]}' was taken as the positive class {positive_class}")
         positive_class = as_number[0]
     others = [text for text in found if text != positive_class]
-    for text in others:
-        twin = next((other for other in found if other != text and same_id(other) == same_id(text)), None)
-        if twin is not None:
-            row = table.rows[texts.index(text)]
-            table.refuse_cell(TRUTH, row, f": '{text}' and '{twin}' seem to be one class; write them alike")
     if len(others) > 1:
         row = table.rows[texts.index(others[1])]
         table.refuse_cell(

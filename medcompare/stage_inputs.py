@@ -12,13 +12,13 @@ import hashlib
 import io
 from typing import TYPE_CHECKING, Literal
 
-from medcompare.devices import native_bfloat16_on_cpu
+from medcompare.devices import MemoryFormat, native_bfloat16_on_cpu
 from medcompare.hardware import cpu_name
 from medcompare.records import Record
 
 if TYPE_CHECKING:
     from medcompare.artifacts import ArtifactStore
-    from medcompare.config import CompareConfig, TrainConfig
+    from medcompare.config import CostConfig, TrainConfig
     from medcompare.data.records import DatasetSplit
     from medcompare.hardware import ParallelPlan
     from medcompare.records import Subset
@@ -54,9 +54,12 @@ class PredictionIdentity(Record):
 
     checkpoint: str
     images: str
+    classes: tuple[str, str]
     image_size_px: int
     resize_px: int
     class_weights: tuple[float, float]
+    batch_size: int
+    memory_format: MemoryFormat
     device: Literal["cpu", "accelerator"]
 
 
@@ -109,22 +112,25 @@ def training_identity(
     )
 
 
-def prediction_identity(trained: TrainedModel, *, images: str, plan: ParallelPlan) -> PredictionIdentity:
-    """Identity of the predictions of `trained` on images of the digest `images`."""
+def prediction_identity(trained: TrainedModel, split: DatasetSplit, plan: ParallelPlan) -> PredictionIdentity:
+    """Identity of the predictions of `trained` on the images of `split`."""
     return PredictionIdentity(
         checkpoint=trained.checkpoint.sha256,
-        images=images,
+        images=split.assignments.sha256,
+        classes=split.classes,
         image_size_px=trained.image_size_px,
         resize_px=trained.resize_px,
         class_weights=trained.class_weights,
+        batch_size=trained.batch_size,
+        memory_format=trained.memory_format,
         device=device_kind(plan),
     )
 
 
-def cost_identity(trained: TrainedModel, config: CompareConfig, plan: ParallelPlan) -> CostIdentity:
+def cost_identity(trained: TrainedModel, cost: CostConfig, plan: ParallelPlan) -> CostIdentity:
     """Identity of the cost of `trained` on this machine."""
     return CostIdentity(
         trained=hashlib.sha256(trained.model_dump_json().encode()).hexdigest(),
-        settings=config.cost.model_dump_json(exclude={"fresh"}),
+        settings=cost.model_dump_json(exclude={"fresh"}),
         machine=f"{cpu_name()} {device_kind(plan)} {trained.device} {plan.n_parallel * plan.n_threads}",
     )

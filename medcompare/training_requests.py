@@ -27,7 +27,7 @@ class ResolvedWeights(Record):
     @property
     def identity(self) -> str:
         """What of the weights can change a result: for cache keys, in place of path and source."""
-        return f"{self.initial.kind} {self.initial.vintage} {self.initial.sha256}"
+        return f"{self.initial.kind} {self.initial.name} {self.initial.vintage} {self.initial.sha256}"
 
 
 class TrainingRequest(Record):

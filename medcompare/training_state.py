@@ -59,11 +59,7 @@ def resume_key(request: TrainingRequest, precision: str, device_type: str) -> st
         "seed": request.seed,
         "precision": precision,
         "device": device_type,
-        "code": code_digest(
-            "medcompare.training",
-            also=(MODELS[request.model].build.__module__,),
-            libraries=("torch", "torchvision", "efficientnet-pytorch", "pillow"),
-        ),
+        "code": code_digest("medcompare.training", MODELS[request.model].build.__module__),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.stats import assessment
-from tasks.policies import RETRIES, STATISTICS, STORED, content_key
+from tasks.policies import RETRIES, STORED, content_key
 
 if TYPE_CHECKING:
     from medcompare.cases import ScoredCases
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 @task(
     name="assess",
     task_run_name="assess",
-    # `digest` covers the tables byte by byte.
-    cache_policy=content_key(
-        "medcompare.stats.assessment", ignore=("test", "validation"), libraries=STATISTICS
-    ),
+    # `digest` covers all that is in the two tables.
+    cache_policy=content_key(ignore=("test", "validation")),
     **RETRIES,
     **STORED,
 )

@@ -9,7 +9,7 @@ from prefect import task
 from medcompare.artifacts import ArtifactStore
 from medcompare.prediction_tables import scored_cases
 from medcompare.stats import assessment
-from tasks.policies import RETRIES, STATISTICS, STORED, content_key
+from tasks.policies import RETRIES, STORED, content_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @task(
     name="decide",
     task_run_name="decide",
-    cache_policy=content_key("medcompare.stats.assessment", ignore=("store",), libraries=STATISTICS),
+    cache_policy=content_key(ignore=("store",)),
     **RETRIES,
     **STORED,
 )

@@ -11,7 +11,7 @@ from medcompare.artifacts import ArtifactStore
 from medcompare.prediction_tables import running_scores, scored_cases
 from medcompare.stats import evaluation
 from medcompare.stats.running_statistics import compare_running
-from tasks.policies import RETRIES, STATISTICS, STORED, content_key
+from tasks.policies import RETRIES, STORED, content_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ logger = logging.getLogger("medcompare.evaluate")
 @task(
     name="evaluate",
     task_run_name="evaluate {model}",
-    cache_policy=content_key("medcompare.stats.evaluation", ignore=("store",), libraries=STATISTICS),
+    cache_policy=content_key(ignore=("store",)),
     **RETRIES,
     **STORED,
 )

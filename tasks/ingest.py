@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     task_run_name="ingest",
     # The fingerprint covers every file's bytes; `source` says where the files lie, and of `data`
     # only `rules` (limits) can change the answer.
-    cache_policy=content_key(
-        "medcompare.data.manifest", ignore=("source", "data", "store"), libraries=("pillow",)
-    ),
+    cache_policy=content_key(ignore=("source", "data", "store")),
     **RETRIES,
     **STORED,
 )

@@ -9,7 +9,7 @@ from prefect import task
 
 from medcompare.training_process import run_cost_measurement
 from tasks.gpu import on_the_machine
-from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
+from tasks.policies import GPU_TAG, RETRIES, STORED, content_key
 
 if TYPE_CHECKING:
     from medcompare.cost_records import CostMeasurement
@@ -24,7 +24,9 @@ logger = logging.getLogger("medcompare.cost")
     name="measure cost",
     task_run_name="measure cost of {model}",
     tags=[GPU_TAG],
-    cache_policy=content_key("medcompare.cost", ignore=("request",), libraries=TORCH, model_argument="model"),
+    cache_policy=content_key(
+        ignore=("request",), also=("medcompare.cost", "medcompare.hardware"), model_argument="model"
+    ),
     **RETRIES,
     **STORED,
 )

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,22 +33,20 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-TORCH = ("torch", "torchvision", "efficientnet-pytorch", "pillow")
-STATISTICS = ("numpy", "scipy", "scikit-learn", "statsmodels")
 GPU_TAG = "gpu"
 """Tasks that load the accelerator, or the processor in its place; limited by `tasks.gpu`."""
 
 
 @dataclass(kw_only=True)
 class CodeOf(CachePolicy):
-    """Key on the code that does the work and the libraries that matter.
+    """Key on the code that does the work and the libraries it imports.
 
     Keyword-only on purpose: the first positional field of Prefect's base class is
     ``key_storage``, and a misplaced argument would be accepted silently.
     """
 
-    module: str
-    libraries: tuple[str, ...] = field(default=())
+    also: tuple[str, ...] = ()
+    """Modules of the work that the task's imports do not reach, as it is done in another process."""
     model_argument: str | None = None
     """Task argument that names a model: that model's own file counts too, the others' do not."""
 
@@ -60,29 +58,27 @@ class CodeOf(CachePolicy):
         **kwargs: Any,  # noqa: ARG002, ANN401 - Prefect's signature
     ) -> str:
         """Digest of the task's name and code."""
-        also: tuple[str, ...] = ()
-        if self.model_argument is not None:
-            also = (MODELS[str(inputs[self.model_argument])].build.__module__,)
-        code = code_digest(self.module, also=also, libraries=self.libraries)
+        code = code_digest(*self.modules(task_ctx.task, inputs))
         return hashlib.sha256(f"{task_ctx.task.task_key}\n{code}".encode()).hexdigest()
 
+    def modules(self, task: Task[..., Any], inputs: dict[str, Any]) -> tuple[str, ...]:
+        """Where the work begins: the task's own module, those named beside it, the model's file."""
+        found = [task.fn.__module__, *self.also]
+        if self.model_argument is not None:
+            found.append(MODELS[str(inputs[self.model_argument])].build.__module__)
+        return tuple(found)
 
-def content_key(
-    module: str,
-    *,
-    ignore: tuple[str, ...] = (),
-    libraries: tuple[str, ...] = (),
-    model_argument: str | None = None,
-) -> CachePolicy:
-    """Cache key of a stage: its inputs but for `ignore`, and the code of `module`.
+
+def content_key(*, ignore: tuple[str, ...] = (), **code: Any) -> CachePolicy:  # noqa: ANN401 - as `CodeOf` takes them
+    """Cache key of a stage: its inputs but for `ignore`, and the code that does the work.
 
     `ignore` names arguments that say where or how to work and cannot change the
-    answer: folders, thread counts, time limits.
+    answer: folders, thread counts, time limits. `code` are the fields of `CodeOf`.
     """
     inputs: CachePolicy = INPUTS
     for name in ignore:
         inputs = inputs - name
-    return inputs + CodeOf(module=module, libraries=libraries, model_argument=model_argument)
+    return inputs + CodeOf(**code)
 
 
 def can_heal(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 - Prefect's signature

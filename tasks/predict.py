@@ -8,7 +8,7 @@ from prefect import task
 
 from medcompare.training_process import run_prediction
 from tasks.gpu import on_the_machine
-from tasks.policies import GPU_TAG, RETRIES, STORED, TORCH, content_key
+from tasks.policies import GPU_TAG, RETRIES, STORED, content_key
 
 if TYPE_CHECKING:
     from medcompare.prediction_records import Predictions
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     task_run_name="predict {model}",
     tags=[GPU_TAG],
     cache_policy=content_key(
-        "medcompare.prediction", ignore=("request",), libraries=TORCH, model_argument="model"
+        ignore=("request",),
+        also=("medcompare.prediction", "medcompare.training_records"),
+        model_argument="model",
     ),
     **RETRIES,
     **STORED,

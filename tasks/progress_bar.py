@@ -1,14 +1,19 @@
-"""Progress of one training on the run's page in the orchestrator."""
+"""Progress of one training: in the terminal, in the log, on the run's page in the orchestrator."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from medcompare import progress
+from medcompare.models.zoo import MODELS
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
     from uuid import UUID
 
 logger = logging.getLogger("medcompare.train")
@@ -55,3 +60,23 @@ class ProgressBar:
             logger.warning(
                 "%s: its progress cannot be shown; the training goes on", self._name, exc_info=True
             )
+
+
+@contextmanager
+def shown(model: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Show the training of `model` for the time of the block, which hands the given function its events."""
+    name = MODELS[model].display_name
+    bar = ProgressBar(model, name)
+
+    def on_event(event: Mapping[str, Any]) -> None:
+        progress.report(name, event)
+        is_epoch = event["event"] == "epoch"
+        line = progress.epoch_line(name, event)
+        if is_epoch:
+            logger.info("%s", line)
+        bar.show(progress.share_done(event), line, now=is_epoch)
+
+    try:
+        yield on_event
+    finally:
+        progress.finished(name)

@@ -20,19 +20,10 @@ if TYPE_CHECKING:
 @task(
     name="split",
     task_run_name="split",
-    # `images` holds the digests of the manifest's tables; its name and where it lies cannot matter.
-    cache_policy=content_key(
-        "medcompare.data.split", ignore=("manifest", "store"), libraries=("scikit-learn", "numpy")
-    ),
+    cache_policy=content_key(ignore=("store",)),
     **RETRIES,
     **STORED,
 )
-def split(
-    images: tuple[str, ...],  # noqa: ARG001 - the cache key
-    manifest: DatasetManifest,
-    config: SplitConfig,
-    seed: int,
-    store: Path,
-) -> DatasetSplit:
+def split(manifest: DatasetManifest, config: SplitConfig, seed: int, store: Path) -> DatasetSplit:
     """Stratified, and grouped by patient where patients are known."""
     return splitting.split(manifest, config, seed=seed, store=ArtifactStore(store))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,13 +53,34 @@ def test_exactly_what_depends_on_a_change_runs_again(first: First, tmp_path: Pat
 
     moved = images.rename(tmp_path / "elsewhere")
     changed = run(small_config(moved, tmp_path))
-    # Only ingest, which records the new name of the data set, and the report that prints it.
-    assert EVERY_STAGE - cached(changed) == {"ingest", *NEVER_CACHED}
+    # Only what records the new name of the data set, or is given that record, and the report that prints it.
+    assert EVERY_STAGE - cached(changed) == {"ingest", "split", *NEVER_CACHED}
 
     with Image.open(moved / "cancer/000.png") as image:
         image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(moved / "cancer/000.png")
     changed = run(small_config(moved, tmp_path))
     assert not cached(changed) & {"ingest", "split", "decide", *(f"predict {model}" for model in MODELS)}
+
+
+def test_other_names_of_the_classes_are_in_everything(first: First, tmp_path: Path) -> None:
+    """The same images under other names: nothing is trained again, and no old name is left in any result."""
+    images = first.copy(tmp_path)
+    rows = [
+        f"{path},{'benign' if path.parent.name == 'non_cancer' else 'malignant'}"
+        for path in sorted(path.relative_to(images) for path in images.rglob("*.png"))
+    ]
+    (images / "relabelled.csv").write_text("\n".join(["path,label", *rows]))
+    try:
+        done = run(small_config(images / "relabelled.csv", tmp_path, data={"positive_class": "malignant"}))
+    finally:
+        (images / "relabelled.csv").unlink()
+
+    assert {f"train {model}" for model in MODELS} <= cached(done)
+    text = Path(done.result.results).read_text() + Path(done.result.html).read_text()
+    assert "malignant" in text
+    assert "benign" in text
+    assert re.findall(r".{30}\bnon_cancer\b.{30}", text) == []
+    assert json.loads(Path(done.result.results).read_text())["split"]["classes"] == ["benign", "malignant"]
 
 
 def test_cost_is_measured_again_when_asked(first: First, tmp_path: Path) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from medcompare.code_identity import (
+    Import,
+    code_behind,
     code_digest,
-    imported_modules,
+    imports_of,
     library_versions,
-    modules_behind,
     normalised_source,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SOURCE = '''
 """Module."""
@@ -40,42 +46,42 @@ def test_behaviour_counts() -> None:
 
 
 def test_imports_inside_functions_count() -> None:
-    """A lazy import is an import."""
-    source = "def f():\n    from medcompare.stats import auc\n    import medcompare.errors\n"
+    """A lazy import is an import; one for types alone is told apart."""
+    source = """
+if TYPE_CHECKING:
+    from medcompare.stats import paired
+else:
+    import medcompare.errors
+def f():
+    from medcompare.stats import auc
+"""
 
-    assert {"medcompare.stats", "medcompare.stats.auc", "medcompare.errors"} <= set(imported_modules(source))
-
-
-def test_a_module_brings_what_it_imports() -> None:
-    """The artifact store rests on the records; neither rests on the configuration."""
-    names = modules_behind("medcompare.artifacts")
-
-    assert "medcompare.artifacts" in names
-    assert "medcompare.records" in names
-    assert "medcompare.config" not in names
-
-
-def test_training_does_not_rest_on_the_statistics() -> None:
-    """Editing a statistic must retrain nothing."""
-    names = modules_behind("medcompare.training")
-
-    assert not [name for name in names if name.startswith(("medcompare.stats", "medcompare.report"))]
+    assert set(imports_of(source)) == {
+        Import("medcompare.stats", for_types_only=True),
+        Import("medcompare.stats.paired", for_types_only=True),
+        Import("medcompare.errors", for_types_only=False),
+        Import("medcompare.stats", for_types_only=False),
+        Import("medcompare.stats.auc", for_types_only=False),
+    }
 
 
-def test_a_model_brings_its_own_file_only() -> None:
-    """Editing one model's file leaves the digests of the others alone."""
-    names = set(modules_behind("medcompare.training"))
+def test_a_library_counts_where_it_is_imported(tmp_path: Path) -> None:
+    """Through modules of ours, also below their packages; what has no effect and the standard library do not."""
+    package = tmp_path / "medcompare"
+    package.mkdir()
+    (package / "first.py").write_text("import json\nimport pydantic\nfrom medcompare.second import f\n")
+    (package / "second.py").write_text("def f():\n    from PIL import Image\n    import numpy.linalg\n")
 
-    assert not [name for name in names if name.startswith("medcompare.models.zoo.")]
-    assert code_digest("medcompare.training", also=("medcompare.models.zoo.resnet",)) != code_digest(
-        "medcompare.training"
-    )
+    behind = code_behind("medcompare.first", root=tmp_path)
+
+    assert behind.modules == ("medcompare.first", "medcompare.second")
+    assert behind.libraries == ("numpy", "pillow")
 
 
 def test_unknown_module_is_an_error() -> None:
     """A misspelt module must not give a digest of nothing."""
     with pytest.raises(ModuleNotFoundError, match=r"medcompare\.trainign"):
-        modules_behind("medcompare.trainign")
+        code_digest("medcompare.trainign")
 
 
 def test_versions_of_libraries_are_part_of_it() -> None:

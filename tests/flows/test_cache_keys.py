@@ -1,0 +1,671 @@
+"""The key of a cached result: all it rests on is in it, code and inputs, and nothing else.
+
+What a result rests on is judged apart from what makes the keys: the work of every cached task is
+really done on a small example, also in its child process, and the modules whose functions run are
+recorded; the fields of all inputs are found by reflection and changed one at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from medcompare.artifacts import ArtifactStore
+from medcompare.code_identity import NOT_FOLLOWED
+from medcompare.config import DemoConfig, TrainConfig
+from medcompare.data.records import DatasetSplit
+from medcompare.data.source import fingerprint, resolve_source
+from medcompare.hardware import ParallelPlan
+from medcompare.models.weights import ensure_weights
+from medcompare.models.zoo import MODELS
+from medcompare.prediction import predict_subsets
+from medcompare.prediction_tables import scored_cases
+from medcompare.predictions import digest_of
+from medcompare.records import Artifact
+from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
+from medcompare.training import train_model
+from medcompare.training_records import TrainedModel
+from medcompare.training_requests import CostRequest, PredictionRequest, TrainingRequest
+from tasks.assess import assess_predictions
+from tasks.decide import decide
+from tasks.evaluate import evaluate
+from tasks.ingest import ingest
+from tasks.measure_cost import measure_cost
+from tasks.policies import _TaskOnly
+from tasks.predict import predict
+from tasks.split import split
+from tasks.train import train
+from tests.contracts.test_records import example
+from tests.flows.conftest import make_two_classes
+from tests.flows.small_runs import small_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prefect import Task
+
+    from medcompare.cases import ScoredCases
+    from medcompare.config import CostConfig, DataConfig, EvaluateConfig
+    from medcompare.data.source import ImageSource
+    from medcompare.prediction_records import Predictions
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "test_cnn"
+PLAN = ParallelPlan(n_parallel=1, n_threads=1, n_gpus=0)
+
+TASKS: dict[str, Task[..., Any]] = {
+    "ingest": ingest,
+    "split": split,
+    "train": train,
+    "predict": predict,
+    "evaluate": evaluate,
+    "measure cost": measure_cost,
+    "decide": decide,
+    "assess": assess_predictions,
+}
+
+# What each result rests on, stated by hand: a module that joins or leaves must be added here with a thought.
+IMAGES_TO_NETWORK = """
+    tasks.{task} artifacts records checkpoints devices scoring batch_statistics
+    data data.assignments data.dataset data.decoding data.transforms
+    models models.registry models.spec models.zoo.tiny
+"""
+TRAINING = "training training_epoch training_records training_state recipes"
+STATISTICS = """
+    tasks.{task} records cases cost_records stats stats.records stats.arrays stats.auc stats.bootstrap stats.calibration
+    stats.evaluation stats.loess stats.logistic stats.placements stats.proportions stats.recalibration
+    stats.resampling stats.running_statistics stats.subgroups stats.thresholds stats.utility stats.weighted_metrics
+"""
+PAIRS_AND_VERDICT = """
+    stats.assessment stats.comparison stats.cost_order stats.criteria stats.explanations stats.multiplicity
+    stats.paired stats.quantities stats.seeds stats.sentences stats.verdict
+"""
+TABLES = "artifacts prediction_records prediction_tables"
+RESTS_ON = {
+    "ingest": "tasks.{task} artifacts records data data.records data.manifest data.validate data.decoding "
+    "data.confounders",
+    "split": "tasks.{task} artifacts records data data.records data.split data.tables",
+    "train": IMAGES_TO_NETWORK + TRAINING,
+    "predict": IMAGES_TO_NETWORK + "prediction prediction_records training_records",
+    "evaluate": STATISTICS + TABLES,
+    # It times steps of a training, and names the machine.
+    "measure cost": IMAGES_TO_NETWORK + "cost cost_records hardware training_epoch recipes",
+    "decide": STATISTICS + TABLES + PAIRS_AND_VERDICT,
+    "assess": STATISTICS + PAIRS_AND_VERDICT,
+}
+
+
+BEHIND_EXCLUDED = {"medcompare.child_process", "medcompare.config_form"}
+"""Imported by excluded modules only: they pass values on and name fields."""
+
+
+def rests_on(task: str) -> set[str]:
+    """Full names of the modules in `RESTS_ON`."""
+    names = RESTS_ON[task].replace("{task}", TASKS[task].fn.__module__.removeprefix("tasks.")).split()
+    return {name if name.startswith("tasks.") else f"medcompare.{name}" for name in names}
+
+
+def key_of(task: str, job: Mapping[str, Any]) -> str:
+    """The cache key of `task` for these arguments, as Prefect gets it."""
+    one = TASKS[task]
+    key = one.cache_policy.compute_key(_TaskOnly(one), dict(job), {})
+    assert key is not None
+    return str(key)
+
+
+TRACER = """
+import sys, threading
+_seen = set()
+def _executed(frame, event, _):
+    if event != "call":
+        return
+    name = frame.f_globals.get("__name__", "")
+    if name in _seen or name.partition(".")[0] not in ("medcompare", "tasks"):
+        return
+    outer = frame
+    while outer is not None:  # what runs while a module is imported is not the work
+        if outer.f_code.co_name == "<module>" and outer.f_globals.get("__name__") != "__main__":
+            return
+        outer = outer.f_back
+    _seen.add(name)
+    with open({path!r}, "a") as file:
+        file.write(name + "\\n")
+sys.setprofile(_executed)
+threading.setprofile(_executed)
+"""
+
+
+@contextmanager
+def recorded(folder: Path) -> Iterator[set[str]]:
+    """Modules of ours whose functions run meanwhile, in this process and in those it starts."""
+    folder.mkdir()
+    log = folder / "executed.txt"
+    log.touch()
+    code = TRACER.replace("{path!r}", repr(str(log)))
+    (folder / "sitecustomize.py").write_text(code)
+    found: set[str] = set()
+    before = sys.getprofile(), os.environ.get("PYTHONPATH")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), before[1]])))
+        exec(compile(code, "tracer", "exec"), {"__name__": "tracer"})  # noqa: S102 - the text above
+        try:
+            yield found
+        finally:
+            sys.setprofile(before[0])
+            threading.setprofile(None)
+    found.update(name for name in log.read_text().split() if name != "__main__")
+
+
+# The jobs, as `flows.compare` and `flows.assess` make them of what they are given.
+
+
+def ingest_job(*, source: ImageSource, data: DataConfig, store: Path) -> dict[str, Any]:
+    """Arguments of the task."""
+    rules = (data.max_rejected_fraction, data.min_side_px)
+    return {
+        "fingerprint": fingerprint(source),
+        "rules": rules,
+        "source": source,
+        "data": data,
+        "store": store,
+    }
+
+
+def train_job(
+    *,
+    train: TrainConfig,
+    split: DatasetSplit,
+    weights: Any,
+    seed: int,
+    plan: ParallelPlan,
+    root: Path,
+    store: Path,
+) -> dict[str, Any]:
+    """Arguments of the task."""
+    images = images_digest(split, ArtifactStore(store), ("train", "val"))
+    request = TrainingRequest(
+        model=weights.model,
+        train=train,
+        split=split,
+        weights=weights,
+        seed=seed,
+        n_parallel=plan.n_parallel,
+        n_threads=plan.n_threads,
+        data_root=root,
+        store_root=store,
+    )
+    identity = training_identity(weights.model, train, images=images, weights=weights, seed=seed, plan=plan)
+    return {"model": weights.model, "identity": identity, "request": request}
+
+
+def predict_job(
+    *,
+    trained: TrainedModel,
+    train: TrainConfig,
+    split: DatasetSplit,
+    plan: ParallelPlan,
+    root: Path,
+    store: Path,
+) -> dict[str, Any]:
+    """Arguments of the task."""
+    request = PredictionRequest.model_construct(
+        trained=trained,
+        train=train,
+        split=split,
+        data_root=root,
+        store_root=store,
+        n_threads=1,
+        device_index=0,
+    )
+    return {"model": trained.model, "identity": prediction_identity(trained, split, plan), "request": request}
+
+
+def cost_job(
+    *,
+    trained: TrainedModel,
+    train: TrainConfig,
+    cost: CostConfig,
+    split: DatasetSplit,
+    plan: ParallelPlan,
+    root: Path,
+    store: Path,
+) -> dict[str, Any]:
+    """Arguments of the task."""
+    request = CostRequest.model_construct(
+        trained=trained,
+        train=train,
+        cost=cost,
+        split=split,
+        data_root=root,
+        store_root=store,
+        n_threads=1,
+        device_index=0,
+    )
+    return {"model": trained.model, "identity": cost_identity(trained, cost, plan), "request": request}
+
+
+def evaluate_job(
+    *, predictions: Predictions, config: EvaluateConfig, seed: int, store: Path
+) -> dict[str, Any]:
+    """Arguments of the task."""
+    return {
+        "model": predictions.model,
+        "predictions": predictions,
+        "config": config,
+        "seed": seed,
+        "store": store,
+    }
+
+
+def assess_job(*, test: ScoredCases, validation: ScoredCases, **others: Any) -> dict[str, Any]:
+    """Arguments of the task."""
+    return {
+        "digest": digest_of([test, validation], others["costs"]),
+        "test": test,
+        "validation": validation,
+        **others,
+    }
+
+
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {
+    "ingest": ingest_job,
+    "split": dict,
+    "train": train_job,
+    "predict": predict_job,
+    "evaluate": evaluate_job,
+    "measure cost": cost_job,
+    "decide": dict,
+    "assess": assess_job,
+}
+
+
+@dataclass
+class Stages:
+    """Every stage, done once: what it was given, what it gave, and which modules ran."""
+
+    store: Path
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    executed: dict[str, set[str]] = field(default_factory=dict)
+
+    def do(self, name: str, **given: Any) -> Any:
+        """Do the stage called `name`."""
+        job = JOBS[name](**given)
+        with recorded(self.store / f"trace of {name}") as executed:
+            self.results[name] = TASKS[name].fn(**job)
+        self.given[name], self.executed[name] = given, executed
+        return self.results[name]
+
+
+@pytest.fixture(scope="module")
+def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Stages:  # noqa: ARG001 - must be up
+    """All stages, on small images."""
+    root = tmp_path_factory.mktemp("stages")
+    changes = {"train": {"epochs": 1, "recipes": {MODEL: {"learning_rate": 0.003}}}}
+    config = small_config(make_two_classes(root / "two-classes"), root, models=(MODEL,), **changes)
+    store = config.store.absolute()
+    store.mkdir()
+    done = Stages(store)
+    source = resolve_source(config.data, demo_root=store / "demo")
+    manifest = done.do("ingest", source=source, data=config.data, store=store)
+    parts = done.do("split", manifest=manifest, config=config.split, seed=0, store=store)
+    places = {"split": parts, "plan": PLAN, "root": source.root, "store": store}
+    weights = ensure_weights(config.models, config.train)[MODEL]
+    trained = done.do("train", train=config.train, weights=weights, seed=0, **places)
+    predictions = done.do("predict", trained=trained, train=config.train, **places)
+    evaluation = done.do("evaluate", predictions=predictions, config=config.evaluate, seed=0, store=store)
+    cost = done.do("measure cost", trained=trained, train=config.train, cost=config.cost, **places)
+    rule = {
+        "evaluate": config.evaluate,
+        "rule": config.decide,
+        "seed": 0,
+        "set_by_user": ("decide.margin_auc",),
+    }
+    found = {"predictions": (predictions,), "evaluations": (evaluation,), "costs": (cost,)}
+    done.do("decide", **found, **rule, store=store)
+    cases = {
+        name: scored_cases((predictions,), ArtifactStore(store), subset)
+        for name, subset in (("test", "test"), ("validation", "val"))
+    }
+    done.do("assess", **cases, costs=(cost,), thresholds={}, **rule)
+    return done
+
+
+# Code.
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_runs_is_in_the_key(stages: Stages, task: str) -> None:
+    """Of the modules whose functions run, each is in the key or excluded with its reason."""
+    executed = stages.executed[task]
+
+    assert executed - rests_on(task) - set(NOT_FOLLOWED) - BEHIND_EXCLUDED == set()
+    # The record of what ran is no empty one: the heart of each task is in it.
+    heart = {
+        "ingest": {"data.manifest", "data.decoding"},
+        "split": {"data.split"},
+        "train": {"training", "data.dataset", "models.registry", "models.zoo.tiny", "training_events"},
+        "predict": {"prediction", "data.dataset", "scoring"},
+        "evaluate": {"prediction_tables", "stats.evaluation"},
+        "measure cost": {"cost", "training_epoch", "hardware"},
+        "decide": {"prediction_tables", "stats.verdict"},
+        "assess": {"stats.assessment", "stats.verdict", "cases"},
+    }
+    assert {f"medcompare.{name}" for name in heart[task]} <= executed
+
+
+KEYS_OF_A_COPY = """
+import json, sys
+from importlib import import_module
+from pathlib import Path
+import flows
+from medcompare.code_identity import PACKAGE_ROOT, code_digest
+from tasks.policies import CodeOf, _TaskOnly
+
+TASKS = {name: getattr(import_module(module), task) for name, (module, task) in json.loads(sys.argv[1]).items()}
+
+here = Path.cwd()
+assert PACKAGE_ROOT == here / "medcompare", PACKAGE_ROOT
+
+def keys():
+    code_digest.cache_clear()
+    return {
+        name: next(policy for policy in task.cache_policy.policies if isinstance(policy, CodeOf))
+        .compute_key(_TaskOnly(task), {"model": "test_cnn"}, {})
+        for name, task in TASKS.items()
+    }
+
+def changed_by(path, edit):
+    before = path.read_text("utf-8")
+    path.write_text(edit(before), "utf-8")
+    after = keys()
+    path.write_text(before, "utf-8")
+    return sorted(name for name in after if after[name] != first[name])
+
+first = keys()
+found = {}
+for path in sorted(one for top in ("medcompare", "tasks", "flows") for one in (here / top).rglob("*.py")):
+    parts = path.relative_to(here).with_suffix("").parts
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    found[name] = changed_by(path, lambda text: text + "\\n\\ndef _added():\\n    return 1\\n")
+reading = here / "medcompare" / "prediction_tables.py"
+found["test and validation exchanged"] = changed_by(
+    reading, lambda text: text.replace('table["subset"] == subset', 'table["subset"] != subset')
+)
+found["a comment and a docstring"] = changed_by(
+    reading, lambda text: "# why\\n" + text.replace("From the", "Other words:", 1)
+)
+assert keys() == first
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def changed_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Module -> tasks whose key changes with an edit of it, tried one by one on a copy of the tree."""
+    copy = tmp_path_factory.mktemp("copy")
+    for folder in ("medcompare", "tasks", "flows"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PREFECT_HOME": str(copy / "prefect")}
+    names = json.dumps({name: (task.fn.__module__, task.fn.__name__) for name, task in TASKS.items()})
+    done = subprocess.run(
+        [sys.executable, "-c", KEYS_OF_A_COPY, names],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {name: set(tasks) for name, tasks in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_editing_what_a_result_rests_on_changes_its_key(changed_keys: dict[str, set[str]], task: str) -> None:
+    """Module by module: each that the result rests on changes the key, and no other does."""
+    changing = {name for name, tasks in changed_keys.items() if task in tasks and " " not in name}
+
+    assert changing == rests_on(task)
+
+
+def test_exchanging_test_and_validation_is_noticed(changed_keys: dict[str, set[str]]) -> None:
+    """An edit in the reading of predictions changes the keys of all that reads them; its wording does not."""
+    assert changed_keys["test and validation exchanged"] == {"evaluate", "decide"}
+    assert changed_keys["a comment and a docstring"] == set()
+
+
+def test_exclusions_are_of_modules_that_exist() -> None:
+    """An exclusion of what is gone would hide the next module of that name."""
+    missing = [
+        name for name in NOT_FOLLOWED if not (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
+    ]
+
+    assert [name for name in missing if not (ROOT / name.replace(".", "/") / "__init__.py").exists()] == []
+    assert all(NOT_FOLLOWED.values())
+
+
+# Inputs.
+
+FACTS = {"images_per_s", "n_threads", "n_parallel", "source"}
+"""Fields of a result that tell how the stored work was done, as times do; they stay true when it is reused."""
+
+PLACES = {"root": "where the images lie; their digests are in the key", "store": "where results are kept"}
+SPLIT_RECORD = "of the split, only the assigned images reach a network"
+SPEED = "changes when and how fast, not what"
+RESOLVED = "resolved before: the device, weights or recipe it leads to is in the key"
+BY_CHECKPOINT = "the checkpoint is in the key, and its shapes"
+
+SETTINGS_OF_TRAINING = {
+    "train.weights_dir": RESOLVED,
+    "train.weights_vintage": RESOLVED,
+    "train.device": RESOLVED,
+    "train.max_parallel": SPEED,
+    "train.num_workers": SPEED,
+    "train.timeout_minutes": SPEED,
+    "train.recipes.weights_vintage": RESOLVED,
+}
+PLAN_OF_TRAINING = {"plan.n_parallel": SPEED, "plan.n_threads": SPEED}
+
+
+def _fields(
+    prefix: str, record: type[BaseModel], reason: str, *, but: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Every field of `record` but some, nested ones included, with the same `reason`."""
+    found = {}
+    for name, info in record.model_fields.items():
+        inner = _record_in(info.annotation)
+        if name in but or inner is Artifact:
+            continue
+        found |= {f"{prefix}.{name}": reason} if inner is None else _fields(f"{prefix}.{name}", inner, reason)
+    return found
+
+
+def _record_in(annotation: Any) -> type[BaseModel] | None:
+    """The record that an annotation names, within a tuple, a dict or beside None too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _record_in(part))), None)
+
+
+NOT_IN_KEY: dict[str, dict[str, str]] = {
+    "ingest": {
+        "data.source": "the fingerprint holds what it led to",
+        "data.positive_class": "the fingerprint holds the classes, in order",
+        **_fields("data.demo", DemoConfig, "the fingerprint holds the images made by it"),
+        "store": PLACES["store"],
+    },
+    "split": {"store": PLACES["store"]},
+    "train": {
+        **SETTINGS_OF_TRAINING,
+        **_fields("split", DatasetSplit, SPLIT_RECORD),
+        "weights.path": "the digest of the file is in the key",
+        "weights.initial.source": "where the weights were found; their digest is in the key",
+        **PLAN_OF_TRAINING,
+        **PLACES,
+    },
+    "predict": {
+        **_fields("train", TrainConfig, BY_CHECKPOINT),
+        **_fields("split", DatasetSplit, SPLIT_RECORD, but=("classes",)),
+        **_fields(
+            "trained",
+            TrainedModel,
+            BY_CHECKPOINT,
+            but=("model", "image_size_px", "resize_px", "class_weights", "batch_size", "memory_format"),
+        ),
+        **PLAN_OF_TRAINING,
+        **PLACES,
+    },
+    "evaluate": {"store": PLACES["store"]},
+    "measure cost": {
+        "cost.fresh": "asks for a measurement whatever the key",
+        **_fields("train", TrainConfig, "the training it led to is in the key as a whole"),
+        **_fields("split", DatasetSplit, SPLIT_RECORD),
+        "split.assignments": "the training with these images is in the key as a whole",
+        **PLACES,
+    },
+    "decide": {"store": PLACES["store"]},
+    "assess": {
+        f"{subset}.{name}": "tells how a file was read, of which the cases are in the key"
+        for subset in ("test", "validation")
+        for name in ("rows", "unused", "notes")
+    },
+}
+"""Stage -> what it is given that is not in its key -> why the result does not depend on it."""
+
+
+def changes(
+    value: Any, store: ArtifactStore, annotation: Any = None, metadata: Any = ()
+) -> Iterator[tuple[str, Any]]:
+    """(name below `value`, `value` with that changed), one by one, however deep."""
+    if isinstance(value, Artifact):  # another file
+        lines = store.read(value).splitlines(keepends=True)
+        yield "", store.write(b"".join(lines[: len(lines) // 2]), Path(value.path).suffix)
+    elif isinstance(value, BaseModel):
+        for name, info in type(value).model_fields.items():
+            for below, changed in changes(getattr(value, name), store, info.annotation, info.metadata):
+                yield f".{name}{below}", value.model_copy(update={name: changed})
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for one in dataclasses.fields(value):
+            for below, changed in changes(getattr(value, one.name), store):
+                yield f".{one.name}{below}", dataclasses.replace(value, **{one.name: changed})
+    elif isinstance(value, dict) and value:
+        key, inner = next(iter(value.items()))
+        for below, changed in changes(inner, store):
+            yield below, {**value, key: changed}
+    elif (
+        isinstance(value, tuple)
+        and value
+        and (isinstance(value[0], BaseModel | tuple) or dataclasses.is_dataclass(value[0]))
+    ):
+        for below, changed in changes(value[0], store):
+            yield below, (changed, *value[1:])
+    else:
+        yield "", altered(value, annotation, metadata)
+
+
+def altered(value: Any, annotation: Any, metadata: Any) -> Any:  # noqa: PLR0911 - one kind after the other
+    """Another value of the same kind."""
+    if isinstance(value, np.ndarray):
+        other = value.copy()
+        other[0] = "other" if other.dtype.kind == "U" else 1 - other[0]
+        return other
+    choices = [choice for part in (annotation, *get_args(annotation)) for choice in literal_choices(part)]
+    if choices:
+        return next((choice for choice in choices if choice != value), None)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, Enum):
+        return next(one for one in type(value) if one is not value)
+    if isinstance(value, int | float):
+        return value + 1 if isinstance(value, int) else value / 2 + 0.01
+    if isinstance(value, Path):
+        copy = value / "elsewhere"
+        if (value / "objects").exists():  # a store has to be one
+            shutil.copytree(value / "objects", copy / "objects", dirs_exist_ok=True)
+        return copy
+    if isinstance(value, str):
+        return next(iter(set(MODELS) - {value})) if value in MODELS else f"{value}x"
+    if isinstance(value, tuple):
+        return (*value[:-1], altered(value[-1], None, ())) if value else ("other",)
+    if isinstance(value, dict):
+        return {"other": 0.5}
+    return example(annotation, list(metadata)) if annotation is not None else "other"
+
+
+def literal_choices(annotation: Any) -> tuple[Any, ...]:
+    """Choices of a ``Literal``."""
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def varied(stages: Stages, stage: str) -> Iterator[tuple[str, str, Any]]:
+    """(argument, full name, changed argument) for every field of what `stage` is given."""
+    for name, value in stages.given[stage].items():
+        for below, changed in changes(value, ArtifactStore(stages.store)):
+            yield name, f"{name}{below}", changed
+
+
+@pytest.mark.parametrize("stage", TASKS)
+def test_every_input_is_in_the_key_or_excused(stages: Stages, stage: str) -> None:
+    """Each field of each input, changed alone, changes the key, but for those named with a reason."""
+    given = stages.given[stage]
+    first = key_of(stage, JOBS[stage](**given))
+
+    unchanged = {
+        full
+        for name, full, changed in varied(stages, stage)
+        if key_of(stage, JOBS[stage](**{**given, name: changed})) == first
+    }
+
+    assert unchanged == set(NOT_IN_KEY[stage])
+
+
+WORK: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "ingest": lambda job: ingest.fn(**job),
+    "train": lambda job: train_model(job["request"]),
+    "predict": lambda job: predict_subsets(job["request"]),
+    "assess": lambda job: assess_predictions.fn(**job),
+}
+"""The work of the stages that leave inputs out of their keys, in this process; a cost differs by itself."""
+
+NOT_TRIED = {"weights.path", "plan.n_threads", "trained.checkpoint", "trained.seed"}
+"""Files that do not exist elsewhere; and sums of threads, which differ in the last digit."""
+
+
+@pytest.mark.parametrize("stage", WORK)
+def test_what_is_excused_changes_no_result(stages: Stages, stage: str) -> None:
+    """All excused fields changed at once give the same result, which so holds none of them."""
+    given = dict(stages.given[stage])
+    for name, value in given.items():
+        for below in sorted(NOT_IN_KEY[stage]):
+            if below.partition(".")[0] == name and below not in NOT_TRIED and below not in PLACES:
+                value = dict(changes(value, ArtifactStore(stages.store)))[below.removeprefix(name)]  # noqa: PLW2901
+        given[name] = value
+
+    again = WORK[stage](JOBS[stage](**given))
+
+    assert lasting(again.model_dump(mode="json")) == lasting(stages.results[stage].model_dump(mode="json"))
+
+
+def lasting(result: Any) -> Any:
+    """`result` without the `FACTS` of how it was come by."""
+    if isinstance(result, dict):
+        return {
+            name: lasting(value)
+            for name, value in result.items()
+            if name not in FACTS and not name.endswith("_s")
+        }
+    return [lasting(one) for one in result] if isinstance(result, list) else result
