@@ -19,6 +19,7 @@ from flows.orphaned import go_on_without_reader
 from medcompare import nightly
 from medcompare.config import AssessConfig, CompareConfig
 from medcompare.config_errors import validated
+from medcompare.config_form import without_shown_defaults
 from medcompare.errors import OUTSIDE, ConfigError, MedcompareError
 from medcompare.history import this_host
 from medcompare.links import for_others, report_link
@@ -176,6 +177,8 @@ def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: s
     A deployment's parameters are checked by nobody before the flow: without this, a night
     that was set up wrongly would end in silence.
     """
+    if runtime.deployment.id is not None and isinstance(given, dict):
+        given = without_shown_defaults(model, given)
     try:
         with in_stage("reading the settings"):
             return validated(model, given)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, field_validator, model_validator
 
-from medcompare.config_form import Settings, left_to_preset, no_default, section
+from medcompare.config_form import Settings, clinical, left_to_preset, no_default, only_given, section
 from medcompare.models.zoo import LISTED, MODELS
 from medcompare.presets import PRESETS, PresetName, merged
 from medcompare.records import Record
@@ -240,16 +240,10 @@ class EvaluateConfig(Settings):
 class DecideConfig(Settings):
     """Margins and floors of the recommendation, which a clinician must justify; page one says who set them."""
 
-    margin_auc: float = Field(default=0.03, gt=0, lt=0.5, description="Loss of AUC that is still acceptable.")
-    margin_sensitivity: float = Field(
-        default=0.05, gt=0, lt=1, description="Loss of sensitivity that is still acceptable."
-    )
-    margin_specificity: float = Field(
-        default=0.10, gt=0, lt=1, description="Loss of specificity that is still acceptable."
-    )
-    auc_floor: float = Field(
-        default=0.70, ge=0.5, lt=1, description="AUC the lower confidence limit must exceed."
-    )
+    margin_auc: float = clinical(0.03, "Loss of AUC that is still acceptable.", gt=0, lt=0.5)
+    margin_sensitivity: float = clinical(0.05, "Loss of sensitivity that is still acceptable.", gt=0, lt=1)
+    margin_specificity: float = clinical(0.10, "Loss of specificity that is still acceptable.", gt=0, lt=1)
+    auc_floor: float = clinical(0.70, "AUC the lower confidence limit must exceed.", ge=0.5, lt=1)
     sensitivity_floor: float | None = Field(
         default=None,
         gt=0,
@@ -354,20 +348,22 @@ class CompareConfig(Settings):
     cost: CostConfig = section(CostConfig)
     report: ReportConfig = section(ReportConfig)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _fill_from_preset(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic hands over anything
+    def _fill_from_preset(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - anything
         if not isinstance(values, dict):
-            return values
+            return validate(values)
         data = values.get("data") or {}
         source = data.get("source", DEMO) if isinstance(data, dict) else getattr(data, "source", DEMO)
         preset = values.get("preset") or ("demo" if source == DEMO else "published")
         if preset not in PRESETS:
-            return values
+            return validate(values)
         plain = {
             k: v.model_dump(exclude_unset=True) if isinstance(v, Record) else v for k, v in values.items()
         }
-        return {**merged(PRESETS[preset], plain), "preset": preset}
+        config = validate({**merged(PRESETS[preset], plain), "preset": preset})
+        only_given(config, plain)
+        return config
 
     @field_validator("models")
     @classmethod

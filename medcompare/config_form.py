@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medcompare.presets import PRESETS
 from medcompare.records import Record
@@ -117,6 +118,15 @@ def left_to_preset(field: str) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def clinical(default: float, description: str, **bounds: Any) -> Any:  # noqa: ANN401 - as pydantic's Field
+    """Field that a clinician must justify; the form shows it empty, so that what is in it was typed."""
+
+    def change(schema: dict[str, Any]) -> None:
+        schema["description"] += f" Empty: {schema.pop('default'):g}, which nobody has justified."
+
+    return Field(default=default, description=description, json_schema_extra=change, **bounds)
+
+
 def no_default(schema: dict[str, Any]) -> None:
     """Of a section the form sends the default as a whole, where it has one, and not those of its fields."""
     del schema["default"]
@@ -125,3 +135,39 @@ def no_default(schema: dict[str, Any]) -> None:
 def section(of: type[Settings]) -> Any:  # noqa: ANN401 - as pydantic's Field, a default of any type
     """Field that holds a part of the configuration; its meaning is the first line of that part's docstring."""
     return Field(default=of(), description=inspect.getdoc(of), json_schema_extra=no_default)
+
+
+def only_given(record: BaseModel, given: Mapping[str, Any]) -> None:
+    """Let ``model_fields_set`` of `record` and its sections name what a person gave, whatever the value.
+
+    Parameters
+    ----------
+    record : BaseModel
+        Validated from `given` and a preset below it.
+    given : mapping
+        Nested values by name.
+    """
+    record.model_fields_set.intersection_update(given)
+    for name in type(record).model_fields:
+        value, below = getattr(record, name), given.get(name)
+        inner = below if isinstance(below, Mapping) else {}
+        if isinstance(value, BaseModel):
+            only_given(value, inner)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if isinstance(item, BaseModel):
+                    only_given(item, inner.get(key) or {})
+
+
+def without_shown_defaults(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` without the defaults that the form shows: it sends them whether or not a person looked at them."""
+    fields = model.model_json_schema()["properties"]
+    kept = {}
+    for name, value in given.items():
+        field = model.model_fields.get(name)
+        inner = None if field is None else field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
+            kept[name] = without_shown_defaults(inner, value)
+        elif value != fields.get(name, {}).get("default", ...):
+            kept[name] = value
+    return kept

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
 from medcompare.presets import PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from medcompare.config import AssessConfig, CompareConfig
 
@@ -34,24 +34,39 @@ def flattened(record: BaseModel, prefix: str = "") -> Iterator[tuple[str, object
 def settings_rows(config: CompareConfig | AssessConfig) -> tuple[tuple[str, str, str, SetBy], ...]:
     """(field, value, description, set by) of every field of `config`.
 
-    A value equal to the default counts as the default's, also where the user typed it;
-    one that the preset would have given counts as the preset's.
+    What a person gave is the user's, also where it equals the default: so it is confirmed.
+    What the preset filled is the preset's.
     """
-    cls: type[BaseModel] = type(config)
-    defaults = {name: value for name, value, _ in flattened(cls.model_construct())}
-    preset_name = getattr(config, "preset", None)
-    filled = cls.model_validate(PRESETS[preset_name]) if preset_name is not None else cls.model_construct()
-    preset = {name: value for name, value, _ in flattened(filled)}
+    preset_name = getattr(config, "preset", None)  # an assessment has none
+    preset = {} if preset_name is None else PRESETS[preset_name]
+    given, filled = set(names_given(config)), set(names_in(preset))
     rows: list[tuple[str, str, str, SetBy]] = []
     for name, value, description in flattened(config):
-        if value == defaults.get(name):
-            set_by: SetBy = "default"
-        elif value == preset.get(name):
-            set_by = "preset"
-        else:
-            set_by = "user"
+        set_by: SetBy = "user" if name in given else "preset" if name in filled else "default"
         rows.append((name, shown(value), description, set_by))
     return tuple(rows)
+
+
+def names_given(record: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Dotted names of the fields that a person gave."""
+    for name in type(record).model_fields:
+        value = getattr(record, name)
+        if isinstance(value, BaseModel):
+            yield from names_given(value, f"{prefix}{name}.")
+        elif isinstance(value, dict) and any(isinstance(item, BaseModel) for item in value.values()):
+            for key, item in value.items():
+                yield from names_given(item, f"{prefix}{name}.{key}.")
+        elif name in record.model_fields_set and value is not None:  # None says: not set
+            yield f"{prefix}{name}"
+
+
+def names_in(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of nested values."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from names_in(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 def shown(value: object) -> str:
