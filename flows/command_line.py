@@ -167,14 +167,14 @@ def list_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Content of a TOML file; raises ConfigError naming the file and the line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         msg = f"--config {path}: no such file"
         raise ConfigError(msg) from None
     except (OSError, UnicodeDecodeError) as error:
         msg = f"--config {path}: cannot be read ({error})"
         raise ConfigError(msg) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         msg = f"--config {path}: not valid TOML: {error}"
         raise ConfigError(msg) from None
 

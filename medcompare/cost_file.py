@@ -9,7 +9,7 @@ An example::
 
 from __future__ import annotations
 
-import math
+import sys
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COSTS = tuple(name for name in CostMeasurement.model_fields if name not in {"model", "other_load_cores"})
+
+LARGEST = sys.float_info.max
 
 
 def read_costs(path: Path, models: Sequence[str]) -> tuple[CostMeasurement, ...]:
@@ -59,8 +61,8 @@ def read_costs(path: Path, models: Sequence[str]) -> tuple[CostMeasurement, ...]
             if name not in COSTS:
                 msg = f"{path}: [{model}]: there is no cost '{name}'; costs there are: {', '.join(COSTS)}"
                 raise DataError(msg)
-            if any(not math.isfinite(number) or number <= 0 for number in _numbers(value)):
-                msg = f"{path}: [{model}]: {name} is {value}; a cost is a number above 0"
+            if any(not 0 < number <= LARGEST for number in _numbers(value)):
+                msg = f"{path}: [{model}]: {name} is {value}; a cost is a finite number above 0"
                 raise DataError(msg)
         try:
             costs.append(CostMeasurement(model=model, **values))
@@ -74,11 +76,15 @@ def read_costs(path: Path, models: Sequence[str]) -> tuple[CostMeasurement, ...]
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         msg = f"{path}: no such file"
         raise DataError(msg) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # of TOML, of text, of numbers with too many digits
         msg = f"{path}: cannot be read as TOML ({error})"
         raise DataError(msg) from None
 

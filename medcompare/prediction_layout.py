@@ -153,7 +153,7 @@ def _one_row_per_case(table: Columns) -> Columns:
                 table.refuse_cell(
                     name,
                     table.rows[i],
-                    f": '{here}', but '{there}' in row {table.rows[at]}, which is the same case",
+                    f" differs from row {table.rows[at]}, which is the same case",
                 )
         if case in scored.setdefault(key, {}):
             other = table.rows[scored[key][case]]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from medcompare.cost_file import read_costs
+from medcompare.cost_file import COSTS, read_costs
 from medcompare.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,11 +42,17 @@ BAD = {
     "model again": ('[a]\nmodel = "b"\n', r"there is no cost 'model'"),
     "NaN": (
         "[a]\nflops = 1\nlatency_ms_median = nan\n",
-        r"\[a\]: latency_ms_median is nan; a cost is a number above 0",
+        r"\[a\]: latency_ms_median is nan; a cost is a finite number above 0",
     ),
-    "negative": ("[a]\nn_parameters = -1\n", r"n_parameters is -1; a cost is a number above 0"),
+    "negative": ("[a]\nn_parameters = -1\n", r"n_parameters is -1; a cost is a finite number above 0"),
     "zero in an interval": ("[a]\nlatency_ms_median_ci = [0, 3]\n", r"latency_ms_median_ci is \[0, 3\]"),
     "text": ('[a]\nlatency_ms_median = "fast"\n', r"\[a\]: latency_ms_median is 'fast'; expected"),
+    "beyond any float": (
+        f"[a]\nn_parameters = 1{'0' * 400}\n",
+        r"n_parameters is 1000*; a cost is a finite number",
+    ),
+    "too many digits": (f"[a]\nn_parameters = 1{'0' * 5000}\n", r"cannot be read as TOML"),
+    "too deep": (f"a = {'[' * 5000}", r"cannot be read as TOML"),
     "not TOML": ("[a\n", r"cannot be read as TOML"),
 }
 
@@ -59,6 +67,52 @@ def test_bad_costs_are_refused(tmp_path: Path, text: str, message: str) -> None:
         read_costs(path, ["a", "b"])
 
     assert str(caught.value).startswith(str(path))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.one_of(
+        st.binary(max_size=60),
+        st.tuples(
+            st.sampled_from(COSTS),
+            st.sampled_from(
+                [
+                    "1",
+                    "-1",
+                    "nan",
+                    "inf",
+                    "1e400",
+                    "true",
+                    "'x'",
+                    "[1, 2]",
+                    "[]",
+                    "{}",
+                    "[[1]]",
+                    "2026-01-01",
+                    "[1, 'x']",
+                ]
+            ),
+        ).map(lambda line: f"[a]\n{line[0]} = {line[1]}\n".encode()),
+    )
+)
+def test_any_file_is_costs_or_one_error(tmp_path: Path, content: bytes) -> None:
+    """No traceback, whatever somebody hands over."""
+    path = tmp_path / "costs.toml"
+    path.write_bytes(content)
+    try:
+        read_costs(path, ["a"])
+    except DataError as error:
+        assert str(error).startswith(str(path))  # noqa: PT017 - costs are right as well
+
+
+def test_notepad(tmp_path: Path) -> None:
+    """Windows writes a byte-order mark first."""
+    path = tmp_path / "costs.toml"
+    path.write_bytes(b"\xef\xbb\xbf[a]\r\nflops = 3\r\n")
+
+    (cost,) = read_costs(path, ["a"])
+
+    assert cost.flops == 3
 
 
 def test_missing_file(tmp_path: Path) -> None:
