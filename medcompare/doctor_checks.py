@@ -14,9 +14,11 @@ import smtplib
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from packaging.requirements import Requirement
 
 from medcompare.code_identity import PACKAGE_ROOT
 from medcompare.errors import ConfigError
@@ -49,8 +51,8 @@ if TYPE_CHECKING:
 Status = Literal["ok", "warn", "fail"]
 
 OLDEST_PYTHON = (3, 11)
-OLDEST_PREFECT, NEXT_PREFECT = (3, 8, 8), (3, 9)
-NEXT_FASTAPI = (0, 155)
+PREFECT_NEEDS = ("prefect", "fastapi", "sqlalchemy")
+"""Prefect, and libraries of which it does not work with every version that it allows itself."""
 LITTLE_SHARED_MEMORY_BYTES = 512_000_000
 LITTLE_DISK_BYTES, NO_DISK_BYTES = 5_000_000_000, 500_000_000
 HTTP_TIMEOUT_S = 4.0
@@ -226,24 +228,18 @@ def check_disk(
 
 
 def check_prefect_version(installed: Callable[[str], str] = version) -> CheckResult:
-    """Prefect and the library it is known to stumble over are of versions that work."""
+    """Prefect and the libraries it is known to stumble over are of versions that ``pyproject.toml`` allows."""
     name = "Prefect"
     try:
-        prefect, fastapi = installed("prefect"), installed("fastapi")
+        needed = {one.name: one for one in map(Requirement, requires("medcompare") or ())}
+        found = {one: installed(one) for one in PREFECT_NEEDS}
     except PackageNotFoundError as error:
         return _result(name, "fail", f"{error.name} is not installed", "set up again: make setup")
-    detail = f"version {prefect}, fastapi {fastapi}"
-    if not OLDEST_PREFECT <= numbers(prefect) < NEXT_PREFECT:
-        return _result(
-            name,
-            "fail",
-            detail,
-            "this software is tested with Prefect 3.8.8 and later 3.8: make distclean setup",
-        )
-    if numbers(fastapi) >= NEXT_FASTAPI:
-        return _result(
-            name, "fail", f"{detail}: Prefect 3.8 fails on import with it", "pip install 'fastapi<0.155'"
-        )
+    detail = ", ".join(f"{one} {text}" for one, text in found.items())
+    wrong = [str(needed[one]) for one, text in found.items() if not needed[one].specifier.contains(text)]
+    if wrong:
+        listed = " ".join(f"'{one}'" for one in wrong)
+        return _result(name, "fail", f"{detail}: not what works together", f"pip install {listed}")
     return _result(name, "ok", detail)
 
 

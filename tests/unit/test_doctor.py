@@ -7,9 +7,11 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+import tomllib
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -231,20 +233,41 @@ def _absent(name: str) -> str:
 @pytest.mark.parametrize(
     ("prefect", "fastapi", "status"),
     [
-        ("3.8.8", "0.154.2", "ok"),
+        ("3.8.8", "0.150.0", "ok"),
         ("3.8.12", "0.139.0", "ok"),
         ("3.8.7", "0.150.0", "fail"),
         ("3.9.0", "0.150.0", "fail"),
         ("2.20.0", "0.150.0", "fail"),
-        ("3.8.8", "0.155.0", "fail"),
+        ("3.8.8", "0.151.0", "fail"),
+        ("3.8.8", "0.154.2", "fail"),
+        ("3.8.8", "0.138.0", "fail"),
     ],
 )
 def test_versions_of_prefect(prefect: str, fastapi: str, status: str) -> None:
     """Those that were tried are ok; those known to break are named before they do."""
-    result = checks.check_prefect_version({"prefect": prefect, "fastapi": fastapi}.__getitem__)
+    result = checks.check_prefect_version(
+        {"prefect": prefect, "fastapi": fastapi, "sqlalchemy": "2.0.44"}.__getitem__
+    )
 
     assert result.status == status
     assert (result.remedy is None) == (status == "ok")
+
+
+def test_versions_are_those_of_the_project() -> None:
+    """What the doctor allows stands in pyproject.toml alone, and its remedy is what stands there."""
+    wanted = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "dependencies"
+    ]
+    versions = {"prefect": "3.8.8", "fastapi": "0.154.0", "sqlalchemy": "2.1.0"}
+
+    result = checks.check_prefect_version(versions.__getitem__)
+
+    spelt = {line.replace(" ", "") for line in wanted}
+    named = re.findall(r"'(\w+)([^']*)'", str(result.remedy))
+    assert [name for name, _ in named] == ["fastapi", "sqlalchemy"]
+    for name, bounds in named:
+        (line,) = [one for one in spelt if one.startswith(name)]
+        assert set(line.removeprefix(name).split(",")) == set(bounds.split(","))
 
 
 def test_prefect_is_not_installed() -> None:
