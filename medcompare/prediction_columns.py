@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from medcompare.errors import DataError
-from medcompare.spelling import NO_ID, NO_VALUE
+from medcompare.spelling import NO_VALUE, fault_of_id
 from medcompare.table_file import NUMBER, listed
 
 if TYPE_CHECKING:
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+ ?%?")
-"""A number that reads as thousands in English and as a decimal fraction in German."""
+POINTED = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+ ?%?")
+"""Numbers that read as thousands in one language and as decimal fractions in the other."""
+
+WRITE_ALIKE = "Write all numbers with a decimal point and nothing else"
+
+NO_ROUNDING = 1.05
+"""From here on a number is no probability that was rounded, be it to 8 bits."""
 
 ROUNDING = 1e-6
 """How far a probability may lie outside [0, 1]: some units in the last place of a 32-bit float (1.2e-7)."""
@@ -74,12 +80,13 @@ class Columns:
             Naming the first such row, how many there are, and the remedy.
         """
         texts = self.columns[column]
-        empty = [row for row, text in self.cells(column) if not text or text.casefold() in NO_ID]
-        if empty:
-            text = texts[self.rows.index(empty[0])]
-            what = f": '{text}' stands for no value" if text else " is empty"
-            more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-            self.refuse_cell(column, empty[0], f"{what}{more}; {remedy}")
+        faults = [
+            (row, fault) for row, text in self.cells(column) if (fault := fault_of_id(text)) is not None
+        ]
+        if faults:
+            row, fault = faults[0]
+            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+            self.refuse_cell(column, row, f"{fault}{more}; {remedy}")
         return texts
 
     def unique(self, column: str) -> tuple[str, ...]:
@@ -176,6 +183,8 @@ class Columns:
 
     def _decimal_comma(self, columns: Sequence[str], *, probability: bool) -> bool:
         """Whether numbers have a decimal comma; the same in all columns, or it is refused."""
+        if not probability:
+            self._no_thousands(columns)
         commas = [
             (c, row, text) for c in columns for row, text in self.cells(c) if _is_number(text) and "," in text
         ]
@@ -192,11 +201,21 @@ class Columns:
             )  # fmt: skip
         if not probability and all(GROUPED.fullmatch(text) for _, _, text in commas):
             self.refuse_cell(
-                column, row, f": is '{text}' {text.replace(',', '.')} or {text.replace(',', '')}? Write it without "
-                "the comma",
+                column, row, f": is '{text}' {text.replace(',', '.')} or {text.replace(',', '')}? {WRITE_ALIKE}",
             )  # fmt: skip
         self.notes.append("numbers have a decimal comma")
         return True
+
+    def _no_thousands(self, columns: Sequence[str]) -> None:
+        """Refuse '1.234' beside '999': a point that parts thousands, as in German."""
+        for column in columns:
+            numbers = [(row, text) for row, text in self.cells(column) if _is_number(text)]
+            points = [(row, text) for row, text in numbers if "." in text]
+            if points and len(points) < len(numbers) and all(POINTED.fullmatch(text) for _, text in points):
+                row, text = points[0]
+                self.refuse_cell(
+                    column, row, f": is '{text}' {text} or {text.replace('.', '')}? {WRITE_ALIKE}"
+                )
 
     @staticmethod
     def _number(text: str, *, with_comma: bool) -> float:
@@ -226,11 +245,13 @@ class Columns:
     @staticmethod
     def _outside(column: str, text: str, found: dict[str, NDArray[np.float64]]) -> str:
         what = f": {text} is outside [0, 1]"
-        if all(values.min() >= 0 and 1 < values.max() <= 100 for values in found.values()):
+        if all(values.min() >= 0 and NO_ROUNDING < values.max() <= 100 for values in found.values()):
             return (
                 f"{what}, and every column of scores lies between 0 and 100: if these are percentages, say so with "
                 "--scores-are-percentages; if they are no probabilities, with --scores-are-not-probabilities"
             )
+        if all(values.min() > 1 - NO_ROUNDING and values.max() < NO_ROUNDING for values in found.values()):
+            what += ", by more than numbers of 32 bits are rounded: compute it with 32 bits instead of 16"
         return (
             f"{what}; if these are not probabilities, say so with --scores-are-not-probabilities; if column "
             f"'{column}' is no model, name the models with --models"

@@ -28,7 +28,9 @@ ALIASES = {
     PATIENT: words(
         "patientid patient patid pid subjectid subject personid person patientname mrn patientnr patientno"
     ),
-    TRUTH: words("ytrue truth groundtruth gt truelabel trueclass reference referencestandard goldstandard"),
+    TRUTH: words(
+        "ytrue ytest yval truth groundtruth gt truelabel trueclass reference referencestandard goldstandard"
+    ),
 }
 """Names, in lower case without blanks and signs, that can mean nothing else; 'label' may be a prediction."""
 
@@ -86,7 +88,9 @@ def _check_nameless(table: Columns, places: Sequence[int], cells: Sequence[list[
             table.columns[CASE] = texts
             table.notes.append(f"the first column, which has no name, was taken as {CASE}")
         else:
-            table.refuse(f"row 1: column {place + 1} has no name; name it, or remove it")
+            table.refuse(
+                f"row 1: column {place + 1} has no name; name it, or remove it and whatever stands above the header"
+            )
     for name in [name for name in table.columns if re.fullmatch(r"Unnamed: \d+", name)]:
         if _numbers_the_rows(table.columns[name]):
             del table.columns[name]
@@ -118,11 +122,14 @@ def _take_alias(table: Columns, column: str, *, required: bool) -> None:
     elif required:
         what = f"there is no column '{column}'; columns there are: {listed(list(table.columns))}"
         unclear = [name for name in table.columns if plain(name) in UNCLEAR_TRUTH]
-        numeric = [name for name in table.columns if NUMBER.fullmatch(name)]
+        decimals = [name for name in table.columns if NUMBER.fullmatch(name) and not name.isdigit()]
         if column == TRUTH and unclear:
             what += f". If '{unclear[0]}' is the truth and not a prediction, rename it to {TRUTH}"
-        elif numeric and len(numeric) < len(table.columns):
+        elif decimals:
             what += f". Is the header missing? The first line should read {CASE},{TRUTH},MODEL"
+        elif column == CASE and any(plain(name) in ALIASES[TRUTH] for name in table.columns):
+            what += ". A table without ids gets them in Python with table.insert(0, 'case_id', [f'test-{i}' for i in "
+            what += "range(len(table))]), and others for the validation table"
         else:
             what += f". The first lines should look like {CASE},{TRUTH},MODEL and image-1,0,0.12"
         table.refuse(what)

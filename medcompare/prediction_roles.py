@@ -135,7 +135,9 @@ def assign_roles(
         sure = [name for name in left if name not in doubts]
         name, doubt = next(iter(doubts.items()))
         more = (
-            f" (and so do {listed([other for other in doubts if other != name])})" if len(doubts) > 1 else ""
+            f"; the same goes for {listed([other for other in doubts if other != name])}"
+            if len(doubts) > 1
+            else ""
         )
         models = list(dict.fromkeys(model_and_seed(column)[0] for column in sure)) or list(doubts)
         also = (

@@ -367,6 +367,11 @@ def _labels(table: Columns, positive_class: str | None) -> tuple[NDArray[np.int6
         table.notes.append(f"'{as_number[0]}' was taken as the positive class {positive_class}")
         positive_class = as_number[0]
     others = [text for text in found if text != positive_class]
+    for text in others:
+        twin = next((other for other in found if other != text and same_id(other) == same_id(text)), None)
+        if twin is not None:
+            row = table.rows[texts.index(text)]
+            table.refuse_cell(TRUTH, row, f": '{text}' and '{twin}' seem to be one class; write them alike")
     if len(others) > 1:
         row = table.rows[texts.index(others[1])]
         table.refuse_cell(

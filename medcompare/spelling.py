@@ -26,11 +26,26 @@ def plain(name: str) -> str:
 
 
 NO_VALUE = frozenset(
-    {"nan", "nat", "null", "na", "n/a", "n.a.", "<na>", "#n/a", "#na", "#null!", "#value!", "#ref!", "#name?"}
+    {
+        "nan",
+        "nat",
+        "null",
+        "na",
+        "n/a",
+        "n.a.",
+        "<na>",
+        "#n/a",
+        "#na",
+        "#null!",
+        "#value!",
+        "#ref!",
+        "#name?",
+        ".",
+    }
 )
 """How pandas, R, SQL and spreadsheets write that there is no value, in lower case."""
 
-NO_ID = NO_VALUE | {"none", "<none>", "nil", "unknown", "unnamed", "missing", "-", "--", "?", "."}
+NO_ID = NO_VALUE | {"none", "<none>", "nil", "unknown", "unnamed", "missing", "-", "--", "?"}
 """The same for ids: a class may be called 'none', a patient not."""
 
 HEALTHY = words(
@@ -43,10 +58,22 @@ DISEASED = words(
     "pneumonia covid event dead boesartig krebs"
 )
 
+SHORTENED = re.compile(r"\d[.,]\d+E\+\d+", flags=re.IGNORECASE)
 WORD = re.compile(r"[^\W\d_]+|\d+")
 NOT_AND_WORD = re.compile(r"(?:non?|not|un)(\w+)")
 WHOLE_NUMBER = re.compile(r"(\d+)[.,]0+")
 LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+
+
+def fault_of_id(text: str) -> str | None:
+    """What makes `text` no id of a patient or case, None where it may be one."""
+    if not text:
+        return " is empty"
+    if text.casefold() in NO_ID:
+        return f": '{text}' stands for no value"
+    if SHORTENED.fullmatch(text):
+        return " holds a number that a spreadsheet shortened, such as 1.2E+11, so that several ids may have become one"
+    return None
 
 
 def same_id(text: str) -> str:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medcompare.errors import DataError
-from medcompare.spelling import NO_ID, NO_VALUE, respelled
+from medcompare.spelling import NO_VALUE, fault_of_id, respelled
 from medcompare.table_file import read_table_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REQUIRED_COLUMNS = ("path", "label")
 PATIENT_COLUMN = "patient_id"
@@ -124,19 +128,22 @@ def _check_header(header: tuple[str, ...], path: Path) -> None:
 
 
 def _check_rows(rows: list[ManifestRow], path: Path, *, has_patients: bool) -> None:
-    required: list[tuple[str, frozenset[str]]] = [("path", frozenset()), ("label", NO_VALUE)]
-    for field, no_value in [*required, *([(PATIENT_COLUMN, NO_ID)] if has_patients else [])]:
-        texts = {row.number: getattr(row, field) for row in rows}
-        empty = [number for number, text in texts.items() if not text or text.casefold() in no_value]
-        if empty:
+    faults: dict[str, Callable[[str], str | None]] = {
+        "path": lambda text: None if text else " is empty",
+        "label": lambda text: fault_of_id(text) if not text or text.casefold() in NO_VALUE else None,
+    }
+    if has_patients:
+        faults[PATIENT_COLUMN] = fault_of_id
+    for field, fault_of in faults.items():
+        found = {row.number: what for row in rows if (what := fault_of(getattr(row, field))) is not None}
+        if found:
             remedy = (
                 "Give every image a patient (one of its own where the patient is not known), or remove the column."
                 if field == PATIENT_COLUMN
                 else "Fill them in."
             )
-            text = texts[empty[0]]
-            what = f"is '{text}', which stands for no value," if text else "is empty"
-            msg = f"{path}: '{field}' {what} in {_rows(empty)}. {remedy}"
+            what = next(iter(found.values()))
+            msg = f"{path}: '{field}'{what}, in {_rows(list(found))}. {remedy}"
             raise DataError(msg)
     first_row: dict[str, int] = {}
     for row in rows:

@@ -122,7 +122,7 @@ BAD = {
     "header only": ("case_id,y_true,a\n", r"there is a header but no case"),
     "no case_id": (
         "nr,y_true,a\nx,0,0.1\n",
-        r"no column 'case_id'; .*: nr, y_true, a.*first lines should look like",
+        r"no column 'case_id'; .*: nr, y_true, a.*A table without ids gets them",
     ),
     "two ids": (
         "id,image,y_true,a\nx,y,0,0.1\n",
@@ -176,6 +176,20 @@ BAD = {
     "patient nan": (
         "case_id,y_true,patient_id,a\nx,0,p,0.5\ny,1,nan,0.5\nz,1,NaN,.1\n",
         r"'patient_id', row 3: 'nan' stands for no value \(and 1 more\); give every case its patient",
+    ),
+    "shortened id": (
+        "case_id,y_true,patient_id,a\nx,0,1.23457E+11,0.5\n",
+        r"row 2 holds a number that a spreadsheet shortened, such as 1\.2E\+11, so that several ids may",
+    ),
+    "one class in two spellings": (
+        "case_id,y_true,a\nx,Cancer,0.5\ny,cancer,0.2\n",
+        r"are these names of classes\?",
+    ),
+    "no ids": ("y_true,y_score\n0,0.5\n", r"A table without ids gets them in Python with table\.insert\(0"),
+    "only numbers": ("1,0.25\n0,0.5\n", r"Is the header missing\?"),
+    "16 bits": (
+        "case_id,y_true,a\nx,0,1.0005\n",
+        r"1\.0005 is outside .* compute it with 32 bits instead of 16",
     ),
     "case null": (
         "case_id,y_true,a\nnull,0,0.5\n",
@@ -237,6 +251,11 @@ def test_third_class_and_absent_positive_class(tmp_path: Path) -> None:
     """With names, the positive class must occur and only one other may."""
     text = "case_id,y_true,a\nx,benign,0.5\ny,cancer,0.5\nz,other,0.1\n"
 
+    twins = "case_id,y_true,a\nx,cancer,0.5\ny,Cancer,0.2\n"
+    with pytest.raises(
+        DataError, match="row 3: 'Cancer' and 'cancer' seem to be one class; write them alike"
+    ):
+        read_prediction_table(written(tmp_path, twins), positive_class="cancer")
     with pytest.raises(DataError, match="row 4: a third label 'other' beside 'cancer' and 'benign'"):
         read_prediction_table(written(tmp_path, text), positive_class="cancer")
     with pytest.raises(

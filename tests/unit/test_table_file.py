@@ -298,11 +298,14 @@ def test_percentages_and_thousands(tmp_path: Path) -> None:
     assert same(read(tmp_path, table, scores_are_percentages=True), read(tmp_path, PLAIN))
 
     logits = "case_id;y_true;a\nx;0;1,234\ny;1;2,345\n"
-    with pytest.raises(DataError, match=r"row 2: is '1,234' 1\.234 or 1234\? Write it without the comma"):
+    with pytest.raises(DataError, match=r"row 2: is '1,234' 1\.234 or 1234\? Write all numbers with"):
         read(tmp_path, logits, scores_are_probabilities=False)
     assert read(tmp_path, logits.replace("2,345", "2,34"), scores_are_probabilities=False).scores[
         "a"
     ].tolist() == [1.234, 2.34]
+    thousands = "case_id;y_true;a\nx;0;1.234\ny;1;999\n"
+    with pytest.raises(DataError, match=r"row 2: is '1\.234' 1\.234 or 1234\? Write all numbers with"):
+        read(tmp_path, thousands, scores_are_probabilities=False)
     with pytest.raises(DataError, match="'a' has percent signs, which are read without"):
         read(tmp_path, "case_id,y_true,a\nx,0,3%\ny,1,40%\n", scores_are_percentages=True)
     with pytest.raises(DataError, match=r"row 2: 1\.00001 is outside \[0, 1\]"):
@@ -407,7 +410,7 @@ def test_benign_is_never_offered_alone(tmp_path: Path) -> None:
 
 # Properties. Every example writes one small file into the same folder.
 BOUNDED = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -299,23 +299,23 @@ class TestManifest:
             ),
             pytest.param(
                 "path,label\ncancer/0.png,\ncancer/1.png,\n",
-                "'label' is empty in rows 2, 3. Fill",
+                "'label' is empty, in rows 2, 3. Fill",
                 id="no labels",
             ),
-            pytest.param("path,label\n,cancer\n", "'path' is empty in row 2", id="empty path"),
+            pytest.param("path,label\n,cancer\n", "'path' is empty, in row 2", id="empty path"),
             pytest.param(
                 "path,label,patient_id\ncancer/0.png,cancer,p\nnon_cancer/0.png,non_cancer,\n",
-                "'patient_id' is empty in row 3. Give every image a patient .*, or remove the column",
+                "'patient_id' is empty, in row 3. Give every image a patient .*, or remove the column",
                 id="patient missing",
             ),
             pytest.param(
                 "path,label,patient_id\ncancer/0.png,cancer,p\nnon_cancer/0.png,non_cancer,NaN\n",
-                "'patient_id' is 'NaN', which stands for no value, in row 3. Give every image a patient",
+                "'patient_id': 'NaN' stands for no value, in row 3. Give every image a patient",
                 id="patient nan",
             ),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\nnon_cancer/0.png,#N/A\n",
-                "'label' is '#N/A', which stands for no value, in row 3. Fill",
+                "'label': '#N/A' stands for no value, in row 3. Fill",
                 id="label nan",
             ),
             pytest.param("path,label\ncancer/0.png,cancer\n", "one class only", id="one class"),
