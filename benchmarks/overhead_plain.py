@@ -115,7 +115,7 @@ def run_plain(config: CompareConfig) -> dict[str, float]:
                 seed=config.seed,
                 set_by_user=frozenset(set_by_user(config)),
             )
-        provenance = collect_provenance(config, started_at=started_at, gpu=None)
+        provenance = collect_provenance(config, run_name=folder.name, started_at=started_at, gpu=None)
         ended = completed_run(
             begun,
             files=RunFiles(folder=str(folder), pdf="report.pdf", html="report.html", results="results.json"),

@@ -23,7 +23,7 @@ from flows.night import Night, conducted, parameter, title
 from medcompare.artifacts import write_atomically
 from medcompare.config import AssessConfig
 from medcompare.predictions import read_tables
-from medcompare.provenance import collect_provenance
+from medcompare.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
 from medcompare.report_inputs import gather_assessment
 from medcompare.run_folder import now, run_folder
 from medcompare.run_result import RunResult, run_result
@@ -77,7 +77,8 @@ def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:
         # How the files were written down is no part of the statistics, nor of their cache key.
         assessment = assessment.model_copy(update={"notes": (*assessment.notes, *tables.notes)})
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
-        provenance = collect_provenance(config, started_at=started_at, gpu=None)
+        write_atomically(folder / SETTINGS_FILE, settings_to_repeat(config))
+        provenance = collect_provenance(config, run_name=name, started_at=started_at, gpu=None)
         inputs = gather_assessment(
             config,
             run_name=name,

@@ -119,7 +119,7 @@ def all_values(
         if isinstance(value, int | float) and takes_text(_type_of(model, field.strip())):
             value = text.strip()  # a class called 1e3 is not called 1000.0
         put(named, field.strip(), value)
-    return merged(read_toml(arguments.config) if arguments.config is not None else {}, named)
+    return merged(read_settings(arguments.config) if arguments.config is not None else {}, named)
 
 
 def _type_of(model: type[BaseModel], field: str) -> Any:  # noqa: ANN401 - any type expression
@@ -139,7 +139,12 @@ def names_in(text: str) -> list[str]:
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that every flow has: ``--config``, ``--set`` and ``--fields``."""
     parser.add_argument("--version", action="version", version=f"medcompare {__version__}")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="TOML file with the same fields")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="TOML file with the same fields, or settings.json of a run",
+    )
     parser.add_argument(
         "--set",
         dest="assignments",
@@ -164,10 +169,13 @@ def list_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name} {default}\n    {field.description}"
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Content of a TOML file; raises ConfigError naming the file and the line."""
+def read_settings(path: Path) -> dict[str, Any]:
+    """Content of a TOML file, or of a run's settings.json; raises ConfigError naming the file and the line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".json":
+            return dict(json.loads(text))
+        return tomllib.loads(text)
     except FileNotFoundError:
         msg = f"--config {path}: no such file"
         raise ConfigError(msg) from None
@@ -176,6 +184,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(msg) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         msg = f"--config {path}: not valid TOML: {error}"
+        raise ConfigError(msg) from None
+    except (ValueError, TypeError) as error:
+        msg = f"--config {path}: not a JSON object: {error}"
         raise ConfigError(msg) from None
 
 

@@ -33,7 +33,7 @@ from medcompare.prediction_tables import scored_cases
 from medcompare.predictions import write_prediction_table
 from medcompare.preflight import check_before_work, locate_images
 from medcompare.progress import sentence_about_images, sentence_about_split
-from medcompare.provenance import collect_provenance
+from medcompare.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
 from medcompare.report_inputs import gather
 from medcompare.run_folder import now, run_folder
 from medcompare.run_result import RunResult, run_result
@@ -197,8 +197,10 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             cases = scored_cases(predictions, store, subset, subgroups=config.evaluate.subgroups)
             write_atomically(folder / filename, write_prediction_table(cases))
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
+        write_atomically(folder / SETTINGS_FILE, settings_to_repeat(config))
         provenance = collect_provenance(
             config,
+            run_name=name,
             started_at=started_at,
             gpu=next((one.device for one in trained if plan.n_gpus), None),
         )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
+import shlex
 import subprocess
-import sys
 from datetime import UTC, datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from medcompare import __version__
 from medcompare.code_identity import PACKAGE_ROOT, library_versions
+from medcompare.config import DEMO, AssessConfig, CompareConfig
 from medcompare.hardware import cpu_name, memory_bytes, usable_cores
 from medcompare.records import Record
+
+SETTINGS_FILE = "settings.json"
 
 LIBRARIES = (
     "torch",
@@ -47,7 +52,7 @@ class Provenance(Record):
     gpu: str | None
     started_at: str = Field(description="UTC, ISO 8601.")
     finished_at: str
-    command: str = Field(description="How the run was started, without secrets.")
+    command: str = Field(description="What repeats the run, however it was started.")
     config_sha256: str
 
 
@@ -66,8 +71,10 @@ def git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def collect_provenance(config: Record, *, started_at: datetime, gpu: str | None) -> Provenance:
-    """Provenance of a run that started at `started_at` and ends now."""
+def collect_provenance(
+    config: CompareConfig | AssessConfig, *, run_name: str, started_at: datetime, gpu: str | None
+) -> Provenance:
+    """Provenance of the run called `run_name`, which started at `started_at` and ends now."""
     commit = git("rev-parse", "HEAD")
     status = git("status", "--porcelain", "--untracked-files=no") if commit else None
     return Provenance(
@@ -83,15 +90,47 @@ def collect_provenance(config: Record, *, started_at: datetime, gpu: str | None)
         gpu=gpu,
         started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=how_started(),
+        command=command_to_repeat(config, run_name),
         config_sha256=hashlib.sha256(config.model_dump_json().encode()).hexdigest(),
     )
 
 
-def how_started() -> str:
-    """The command line, with file names shortened to their last part: folders may name people."""
-    program = "python -m flows." + PurePath(sys.argv[0]).stem
-    return " ".join([program, *(shortened(argument) for argument in sys.argv[1:])])
+def settings_to_repeat(config: CompareConfig | AssessConfig) -> bytes:
+    """What a person gave, as JSON for ``--config``: the same run again, with the same origin of each field.
+
+    Paths are absolute, so that the command works in any folder; the name is left out, as the run
+    that has it is there already.
+    """
+    given = config.model_dump(mode="json", exclude_unset=True, exclude={"name"})
+    _make_absolute(config, given)
+    for folder in ("out", "store"):
+        given[folder] = str(Path(getattr(config, folder)).absolute())
+    source = given.get("data", {}).get("source")
+    if source is not None and source != DEMO:
+        given["data"]["source"] = str(Path(source).expanduser().absolute())
+    return json.dumps(given, indent=2, ensure_ascii=False).encode()
+
+
+def _make_absolute(record: BaseModel, given: dict[str, Any]) -> None:
+    for name, below in list(given.items()):
+        value = getattr(record, name)
+        if isinstance(value, Path):
+            given[name] = str(value.expanduser().absolute())
+        elif isinstance(value, BaseModel):
+            _make_absolute(value, below)
+
+
+def command_to_repeat(config: CompareConfig | AssessConfig, run_name: str) -> str:
+    """The command line that repeats a run, also one that a form or a schedule started.
+
+    It is to be entered where this software lies. A folder of runs outside of that is written as
+    ``...``: names of folders may be names of people.
+    """
+    flow = "compare" if isinstance(config, CompareConfig) else "assess"
+    out = Path(config.out).absolute()
+    here = Path.cwd()
+    folder = out.relative_to(here).as_posix() if out.is_relative_to(here) else "..."
+    return f"python -m flows.{flow} --config {shlex.quote(f'{folder}/{run_name}/{SETTINGS_FILE}')}"
 
 
 def shortened(argument: str) -> str:

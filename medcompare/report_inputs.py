@@ -132,6 +132,7 @@ def gather(
             ("predictions_test.csv", "probability of every model for every test image"),
             ("predictions_validation.csv", "the same for the validation subset, which set the thresholds"),
             ("config.json", "the configuration, field by field"),
+            ("settings.json", "what was given of it, for the command that repeats the run"),
             ("results.json", "every figure of this report at full precision"),
         ),
         **_over_time(night),

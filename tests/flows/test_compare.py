@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,8 @@ from tests.flows.small_runs import EVERY_STAGE, MODELS, NEVER_CACHED, cached, ru
 
 if TYPE_CHECKING:
     from tests.flows.small_runs import First
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.timeout(900)  # real trainings, on a machine that may be busy
 
@@ -81,6 +86,30 @@ def test_other_names_of_the_classes_are_in_everything(first: First, tmp_path: Pa
     assert "benign" in text
     assert re.findall(r".{30}\bnon_cancer\b.{30}", text) == []
     assert json.loads(Path(done.result.results).read_text())["split"]["classes"] == ["benign", "malignant"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", ["settings", "parameters of a deployment"])
+def test_the_printed_command_repeats_the_run(first: First, tmp_path: Path, given: str) -> None:
+    """Entered on an empty store it trains again and comes to the same figures and origins of settings."""
+    images = first.copy(tmp_path)
+    config = small_config(images, tmp_path)
+    parameters = json.loads(config.model_dump_json(exclude_unset=True))
+    done = run(config if given == "settings" else parameters)
+    before = json.loads(Path(done.result.results).read_text())
+    command = shlex.split(before["provenance"]["command"].replace("...", str(tmp_path / "runs")))
+    assert command[:4] == ["python", "-m", "flows.compare", "--config"]
+
+    fresh = ["--store", str(tmp_path / "empty"), "--out", str(tmp_path / "again")]
+    subprocess.run([sys.executable, *command[1:], *fresh], cwd=ROOT, check=True, timeout=600)
+
+    after = json.loads((tmp_path / "again/latest/results.json").read_text())
+    for one, two in zip(before["assessment"]["evaluations"], after["assessment"]["evaluations"], strict=True):
+        assert one == two
+    assert before["assessment"]["comparisons"] == after["assessment"]["comparisons"]
+    assert [row for row in before["settings"] if row["field"] not in {"store", "out", "name"}] == [
+        row for row in after["settings"] if row["field"] not in {"store", "out", "name"}
+    ]
 
 
 def test_cost_is_measured_again_when_asked(first: First, tmp_path: Path) -> None:

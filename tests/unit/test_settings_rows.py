@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from flows import assess_command, command_line
 from medcompare.config import AssessConfig, CompareConfig
 from medcompare.config_errors import validated
 from medcompare.config_form import without_shown_defaults
+from medcompare.provenance import SETTINGS_FILE, command_to_repeat, settings_to_repeat
 from medcompare.report_inputs import setting_rows
 from medcompare.settings_table import set_by_user
 from medcompare.stats.explanations import CLINICAL
@@ -129,14 +131,38 @@ def test_an_untouched_form_confirms_nothing(tmp_path: Path) -> None:
     assert config == validated(CompareConfig, sent)
 
 
-def test_the_way_through_a_record_of_settings_keeps_who_set_what() -> None:
-    """What was given, written down and read again, gives the same configuration and the same origins."""
-    config = CompareConfig.model_validate(
-        {"decide": {"margin_auc": 0.03}, "train": {"recipes": {"resnet50": {"weight_decay": 0.1}}}}
+@pytest.mark.parametrize("way", [by_command_line, by_file, by_form, by_deployment, by_assessment])
+def test_the_printed_command_gives_the_same_settings(
+    way: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a run was started: same values, same origins, from any folder."""
+    values = {"train": {"recipes": {"resnet50": {"weight_decay": 0.1}}}, "name": "night one"}
+    first = way(tmp_path)
+    given = first.model_dump(exclude_unset=True)
+    config = validated(type(first), given | (values if isinstance(first, CompareConfig) else {}))
+    folder = tmp_path / "runs" / "night one"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    command = shlex.split(command_to_repeat(config, "night one"))
+    (folder / SETTINGS_FILE).write_bytes(settings_to_repeat(config))
+    assert command == [
+        *("python", "-m", "flows.assess" if way is by_assessment else "flows.compare"),
+        *("--config", "runs/night one/settings.json"),
+    ]
+    monkeypatch.chdir(folder)
+    line = assess_command if way is by_assessment else command_line
+    again = line.config_from_arguments(
+        line.build_parser().parse_args(["--config", str(tmp_path / command[-1])])
     )
 
-    again = CompareConfig.model_validate_json(config.model_dump_json(exclude_unset=True))
+    absolute = {name: tmp_path / getattr(config, name) for name in ("out", "store")}
+    assert again == config.model_copy(update={**absolute, "name": None})
+    assert set(set_by_user(again)) - {"out", "store"} == set(set_by_user(config)) - {"name"}
 
-    assert again == config
-    assert set_by_user(again) == set_by_user(config)
-    assert set_by_user(config) == ("train.recipes.resnet50.weight_decay", "decide.margin_auc")
+
+def test_a_folder_outside_is_not_named(tmp_path: Path) -> None:
+    """Its name could be that of a person; what follows it is what the command needs."""
+    config = CompareConfig(out=tmp_path / "jane-doe" / "runs")
+
+    assert command_to_repeat(config, "x") == "python -m flows.compare --config .../x/settings.json"
