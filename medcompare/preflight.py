@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from medcompare.config import DEMO
 from medcompare.data.source import resolve_source
-from medcompare.errors import ConfigError
+from medcompare.errors import ConfigError, InputError
 from medcompare.models.weights import ensure_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from medcompare.config import AssessConfig, CompareConfig
@@ -34,10 +36,29 @@ def check_before_work(config: CompareConfig) -> dict[str, ResolvedWeights]:
     InputError
         Naming the file or field, and the remedy.
     """
-    check_folders(config)
-    if config.data.source != DEMO:  # the demo is generated inside the run
-        locate_images(config)
-    return ensure_weights(config.models, config.train)
+    with nothing_left(config.out, config.store):
+        check_folders(config)
+        if config.data.source != DEMO:  # the demo is generated inside the run
+            locate_images(config)
+        return ensure_weights(config.models, config.train)
+
+
+@contextmanager
+def nothing_left(*folders: Path) -> Iterator[None]:
+    """Remove those of `folders` that were made within the block, where it refuses the input."""
+    missing = {
+        path
+        for folder in folders
+        for path in (folder.absolute(), *folder.absolute().parents)
+        if not path.exists()
+    }
+    try:
+        yield
+    except InputError:
+        for path in sorted(missing, reverse=True):  # the inner ones first
+            with suppress(OSError):  # another run has written there meanwhile
+                path.rmdir()
+        raise
 
 
 def locate_images(config: CompareConfig) -> ImageSource:

@@ -52,7 +52,6 @@ def assess(
     thresholds: Mapping[str, float],
     seed: int,
     set_by_user: frozenset[str] = frozenset(),
-    test_uses: int | None = None,
     not_evaluated_as_trained: Mapping[str, str] | None = None,
     not_converged: Mapping[str, str] | None = None,
 ) -> Assessment:
@@ -74,8 +73,6 @@ def assess(
         Seed of the bootstrap.
     set_by_user : frozenset of str
         Dotted names of the fields the user set.
-    test_uses : int, optional
-        How often this test subset has been evaluated, this time included, where known.
     not_evaluated_as_trained, not_converged : mapping, optional
         By model, one sentence with its numbers: its evaluation disagrees with its training,
         or its training was cut short. No verdict may rest on the first; the second is said.
@@ -120,7 +117,6 @@ def assess(
         rule=rule,
         seed=seed,
         set_by_user=set_by_user,
-        test_uses=test_uses,
         not_evaluated_as_trained=not_evaluated_as_trained,
         not_converged=not_converged,
     )
@@ -136,7 +132,6 @@ def assemble(
     rule: DecideConfig,
     seed: int,
     set_by_user: frozenset[str] = frozenset(),
-    test_uses: int | None = None,
     not_evaluated_as_trained: Mapping[str, str] | None = None,
     not_converged: Mapping[str, str] | None = None,
 ) -> Assessment:
@@ -156,8 +151,6 @@ def assemble(
         Seed of the bootstrap.
     set_by_user : frozenset of str
         Dotted names of the fields the user set.
-    test_uses : int, optional
-        How often this test subset has been evaluated, this time included, where known.
     not_evaluated_as_trained, not_converged : mapping, optional
         By model, one sentence with its numbers: its evaluation disagrees with its training,
         or its training was cut short. No verdict may rest on the first; the second is said.
@@ -192,7 +185,6 @@ def assemble(
         net_benefit=_net_benefit(test, validation, comparisons, rule=rule, evaluate=evaluate, seed=seed),
         seed_comparisons=seed_comparisons,
         patients_known=test.patient_id is not None,
-        test_uses=test_uses,
         not_evaluated_as_trained=not_evaluated_as_trained or {},
         not_converged=not_converged or {},
     )

@@ -162,11 +162,6 @@ def _caveats(s: Situation, sensitive: SeedComparison | None, *, few_units: bool)
     found = [f"{each.display_name}: {warning}" for each in s.evaluations for warning in each.warnings]
     if not s.patients_known:
         found.append(ONE_CASE_PER_PATIENT)
-    if s.test_uses is not None and s.test_uses > 1:
-        found.append(
-            f"This test subset has been evaluated {s.test_uses} times: every further look makes a lucky result more "
-            "likely. Confirm the verdict on cases never used before."
-        )
     if sensitive is not None:
         found.append(_seeds_told(s, sensitive))
     found += _threshold_caveats(s)

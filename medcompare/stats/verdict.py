@@ -67,8 +67,6 @@ class Situation:
     """Pairs of which several trainings are known."""
     patients_known: bool = True
     """Whether patient ids were given: without them one case per patient is assumed."""
-    test_uses: int | None = None
-    """How often this test subset has been evaluated, this time included, where it is known."""
     not_evaluated_as_trained: Mapping[str, str] = field(default_factory=dict)
     """By model, one sentence with its numbers: why its scores are not those of the network as trained."""
     not_converged: Mapping[str, str] = field(default_factory=dict)

@@ -11,7 +11,7 @@ import pytest
 
 from flows.assess_command import build_parser as build_assess_parser
 from flows.assess_command import config_from_arguments as assess_config
-from flows.command_line import build_parser, config_from_arguments, list_fields, parse_value
+from flows.command_line import build_parser, config_from_arguments, list_fields, main, parse_value
 from medcompare.config import AssessConfig, CompareConfig
 from medcompare.config_errors import validated
 from medcompare.errors import ConfigError
@@ -197,3 +197,14 @@ def test_numbers_stay_numbers_and_must_be_finite(tmp_path: Path) -> None:
             )
         with pytest.raises(ConfigError, match=r"thresholds\.a: input should be a finite number"):
             validated(AssessConfig, {"predictions": "t", "thresholds": {"a": float(text)}})
+
+
+def test_refused_input_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit status 2: neither folders made for the run nor those above them; what was there stays."""
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    for folders in ([], ["--out", "results/new/runs", "--store", "deep/er/store"]):
+        assert main(["--data", "missing", *folders]) == 2
+
+    assert list(tmp_path.rglob("*")) == [tmp_path / "results"]

@@ -340,14 +340,6 @@ def test_one_image_per_patient_is_said() -> None:
     assert not any("one image per patient" in text for text in with_ids.verdict.caveats)
 
 
-def test_repeated_use_of_the_test_subset_is_said() -> None:
-    """More than once: how often."""
-    texts = [" ".join(assessed(study(), test_uses=uses).verdict.caveats) for uses in (None, 1, 4)]
-
-    assert ["has been evaluated" in text for text in texts] == [False, False, True]
-    assert "has been evaluated 4 times" in texts[2]
-
-
 def test_net_benefit_is_used_only_over_a_declared_range() -> None:
     """Step 4b: thresholds differ; with a range the model with more net benefit is taken."""
     test = draw_study({"a": 0.90, "b": 0.94}, n_negative=900, n_positive=600, seed=0, correlation=0.9)
