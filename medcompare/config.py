@@ -207,6 +207,7 @@ class EvaluateConfig(Settings):
     proportion_interval: Literal["wilson", "clopper-pearson"] = Field(
         default="wilson", description="Interval of sensitivity, specificity, PPV, NPV and accuracy."
     )
+    paired_test: Literal["mid-p", "exact"] = Field(default="mid-p", description="Kind of McNemar's test.")
     threshold_rule: Literal["target_sensitivity", "youden", "fixed", "cost_ratio"] = Field(
         default="target_sensitivity", description="How the threshold is chosen on the validation subset."
     )

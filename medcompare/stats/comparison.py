@@ -19,9 +19,15 @@ from medcompare.stats.auc import auc_difference, auc_interval
 from medcompare.stats.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.cost_order import cheaper_of
 from medcompare.stats.multiplicity import holm
-from medcompare.stats.paired import paired_proportion_difference, paired_table, probability_more_accurate
+from medcompare.stats.paired import (
+    detectable_difference,
+    paired_proportion_difference,
+    paired_table,
+)
 from medcompare.stats.proportions import clustered_ratio_variance, normal_quantile
 from medcompare.stats.records import AgreementTable, Estimate, PairedComparison
+from medcompare.stats.subgroups import undefined
+from medcompare.stats.utility import probability_more_accurate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +51,10 @@ BOOTSTRAPPED: tuple[MetricName, ...] = (
 )
 
 
+DETECTABLE = ("auc", "sensitivity", "specificity")
+"""Figures the rule rests on: of each the smallest difference that could have been found."""
+
+ONE_CLASS = "undefined: the subset has one class only"
 CHANCE_AUC = 0.5
 
 UNRELATED_LEVEL = 0.99
@@ -81,25 +91,30 @@ def compare_models(
     Returns
     -------
     tuple of PairedComparison
-        Empty with one model, or where the subset has one class only.
+        Empty with one model, or where all cases come from one patient. Where the subset has one
+        class only, sensitivity (or specificity) and accuracy are compared, and nothing else.
     """
-    both = bool(test.y_true.any() and not test.y_true.all())
-    if len(evaluations) < 2 or not both or (test.clusters is not None and test.n_patients == 1):
+    if len(evaluations) < 2 or (test.clusters is not None and test.n_patients == 1):
         return ()
+    both = bool(test.y_true.any() and not test.y_true.all())
     thresholds = {one.model: one.operating_point.threshold for one in evaluations}
     # Scores that differ by rounding only are one score here too.
     scores = {model: checked_scores(values, test.n) for model, values in test.scores.items()}
     test = replace(test, scores=scores)
     models = [one.model for one in evaluations]
-    resampled = bootstrap_metrics(
-        test.y_true,
-        [test.scores[model] for model in models],
-        [thresholds[model] for model in models],
-        n_resamples=evaluate.n_resamples,
-        seed=seed,
-        level=evaluate.level,
-        clusters=test.clusters,
-        score_is_probability=test.scores_are_probabilities,
+    resampled = (
+        bootstrap_metrics(
+            test.y_true,
+            [test.scores[model] for model in models],
+            [thresholds[model] for model in models],
+            n_resamples=evaluate.n_resamples,
+            seed=seed,
+            level=evaluate.level,
+            clusters=test.clusters,
+            score_is_probability=test.scores_are_probabilities,
+        )
+        if both
+        else None
     )
     pairs = []
     for one, other in combinations(range(len(models)), 2):
@@ -113,7 +128,7 @@ def compare_models(
                 resampled,
                 reference=reference,
                 candidate=candidate,
-                level=evaluate.level,
+                evaluate=evaluate,
                 seed=seed,
             )
         )
@@ -124,11 +139,11 @@ def _pair(
     test: ScoredCases,
     models: Sequence[str],
     thresholds: dict[str, float],
-    resampled: BootstrapResult,
+    resampled: BootstrapResult | None,
     *,
     reference: int,
     candidate: int,
-    level: float,
+    evaluate: EvaluateConfig,
     seed: int,
 ) -> PairedComparison:
     a, b = models[reference], models[candidate]
@@ -137,28 +152,35 @@ def _pair(
     right_b = (test.scores[b] >= thresholds[b]) == positive
 
     def rate(chosen: NDArray[np.bool_] | slice, method: str) -> Estimate:
-        inside = None if clusters is None else clusters[chosen]
-        if inside is not None and len(set(inside.tolist())) < 2:
-            inside = None
         return paired_proportion_difference(
             right_a[chosen],
             right_b[chosen],
-            level=level,
-            clusters=inside,
+            level=evaluate.level,
+            clusters=None if clusters is None else clusters[chosen],
             method="newcombe" if method == "newcombe" else "tango",
+            test=evaluate.paired_test,
         )
 
+    def resampled_difference(name: MetricName) -> Estimate:
+        if resampled is None:
+            return undefined(evaluate, ONE_CLASS, test.n)
+        return resampled.difference(reference, candidate, name)
+
     differences = {
-        "auc": auc_difference(test.y_true, test.scores[a], test.scores[b], level=level, clusters=clusters),
+        "auc": undefined(evaluate, ONE_CLASS, test.n)
+        if resampled is None
+        else auc_difference(
+            test.y_true, test.scores[a], test.scores[b], level=evaluate.level, clusters=clusters
+        ),
         "sensitivity": rate(positive, "tango"),
         "specificity": rate(~positive, "tango"),
         "accuracy": rate(slice(None), "tango"),
         "sensitivity_newcombe": rate(positive, "newcombe"),
         "specificity_newcombe": rate(~positive, "newcombe"),
-        "auc_bootstrap": resampled.difference(reference, candidate, "auc"),
+        "auc_bootstrap": resampled_difference("auc"),
     }
     for name in BOOTSTRAPPED:
-        differences[name] = resampled.difference(reference, candidate, name)
+        differences[name] = resampled_difference(name)
     return PairedComparison(
         reference=a,
         candidate=b,
@@ -168,6 +190,7 @@ def _pair(
         probability_candidate_more_accurate=probability_more_accurate(
             right_a, right_b, clusters=clusters, seed=seed
         ),
+        detectable={name: detectable_difference(differences[name]) for name in DETECTABLE},
     )
 
 

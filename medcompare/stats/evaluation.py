@@ -14,7 +14,7 @@ from medcompare.stats.arrays import checked_scores, plain
 from medcompare.stats.auc import auc_interval
 from medcompare.stats.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.calibration import calibration
-from medcompare.stats.proportions import predictive_values_at_prevalence
+from medcompare.stats.predictive import likelihood_ratios, predictive_values_at_prevalence
 from medcompare.stats.recalibration import fit_isotonic, fit_platt
 from medcompare.stats.records import (
     ClassReport,
@@ -192,6 +192,8 @@ def _metrics(
             metrics["sensitivity"], metrics["specificity"], evaluate.stated_prevalence, evaluate.level
         )
     metrics["ppv_at_prevalence"], metrics["npv_at_prevalence"] = at_prevalence
+    ratios = likelihood_ratios(called, positive, clusters, level=evaluate.level)
+    metrics["likelihood_ratio_positive"], metrics["likelihood_ratio_negative"] = ratios
     order = [
         "auc",
         "average_precision",
@@ -203,6 +205,8 @@ def _metrics(
         "npv",
         "ppv_at_prevalence",
         "npv_at_prevalence",
+        "likelihood_ratio_positive",
+        "likelihood_ratio_negative",
         "f1",
         "mcc",
         "brier",

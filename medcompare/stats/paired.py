@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, stats
 
 from medcompare.errors import ConfigError, DataError
 from medcompare.stats.arrays import (
@@ -20,6 +20,7 @@ from medcompare.stats.arrays import (
     checked_decisions,
     checked_level,
 )
+from medcompare.stats.multiplicity import standard_error_of
 from medcompare.stats.proportions import effective_sample_size, normal_quantile, wilson_limits
 from medcompare.stats.records import Estimate
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 PairedMethod = Literal["tango", "newcombe"]
+PairedTest = Literal["mid-p", "exact"]
+
+POWER = 0.8
+"""Share of repetitions of the study in which the detectable difference would be found."""
 
 _METHOD_NAMES: dict[PairedMethod, str] = {"tango": "Tango score", "newcombe": "Newcombe square-and-add"}
 
@@ -60,6 +65,63 @@ def mcnemar_mid_p(n_only_reference: int, n_only_candidate: int) -> float:
     fewer = min(n_only_reference, n_only_candidate)
     distribution = stats.binom(n, 0.5)
     return float(min(1.0, 2 * distribution.cdf(fewer) - distribution.pmf(fewer)))
+
+
+def mcnemar_exact(n_only_reference: int, n_only_candidate: int) -> float:
+    """Two-sided exact McNemar test: never above its level, and more often below it than mid-p.
+
+    Parameters
+    ----------
+    n_only_reference, n_only_candidate : int
+        Discordant cases: right by the reference only, by the candidate only.
+
+    Returns
+    -------
+    float
+        P-value in (0, 1]; 1 where no case is discordant.
+
+    Raises
+    ------
+    DataError
+        If a count is negative.
+
+    References
+    ----------
+    McNemar (1947), Psychometrika 12:153; Fagerland, Lydersen & Laake (2013), BMC Med Res
+    Methodol 13:91.
+    """
+    _check_counts(n_only_reference, n_only_candidate)
+    n = n_only_reference + n_only_candidate
+    return float(min(1.0, 2 * stats.binom.cdf(min(n_only_reference, n_only_candidate), n, 0.5)))
+
+
+def detectable_difference(difference: Estimate) -> Estimate:
+    """Smallest true difference that such a study would have found with a power of 80 %.
+
+    ``(z[1 - alpha / 2] + z[power])`` times the standard error of the difference in this study, two-sided.
+
+    Parameters
+    ----------
+    difference : Estimate
+        With an interval, ``value ± z * error`` (DeLong, Obuchowski) or close to it (Tango).
+
+    Returns
+    -------
+    Estimate
+        Of the size of the difference, without interval; no value where `difference` has no interval.
+
+    References
+    ----------
+    Obuchowski (1998), Stat Methods Med Res 7:371 (AUC); Connor (1987), Biometrics 43:207 (paired
+    proportions).
+    """
+    error = standard_error_of(difference)
+    if error is None or difference.level is None:
+        note = f"not estimable: {difference.note or 'the difference has no interval'}"
+        return Estimate(value=None, level=None, method="none", n=difference.n, note=note)
+    reach = normal_quantile(difference.level), float(stats.norm.ppf(POWER))
+    method = f"{reach[0]:.2f} + {reach[1]:.2f} standard errors (power {100 * POWER:g} %)"
+    return Estimate(value=min(sum(reach) * error, 1.0), level=None, method=method, n=difference.n)
 
 
 def tango_interval(
@@ -185,6 +247,7 @@ def paired_proportion_difference(
     level: float = 0.95,
     clusters: ArrayLike | None = None,
     method: PairedMethod = "tango",
+    test: PairedTest = "mid-p",
 ) -> Estimate:
     """Difference of two paired proportions, candidate minus reference.
 
@@ -202,6 +265,8 @@ def paired_proportion_difference(
         Patient of each case.
     method : {"tango", "newcombe"}, default="tango"
         Kind of interval.
+    test : {"mid-p", "exact"}, default="mid-p"
+        Kind of McNemar's test; with clusters there is only Obuchowski's.
 
     Returns
     -------
@@ -213,7 +278,7 @@ def paired_proportion_difference(
     DataError
         If the arrays are not boolean or differ in length.
     ConfigError
-        If `level` or `method` is unknown.
+        If `level`, `method` or `test` is unknown.
 
     References
     ----------
@@ -226,16 +291,20 @@ def paired_proportion_difference(
         raise ConfigError(msg)
     reference = checked_decisions(correct_reference, name="correct_reference")
     candidate = checked_decisions(correct_candidate, n_samples=reference.size, name="correct_candidate")
-    test = "McNemar mid-p" if clusters is None else "Obuchowski test"
+    if test not in ("mid-p", "exact"):
+        msg = f"McNemar's test '{test}' is unknown; choose one of mid-p, exact"
+        raise ConfigError(msg)
+    test_name = f"McNemar {test}" if clusters is None else "Obuchowski test"
     interval = _METHOD_NAMES[method] + ("" if clusters is None else " (clustered, effective sample size)")
-    name = f"{interval}; {test}"
+    name = f"{interval}; {test_name}"
     n = reference.size
     if n == 0:
         return Estimate(value=None, level=level, method=name, n=0, note="undefined: no cases to compare")
     both, only_reference, only_candidate, neither = paired_table(reference, candidate)
     value = (only_candidate - only_reference) / n
     note = "no discordant case" if only_reference + only_candidate == 0 else None
-    scale, p_value = 1.0, mcnemar_mid_p(only_reference, only_candidate)
+    mcnemar = mcnemar_exact if test == "exact" else mcnemar_mid_p
+    scale, p_value = 1.0, mcnemar(only_reference, only_candidate)
     if clusters is not None:
         codes = checked_clusters(clusters, n)
         if codes.max() == 0:
@@ -319,79 +388,6 @@ def obuchowski_test(gain: ArrayLike, clusters: IntArray) -> float:
         return 1.0
     chi_square = float(totals.sum()) ** 2 / (n_clusters / (n_clusters - 1) * squares)
     return float(stats.chi2.sf(chi_square, 1))
-
-
-def probability_more_accurate(
-    correct_reference: BoolArray,
-    correct_candidate: BoolArray,
-    *,
-    clusters: ArrayLike | None = None,
-    seed: int = 0,
-    n_draws: int = 20_000,
-) -> Estimate:
-    """Posterior probability that the candidate is truly more accurate than the reference.
-
-    Without clusters the cells of the paired table have a Dirichlet posterior under a
-    uniform prior; the share of the candidate among discordant cases is then Beta, so the
-    probability is exact and nothing is drawn. With clusters, a Bayesian bootstrap draws
-    weights of patients.
-
-    Parameters
-    ----------
-    correct_reference, correct_candidate : ndarray of bool, shape (n_samples,)
-        Whether each model is right, case by case.
-    clusters : array-like of shape (n_samples,), optional
-        Patient of each case.
-    seed : int, default=0
-        Seed of the draws (with clusters).
-    n_draws : int, default=20000
-        Number of draws (with clusters).
-
-    Returns
-    -------
-    Estimate
-        Probability in [0, 1], without interval; 0.5 where no case is discordant.
-
-    Raises
-    ------
-    DataError
-        If the arrays are not boolean, differ in length or are empty.
-    ConfigError
-        If `n_draws` is below 100.
-
-    References
-    ----------
-    Christodoulou et al. (2025), False promises in medical imaging AI?; Rubin (1981), Ann Stat
-    9:130 (Bayesian bootstrap).
-    """
-    both, only_reference, only_candidate, neither = paired_table(correct_reference, correct_candidate)
-    n = both + only_reference + only_candidate + neither
-    if n == 0:
-        msg = "there are no cases to compare; give both models' decisions on the test subset"
-        raise DataError(msg)
-    note = "no discordant case" if only_reference + only_candidate == 0 else None
-    if clusters is None:
-        value = float(special.betainc(only_reference + 1, only_candidate + 1, 0.5))
-        return Estimate(
-            value=value, level=None, method="Dirichlet posterior, uniform prior (exact)", n=n, note=note
-        )
-    if n_draws < 100:
-        msg = f"n_draws is {n_draws}; at least 100 are needed"
-        raise ConfigError(msg)
-    codes = checked_clusters(clusters, n)
-    gain = np.asarray(correct_candidate, dtype=np.float64) - np.asarray(correct_reference, dtype=np.float64)
-    totals = np.bincount(codes, weights=gain)
-    method = f"Bayesian bootstrap of patients, {n_draws} draws, seed {seed}"
-    # Patients without a net difference add nothing to any draw's sign.
-    totals = totals[totals != 0]
-    if totals.size == 0:
-        return Estimate(value=0.5, level=None, method=method, n=n, note=note or "no patient differs")
-    rng = np.random.default_rng(seed)
-    n_ahead = 0
-    for start in range(0, n_draws, 1000):
-        weights = rng.standard_exponential((min(1000, n_draws - start), totals.size))
-        n_ahead += int((weights @ totals > 0).sum())
-    return Estimate(value=n_ahead / n_draws, level=None, method=method, n=n, note=note)
 
 
 def _check_counts(first: float, second: float, n: float | None = None) -> None:

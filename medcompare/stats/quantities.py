@@ -96,6 +96,8 @@ def _of_pair(pair: PairedComparison) -> Iterator[Quantity]:
     who = (pair.reference, pair.candidate)
     for name, estimate in pair.differences.items():
         yield _row(f"{name}_difference", who, "test", estimate)
+    for name, estimate in pair.detectable.items():
+        yield _row(f"{name}_detectable_difference", who, "test", estimate)
     yield _row("probability_candidate_more_accurate", who, "test", pair.probability_candidate_more_accurate)
     for label, table in (("positives", pair.positives), ("negatives", pair.negatives)):
         counts = table.model_dump()

@@ -126,7 +126,8 @@ class ModelEvaluation(Record):
 
     ``metrics`` keys (stable, documented): ``auc, average_precision, accuracy,
     balanced_accuracy, sensitivity, specificity, ppv, npv, ppv_at_prevalence,
-    npv_at_prevalence, f1, mcc, brier``. Keys that cannot be computed are present with
+    npv_at_prevalence, likelihood_ratio_positive, likelihood_ratio_negative, f1, mcc,
+    brier``. Keys that cannot be computed are present with
     ``value=None`` and a note.
     """
 
@@ -197,6 +198,10 @@ class PairedComparison(Record):
         default_factory=dict, description="Holm over all pairs; empty with two models."
     )
     probability_candidate_more_accurate: Estimate
+    detectable: dict[str, Estimate] = Field(
+        default_factory=dict,
+        description="Smallest true difference this study would have found in 8 of 10 repetitions, by figure.",
+    )
 
 
 class Outcome(StrEnum):

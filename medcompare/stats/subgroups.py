@@ -46,7 +46,7 @@ def share(
     n = int(among.sum())
     if n == 0:
         return Estimate(value=None, level=evaluate.level, method="none", n=0, note=why_empty)
-    if clusters is not None and len(set(clusters[among].tolist())) > 1:
+    if clusters is not None:
         return clustered_proportion(success[among], clusters[among], level=evaluate.level)
     return proportion(int(success[among].sum()), n, level=evaluate.level, method=evaluate.proportion_interval)
 

@@ -1,4 +1,4 @@
-"""Clinical utility: net benefit over threshold probabilities, and who gains how often.
+"""Clinical utility: net benefit over threshold probabilities, and who gains or is right more often.
 
 No p-values are attached to net benefit, on purpose (Vickers et al. 2023).
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
-from medcompare.errors import ConfigError
+from medcompare.errors import ConfigError, DataError
 from medcompare.stats.arrays import (
+    BoolArray,
     FloatArray,
     checked_clusters,
     checked_labels,
@@ -18,7 +20,8 @@ from medcompare.stats.arrays import (
     checked_thresholds,
     plain,
 )
-from medcompare.stats.records import Curve
+from medcompare.stats.paired import paired_table
+from medcompare.stats.records import Curve, Estimate
 from medcompare.stats.resampling import ResamplingPlan
 
 if TYPE_CHECKING:
@@ -224,6 +227,79 @@ def probability_of_benefit(
 
     wins = np.sum(plan.each(won), axis=0)
     return np.asarray(wins / n_resamples)
+
+
+def probability_more_accurate(
+    correct_reference: BoolArray,
+    correct_candidate: BoolArray,
+    *,
+    clusters: ArrayLike | None = None,
+    seed: int = 0,
+    n_draws: int = 20_000,
+) -> Estimate:
+    """Posterior probability that the candidate is truly more accurate than the reference.
+
+    Without clusters the cells of the paired table have a Dirichlet posterior under a
+    uniform prior; the share of the candidate among discordant cases is then Beta, so the
+    probability is exact and nothing is drawn. With clusters, a Bayesian bootstrap draws
+    weights of patients.
+
+    Parameters
+    ----------
+    correct_reference, correct_candidate : ndarray of bool, shape (n_samples,)
+        Whether each model is right, case by case.
+    clusters : array-like of shape (n_samples,), optional
+        Patient of each case.
+    seed : int, default=0
+        Seed of the draws (with clusters).
+    n_draws : int, default=20000
+        Number of draws (with clusters).
+
+    Returns
+    -------
+    Estimate
+        Probability in [0, 1], without interval; 0.5 where no case is discordant.
+
+    Raises
+    ------
+    DataError
+        If the arrays are not boolean, differ in length or are empty.
+    ConfigError
+        If `n_draws` is below 100.
+
+    References
+    ----------
+    Christodoulou et al. (2025), False promises in medical imaging AI?; Rubin (1981), Ann Stat
+    9:130 (Bayesian bootstrap).
+    """
+    both, only_reference, only_candidate, neither = paired_table(correct_reference, correct_candidate)
+    n = both + only_reference + only_candidate + neither
+    if n == 0:
+        msg = "there are no cases to compare; give both models' decisions on the test subset"
+        raise DataError(msg)
+    note = "no discordant case" if only_reference + only_candidate == 0 else None
+    if clusters is None:
+        value = float(special.betainc(only_reference + 1, only_candidate + 1, 0.5))
+        return Estimate(
+            value=value, level=None, method="Dirichlet posterior, uniform prior (exact)", n=n, note=note
+        )
+    if n_draws < 100:
+        msg = f"n_draws is {n_draws}; at least 100 are needed"
+        raise ConfigError(msg)
+    codes = checked_clusters(clusters, n)
+    gain = np.asarray(correct_candidate, dtype=np.float64) - np.asarray(correct_reference, dtype=np.float64)
+    totals = np.bincount(codes, weights=gain)
+    method = f"Bayesian bootstrap of patients, {n_draws} draws, seed {seed}"
+    # Patients without a net difference add nothing to any draw's sign.
+    totals = totals[totals != 0]
+    if totals.size == 0:
+        return Estimate(value=0.5, level=None, method=method, n=n, note=note or "no patient differs")
+    rng = np.random.default_rng(seed)
+    n_ahead = 0
+    for start in range(0, n_draws, 1000):
+        weights = rng.standard_exponential((min(1000, n_draws - start), totals.size))
+        n_ahead += int((weights @ totals > 0).sum())
+    return Estimate(value=n_ahead / n_draws, level=None, method=method, n=n, note=note)
 
 
 def _count_at_or_above(values: FloatArray, cut: FloatArray) -> FloatArray:

@@ -163,7 +163,8 @@ def test_one_class_only() -> None:
     finite(found)
     assert found.verdict.outcome is Outcome.INVALID
     assert "holds only cancer cases and no non_cancer case" in found.verdict.sentence
-    assert found.comparisons == ()
+    assert found.comparisons[0].differences["sensitivity"].ci_low is not None
+    assert found.comparisons[0].differences["auc"].value is None
 
 
 def test_constant_scores() -> None:

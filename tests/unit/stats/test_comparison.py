@@ -19,6 +19,7 @@ from medcompare.stats.assessment import assess
 from medcompare.stats.auc import auc_interval
 from medcompare.stats.comparison import compare_models, with_order_warnings
 from medcompare.stats.evaluation import evaluate_model
+from medcompare.stats.paired import paired_proportion_difference
 from medcompare.stats.records import ModelEvaluation, OperatingPoint, PairedComparison
 from medcompare.stats.simulated import draw_study
 from tests.unit.stats.studies import B_IS_CHEAPER, evaluation
@@ -30,19 +31,22 @@ QUICK = EvaluateConfig(n_resamples=300)
 
 
 def compared(
-    test: ScoredCases, costs: tuple[CostMeasurement, ...] = (), thresholds: dict[str, float] | None = None
+    test: ScoredCases,
+    costs: tuple[CostMeasurement, ...] = (),
+    thresholds: dict[str, float] | None = None,
+    config: EvaluateConfig = QUICK,
 ) -> tuple[PairedComparison, ...]:
     """All pairs of `test`, at 0.5 where no threshold is given."""
     evaluations = [
         evaluate_model(
-            test, None, model, display_name=model, evaluate=QUICK, seed=0,
+            test, None, model, display_name=model, evaluate=config, seed=0,
             operating_point=OperatingPoint(
                 threshold=(thresholds or {}).get(model, 0.5), rule="typed", chosen_on="user"
             ),
         )
         for model in test.models
     ]  # fmt: skip
-    return compare_models(test, evaluations, costs=costs, evaluate=QUICK, decide=DecideConfig(), seed=0)
+    return compare_models(test, evaluations, costs=costs, evaluate=config, decide=DecideConfig(), seed=0)
 
 
 STUDY = draw_study({"a": 0.9, "b": 0.8, "c": 0.85}, n_negative=150, n_positive=100, seed=11)
@@ -142,11 +146,42 @@ def test_patients_widen_the_difference() -> None:
 
 
 def test_nothing_to_compare() -> None:
-    """One model, or one class: no pair."""
-    one_class = ScoredCases(**{**vars(STUDY), "y_true": np.zeros_like(STUDY.y_true)})
-
+    """One model: no pair."""
     assert compared(STUDY.only(["a"])) == ()
-    assert compared(one_class) == ()
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_subset_of_one_class_compares_its_own_share(label: int) -> None:
+    """Healthy people only: specificity is compared as in any study, whatever needs the other class is not."""
+    one_class = replace(STUDY.only(["a", "b"]), y_true=np.full_like(STUDY.y_true, label))
+    (pair,) = compared(one_class, B_IS_CHEAPER)
+    right = [(STUDY.scores[m] >= 0.5) == label for m in "ab"]
+    expected = paired_proportion_difference(*right, clusters=STUDY.clusters)
+    name, other = ("sensitivity", "specificity") if label else ("specificity", "sensitivity")
+
+    assert pair.differences[name] == pair.differences["accuracy"] == expected
+    assert pair.differences[other].note == "undefined: no cases to compare"
+    assert pair.detectable[name].value is not None
+    for undefined in ("auc", "auc_bootstrap", "f1", "brier"):
+        assert pair.differences[undefined].note == "undefined: the subset has one class only"
+
+
+def test_the_exact_test_is_an_option() -> None:
+    """Settings choose McNemar's exact test; the interval stays."""
+    study = replace(STUDY.only(["a", "b"]), patient_id=None)
+    mid, exact = (
+        compared(study, B_IS_CHEAPER, config=EvaluateConfig(n_resamples=200, paired_test=kind))[0]
+        for kind in ("mid-p", "exact")
+    )
+
+    for name in ("sensitivity", "specificity", "accuracy"):
+        one, other = mid.differences[name], exact.differences[name]
+        table = {"sensitivity": exact.positives, "specificity": exact.negatives}.get(name)
+        if table is not None:
+            cells = [[0, table.only_reference_correct], [table.only_candidate_correct, 0]]
+            assert other.p_value == pytest.approx(mcnemar(cells, exact=True).pvalue)
+        assert (one.ci_low, one.ci_high) == (other.ci_low, other.ci_high)
+        assert other.method == "Tango score; McNemar exact"
 
 
 def test_one_patient_cannot_be_compared() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import (
@@ -33,7 +35,8 @@ QUICK = EvaluateConfig(n_resamples=300)
 AT_HALF = OperatingPoint(threshold=0.5, rule="typed", chosen_on="user")
 METRICS = {
     "auc", "average_precision", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv",
-    "ppv_at_prevalence", "npv_at_prevalence", "f1", "mcc", "brier",
+    "ppv_at_prevalence", "npv_at_prevalence", "likelihood_ratio_positive", "likelihood_ratio_negative",
+    "f1", "mcc", "brier",
 }  # fmt: skip
 
 
@@ -388,3 +391,17 @@ def test_text_of_an_undefined_figure() -> None:
 
     assert "None" not in text
     assert " - " in text
+
+
+def test_shares_of_a_single_patient_have_no_interval() -> None:
+    """Thirty positive images of one patient were counted as thirty: sensitivity 0.9 with a narrow interval."""
+    study = draw_study({"m": 0.9}, n_negative=60, n_positive=30, seed=1)
+    patients = np.array([f"n{i // 2}" for i in range(60)] + ["p"] * 30)
+    found = evaluated(replace(study, patient_id=patients))
+
+    sensitivity = found.metrics["sensitivity"]
+    assert (sensitivity.ci_low, sensitivity.note) == (None, "no interval: all cases come from one patient")
+    assert found.metrics["specificity"].ci_low is not None
+    assert found.metrics["likelihood_ratio_positive"].note == (
+        "not estimable: all positive cases come from one patient"
+    )

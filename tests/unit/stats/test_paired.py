@@ -8,15 +8,19 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from medcompare.errors import ConfigError, DataError
+from medcompare.stats.auc import auc_difference
 from medcompare.stats.paired import (
+    detectable_difference,
+    mcnemar_exact,
     mcnemar_mid_p,
     newcombe_interval,
     obuchowski_test,
     paired_proportion_difference,
     paired_table,
-    probability_more_accurate,
     tango_interval,
 )
+from medcompare.stats.records import Estimate
+from medcompare.stats.utility import probability_more_accurate
 
 
 def flags(both: int, only_reference: int, only_candidate: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -271,3 +275,44 @@ def test_clustered_probability_agrees_with_the_exact_one_for_single_cases() -> N
     drawn = probability_more_accurate(reference, candidate, clusters=np.arange(200))
 
     assert drawn.value == pytest.approx(exact.value, abs=0.015)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0, 0), (1, 7), (6, 16), (3, 3), (0, 9)])
+def test_exact_test_equals_statsmodels(a: int, b: int) -> None:
+    """Twice the smaller tail, at most 1; never below mid-p."""
+    assert mcnemar_exact(a, b) == pytest.approx(mcnemar([[0, a], [b, 0]], exact=True).pvalue)
+    assert mcnemar_exact(a, b) >= mcnemar_mid_p(a, b)
+
+
+def test_an_unknown_test_is_refused() -> None:
+    """Only the two there are."""
+    right = np.ones(20, dtype=bool)
+    with pytest.raises(ConfigError, match="test 'midp' is unknown; choose one of mid-p, exact"):
+        paired_proportion_difference(right, ~right, test="midp")  # type: ignore[arg-type]
+
+
+def test_detectable_difference_is_found_in_four_of_five_studies() -> None:
+    """A study of two models that differ by what a first study could detect finds it in 80 %."""
+    rng = np.random.default_rng(0)
+    y = np.arange(300) < 150
+
+    def scores(gain: float) -> np.ndarray:
+        return rng.normal(size=300) + rng.normal(size=(2, 300)) + np.array([[1.5], [1.5 + gain]]) * y
+
+    gain = 0.42
+    studies = [auc_difference(y, *scores(gain)) for _ in range(300)]
+    true = float(np.mean([one.value for one in studies]))  # type: ignore[arg-type]
+    detectable = float(np.mean([detectable_difference(one).value for one in studies]))  # type: ignore[arg-type]
+
+    found = np.mean([(one.p_value or 0) < 0.05 for one in studies])
+    expected = stats.norm.cdf(true / detectable * (1.959964 + 0.841621) - 1.959964)
+    assert found == pytest.approx(expected, abs=0.06)
+    assert detectable_difference(studies[0]).method == "1.96 + 0.84 standard errors (power 80 %)"
+
+
+def test_detectable_difference_by_hand() -> None:
+    """Standard error 0.01 at 95 %: 0.028016; none where there is no interval."""
+    known = Estimate(value=0.1, ci_low=0.1 - 1.959964e-2, ci_high=0.1 + 1.959964e-2, method="typed", n=5)
+    assert detectable_difference(known).value == pytest.approx(0.02801585, abs=1e-7)
+    unknown = Estimate(value=None, method="typed", note="undefined: no cases to compare")
+    assert detectable_difference(unknown).note == "not estimable: undefined: no cases to compare"

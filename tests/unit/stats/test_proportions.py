@@ -4,15 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from statsmodels.stats.proportion import proportion_confint
+from scipy.stats import norm
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from medcompare.errors import ConfigError, DataError
+from medcompare.stats.predictive import likelihood_ratios, predictive_values_at_prevalence
 from medcompare.stats.proportions import (
     clustered_proportion,
     clustered_ratio_variance,
     effective_sample_size,
     normal_quantile,
-    predictive_values_at_prevalence,
     proportion,
     wilson_limits,
 )
@@ -219,3 +220,72 @@ def test_normal_quantile() -> None:
     """The familiar 1.96."""
     assert normal_quantile(0.95) == pytest.approx(1.959963984540054)
     assert math.isclose(normal_quantile(0.9), 1.6448536269514722)
+
+
+def table(tp: int, n_positive: int, fp: int, n_negative: int) -> tuple[np.ndarray, np.ndarray]:
+    """Calls and truth with these counts."""
+    positive = np.arange(n_positive + n_negative) < n_positive
+    within = np.where(positive, np.arange(positive.size), np.arange(positive.size) - n_positive)
+    return within < np.where(positive, tp, fp), positive
+
+
+@pytest.mark.parametrize("level", [0.95, 0.9])
+@pytest.mark.parametrize(
+    ("tp", "n_positive", "fp", "n_negative"),
+    [(36, 40, 16, 80), (45, 50, 3, 200), (5, 12, 1, 9), (190, 200, 480, 800)],
+)
+def test_likelihood_ratios_equal_statsmodels(
+    tp: int, n_positive: int, fp: int, n_negative: int, level: float
+) -> None:
+    """Both ratios by hand, both intervals as statsmodels' score interval of a ratio."""
+    positive, negative = likelihood_ratios(*table(tp, n_positive, fp, n_negative), None, level=level)
+    fn, tn = n_positive - tp, n_negative - fp
+
+    for found, (x1, x2) in ((positive, (tp, fp)), (negative, (fn, tn))):
+        assert found.value == pytest.approx((x1 / n_positive) / (x2 / n_negative))
+        expected = confint_proportions_2indep(
+            x1, n_positive, x2, n_negative, compare="ratio", method="score", alpha=1 - level
+        )
+        assert (found.ci_low, found.ci_high) == pytest.approx(expected, rel=1e-5)
+
+
+def test_likelihood_ratios_without_wrong_calls() -> None:
+    """No false alarm: no value, but what it is at least. No missed case: 0, with an upper limit."""
+    positive, negative = likelihood_ratios(*table(40, 40, 0, 80), None)
+
+    assert positive.value is None
+    assert positive.note == "undefined: no negative case got a positive call; at least 21.7 (95 % limit)"
+    assert (negative.value, negative.ci_low) == (0.0, 0.0)
+    # 0 of 40 against 80 of 80: the limit where (ratio)**2 = z**2 * ratio * (1 - ratio) / 40 * 120 / 119.
+    assert negative.ci_high == pytest.approx(1 / (1 + 40 * 119 / 120 / 1.959964**2), rel=1e-5)
+    none, all_negative = likelihood_ratios(*table(0, 40, 0, 80), None)
+    assert none.note == "undefined: no positive call"
+    assert all_negative.value == pytest.approx(1.0)
+    one_class = likelihood_ratios(np.ones(5, dtype=bool), np.ones(5, dtype=bool), None)[0]
+    assert one_class.note == "undefined: no negative case"
+
+
+def test_clustered_likelihood_ratios_cover() -> None:
+    """Copies of a case do not narrow the interval; with 4 images per patient 95 % hold the truth."""
+    called, positive = table(36, 40, 16, 80)
+    patients = np.arange(120)
+    one = likelihood_ratios(called, positive, patients)[0]
+    four = likelihood_ratios(np.tile(called, 4), np.tile(positive, 4), np.tile(patients, 4))[0]
+    alone = likelihood_ratios(called, positive, None)[0]
+    assert one.ci_low == pytest.approx(alone.ci_low, rel=0.02)
+    assert (four.ci_low, four.ci_high) == pytest.approx((one.ci_low, one.ci_high), rel=0.02)
+
+    rng = np.random.default_rng(3)
+    patients = np.repeat(np.arange(80), 4)
+    truth = patients % 2 == 0
+    cut = norm.ppf(np.where(truth, 0.85, 0.25))
+    covered, ignored = 0, 0
+    for _ in range(400):
+        noise = np.sqrt(0.6) * np.repeat(rng.normal(size=80), 4) + np.sqrt(0.4) * rng.normal(size=320)
+        for clusters in (patients, None):
+            found = likelihood_ratios(noise < cut, truth, clusters)[0]
+            hit = found.ci_low is not None and found.ci_low <= 0.85 / 0.25 <= (found.ci_high or 0)
+            covered += hit and clusters is not None
+            ignored += hit and clusters is None
+    assert 0.93 <= covered / 400 <= 0.985
+    assert ignored / 400 < 0.9
