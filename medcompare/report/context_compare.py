@@ -179,6 +179,17 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
                 Cell(text=capital(difference.method)),
             )
         )
+    for key, smallest in pair.detectable.items():
+        rows.append(
+            (
+                Cell(text=f"Detectable difference, {metric_name(key, short=True)}"),
+                absent(),
+                absent(),
+                notes.cell(smallest),
+                absent(),
+                Cell(text=capital(smallest.method)),
+            )
+        )
     level = format_level(view.inputs.assessment.level)
     return Table(
         caption=f"Differences with {level} intervals; "
