@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from medcompare.errors import DataError
 from medcompare.prediction_columns import Columns
 from medcompare.spelling import plain, words
-from medcompare.table_file import NUMBER, listed, read_table_file
+from medcompare.table_file import NUMBER, listed, numbers_the_rows, read_table_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ def read_columns(path: Path) -> Columns:
 def _check_nameless(table: Columns, places: Sequence[int], cells: Sequence[list[str]]) -> None:
     """A column without a name may number the rows, or be the index that pandas writes first."""
     for place, texts in zip(places, cells, strict=True):
-        if _numbers_the_rows(texts):
+        if numbers_the_rows(texts):
             table.notes.append("a column without a name that numbers the rows was passed over")
         elif place == 0 and CASE not in table.columns and len(set(texts)) == len(texts):
             table.columns[CASE] = texts
@@ -92,16 +92,9 @@ def _check_nameless(table: Columns, places: Sequence[int], cells: Sequence[list[
                 f"row 1: column {place + 1} has no name; name it, or remove it and whatever stands above the header"
             )
     for name in [name for name in table.columns if re.fullmatch(r"Unnamed: \d+", name)]:
-        if _numbers_the_rows(table.columns[name]):
+        if numbers_the_rows(table.columns[name]):
             del table.columns[name]
             table.notes.append(f"column '{name}', which numbers the rows, was passed over")
-
-
-def _numbers_the_rows(texts: Sequence[str]) -> bool:
-    if not all(re.fullmatch(r"\d{1,9}", text, flags=re.ASCII) for text in texts):
-        return False
-    numbers = sorted(map(int, texts))
-    return numbers in ([*range(len(numbers))], [*range(1, len(numbers) + 1)])
 
 
 def _take_alias(table: Columns, column: str, *, required: bool) -> None:

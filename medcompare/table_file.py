@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+"""Looked for in this order; blanks count only where there is none of these."""
+
 EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t ]*', flags=re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)? ?%?", flags=re.ASCII)
 """Also with a decimal comma or a percent sign. float() would take '1_000', 'infinity' and other scripts."""
@@ -94,8 +96,8 @@ def read_table_file(path: Path, *, expected: str) -> TableFile:
     Parameters
     ----------
     path : Path
-        CSV (UTF-8, UTF-16 or Windows-1252; commas, semicolons, tabs or bars), ``.xlsx`` or
-        Parquet. What it is tells its content, not its name.
+        CSV (UTF-8, UTF-16 or Windows-1252; commas, semicolons, tabs, bars or blanks),
+        ``.xlsx`` or Parquet. What it is tells its content, not its name.
     expected : str
         The columns such a file has, for the message where it is empty.
 
@@ -138,6 +140,14 @@ def _refuse(path: Path, what: str) -> NoReturn:
     raise DataError(msg) from None
 
 
+def numbers_the_rows(texts: Sequence[str]) -> bool:
+    """Whether the cells of a column are the numbers from 0 or 1 on, in any order."""
+    if not all(re.fullmatch(r"\d{1,9}", text, flags=re.ASCII) for text in texts):
+        return False
+    numbers = sorted(map(int, texts))
+    return numbers in ([*range(len(numbers))], [*range(1, len(numbers) + 1)])
+
+
 Lines = list[tuple[int, list[str]]]
 
 
@@ -146,8 +156,9 @@ def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> Table
     if not lines:
         _refuse(path, f"the file is empty; expected a header with {expected}")
     header_row, header = lines[0]
-    if len(header) == 1 and len(header[0].split()) > 1 and lines[1:] and len(lines[1][1][0].split()) > 1:
-        _refuse(path, f"row {header_row}: cells are separated by blanks; save the file as CSV with commas")
+    wider = [cells for _, cells in lines[1:] if len(cells) == len(header) + 1]
+    if wider and len(wider) == len(lines) - 1 and numbers_the_rows([cells[0] for cells in wider]):
+        header = ["", *header]  # R's write.table gives the column of row names no heading
     rows = []
     for number, cells in lines[1:]:
         if len(header) > 1 and cells[0].startswith("#") and not any(cells[1:]):
@@ -225,7 +236,7 @@ def _csv(text: str, notes: list[str], path: Path) -> tuple[Lines, list[str]]:
     if separator is None:
         separator = _separator(lines[start] if start < len(lines) else "")
         if separator != ",":
-            notes.append(f"cells are separated by {SEPARATORS[separator]}")
+            notes.append(f"cells are separated by {SEPARATORS.get(separator, 'blanks')}")
     if comment is not None and _is_header(lines[comment], lines[start:], separator):
         # As numpy.savetxt writes it.
         lines[comment] = lines[comment].lstrip().lstrip("#").lstrip()
@@ -235,8 +246,10 @@ def _csv(text: str, notes: list[str], path: Path) -> tuple[Lines, list[str]]:
         notes.append("comment lines before the header were passed over")
     found: Lines = []
     number = start
+    blanks = separator == " "
+    rest = [f"{line.strip()}\n" for line in lines[start:]] if blanks else lines[start:]
     try:
-        for cells in csv.reader(lines[start:], delimiter=separator, strict=True):
+        for cells in csv.reader(rest, delimiter=separator, strict=True, skipinitialspace=blanks):
             number += 1
             found.append((number, [cell.strip() for cell in cells]))
     except csv.Error as error:
@@ -252,8 +265,9 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _separator(header: str) -> str:
-    """What splits the header into most cells; a comma where nothing does."""
-    return max(SEPARATORS, key=lambda separator: len(_cells(header, separator)))
+    """What splits the header into most cells; blanks where nothing else does."""
+    best = max(SEPARATORS, key=lambda separator: len(_cells(header, separator)))
+    return " " if len(_cells(header, best)) == 1 and len(header.split()) > 1 else best
 
 
 def _is_header(comment: str, below: Sequence[str], separator: str) -> bool:

@@ -139,7 +139,7 @@ BAD = {
     "no model": ("case_id,y_true\nx,0\n", r"no column holds the scores of a model"),
     "nameless": ("case_id,y_true,a,\nx,0,0.1,2\n", r"row 1: column 4 has no name"),
     "twice": ("case_id,y_true,a,a\nx,0,0.1,0.2\n", r"two columns are named 'a'"),
-    "blanks": ("case_id y_true a\nx 0 0.1\n", r"row 1: cells are separated by blanks; save .* with commas"),
+    "blanks": ("case_id y_true a\nx 0 0.1 0.2\ny 1 0.1 0.2\n", r"row 2 has 4 cells, the header has 3"),
     "short row": ("case_id,y_true,a\nx,0,0.1\n\ny,0\n", r"row 4 has 2 cells, the header has 3"),
     "NaN": (
         "case_id,y_true,a,b\nx,0,0.1,0\ny,1,0.2,NaN\n",

@@ -107,6 +107,14 @@ SAME: dict[str, tuple[Callable[[], str | bytes], str]] = {
         "which has no name, was taken as case_id",
     ),
     "R": (lambda: r_write_csv(TABLE), "numbers the rows was passed over"),
+    "R's write.table": (
+        lambda: r_write_csv(TABLE).replace('"",', "", 1).replace(",", " "), "numbers the rows was passed over",
+    ),
+    "R's write.table with commas": (lambda: r_write_csv(TABLE).replace('"",', "", 1), "numbers the rows"),
+    "numpy.savetxt with blanks": (
+        lambda: savetxt(TABLE).replace(",", " ").replace("# ", "", 1), "separated by blanks",
+    ),
+    "pandas' to_string": (lambda: TABLE.to_string(index=False), "separated by blanks"),
     "a separator too many": (lambda: PLAIN.replace("\n", ",\n"), ""),
     "Excel": (lambda: excel(TABLE), "Excel workbook"),
     "Excel, an empty sheet": (lambda: excel(TABLE, Sheet2=pd.DataFrame()), "Excel workbook"),
