@@ -43,11 +43,7 @@ def test_size(run: RunRecords) -> Known:
         if auc is not None and auc.ci_low is not None and auc.ci_high is not None:
             half = format_number((auc.ci_high - auc.ci_low) / 2)
             text += f" {evaluation.display_name}: AUC known to within \u00b1{half}."
-    if assessment.verdict.positives_needed is not None:
-        text += (
-            f" Positive cases needed to settle the question: about "
-            f"{format_count(assessment.verdict.positives_needed)}."
-        )
+    text = " ".join([text, *(size.sentence for size in assessment.verdict.sizes_needed)])
     return Known(text=text)
 
 
@@ -61,6 +57,7 @@ def threshold(run: RunRecords) -> Known:
             "validation": "chosen on the validation subset",
             "user": "given by the user",
             "fixed": "a fixed value of the configuration",
+            "convention": "a convention, for want of validation cases",
         }
         reached = "" if point.reached else ", target not reached"
         parts.append(

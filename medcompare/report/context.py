@@ -128,20 +128,8 @@ def build_context(inputs: ReportInputs) -> ReportContext:
 def _page_one(view: View) -> PageOne:
     assessment = view.inputs.assessment
     verdict = assessment.verdict
-    extras = []
-    if verdict.provisional_favourite is not None and verdict.outcome not in DECIDED:
-        extras.append(
-            f"If you had to decide today: {view.name(verdict.provisional_favourite)} has the better point estimate; "
-            "chance alone may explain it."
-        )
-    if verdict.positives_needed is not None:
-        # Where patients are known they are what counts, not their images.
-        one = assessment.evaluations[0]
-        units = "patients" if one.clustered else "cases"
-        extras.append(
-            f"Positive {units} needed in the test subset to settle it: about {format_count(verdict.positives_needed)} "
-            f"(this run has {format_count(one.n_units_positive)})."
-        )
+    extras = [] if verdict.provisional_sentence is None else [verdict.provisional_sentence]
+    extras += [size.sentence for size in verdict.sizes_needed]
     label = OUTCOME_LABELS[verdict.outcome]
     return PageOne(
         facts=_facts(view),

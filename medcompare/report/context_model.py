@@ -120,6 +120,7 @@ def _operating_table(view: View) -> Table:
                         "validation": "validation subset",
                         "user": "set by the user",
                         "fixed": "fixed value",
+                        "convention": "nothing: a convention",
                     }[point.chosen_on]
                 ),
                 _habit(evaluation),

@@ -29,6 +29,7 @@ and 7 % with 20, the percentile bootstrap in 42, 23, 16 and 7 %; with k = 1 ther
 all. Ten is also the practice for subgroups; the rule's own `min_units` is above it.
 """
 
+NEARLY_ALL = 0.99
 ROUNDING_OF_SCORES = 1e-6
 """Relative spread below which scores differ by rounding only.
 
@@ -128,6 +129,28 @@ def nearly_constant(scores: FloatArray) -> bool:
     if low >= 0 and high <= 1:
         size = min(size, 1 - low)
     return high - low <= ROUNDING_OF_SCORES * size
+
+
+def says_nothing(scores: FloatArray, positive: BoolArray) -> bool:
+    """Whether (nearly) every case of either class has the same score, so that nothing can be told from it.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_cases,)
+        Finite scores, those that differ by rounding alone made equal.
+    positive : ndarray of bool, shape (n_cases,)
+        Truth.
+
+    Returns
+    -------
+    bool
+        True where in each class 99 % of the cases or more have the same score. A score that
+        singles out the few cases of one class is not constant.
+    """
+    same = scores == np.median(scores)
+    return all(
+        bool(same[of_class].mean() >= NEARLY_ALL) for of_class in (positive, ~positive) if of_class.any()
+    )
 
 
 def few_units(positive: BoolArray, clusters: IntArray | None, least: int = LEAST_UNITS) -> str | None:

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.errors import DataError
-from medcompare.stats import explanations, sentences
-from medcompare.stats.arrays import few_units, nearly_constant
+from medcompare.stats import caveats, invalidity
+from medcompare.stats.arrays import few_units
 from medcompare.stats.auc import joint_auc_test
 from medcompare.stats.comparison import compare_models, with_order_warnings
 from medcompare.stats.evaluation import DECISION_GRID, evaluate_model, usable_probabilities
 from medcompare.stats.quantities import flat_quantities
 from medcompare.stats.records import Assessment
 from medcompare.stats.seeds import compare_seeds, seed_rows
+from medcompare.stats.situation import Situation
 from medcompare.stats.thresholds import choose_threshold
 from medcompare.stats.utility import probability_of_benefit, treat_all_curve
-from medcompare.stats.verdict import Situation, decide
+from medcompare.stats.verdict import decide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -168,7 +169,10 @@ def assemble(
         msg = f"evaluated were {[one.model for one in evaluations]}, but scored were {list(test.models)}"
         raise DataError(msg)
     evaluations = with_order_warnings(test, evaluations, level=evaluate.level)
-    comparisons = compare_models(test, evaluations, costs=costs, evaluate=evaluate, decide=rule, seed=seed)
+    unfit = not_evaluated_as_trained or {}
+    judged = [one for one in evaluations if not one.constant_output and one.model not in unfit]
+    compared = tuple(one.model for one in judged)
+    comparisons = compare_models(test, judged, costs=costs, evaluate=evaluate, decide=rule, seed=seed)
     seeds = seed_rows(test, level=evaluate.level)
     seed_comparisons = compare_seeds(test, comparisons, evaluate=evaluate, seed=seed)
     n_positive = int(test.y_true.sum())
@@ -181,11 +185,11 @@ def assemble(
         evaluate=evaluate,
         set_by_user=set_by_user,
         validity=_not_independent(test, validation, names),
-        identical=_identical(test),
+        identical=_identical(test, compared),
         net_benefit=_net_benefit(test, validation, comparisons, rule=rule, evaluate=evaluate, seed=seed),
         seed_comparisons=seed_comparisons,
         patients_known=test.patient_id is not None,
-        not_evaluated_as_trained=not_evaluated_as_trained or {},
+        not_evaluated_as_trained=unfit,
         not_converged=not_converged or {},
     )
     return Assessment(
@@ -210,7 +214,7 @@ def assemble(
         else None,
         seeds=seeds,
         seed_comparisons=seed_comparisons,
-        notes=_notes(test, validation),
+        notes=_notes(test, validation, compared),
         quantities=flat_quantities(evaluations, comparisons, seeds=seeds, seed_comparisons=seed_comparisons),
     )
 
@@ -225,14 +229,14 @@ def _not_independent(
     if test.patient_id is not None and validation.patient_id is not None:
         shared = set(test.patient_id.tolist()) & set(validation.patient_id.tolist())
         if shared:
-            reasons.append(sentences.shared_patients(len(shared)))
+            reasons.append(invalidity.shared_patients(len(shared)))
     copied = [
         names.get(model, model)
         for model, scores in test.scores.items()
         if _same_cases(test.y_true, scores, validation.y_true, validation.scores[model])
     ]
     if copied:
-        reasons.append(sentences.same_scores_in_validation(copied))
+        reasons.append(invalidity.same_scores_in_validation(copied))
     return tuple(reasons)
 
 
@@ -251,11 +255,11 @@ def _same_cases(
     )
 
 
-def _notes(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]:
+def _notes(test: ScoredCases, validation: ScoredCases | None, compared: Sequence[str]) -> tuple[str, ...]:
     """What the figures rest on, for the methods."""
     found = []
     if test.patient_id is None:
-        found.append(explanations.ONE_CASE_PER_PATIENT)
+        found.append(caveats.ONE_CASE_PER_PATIENT)
     elif validation is not None and validation.patient_id is None:
         found.append(
             "The validation subset names no patients: that no patient stands in both subsets could not be checked."
@@ -264,24 +268,22 @@ def _notes(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]
         if column != model:
             found.append(f"Of the trainings of {model}, '{column}' is judged, the lowest seed.")
     both = bool(test.y_true.any() and not test.y_true.all())
-    if len(test.models) > 2 and both and few_units(test.y_true == 1, test.clusters) is None:
+    if len(compared) > 2 and both and few_units(test.y_true == 1, test.clusters) is None:
         _, p_value, freedom = joint_auc_test(
-            test.y_true, np.stack(list(test.scores.values())), clusters=test.clusters
+            test.y_true, np.stack([test.scores[model] for model in compared]), clusters=test.clusters
         )
         if p_value is not None:
             found.append(
-                f"All {len(test.models)} models have the same AUC: joint DeLong test with {freedom} degrees of "
+                f"All {len(compared)} models have the same AUC: joint DeLong test with {freedom} degrees of "
                 f"freedom, p = {p_value:.3g}. It names no winner."
             )
     return tuple(found)
 
 
-def _identical(test: ScoredCases) -> tuple[tuple[str, str], ...]:
-    """Pairs with equal scores; two constant outputs are inadequate, not identical."""
+def _identical(test: ScoredCases, compared: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Pairs with equal scores, of the models that are compared."""
     return tuple(
-        (a, b)
-        for a, b in combinations(test.models, 2)
-        if np.array_equal(test.scores[a], test.scores[b]) and not nearly_constant(test.scores[a])
+        (a, b) for a, b in combinations(compared, 2) if np.array_equal(test.scores[a], test.scores[b])
     )
 
 
@@ -301,20 +303,23 @@ def _net_benefit(
     if rule.net_benefit_range is None or not test.scores_are_probabilities:
         return {}
     grid = np.linspace(*rule.net_benefit_range, NET_BENEFIT_POINTS)
+    # In a fixed order, so that the draws, and with them the verdict, ignore the order of the rows.
+    order = np.argsort(np.array(test.case_id))
+    clusters = None if test.clusters is None else test.clusters[order]
     found = {}
     for pair in comparisons:
         reference, candidate = (
-            usable_probabilities(test, validation, model, evaluate)[0]
+            usable_probabilities(test, validation, model, evaluate)[0][order]
             for model in (pair.reference, pair.candidate)
         )
         share = probability_of_benefit(
-            test.y_true,
+            test.y_true[order],
             reference,
             candidate,
             grid,
             seed=seed,
             n_resamples=evaluate.n_resamples,
-            clusters=test.clusters,
+            clusters=clusters,
         )
         low, high = float(share.min()), float(share.max())
         found[pair.reference, pair.candidate] = low if low > UNDECIDED else min(UNDECIDED, high)

@@ -167,8 +167,8 @@ def auc_difference(
     -------
     Estimate
         Difference in [-1, 1] and two-sided p-value. Where both models rank every pair
-        alike: 0, p = 1, no interval and a note. Where the variance is zero although the
-        difference is not: neither interval nor p-value, and a note.
+        alike there is no difference: 0, both limits 0, p = 1, and a note. Where the variance
+        is zero although the difference is not: neither interval nor p-value, and a note.
 
     Raises
     ------
@@ -195,8 +195,10 @@ def auc_difference(
         placements.negatives[0], placements.negatives[1]
     )
     if same:
-        note = "both models rank every pair of cases alike: no interval"
-        return Estimate(value=0.0, level=level, method=method, p_value=1.0, n=n, note=note)
+        note = "both models rank every pair of cases alike"
+        return Estimate(
+            value=0.0, ci_low=0.0, ci_high=0.0, level=level, method=method, p_value=1.0, n=n, note=note
+        )
     covariance, reason = area_covariance(placements, positive, codes)
     if covariance is None:
         return Estimate(value=value, level=level, method=method, n=n, note=f"no interval: {reason}")

@@ -47,6 +47,8 @@ class CostOrder:
         Deciding cost of `lower` over that of `higher`, as time where throughput decides.
     against : tuple of str
         Costs in which `lower` is dearer, in words.
+    overlap : bool
+        The deciding cost differs by the tolerance or more, but the measured intervals overlap.
     """
 
     relation: Literal["cheaper", "trade-off", "similar", "unknown"]
@@ -56,6 +58,7 @@ class CostOrder:
     tolerance: float
     ratio: float | None = None
     against: tuple[str, ...] = ()
+    overlap: bool = False
 
     @property
     def cheaper(self) -> str | None:
@@ -70,6 +73,11 @@ class CostOrder:
             return f"The {words} is not known for both models, so neither can be called cheaper."
         if self.relation == "trade-off":
             return f"{lower} has the lower {words}, {higher} the lower {' and '.join(self.against)}."
+        if self.overlap:
+            return (
+                f"The {words} of {lower} is {100 * self.ratio:.0f} % of that of {higher}, but the measured intervals "
+                "overlap, so neither is called cheaper."
+            )
         if self.relation == "similar":
             return (
                 f"The {words} of {lower} and {higher} does not differ by {100 * self.tolerance:g} % or more."
@@ -105,7 +113,15 @@ def cheaper_of(one: str, other: str, costs: Sequence[CostMeasurement], decide: D
         if mine > (1 - tolerance) * theirs or mine == theirs:
             continue
         if not _apart(by_model[name], by_model[rival], metric):
-            continue
+            return CostOrder(
+                relation="similar",
+                lower=name,
+                higher=rival,
+                metric=metric,
+                tolerance=tolerance,
+                ratio=mine / theirs,
+                overlap=True,
+            )
         against = tuple(
             WORDS[each]
             for each in SECONDARY

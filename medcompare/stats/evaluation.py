@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.stats.arrays import checked_scores, plain
+from medcompare.stats.arrays import checked_scores, plain, says_nothing
 from medcompare.stats.auc import auc_interval
 from medcompare.stats.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.calibration import calibration
@@ -79,9 +79,9 @@ def evaluate_model(
     point = operating_point or choose_threshold(
         model, validation, evaluate, scores_are_probabilities=test.scores_are_probabilities
     )
+    constant = says_nothing(scores, positive)
     called = scores >= point.threshold
     counts = confusion_counts(positive, called)
-    constant = bool(scores.min() == scores.max())
     why_not = _why_nothing_can_be_resampled(test)
     both = bool(positive.any() and not positive.all())
     resampled = None if why_not else _bootstrap(test, model, point, evaluate, seed)
@@ -348,7 +348,7 @@ def _warnings(
     found = []
     negative, positive = test.classes
     if constant:
-        found.append("The model gives every case the same score: it cannot tell the classes apart.")
+        found.append("The model gives (nearly) every case the same score: nothing can be told from it.")
     elif counts.true_positive + counts.false_positive == 0:
         found.append(f"The model calls no case {positive} at its threshold.")
     elif counts.true_negative + counts.false_negative == 0:

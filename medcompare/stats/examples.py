@@ -60,7 +60,11 @@ class Example:
     thresholds : mapping
         Given by the user; without them they come from a validation subset.
     tamper : str
-        What is done to the data to make the comparison invalid.
+        What is done to the data to make the comparison invalid, or the models alike.
+    no_validation : bool
+        Leave the validation subset away.
+    not_as_trained, not_converged : mapping
+        What training found about a model.
     """
 
     kind: str
@@ -72,7 +76,12 @@ class Example:
     correlation: float = 0.5
     seed: int = 0
     n_seeds: int = 0
-    tamper: Literal["", "one class", "identical", "swapped", "patients", "copied"] = ""
+    tamper: Literal[
+        "", "one class", "identical", "swapped", "patients", "copied", "constant", "squared", "perfect"
+    ] = ""
+    no_validation: bool = False
+    not_as_trained: Mapping[str, str] = field(default_factory=dict)
+    not_converged: Mapping[str, str] = field(default_factory=dict)
 
 
 EXAMPLES = (
@@ -81,6 +90,14 @@ EXAMPLES = (
     Example(kind="invalid", aucs={"a": 0.9, "b": 0.9}, tamper="swapped"),
     Example(kind="invalid", aucs={"a": 0.9, "b": 0.9}, tamper="patients"),
     Example(kind="invalid", aucs={"a": 0.9, "b": 0.9}, tamper="copied"),
+    Example(
+        kind="not_as_trained",
+        aucs={"a": 0.9, "b": 0.6},
+        not_as_trained={
+            "b": "On the same 500 images its loss is 0.21 in training mode and 0.69 in evaluation mode."
+        },
+    ),
+    Example(kind="constant_output", aucs={"a": 0.9, "b": 0.6}, tamper="constant"),
     Example(kind="few_units", aucs={"a": 0.9, "b": 0.9}, n=(40, 20)),
     Example(kind="neither", aucs={"a": 0.58, "b": 0.55}),
     Example(kind="single_inadequate", aucs={"a": 0.58}),
@@ -110,6 +127,9 @@ EXAMPLES = (
     Example(
         kind="cheaper_but_slightly_worse", aucs={"a": 0.935, "b": 0.925}, n=(3000, 2000), correlation=0.9
     ),
+    Example(kind="same_ranking", aucs={"a": 0.9, "b": 0.9}, tamper="squared"),
+    Example(kind="same_ranking", aucs={"a": 0.9, "b": 0.9}, tamper="perfect", seed=2),
+    Example(kind="same_ranking_choose", aucs={"a": 0.9, "b": 0.9}, tamper="squared", costs="unknown"),
     Example(
         kind="choose_trade_off", aucs={"a": 0.93, "b": 0.93}, n=(900, 600), correlation=0.9, costs="trade-off"
     ),
@@ -132,6 +152,38 @@ EXAMPLES = (
         n=(900, 600),
         correlation=0.9,
         thresholds={"a": 0.3, "b": 0.6},
+        costs="similar",
+    ),
+    Example(
+        kind="same_ranking_misses_more",
+        aucs={"a": 0.97, "b": 0.9},
+        n=(40, 400),
+        tamper="squared",
+        thresholds={"a": 0.4, "b": 0.3},
+    ),
+    Example(
+        kind="guard_void", aucs={"a": 0.93, "b": 0.93}, n=(900, 600), correlation=0.9, no_validation=True
+    ),
+    Example(
+        kind="guard_void",
+        aucs={"a": 0.97, "b": 0.97},
+        n=(600, 200),
+        correlation=0.9,
+        thresholds={"a": 0.0002, "b": 0.0002},
+    ),
+    Example(
+        kind="guard_lost",
+        aucs={"a": 0.99, "b": 0.99},
+        n=(900, 200),
+        correlation=0.9,
+        thresholds={"a": 0.2, "b": 0.1},
+    ),
+    Example(
+        kind="thresholds_lost",
+        aucs={"a": 0.99, "b": 0.99},
+        n=(900, 200),
+        correlation=0.9,
+        thresholds={"a": 0.2, "b": 0.1},
         costs="similar",
     ),
     Example(
@@ -161,6 +213,42 @@ EXAMPLES = (
     Example(kind="better_not_shown_equal", aucs={"a": 0.9, "b": 0.85}, n_seeds=3),
     Example(kind="better", aucs={"a": 0.9, "b": 0.85}, costs="trade-off"),
     Example(kind="cannot_tell", aucs={"a": 0.9, "b": 0.9}, n=(60, 40)),
+    Example(
+        kind="cannot_tell",
+        aucs={"a": 0.9, "b": 0.9},
+        n=(60, 40),
+        not_converged={"b": "Its validation AUC still rose by 0.04 over the last 3 of 5 epochs."},
+    ),
+    Example(kind="perfect_unproven", aucs={"a": 0.9, "b": 0.9}, n=(60, 60), tamper="perfect"),
+    Example(kind="some_remain", aucs={"a": 0.9, "b": 0.9, "c": 0.75}),
+    Example(
+        kind="thresholds_of_several",
+        aucs={"a": 0.93, "b": 0.93, "c": 0.93},
+        n=(900, 600),
+        correlation=0.9,
+        thresholds={"a": 0.3, "b": 0.6, "c": 0.45},
+    ),
+    Example(
+        kind="cheapest_unproven",
+        aucs={"a": 0.93, "b": 0.93, "c": 0.8},
+        n=(900, 600),
+        correlation=0.9,
+        rule=DecideConfig(sensitivity_floor=0.93),
+    ),
+    Example(
+        kind="choice_unproven",
+        aucs={"a": 0.93, "b": 0.93, "c": 0.8},
+        n=(900, 600),
+        correlation=0.9,
+        costs="trade-off",
+        rule=DecideConfig(sensitivity_floor=0.93),
+    ),
+    Example(
+        kind="best_unproven",
+        aucs={"a": 0.95, "b": 0.85, "c": 0.8},
+        rule=DecideConfig(sensitivity_floor=0.92),
+        seed=3,
+    ),
     Example(kind="cannot_tell_several", aucs={"a": 0.9, "b": 0.9, "c": 0.88}),
     Example(
         kind="choose_several",
@@ -192,6 +280,18 @@ def assessed(example: Example) -> Assessment:
         test = replace(test, y_true=1 - test.y_true)
     elif example.tamper == "patients" and test.patient_id is not None:
         validation = replace(validation, patient_id=test.patient_id)
+    elif example.tamper == "constant":
+        test = replace(test, scores={**test.scores, "b": np.full(test.n, 0.5)})
+    elif example.tamper == "squared":
+        test, validation = (
+            replace(one, scores={"a": one.scores["a"], "b": one.scores["a"] ** 2})
+            for one in (test, validation)
+        )
+    elif example.tamper == "perfect":
+        test, validation = (
+            replace(one, scores={m: (one.y_true + s) / 2 for m, s in one.scores.items()})
+            for one in (test, validation)
+        )
     elif example.tamper == "copied":
         validation = replace(validation, y_true=test.y_true, scores=test.scores)
     if example.n_seeds:
@@ -211,13 +311,15 @@ def assessed(example: Example) -> Assessment:
         )
     return assess(
         test,
-        None if example.thresholds else validation,
+        None if example.thresholds or example.no_validation else validation,
         [cost for cost in COSTS[example.costs] if cost.model in example.aucs],
         display_names=NAMES,
         evaluate=SETTINGS,
         rule=example.rule,
         thresholds=example.thresholds,
         seed=0,
+        not_evaluated_as_trained=example.not_as_trained,
+        not_converged=example.not_converged,
     )
 
 

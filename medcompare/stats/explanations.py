@@ -4,37 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.stats.caveats import caveats_of
+from medcompare.stats.criteria import adequacy, best_by_point_estimate
 from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
 from medcompare.stats.sentences import (
-    CHECKPOINT_ONLY,
     headline_of,
     interval,
     joined,
     sentence_of,
     told,
-    units_of,
+    told_p,
 )
+from medcompare.stats.verdict_texts import ADVISED_ELSEWHERE, CHECKPOINT_ONLY
 
 if TYPE_CHECKING:
     from medcompare.stats.cost_order import CostOrder
-    from medcompare.stats.records import ModelEvaluation, PairedComparison, SeedComparison
-    from medcompare.stats.verdict import Finding, Situation
+    from medcompare.stats.records import ModelEvaluation, PairedComparison, SeedComparison, SizeNeeded
+    from medcompare.stats.situation import Finding, Situation
+    from medcompare.stats.sizes import NoSize
 
 NO_DEFAULT = "software default, not clinically justified"
-CLINICAL = ("auc_floor", "margin_auc", "margin_sensitivity", "margin_specificity")
-"""Parameters only a clinician can justify."""
-
-SMALLEST_P = 0.001
-RARE_SHARE = 0.2
-"""Below this share of the rarer class accuracy flatters a model that never calls it."""
-
-DISTURBING_CORES = 0.5
-"""A convention: less than half a core is what a desktop and this software's own server use by the way."""
-
-ONE_CASE_PER_PATIENT = (
-    "No patient ids were given: every interval assumes one image per patient. With several images per patient the "
-    "intervals would be too narrow."
-)
 
 
 def worded(
@@ -42,8 +31,8 @@ def worded(
     finding: Finding,
     *,
     order: CostOrder | None,
-    favourite: str | None,
-    needed: int | None,
+    sizes: tuple[SizeNeeded, ...],
+    without_size: tuple[NoSize, ...],
     few_units: bool,
 ) -> Verdict:
     """The verdict of `finding` in words.
@@ -56,10 +45,10 @@ def worded(
         What it found.
     order : CostOrder or None
         Costs of the pair, where there is one.
-    favourite : str or None
-        Best point estimate, where the data cannot tell.
-    needed : int or None
-        Positives needed to show non-inferior sensitivity.
+    sizes : tuple of SizeNeeded
+        What would settle the questions that are open.
+    without_size : tuple of NoSize
+        Why there is no size for others.
     few_units : bool
         Whether a class has fewer cases than a sound evaluation asks for.
 
@@ -68,8 +57,11 @@ def worded(
     Verdict
     """
     pair = finding.pair or (situation.comparisons[0] if len(situation.comparisons) == 1 else None)
-    headline, sentence = headline_of(situation, finding), sentence_of(situation, finding, order)
-    sensitive = _seed_sensitive(situation, finding)
+    # Where all that is open would, as seen, be settled the other way, more cases are not the advice.
+    more_helps = bool(sizes) or not without_size or any(one.more_helps for one in without_size)
+    headline = headline_of(situation, finding)
+    sentence = sentence_of(situation, finding, order, more_helps=more_helps)
+    sensitive, today = _seed_sensitive(situation, finding), today_told(situation, finding)
     if sensitive is not None and finding.outcome is Outcome.USE_MODEL:
         headline += CHECKPOINT_ONLY
         sentence += " This holds for this checkpoint only: trained again, the order may be another."
@@ -77,20 +69,77 @@ def worded(
         outcome=finding.outcome,
         step=finding.step,
         model=finding.model,
-        provisional_favourite=favourite,
+        provisional_favourite=today[0] if today else None,
+        provisional_sentence=today[1] if today else None,
         reference=pair.reference if pair else None,
         candidate=pair.candidate if pair else None,
         headline=headline,
         sentence=sentence,
         reasons=()
         if finding.outcome is Outcome.INVALID
-        else _reasons(situation, pair, order, favourite=favourite, needed=needed),
-        caveats=_caveats(situation, sensitive, few_units=few_units),
+        else (
+            *_reasons(situation, pair, order),
+            *([today[1]] if today else []),
+            *(size.sentence for size in sizes),
+            *(one.sentence for one in without_size),
+        ),
+        caveats=caveats_of(situation, sensitive, few_units=few_units),
         lines=_lines(situation, pair, order),
-        positives_needed=needed,
+        sizes_needed=sizes,
         cheaper=order.cheaper if order else None,
+        left_out=situation.left_out,
         parameters=parameters(situation),
     )
+
+
+def today_told(s: Situation, finding: Finding) -> tuple[str, str] | None:
+    """The favourite so far, and what its interval allows to say of it.
+
+    Parameters
+    ----------
+    s : Situation
+        What the rule looked at.
+    finding : Finding
+        What it concludes.
+
+    Returns
+    -------
+    (str, str) or None
+        Model and sentence. None where the verdict is no question of more data, where too few
+        cases make any favourite a coin toss, and where no single model is ahead of another.
+    """
+    if finding.outcome is not Outcome.NOT_ENOUGH_DATA or finding.kind in ADVISED_ELSEWHERE:
+        return None
+    left = [one for one in s.judged if adequacy(one, s.rule) != "inadequate"]
+    best = best_by_point_estimate(left)
+    if len(left) < 2 or len(best) != 1:
+        return None
+    (ahead,) = best
+    by_chance, by_number = [], []
+    for other in left:
+        pair = s.pair_of(ahead.model, other.model)
+        if pair is None:
+            continue
+        difference, adjusted = pair.differences["auc"], pair.p_values_adjusted.get("auc")
+        low, high = difference.ci_low, difference.ci_high
+        if low is None or high is None or low <= 0 <= high:
+            by_chance.append(other.display_name)
+        elif adjusted is not None and adjusted >= s.alpha:
+            by_number.append(f"{other.display_name} ({told_p(adjusted)})")
+    text = f"If you had to decide today: {ahead.display_name} has the highest AUC so far."
+    if len(left) == 2:
+        (pair,) = (pair for one in left if (pair := s.pair_of(ahead.model, one.model)) is not None)
+        text = (
+            f"If you had to decide today: {ahead.display_name} has the higher AUC so far "
+            f"({told(pair, 'auc', s.names)})."
+        )
+    if by_chance:
+        text += f" Chance alone may explain its lead over {joined(by_chance)}."
+    if by_number:
+        text += f" With {len(s.comparisons)} comparisons, chance may also explain its lead over {joined(by_number)}."
+    if not by_chance and not by_number:
+        text += " Chance alone does not explain that, but it does not settle the question."
+    return ahead.model, text
 
 
 def _seed_sensitive(s: Situation, finding: Finding) -> SeedComparison | None:
@@ -107,9 +156,6 @@ def _reasons(
     s: Situation,
     pair: PairedComparison | None,
     order: CostOrder | None,
-    *,
-    favourite: str | None,
-    needed: int | None,
 ) -> tuple[str, ...]:
     found = [f"{one.display_name}: AUC {interval(one.metrics['auc'])}." for one in s.evaluations]
     if pair is not None:
@@ -131,114 +177,13 @@ def _reasons(
         found += [_adjusted_told(s, each) for each in s.comparisons]
     if order is not None:
         found.append(order.told(s.names))
-    one = s.evaluations[0]
-    if favourite is not None:
-        best = "is the only model" if len(s.evaluations) == 1 else "has the highest AUC so far"
-        found.append(f"If you must decide today: {s.names[favourite]} {best}. This is not proof.")
-    if needed is not None:
-        found.append(
-            f"About {needed:,} {one.classes[1]} {units_of(one)} in the test subset would show with a probability of "
-            f"80 % that the loss of sensitivity is below {s.rule.margin_sensitivity:g}, if there is none; there are "
-            f"{one.n_units_positive:,}."
-        )
     return tuple(found)
 
 
 def _adjusted_told(s: Situation, pair: PairedComparison) -> str:
-    text, p_value = told(pair, "auc", s.names), pair.p_values_adjusted.get("auc")
-    adjusted = "p not computed"
-    if p_value is not None:
-        adjusted = "p below 0.001" if p_value < SMALLEST_P else f"p {p_value:.3f}"
     return (
-        f"{text}; a loss of up to {s.rule.margin_auc:g} is acceptable ({adjusted}, allowing for "
-        f"{len(s.comparisons)} comparisons)."
-    )
-
-
-def _caveats(s: Situation, sensitive: SeedComparison | None, *, few_units: bool) -> tuple[str, ...]:
-    one = s.evaluations[0]
-    negative, positive = one.classes
-    # A collapsed or perfect model is said first: it overshadows every figure.
-    found = [f"{each.display_name}: {warning}" for each in s.evaluations for warning in each.warnings]
-    if not s.patients_known:
-        found.append(ONE_CASE_PER_PATIENT)
-    if sensitive is not None:
-        found.append(_seeds_told(s, sensitive))
-    found += _threshold_caveats(s)
-    found += _load_caveats(s)
-    if few_units:
-        found.append(
-            f"The test subset holds {one.n_units_positive:,} {positive} and {one.n_units_negative:,} {negative} "
-            f"{units_of(one)}; 100 of each, better 200, are advised for a sound evaluation."
-        )
-    rarer, count = min(((positive, one.n_positive), (negative, one.n_negative)), key=lambda pair: pair[1])
-    if 0 < count < RARE_SHARE * one.n:
-        found.append(
-            f"Only {100 * count / one.n:.1f} % of the test cases are {rarer}: never calling a case {rarer} would be "
-            f"right in {100 * (1 - count / one.n):.1f} %, so accuracy says little here."
-        )
-    unset = [name for name in CLINICAL if f"decide.{name}" not in s.set_by_user]
-    if unset:
-        found.append(
-            f"Not clinically justified but left at the software's defaults: {joined([WORDS_OF[n] for n in unset])}. A "
-            "clinician must confirm or replace them."
-        )
-    return tuple(found)
-
-
-WORDS_OF = {
-    "auc_floor": "the required AUC",
-    "margin_auc": "the acceptable loss of AUC",
-    "margin_sensitivity": "the acceptable loss of sensitivity",
-    "margin_specificity": "the acceptable loss of specificity",
-}
-
-
-def _threshold_caveats(s: Situation) -> list[str]:
-    """Where thresholds came from other than by a rule on validation; equal causes are said once."""
-    notes: dict[str, list[str]] = {}
-    for each in s.evaluations:
-        point = each.operating_point
-        if point.note is not None:
-            notes.setdefault(f"{point.note}.", []).append(each.display_name)
-        elif point.chosen_on == "user":
-            text = (
-                "the threshold was given, not chosen here: if these test cases were used to find it, sensitivity and "
-                "specificity are too good."
-            )
-            notes.setdefault(text, []).append(each.display_name)
-    return [f"{joined(models)}: {note}" for note, models in notes.items()]
-
-
-def _load_caveats(s: Situation) -> list[str]:
-    """Where others were at work while times were measured; the order of two models may come from that."""
-    loaded = {
-        s.names[cost.model]: cost.other_load_cores
-        for cost in s.costs
-        if cost.model in s.names
-        and cost.other_load_cores is not None
-        and cost.other_load_cores > DISTURBING_CORES
-    }
-    if not loaded:
-        return []
-    cores = joined([f"{cores:.1f} ({name})" for name, cores in loaded.items()])
-    text = (
-        f"While times were measured, other programs kept processor cores busy: {cores} on average. The times may be "
-        "too long, and not equally so: before they decide, measure them again on a quiet machine (cost.fresh)."
-    )
-    return [text]
-
-
-def _seeds_told(s: Situation, seeds: SeedComparison) -> str:
-    why = (
-        "the sign of the difference in AUC changes between them"
-        if seeds.sign_changes
-        else "the mean difference in AUC is smaller than its spread between them"
-    )
-    return (
-        f"Training-seed sensitive: over {len(seeds.seeds)} trainings of {s.names[seeds.reference]} and "
-        f"{s.names[seeds.candidate]} {why} (mean {interval(seeds.mean, signed=True)}; standard deviation "
-        f"{seeds.standard_deviation:.3f}). The verdict is about this checkpoint, not about the kind of network."
+        f"{told(pair, 'auc', s.names)}; a loss of up to {s.rule.margin_auc:g} is acceptable "
+        f"({told_p(pair.p_values_adjusted.get('auc'))}, allowing for {len(s.comparisons)} comparisons)."
     )
 
 

@@ -1,8 +1,7 @@
-"""More than two models: adjusted p-values, an omnibus test, and the size a study needs."""
+"""More than two models: adjusted p-values and an omnibus test."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -134,7 +133,8 @@ def noninferiority_p(difference: float | None, standard_error: float | None, mar
     Returns
     -------
     float or None
-        None where the difference or its error is undefined or the error is zero.
+        None where the difference or its error is undefined. Without sampling error, as where
+        both models rank every pair of cases alike, 0 or 1.
 
     Raises
     ------
@@ -142,84 +142,11 @@ def noninferiority_p(difference: float | None, standard_error: float | None, mar
         If the margin is not above 0.
     """
     _check_margin(margin)
-    if difference is None or standard_error is None or standard_error <= 0:
+    if difference is None or standard_error is None:
         return None
+    if standard_error == 0:
+        return 0.0 if difference > -margin else 1.0
     return float(stats.norm.sf((difference + margin) / standard_error))
-
-
-def holm_noninferiority(
-    differences: Sequence[float | None], standard_errors: Sequence[float | None], margin: float
-) -> tuple[float | None, ...]:
-    """Holm-adjusted one-sided non-inferiority p-values of several comparisons.
-
-    Parameters
-    ----------
-    differences, standard_errors : sequences of float or None
-        One entry per comparison, candidate minus reference.
-    margin : float
-        Largest acceptable loss, above 0.
-
-    Returns
-    -------
-    tuple of float or None
-        Compare with half the two-sided alpha (0.025).
-
-    Raises
-    ------
-    ConfigError
-        If the margin is not above 0.
-    DataError
-        If the two sequences differ in length.
-    """
-    if len(differences) != len(standard_errors):
-        msg = f"{len(differences)} differences but {len(standard_errors)} standard errors"
-        raise DataError(msg)
-    pairs = zip(differences, standard_errors, strict=True)
-    return holm([noninferiority_p(difference, error, margin) for difference, error in pairs])
-
-
-def positives_needed(
-    discordance: float, margin: float, *, power: float = 0.8, alpha_one_sided: float = 0.025
-) -> int:
-    """Positives needed to show non-inferior sensitivity of two truly equal models.
-
-    Parameters
-    ----------
-    discordance : float
-        Share of positives on which the models disagree, in (0, 1].
-    margin : float
-        Largest acceptable loss of sensitivity, in (0, 1).
-    power : float, default=0.8
-        Wanted probability of success.
-    alpha_one_sided : float, default=0.025
-        One-sided error.
-
-    Returns
-    -------
-    int
-        Independent positives (patients), rounded up.
-
-    Raises
-    ------
-    ConfigError
-        If an argument is outside its range.
-
-    References
-    ----------
-    Normal approximation ``(z_alpha + z_power)**2 * discordance / margin**2``; Lu & Bean
-    (1995), Stat Med 14:1831.
-    """
-    _check_margin(margin)
-    for name, value, high in (
-        ("discordance", discordance, 1.0),
-        ("power", power, 0.9999),
-        ("alpha_one_sided", alpha_one_sided, 0.5),
-    ):
-        if not 0 < value <= high:
-            msg = f"{name} is {value}; it must be above 0 and at most {high}"
-            raise ConfigError(msg)
-    quantiles = stats.norm.isf(alpha_one_sided) + stats.norm.ppf(power)
-    return math.ceil(float(quantiles) ** 2 * discordance / margin**2)
 
 
 def _check_margin(margin: float) -> None:

@@ -62,9 +62,17 @@ class OperatingPoint(Record):
 
     threshold: float
     rule: str = Field(description="Plain words, e.g. 'sensitivity at least 0.95 on validation'.")
-    chosen_on: Literal["validation", "user", "fixed"]
+    chosen_on: Literal["validation", "user", "fixed", "convention"] = Field(
+        description="'convention': 0.5, for want of a validation subset; nothing at it is proven."
+    )
     reached: bool = Field(default=True, description="False where the target could not be met.")
     note: str | None = None
+    validation_sensitivity: Estimate | None = Field(
+        default=None, description="At this threshold, on the cases it was chosen on."
+    )
+    validation_specificity: Estimate | None = Field(
+        default=None, description="At this threshold, on the cases it was chosen on."
+    )
 
 
 class Curve(Record):
@@ -156,7 +164,7 @@ class ModelEvaluation(Record):
         default=None, description="x = threshold probability, y = net benefit."
     )
     subgroups: tuple[SubgroupEvaluation, ...] = ()
-    constant_output: bool
+    constant_output: bool = Field(description="(Nearly) every case has the same score.")
     running_statistics: RunningStatistics | None = Field(
         default=None, description="None without batch normalisation, or where the scores were supplied."
     )
@@ -263,6 +271,9 @@ class Verdict(Record):
     provisional_favourite: str | None = Field(
         default=None, description="Best point estimate, where the data cannot tell."
     )
+    provisional_sentence: str | None = Field(
+        default=None, description="What to do if it had to be decided today, and what chance may explain."
+    )
     reference: str | None
     candidate: str | None
     headline: str = Field(description="A few words for a title or an e-mail subject.")
@@ -270,11 +281,14 @@ class Verdict(Record):
     reasons: tuple[str, ...]
     caveats: tuple[str, ...]
     lines: tuple[VerdictLine, ...] = ()
-    positives_needed: int | None = None
     sizes_needed: tuple[SizeNeeded, ...] = Field(
         default=(), description="One per question that more data would close; empty where none would."
     )
     cheaper: str | None = Field(default=None, description="The cheaper model, None for a trade-off.")
+    left_out: dict[str, str] = Field(
+        default_factory=dict,
+        description="Models nothing is concluded about, and why: not evaluated as trained, or constant scores.",
+    )
     parameters: tuple[Parameter, ...] = ()
 
 

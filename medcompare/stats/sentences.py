@@ -1,4 +1,4 @@
-"""The verdict in plain words: one sentence per conclusion, written to be read aloud.
+"""The verdict in plain words: the templates of `verdict_texts`, filled with a study's numbers.
 
 "No significant difference" never stands here without its margin and interval. Numbers
 carry their intervals; jargon stays in the appendix of the report.
@@ -8,9 +8,35 @@ carry their intervals; jargon stays in the appendix of the report.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from medcompare.stats.criteria import (
+    both_separate,
+    guard_of,
+    no_difference,
+    oriented,
+    proves_nothing,
+    significantly_higher,
+    significantly_lower,
+    within,
+)
 from medcompare.stats.records import Outcome
+from medcompare.stats.verdict_texts import (
+    ADVISED_ELSEWHERE,
+    AGAIN,
+    COSTS,
+    DECLARE,
+    GROUNDS,
+    HEADLINES,
+    HEADLINES_BY_KIND,
+    NO_RELEVANT_DIFFERENCE,
+    NOT_CONVERGED,
+    NUMBERS,
+    RISKS,
+    SENTENCES,
+    SETTLES_NOT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,182 +44,44 @@ if TYPE_CHECKING:
     from medcompare.config import DecideConfig
     from medcompare.stats.cost_order import CostOrder
     from medcompare.stats.records import Estimate, ModelEvaluation, PairedComparison
-    from medcompare.stats.verdict import Finding, Situation
+    from medcompare.stats.situation import Finding, GuardFinding, Situation
 
-HEADLINES = {
-    Outcome.INVALID: "No verdict: the comparison is not valid",
-    Outcome.NOT_ENOUGH_DATA: "Not enough data to decide",
-    Outcome.THRESHOLDS_NOT_COMPARABLE: "Thresholds not comparable: choose them again",
-    Outcome.NEITHER_ADEQUATE: "No model is good enough",
-    Outcome.USE_MODEL: "Use {model}",
-    Outcome.PREFER_CHEAPER: "No relevant difference: prefer {model}",
-    Outcome.CHOOSE_BY_COST: "No relevant difference: choose by cost",
-}
-HEADLINES_BY_KIND = {
-    "single_model": "{model} is good enough",
-    "single_inadequate": "{only} is not good enough",
-    "operating_points": "Not enough data: thresholds not comparable",
-    "better_but_misses_more": "Not enough data: thresholds not comparable",
-    "choose_similar": "No relevant difference: either will do",
-    "choose_unknown": "No relevant difference, costs not known",
-    "choose_several_unknown": "No relevant difference, costs not known",
-}
-"""Where the outcome's headline would say too much or too little."""
-
-CHECKPOINT_ONLY = " (this checkpoint only)"
-
-SENTENCES = {
-    # Step 0
-    "invalid": "No recommendation can be made. {extra}",
-    # Step 1
-    "few_units": (
-        "There are too few {units} for any verdict: the test holds {n_positive} {positive} and {n_negative} {negative} "
-        "{units}, and at least {min_units} of each are needed."
-    ),
-    # Step 2
-    "neither": (
-        "No model is good enough: none reaches {floors} ({values}). Do not use any of them; check the images, the "
-        "labels and the training first."
-    ),
-    "single_inadequate": (
-        "{only} is not good enough: it does not reach {floors} ({values}). Do not use it; check the images, the labels "
-        "and the training first."
-    ),
-    "unproven": (
-        "No model has been shown to be good enough: {floors} can be neither proven nor ruled out ({values}). More "
-        "cases are needed."
-    ),
-    "only_adequate": "Use {model}: it is the only model shown to reach {floors} ({values}).",
-    "single_model": (
-        "{model} is good enough: it is shown to reach {floors} ({values}). There was no second model to compare it "
-        "with."
-    ),
-    "better_but_unproven": (
-        "{extra} looks like the better choice ({difference}), but it has not been shown to reach {floors} ({values}). "
-        "More cases are needed."
-    ),
-    "equal_but_unproven": (
-        "The models differ by less than the acceptable {margin} ({difference}), but {extra} has not been shown to "
-        "reach {floors} ({values}). More cases are needed."
-    ),
-    "candidate_unproven": (
-        "{extra} is cheaper and close to {reference} ({difference}), but it has not been shown to reach {floors} "
-        "({values}). More cases are needed."
-    ),
-    # Step 3
-    "worse_by_margin": (
-        "Use {model}: {other} is cheaper but tells {positive} from {negative} worse, by more than the acceptable "
-        "{margin} ({difference})."
-    ),
-    # Step 4a
-    "better_and_cheaper": (
-        "Use {model}: it is cheaper, and it tells {positive} from {negative} better than {other} ({difference})."
-    ),
-    "cheaper": (
-        "Prefer {model}: it is cheaper, and if it tells {positive} from {negative} any worse than {other}, the loss is "
-        "smaller than the acceptable {margin} ({difference})."
-    ),
-    "cheaper_but_slightly_worse": (
-        "Prefer {model}: it is cheaper. {other} tells {positive} from {negative} measurably better, but the loss is "
-        "smaller than the acceptable {margin} ({difference})."
-    ),
-    "choose_trade_off": (
-        "There is no relevant difference in telling {positive} from {negative}: it is smaller than the acceptable "
-        "{margin} either way ({difference}). Each model is cheaper in something: choose by the cost that matters most "
-        "to you."
-    ),
-    "choose_similar": (
-        "There is no relevant difference in telling {positive} from {negative}: it is smaller than the acceptable "
-        "{margin} either way ({difference}). The models cost about the same: either will do."
-    ),
-    "choose_unknown": (
-        "There is no relevant difference in telling {positive} from {negative}: it is smaller than the acceptable "
-        "{margin} either way ({difference}). What the models cost is not known, so neither is preferred."
-    ),
-    # Step 4b
-    "operating_points": (
-        "The models cannot be compared at their present thresholds: {misses} misses more {positive} cases, {finds} "
-        "raises more false alarms ({sensitivity}; {specificity}). Choose both thresholds again for the same "
-        "sensitivity, then compare again."
-    ),
-    "better_but_misses_more": (
-        "{extra} tells {positive} from {negative} better overall ({difference}), but at its threshold it misses more "
-        "{positive} cases ({sensitivity}). Choose both thresholds again for the same sensitivity, then compare again."
-    ),
-    "net_benefit": (
-        "Use {model}: one model finds more {positive} cases and the other raises fewer false alarms, and weighed over "
-        "the threshold probabilities you declared ({range}) {model} does more good than {other} ({sensitivity}; "
-        "{specificity})."
-    ),
-    # Step 4c
-    "misses_more": (
-        "Use {model}: {other} is cheaper, and overall its loss is smaller than the acceptable {margin} ({difference}), "
-        "but at its threshold it misses more {positive} cases without raising fewer false alarms ({sensitivity})."
-    ),
-    # Step 4d
-    "guard_unproven": (
-        "These data cannot show that {candidate} may replace {reference}: overall its loss is smaller than the "
-        "acceptable {margin} ({difference}), but at its threshold it may {risk}."
-    ),
-    "thresholds_unproven": (
-        "Overall the models differ by less than the acceptable {margin} ({difference}), but at their thresholds one "
-        "may miss too many {positive} cases or raise too many false alarms ({sensitivity}; {specificity})."
-    ),
-    # Step 5
-    "better_not_shown_equal": (
-        "Use {model}: it tells {positive} from {negative} better than {other}, and the loss with the cheaper {other} "
-        "may be larger than the acceptable {margin} ({difference})."
-    ),
-    "better": (
-        "Use {model}: it tells {positive} from {negative} better than {other} ({difference}), and {costs}."
-    ),
-    # Step 6
-    "cannot_tell": (
-        "These data cannot tell the models apart: there may be a relevant difference or none ({difference}; a loss of "
-        "up to {margin} would be acceptable)."
-    ),
-    # More than two models
-    "cannot_tell_several": (
-        "These data cannot tell the models apart: none is better than all others, and none is shown to stay within the "
-        "acceptable losses from the best, once the number of comparisons is allowed for ({values})."
-    ),
-    "choose_several": (
-        "There is no relevant difference between {chosen}: none is worse than the best of them by more than the "
-        "acceptable {margin}, and none is the cheapest in every respect. Choose by the cost that matters most to you "
-        "({values})."
-    ),
-    "choose_several_unknown": (
-        "There is no relevant difference between {chosen}: none is worse than the best of them by more than the "
-        "acceptable {margin}. What they cost is not known for all, so none is preferred ({values})."
-    ),
-    "cheapest_of_several": (
-        "Prefer {model}: it is the cheapest of {chosen}, none of which is worse than the best of them by more than the "
-        "acceptable {margin} ({values})."
-    ),
-    "best_of_several": (
-        "Use {model}: it tells {positive} from {negative} better than every other model, also when the number of "
-        "comparisons is allowed for ({values})."
-    ),
-}
-
-COSTS = {
-    "trade-off": "each model is cheaper in something",
-    "similar": "the two cost about the same",
-    "unknown": "what the models cost is not known",
-}
-RISKS = {"sensitivity": "miss too many {positive} cases", "specificity": "raise too many false alarms"}
+SMALLEST_P = 0.001
 
 
 def headline_of(situation: Situation, finding: Finding) -> str:
     """A few words for a title or the subject of an e-mail."""
-    names = situation.names
-    model = names.get(finding.model or "", "")
-    only = situation.evaluations[0].display_name
+    undecided = finding.outcome is Outcome.NOT_ENOUGH_DATA
+    if undecided and situation.unfinished() and finding.kind not in ADVISED_ELSEWHERE:
+        return NOT_CONVERGED
     template = HEADLINES_BY_KIND.get(finding.kind, HEADLINES[finding.outcome])
-    return template.format(model=model, only=only)
+    if finding.kind in {"cheaper", "cheaper_but_slightly_worse"} and _no_relevant_difference(
+        situation, finding
+    ):
+        template = NO_RELEVANT_DIFFERENCE
+    if finding.kind == "neither" and situation.left_out:
+        template = "No model that could be judged is good enough"
+    return template.format(
+        model=situation.names.get(finding.model or "", ""),
+        only=situation.evaluations[0].display_name,
+        n_remain=len(finding.chosen),
+        n_judged=len(situation.judged),
+    )
 
 
-def sentence_of(situation: Situation, finding: Finding, order: CostOrder | None) -> str:
+def _no_relevant_difference(s: Situation, finding: Finding) -> bool:
+    """Whether no figure of either model may be worse than the other's by its margin or more."""
+    pair = finding.pair
+    if pair is None:
+        return False
+    guards = [guard_of(pair, s.rule, mirrored=mirrored).values() for mirrored in (False, True)]
+    passed = all(state == "passed" for states in guards for state in states)
+    return passed and within(pair.differences["auc"], s.rule.margin_auc)
+
+
+def sentence_of(
+    situation: Situation, finding: Finding, order: CostOrder | None, *, more_helps: bool = True
+) -> str:
     """The sentence a stakeholder can act on.
 
     Parameters
@@ -204,6 +92,8 @@ def sentence_of(situation: Situation, finding: Finding, order: CostOrder | None)
         What it concludes.
     order : CostOrder or None
         Costs of the pair it is about, where it is about one.
+    more_helps : bool, default=True
+        Whether an undecided question may be settled by more cases.
 
     Returns
     -------
@@ -214,6 +104,10 @@ def sentence_of(situation: Situation, finding: Finding, order: CostOrder | None)
     words = {
         "extra": names.get(finding.extra, finding.extra),
         "chosen": joined([names[model] for model in finding.chosen]),
+        "reach": "reaches" if len(finding.chosen) == 1 else "reach",
+        "worse": joined([names[model] for model in finding.worse]),
+        "have": "has" if len(finding.worse) == 1 else "have",
+        "worse_p": told_p(finding.worse_p),
         "model": names.get(finding.model or "", ""),
         "only": one.display_name,
         "negative": one.classes[0],
@@ -222,40 +116,187 @@ def sentence_of(situation: Situation, finding: Finding, order: CostOrder | None)
         "n_positive": f"{one.n_units_positive:,}",
         "n_negative": f"{one.n_units_negative:,}",
         "min_units": f"{rule.min_units:,}",
-        "floors": floors_of(rule),
-        "values": "; ".join(standing_of(each, rule) for each in situation.evaluations),
+        "floors": floors_told(rule),
+        "values": "; ".join(standing_of(each, rule) for each in situation.judged),
         "margin": f"{rule.margin_auc:g}",
         "costs": COSTS.get(order.relation, "") if order else "",
         "range": " to ".join(f"{t:g}" for t in rule.net_benefit_range or ()),
+        "again": _again(situation, finding),
+        "declare": DECLARE if rule.net_benefit_range is None else SETTLES_NOT,
+        "risk": joined([_risk(situation, guard) for guard in finding.guards]),
+        "void": _void_told(situation, finding),
+        "Remain": counted(len(finding.chosen)).capitalize(),
+        "n_judged_words": counted(len(situation.judged)),
+        "either": joined([names[model] for model in finding.chosen], last="or"),
+        "others": _others(situation, finding),
+        "rivals": _rivals(situation, finding),
+        "measurably": _measurably(names, finding),
     }
+    words["blocked"] = "; ".join(part for part in (words["risk"], words["void"]) if part)
     if finding.pair is not None:
-        words |= _words_of_pair(finding.pair, names, finding, one.classes[1])
-    return SENTENCES[finding.kind].format(**words)
+        words |= _words_of_pair(situation, finding, finding.pair)
+    if finding.grounds:
+        words["grounds"] = GROUNDS[finding.grounds].format(**words)
+    return " ".join(
+        [
+            SENTENCES[finding.kind].format(**words),
+            *_what_is_missing(situation, finding, more_helps=more_helps),
+            *_left_out(situation, finding),
+        ]
+    )
 
 
-def _words_of_pair(
-    pair: PairedComparison, names: Mapping[str, str], finding: Finding, positive: str
-) -> dict[str, str]:
-    sensitivity = pair.differences["sensitivity"].value
+def _words_of_pair(s: Situation, finding: Finding, pair: PairedComparison) -> dict[str, str]:
+    names, sensitivity = s.names, pair.differences["sensitivity"].value
     lower = pair.candidate if sensitivity is not None and sensitivity < 0 else pair.reference
     higher = pair.reference if lower == pair.candidate else pair.candidate
+    acting = finding.model or finding.extra
     return {
         "reference": names[pair.reference],
         "candidate": names[pair.candidate],
-        "other": names[pair.candidate if finding.model == pair.reference else pair.reference],
+        "other": names[pair.candidate if acting == pair.reference else pair.reference],
         "misses": names[lower],
         "finds": names[higher],
+        "overall": _overall(s, pair),
         "difference": told(pair, "auc", names),
         "sensitivity": told(pair, "sensitivity", names),
         "specificity": told(pair, "specificity", names),
-        "risk": joined(
-            [
-                f"{RISKS[name].format(positive=positive)} ({told(pair, name, names)})"
-                for name in finding.unproven
-                if name in RISKS
-            ]
-        ),
     }
+
+
+def _overall(s: Situation, pair: PairedComparison) -> str:
+    """What the interval of the difference in AUC shows, at most."""
+    difference, margin = pair.differences["auc"], s.rule.margin_auc
+    a, b = s.names[pair.reference], s.names[pair.candidate]
+    negative, positive = s.evaluations[0].classes
+    if no_difference(difference):
+        by_model = {one.model: one for one in s.judged}
+        if both_separate(by_model[pair.reference], by_model[pair.candidate]):
+            return "both models separate the classes perfectly"
+        return "both models rank every pair of cases alike"
+    small = f", by less than the acceptable {margin:g}" if within(difference, margin) else ""
+    if significantly_higher(difference):
+        return f"{b} tells {positive} from {negative} better than {a}{small}"
+    if significantly_lower(difference):
+        return f"{a} tells {positive} from {negative} better than {b}{small}"
+    if small:
+        return f"the models differ by less than the acceptable {margin:g} either way"
+    low = difference.ci_low
+    if low is not None and low > -margin:
+        return f"the loss with {b} instead of {a}, if any, is smaller than the acceptable {margin:g}"
+    return f"the loss with {a} instead of {b}, if any, is smaller than the acceptable {margin:g}"
+
+
+def _risk(s: Situation, guard: GuardFinding) -> str:
+    """What a model does at its threshold, and whether that is shown or only not excluded."""
+    may, does, what = RISKS[guard.figure]
+    what = what.format(positive=s.evaluations[0].classes[1])
+    name, shown = s.names[guard.model], told(guard.pair, guard.figure, s.names)
+    _, high = oriented(guard.pair.differences[guard.figure], mirrored=guard.model == guard.pair.reference)
+    if guard.state == "lost":
+        amount = "too many" if s.rule.guard == "strict" else "more"
+        return f"{name} {does} {amount} {what} ({shown})"
+    if high is not None and high < 0:
+        return f"{name} {does} more {what}, perhaps too many ({shown})"
+    return f"{name} may {may} too many {what} ({shown})"
+
+
+def _void_told(s: Situation, finding: Finding) -> str:
+    """Why nothing is proven at a threshold, cause by cause."""
+    negative, positive = s.evaluations[0].classes
+    told_causes, by_convention = [], []
+    for one in s.judged:
+        cause = proves_nothing(one) if one.model in finding.void else None
+        if cause == "convention":
+            by_convention.append(one.display_name)
+        elif cause == "nobody":
+            told_causes.append(
+                f"{one.display_name} recognises {one.confusion.true_positive:,} of {one.n_positive:,} {positive} cases"
+            )
+        elif cause == "everybody":
+            told_causes.append(
+                f"{one.display_name} recognises {one.confusion.true_negative:,} of {one.n_negative:,} {negative} cases"
+            )
+    if by_convention:
+        point = next(one for one in s.judged if one.display_name in by_convention).operating_point
+        told_causes.append(
+            f"the threshold of {joined(by_convention)} is {point.threshold:g} by convention, chosen on no cases"
+        )
+    return " and ".join(told_causes)
+
+
+def _again(s: Situation, finding: Finding) -> str:
+    conventional = any(proves_nothing(one) == "convention" for one in s.judged if one.model in finding.void)
+    if conventional:
+        return (
+            "give validation cases to choose the thresholds on, or thresholds that were chosen beforehand, and compare "
+            "again"
+        )
+    return AGAIN
+
+
+def _others(s: Situation, finding: Finding) -> str:
+    """Who does not remain, and why."""
+    text = ""
+    if finding.worse:
+        rest = [s.names[model] for model in finding.worse]
+        text += (
+            f" {joined(rest)} {'is' if len(rest) == 1 else 'are'} worse than at least one of the others, also when the "
+            f"number of comparisons is allowed for ({told_p(finding.worse_p)})."
+        )
+    missed = [one.display_name for one in s.judged if one.model not in {*finding.chosen, *finding.worse}]
+    if missed:
+        text += f" {joined(missed)} {'does' if len(missed) == 1 else 'do'} not reach {floors_told(s.rule)}."
+    return text
+
+
+def _rivals(s: Situation, finding: Finding) -> str:
+    """All the others, or those of them that do not miss a floor."""
+    every = len(finding.worse) + 1 == len(s.judged)
+    return "every other model" if every else f"every other model that may reach {floors_told(s.rule)}"
+
+
+def _measurably(names: Mapping[str, str], finding: Finding) -> str:
+    if not finding.worse:
+        return ""
+    better = joined([names[model] for model in finding.worse])
+    return f"; {better} {'is' if len(finding.worse) == 1 else 'are'} measurably better than it, by less than that"
+
+
+def _what_is_missing(s: Situation, finding: Finding, *, more_helps: bool) -> list[str]:
+    """Which of the two it is: too few cases, or a training that had not finished."""
+    if finding.outcome is not Outcome.NOT_ENOUGH_DATA or finding.kind in ADVISED_ELSEWHERE:
+        return []
+    unfinished = s.unfinished()
+    if not unfinished:
+        return ["More cases are needed."] if more_helps else []
+    models = joined([s.names[model] for model in unfinished])
+    return [
+        f"{models} had not finished learning: train longer before asking for more cases.",
+        *unfinished.values(),
+    ]
+
+
+def _left_out(s: Situation, finding: Finding) -> list[str]:
+    if not s.left_out or finding.outcome is Outcome.INVALID:
+        return []
+    names = [s.names[model] for model in s.left_out]
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    return [f"{joined(names)} {are} left out, as nothing can be concluded about {them}."]
+
+
+def told_p(p_value: float | None) -> str:
+    """An adjusted p-value, or the largest of several, rounded up: ``Holm p at most 0.002``."""
+    if p_value is None:
+        return "p not computed"
+    if p_value < SMALLEST_P:
+        return f"Holm p below {SMALLEST_P:g}"
+    return f"Holm p at most {math.ceil(p_value * 1000) / 1000:.3f}"
+
+
+def counted(n: int) -> str:
+    """A small number as a word."""
+    return NUMBERS[n] if n < len(NUMBERS) else f"{n:,}"
 
 
 def told(pair: PairedComparison, name: str, names: Mapping[str, str]) -> str:
@@ -299,19 +340,20 @@ def interval(estimate: Estimate, *, signed: bool = False) -> str:
     if estimate.value is None:
         return f"not computed ({estimate.note})"
     sign = "+" if signed else ""
-    text = _number(estimate.value, sign)
+    text = number(estimate.value, sign)
     if estimate.ci_low is None or estimate.ci_high is None or estimate.level is None:
         return f"{text} ({estimate.note or 'no interval'})"
-    limits = f"{_number(estimate.ci_low, sign)} to {_number(estimate.ci_high, sign)}"
+    limits = f"{number(estimate.ci_low, sign)} to {number(estimate.ci_high, sign)}"
     return f"{text}, {100 * estimate.level:g} % interval {limits}"
 
 
-def _number(value: float, sign: str) -> str:
+def number(value: float, sign: str) -> str:
+    """Three decimals, with ``sign`` a plus where it is due, and never minus zero."""
     text = f"{value:{sign}.3f}"
     return "0.000" if float(text) == 0 else text.replace("-", "\u2212")
 
 
-def floors_of(rule: DecideConfig) -> str:
+def floors_told(rule: DecideConfig) -> str:
     """What a model must reach on its own, e.g. ``an AUC of 0.7 and a sensitivity of 0.8``."""
     floors = [f"an AUC of {rule.auc_floor:g}"]
     if rule.sensitivity_floor is not None:
@@ -337,42 +379,8 @@ def units_of(one: ModelEvaluation) -> str:
     return "patients" if one.clustered else "cases"
 
 
-def joined(names: Sequence[str]) -> str:
+def joined(names: Sequence[str], *, last: str = "and") -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     if len(names) < 2:
         return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def one_class_only(one: ModelEvaluation) -> str:
-    """Reason: nothing can be told apart."""
-    present, absent = (one.classes[1], one.classes[0]) if one.n_negative == 0 else one.classes
-    return f"The test subset holds only {present} cases and no {absent} case."
-
-
-def identical_scores(one: str, other: str) -> str:
-    """Reason: probably the same checkpoint twice."""
-    return f"{one} and {other} gave exactly the same score to every case: is it the same model twice?"
-
-
-def below_chance(models: Sequence[ModelEvaluation]) -> str:
-    """Reason: labels swapped, or no signal at all."""
-    told_models = joined([f"{one.display_name} (AUC {interval(one.metrics['auc'])})" for one in models])
-    return (
-        f"{told_models} {'ranks' if len(models) == 1 else 'rank'} the cases worse than a coin toss: either the "
-        "positive class is swapped, or there is no signal and this is chance. Nothing is flipped automatically."
-    )
-
-
-def shared_patients(n: int) -> str:
-    """Reason: the threshold has seen patients of the test."""
-    stand = "patient stands" if n == 1 else "patients stand"
-    return f"{n:,} {stand} in both the validation and the test subset, so the test is not independent."
-
-
-def same_scores_in_validation(models: Sequence[str]) -> str:
-    """Reason: the threshold was chosen on the test cases under other names."""
-    return (
-        f"Labels and scores of {joined(models)} are the same in the validation and the test subset: the threshold was "
-        "chosen on the test cases."
-    )
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"

@@ -13,6 +13,7 @@ import numpy as np
 from medcompare.stats.arrays import nearly_constant
 from medcompare.stats.auc import roc_points
 from medcompare.stats.records import OperatingPoint
+from medcompare.stats.subgroups import share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +53,9 @@ def choose_threshold(
     Returns
     -------
     OperatingPoint
-        With ``reached=False`` and a note where the rule's target could not be met, and
-        where 0.5 was taken for want of a validation subset.
+        With ``reached=False`` and a note where the rule's target could not be met; a
+        convention, with a note, where 0.5 was taken for want of a validation subset. A
+        threshold chosen on validation carries the sensitivity and specificity it had there.
 
     Notes
     -----
@@ -85,10 +87,17 @@ def choose_threshold(
             note = (
                 f"{why}, and {HABIT:g} means nothing for scores that are not probabilities: give a threshold"
             )
-        return OperatingPoint(
-            threshold=HABIT, rule=f"{HABIT:g}, as {why}", chosen_on="fixed", reached=False, note=note
+        return OperatingPoint(threshold=HABIT, rule=f"{HABIT:g}, as {why}", chosen_on="convention", note=note)
+    point = _by_rule(validation.y_true, validation.scores[model], config)
+    called, positive = validation.scores[model] >= point.threshold, validation.y_true == 1
+    known = {
+        name: share(call, among, validation.clusters, config, why_empty="undefined: no case")
+        for name, call, among in (
+            ("validation_sensitivity", called, positive),
+            ("validation_specificity", ~called, ~positive),
         )
-    return _by_rule(validation.y_true, validation.scores[model], config)
+    }
+    return point.model_copy(update=known)
 
 
 def _by_rule(

@@ -12,93 +12,46 @@ Med 25:1219 (paired non-inferiority of AUC); Morikawa & Yoshida (1995), J Biopha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import combinations
 from typing import TYPE_CHECKING
 
-from medcompare.stats import explanations, sentences
+from medcompare.stats import explanations, invalidity
 from medcompare.stats.cost_order import CostOrder, cheaper_of
 from medcompare.stats.criteria import (
-    GUARDED,
     adequacy,
-    best_by_point_estimate,
-    guard_passes,
-    guarded_by,
+    both_separate,
     limits,
+    no_difference,
     opposed,
+    separation_p,
     significantly_higher,
     significantly_lower,
     smallest_class_units,
+    within,
 )
-from medcompare.stats.multiplicity import holm_noninferiority, positives_needed, standard_error_of
 from medcompare.stats.records import Outcome, Verdict
+from medcompare.stats.several import among_several
+from medcompare.stats.situation import (
+    Finding,
+    GuardFinding,
+    Situation,
+    guards_against,
+    open_both_ways,
+    open_floors,
+    open_guards,
+    void_at,
+)
+from medcompare.stats.sizes import OpenQuestion, sizes_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from medcompare.config import DecideConfig, EvaluateConfig
-    from medcompare.cost_records import CostMeasurement
     from medcompare.stats.criteria import Adequacy
-    from medcompare.stats.records import ModelEvaluation, PairedComparison, SeedComparison
+    from medcompare.stats.records import PairedComparison
 
 WARN_BELOW_UNITS = 100
 """At least 100 events and 100 non-events for an evaluation (Collins et al. 2016, Stat Med 35:214)."""
 
 CHANCE_AUC = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Situation:
-    """All the rule looks at, and all its explanation needs."""
-
-    evaluations: tuple[ModelEvaluation, ...]
-    comparisons: tuple[PairedComparison, ...]
-    costs: tuple[CostMeasurement, ...]
-    rule: DecideConfig
-    evaluate: EvaluateConfig
-    set_by_user: frozenset[str] = frozenset()
-    validity: tuple[str, ...] = ()
-    """Reasons found elsewhere why nothing may be concluded, as sentences."""
-    identical: tuple[tuple[str, str], ...] = ()
-    """Pairs of models whose scores are the same for every case."""
-    net_benefit: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """Probability that the candidate has the larger net benefit over the declared range."""
-    seed_comparisons: tuple[SeedComparison, ...] = ()
-    """Pairs of which several trainings are known."""
-    patients_known: bool = True
-    """Whether patient ids were given: without them one case per patient is assumed."""
-    not_evaluated_as_trained: Mapping[str, str] = field(default_factory=dict)
-    """By model, one sentence with its numbers: why its scores are not those of the network as trained."""
-    not_converged: Mapping[str, str] = field(default_factory=dict)
-    """By model, one sentence with its numbers: why it would have learnt more from longer training."""
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Display name by model."""
-        return {one.model: one.display_name for one in self.evaluations}
-
-    @property
-    def alpha(self) -> float:
-        """Two-sided error; rounded, as ``1 - 0.95`` is a little more than 0.05."""
-        return round(1 - self.evaluate.level, 12)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a step of the rule concludes."""
-
-    outcome: Outcome
-    step: str
-    model: str | None = None
-    kind: str
-    """Which sentence of `medcompare.stats.sentences.SENTENCES`."""
-    pair: PairedComparison | None = None
-    extra: str = ""
-    """A model's name or, for an invalid comparison, the reasons."""
-    chosen: tuple[str, ...] = ()
-    """Models within the margin of the best."""
-    unproven: tuple[str, ...] = ()
-    """Figures whose loss may exceed its margin."""
 
 
 def decide(situation: Situation) -> Verdict:
@@ -115,13 +68,15 @@ def decide(situation: Situation) -> Verdict:
         Outcome, the step that decided, and all of it in plain words.
     """
     finding = first_match(situation)
-    undecided = finding.outcome is Outcome.NOT_ENOUGH_DATA
+    # More cases do not finish a training: where one was cut short, no size is given.
+    asked = () if situation.unfinished() else finding.questions
+    sizes, without = sizes_needed(asked, situation.evaluations, situation.rule, alpha=situation.alpha)
     return explanations.worded(
         situation,
         finding,
         order=_order(situation, finding.pair),
-        favourite=best_by_point_estimate(situation.evaluations) if undecided else None,
-        needed=size_needed(situation, finding.pair) if undecided else None,
+        sizes=sizes,
+        without_size=without,
         few_units=smallest_class_units(situation.evaluations[0]) < WARN_BELOW_UNITS,
     )
 
@@ -133,44 +88,73 @@ def first_match(s: Situation) -> Finding:
         return invalid
     if smallest_class_units(s.evaluations[0]) < s.rule.min_units:
         return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="1", kind="few_units")
-    standing = {one.model: adequacy(one, s.rule) for one in s.evaluations}
+    standing = {one.model: adequacy(one, s.rule) for one in s.judged}
     adequate = [model for model, state in standing.items() if state == "adequate"]
     alone = len(standing) == 1
     if all(state == "inadequate" for state in standing.values()):
         kind = "single_inadequate" if alone else "neither"
         return Finding(outcome=Outcome.NEITHER_ADEQUATE, step="2", kind=kind)
     if not adequate:
-        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="2", kind="unproven")
+        open_models = [model for model, state in standing.items() if state == "undetermined"]
+        return Finding(
+            outcome=Outcome.NOT_ENOUGH_DATA,
+            step="2",
+            kind="unproven",
+            chosen=tuple(open_models),
+            questions=tuple(q for model in open_models for q in open_floors(s, model)),
+        )
     if [state for state in standing.values() if state != "inadequate"] == ["adequate"]:
         kind = "single_model" if alone else "only_adequate"
         return Finding(outcome=Outcome.USE_MODEL, step="2", model=adequate[0], kind=kind)
-    if len(s.evaluations) > 2:
+    if len(standing) > 2:
         # Also where only two are left: they were picked from the data, so all pairs count.
-        return _several(s, [one for one in s.evaluations if standing[one.model] != "inadequate"], standing)
+        return among_several(s, standing)
     (pair,) = s.comparisons
     order = cheaper_of(pair.reference, pair.candidate, s.costs, s.rule)
-    if order.relation == "cheaper":
-        return _reference_and_candidate(s, pair, standing)
-    return _neither_cheaper(s, pair, standing, order)
+    return _of_two(s, pair, standing, order)
 
 
 def _invalid(s: Situation) -> Finding | None:
     reasons = list(s.validity)
     one = s.evaluations[0]
     if one.n_positive == 0 or one.n_negative == 0:
-        reasons.append(sentences.one_class_only(one))
+        reasons.append(invalidity.one_class_only(one))
     for a, b in s.identical:
-        reasons.append(sentences.identical_scores(s.names[a], s.names[b]))
+        reasons.append(invalidity.identical_scores(s.names[a], s.names[b]))
     inverted = [
         each
-        for each in s.evaluations
+        for each in s.judged
         if each.metrics["auc"].ci_high is not None and each.metrics["auc"].ci_high < CHANCE_AUC
     ]
     if inverted:
-        reasons.append(sentences.below_chance(inverted))
+        reasons.append(invalidity.below_chance(inverted))
+    trained = any(model in s.left_out for model in s.not_evaluated_as_trained)
+    kind = "invalid" if reasons else "not_as_trained" if trained else "constant_output"
+    if s.left_out and len(s.judged) < min(2, len(s.evaluations)):
+        reasons += s.left_out.values()
+        if s.judged:
+            reasons.append(invalidity.nothing_to_compare(s.judged[0].display_name))
     if not reasons:
         return None
-    return Finding(outcome=Outcome.INVALID, step="0", kind="invalid", extra=" ".join(reasons))
+    return Finding(outcome=Outcome.INVALID, step="0", kind=kind, extra=" ".join(reasons))
+
+
+def _of_two(
+    s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy], order: CostOrder
+) -> Finding:
+    """Steps 3 to 6 for two models."""
+    difference = pair.differences["auc"]
+    by_model = {one.model: one for one in s.judged}
+    a, b = by_model[pair.reference], by_model[pair.candidate]
+    if limits(difference) == (None, None):
+        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="no_interval", pair=pair)
+    if no_difference(difference) and both_separate(a, b):
+        p_value = separation_p(a, b, s.rule.margin_auc)
+        if p_value is None or p_value >= s.alpha / 2:
+            return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="perfect_unproven", pair=pair)
+    if order.relation == "cheaper":
+        return _reference_and_candidate(s, pair, standing)
+    return _neither_cheaper(s, pair, standing, order)
 
 
 def _reference_and_candidate(
@@ -179,179 +163,147 @@ def _reference_and_candidate(
     """Steps 3 to 6: B is the cheaper model."""
     a, margin = pair.reference, s.rule.margin_auc
     low, high = limits(pair.differences["auc"])
-    if low is None or high is None:
-        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
-    if high < -margin:
-        return _use(a, "3", "worse_by_margin", pair, standing)
-    if low > -margin:
-        return _non_inferior(s, pair, standing, low=low, high=high)
-    if high < 0:
-        return _use(a, "5", "better_not_shown_equal", pair, standing)
-    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
-
-
-def _non_inferior(
-    s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy], *, low: float, high: float
-) -> Finding:
-    """Step 4: the AUC of B is not worse by more than the margin."""
-    a, b = pair.reference, pair.candidate
-    sensitivity, specificity = pair.differences["sensitivity"], pair.differences["specificity"]
-    if guard_passes(pair, s.rule):
-        if low > 0:
-            return _use(b, "4a", "better_and_cheaper", pair, standing)
-        if standing[b] != "adequate":
-            return _unproven(b, "candidate_unproven", pair)
-        kind = "cheaper_but_slightly_worse" if high < 0 else "cheaper"
-        return Finding(outcome=Outcome.PREFER_CHEAPER, step="4a", model=b, kind=kind, pair=pair)
-    if significantly_lower(sensitivity) and significantly_higher(specificity):
-        probability = s.net_benefit.get((a, b))
-        tail = s.alpha / 2
-        if probability is not None and probability >= 1 - tail:
-            return _use(b, "4b", "net_benefit", pair, standing)
-        if probability is not None and probability <= tail:
-            return _use(a, "4b", "net_benefit", pair, standing)
-        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="4b", kind="operating_points", pair=pair)
-    if significantly_lower(sensitivity):
-        return _use(a, "4c", "misses_more", pair, standing)
-    unproven = tuple(name for name in GUARDED if not guarded_by(name, pair, s.rule))
+    if high is not None and high < -margin:
+        return _use(s, a, "3", "worse_by_margin", pair, standing)
+    if low is not None and low > -margin:
+        return _non_inferior(s, pair, standing)
+    if significantly_lower(pair.differences["auc"]):
+        return _use(s, a, "5", "better_not_shown_equal", pair, standing)
     return Finding(
-        outcome=Outcome.NOT_ENOUGH_DATA, step="4d", kind="guard_unproven", pair=pair, unproven=unproven
+        outcome=Outcome.NOT_ENOUGH_DATA,
+        step="6",
+        kind="cannot_tell",
+        pair=pair,
+        questions=(OpenQuestion(figure="auc", pair=pair), *open_guards(guards_against(s, pair))),
     )
+
+
+def _non_inferior(s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy]) -> Finding:
+    """Step 4: the AUC of B is not worse by more than the margin."""
+    a, b, difference = pair.reference, pair.candidate, pair.differences["auc"]
+    guards, void = guards_against(s, pair), void_at(s, pair)
+    if not guards and not void:
+        if significantly_higher(difference):
+            return _use(s, b, "4a", "better_and_cheaper", pair, standing)
+        if standing[b] != "adequate":
+            return _unproven(s, b, "candidate_unproven", pair)
+        kind = "cheaper_but_slightly_worse" if significantly_lower(difference) else "cheaper"
+        kind = "same_ranking" if no_difference(difference) else kind
+        return Finding(outcome=Outcome.PREFER_CHEAPER, step="4a", model=b, kind=kind, pair=pair)
+    if opposed(pair.differences["sensitivity"], pair.differences["specificity"]):
+        return _at_other_thresholds(s, pair, standing)
+    if significantly_lower(pair.differences["sensitivity"]) and not void:
+        if no_difference(difference):
+            return _not_comparable("same_ranking_misses_more", pair)
+        if significantly_higher(difference):
+            return _not_comparable("better_but_misses_more", pair, extra=b)
+        return _use(s, a, "4c", "misses_more", pair, standing)
+    return _unguarded(pair, guards, void, both_ways=False)
+
+
+def _unguarded(
+    pair: PairedComparison, guards: tuple[GuardFinding, ...], void: tuple[str, ...], *, both_ways: bool
+) -> Finding:
+    """The AUC allows it, the thresholds do not: for good (4b), or as far as these data go (4d)."""
+    if void:
+        return _not_comparable("guard_void", pair, void=void)
+    if all(guard.state == "lost" for guard in guards):
+        return _not_comparable("thresholds_lost" if both_ways else "guard_lost", pair, guards=guards)
+    return Finding(
+        outcome=Outcome.NOT_ENOUGH_DATA,
+        step="4d",
+        kind="thresholds_unproven" if both_ways else "guard_unproven",
+        pair=pair,
+        guards=guards,
+        questions=open_both_ways(guards) if both_ways else open_guards(guards),
+    )
+
+
+def _at_other_thresholds(s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy]) -> Finding:
+    """Step 4b: one model finds more, the other raises fewer false alarms; net benefit may settle it."""
+    a, b, difference = pair.reference, pair.candidate, pair.differences["auc"]
+    probability, tail = s.net_benefit.get((a, b), 0.5), s.alpha / 2
+    # Never for the model that is significantly worse overall.
+    if probability >= 1 - tail and not significantly_lower(difference):
+        return _use(s, b, "4b", "net_benefit", pair, standing)
+    if probability <= tail and not significantly_higher(difference):
+        return _use(s, a, "4b", "net_benefit", pair, standing)
+    return _not_comparable("operating_points", pair)
 
 
 def _neither_cheaper(
     s: Situation, pair: PairedComparison, standing: Mapping[str, Adequacy], order: CostOrder
 ) -> Finding:
     """Superiority only; equivalence within the margins leaves the choice to cost."""
-    a, b, margin = pair.reference, pair.candidate, s.rule.margin_auc
-    low, high = limits(pair.differences["auc"])
-    if low is None or high is None:
-        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
-    guarded = guard_passes(pair, s.rule) and guard_passes(pair, s.rule, mirrored=True)
-    if -margin < low and high < margin and guarded:
-        unproven = [model for model in (a, b) if standing[model] != "adequate"]
+    a, b, difference = pair.reference, pair.candidate, pair.differences["auc"]
+    sensitivity, specificity = pair.differences["sensitivity"], pair.differences["specificity"]
+    equal, same = within(difference, s.rule.margin_auc), no_difference(difference)
+    guards, void = (*guards_against(s, pair), *guards_against(s, pair, mirrored=True)), void_at(s, pair)
+    if equal and not guards and not void:
+        unproven = [model for model in sorted((a, b)) if standing[model] != "adequate"]
         if unproven:
-            return _unproven(unproven[0], "equal_but_unproven", pair)
+            return _unproven(s, unproven[0], "equal_but_unproven", pair)
         kind = {"trade-off": "choose_trade_off", "similar": "choose_similar"}.get(
             order.relation, "choose_unknown"
         )
+        kind = "same_ranking_choose" if same else kind
         return Finding(outcome=Outcome.CHOOSE_BY_COST, step="4a", kind=kind, pair=pair)
-    if high < 0 or low > 0:
-        better = a if high < 0 else b
-        sensitivity = pair.differences["sensitivity"]
+    if significantly_lower(difference) or significantly_higher(difference):
+        better = a if significantly_lower(difference) else b
         misses_more = significantly_higher(sensitivity) if better == a else significantly_lower(sensitivity)
         if misses_more:
-            return Finding(
-                outcome=Outcome.NOT_ENOUGH_DATA,
-                step="4b",
-                kind="better_but_misses_more",
-                pair=pair,
-                extra=better,
-            )
-        return _use(better, "5" if better == a else "4a", "better", pair, standing)
-    if -margin < low and high < margin:
-        crossed = opposed(pair.differences["sensitivity"], pair.differences["specificity"])
-        kind = "operating_points" if crossed else "thresholds_unproven"
-        step = "4b" if crossed else "4d"
-        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step=step, kind=kind, pair=pair)
-    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair)
+            return _not_comparable("better_but_misses_more", pair, extra=better)
+        return _use(s, better, "5", "better", pair, standing)
+    if not equal:
+        questions = (OpenQuestion(figure="auc", pair=pair, both_ways=True), *open_both_ways(guards))
+        return Finding(
+            outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell", pair=pair, questions=questions
+        )
+    if opposed(sensitivity, specificity):
+        return _not_comparable("operating_points", pair)
+    return _unguarded(pair, guards, void, both_ways=True)
 
 
-def _use(
-    model: str, step: str, kind: str, pair: PairedComparison, standing: Mapping[str, Adequacy]
+def _not_comparable(
+    kind: str,
+    pair: PairedComparison,
+    *,
+    extra: str = "",
+    guards: tuple[GuardFinding, ...] = (),
+    void: tuple[str, ...] = (),
+) -> Finding:
+    """Step 4b: no number of cases would make these thresholds comparable."""
+    return Finding(
+        outcome=Outcome.THRESHOLDS_NOT_COMPARABLE,
+        step="4b",
+        kind=kind,
+        pair=pair,
+        extra=extra,
+        guards=guards,
+        void=void,
+    )
+
+
+def _use(  # noqa: PLR0917 - read as a sentence: use this model by this step, as it is so
+    s: Situation, model: str, step: str, kind: str, pair: PairedComparison, standing: Mapping[str, Adequacy]
 ) -> Finding:
     """Recommend `model`, unless it is not proven good enough on its own."""
     if standing[model] != "adequate":
-        return _unproven(model, "better_but_unproven", pair)
+        return _unproven(s, model, "better_but_unproven", pair, grounds=kind)
     return Finding(outcome=Outcome.USE_MODEL, step=step, model=model, kind=kind, pair=pair)
 
 
-def _unproven(model: str, kind: str, pair: PairedComparison) -> Finding:
+def _unproven(s: Situation, model: str, kind: str, pair: PairedComparison, grounds: str = "") -> Finding:
     """`model` would be recommended, had its own floor been proven: it never is without that."""
-    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="2", kind=kind, pair=pair, extra=model)
-
-
-def _several(s: Situation, left: Sequence[ModelEvaluation], standing: Mapping[str, Adequacy]) -> Finding:
-    """More than two models: Holm over all pairs; of the non-inferior set the cheapest."""
-    good = [one for one in left if standing[one.model] == "adequate"]
-    best = best_by_point_estimate(good)
-    if best is None:
-        return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell_several")
-    oriented = [_towards_worse(pair) for pair in s.comparisons]
-    p_values = holm_noninferiority(
-        [value for _, value, _ in oriented], [error for _, _, error in oriented], s.rule.margin_auc
+    return Finding(
+        outcome=Outcome.NOT_ENOUGH_DATA,
+        step="2",
+        kind=kind,
+        pair=pair,
+        extra=model,
+        grounds=grounds,
+        questions=open_floors(s, model),
     )
-    alpha = s.alpha / 2
-    shown = {ends: p for (ends, _, _), p in zip(oriented, p_values, strict=True)}
-    chosen = [best]
-    for one in good:
-        p = shown.get((best, one.model))
-        if one.model != best and p is not None and p < alpha and _guarded(s, best, one.model):
-            chosen.append(one.model)
-    if len(chosen) > 1:
-        cheapest = _cheapest(s, chosen)
-        within = tuple(one.model for one in good if one.model in chosen)
-        if cheapest is not None:
-            return Finding(
-                outcome=Outcome.PREFER_CHEAPER,
-                step="4a",
-                model=cheapest,
-                kind="cheapest_of_several",
-                chosen=within,
-            )
-        pairs = [cheaper_of(one, other, s.costs, s.rule) for one, other in combinations(chosen, 2)]
-        unknown = any(order.relation == "unknown" for order in pairs)
-        kind = "choose_several_unknown" if unknown else "choose_several"
-        return Finding(outcome=Outcome.CHOOSE_BY_COST, step="4a", kind=kind, chosen=within)
-    beaten = [
-        pair.p_values_adjusted.get("auc")
-        for pair in s.comparisons
-        if best in (pair.reference, pair.candidate)
-        and {pair.reference, pair.candidate} <= {one.model for one in left}
-    ]
-    if all(p is not None and p < s.alpha for p in beaten):
-        return Finding(outcome=Outcome.USE_MODEL, step="5", model=best, kind="best_of_several")
-    return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="cannot_tell_several")
-
-
-def _towards_worse(pair: PairedComparison) -> tuple[tuple[str, str], float | None, float | None]:
-    """((better, worse) by point estimate, worse - better, standard error)."""
-    difference = pair.differences["auc"]
-    error, value = standard_error_of(difference), difference.value
-    if value is not None and value > 0:
-        return (pair.candidate, pair.reference), -value, error
-    return (pair.reference, pair.candidate), value, error
-
-
-def _guarded(s: Situation, reference: str, candidate: str) -> bool:
-    for pair in s.comparisons:
-        if (pair.reference, pair.candidate) == (reference, candidate):
-            return guard_passes(pair, s.rule)
-        if (pair.candidate, pair.reference) == (reference, candidate):
-            return guard_passes(pair, s.rule, mirrored=True)
-    return False
-
-
-def _cheapest(s: Situation, models: Sequence[str]) -> str | None:
-    for model in models:
-        orders = [cheaper_of(model, other, s.costs, s.rule) for other in models if other != model]
-        if all(order.cheaper == model for order in orders):
-            return model
-    return None
-
-
-def size_needed(s: Situation, pair: PairedComparison | None) -> int | None:
-    """Positives that would show non-inferior sensitivity, from the disagreement seen."""
-    pair = pair or (s.comparisons[0] if len(s.comparisons) == 1 else None)
-    if pair is None:
-        return None
-    table = pair.positives
-    n = table.both_correct + table.only_reference_correct + table.only_candidate_correct + table.both_wrong
-    if n == 0:
-        return None
-    # With no disagreement seen, one case is assumed: zero would promise a study of no size.
-    discordance = max(table.only_reference_correct + table.only_candidate_correct, 1) / n
-    return positives_needed(discordance, s.rule.margin_sensitivity)
 
 
 def _order(s: Situation, pair: PairedComparison | None) -> CostOrder | None:

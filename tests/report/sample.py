@@ -59,6 +59,7 @@ from medcompare.stats.records import (
     Parameter,
     Quantity,
     SeedRow,
+    SizeNeeded,
     SubgroupEvaluation,
     Verdict,
     VerdictLine,
@@ -439,7 +440,22 @@ def make_assessment(
             "sentence": "The data fit a relevant loss as well as no loss at all; "
             "do not change the model on this evidence.",
             "provisional_favourite": models[0],
-            "positives_needed": 628,
+            "provisional_sentence": "If you had to decide today: ResNet-50 has the higher AUC so far.",
+            "sizes_needed": (
+                SizeNeeded(
+                    quantity="auc",
+                    models=models[:2],
+                    bound=0.03,
+                    assumed=0.0,
+                    power=0.8,
+                    unit="cases",
+                    needed_positive=628,
+                    needed_negative=942,
+                    present_positive=200,
+                    present_negative=300,
+                    sentence="About 630 cancer and 950 non_cancer cases would show it; there are 200 and 300.",
+                ),
+            ),
         }
     verdict = Verdict(
         outcome=outcome,

@@ -39,6 +39,7 @@ from medcompare.stats.records import (
     PairedComparison,
     Parameter,
     SeedRow,
+    SizeNeeded,
     SubgroupEvaluation,
     Verdict,
 )
@@ -108,11 +109,18 @@ def make_evaluation(
     return ModelEvaluation(**fields | changes)
 
 
+SIZE = SizeNeeded(
+    quantity="sensitivity", models=("a", "b"), bound=0.05, assumed=0.0, power=0.8, unit="patients",
+    needed_positive=314, present_positive=48, present_negative=72,
+    sentence="About 320 cancer patients would show it with a probability of 80 %, if there is no loss; there are 48.",
+)  # fmt: skip
+
+
 def make_assessment(**changes: Any) -> Assessment:
     """Two models on 120 cases of 40 patients."""
     verdict = Verdict(
         outcome=Outcome.NOT_ENOUGH_DATA, step="6", model=None, reference="a", candidate="b", headline="Too few",
-        sentence="Too few cases.", reasons=(), caveats=("One seed only.",), positives_needed=314,
+        sentence="Too few cases.", reasons=(), caveats=("One seed only.",), sizes_needed=(SIZE,),
         parameters=(Parameter(name="margin_auc", value="0.03", set_by="user"),),
     )  # fmt: skip
     pair = PairedComparison(
@@ -346,7 +354,7 @@ def test_missing_answers_are_empty_or_parts() -> None:
         ),
         ("CLAIM 2024", "21", "Test subset: 120 images (48 cancer, 72 benign) of 40 patients."),
         ("CLAIM 2024", "21", "Model A: AUC known to within ±0.040."),
-        ("CLAIM 2024", "21", "about 314"),
+        ("CLAIM 2024", "21", "About 320 cancer patients"),
         ("CLAIM 2024", "22", "Model A: 23.5 million parameters, 8.00"),
         ("CLAIM 2024", "23", "medcompare 1.2.3, commit abc123; Python 3.13.0; numpy 2.4.0"),
         ("CLAIM 2024", "24", "random initialisation, seed 0"),

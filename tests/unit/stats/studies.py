@@ -16,7 +16,7 @@ from medcompare.stats.records import (
     OperatingPoint,
     PairedComparison,
 )
-from medcompare.stats.verdict import Situation
+from medcompare.stats.situation import Situation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,9 +57,11 @@ def evaluation(
     note: str | None = None,
     chosen_on: str = "validation",
     warnings: tuple[str, ...] = (),
+    counts: tuple[int, int, int, int] | None = None,
 ) -> ModelEvaluation:
-    """A model with these limits."""
+    """A model with these limits; `counts`: true negative, false positive, false negative, true positive."""
     n_negative, n_positive = units
+    tn, fp, fn, tp = counts or (n_negative, 0, 0, n_positive)
     nothing = Curve(x=(), y=())
     rows = [
         ClassReport(class_name=name, support=n, precision=missing(), recall=missing(), f1=missing())
@@ -76,9 +78,7 @@ def evaluation(
         n_units_negative=n_negative,
         clustered=False,
         operating_point=OperatingPoint(threshold=0.4, rule="typed by hand", chosen_on=chosen_on, note=note),
-        confusion=ConfusionCounts(
-            true_negative=n_negative, false_positive=0, false_negative=0, true_positive=n_positive
-        ),
+        confusion=ConfusionCounts(true_negative=tn, false_positive=fp, false_negative=fn, true_positive=tp),
         metrics={
             "auc": missing() if auc is None else estimate(*auc),
             "sensitivity": estimate(*sensitivity),

@@ -12,6 +12,7 @@ from scipy.special import logit
 from medcompare.config import DecideConfig, EvaluateConfig
 from medcompare.errors import DataError
 from medcompare.predictions import read_prediction_table, write_prediction_table
+from medcompare.stats.arrays import says_nothing
 from medcompare.stats.assessment import assemble, assess
 from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.records import Assessment, Outcome
@@ -168,7 +169,7 @@ def test_one_class_only() -> None:
 
 
 def test_constant_scores() -> None:
-    """One constant model beside a good one: the good one; two of them: neither."""
+    """One constant model beside a good one, or two of them: no verdict, for or against any."""
     test = study()
     flat = np.full(test.n, 0.3)
 
@@ -177,9 +178,53 @@ def test_constant_scores() -> None:
 
     finite(one)
     finite(both)
-    assert (one.verdict.outcome, one.verdict.model) == (Outcome.USE_MODEL, "a")
-    assert both.verdict.outcome is Outcome.NEITHER_ADEQUATE
-    assert both.verdict.caveats[0].startswith("a: The model gives every case the same score")
+    for found, models in ((one, {"b"}), (both, {"a", "b"})):
+        assert (found.verdict.outcome, found.verdict.model) == (Outcome.INVALID, None)
+        assert set(found.verdict.left_out) == models
+        assert found.comparisons == ()
+    assert "b gives (nearly) every case the same score" in one.verdict.sentence
+
+
+@pytest.mark.parametrize("spread", [1e-9, 1e-7])
+def test_a_score_that_only_rounding_moves_is_constant(spread: float) -> None:
+    """T1: 0.5067919 for every image but for 1e-9: no AUC, slope or threshold is made of that."""
+    test = study()
+    noise = np.random.default_rng(0).uniform(-spread, spread, test.n)
+
+    found = assessed(replace(test, scores={**test.scores, "b": 0.5067919 + noise}))
+
+    finite(found)
+    flat = found.evaluations[1]
+    assert flat.constant_output
+    assert (flat.metrics["auc"].value, flat.metrics["auc"].ci_low) == (0.5, None)
+    assert flat.calibration is not None
+    assert flat.calibration.slope.value is None
+    assert found.verdict.outcome is Outcome.INVALID
+
+
+def test_rare_positives_singled_out_are_not_constant() -> None:
+    """Nearly all scores equal, but those of one class are not: that is a model."""
+    y_true = np.r_[np.zeros(990, dtype=np.int64), np.ones(10, dtype=np.int64)]
+    scores = np.where(y_true == 1, 0.9, 0.1)
+
+    assert not says_nothing(scores, y_true == 1)
+    assert says_nothing(np.r_[0.9, np.full(999, 0.1)], y_true == 1)
+
+
+def test_a_third_model_that_was_not_evaluated_as_trained_leaves_a_pair() -> None:
+    """Two are left: compared as two, without the third in any family of tests."""
+    test = draw_study({"a": 0.9, "b": 0.9, "c": 0.6}, n_negative=300, n_positive=200, seed=0)
+    why = {"c": "Loss 0.2 in training mode, 0.7 in evaluation mode."}
+
+    three = assessed(test, not_evaluated_as_trained=why)
+    two = assessed(test.only(["a", "b"]))
+
+    assert three.comparisons == two.comparisons
+    assert three.verdict.outcome is two.verdict.outcome
+    assert three.verdict.sentence == (
+        f"{two.verdict.sentence} c is left out, as nothing can be concluded about it."
+    )
+    assert three.verdict.caveats[0].startswith("c was not evaluated as it was trained")
 
 
 def test_perfect_separation() -> None:
@@ -213,7 +258,10 @@ def test_same_ranking_other_scale() -> None:
 
     finite(found)
     assert found.comparisons[0].differences["auc"].value == 0
-    assert found.verdict.outcome in {Outcome.PREFER_CHEAPER, Outcome.NOT_ENOUGH_DATA}
+    difference = found.comparisons[0].differences["auc"]
+    assert (difference.value, difference.ci_low, difference.ci_high) == (0, 0, 0)
+    # At 0.5 they decide differently: a matter of thresholds, never of too few cases.
+    assert found.verdict.outcome is Outcome.THRESHOLDS_NOT_COMPARABLE
 
 
 def test_no_discordant_pair() -> None:
@@ -349,7 +397,7 @@ def test_net_benefit_is_used_only_over_a_declared_range() -> None:
     without = assessed(test, thresholds=thresholds)
     with_range = assessed(test, thresholds=thresholds, rule=DecideConfig(net_benefit_range=(0.35, 0.5)))
 
-    assert (without.verdict.step, without.verdict.outcome) == ("4b", Outcome.NOT_ENOUGH_DATA)
+    assert (without.verdict.step, without.verdict.outcome) == ("4b", Outcome.THRESHOLDS_NOT_COMPARABLE)
     assert (with_range.verdict.step, with_range.verdict.model) == ("4b", "b")
     gain = net_benefit(test.y_true, test.scores["b"], [0.35, 0.5]) - net_benefit(
         test.y_true, test.scores["a"], [0.35, 0.5]
@@ -444,7 +492,7 @@ def test_scores_that_differ_by_rounding_only_are_one_score() -> None:
     constant = found.evaluations[1]
     assert constant.constant_output
     assert (constant.metrics["auc"].value, constant.metrics["auc"].ci_low) == (0.5, None)
-    assert "The model gives every case the same score" in constant.warnings[0]
+    assert "The model gives (nearly) every case the same score" in constant.warnings[0]
     assert "every validation case the same score" in (constant.operating_point.note or "")
     assert constant.calibration is not None
     assert constant.calibration.slope.note == "undefined: every case has the same probability"

@@ -231,13 +231,13 @@ def test_difference_is_candidate_minus_reference() -> None:
 @pytest.mark.parametrize("transform", [lambda s: s, np.exp], ids=["identical", "same ranks"])
 @pytest.mark.parametrize("clusters", [None, np.arange(200) // 2], ids=["cases", "patients"])
 def test_models_that_rank_alike_do_not_differ(transform, clusters) -> None:  # noqa: ANN001
-    """Identical models: 0, p = 1, no interval, and the reason."""
+    """Identical models: no difference, L = U = 0, p = 1, and the reason."""
     y, a, _ = sample()
 
     estimate = auc_difference(y, a, transform(a), clusters=clusters)
 
-    assert (estimate.value, estimate.p_value, estimate.ci_low) == (0.0, 1.0, None)
-    assert estimate.note == "both models rank every pair of cases alike: no interval"
+    assert (estimate.value, estimate.ci_low, estimate.ci_high, estimate.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert estimate.note == "both models rank every pair of cases alike"
 
 
 def test_two_perfect_models_do_not_differ() -> None:

@@ -252,7 +252,7 @@ def test_constant_scores() -> None:
     assert found.constant_output
     assert found.metrics["auc"].value == 0.5
     assert found.metrics["auc"].ci_low is None
-    assert found.warnings[0].startswith("The model gives every case the same score")
+    assert found.warnings[0].startswith("The model gives (nearly) every case the same score")
 
 
 def test_perfect_separation_warns_of_a_leak() -> None:

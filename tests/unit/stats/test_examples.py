@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from medcompare.stats import verdict
 from medcompare.stats.examples import EXAMPLES, Example, as_text, assessed, main
-from medcompare.stats.sentences import SENTENCES
+from medcompare.stats.verdict_texts import SENTENCES
+
+if TYPE_CHECKING:
+    from medcompare.stats.situation import Finding, Situation
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "verdicts.md"
 
@@ -20,7 +24,7 @@ def test_study_ends_in_its_sentence(example: Example, monkeypatch: pytest.Monkey
     kinds = []
     real = verdict.first_match
 
-    def noted(situation: verdict.Situation) -> verdict.Finding:
+    def noted(situation: Situation) -> Finding:
         finding = real(situation)
         kinds.append(finding.kind)
         return finding
@@ -43,7 +47,7 @@ def test_study_ends_in_its_sentence(example: Example, monkeypatch: pytest.Monkey
         assert text[:1].isupper() or text.startswith("p ")
     for text in (found.sentence, *found.reasons, *found.caveats):
         assert text.endswith((".", "?")), text
-    if "no relevant difference" in found.sentence.lower() or "Prefer" in found.sentence:
+    if re.search("no relevant difference|Prefer|Of Model", found.sentence):
         # Wherever a sentence says that models do not differ, margin and interval stand in it.
         assert "acceptable 0.03" in found.sentence
         assert "95 % interval" in found.sentence
@@ -53,7 +57,8 @@ def test_study_ends_in_its_sentence(example: Example, monkeypatch: pytest.Monkey
 
 def test_every_sentence_has_an_example() -> None:
     """None is only written, none is unreachable."""
-    assert {example.kind for example in EXAMPLES} == set(SENTENCES)
+    # A pair of models that are good enough has an interval; that it is missing is a guard for hand-made records.
+    assert {example.kind for example in EXAMPLES} == set(SENTENCES) - {"no_interval"}
 
 
 def test_command_prints_what_the_documentation_holds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,5 +82,5 @@ def test_text_for_reading_aloud() -> None:
     text = as_text(next(example for example in EXAMPLES if example.kind == "cannot_tell"))
 
     assert text.startswith("Not enough data to decide   [step 6: cannot_tell]")
-    assert "If you must decide today" in text
-    assert "cancer cases in the test subset would show with a probability of 80 %" in text
+    assert "If you had to decide today" in text
+    assert "non_cancer cases in the test subset would show with a probability of 80 %" in text

@@ -6,7 +6,8 @@ from medcompare.config import DecideConfig, EvaluateConfig
 from medcompare.stats.explanations import parameters
 from medcompare.stats.records import Calibration, ConfusionCounts, Curve, Estimate, ModelEvaluation
 from medcompare.stats.sentences import interval, joined, sentence_of, standing_of
-from medcompare.stats.verdict import Finding, Situation, decide, first_match
+from medcompare.stats.situation import Finding, Situation
+from medcompare.stats.verdict import decide, first_match
 from tests.unit.stats.studies import comparison, estimate, evaluation, missing, situation
 
 A, B = evaluation("a"), evaluation("b")
@@ -188,8 +189,8 @@ def test_which_guard_is_open() -> None:
     one = situation([A, B], [comparison((-0.01, 0.01), specificity=(-0.2, 0.1))])
 
     text = decide(both).sentence
-    assert "it may miss too many cancer cases (sensitivity of Model B minus Model A: 0.000" in text
-    assert "and raise too many false alarms (specificity of Model B minus Model A: −0.050" in text
+    assert "Model B may miss too many cancer cases (sensitivity of Model B minus Model A: 0.000" in text
+    assert "Model B may raise too many false alarms (specificity of Model B minus Model A: −0.050" in text
     assert "miss too many" not in decide(one).sentence
 
 
@@ -213,8 +214,30 @@ def test_invalid_verdict_offers_no_figures_as_reasons() -> None:
     assert found.headline == "No verdict: the comparison is not valid"
 
 
-def test_one_model_needs_no_favourite() -> None:
-    """The only model is not 'the highest so far'."""
-    found = decide(situation([evaluation("a", (0.65, 0.8))]))
+def test_a_proven_loss_is_never_may() -> None:
+    """S3, S13: significantly lower, or lower by more than the margin, is said as such."""
+    lower = situation([A, B], [comparison((-0.01, 0.01), specificity=(-0.15, -0.05))])
+    lost = situation([A, B], [comparison((-0.01, 0.01), specificity=(-0.2, -0.12))])
+    veto = situation(
+        [A, B], [comparison((-0.01, 0.01), specificity=(-0.08, -0.02))], rule=DecideConfig(guard="veto")
+    )
 
-    assert any("Model A is the only model. This is not proof." in reason for reason in found.reasons)
+    assert "Model B raises more false alarms, perhaps too many" in decide(lower).sentence
+    assert "Model B raises too many false alarms" in decide(lost).sentence
+    assert "Model B raises more false alarms (specificity" in decide(veto).sentence
+
+
+def test_not_significant_is_not_equal() -> None:
+    """S13: a gain that is not shown is not called none."""
+    found = decide(
+        situation(
+            [A, B], [comparison((-0.01, 0.01), sensitivity=(-0.12, -0.06), specificity=(-0.019, 0.052))]
+        )
+    )
+
+    assert found.step == "4c"
+    assert "without raising" not in found.sentence
+    assert (
+        "is not shown to raise fewer false alarms (specificity of Model B minus Model A: +0.017"
+        in found.sentence
+    )

@@ -106,10 +106,10 @@ def test_fixed_and_given() -> None:
 
 
 def test_without_validation_the_habit_is_called_a_habit() -> None:
-    """0.5, not reached, with a note; for scores that are no probabilities it says more."""
+    """0.5, a convention at which nothing was to be reached; for other scores than probabilities it says more."""
     point = choose_threshold("m", None, EvaluateConfig())
 
-    assert (point.threshold, point.chosen_on, point.reached) == (0.5, "fixed", False)
+    assert (point.threshold, point.chosen_on, point.reached) == (0.5, "convention", True)
     assert point.note is not None
     assert "0.5 is a habit, not a choice: there was no validation subset" in point.note
     logits = choose_threshold("m", None, EvaluateConfig(), scores_are_probabilities=False)
@@ -133,5 +133,19 @@ def test_constant_scores_on_validation(noise: float, rule: str) -> None:
     scores = [0.4, 0.4 + noise, 0.4 - noise]
     point = choose_threshold("m", validation([0, 1, 1], scores), EvaluateConfig(threshold_rule=rule))
 
-    assert (point.threshold, point.chosen_on, point.reached) == (0.5, "fixed", False)
+    assert (point.threshold, point.chosen_on, point.reached) == (0.5, "convention", True)
     assert "the model gives every validation case the same score" in (point.note or "")
+
+
+def test_what_was_reached_on_validation_is_kept_with_its_interval() -> None:
+    """S15: five positives reach the target; Wilson's interval says how little that is."""
+    point = choose_threshold(
+        "m", validation([0, 0, 0, 1, 1, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.7, 0.8, 0.9, 0.95]), EvaluateConfig()
+    )
+
+    reached, spared = point.validation_sensitivity, point.validation_specificity
+    assert reached is not None
+    assert spared is not None
+    assert (reached.value, reached.n, spared.value, spared.n) == (1.0, 5, pytest.approx(2 / 3), 3)
+    # Wilson by hand: 5 / (5 + 1.959964**2)
+    assert reached.ci_low == pytest.approx(5 / (5 + 1.959964**2), abs=1e-6)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import combinations, permutations
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medcompare.config import DecideConfig
 from medcompare.cost_records import CostMeasurement
-from medcompare.stats.criteria import adequacy, guard_passes
-from medcompare.stats.records import Outcome, PairedComparison
+from medcompare.stats.criteria import adequacy, guard_of
+from medcompare.stats.proportions import proportion
+from medcompare.stats.records import ModelEvaluation, Outcome, PairedComparison
 from medcompare.stats.verdict import decide, first_match
 from tests.unit.stats.studies import (
     B_IS_CHEAPER,
@@ -19,6 +21,9 @@ from tests.unit.stats.studies import (
     evaluation,
     situation,
 )
+
+if TYPE_CHECKING:
+    from medcompare.stats.situation import Situation
 
 A, B = evaluation("a"), evaluation("b")
 BOTH = (A, B)
@@ -53,12 +58,33 @@ PAIRS: dict[str, tuple[dict[str, Any], tuple[Outcome, str, str | None, str]]] = 
     ),
     "4b operating points differ": (
         {"auc": (-0.01, 0.01), "sensitivity": (-0.12, -0.01), "specificity": (0.01, 0.1)},
-        (Outcome.NOT_ENOUGH_DATA, "4b", None, "operating_points"),
+        (Outcome.THRESHOLDS_NOT_COMPARABLE, "4b", None, "operating_points"),
     ),
     "4b also where the AUC of B is better": (
         {"auc": (0.01, 0.02), "sensitivity": (-0.12, -0.01), "specificity": (0.01, 0.1)},
-        (Outcome.NOT_ENOUGH_DATA, "4b", None, "operating_points"),
+        (Outcome.THRESHOLDS_NOT_COMPARABLE, "4b", None, "operating_points"),
     ),
+    "4b the other way round: B finds more and raises more false alarms": (
+        {"auc": (-0.01, 0.01), "sensitivity": (0.08, 0.12), "specificity": (-0.183, -0.147)},
+        (Outcome.THRESHOLDS_NOT_COMPARABLE, "4b", None, "operating_points"),
+    ),
+    "4b not where the guard passes all the same": (
+        {"auc": (-0.01, 0.01), "sensitivity": (0.01, 0.05), "specificity": (-0.09, -0.01)},
+        (Outcome.PREFER_CHEAPER, "4a", "b", "cheaper"),
+    ),
+    "4b a better AUC that misses more is a matter of thresholds, not a reason for A": (
+        {"auc": (0.01, 0.03), "sensitivity": (-0.12, -0.06), "specificity": (-0.02, 0.02)},
+        (Outcome.THRESHOLDS_NOT_COMPARABLE, "4b", None, "better_but_misses_more"),
+    ),
+    "4b nothing is open: sensitivity holds, specificity is proven lost": (
+        {"auc": (-0.01, 0.01), "specificity": (-0.2, -0.12)},
+        (Outcome.THRESHOLDS_NOT_COMPARABLE, "4b", None, "guard_lost"),
+    ),
+    "4b same ranking, other thresholds": (
+        {"auc": (0.0, 0.0), "sensitivity": (-0.12, -0.06), "specificity": (-0.02, 0.02)},
+        (Outcome.THRESHOLDS_NOT_COMPARABLE, "4b", None, "same_ranking_misses_more"),
+    ),
+    "4a same ranking": ({"auc": (0.0, 0.0)}, (Outcome.PREFER_CHEAPER, "4a", "b", "same_ranking")),
     "4c misses more, gains nothing": (
         {"auc": (-0.01, 0.01), "sensitivity": (-0.12, -0.01), "specificity": (-0.01, 0.1)},
         (Outcome.USE_MODEL, "4c", "a", "misses_more"),
@@ -71,8 +97,8 @@ PAIRS: dict[str, tuple[dict[str, Any], tuple[Outcome, str, str | None, str]]] = 
         {"auc": (-0.01, 0.01), "specificity": (-0.11, 0.02)},
         (Outcome.NOT_ENOUGH_DATA, "4d", None, "guard_unproven"),
     ),
-    "4d specificity lower is not 4c": (
-        {"auc": (-0.01, 0.01), "specificity": (-0.2, -0.12)},
+    "4d specificity lost, sensitivity open": (
+        {"auc": (-0.01, 0.01), "specificity": (-0.2, -0.12), "sensitivity": (-0.06, 0.06)},
         (Outcome.NOT_ENOUGH_DATA, "4d", None, "guard_unproven"),
     ),
     "a sensitivity limit at its margin fails the guard": (
@@ -84,7 +110,7 @@ PAIRS: dict[str, tuple[dict[str, Any], tuple[Outcome, str, str | None, str]]] = 
         (Outcome.USE_MODEL, "5", "a", "better_not_shown_equal"),
     ),
     "6 cannot tell": ({"auc": (-0.05, 0.02)}, (Outcome.NOT_ENOUGH_DATA, "6", None, "cannot_tell")),
-    "6 no interval": ({"auc": None}, (Outcome.NOT_ENOUGH_DATA, "6", None, "cannot_tell")),
+    "6 no interval": ({"auc": None}, (Outcome.NOT_ENOUGH_DATA, "6", None, "no_interval")),
 }
 
 
@@ -113,28 +139,52 @@ def test_veto_guard_blocks_only_a_proven_loss() -> None:
 def test_guard_can_be_mirrored() -> None:
     """A gain of the candidate is a loss of the reference."""
     pair = comparison((0, 0.01), sensitivity=(0.01, 0.09), specificity=(-0.05, 0.05))
+    passed, veto = {"sensitivity": "passed", "specificity": "passed"}, DecideConfig(guard="veto")
 
-    assert guard_passes(pair, DecideConfig())
-    assert not guard_passes(pair, DecideConfig(), mirrored=True)
-    assert not guard_passes(pair, DecideConfig(guard="veto"), mirrored=True)
+    assert guard_of(pair, DecideConfig()) == passed
+    assert guard_of(pair, DecideConfig(), mirrored=True) == passed | {"sensitivity": "open"}
+    assert guard_of(pair, veto, mirrored=True) == passed | {"sensitivity": "lost"}
 
 
-def test_guard_fails_without_an_interval() -> None:
-    """What was not estimated is not proven."""
+def test_guard_is_open_without_an_interval() -> None:
+    """What was not estimated is not proven, whatever the guard."""
     pair = comparison((-0.01, 0.01))
     no_interval = pair.differences["sensitivity"].model_copy(update={"ci_low": None, "ci_high": None})
 
     without = pair.model_copy(update={"differences": {**pair.differences, "sensitivity": no_interval}})
 
-    assert not guard_passes(without, DecideConfig())
+    for guard in ("strict", "veto"):
+        assert guard_of(without, DecideConfig(guard=guard))["sensitivity"] == "open"
+
+
+VOID = {
+    "no validation": (evaluation("b", chosen_on="convention"), "0.4 by convention, chosen on no cases"),
+    "nobody positive": (evaluation("b", counts=(200, 0, 197, 3)), "recognises 3 of 200 cancer cases"),
+    "everybody positive": (evaluation("b", counts=(0, 200, 0, 200)), "recognises 0 of 200 non_cancer cases"),
+}
+
+
+@pytest.mark.parametrize(("other", "words"), VOID.values(), ids=VOID.keys())
+@pytest.mark.parametrize("costs", [B_IS_CHEAPER, ()], ids=["cheaper", "unknown costs"])
+@pytest.mark.parametrize("guard", ["strict", "veto"])
+def test_guard_at_a_threshold_that_proves_nothing_is_not_passed(
+    other: ModelEvaluation, words: str, costs: tuple[CostMeasurement, ...], guard: str
+) -> None:
+    """No validation, or a class that is never called: sensitivity and specificity are alike for nothing."""
+    rule = DecideConfig(guard=guard)
+    verdict = decide(situation((A, other), [comparison((-0.01, 0.01))], costs=costs, rule=rule))
+
+    assert (verdict.outcome, verdict.step) == (Outcome.THRESHOLDS_NOT_COMPARABLE, "4b")
+    assert words in verdict.sentence
+    assert verdict.sizes_needed == ()
 
 
 NET_BENEFIT = {
     0.98: (Outcome.USE_MODEL, "b"),
     0.975: (Outcome.USE_MODEL, "b"),
-    0.97: (Outcome.NOT_ENOUGH_DATA, None),
-    0.5: (Outcome.NOT_ENOUGH_DATA, None),
-    0.03: (Outcome.NOT_ENOUGH_DATA, None),
+    0.97: (Outcome.THRESHOLDS_NOT_COMPARABLE, None),
+    0.5: (Outcome.THRESHOLDS_NOT_COMPARABLE, None),
+    0.03: (Outcome.THRESHOLDS_NOT_COMPARABLE, None),
     0.02: (Outcome.USE_MODEL, "a"),
 }
 
@@ -150,6 +200,19 @@ def test_net_benefit_settles_operating_points(
     found = first_match(situation(BOTH, [pair], rule=rule, net_benefit={("a", "b"): probability}))
 
     assert (found.outcome, found.model, found.step) == (*expected, "4b")
+
+
+@pytest.mark.parametrize(("auc", "probability"), [((0.01, 0.02), 0.0), ((-0.02, -0.01), 1.0)])
+def test_net_benefit_never_chooses_the_model_that_is_worse_overall(
+    auc: tuple[float, float], probability: float
+) -> None:
+    """Where the two criteria point different ways nothing is recommended."""
+    pair = comparison(auc, sensitivity=(-0.12, -0.01), specificity=(0.01, 0.1))
+    rule = DecideConfig(net_benefit_range=(0.05, 0.2))
+
+    found = first_match(situation(BOTH, [pair], rule=rule, net_benefit={("a", "b"): probability}))
+
+    assert (found.outcome, found.model) == (Outcome.THRESHOLDS_NOT_COMPARABLE, None)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +235,10 @@ def test_neither_is_cheaper(costs: tuple[CostMeasurement, ...], relation: str) -
     assert kind(comparison((0.01, 0.05))) == ("better", "b")
     assert kind(comparison((0.01, 0.05), sensitivity=(-0.1, -0.01))) == ("better_but_misses_more", None)
     assert kind(comparison((-0.05, -0.01), sensitivity=(0.01, 0.1))) == ("better_but_misses_more", None)
-    assert kind(comparison(None)) == ("cannot_tell", None)
+    assert kind(comparison(None)) == ("no_interval", None)
+    assert kind(comparison((0.0, 0.0))) == ("same_ranking_choose", None)
+    lost = comparison((-0.02, 0.02), specificity=(0.12, 0.2))
+    assert kind(lost) == ("thresholds_lost", None)
 
 
 @pytest.mark.parametrize(
@@ -193,11 +259,6 @@ def test_neither_is_cheaper(costs: tuple[CostMeasurement, ...], relation: str) -
 def test_adequacy(limits: tuple[float, float] | None, rule: dict[str, float], state: str) -> None:
     """The confidence limits, not the values, are held against the floors."""
     assert adequacy(evaluation(auc=limits), DecideConfig(**rule)) == state
-
-
-def test_constant_output_is_inadequate() -> None:
-    """Whatever its figures say."""
-    assert adequacy(evaluation(auc=(0.9, 0.95), constant=True), DecideConfig()) == "inadequate"
 
 
 GOOD, BAD, OPEN = (0.8, 0.9), (0.55, 0.65), (0.65, 0.8)
@@ -322,7 +383,7 @@ def test_invalid(fields: dict[str, Any], words: str) -> None:
     assert (verdict.outcome, verdict.step, verdict.model) == (Outcome.INVALID, "0", None)
     assert words in verdict.sentence
     assert verdict.provisional_favourite is None
-    assert verdict.positives_needed is None
+    assert verdict.sizes_needed == ()
 
 
 def test_one_class_is_invalid() -> None:
@@ -392,7 +453,7 @@ def test_best_of_several_needs_every_adjusted_p() -> None:
     """Better than all others after Holm's adjustment, or not at all."""
     limits = ((-0.09, -0.05), (-0.12, -0.08), (-0.11, -0.07))
     names = (("a", "b"), ("a", "c"), ("b", "c"))
-    for adjusted, kind in ((0.049, "best_of_several"), (0.05, "cannot_tell_several")):
+    for adjusted, kind in ((0.049, "best_of_several"), (0.05, "some_remain")):
         pairs = [
             pair(*ends, limit, p)
             for ends, limit, p in zip(names, limits, (adjusted, 0.001, 0.001), strict=True)
@@ -409,7 +470,10 @@ def test_guard_holds_for_several_models_too() -> None:
         pair("b", "c", (-0.11, -0.07), 0.001),
     ]
 
-    assert first_match(situation(THREE, pairs, costs=COSTS_OF_THREE)).kind == "cannot_tell_several"
+    found = first_match(situation(THREE, pairs, costs=COSTS_OF_THREE))
+
+    assert (found.kind, found.chosen, found.worse) == ("some_remain", ("a", "b"), ("c",))
+    assert [(q.figure, q.pair is pairs[0]) for q in found.questions] == [("sensitivity", True)]
 
 
 def test_two_left_of_three_are_still_judged_with_holm() -> None:
@@ -421,36 +485,279 @@ def test_two_left_of_three_are_still_judged_with_holm() -> None:
         pair("b", "c", (-0.4, -0.3), 0.001),
     ]
 
-    assert first_match(situation(models, pairs, costs=COSTS_OF_THREE)).kind == "cannot_tell_several"
+    assert first_match(situation(models, pairs, costs=COSTS_OF_THREE)).kind == "some_remain"
     assert first_match(situation(THREE[:2], [pairs[0]])).kind == "better_not_shown_equal"
 
 
-def test_provisional_favourite_and_size() -> None:
-    """Not enough data: the best point estimate and 7.85 times the discordance over the margin squared."""
+def test_never_better_than_a_model_with_a_better_estimate() -> None:
+    """S2: B's floor is open, its AUC far above A's: A is not "better than every other model"."""
+    rule = DecideConfig(sensitivity_floor=0.8)
+    models = (
+        evaluation("a", (0.74, 0.82), sensitivity=(0.85, 0.95)),
+        evaluation("b", (0.93, 0.97), sensitivity=(0.75, 0.90)),
+        evaluation("c", (0.55, 0.65), sensitivity=(0.85, 0.95)),
+    )
+    pairs = [
+        pair("a", "b", (0.14, 0.20), 0.001),
+        pair("a", "c", (-0.24, -0.12), 0.001),
+        pair("b", "c", (-0.41, -0.29), 0.001),
+    ]
+
+    verdict = decide(situation(models, pairs, costs=COSTS_OF_THREE, rule=rule))
+
+    assert (verdict.outcome, verdict.model, verdict.step) == (Outcome.NOT_ENOUGH_DATA, None, "2")
+    assert (
+        "Model B tells cancer from non_cancer better than every other model that may reach"
+        in verdict.sentence
+    )
+    assert [(size.quantity, size.models) for size in verdict.sizes_needed] == [("sensitivity", ("b",))]
+
+
+@pytest.mark.parametrize("order", list(permutations("abc")), ids="".join)
+def test_equal_aucs_give_one_verdict_in_every_order(order: tuple[str, ...]) -> None:
+    """S11: A and B have the same AUC to the last digit; who stands first decides nothing."""
+    by_name = {"a": evaluation("a", (0.88, 0.92)), "b": evaluation("b", (0.88, 0.92))}
+    by_name["c"] = evaluation("c", (0.87, 0.91))
+    limits = {"ab": (-0.04, 0.04), "ac": (-0.03, 0.01), "bc": (-0.025, 0.005)}
+    pairs = []
+    for one, other in combinations(order, 2):
+        low, high = limits["".join(sorted((one, other)))]
+        pairs.append(pair(one, other, (low, high) if one < other else (-high, -low), 0.4))
+    several = situation([by_name[m] for m in order], pairs, costs=())
+
+    found = first_match(several)
+
+    assert (found.kind, sorted(found.chosen)) == ("cannot_tell_several", ["a", "b", "c"])
+
+
+def test_who_remains_and_who_is_worse() -> None:
+    """B2: two of four remain, the others are named with the largest p that puts them there."""
+    models = [evaluation(m, (v, v + 0.04)) for m, v in (("a", 0.90), ("b", 0.89), ("c", 0.80), ("d", 0.79))]
+    pairs = [
+        pair("a", "b", (-0.06, 0.04), 0.7),
+        pair("a", "c", (-0.14, -0.06), 0.0004),
+        pair("a", "d", (-0.15, -0.07), 0.0011),
+        pair("b", "c", (-0.13, -0.05), 0.0004),
+        pair("b", "d", (-0.14, -0.06), 0.0021),
+        pair("c", "d", (-0.05, 0.03), 0.7),
+    ]
+
+    verdict = decide(situation(models, pairs, costs=()))
+
+    assert verdict.headline == "Not enough data to decide: 2 of 4 remain"
+    assert "Two of four models remain: Model A or Model B." in verdict.sentence
+    assert "Model C and Model D are worse than at least one of the others" in verdict.sentence
+    assert "(Holm p at most 0.002)" in verdict.sentence
+    assert "Chance alone may explain its lead over Model B." in str(verdict.provisional_sentence)
+
+
+def test_a_lead_that_only_the_number_of_comparisons_undoes() -> None:
+    """B5: an interval without 0 is not "chance alone", though the adjusted p-value is above alpha."""
+    pairs = [
+        pair("a", "b", (-0.031, -0.002), 0.08),
+        pair("a", "c", (-0.14, -0.06), 0.001),
+        pair("b", "c", (-0.13, -0.05), 0.001),
+    ]
+
+    said = decide(situation(THREE, pairs, costs=COSTS_OF_THREE)).provisional_sentence
+
+    assert said == (
+        "If you had to decide today: Model A has the highest AUC so far. With 3 comparisons, chance may also explain "
+        "its lead over Model B (Holm p at most 0.080)."
+    )
+
+
+def test_favourite_of_two() -> None:
+    """With the difference and its interval; chance is named only where the interval holds 0."""
     models = (evaluation("a", (0.80, 0.90)), evaluation("b", (0.82, 0.92)))
-    open_question = comparison((-0.05, 0.09), positives=(160, 12, 8, 20))
 
-    verdict = decide(situation(models, [open_question]))
+    verdict = decide(situation(models, [comparison((-0.05, 0.09))]))
 
-    assert verdict.outcome is Outcome.NOT_ENOUGH_DATA
     assert verdict.provisional_favourite == "b"
-    # 20 of 200 positives discordant: 7.8489 * 0.10 / 0.05**2 = 313.96
-    assert verdict.positives_needed == 314
-    assert any("If you must decide today: Model B" in reason for reason in verdict.reasons)
+    assert verdict.provisional_sentence == (
+        "If you had to decide today: Model B has the higher AUC so far (AUC of Model B minus Model A: +0.020, 95 % "
+        "interval \u22120.050 to +0.090). Chance alone may explain its lead over Model A."
+    )
 
 
-def test_size_needed_without_disagreement_is_not_zero() -> None:
-    """No discordant positive: one is assumed, so that no study of size zero is promised."""
-    verdict = decide(situation(BOTH, [comparison((-0.05, 0.09), positives=(200, 0, 0, 0))]))
+@pytest.mark.parametrize(
+    "looked_at",
+    [
+        situation([evaluation("a", (0.65, 0.8))]),
+        situation([evaluation(m, units=(29, 200)) for m in "ab"], [comparison((-0.05, 0.02))]),
+        situation(BOTH, [comparison((-0.05, 0.05))]),
+        situation(BOTH, [comparison((-0.02, 0.02))]),
+        situation(BOTH, [comparison((-0.01, 0.01), specificity=(-0.2, -0.12))]),
+    ],
+    ids=["one model", "too few for any", "no one ahead", "decided", "thresholds"],
+)
+def test_no_favourite(looked_at: Situation) -> None:
+    """One model only, a handful of cases, equal estimates, or nothing that time would settle."""
+    verdict = decide(looked_at)
 
-    # 7.8489 * (1 / 200) / 0.05**2 = 15.7
-    assert verdict.positives_needed == 16
+    assert verdict.provisional_favourite is None
+    assert verdict.provisional_sentence is None
 
 
 def test_decided_verdicts_ask_for_no_more_data() -> None:
-    """Favourite and size belong to the undecided."""
+    """Sizes belong to the undecided."""
     verdict = decide(situation(BOTH, [comparison((-0.02, 0.02))]))
 
-    assert verdict.provisional_favourite is None
-    assert verdict.positives_needed is None
+    assert verdict.sizes_needed == ()
     assert (verdict.reference, verdict.candidate, verdict.cheaper) == ("a", "b", "b")
+
+
+def test_size_belongs_to_what_is_open() -> None:
+    """S1: AUC alone is open: its size, in units of both classes, and none for sensitivity."""
+    (size,) = decide(situation(BOTH, [comparison((-0.06, 0.06))])).sizes_needed
+
+    # ((1.959964 + 0.841621) * 0.06 / 1.959964 / 0.03)**2 = 8.1725 times the study
+    assert (size.quantity, size.models) == ("auc", ("a", "b"))
+    assert (size.needed_positive, size.needed_negative) == (1635, 1635)
+    assert (size.assumed, size.bound, size.power) == (0.0, 0.03, 0.8)
+    assert size.sentence == (
+        "About 1,700 cancer and 1,700 non_cancer cases in the test subset would show with a probability of 80 % that "
+        "the loss of AUC with Model B instead of Model A is below 0.03, if the models are truly alike in this; there "
+        "are 200 and 200."
+    )
+
+
+def test_size_of_each_open_guard() -> None:
+    """Sensitivity from positives, specificity from negatives."""
+    pair_ = comparison((-0.01, 0.01), sensitivity=(-0.07, 0.05), specificity=(-0.15, 0.13))
+    sizes = {size.quantity: size for size in decide(situation(BOTH, [pair_])).sizes_needed}
+
+    assert set(sizes) == {"sensitivity", "specificity"}
+    # ((2.801585) * 0.06 / 1.959964 / 0.05)**2 = 2.9421; 0.14 and 0.10: 4.0045
+    assert (sizes["sensitivity"].needed_positive, sizes["sensitivity"].needed_negative) == (589, None)
+    assert (sizes["specificity"].needed_positive, sizes["specificity"].needed_negative) == (None, 801)
+
+
+def test_a_study_that_had_the_size_is_not_told_so() -> None:
+    """Equality would have been shown already: what was seen is assumed, and more is asked for than there is."""
+    (size,) = decide(situation(BOTH, [comparison((-0.031, 0.005))])).sizes_needed
+
+    # SE 0.018 / 1.96; (2.801585 * SE / (0.03 - 0.013))**2 = 2.2906
+    assert size.assumed == pytest.approx(-0.013)
+    assert size.needed_positive == 459
+    assert "if the true difference is the \u22120.013 seen here" in size.sentence
+
+
+def test_no_size_where_there_is_none() -> None:
+    """No discordant case; a loss as seen beyond the margin; a floor above what was seen."""
+    silent = comparison((-0.01, 0.01), sensitivity=(-0.06, 0.06), positives=(60, 0, 0, 0))
+    agreed = decide(situation(BOTH, [silent]))
+    beyond = decide(situation(BOTH, [comparison((-0.01, 0.01), specificity=(-0.16, -0.06))]))
+    below = decide(situation([evaluation("a", (0.5, 0.75))]))
+
+    assert agreed.sizes_needed == beyond.sizes_needed == below.sizes_needed == ()
+    assert "The two models agree on all 60 cancer cases, so no size can be worked out" in agreed.reasons[-1]
+    assert "no number of cases would show" in beyond.reasons[-1]
+    assert "more cases would not show that it is above 0.7" in below.reasons[-1]
+
+
+def test_undertrained_is_not_too_few_cases() -> None:
+    """T3: where a training was cut short more cases are not what is missing; the verdict says which it is."""
+    why = {"b": "Its validation AUC still rose by 0.04 over the last 3 of 5 epochs."}
+    open_, decided = comparison((-0.06, 0.06)), comparison((-0.02, 0.02))
+
+    few = decide(situation(BOTH, [open_]))
+    unfinished = decide(situation(BOTH, [open_], not_converged=why))
+    found = decide(situation(BOTH, [decided], not_converged=why))
+
+    assert few.headline == "Not enough data to decide"
+    assert few.sentence.endswith("More cases are needed.")
+    assert unfinished.headline == "Not decided: training had not converged"
+    assert unfinished.sentence.endswith(
+        f"Model B had not finished learning: train longer before asking for more cases. {why['b']}"
+    )
+    assert unfinished.sizes_needed == ()
+    assert found.outcome is Outcome.PREFER_CHEAPER
+    assert found.caveats[0].startswith(
+        "Model B had not finished learning, and its figures and its place may change"
+    )
+
+
+NOT_AS_TRAINED = {"b": "Loss 0.21 in training mode and 0.69 in evaluation mode on the same 500 images."}
+
+
+def test_a_network_not_evaluated_as_trained_is_never_judged() -> None:
+    """T1: with two models there is no verdict, and the reason stands on page one; alone likewise."""
+    worse = comparison((-0.4, -0.3))
+    two = decide(situation(BOTH, [worse], not_evaluated_as_trained=NOT_AS_TRAINED))
+    alone = decide(situation([B], not_evaluated_as_trained=NOT_AS_TRAINED))
+    constant = decide(situation([A, evaluation("b", (0.4, 0.6), constant=True)]))
+
+    for verdict in (two, alone, constant):
+        assert (verdict.outcome, verdict.model, verdict.step) == (Outcome.INVALID, None, "0")
+        assert set(verdict.left_out) == {"b"}
+    assert two.headline == "No verdict: a network was not evaluated as trained"
+    assert NOT_AS_TRAINED["b"] in two.sentence
+    assert NOT_AS_TRAINED["b"] in alone.sentence
+    assert constant.headline == "No verdict: a model gives every case the same score"
+
+
+def test_among_several_it_is_left_out_and_that_is_said() -> None:
+    """The rest is compared as if it had not been there; not below chance either, and no one is better than it."""
+    broken = evaluation("c", (0.3, 0.4))
+    left = decide(
+        situation(
+            (A, B, broken),
+            [comparison((-0.02, 0.02))],
+            not_evaluated_as_trained={"c": NOT_AS_TRAINED["b"]},
+        )
+    )
+
+    assert (left.outcome, left.model) == (Outcome.PREFER_CHEAPER, "b")
+    assert "Model C is left out, as nothing can be concluded about it." in left.sentence
+    assert left.caveats[0].startswith("Model C was not evaluated as it was trained")
+    assert "Model C" not in left.sentence.split("Model C is left out")[0]
+
+
+def test_perfect_separation_has_its_own_sentence() -> None:
+    """S10: no difference to weigh; with few cases the exact limit keeps the choice open."""
+    perfect = evaluation("a", (0.98, 1.0)).metrics["auc"].model_copy(update={"value": 1.0})
+
+    def models(low: float) -> list[ModelEvaluation]:
+        auc = perfect.model_copy(update={"ci_low": low})
+        return [each.model_copy(update={"metrics": {**each.metrics, "auc": auc}}) for each in BOTH]
+
+    # 0.025**(1/200) and 0.025**(1/60): 200 pairs exclude a loss of 0.03, 60 do not
+    enough = decide(situation(models(0.9817), [comparison((0.0, 0.0))]))
+    few = decide(situation(models(0.9404), [comparison((0.0, 0.0))]))
+
+    assert (enough.outcome, enough.model) == (Outcome.PREFER_CHEAPER, "b")
+    assert "both models separate the classes perfectly" in enough.sentence
+    assert few.outcome is Outcome.NOT_ENOUGH_DATA
+    assert "may still lie more than the acceptable 0.03 below 1" in few.sentence
+
+
+def test_small_but_significant_is_said_to_be_small() -> None:
+    """B6: better by less than the margin, and not worse without being shown equal."""
+    small = decide(situation(BOTH, [comparison((0.005, 0.012))]))
+    open_above = decide(situation(BOTH, [comparison((-0.008, 0.062))]))
+    equal = decide(situation(BOTH, [comparison((-0.008, 0.022))]))
+
+    assert "better than Model A, by less than the acceptable 0.03" in small.sentence
+    assert open_above.headline == "Not worse, and cheaper: prefer Model B"
+    assert equal.headline == "No relevant difference: prefer Model B"
+
+
+def test_thresholds_from_few_validation_cases_are_doubted() -> None:
+    """S15: the interval of the sensitivity on validation is shown where it reaches far."""
+
+    def model(n: int) -> ModelEvaluation:
+        found = proportion(n, n)
+        return A.model_copy(
+            update={"operating_point": A.operating_point.model_copy(update={"validation_sensitivity": found})}
+        )
+
+    few, many = (decide(situation([model(n), B], [comparison((-0.02, 0.02))])).caveats for n in (5, 60))
+
+    # Wilson, 5 of 5: 0.566 to 1
+    assert any(
+        "its threshold comes from 5 cancer validation cases, with a sensitivity of 1.000, 95 % interval 0.566 to 1.000"
+        in caveat
+        for caveat in few
+    )
+    assert not any("validation cases" in caveat for caveat in many)

@@ -1,0 +1,167 @@
+"""What to beware of beside a verdict: data, training, thresholds, costs and who set the rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medcompare.stats.sentences import interval, joined, units_of
+
+if TYPE_CHECKING:
+    from medcompare.stats.records import SeedComparison
+    from medcompare.stats.situation import Situation
+
+CLINICAL = ("auc_floor", "margin_auc", "margin_sensitivity", "margin_specificity")
+"""Parameters only a clinician can justify."""
+
+VALIDATION_REACH = 0.10
+"""A convention: twice the customary loss of sensitivity. Below about 50 cases an interval reaches further."""
+
+RARE_SHARE = 0.2
+"""Below this share of the rarer class accuracy flatters a model that never calls it."""
+
+DISTURBING_CORES = 0.5
+"""A convention: less than half a core is what a desktop and this software's own server use by the way."""
+
+ONE_CASE_PER_PATIENT = (
+    "No patient ids were given: every interval assumes one image per patient. With several images per patient the "
+    "intervals would be too narrow."
+)
+
+
+def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: bool) -> tuple[str, ...]:
+    """All caveats, what overshadows the rest first.
+
+    Parameters
+    ----------
+    s : Situation
+        What the rule looked at.
+    sensitive : SeedComparison or None
+        A pair the verdict rests on, the order of which changes from seed to seed.
+    few_units : bool
+        Whether a class has fewer cases than a sound evaluation asks for.
+
+    Returns
+    -------
+    tuple of str
+        Sentences.
+    """
+    one = s.evaluations[0]
+    negative, positive = one.classes
+    found = [] if s.judged == () else list(s.left_out.values())
+    found += _training_caveats(s)
+    # A collapsed or perfect model is said before the rest: it overshadows every figure.
+    found += [f"{each.display_name}: {warning}" for each in s.evaluations for warning in each.warnings]
+    if not s.patients_known:
+        found.append(ONE_CASE_PER_PATIENT)
+    if sensitive is not None:
+        found.append(_seeds_told(s, sensitive))
+    found += _threshold_caveats(s)
+    found += _validation_caveats(s)
+    found += _load_caveats(s)
+    if few_units:
+        found.append(
+            f"The test subset holds {one.n_units_positive:,} {positive} and {one.n_units_negative:,} {negative} "
+            f"{units_of(one)}; 100 of each, better 200, are advised for a sound evaluation."
+        )
+    rarer, count = min(((positive, one.n_positive), (negative, one.n_negative)), key=lambda pair: pair[1])
+    if 0 < count < RARE_SHARE * one.n:
+        found.append(
+            f"Only {100 * count / one.n:.1f} % of the test cases are {rarer}: never calling a case {rarer} would be "
+            f"right in {100 * (1 - count / one.n):.1f} %, so accuracy says little here."
+        )
+    unset = [name for name in CLINICAL if f"decide.{name}" not in s.set_by_user]
+    if unset:
+        found.append(
+            f"Not clinically justified but left at the software's defaults: {joined([WORDS_OF[n] for n in unset])}. A "
+            "clinician must confirm or replace them."
+        )
+    return tuple(found)
+
+
+WORDS_OF = {
+    "auc_floor": "the required AUC",
+    "margin_auc": "the acceptable loss of AUC",
+    "margin_sensitivity": "the acceptable loss of sensitivity",
+    "margin_specificity": "the acceptable loss of specificity",
+}
+
+
+def _threshold_caveats(s: Situation) -> list[str]:
+    """Where thresholds came from other than by a rule on validation; equal causes are said once."""
+    notes: dict[str, list[str]] = {}
+    for each in s.evaluations:
+        point = each.operating_point
+        if point.note is not None:
+            notes.setdefault(f"{point.note}.", []).append(each.display_name)
+        elif point.chosen_on == "user":
+            text = (
+                "the threshold was given, not chosen here: if these test cases were used to find it, sensitivity and "
+                "specificity are too good."
+            )
+            notes.setdefault(text, []).append(each.display_name)
+    return [f"{joined(models)}: {note}" for note, models in notes.items()]
+
+
+def _training_caveats(s: Situation) -> list[str]:
+    """Networks that had not finished learning: more training may change what they can do."""
+    return [
+        f"{s.names[model]} had not finished learning, and its figures and its place may change with longer training: "
+        f"{why}"
+        for model, why in s.unfinished().items()
+    ]
+
+
+def _validation_caveats(s: Situation) -> list[str]:
+    """Thresholds chosen on few cases: what was reached there may not be reached again."""
+    found = []
+    by_rule = {"target_sensitivity": ("sensitivity",)}.get(
+        s.evaluate.threshold_rule, ("sensitivity", "specificity")
+    )
+    for each in s.judged:
+        point = each.operating_point
+        known = {"sensitivity": point.validation_sensitivity, "specificity": point.validation_specificity}
+        for name in by_rule:
+            estimate = known[name]
+            if estimate is None or estimate.value is None or estimate.n is None:
+                continue
+            # Without an interval, as from a single patient, nothing at all is known.
+            reach = 1.0 if estimate.ci_low is None else estimate.value - estimate.ci_low
+            if reach > VALIDATION_REACH:
+                of_class = each.classes[1] if name == "sensitivity" else each.classes[0]
+                found.append(
+                    f"{each.display_name}: its threshold comes from {estimate.n:,} {of_class} validation cases, with a "
+                    f"{name} of {interval(estimate)} there. Choose it on more cases before relying on it."
+                )
+    return found
+
+
+def _load_caveats(s: Situation) -> list[str]:
+    """Where others were at work while times were measured; the order of two models may come from that."""
+    loaded = {
+        s.names[cost.model]: cost.other_load_cores
+        for cost in s.costs
+        if cost.model in s.names
+        and cost.other_load_cores is not None
+        and cost.other_load_cores > DISTURBING_CORES
+    }
+    if not loaded:
+        return []
+    cores = joined([f"{cores:.1f} ({name})" for name, cores in loaded.items()])
+    text = (
+        f"While times were measured, other programs kept processor cores busy: {cores} on average. The times may be "
+        "too long, and not equally so: before they decide, measure them again on a quiet machine (cost.fresh)."
+    )
+    return [text]
+
+
+def _seeds_told(s: Situation, seeds: SeedComparison) -> str:
+    why = (
+        "the sign of the difference in AUC changes between them"
+        if seeds.sign_changes
+        else "the mean difference in AUC is smaller than its spread between them"
+    )
+    return (
+        f"Training-seed sensitive: over {len(seeds.seeds)} trainings of {s.names[seeds.reference]} and "
+        f"{s.names[seeds.candidate]} {why} (mean {interval(seeds.mean, signed=True)}; standard deviation "
+        f"{seeds.standard_deviation:.3f}). The verdict is about this checkpoint, not about the kind of network."
+    )

@@ -1,0 +1,333 @@
+"""How many independent cases or patients would probably close a question that is open.
+
+The standard error of the study at hand, which knows its patients, shrinks with the square
+root of their number; a size follows from it, from the margin and from a stated power and
+true difference. Where the data hold nothing to work it out from, there is no number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from scipy import special, stats
+
+from medcompare.stats.criteria import floors_of, oriented
+from medcompare.stats.proportions import normal_quantile
+from medcompare.stats.records import SizeNeeded
+from medcompare.stats.sentences import number, units_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from medcompare.config import DecideConfig
+    from medcompare.stats.criteria import Figure
+    from medcompare.stats.records import Estimate, ModelEvaluation, PairedComparison
+
+POWER = 0.8
+"""Customary; stated wherever a size is."""
+
+WORDS: dict[Figure, str] = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenQuestion:
+    """What an undecided rule could not settle.
+
+    Attributes
+    ----------
+    figure : {"auc", "sensitivity", "specificity"}
+        What it is about.
+    pair : PairedComparison or None
+        Whether the candidate loses less than the margin; None for a floor.
+    model : str
+        Whether this model reaches its floor; empty for a pair.
+    mirrored : bool
+        Ask whether the reference loses less than the margin against the candidate.
+    both_ways : bool
+        Ask for equivalence: less than the margin either way.
+    n_comparisons : int
+        Comparisons that the error is shared between (Bonferroni, the first step of Holm).
+    """
+
+    figure: Figure
+    pair: PairedComparison | None = None
+    model: str = ""
+    mirrored: bool = False
+    both_ways: bool = False
+    n_comparisons: int = 1
+
+
+class NoSize(NamedTuple):
+    """Why an open question has no size, and whether more cases would help all the same."""
+
+    sentence: str
+    more_helps: bool
+
+
+def sizes_needed(
+    questions: Sequence[OpenQuestion],
+    evaluations: Sequence[ModelEvaluation],
+    rule: DecideConfig,
+    *,
+    alpha: float,
+) -> tuple[tuple[SizeNeeded, ...], tuple[NoSize, ...]]:
+    """Sizes for open questions, and why there is none for the others.
+
+    Parameters
+    ----------
+    questions : sequence of OpenQuestion
+        What is open.
+    evaluations : sequence of ModelEvaluation
+        Models, for their names and numbers of units.
+    rule : DecideConfig
+        Margins and floors.
+    alpha : float
+        Two-sided error of the intervals.
+
+    Returns
+    -------
+    sizes : tuple of SizeNeeded
+    without : tuple of NoSize
+        One for each question without a size.
+    """
+    sizes, without = [], []
+    by_model = {one.model: one for one in evaluations}
+    for question in questions:
+        found = (
+            _for_floor(question, by_model[question.model], rule, alpha)
+            if question.pair is None
+            else _for_difference(question, question.pair, by_model, rule, alpha)
+        )
+        if isinstance(found, SizeNeeded):
+            sizes.append(found)
+        else:
+            without.append(found)
+    return tuple(sizes), tuple(without)
+
+
+def factor_for_difference(
+    estimate: Estimate,
+    margin: float,
+    *,
+    true_difference: float,
+    alpha: float,
+    both_ways: bool = False,
+    power: float = POWER,
+) -> float | None:
+    """By how much a study must grow to show that a loss is below the margin.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        Difference with the interval of the present study, candidate minus reference.
+    margin : float
+        Largest acceptable loss, above 0.
+    true_difference : float
+        What is assumed.
+    alpha : float
+        Two-sided error of the test at the new size.
+    both_ways : bool, default=False
+        Show it in both directions.
+    power : float, default=0.8
+        Wanted probability of success.
+
+    Returns
+    -------
+    float or None
+        New number of independent units over the present one; None without an interval of
+        positive width, or where the assumed loss is not below the margin.
+
+    References
+    ----------
+    ``((z_alpha + z_power) * SE / (margin + difference))**2``; Lu & Bean (1995), Stat Med
+    14:1831 (paired proportions); Liu et al. (2006), Stat Med 25:1219 (paired AUC); Phillips
+    (1990), J Pharmacokinet Biopharm 18:137 (equivalence: half the error of power each way).
+    """
+    low, high, level = estimate.ci_low, estimate.ci_high, estimate.level
+    room = margin - abs(true_difference) if both_ways else margin + true_difference
+    if low is None or high is None or level is None or not high > low or room <= 0:
+        return None
+    error = (high - low) / 2 / normal_quantile(level)
+    wanted = (1 + power) / 2 if both_ways and true_difference == 0 else power
+    return float(((stats.norm.isf(alpha / 2) + stats.norm.ppf(wanted)) * error / room) ** 2)
+
+
+def factor_for_floor(
+    estimate: Estimate, floor: float, *, alpha: float, logit: bool, power: float = POWER
+) -> float | None:
+    """By how much a study must grow to show that a figure exceeds its floor, if it is as seen.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        The figure with its interval.
+    floor : float
+        What the lower limit must exceed.
+    alpha : float
+        Two-sided error.
+    logit : bool
+        Whether the interval is symmetric on the logit scale, as that of an AUC is.
+    power : float, default=0.8
+        Wanted probability of success.
+
+    Returns
+    -------
+    float or None
+        New number of independent units over the present one; None without an interval, or
+        where the figure as seen does not exceed the floor.
+    """
+    value, low, level = estimate.value, estimate.ci_low, estimate.level
+    if value is None or low is None or level is None or value <= floor or not 0 < low < value < 1:
+        return None
+    scale = special.logit if logit else float
+    reach = float(scale(value) - scale(low)) / normal_quantile(level)
+    room = float(scale(value) - scale(floor))
+    return float(((stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) * reach / room) ** 2)
+
+
+def _for_difference(
+    question: OpenQuestion,
+    pair: PairedComparison,
+    models: Mapping[str, ModelEvaluation],
+    rule: DecideConfig,
+    alpha: float,
+) -> SizeNeeded | NoSize:
+    figure, words = question.figure, WORDS[question.figure]
+    one, other = models[pair.candidate], models[pair.reference]
+    if question.mirrored:
+        one, other = other, one
+    margin = {
+        "auc": rule.margin_auc,
+        "sensitivity": rule.margin_sensitivity,
+        "specificity": rule.margin_specificity,
+    }[figure]
+    about = (
+        f"the difference in {words} between {other.display_name} and {one.display_name}"
+        if question.both_ways
+        else f"the loss of {words} with {one.display_name} instead of {other.display_name}"
+    )
+    if figure != "auc":
+        table, name = (
+            (pair.positives, one.classes[1]) if figure == "sensitivity" else (pair.negatives, one.classes[0])
+        )
+        n = table.both_correct + table.both_wrong
+        if table.only_reference_correct + table.only_candidate_correct == 0:
+            return NoSize(
+                f"The two models agree on all {n:,} {name} cases, so no size can be worked out for showing that "
+                f"{about} is below {margin:g}.",
+                more_helps=True,
+            )
+    estimate = pair.differences[figure]
+    low, high = oriented(estimate, mirrored=question.mirrored)
+    seen = -(estimate.value or 0.0) if question.mirrored else estimate.value
+    if low is None or high is None or seen is None:
+        return NoSize(
+            f"No size can be worked out for {about}: it has no interval ({estimate.note}).", more_helps=True
+        )
+    looked_at = estimate.model_copy(update={"value": seen, "ci_low": low, "ci_high": high})
+    for assumed, condition in (
+        (0.0, "if the models are truly alike in this"),
+        (seen, f"if the true difference is the {number(seen, '+')} seen here"),
+    ):
+        factor = factor_for_difference(
+            looked_at,
+            margin,
+            true_difference=assumed,
+            alpha=alpha / question.n_comparisons,
+            both_ways=question.both_ways,
+        )
+        # A size the study already has did not show it: equality is then no fair assumption.
+        if factor is not None and factor > 1:
+            direction = " either way" if question.both_ways else ""
+            return _size(
+                question,
+                one,
+                factor,
+                models=(pair.reference, pair.candidate),
+                bound=margin,
+                assumed=assumed,
+                shown=f"{about} is below {margin:g}{direction}",
+                condition=condition,
+            )
+    return NoSize(
+        f"If the true difference in {words} is the {number(seen, '+')} seen here, no number of cases would show that "
+        f"{about} is below {margin:g}.",
+        more_helps=False,
+    )
+
+
+def _for_floor(
+    question: OpenQuestion, one: ModelEvaluation, rule: DecideConfig, alpha: float
+) -> SizeNeeded | NoSize:
+    figure, words = question.figure, WORDS[question.figure]
+    floor, estimate = floors_of(rule)[figure], one.metrics[figure]
+    factor = factor_for_floor(estimate, floor, alpha=alpha, logit=figure == "auc")
+    shown = f"the {words} of {one.display_name} is above {floor:g}"
+    if factor is None or factor <= 1 or estimate.value is None:
+        seen = "unknown" if estimate.value is None else number(estimate.value, "")
+        return NoSize(
+            f"If the {words} of {one.display_name} is truly as seen ({seen}), more cases would not show that it is "
+            f"above {floor:g}.",
+            more_helps=False,
+        )
+    return _size(
+        question,
+        one,
+        factor,
+        models=(one.model,),
+        bound=floor,
+        assumed=estimate.value,
+        shown=shown,
+        condition=f"if it is truly the {number(estimate.value, '')} seen here",
+    )
+
+
+def _size(
+    question: OpenQuestion,
+    one: ModelEvaluation,
+    factor: float,
+    *,
+    models: tuple[str, ...],
+    bound: float,
+    assumed: float,
+    shown: str,
+    condition: str,
+) -> SizeNeeded:
+    negative, positive = one.classes
+    unit: Literal["patients", "cases"] = "patients" if one.clustered else "cases"
+    needed_positive = None if question.figure == "specificity" else math.ceil(factor * one.n_units_positive)
+    needed_negative = None if question.figure == "sensitivity" else math.ceil(factor * one.n_units_negative)
+    wanted, present = [], []
+    for needed, there, name in (
+        (needed_positive, one.n_units_positive, positive),
+        (needed_negative, one.n_units_negative, negative),
+    ):
+        if needed is not None:
+            wanted.append(f"{rounded_up(needed):,} {name}")
+            present.append(f"{there:,}")
+    images = ", with as many images each as here," if one.clustered else ""
+    shared = f", allowing for {question.n_comparisons} comparisons" if question.n_comparisons > 1 else ""
+    return SizeNeeded(
+        quantity=question.figure,
+        models=models,
+        bound=bound,
+        assumed=assumed,
+        power=POWER,
+        unit=unit,
+        needed_positive=needed_positive,
+        needed_negative=needed_negative,
+        present_positive=one.n_units_positive,
+        present_negative=one.n_units_negative,
+        sentence=(
+            f"About {' and '.join(wanted)} {units_of(one)} in the test subset{images} would show with a probability of "
+            f"{100 * POWER:.0f} % that {shown}, {condition}{shared}; there are {' and '.join(present)}."
+        ),
+    )
+
+
+def rounded_up(n: int) -> int:
+    """Two digits are all that such a size is worth; never fewer than asked for."""
+    step: int = 10 ** max(len(str(n)) - 2, 0)
+    return -(-n // step) * step
