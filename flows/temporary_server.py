@@ -10,8 +10,10 @@ Prefect has been told what to do, and then this module leaves everything to Pref
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -107,12 +109,23 @@ def serve(descriptor: int) -> None:
     def stop_with_parent() -> None:
         # The parent never writes: this returns when it closes the pipe, exits or is killed.
         sys.stdin.buffer.read()
+        logging.getLogger("uvicorn.error").addFilter(_is_no_cut_off_request)
         server.should_exit = True
 
     threading.Thread(target=stop_with_parent, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=descriptor)])
     # Everything is written; taking the interpreter apart piece by piece would hold the run up for a second.
     os._exit(0)
+
+
+def _is_no_cut_off_request(record: logging.LogRecord) -> bool:
+    """Whether a message tells of more than a request that nobody waits for any more.
+
+    The run has ended, perhaps with a request under way, as from a thread that reports that it is alive.
+    uvicorn cancels it after its grace and logs the whole call stack of that.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError) and "graceful shutdown exceeded" not in record.msg
 
 
 if __name__ == "__main__":

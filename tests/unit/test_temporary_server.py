@@ -90,3 +90,36 @@ def _answers(url: str) -> bool:
     except urllib.error.URLError:
         return False
     return True
+
+
+CUT_OFF = """
+import os, socket, time, urllib.request
+from flows.temporary_server import start_temporary_server
+start_temporary_server()
+url = os.environ["PREFECT_API_URL"]
+urllib.request.urlopen(url + "/health", timeout=120).read()
+port = int(url.split(":")[2].split("/")[0])
+under_way = socket.create_connection(("127.0.0.1", port))
+lines = ["POST /api/flows/filter HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 9"]
+under_way.sendall("\\r\\n".join([*lines, "", ""]).encode())  # the body never follows
+time.sleep(1)
+"""
+
+
+@pytest.mark.slow
+def test_a_request_under_way_at_the_end_is_no_traceback(tmp_path: Path) -> None:
+    """Nobody waits for its answer any more: a run that ended well says nothing after its last line."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PREFECT_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+
+    run = subprocess.run(
+        [sys.executable, "-c", CUT_OFF],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
