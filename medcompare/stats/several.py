@@ -83,11 +83,7 @@ def among_several(s: Situation, standing: Mapping[str, Adequacy]) -> Finding:
     ]
     blocked = [(other, model) for other in best for model in remain if model in close and model != other]
     guards = tuple(guard for ends in blocked for guard in _guards(s, *ends))
-    if (
-        best
-        and not open_pairs
-        and all(guard.state == "lost" or _blocked_for_good(s, guard) for guard in guards)
-    ):
+    if best and not open_pairs and all(_blocked_for_good(s, *ends) for ends in blocked):
         return Finding(
             outcome=Outcome.THRESHOLDS_NOT_COMPARABLE,
             step="4b",
@@ -105,7 +101,11 @@ def among_several(s: Situation, standing: Mapping[str, Adequacy]) -> Finding:
         chosen=tuple(remain),
         worse=tuple(worse),
         worse_p=worse_p,
-        questions=_questions(s, open_pairs, guards),
+        questions=_questions(
+            s,
+            open_pairs,
+            [guard for ends in blocked if not _blocked_for_good(s, *ends) for guard in _guards(s, *ends)],
+        ),
     )
 
 
@@ -198,10 +198,13 @@ def _blocked(s: Situation, reference: str, candidate: str) -> bool:
     return bool(_guards(s, reference, candidate) or _void(s, reference, candidate))
 
 
-def _blocked_for_good(s: Situation, guard: GuardFinding) -> bool:
-    """Whether no number of cases would let this guard pass."""
-    return bool(void_at(s, guard.pair)) or opposed(
-        guard.pair.differences["sensitivity"], guard.pair.differences["specificity"]
+def _blocked_for_good(s: Situation, reference: str, candidate: str) -> bool:
+    """Whether no number of cases would let the candidate take the place of the reference."""
+    pair = s.pair_of(reference, candidate)
+    return pair is not None and (
+        bool(void_at(s, pair))
+        or opposed(pair.differences["sensitivity"], pair.differences["specificity"])
+        or any(guard.state == "lost" for guard in _guards(s, reference, candidate))
     )
 
 
@@ -229,4 +232,4 @@ def _questions(
                     n_comparisons=len(s.comparisons),
                 )
             )
-    return (*found, *open_guards([g for g in guards if not _blocked_for_good(s, g)]))
+    return (*found, *open_guards(guards))

@@ -207,7 +207,7 @@ def _unguarded(
     """The AUC allows it, the thresholds do not: for good (4b), or as far as these data go (4d)."""
     if void:
         return _not_comparable("guard_void", pair, void=void)
-    if all(guard.state == "lost" for guard in guards):
+    if any(guard.state == "lost" for guard in guards):
         return _not_comparable("thresholds_lost" if both_ways else "guard_lost", pair, guards=guards)
     return Finding(
         outcome=Outcome.NOT_ENOUGH_DATA,

@@ -97,9 +97,9 @@ PAIRS: dict[str, tuple[dict[str, Any], tuple[Outcome, str, str | None, str]]] = 
         {"auc": (-0.01, 0.01), "specificity": (-0.11, 0.02)},
         (Outcome.NOT_ENOUGH_DATA, "4d", None, "guard_unproven"),
     ),
-    "4d specificity lost, sensitivity open": (
+    "4b specificity lost for good, whatever sensitivity turns out to be": (
         {"auc": (-0.01, 0.01), "specificity": (-0.2, -0.12), "sensitivity": (-0.06, 0.06)},
-        (Outcome.NOT_ENOUGH_DATA, "4d", None, "guard_unproven"),
+        (Outcome.THRESHOLDS_NOT_COMPARABLE, "4b", None, "guard_lost"),
     ),
     "a sensitivity limit at its margin fails the guard": (
         {"auc": (-0.01, 0.01), "sensitivity": (-0.05, 0.02)},
