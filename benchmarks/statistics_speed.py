@@ -1,6 +1,7 @@
 """How long the statistics take, beside the plain scikit-learn loop.
 
     python -m benchmarks.statistics_speed
+    python -m benchmarks.statistics_speed --growth 10000 100000 1000000   # whole assessments
 
 Prints medians of several runs. The plain loop resamples cases and calls scikit-learn's
 metrics once per resample; it is timed on fewer resamples and extrapolated linearly,
@@ -14,14 +15,19 @@ import resource
 import statistics
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn import metrics
 
+from medcompare.config import DecideConfig, EvaluateConfig
+from medcompare.hardware import usable_cores
+from medcompare.stats.assessment import assess
 from medcompare.stats.auc import auc_difference
 from medcompare.stats.bootstrap import bootstrap_metrics
 from medcompare.stats.calibration import calibration
+from medcompare.stats.simulated import draw_study
 from medcompare.stats.utility import probability_of_benefit
 from medcompare.stats.weighted_metrics import METRICS
 
@@ -82,6 +88,44 @@ def peak_megabytes() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
+def whole_assessment(n: int, n_resamples: int) -> tuple[float, float]:
+    """Wall and processor seconds of everything a report says about two models."""
+    test, validation = (
+        replace(
+            draw_study(
+                {"a": 0.9, "b": 0.88},
+                n_negative=n - 3 * n // 10,
+                n_positive=3 * n // 10,
+                seed=1,
+                subset=subset,
+            ),
+            patient_id=None,
+        )
+        for subset in ("test", "val")
+    )
+    wall, used = time.perf_counter(), time.process_time()
+    assess(
+        test, validation, (), display_names={}, evaluate=EvaluateConfig(n_resamples=n_resamples),
+        rule=DecideConfig(), thresholds={}, seed=0,
+    )  # fmt: skip
+    return time.perf_counter() - wall, time.process_time() - used
+
+
+def growth(sizes: list[int], n_resamples: int) -> None:
+    """Print how an assessment grows with the number of cases, smallest first: the peak is the process's."""
+    print(f"assessment of two models, {n_resamples} resamples, {usable_cores()} cores")
+    before = None
+    for n in sorted(sizes):
+        wall, used = whole_assessment(n, n_resamples)
+        times = (
+            "" if before is None else f"  {used / before[1]:.1f} times the work for {n / before[0]:.0f} times"
+        )
+        print(
+            f"  {n:>9,} cases {wall:8.1f} s  {used:8.1f} s of processor  peak {peak_megabytes():6.0f} MB{times}"
+        )
+        before = n, used
+
+
 def main() -> None:
     """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -89,7 +133,13 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=5_000, help="bootstrap samples (default 5000)")
     parser.add_argument("--loop-resamples", type=int, default=40, help="of the plain loop (default 40)")
     parser.add_argument("--runs", type=int, default=5, help="timed runs (default 5)")
+    parser.add_argument(
+        "--growth", type=int, nargs="+", metavar="N", help="only: whole assessments of so many cases"
+    )
     options = parser.parse_args()
+    if options.growth:
+        growth(options.growth, options.resamples)
+        return
     y, p = sample(options.n)
     cuts = np.full(2, THRESHOLD)
     before = peak_megabytes()

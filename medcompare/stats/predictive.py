@@ -65,7 +65,7 @@ def _ratio(
     method = "score interval of a ratio (Miettinen-Nurminen)"
     method += "" if codes is None else " (clustered, effective sample size)"
     n = positive.size
-    counts = []
+    counts: list[tuple[float, float]] = []
     for truth, name in ((positive, "positive"), (~positive, "negative")):
         made = call_made[truth]
         if made.size == 0:
@@ -77,15 +77,19 @@ def _ratio(
                 note = f"not estimable: all {name} cases come from one patient"
                 return Estimate(value=None, level=level, method=method, n=n, note=note)
             scale = effective_sample_size(made, inside, level=level) / made.size
-        counts += [float(made.sum() * scale), float(made.size * scale)]
-    if counts[0] == 0 and counts[2] == 0:
+        counts.append((float(made.sum() * scale), float(made.size * scale)))
+    (hits, n_positive), (alarms, n_negative) = counts
+    if hits == 0 and alarms == 0:
         return Estimate(value=None, level=level, method=method, n=n, note=f"undefined: no {call} call")
     # In statsmodels the upper limit is wrong where a count is 0 and the other is all.
-    low = 1 / _ratio_upper(*counts[2:], *counts[:2], level) if counts[0] else 0.0
-    if counts[2] == 0:
+    low = 1 / _ratio_upper(alarms, n_negative, hits, n_positive, level) if hits else 0.0
+    if alarms == 0:
         note = f"undefined: no negative case got a {call} call; at least {low:.3g} ({100 * level:g} % limit)"
         return Estimate(value=None, level=level, method=method, n=n, note=note)
-    value, high = counts[0] / counts[1] / (counts[2] / counts[3]), _ratio_upper(*counts, level)
+    value, high = (
+        hits / n_positive / (alarms / n_negative),
+        _ratio_upper(hits, n_positive, alarms, n_negative, level),
+    )
     return Estimate(
         value=value,
         ci_low=min(max(low, 0.0), value),

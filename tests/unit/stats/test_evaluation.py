@@ -405,3 +405,17 @@ def test_shares_of_a_single_patient_have_no_interval() -> None:
     assert found.metrics["likelihood_ratio_positive"].note == (
         "not estimable: all positive cases come from one patient"
     )
+
+
+def test_a_long_precision_recall_curve_is_thinned() -> None:
+    """Of 12,000 corners 2,001 at most stay, all of them scikit-learn's, none further than 0.001 apart."""
+    study = replace(draw_study({"m": 0.8}, n_negative=9_000, n_positive=3_000, seed=1), patient_id=None)
+    curve = evaluated(study, config=EvaluateConfig(n_resamples=200)).precision_recall
+    precision, recall, _ = precision_recall_curve(study.y_true, study.scores["m"])
+    corners = set(zip(np.round(recall, 12).tolist(), np.round(precision, 12).tolist(), strict=True))
+
+    assert len(corners) > 5_000
+    assert len(curve.x) <= 2_002
+    assert set(zip(np.round(curve.x, 12).tolist(), np.round(curve.y, 12).tolist(), strict=True)) <= corners
+    assert max(np.diff(curve.x)) < 0.001
+    assert (curve.x[-1], curve.y[-1]) == (1.0, 0.25)
