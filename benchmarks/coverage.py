@@ -303,7 +303,8 @@ def write_page(studies: int) -> None:
         f"95 ± {100 * math.sqrt(0.95 * 0.05 / studies):.1f} (one standard error; half as many studies for the",
         "bootstrap). Nominal are 95 % for intervals and 5 % for false positives.",
         "The rows that ignore patients are there as a warning: nothing in the report is made that way",
-        "where patients are known.",
+        "where patients are known. Within patients each model has an effect of its own here, beside the",
+        "one they share. How the rule behaves where the truth is known stands in `verdicts.md`.",
     ]
     for title, simulate in TABLES.items():
         start = time.perf_counter()
