@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from medcompare.cost_records import CostMeasurement
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "2.0"
 """First number: a field was renamed, removed or changed its meaning. Second: fields were added."""
 
 COST_FIELDS = (
@@ -67,7 +67,7 @@ class DerivedNumber(Record):
 class Results(Record):
     """Content of ``results.json``."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     medcompare_version: str
     title: str
     organisation: str

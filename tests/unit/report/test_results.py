@@ -92,8 +92,8 @@ def test_not_finite_numbers_are_named(inputs: ReportInputs) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"not json", "is not a results file of schema 1.0: the file as a whole"),
-        (b'{"schema_version": "9.9"}', "is not a results file of schema 1.0: schema_version"),
+        (b"not json", "is not a results file of schema 2.0: the file as a whole"),
+        (b'{"schema_version": "9.9"}', "is not a results file of schema 2.0: schema_version"),
     ],
 )
 def test_read_results_refuses_other_files(tmp_path: Path, content: bytes, message: str) -> None:

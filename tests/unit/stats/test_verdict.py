@@ -518,7 +518,8 @@ def test_equal_aucs_give_one_verdict_in_every_order(order: tuple[str, ...]) -> N
     """S11: A and B have the same AUC to the last digit; who stands first decides nothing."""
     by_name = {"a": evaluation("a", (0.88, 0.92)), "b": evaluation("b", (0.88, 0.92))}
     by_name["c"] = evaluation("c", (0.87, 0.91))
-    limits = {"ab": (-0.04, 0.04), "ac": (-0.03, 0.01), "bc": (-0.025, 0.005)}
+    # C is within the margin of A but not of B: with A as "the best" it could be chosen, with B it could not.
+    limits = {"ab": (-0.04, 0.04), "ac": (-0.02, 0.0), "bc": (-0.04, 0.02)}
     pairs = []
     for one, other in combinations(order, 2):
         low, high = limits["".join(sorted((one, other)))]
