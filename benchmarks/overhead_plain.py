@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 def run_plain(config: CompareConfig) -> dict[str, float]:
     """Every stage by calling the functions of `medcompare`; Prefect is not even imported."""
     watch, store, started_at = StopWatch(), ArtifactStore(config.store), now()
-    weights = check_before_work(config)
-    source = locate_images(config)
+    weights, listed = check_before_work(config)
+    source = listed or locate_images(config)
     fingerprint(source)
     plan = plan_parallel(len(config.models), config.train)
     name = config.name or default_run_name(started_at, source.name)

@@ -86,15 +86,15 @@ def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008
 def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
     logger, started_at, store = get_run_logger(), now(), ArtifactStore(config.store)
     with in_stage("checks before work"):
-        weights = check_before_work(config)
-        source = locate_images(config)
+        weights, listed = check_before_work(config)
+        source = listed or locate_images(config)
     plan = plan_parallel(len(config.models), config.train)
 
     with run_folder(config.out, name) as folder:
         manifest = run_trusted(
             ingest,
             config.store,
-            fingerprint=fingerprint(source),
+            fingerprint=fingerprint(source, known=config.store / "digests"),
             rules=(config.data.max_rejected_fraction, config.data.min_side_px),
             source=source,
             data=config.data,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from medcompare.config import DEMO
 from medcompare.data.source import resolve_source
@@ -23,13 +23,21 @@ LEAST_FREE_BYTES = 500_000_000
 """Checkpoints of the default pair take about 110 MB, and are written twice while saving."""
 
 
-def check_before_work(config: CompareConfig) -> dict[str, ResolvedWeights]:
+class Checked(NamedTuple):
+    """What a comparison works with."""
+
+    weights: dict[str, ResolvedWeights]
+    """Initial weights by model, downloaded where that was needed."""
+    source: ImageSource | None
+    """The listed images; None for the demonstration data, which are generated inside the run."""
+
+
+def check_before_work(config: CompareConfig) -> Checked:
     """Refuse what cannot end well: data, output folders, disk, then weights.
 
     Returns
     -------
-    dict of str to ResolvedWeights
-        Initial weights by model, downloaded where that was needed.
+    Checked
 
     Raises
     ------
@@ -38,9 +46,8 @@ def check_before_work(config: CompareConfig) -> dict[str, ResolvedWeights]:
     """
     with nothing_left(config.out, config.store):
         check_folders(config)
-        if config.data.source != DEMO:  # the demo is generated inside the run
-            locate_images(config)
-        return ensure_weights(config.models, config.train)
+        source = None if config.data.source == DEMO else locate_images(config)
+        return Checked(ensure_weights(config.models, config.train), source)
 
 
 @contextmanager

@@ -9,16 +9,18 @@ than the sub-folders do (patients, above all); the source then carries a note th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from medcompare.artifacts import sha256_of_bytes, sha256_of_file
+from medcompare.artifacts import sha256_of_bytes, sha256_of_file, write_atomically
 from medcompare.config import DEMO
 from medcompare.data.demo import DEMO_MARKER, ensure_demo_data
 from medcompare.data.manifest_csv import read_manifest_rows
@@ -37,6 +39,8 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".
 MANIFEST_NAME = "manifest.csv"
 MANIFEST_SUFFIXES = frozenset({".csv", ".parquet", ".tsv", ".txt", ".xlsx"})
 DEFAULT_POSITIVE = "cancer"
+CLOCK_STEP_S = 2
+"""The coarsest clock of a file system in use, that of FAT."""
 N_HASH_THREADS = 8
 """Hashing waits for the disk more than for the processor."""
 
@@ -141,7 +145,10 @@ def source_name(data: DataConfig) -> str:
 
 
 def fingerprint(
-    source: ImageSource, *, progress: Callable[[int, int], None] | None = None
+    source: ImageSource,
+    *,
+    known: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> SourceFingerprint:
     """Digest of everything the source holds, read with several threads.
 
@@ -149,6 +156,9 @@ def fingerprint(
     ----------
     source : ImageSource
         Listed files. One that cannot be read counts as such and is judged at ingest.
+    known : Path, optional
+        Folder that keeps the digests from run to run: of a file whose size, times and inode are as
+        they were, the bytes are not read again. Whoever trains on a file verifies its digest anyway.
     progress : callable, optional
         Called with (files done, files in all).
 
@@ -159,15 +169,17 @@ def fingerprint(
     """
     lines: list[str] = []
     n_bytes = 0
+    digests = _Digests(source.root, known)
     with ThreadPoolExecutor(max_workers=N_HASH_THREADS) as pool:
         paths = (source.root / file.path for file in source.files)
         for done, (file, (digest, size)) in enumerate(
-            zip(source.files, pool.map(_digest_and_size, paths), strict=True), start=1
+            zip(source.files, pool.map(digests.digest_and_size, paths), strict=True), start=1
         ):
             lines.append(json.dumps([file.path, digest, file.label, file.patient_id, *file.extra]))
             n_bytes += size
             if progress is not None:
                 progress(done, len(source.files))
+    digests.keep()
     # The notes go into the manifest, so a cached one must not carry those of another listing.
     head = json.dumps(
         [source.classes, source.extra_columns, source.has_patients, source.synthetic, source.notes]
@@ -182,11 +194,43 @@ def fingerprint(
     )
 
 
-def _digest_and_size(path: Path) -> tuple[str, int]:
-    try:
-        return sha256_of_file(path), path.stat().st_size
-    except OSError as error:
-        return f"unreadable: {error.errno}", 0
+class _Digests:
+    """Digests of files, kept from run to run by size, times and inode.
+
+    A file that was changed within `CLOCK_STEP_S` of being read is read again next time: a second
+    change could leave the same time behind.
+    """
+
+    def __init__(self, root: Path, folder: Path | None) -> None:
+        name = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()[:16]
+        self._file = None if folder is None else folder / f"{name}.json"
+        self._before: dict[str, list[Any]] = {}
+        self._now: dict[str, list[Any]] = {}
+        if self._file is not None:
+            # Unreadable or from another version: everything is read again.
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                self._before = dict(json.loads(self._file.read_text("utf-8")))
+
+    def digest_and_size(self, path: Path) -> tuple[str, int]:
+        """SHA-256 and size of the file at `path`, or why it cannot be read."""
+        try:
+            began_ns, stat = time.time_ns(), path.stat()
+            facts = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+            key = sha256_of_bytes(os.fsencode(path))
+            *same, digest = self._before.get(key, [None])
+            if same != facts:
+                digest = sha256_of_file(path)
+            if max(stat.st_mtime_ns, stat.st_ctime_ns) < began_ns - CLOCK_STEP_S * 10**9:
+                self._now[key] = [*facts, digest]
+        except OSError as error:
+            return f"unreadable: {error.errno}", 0
+        else:
+            return str(digest), stat.st_size
+
+    def keep(self) -> None:
+        """Write down what was found, without a name of a file."""
+        if self._file is not None and self._now != self._before:
+            write_atomically(self._file, json.dumps(self._now).encode())
 
 
 def _from_manifest(path: Path, positive_class: str | None, *, notes: tuple[str, ...]) -> ImageSource:
