@@ -103,3 +103,19 @@ def test_model_without_any_cost() -> None:
 def test_told_in_words(a: dict[str, Any], b: dict[str, Any], words: str) -> None:
     """With names for people, also those that hold braces."""
     assert words in cheaper_of("a", "b", costs(a, b), DecideConfig()).told(NAMES)
+
+
+def test_half_the_time_within_overlapping_intervals_is_not_called_the_same() -> None:
+    """Neither is cheaper, but "does not differ by 10 %" would be false of 20 ms against 40 ms."""
+    measured = (
+        CostMeasurement(model="a", latency_ms_median=40.0, latency_ms_median_ci=(10.0, 60.0)),
+        CostMeasurement(model="b", latency_ms_median=20.0, latency_ms_median_ci=(8.0, 40.0)),
+    )
+
+    for one, other in (("a", "b"), ("b", "a")):
+        order = cheaper_of(one, other, measured, DecideConfig())
+        assert order.relation == "similar"
+        assert order.told({"a": "A", "b": "B"}) == (
+            "The time per image of B is 50 % of that of A, but the measured intervals overlap, so neither is called "
+            "cheaper."
+        )
