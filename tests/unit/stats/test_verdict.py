@@ -665,7 +665,9 @@ def test_undertrained_is_not_too_few_cases() -> None:
     few = decide(situation(BOTH, [open_]))
     unfinished = decide(situation(BOTH, [open_], not_converged=why))
     found = decide(situation(BOTH, [decided], not_converged=why))
+    both = decide(situation(BOTH, [open_], not_converged={"a": "It rose.", "b": "It fell."}))
 
+    assert both.sentence.endswith("more cases. Model A: It rose. Model B: It fell.")
     assert few.headline == "Not enough data to decide"
     assert few.sentence.endswith("More cases are needed.")
     assert unfinished.headline == "Not decided: training had not converged"
