@@ -28,7 +28,6 @@ LIBRARIES = (
     "numpy",
     "scipy",
     "scikit-learn",
-    "statsmodels",
     "pandas",
     "pillow",
     "prefect",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
 from medcompare.errors import ConfigError, DataError
 from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 ProportionMethod = Literal["wilson", "clopper-pearson"]
 
 _METHOD_NAMES: dict[ProportionMethod, str] = {"wilson": "Wilson", "clopper-pearson": "Clopper-Pearson"}
-_STATSMODELS_NAMES: dict[ProportionMethod, str] = {"wilson": "wilson", "clopper-pearson": "beta"}
 
 
 def normal_quantile(level: float) -> float:
@@ -85,16 +83,15 @@ def proportion(
     name = _METHOD_NAMES[method]
     if n == 0:
         return Estimate(value=None, level=level, method=name, n=0, note="undefined: no cases to count")
-    low, high = proportion_confint(n_success, n, alpha=1 - level, method=_STATSMODELS_NAMES[method])
     value = n_success / n
-    # Rounding can leave Wilson's limit a hair inside the estimate at 0 and at 1.
+    if method == "wilson":
+        low, high = wilson_limits(value, n, level)
+    else:
+        tail = (1 - level) / 2
+        low = float(stats.beta.ppf(tail, n_success, n - n_success + 1)) if n_success else 0.0
+        high = float(stats.beta.ppf(1 - tail, n_success + 1, n - n_success)) if n_success < n else 1.0
     return Estimate(
-        value=value,
-        ci_low=min(max(float(low), 0.0), value),
-        ci_high=max(min(float(high), 1.0), value),
-        level=level,
-        method=name,
-        n=int(n),
+        value=value, ci_low=min(low, value), ci_high=max(high, value), level=level, method=name, n=int(n)
     )
 
 
