@@ -42,7 +42,7 @@ def run_plain(config: CompareConfig) -> dict[str, float]:
     watch, store, started_at = StopWatch(), ArtifactStore(config.store), now()
     weights, listed = check_before_work(config)
     source = listed or locate_images(config)
-    fingerprint(source)
+    fingerprint(source, config.data)
     plan = plan_parallel(len(config.models), config.train)
     name = config.name or default_run_name(started_at, source.name)
     begun = start_of_run(

@@ -10,6 +10,7 @@ from flows.command_line import (
     SUCCESS,
     add_common_arguments,
     all_values,
+    fail,
     list_fields,
     named_values,
     names_in,
@@ -119,6 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         read_tables(config)
     except InputError as error:
         return refuse(error)
+    except Exception as error:  # noqa: BLE001 - no traceback may print data
+        return fail(error)
     return run_flow(lambda: _assess(config))
 
 

@@ -24,7 +24,9 @@ from medcompare import __version__
 from medcompare.config import CompareConfig
 from medcompare.config_errors import validated
 from medcompare.config_form import takes_text
-from medcompare.errors import ConfigError, InputError
+from medcompare.discretion import without_data
+from medcompare.errors import ConfigError, InputError, UnexpectedError
+from medcompare.file_names import escape_name, is_text
 from medcompare.models.zoo import MODELS
 from medcompare.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
 from medcompare.preflight import check_before_work
@@ -48,6 +50,9 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "seed": ("seed", "seed of split, training and bootstrap (default: 0)"),
 }
 """Named option -> (field it fills, help)."""
+
+ESCAPED = ("data.source", "data.positive_class")
+"""Fields that may name a file of any bytes, as `medcompare.file_names` writes it."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -91,12 +96,25 @@ def config_from_arguments(arguments: argparse.Namespace) -> CompareConfig:
 
 
 def named_values(arguments: argparse.Namespace, options: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """Nested values of the named `options` that were given."""
+    """Nested values of the named `options` that were given.
+
+    Raises
+    ------
+    ConfigError
+        If a folder that we write to has a name that is not UTF-8.
+    """
     named: dict[str, Any] = {}
     for option, (field, _) in options.items():
         given = getattr(arguments, option.replace("-", "_"))
-        if given is not None:
-            put(named, field, given)
+        if given is None:
+            continue
+        if not is_text(given) and field not in ESCAPED:
+            msg = (
+                f"--{option} {given}: the name holds bytes that are not UTF-8. "
+                "Rename it, or choose another; only images may have such names."
+            )
+            raise ConfigError(msg)
+        put(named, field, given if is_text(given) else escape_name(given))
     return named
 
 
@@ -230,6 +248,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_before_work(config)
     except InputError as error:
         return refuse(error)
+    except Exception as error:  # noqa: BLE001 - no traceback may print data
+        return fail(error)
     return run_flow(lambda: _compare(config))
 
 
@@ -262,9 +282,16 @@ def run_flow(start: Callable[[], None]) -> int:
     except InputError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, status 1
-        print(f"\nfailed: {type(error).__name__}: {error}", file=sys.stderr)
-        return FAILURE
+        return fail(error)
     return SUCCESS
+
+
+def fail(error: Exception) -> int:
+    """Print an error without the data that its message may hold; returns the exit status for it."""
+    told = without_data(error)
+    kind = "" if isinstance(told, UnexpectedError) else f"{type(told).__name__}: "
+    print(f"\nfailed: {kind}{told}", file=sys.stderr)
+    return FAILURE
 
 
 def refuse(error: InputError) -> int:

@@ -27,7 +27,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.night import Night, conducted, parameter, title
 from medcompare.artifacts import ArtifactStore, write_atomically
-from medcompare.config import DEMO, CompareConfig, DataConfig
+from medcompare.config import CompareConfig
+from medcompare.data.settings import DEMO, DataConfig
 from medcompare.data.source import fingerprint, source_name
 from medcompare.prediction_tables import scored_cases
 from medcompare.predictions import write_prediction_table
@@ -94,8 +95,8 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
         manifest = run_trusted(
             ingest,
             config.store,
-            fingerprint=fingerprint(source, known=config.store / "digests"),
-            rules=(config.data.max_rejected_fraction, config.data.min_side_px),
+            fingerprint=fingerprint(source, config.data, known=config.store / "digests"),
+            rules=(config.data.max_rejected_fraction, config.data.min_side_px, config.data.max_file_mb),
             source=source,
             data=config.data,
             store=config.store,
@@ -114,7 +115,11 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             logger.warning("%s", warning)
         logger.info("%s", sentence_about_split(split))
         seen_in_training = images_digest(split, store, ("train", "val"))
-        places = {"data_root": source.root, "store_root": config.store}
+        places = {
+            "data_root": source.root,
+            "store_root": config.store,
+            "file_timeout_s": config.data.file_timeout_s,
+        }
 
         trained = run_side_by_side(
             train,

@@ -20,6 +20,7 @@ from medcompare import nightly
 from medcompare.config import AssessConfig, CompareConfig
 from medcompare.config_errors import validated
 from medcompare.config_form import without_shown_defaults
+from medcompare.discretion import without_data
 from medcompare.errors import OUTSIDE, ConfigError, MedcompareError
 from medcompare.history import this_host
 from medcompare.links import for_others, report_link
@@ -157,8 +158,9 @@ def conducted(
     -------
     State
         With the headline, or the sentence of an error in `OUTSIDE`, as the message that the UI shows;
-        a caller gets the result, or the error. Other errors are raised as they are.
+        a caller gets the result, or the error. Other errors are raised, without data in them.
     """
+    failure = None
     try:
         config, started_at = _accepted(model, given, kind=kind, data_name=data_name), now()
         with (
@@ -168,6 +170,10 @@ def conducted(
             result = work(config, name, night)
     except OUTSIDE as error:
         return Failed(message=str(error), data=error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
+        failure = without_data(error)
+    if failure is not None:
+        raise failure  # here, where the first error is not its context
     return Completed(message=result.headline, data=result)
 
 
@@ -198,9 +204,9 @@ def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: s
 
 
 def without_traceback(record: logging.LogRecord) -> bool:
-    """Let an error in `OUTSIDE` be told by its sentence: Prefect's call stack says nothing to who must mend it."""
+    """Let an error of ours be told by its sentence: Prefect's call stack says nothing to who must fix it."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, OUTSIDE):
+    if isinstance(error, MedcompareError):
         record.msg, record.args, record.exc_info = str(error), (), None
     return True
 
@@ -260,7 +266,7 @@ def recorded(
     except BaseException as error:
         # Ctrl-C, a cancellation or any failure: no training may go on behind our back.
         terminate_all()
-        night.failed(error)
+        night.failed(without_data(error) if isinstance(error, Exception) else error)
         raise
 
 

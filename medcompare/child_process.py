@@ -19,13 +19,13 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare import errors
+from medcompare.discretion import without_data
 from medcompare.errors import MedcompareError, TrainingError
 
 if TYPE_CHECKING:
@@ -350,12 +350,11 @@ def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
         return 1
     except OSError as error:
         # A full disk or a dropped network share may heal.
-        message = f"{arguments[0]} failed: {type(error).__name__}: {error}"
+        message = f"{arguments[0]} failed: {type(error).__name__}: {without_data(error)}"
         emit({"event": "error", "type": "TrainingError", "message": message, "transient": True})
         return 1
     except Exception as error:  # noqa: BLE001 - a process boundary: everything is reported to the parent
-        emit({"event": "log", "level": logging.ERROR, "message": traceback.format_exc()})
-        message = f"{arguments[0]} failed: {type(error).__name__}: {error}"
+        message = f"{arguments[0]} failed: {without_data(error)}"
         emit({"event": "error", "type": "TrainingError", "message": message, "transient": False})
         return 1
     emit({"event": "result", "record": json.loads(result)})

@@ -13,50 +13,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, field_validator, model_validator
 
 from medcompare.config_form import Settings, clinical, left_to_preset, no_default, only_given, section
+from medcompare.data.settings import DEMO, DataConfig
 from medcompare.models.zoo import LISTED, MODELS
 from medcompare.presets import PRESETS, PresetName, merged
 from medcompare.records import Record
 
-DEMO = "demo"
-"""Value of ``data.source`` that stands for the embedded demonstration data."""
-
-
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
-
-
-class DemoConfig(Settings):
-    """Size and difficulty of the generated demonstration data."""
-
-    n_patients: int = Field(
-        default=620, ge=20, le=5000, description="Patients to generate (half of them cancer)."
-    )
-    images_per_patient: int = Field(default=4, ge=1, le=50, description="Images per patient, on average.")
-    image_size_px: int = Field(default=96, ge=32, le=1024, description="Side of a patch, pixels.")
-    seed: int = Field(default=20, ge=0, le=2**31 - 1, description="Seed of the generator.")
-
-
-class DataConfig(Settings):
-    """Which images, and what counts as usable."""
-
-    source: str = Field(
-        default=DEMO,
-        description="Folder with one sub-folder per class, or a CSV manifest with columns "
-        "path,label and optionally patient_id; 'demo' for the embedded demonstration data.",
-    )
-    positive_class: str | None = Field(
-        default=None,
-        description="Name of the positive class. None: 'cancer' where it exists, otherwise an error "
-        "that lists the classes. Never guessed.",
-    )
-    max_rejected_fraction: float = Field(
-        default=0.05, ge=0, le=1, description="Share of unreadable or set-aside files that stops the run."
-    )
-    min_side_px: int = Field(
-        default=32, ge=1, le=10_000, description="Images with a shorter side are set aside, pixels."
-    )
-    demo: DemoConfig = Field(
-        default=DemoConfig(), description="The demonstration data, where source is 'demo'."
-    )
 
 
 class SplitConfig(Settings):

@@ -1,4 +1,4 @@
-"""What may leave the machine in a mail: no file name, no path, no patient's id.
+"""What may stand in a mail or a traceback: no file name, no path, no patient's id.
 
 Messages of errors name the file and the value at fault, which is right in a log and
 wrong in an inbox. So a mailed message keeps only words that this software or the
@@ -15,13 +15,18 @@ import errno
 import os
 import re
 import signal
+import traceback
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medcompare.code_identity import PACKAGE_ROOT
+from medcompare.errors import MedcompareError, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+MOST_FRAMES = 12
 
 FILE, VALUE, ADDRESS = "(a file)", "(a value)", "(an address)"
 
@@ -31,6 +36,9 @@ EXTRA_WORDS = (
     "error failed refused expected got found invalid exceeded unable could not open image truncated corrupt "
     "unexpected end of data tensor shape size mismatch worker killed exited timeout timed out Errno SSL TLS "
     "certificate "
+    # Of Python itself.
+    "convert string float literal codec encode decode character position ordinal range subscriptable iterable "
+    "attribute argument keyword positional "
     # Of pydantic, about a setting.
     "input should be a valid integer number boolean tuple dictionary greater less than or equal parse fractional part"
 )
@@ -104,6 +112,48 @@ def discreet(text: str, *, keep: Iterable[str] = (), private: Iterable[str] = ()
     text = "".join(part if i % 2 else TOKEN.sub(token, part) for i, part in enumerate(parts))
     text = re.sub(rf"{re.escape(VALUE)}(?:[ .@]*{re.escape(VALUE)})+", VALUE, text)
     return " ".join(text.split())
+
+
+def without_data(error: Exception) -> Exception:
+    """`error` if it is one of ours, else one that says what and where without repeating any data.
+
+    Messages of Python and libraries may hold whatever was being worked on: a key, a row, a whole
+    table. Of ours each sentence is written for a reader; of others only class, place and words of
+    our own stay.
+
+    Returns
+    -------
+    Exception
+        A `MedcompareError`; for an error of the system an `OSError` of the same number, without its file.
+    """
+    if isinstance(error, MedcompareError):
+        return error
+    if isinstance(error, OSError) and error.errno is not None:
+        clean: Exception = OSError(error.errno, os.strerror(error.errno))
+    else:
+        clean = UnexpectedError(_told(error))
+    clean.__dict__.update(error.__dict__)  # the stage it was raised in
+    return clean
+
+
+def _told(error: Exception) -> str:
+    """Class, harmless words and places of `error`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    root = PACKAGE_ROOT.parent
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
+    places = [*ours, *(frames[-1:] if frames and frames[-1] not in ours else [])]
+    where = "".join(
+        f"\n  {_place(Path(frame.filename), root)}, line {frame.lineno}, in {frame.name}"
+        for frame in places[-MOST_FRAMES:]
+    )
+    said = discreet(str(error))
+    sentence = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    note = "This is a fault of the software: please report these lines, which hold no data of yours."
+    return f"{sentence}\n{note}{where}"
+
+
+def _place(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else "/".join(path.parts[-2:])
 
 
 def _is_field_or_option(text: str) -> bool:

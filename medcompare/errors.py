@@ -8,9 +8,21 @@ retried). `ArtifactError` means a stored file is gone or altered (computed anew)
 
 from __future__ import annotations
 
+import re
+
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
+"""Python's stand-ins for bytes that are not UTF-8."""
+
 
 class MedcompareError(Exception):
-    """Base of every error this project raises on purpose."""
+    r"""Base of every error this project raises on purpose.
+
+    Bytes of a file name that are not UTF-8 stand in the message as ``\xNN``
+    (`medcompare.file_names`), so that every log and database can hold it.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_NOT_TEXT.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", message))
 
 
 class InputError(MedcompareError):
@@ -39,6 +51,10 @@ class DiskFullError(MedcompareError):
 
 OUTSIDE = (InputError, DiskFullError)
 """What a person must mend outside the software: its sentence says all, a traceback would hide it."""
+
+
+class UnexpectedError(MedcompareError):
+    """An error that nobody foresaw, without the data that its message may hold (see `medcompare.discretion`)."""
 
 
 class TrainingError(MedcompareError):

@@ -6,7 +6,7 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from medcompare.config import DEMO
+from medcompare.data.settings import DEMO
 from medcompare.data.source import resolve_source
 from medcompare.errors import ConfigError, InputError
 from medcompare.models.weights import ensure_weights

@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 
 from medcompare import __version__
 from medcompare.code_identity import PACKAGE_ROOT, library_versions
-from medcompare.config import DEMO, AssessConfig, CompareConfig
+from medcompare.config import AssessConfig, CompareConfig
+from medcompare.data.settings import DEMO
 from medcompare.hardware import cpu_name, memory_bytes, usable_cores
 from medcompare.records import Record
 

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from medcompare.config import CostConfig, TrainConfig
 from medcompare.data.records import DatasetSplit
+from medcompare.file_names import EscapedPath
 from medcompare.models.spec import InitialWeights
 from medcompare.records import Record
 from medcompare.training_records import TrainedModel
@@ -36,11 +37,12 @@ class TrainingRequest(Record):
     model: str
     train: TrainConfig
     split: DatasetSplit
-    data_root: Path = Field(description="Folder the split's image paths are relative to.")
+    data_root: EscapedPath = Field(description="Folder the split's image paths are relative to.")
     store_root: Path = Field(description="Folder of the artifact store.")
     weights: ResolvedWeights
     seed: int = Field(ge=0, le=2**31 - 1)
     n_parallel: int = Field(default=1, ge=1, description="Trainings side by side, this one included.")
+    file_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for one image, seconds.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores / n_parallel.")
     device_index: int = Field(default=0, ge=0, description="Which GPU, where there are several.")
     resume_after_s: float = Field(
@@ -54,8 +56,9 @@ class PredictionRequest(Record):
     trained: TrainedModel
     train: TrainConfig
     split: DatasetSplit
-    data_root: Path
+    data_root: EscapedPath
     store_root: Path
+    file_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for one image, seconds.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores.")
     device_index: int = Field(default=0, ge=0)
 
@@ -67,7 +70,8 @@ class CostRequest(Record):
     train: TrainConfig
     cost: CostConfig
     split: DatasetSplit
-    data_root: Path
+    data_root: EscapedPath
     store_root: Path
+    file_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for one image, seconds.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores.")
     device_index: int = Field(default=0, ge=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.stats import assessment
-from tasks.policies import RETRIES, STORED, content_key
+from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from medcompare.cases import ScoredCases
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Assessment
 
 
+@keeps_data_out
 @task(
     name="assess",
     task_run_name="assess",

@@ -9,7 +9,7 @@ from prefect import task
 from medcompare.artifacts import ArtifactStore
 from medcompare.prediction_tables import scored_cases
 from medcompare.stats import assessment
-from tasks.policies import RETRIES, STORED, content_key
+from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Assessment, ModelEvaluation
 
 
+@keeps_data_out
 @task(
     name="decide",
     task_run_name="decide",

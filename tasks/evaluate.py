@@ -11,7 +11,7 @@ from medcompare.artifacts import ArtifactStore
 from medcompare.prediction_tables import running_scores, scored_cases
 from medcompare.stats import evaluation
 from medcompare.stats.running_statistics import compare_running
-from tasks.policies import RETRIES, STORED, content_key
+from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("medcompare.evaluate")
 
 
+@keeps_data_out
 @task(
     name="evaluate",
     task_run_name="evaluate {model}",

@@ -9,16 +9,17 @@ from prefect import task
 from medcompare import progress
 from medcompare.artifacts import ArtifactStore
 from medcompare.data import manifest
-from tasks.policies import RETRIES, STORED, content_key
+from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medcompare.config import DataConfig
     from medcompare.data.records import DatasetManifest
+    from medcompare.data.settings import DataConfig
     from medcompare.data.source import ImageSource, SourceFingerprint
 
 
+@keeps_data_out
 @task(
     name="ingest",
     task_run_name="ingest",
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 )
 def ingest(
     fingerprint: SourceFingerprint,  # noqa: ARG001 - the cache key
-    rules: tuple[float, int],  # noqa: ARG001 - the cache key
+    rules: tuple[float, int, int],  # noqa: ARG001 - the cache key
     source: ImageSource,
     data: DataConfig,
     store: Path,

@@ -13,6 +13,7 @@ from medcompare import nightly
 from medcompare.errors import ConfigError
 from medcompare.mail_config import mail_config_from_environment
 from tasks.mail_block import mail_config_from_block
+from tasks.policies import keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,7 @@ logger = logging.getLogger("medcompare.mail")
 
 
 # No retries here: the pauses between attempts are the mail's own, and what is left waits in the outbox.
+@keeps_data_out
 @task(name="mail", task_run_name="mail", cache_policy=NO_CACHE, persist_result=False)
 def mail(
     run: RunSummary,

@@ -9,7 +9,7 @@ from prefect import task
 
 from medcompare.training_process import run_cost_measurement
 from tasks.gpu import on_the_machine
-from tasks.policies import GPU_TAG, RETRIES, STORED, content_key
+from tasks.policies import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from medcompare.cost_records import CostMeasurement
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("medcompare.cost")
 
 
+@keeps_data_out
 @task(
     name="measure cost",
     task_run_name="measure cost of {model}",

@@ -7,8 +7,8 @@ import hashlib
 import os
 import threading
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from prefect.cache_policies import INPUTS, CachePolicy
 from prefect.futures import wait
@@ -16,6 +16,7 @@ from prefect.logging import get_run_logger
 
 from medcompare.artifacts import ArtifactStore, artifacts_in
 from medcompare.code_identity import code_digest
+from medcompare.discretion import without_data
 from medcompare.errors import ArtifactError, InputError, TrainingError
 from medcompare.models.zoo import MODELS
 from medcompare.stages import in_stage
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from medcompare.work_lock import WorkLock
 
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 GPU_TAG = "gpu"
@@ -89,6 +91,22 @@ def can_heal(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool
     if isinstance(error, TrainingError):
         return error.transient
     return isinstance(error, OSError | ArtifactError)
+
+
+def keeps_data_out(task: Task[Parameters, Result]) -> Task[Parameters, Result]:
+    """`task`, whose errors repeat no data: Prefect writes them to its log and database in full."""
+    work = task.fn
+
+    @wraps(work)
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return work(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
+            failure = without_data(error)
+        raise failure  # here, where the first error is not its context
+
+    task.fn = guarded
+    return task
 
 
 RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": can_heal}

@@ -8,7 +8,7 @@ from prefect import task
 
 from medcompare.training_process import run_prediction
 from tasks.gpu import on_the_machine
-from tasks.policies import GPU_TAG, RETRIES, STORED, content_key
+from tasks.policies import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from medcompare.prediction_records import Predictions
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medcompare.training_requests import PredictionRequest
 
 
+@keeps_data_out
 @task(
     name="predict",
     task_run_name="predict {model}",

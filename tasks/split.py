@@ -8,7 +8,7 @@ from prefect import task
 
 from medcompare.artifacts import ArtifactStore
 from medcompare.data import split as splitting
-from tasks.policies import RETRIES, STORED, content_key
+from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest, DatasetSplit
 
 
+@keeps_data_out
 @task(
     name="split",
     task_run_name="split",

@@ -8,7 +8,7 @@ from prefect import task
 
 from medcompare.training_process import run_training
 from tasks.gpu import on_the_machine
-from tasks.policies import GPU_TAG, RETRIES, STORED, content_key
+from tasks.policies import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
 from tasks.progress_bar import shown
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medcompare.training_requests import TrainingRequest
 
 
+@keeps_data_out
 @task(
     name="train",
     task_run_name="train {model}",

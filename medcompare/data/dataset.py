@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medcompare.data.decoding import decode_rgb
+from medcompare.data.reading import FILE_TIMEOUT_S, NotRegularError, read_regular
 from medcompare.data.transforms import (
     STREAM_CROPS,
     STREAM_ORDER,
@@ -24,6 +25,7 @@ from medcompare.data.transforms import (
     training_crop,
 )
 from medcompare.errors import DataError
+from medcompare.file_names import file_at
 from medcompare.hardware import memory_bytes
 
 if TYPE_CHECKING:
@@ -67,12 +69,23 @@ class SubsetImages(Dataset["Tensor"]):
         Side of the square the network sees.
     cache_bytes : int
         How much may be kept in memory.
+    file_timeout_s : float
+        How long to wait for one file, seconds.
     """
 
-    def __init__(self, rows: Sequence[ImageRow], data_root: Path, *, size_px: int, cache_bytes: int) -> None:
+    def __init__(
+        self,
+        rows: Sequence[ImageRow],
+        data_root: Path,
+        *,
+        size_px: int,
+        cache_bytes: int,
+        file_timeout_s: float = FILE_TIMEOUT_S,
+    ) -> None:
         self.rows = list(rows)
         self.size_px = size_px
         self._data_root = data_root
+        self._file_timeout_s = file_timeout_s
         self._kept: dict[int, Tensor] = {}
         self._room_bytes = cache_bytes
 
@@ -90,15 +103,20 @@ class SubsetImages(Dataset["Tensor"]):
         Raises
         ------
         DataError
-            If it is gone, changed or cannot be decoded.
+            If it is gone, changed, not read in time or cannot be decoded.
         """
         row = self.rows[index]
         try:
-            content = (self._data_root / row.path).read_bytes()
+            content = read_regular(
+                file_at(self._data_root, row.path), name=row.path, timeout_s=self._file_timeout_s
+            )
         except FileNotFoundError as error:
             msg = (
                 f"image {row.path} is gone from {self._data_root}; it was there when the data were validated"
             )
+            raise DataError(msg) from error
+        except NotRegularError as error:
+            msg = f"image {row.path} is now {error}; it was a file when the data were validated"
             raise DataError(msg) from error
         if hashlib.sha256(content).hexdigest() != row.sha256:
             msg = f"image {row.path} changed since ingest; start the run again to validate the data anew"
@@ -143,8 +161,11 @@ class TrainingImages(SubsetImages):
         cache_bytes: int,
         crop_scale_min: float,
         seed: int,
+        file_timeout_s: float = FILE_TIMEOUT_S,
     ) -> None:
-        super().__init__(rows, data_root, size_px=size_px, cache_bytes=cache_bytes)
+        super().__init__(
+            rows, data_root, size_px=size_px, cache_bytes=cache_bytes, file_timeout_s=file_timeout_s
+        )
         self._crop_scale_min = crop_scale_min
         self._seed = seed
 
@@ -167,9 +188,18 @@ class EvaluationImages(SubsetImages):
     """Centre crops; the crops are kept in memory, as they are the same every epoch."""
 
     def __init__(
-        self, rows: Sequence[ImageRow], data_root: Path, *, size_px: int, cache_bytes: int, resize_px: int
+        self,
+        rows: Sequence[ImageRow],
+        data_root: Path,
+        *,
+        size_px: int,
+        cache_bytes: int,
+        resize_px: int,
+        file_timeout_s: float = FILE_TIMEOUT_S,
     ) -> None:
-        super().__init__(rows, data_root, size_px=size_px, cache_bytes=cache_bytes)
+        super().__init__(
+            rows, data_root, size_px=size_px, cache_bytes=cache_bytes, file_timeout_s=file_timeout_s
+        )
         self._resize_px = resize_px
 
     def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:  # noqa: ARG002 - no randomness here

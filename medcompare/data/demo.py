@@ -28,7 +28,7 @@ from medcompare.records import Record
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from medcompare.config import DemoConfig
+    from medcompare.data.settings import DemoConfig
 
 DEMO_MARKER = "demo.json"
 GENERATOR_VERSION = 3

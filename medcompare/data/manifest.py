@@ -13,24 +13,25 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections import Counter, defaultdict, deque
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import TYPE_CHECKING
 
 from medcompare.artifacts import sha256_of_bytes
 from medcompare.data.confounders import confounder_warnings
+from medcompare.data.reading import read_each
 from medcompare.data.records import DatasetManifest
+from medcompare.data.source import BYTES_PER_MB
 from medcompare.data.validate import ImageMeasurement, judge, measure_file, oddities
 from medcompare.errors import DataError
+from medcompare.file_names import file_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
     from medcompare.artifacts import ArtifactStore
-    from medcompare.config import DataConfig
+    from medcompare.data.settings import DataConfig
     from medcompare.data.source import ImageSource, SourceFile
     from medcompare.records import Artifact
 
@@ -41,8 +42,6 @@ TWIN_COLUMNS = ("sha256", "pixel_sha256")
 N_NAMED_PATHS = 5
 N_IMAGE_SIZES = 10
 CASE_ID_DIGITS = 8
-DECODES_AHEAD_PER_THREAD = 8
-"""Files handed to the pool ahead of their turn, so that a million files do not queue at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ def ingest(
     source : ImageSource
         Listed files, from `medcompare.data.source.resolve_source`.
     data : DataConfig
-        ``min_side_px`` and ``max_rejected_fraction`` are used.
+        ``min_side_px``, ``max_rejected_fraction`` and the limits of reading are used.
     store : ArtifactStore
         Receives the tables.
     progress : callable, optional
@@ -91,10 +90,10 @@ def ingest(
     Raises
     ------
     DataError
-        If more than ``max_rejected_fraction`` of the files must be set aside, or a class
-        has no usable image left.
+        If more than ``max_rejected_fraction`` of the files must be set aside, a class has no
+        usable image left, or the files are not read in time.
     """
-    examined = _examine(source, progress, n_threads)
+    examined = _examine(source, data, progress, n_threads)
     usable, rejected = _judge_all(examined, source, data.min_side_px)
     n_groups, n_conflicting, usable, conflicts = _set_conflicts_aside(usable, source)
     rejected += conflicts
@@ -150,34 +149,29 @@ def ingest(
 
 
 def _examine(
-    source: ImageSource, progress: Callable[[int, int], None] | None, n_threads: int | None
+    source: ImageSource,
+    data: DataConfig,
+    progress: Callable[[int, int], None] | None,
+    n_threads: int | None,
 ) -> list[_Examined]:
-    n_threads = n_threads or os.cpu_count() or 1
     label_of = {name: label for label, name in enumerate(source.classes)}
     n_files = len(source.files)
     examined: list[_Examined] = []
     # Pillow decodes without holding the interpreter lock, so threads do as well as processes.
-    with ThreadPoolExecutor(max_workers=n_threads) as pool:
-        paths = (source.root / file.path for file in source.files)
-        measurements = _bounded_map(pool, measure_file, paths, n_threads * DECODES_AHEAD_PER_THREAD)
-        for file, measurement in zip(source.files, measurements, strict=True):
-            examined.append(_Examined(file=file, label=label_of[file.label], measurement=measurement))
-            if progress is not None:
-                progress(len(examined), n_files)
+    measurements = read_each(
+        partial(measure_file, max_bytes=data.max_file_mb * BYTES_PER_MB),
+        [file_at(source.root, file.path) for file in source.files],
+        [file.path for file in source.files],
+        n_threads=n_threads or os.cpu_count() or 1,
+        file_timeout_s=data.file_timeout_s,
+        timeout_minutes=data.timeout_minutes,
+        stage="validating the images",
+    )
+    for file, measurement in zip(source.files, measurements, strict=True):
+        examined.append(_Examined(file=file, label=label_of[file.label], measurement=measurement))
+        if progress is not None:
+            progress(len(examined), n_files)
     return examined
-
-
-def _bounded_map(
-    pool: ThreadPoolExecutor,
-    function: Callable[[Path], ImageMeasurement],
-    items: Iterator[Path],
-    n_ahead: int,
-) -> Iterator[ImageMeasurement]:
-    """Like ``pool.map``, in order, but with at most `n_ahead` items waiting."""
-    waiting = deque(pool.submit(function, item) for item in islice(items, n_ahead))
-    while waiting:
-        yield waiting.popleft().result()
-        waiting.extend(pool.submit(function, item) for item in islice(items, 1))
 
 
 def _judge_all(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medcompare.errors import DataError
+from medcompare.file_names import escape_name, file_at
 from medcompare.spelling import NO_VALUE, fault_of_id, respelled
 from medcompare.table_file import read_table_file
 
@@ -151,7 +152,8 @@ def _check_rows(rows: list[ManifestRow], path: Path, *, has_patients: bool) -> N
             msg = f"{path}: rows {first_row[row.path]} and {row.number} name the same file {row.path}. Remove one."
             raise DataError(msg)
         first_row[row.path] = row.number
-    missing = [row for row in rows if not (path.absolute().parent / row.path).is_file()]
+    # What is there but no regular file, such as a pipe, is excluded with its reason when it is read.
+    missing = [row for row in rows if not file_at(path.absolute().parent, row.path).exists()]
     if missing:
         named = "; ".join(f"row {row.number}: {row.path}" for row in missing[:N_NAMED])
         more = f" and {len(missing) - N_NAMED} more" if len(missing) > N_NAMED else ""
@@ -172,5 +174,8 @@ def _relative(text: str, root: Path) -> str:
     """`text` as a path relative to `root`, so that two spellings of one file are equal."""
     if not text:
         return ""
-    # A manifest written on Windows should work elsewhere; no file name of ours has backslashes.
-    return Path(os.path.relpath(root / text.replace("\\", "/"), root)).as_posix()
+    # A manifest written on Windows should work elsewhere. A backslash may also begin an escape.
+    written = file_at(root, text)
+    if not written.exists():
+        written = root / text.replace("\\", "/")
+    return escape_name(Path(os.path.relpath(written, root)).as_posix())

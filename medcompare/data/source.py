@@ -9,29 +9,29 @@ than the sub-folders do (patients, above all); the source then carries a note th
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
+import math
 import os
-import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from medcompare.artifacts import sha256_of_bytes, sha256_of_file, write_atomically
-from medcompare.config import DEMO
+from medcompare.artifacts import sha256_of_bytes
 from medcompare.data.demo import DEMO_MARKER, ensure_demo_data
 from medcompare.data.manifest_csv import read_manifest_rows
+from medcompare.data.reading import Digests, read_each
+from medcompare.data.settings import DEMO
 from medcompare.errors import DataError
+from medcompare.file_names import escape_name, file_at, real_name
 from medcompare.records import Record
 from medcompare.spelling import positive_class_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from medcompare.config import DataConfig
+    from medcompare.data.settings import DataConfig
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2"})
 """File name endings, in lower case, that count as images when a folder is listed."""
@@ -39,8 +39,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".
 MANIFEST_NAME = "manifest.csv"
 MANIFEST_SUFFIXES = frozenset({".csv", ".parquet", ".tsv", ".txt", ".xlsx"})
 DEFAULT_POSITIVE = "cancer"
-CLOCK_STEP_S = 2
-"""The coarsest clock of a file system in use, that of FAT."""
+BYTES_PER_MB = 1_000_000
 N_HASH_THREADS = 8
 """Hashing waits for the disk more than for the processor."""
 
@@ -52,8 +51,9 @@ _JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
 class SourceFile:
     """One image file and what its folder or manifest row says about it.
 
-    ``path`` is relative to the root of the source, with forward slashes; ``extra`` holds the
-    values of `ImageSource.extra_columns`, in that order.
+    ``path`` is relative to the root of the source, with forward slashes, as text
+    (`medcompare.file_names`), like ``label``; ``extra`` holds the values of
+    `ImageSource.extra_columns`, in that order.
     """
 
     path: str
@@ -111,34 +111,60 @@ def resolve_source(data: DataConfig, *, demo_root: Path) -> ImageSource:
     ------
     DataError
         If the place does not exist, holds no images, holds other than two classes, the
-        manifest is malformed or names missing files, or the positive class is not named.
+        manifest is malformed or names missing files, the positive class is not named, or the
+        drive does not answer in time.
     """
     if data.source == DEMO:
         manifest = ensure_demo_data(demo_root, data.demo) / MANIFEST_NAME
         return replace(_from_manifest(manifest, data.positive_class, notes=()), name=DEMO)
-    location = Path(data.source).expanduser()
-    if not location.exists():
+    name = escape_name(data.source)
+    # The first look finds a drive that is gone; a long list has the time of a whole stage.
+    ((location, exists),) = read_each(
+        _location, [data.source], [name], n_threads=1, file_timeout_s=data.file_timeout_s
+    )
+    if not exists:
         msg = (
             f"no such folder or file: {location}. Give a folder with one sub-folder per class, "
             "or a CSV manifest with the columns path,label."
         )
         raise DataError(msg)
+    (listed,) = read_each(
+        lambda place: _listed(place, data.positive_class),
+        [location],
+        [name],
+        n_threads=1,
+        file_timeout_s=math.inf,
+        timeout_minutes=data.timeout_minutes,
+        stage=f"listing the images of {name}",
+    )
+    return listed
+
+
+def _listed(location: Path, positive_class: str | None) -> ImageSource:
     if location.is_file():
-        return _from_manifest(location, data.positive_class, notes=())
+        return _from_manifest(location, positive_class, notes=())
     if not location.is_dir():
         msg = f"{location} is neither a folder nor a regular file. Give a folder or a CSV manifest."
         raise DataError(msg)
     if (location / MANIFEST_NAME).is_file():
         note = f"The folder holds {MANIFEST_NAME}, which says what its images are: it was followed."
-        return _from_manifest(location / MANIFEST_NAME, data.positive_class, notes=(note,))
-    return _from_folder(location, data.positive_class)
+        return _from_manifest(location / MANIFEST_NAME, positive_class, notes=(note,))
+    return _from_folder(location, positive_class)
+
+
+def _location(source: str) -> tuple[Path, bool]:
+    """Where `source` is, written as it is or with escapes of its bytes, and whether it exists."""
+    found = Path(source).expanduser()
+    if not found.exists():
+        found = Path(real_name(source)).expanduser()
+    return found, found.exists()
 
 
 def source_name(data: DataConfig) -> str:
     """What the data set that `data` names is called, whether or not it can be read."""
     if data.source == DEMO:
         return DEMO
-    location = Path(data.source).expanduser().absolute()
+    location = Path(escape_name(str(Path(data.source).expanduser().absolute())))
     if location.suffix.lower() in MANIFEST_SUFFIXES:
         return _name_of_manifest(location)
     return _clean_name(location.name)
@@ -146,6 +172,7 @@ def source_name(data: DataConfig) -> str:
 
 def fingerprint(
     source: ImageSource,
+    data: DataConfig,
     *,
     known: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -156,6 +183,8 @@ def fingerprint(
     ----------
     source : ImageSource
         Listed files. One that cannot be read counts as such and is judged at ingest.
+    data : DataConfig
+        Limits: ``max_file_mb``, ``file_timeout_s`` and ``timeout_minutes``.
     known : Path, optional
         Folder that keeps the digests from run to run: of a file whose size, times and inode are as
         they were, the bytes are not read again. Whoever trains on a file verifies its digest anyway.
@@ -166,20 +195,31 @@ def fingerprint(
     -------
     SourceFingerprint
         Equal for equal content, wherever the folder lies and in whatever order it lists.
+
+    Raises
+    ------
+    DataError
+        If a file is not read in time, or all of them.
     """
     lines: list[str] = []
     n_bytes = 0
-    digests = _Digests(source.root, known)
-    with ThreadPoolExecutor(max_workers=N_HASH_THREADS) as pool:
-        paths = (source.root / file.path for file in source.files)
-        for done, (file, (digest, size)) in enumerate(
-            zip(source.files, pool.map(digests.digest_and_size, paths), strict=True), start=1
-        ):
-            lines.append(json.dumps([file.path, digest, file.label, file.patient_id, *file.extra]))
-            n_bytes += size
-            if progress is not None:
-                progress(done, len(source.files))
-    digests.keep()
+    max_bytes = data.max_file_mb * BYTES_PER_MB
+    kept = Digests(source.root, known, max_bytes=max_bytes)
+    digests = read_each(
+        kept.digest_and_size,
+        [file_at(source.root, file.path) for file in source.files],
+        [file.path for file in source.files],
+        n_threads=N_HASH_THREADS,
+        file_timeout_s=data.file_timeout_s,
+        timeout_minutes=data.timeout_minutes,
+        stage="reading the images",
+    )
+    for done, (file, (digest, size)) in enumerate(zip(source.files, digests, strict=True), start=1):
+        lines.append(json.dumps([file.path, digest, file.label, file.patient_id, *file.extra]))
+        n_bytes += size
+        if progress is not None:
+            progress(done, len(source.files))
+    kept.keep()
     # The notes go into the manifest, so a cached one must not carry those of another listing.
     head = json.dumps(
         [source.classes, source.extra_columns, source.has_patients, source.synthetic, source.notes]
@@ -192,45 +232,6 @@ def fingerprint(
         n_bytes=n_bytes,
         classes=source.classes,
     )
-
-
-class _Digests:
-    """Digests of files, kept from run to run by size, times and inode.
-
-    A file that was changed within `CLOCK_STEP_S` of being read is read again next time: a second
-    change could leave the same time behind.
-    """
-
-    def __init__(self, root: Path, folder: Path | None) -> None:
-        name = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()[:16]
-        self._file = None if folder is None else folder / f"{name}.json"
-        self._before: dict[str, list[Any]] = {}
-        self._now: dict[str, list[Any]] = {}
-        if self._file is not None:
-            # Unreadable or from another version: everything is read again.
-            with contextlib.suppress(OSError, ValueError, TypeError):
-                self._before = dict(json.loads(self._file.read_text("utf-8")))
-
-    def digest_and_size(self, path: Path) -> tuple[str, int]:
-        """SHA-256 and size of the file at `path`, or why it cannot be read."""
-        try:
-            began_ns, stat = time.time_ns(), path.stat()
-            facts = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-            key = sha256_of_bytes(os.fsencode(path))
-            *same, digest = self._before.get(key, [None])
-            if same != facts:
-                digest = sha256_of_file(path)
-            if max(stat.st_mtime_ns, stat.st_ctime_ns) < began_ns - CLOCK_STEP_S * 10**9:
-                self._now[key] = [*facts, digest]
-        except OSError as error:
-            return f"unreadable: {error.errno}", 0
-        else:
-            return str(digest), stat.st_size
-
-    def keep(self) -> None:
-        """Write down what was found, without a name of a file."""
-        if self._file is not None and self._now != self._before:
-            write_atomically(self._file, json.dumps(self._now).encode())
 
 
 def _from_manifest(path: Path, positive_class: str | None, *, notes: tuple[str, ...]) -> ImageSource:
@@ -250,11 +251,11 @@ def _from_manifest(path: Path, positive_class: str | None, *, notes: tuple[str, 
     listed = {file.path for file in files}
     unlisted = sum(
         1
-        for folder in sorted({(root / path).parent for path in listed})
+        for folder in sorted({file_at(root, path).parent for path in listed})
         for found in folder.iterdir()
         if found.suffix.lower() in IMAGE_SUFFIXES
         and not found.name.startswith(".")
-        and Path(os.path.relpath(found, root)).as_posix() not in listed
+        and escape_name(Path(os.path.relpath(found, root)).as_posix()) not in listed
     )
     more = (
         (f"{_count(unlisted, 'image file')} beside {path.name} not named in it: ignored.",)
@@ -286,8 +287,10 @@ def _from_folder(root: Path, positive_class: str | None) -> ImageSource:
         elif len(relative.parts) == 1:
             n_loose += 1
         else:
-            files.append(SourceFile(path=relative.as_posix(), label=relative.parts[0]))
-    strange_list = ", ".join(f"{n} {suffix}" for suffix, n in strange.most_common(5))
+            files.append(
+                SourceFile(path=escape_name(relative.as_posix()), label=escape_name(relative.parts[0]))
+            )
+    strange_list = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in strange.most_common(5))
     if not files:
         msg = f"{root} holds no images in sub-folders"
         if n_loose:
@@ -300,9 +303,9 @@ def _from_folder(root: Path, positive_class: str | None) -> ImageSource:
         raise DataError(msg)
     counts = Counter(file.label for file in files)
     empty = [
-        entry.name
+        escape_name(entry.name)
         for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
-        if entry.is_dir() and not _is_junk_folder(entry.name) and entry.name not in counts
+        if entry.is_dir() and not _is_junk_folder(entry.name) and escape_name(entry.name) not in counts
     ]
     classes = _two_classes(counts, positive_class, root, empty)
     notes = []
@@ -388,5 +391,6 @@ def _name_of_manifest(path: Path) -> str:
 
 def _clean_name(name: str) -> str:
     """A name fit for titles and run folders; a digest where nothing of it is."""
+    name = escape_name(name)
     kept = "".join(c if c.isascii() and (c.isalnum() or c in " ._-") else "-" for c in name).strip(" ._-")
     return kept[:60] or hashlib.sha256(name.encode()).hexdigest()[:8]

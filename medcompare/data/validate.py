@@ -7,15 +7,17 @@ decoded in full, because a header says nothing about what a transfer cut off.
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import IO, TYPE_CHECKING, Literal, get_args
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from medcompare.artifacts import sha256_of_bytes
 from medcompare.data.decoding import DEEP_MODES, decode_rgb, insist_on_whole_files
+from medcompare.data.reading import NotRegularError, open_regular
 from medcompare.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 Reason = Literal[
     "cannot be opened",
+    "not a regular file",
+    "too large",
     "empty file",
     "not an image",
     "truncated",
@@ -66,13 +70,55 @@ class ImageMeasurement:
     detail: str = ""
 
 
-def measure_file(path: Path) -> ImageMeasurement:
-    """Measure the file at `path`; one that cannot be opened is a finding, not an error."""
+def measure_file(path: Path, *, max_bytes: int) -> ImageMeasurement:
+    """Measure the file at `path`; one that cannot be opened is a finding, not an error.
+
+    Parameters
+    ----------
+    path : Path
+        Anything: what is no regular file is not opened.
+    max_bytes : int
+        Larger files are not read. Of the others the header is read first, and the rest only
+        where it is that of an image of acceptable size.
+    """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                detail = f"{size / 1e6:,.0f} MB, limit {max_bytes / 1e6:,.0f} (data.max_file_mb)"
+                return ImageMeasurement(n_bytes=size, reason="too large", detail=detail)
+            found = _read_header(file, size)
+            if found.reason is not None:
+                return found
+            file.seek(0)
+            return measure_image(file.read(max_bytes))
+    except NotRegularError as error:
+        return ImageMeasurement(reason="not a regular file", detail=str(error))
     except OSError as error:
         return ImageMeasurement(reason="cannot be opened", detail=error.strerror or type(error).__name__)
-    return measure_image(content)
+
+
+def _read_header(file: IO[bytes], size: int) -> ImageMeasurement:
+    """What the header says of the image in `file`, of `size` bytes; with the reason where it is none of ours."""
+    measured = ImageMeasurement(n_bytes=size)
+    if size == 0:
+        return replace(measured, reason="empty file", detail="0 bytes")
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            measured = replace(
+                measured, format=image.format or "", width_px=width, height_px=height, mode=image.mode
+            )
+    except UnidentifiedImageError:
+        return replace(measured, reason="not an image", detail=f"no known image format in {size} bytes")
+    except Image.DecompressionBombError as error:
+        return replace(measured, reason="too many pixels", detail=str(error))
+    except _DECODE_ERRORS as error:
+        return replace(measured, reason=_damage(error), detail=_short(error))
+    if width * height > MAX_PIXELS:
+        detail = f"{width} x {height} pixels, limit {MAX_PIXELS}"
+        return replace(measured, reason="too many pixels", detail=detail)
+    return measured
 
 
 def measure_image(content: bytes) -> ImageMeasurement:
@@ -88,43 +134,24 @@ def measure_image(content: bytes) -> ImageMeasurement:
     ImageMeasurement
         With ``reason`` and ``detail`` where decoding was not possible.
     """
-    measured = ImageMeasurement(sha256=sha256_of_bytes(content), n_bytes=len(content))
-    if not content:
-        return replace(measured, reason="empty file", detail="0 bytes")
+    measured = replace(_read_header(io.BytesIO(content), len(content)), sha256=sha256_of_bytes(content))
+    if measured.reason is not None:
+        return measured
+    insist_on_whole_files()
     try:
-        image = Image.open(io.BytesIO(content))
-    except UnidentifiedImageError:
-        return replace(
-            measured, reason="not an image", detail=f"no known image format in {len(content)} bytes"
-        )
-    except Image.DecompressionBombError as error:
-        return replace(measured, reason="too many pixels", detail=str(error))
-    except _DECODE_ERRORS as error:
-        return replace(measured, reason=_damage(error), detail=_short(error))
-    with image:
-        width, height = image.size
-        measured = replace(
-            measured, format=image.format or "", width_px=width, height_px=height, mode=image.mode
-        )
-        if width * height > MAX_PIXELS:
-            return replace(
-                measured, reason="too many pixels", detail=f"{width} x {height} pixels, limit {MAX_PIXELS}"
-            )
-        insist_on_whole_files()
-        try:
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
-            pixel_sha256 = _pixel_digest(image, content)
             return replace(
                 measured,
+                pixel_sha256=_pixel_digest(image, content),
                 n_frames=_n_frames(image),
                 orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),
                 has_alpha=image.has_transparency_data,
-                pixel_sha256=pixel_sha256,
             )
-        except DataError as error:
-            return replace(measured, reason="values without a range", detail=str(error))
-        except _DECODE_ERRORS as error:
-            return replace(measured, reason=_damage(error), detail=_short(error))
+    except DataError as error:
+        return replace(measured, reason="values without a range", detail=str(error))
+    except _DECODE_ERRORS as error:
+        return replace(measured, reason=_damage(error), detail=_short(error))
 
 
 def judge(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[Reason, str] | None:

@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "medcompare",
             "medcompare.errors",
+            "medcompare.file_names",
             "medcompare.records",
             "medcompare.data.records",
             "medcompare.training_records",
@@ -48,6 +49,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "medcompare.stats",
             "medcompare.report",
             "medcompare.data",
+            "medcompare.data.settings",
         ),
         (),
     ),

@@ -26,8 +26,9 @@ from pydantic import BaseModel
 
 from medcompare.artifacts import ArtifactStore
 from medcompare.code_identity import NOT_FOLLOWED, code_behind
-from medcompare.config import DemoConfig, TrainConfig
+from medcompare.config import TrainConfig
 from medcompare.data.records import DatasetSplit
+from medcompare.data.settings import DataConfig, DemoConfig
 from medcompare.data.source import fingerprint, resolve_source
 from medcompare.hardware import ParallelPlan
 from medcompare.models.weights import ensure_weights
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from prefect import Task
 
     from medcompare.cases import ScoredCases
-    from medcompare.config import CostConfig, DataConfig, EvaluateConfig
+    from medcompare.config import CostConfig, EvaluateConfig
     from medcompare.data.source import ImageSource
     from medcompare.prediction_records import Predictions
 
@@ -183,9 +184,9 @@ def recorded(folder: Path) -> Iterator[set[str]]:
 
 def ingest_job(*, source: ImageSource, data: DataConfig, store: Path) -> dict[str, Any]:
     """Arguments of the task."""
-    rules = (data.max_rejected_fraction, data.min_side_px)
+    rules = (data.max_rejected_fraction, data.min_side_px, data.max_file_mb)
     return {
-        "fingerprint": fingerprint(source),
+        "fingerprint": fingerprint(source, DataConfig()),
         "rules": rules,
         "source": source,
         "data": data,

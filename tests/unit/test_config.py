@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from medcompare.config import CompareConfig, DataConfig, TrainConfig
+from medcompare.config import CompareConfig, TrainConfig
+from medcompare.data.settings import DataConfig
 from medcompare.models.zoo import MODELS
 from medcompare.presets import PRESETS, merged
 

@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medcompare.artifacts import ArtifactStore, sha256_of_file
-from medcompare.config import DataConfig, DemoConfig
 from medcompare.data.demo import DemoSummary, ensure_demo_data, write_demo_data
 from medcompare.data.manifest import ingest
+from medcompare.data.settings import DataConfig, DemoConfig
 from medcompare.data.source import resolve_source
 from medcompare.data.tables import read_images, read_rejected
 from medcompare.errors import DataError

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from medcompare.config import DataConfig
+from medcompare.data.settings import DataConfig
 from medcompare.data.source import ImageSource, fingerprint, resolve_source, source_name
 from medcompare.errors import DataError
 
@@ -294,7 +294,6 @@ class TestManifest:
                 r"5 of 5 files .*row 2: 0.png; row 3: 1.png; row 4: 2.png and 2 more",
                 id="many missing files",
             ),
-            pytest.param("path,label\ncancer,cancer\n", "1 of 1 files that do not exist", id="a folder"),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\ncancer/../cancer/0.png,cancer\n",
                 "rows 2 and 3 name the same file cancer/0.png",
@@ -405,7 +404,10 @@ class TestFingerprint:
         """A copy elsewhere has the same digest."""
         shutil.copytree(folder, tmp_path / "copy" / "images")
 
-        first, second = fingerprint(resolve(folder)), fingerprint(resolve(tmp_path / "copy" / "images"))
+        first, second = (
+            fingerprint(resolve(folder), DataConfig()),
+            fingerprint(resolve(tmp_path / "copy" / "images"), DataConfig()),
+        )
 
         assert first == second
         assert first.n_files == 4
@@ -414,8 +416,10 @@ class TestFingerprint:
     def test_independent_of_row_order(self, folder: Path) -> None:
         """Manifest rows in another order change nothing."""
         rows = [b"cancer/0.png,cancer\n", b"non_cancer/0.png,non_cancer\n", b"cancer/1.png,cancer\n"]
-        first = fingerprint(resolve(add(folder / "m.csv", b"path,label\n" + b"".join(rows))))
-        second = fingerprint(resolve(add(folder / "m.csv", b"path,label\n" + b"".join(reversed(rows)))))
+        first = fingerprint(resolve(add(folder / "m.csv", b"path,label\n" + b"".join(rows))), DataConfig())
+        second = fingerprint(
+            resolve(add(folder / "m.csv", b"path,label\n" + b"".join(reversed(rows)))), DataConfig()
+        )
 
         assert first == second
 
@@ -424,7 +428,7 @@ class TestFingerprint:
     )
     def test_sensitive_to_content(self, folder: Path, change: str) -> None:
         """Everything that could change the manifest changes the digest."""
-        before = fingerprint(resolve(folder)).digest
+        before = fingerprint(resolve(folder), DataConfig()).digest
         positive_class = None
         if change == "one byte":
             add(folder / "cancer" / "0.png", png(99))
@@ -437,20 +441,20 @@ class TestFingerprint:
         else:
             positive_class = "non_cancer"
 
-        assert fingerprint(resolve(folder, positive_class)).digest != before
+        assert fingerprint(resolve(folder, positive_class), DataConfig()).digest != before
 
     def test_unreadable_file_counts(self, folder: Path) -> None:
         """A file that vanishes after listing is ingest's business, not an error here."""
         source = resolve(folder)
-        before = fingerprint(source).digest
+        before = fingerprint(source, DataConfig()).digest
         (folder / "cancer" / "0.png").unlink()
 
-        assert fingerprint(source).digest != before
+        assert fingerprint(source, DataConfig()).digest != before
 
     def test_progress(self, folder: Path) -> None:
         """Every file is reported once."""
         calls: list[tuple[int, int]] = []
-        fingerprint(resolve(folder), progress=lambda done, total: calls.append((done, total)))
+        fingerprint(resolve(folder), DataConfig(), progress=lambda done, total: calls.append((done, total)))
 
         assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
@@ -471,28 +475,32 @@ class TestKeptDigests:
         """First and later reading give what reading everything gives; no file name is kept."""
         source, known = resolve(self.files(tmp_path)), tmp_path / "known"
 
-        found = [fingerprint(source, known=known) for _ in range(3)]
+        found = [fingerprint(source, DataConfig(), known=known) for _ in range(3)]
 
-        assert found == [fingerprint(source)] * 3
+        assert found == [fingerprint(source, DataConfig())] * 3
         kept = "".join(path.read_text() for path in known.rglob("*") if path.is_file())
         assert "cancer" not in kept
 
     def test_what_is_too_new_is_read_again(self, tmp_path: Path) -> None:
         """Changed twice within one step of the clock, with the same size and times: it is noticed."""
         folder, known = self.files(tmp_path), tmp_path / "known"
-        before = fingerprint(resolve(folder), known=known)
+        before = fingerprint(resolve(folder), DataConfig(), known=known)
         path = folder / "cancer" / "0.png"
         stat = path.stat()
         path.write_bytes(b"Cancer 0")
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
-        assert fingerprint(resolve(folder), known=known) == fingerprint(resolve(folder)) != before
+        assert (
+            fingerprint(resolve(folder), DataConfig(), known=known)
+            == fingerprint(resolve(folder), DataConfig())
+            != before
+        )
 
     def test_an_old_file_that_changed_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Also where its size and the time of its content were set back: the time of the change is not."""
         folder, known = self.files(tmp_path), tmp_path / "known"
-        monkeypatch.setattr("medcompare.data.source.CLOCK_STEP_S", -3600)  # as if all were an hour old
-        before = fingerprint(resolve(folder), known=known)
+        monkeypatch.setattr("medcompare.data.reading.CLOCK_STEP_S", -3600)  # as if all were an hour old
+        before = fingerprint(resolve(folder), DataConfig(), known=known)
         (kept,) = known.glob("*.json")
         assert len(json.loads(kept.read_text())) == 4
         path = folder / "cancer" / "0.png"
@@ -501,17 +509,21 @@ class TestKeptDigests:
         path.write_bytes(b"Cancer 0")
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
-        assert fingerprint(resolve(folder), known=known) == fingerprint(resolve(folder)) != before
+        assert (
+            fingerprint(resolve(folder), DataConfig(), known=known)
+            == fingerprint(resolve(folder), DataConfig())
+            != before
+        )
 
     def test_an_old_file_is_not_read_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What is kept is used: a digest put in its place shows; what cannot be read back does not hurt."""
         folder, known = self.files(tmp_path), tmp_path / "known"
-        monkeypatch.setattr("medcompare.data.source.CLOCK_STEP_S", -3600)
-        before = fingerprint(resolve(folder), known=known)
+        monkeypatch.setattr("medcompare.data.reading.CLOCK_STEP_S", -3600)
+        before = fingerprint(resolve(folder), DataConfig(), known=known)
         (kept,) = known.glob("*.json")
         rows = json.loads(kept.read_text())
         kept.write_text(json.dumps({key: [*facts, "0" * 64] for key, (*facts, _) in rows.items()}))
 
-        assert fingerprint(resolve(folder), known=known) != before
+        assert fingerprint(resolve(folder), DataConfig(), known=known) != before
         kept.write_text("{")
-        assert fingerprint(resolve(folder), known=known) == before
+        assert fingerprint(resolve(folder), DataConfig(), known=known) == before

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from medcompare.artifacts import ArtifactStore, sha256_of_bytes
-from medcompare.config import DataConfig, SplitConfig
+from medcompare.config import SplitConfig
 from medcompare.data import split as splitting
 from medcompare.data.manifest import ingest
 from medcompare.data.records import DatasetManifest
+from medcompare.data.settings import DataConfig
 from medcompare.data.source import resolve_source
 from medcompare.data.split import read_assignments, split
 from medcompare.errors import DataError, MedcompareError
