@@ -345,7 +345,8 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
         "set_by_user": ("decide.margin_auc",),
     }
     found = {"predictions": (predictions,), "evaluations": (evaluation,), "costs": (cost,)}
-    done.do("decide", **found, **rule, store=store)
+    told = {"not_evaluated_as_trained": {MODEL: "why"}, "not_converged": {MODEL: "why"}}
+    done.do("decide", **found, **rule, **told, store=store)
     cases = {
         name: scored_cases((predictions,), ArtifactStore(store), subset)
         for name, subset in (("test", "test"), ("validation", "val"))
