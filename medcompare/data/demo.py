@@ -8,13 +8,14 @@ for given library versions, and marked by ``demo.json`` so that every report say
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
+import os
 import shutil
-import tempfile
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,11 +27,14 @@ from medcompare.errors import DataError
 from medcompare.records import Record
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from medcompare.data.settings import DemoConfig
 
 DEMO_MARKER = "demo.json"
+LOCK_FILE = ".being-written.lock"
 GENERATOR_VERSION = 3
 """Raised when the same configuration gives other images, so that old folders are not reused."""
 
@@ -85,12 +89,21 @@ class _Row:
 def ensure_demo_data(root: Path, config: DemoConfig) -> Path:
     """Folder below `root` with the demonstration data of `config`, written where it is absent.
 
-    A folder that is there is left as it is: people may change an image to see what happens.
+    A folder that is there is left as it is: people may change an image to see what happens. Of
+    several runs that find none, one writes it and the others wait.
     """
     key = json.dumps([GENERATOR_VERSION, config.model_dump()], sort_keys=True)
     folder = root / f"demo-{sha256_of_bytes(key.encode())[:10]}"
-    if not (folder / DEMO_MARKER).is_file():
-        write_demo_data(folder, config)
+    if (folder / DEMO_MARKER).is_file():
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # freed when its process ends, however it ends
+        if not (folder / DEMO_MARKER).is_file():
+            write_demo_data(folder, config)
+    finally:
+        os.close(descriptor)
     return folder
 
 
@@ -123,18 +136,13 @@ def write_demo_data(folder: Path, config: DemoConfig) -> DemoSummary:
         )
         raise DataError(msg)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    building.mkdir()
     try:
         summary = _write_into(building, config)
-        building.chmod(0o755)
         if folder.exists():
             folder.rmdir()
-        try:
-            building.rename(folder)
-        except OSError:
-            # Another run finished the same folder first: its content is the same.
-            if not (folder / DEMO_MARKER).is_file():
-                raise
+        building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return summary

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -209,3 +211,38 @@ def test_demo_is_a_source(tmp_path: Path) -> None:
     assert source.name == "demo"
     assert source.root.parent == tmp_path
     assert source.classes == ("non_cancer", "cancer")
+
+
+FIRST_RUN = """
+import sys
+from pathlib import Path
+from medcompare.data.demo import ensure_demo_data
+from medcompare.data.settings import DemoConfig
+sys.stdin.readline()
+print(ensure_demo_data(Path(sys.argv[1]), DemoConfig(n_patients=20, images_per_patient=4)))
+"""
+
+
+def test_first_runs_at_once_write_the_data_once(tmp_path: Path) -> None:
+    """Real processes: one writes, the others wait and use what it wrote; nothing half-written is left."""
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", FIRST_RUN, str(tmp_path / "demo")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.write("\n")
+        run.stdin.flush()
+    told = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], told
+    assert len({out for out, _ in told}) == 1
+    assert {entry.name for entry in (tmp_path / "demo").iterdir()} == {
+        told[0][0].strip().rpartition("/")[2],
+        ".being-written.lock",
+    }
