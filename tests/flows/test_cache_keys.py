@@ -620,7 +620,9 @@ def altered(value: Any, annotation: Any, metadata: Any) -> Any:  # noqa: PLR0911
         return (*value[:-1], altered(value[-1], None, ())) if value else ("other",)
     if isinstance(value, dict):
         return {"other": 0.5}
-    return example(annotation, list(metadata)) if annotation is not None else "other"
+    if annotation is not None:
+        return example(annotation, list(metadata))
+    return "other" * 100  # also where a column of cases may stand
 
 
 def literal_choices(annotation: Any) -> tuple[Any, ...]:
