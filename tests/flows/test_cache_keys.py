@@ -348,11 +348,23 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
     told = {"not_evaluated_as_trained": {MODEL: "why"}, "not_converged": {MODEL: "why"}}
     done.do("decide", **found, **rule, **told, store=store)
     cases = {
-        name: scored_cases((predictions,), ArtifactStore(store), subset)
+        name: with_everything(scored_cases((predictions,), ArtifactStore(store), subset))
         for name, subset in (("test", "test"), ("validation", "val"))
     }
     done.do("assess", **cases, costs=(cost,), thresholds={}, **rule)
     return done
+
+
+def with_everything(cases: ScoredCases) -> ScoredCases:
+    """`cases` with patients, subgroups and a training seed, so that each can be changed."""
+    (scores,) = cases.scores.values()
+    return dataclasses.replace(
+        cases,
+        patient_id=np.array([f"{cases.subset} {case}" for case in cases.case_id]),
+        subgroups={"sex": np.array(["f", "m"] * (cases.n // 2) + ["f"] * (cases.n % 2))},
+        judged={MODEL: MODEL},
+        seed_scores={MODEL: {"1": scores.copy()}},
+    )
 
 
 # Code.
@@ -622,7 +634,7 @@ def altered(value: Any, annotation: Any, metadata: Any) -> Any:  # noqa: PLR0911
         return {"other": 0.5}
     if annotation is not None:
         return example(annotation, list(metadata))
-    return "other" * 100  # also where a column of cases may stand
+    return "other"
 
 
 def literal_choices(annotation: Any) -> tuple[Any, ...]:
