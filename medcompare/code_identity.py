@@ -33,6 +33,7 @@ NOT_FOLLOWED: dict[str, str] = {
     "medcompare": "the version number",
     "medcompare.errors": "wording of an error; an error is no result and is not stored",
     "medcompare.config": _BY_VALUE,
+    "medcompare.data.settings": _BY_VALUE,
     "medcompare.training_requests": _BY_VALUE,
     "medcompare.data.source": "the fingerprint holds everything it lists, value by value",
     "medcompare.models.zoo": "names travel; the file of the model in question is added by the key",

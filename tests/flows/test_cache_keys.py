@@ -82,7 +82,7 @@ TASKS: dict[str, Task[..., Any]] = {
 # What each result rests on, stated by hand: a module that joins or leaves must be added here with a thought.
 IMAGES_TO_NETWORK = """
     tasks.{task} artifacts records checkpoints devices scoring batch_statistics
-    data data.assignments data.dataset data.decoding data.transforms
+    data data.assignments data.dataset data.decoding data.reading data.transforms file_names
     models models.registry models.spec models.zoo.tiny
 """
 TRAINING = "training training_epoch training_records training_state recipes"
@@ -93,7 +93,7 @@ VERDICT = "stats.assessment stats.comparison stats.verdict stats.sentences"
 TABLES = "artifacts prediction_records prediction_tables"
 RESTS_ON = {
     "ingest": "tasks.{task} artifacts records data data.records data.manifest data.validate data.decoding "
-    "data.confounders",
+    "data.confounders data.reading file_names",
     "split": "tasks.{task} artifacts records data data.records data.split data.tables",
     "train": IMAGES_TO_NETWORK + TRAINING,
     "predict": IMAGES_TO_NETWORK + "prediction prediction_records training_records",
@@ -534,6 +534,8 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
     "ingest": {
         "data.source": "the fingerprint holds what it led to",
         "data.positive_class": "the fingerprint holds the classes, in order",
+        "data.file_timeout_s": "a limit that is passed stops the run and leaves no result",
+        "data.timeout_minutes": "a limit that is passed stops the run and leaves no result",
         **_fields("data.demo", DemoConfig, "the fingerprint holds the images made by it"),
         "store": PLACES["store"],
     },
