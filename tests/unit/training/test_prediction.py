@@ -11,11 +11,12 @@ import torch
 from medcompare.checkpoints import state_on_cpu, write_checkpoint
 from medcompare.data.assignments import ImageRow, read_assignments, rows_of
 from medcompare.data.dataset import EvaluationImages
+from medcompare.data.manifest_csv import OWN_COLUMNS
 from medcompare.data.transforms import normalised
 from medcompare.errors import ArtifactError, DataError, TrainingError
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
-from medcompare.prediction import predict_subsets, prediction_table
+from medcompare.prediction import COLUMNS, predict_subsets, prediction_table
 from medcompare.training import train_model
 from medcompare.training_requests import PredictionRequest
 
@@ -67,6 +68,11 @@ def test_the_table_holds_every_case_once_sorted_and_exact() -> None:
     assert lines[2].endswith('"a,b"')
     assert [line.split(",")[5] for line in lines[1:]] == ["", "0.25", "0.5"]
     assert not any(".png" in line for line in lines)
+
+
+def test_a_manifest_cannot_hold_a_column_of_ours() -> None:
+    """It would stand in the table twice, and a subgroup could be taken for a score."""
+    assert set(COLUMNS) - {"patient_id"} <= OWN_COLUMNS
 
 
 def test_probabilities_agree_with_a_plain_forward_pass(tiny: Any) -> None:
