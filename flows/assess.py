@@ -24,7 +24,8 @@ from medcompare.artifacts import write_atomically
 from medcompare.config import AssessConfig
 from medcompare.predictions import read_tables
 from medcompare.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
-from medcompare.report_inputs import gather_assessment
+from medcompare.report.fonts import require_fonts
+from medcompare.report_inputs import gather_assessment, words_of_tables
 from medcompare.run_folder import now, run_folder
 from medcompare.run_result import RunResult, run_result
 from medcompare.settings_table import set_by_user
@@ -58,6 +59,7 @@ def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:
     logger, started_at = get_run_logger(), now()
     with in_stage("checks before work"):
         tables = read_tables(config)
+        require_fonts(words_of_tables(config, tables))
         for note in (*tables.notes, *tables.caveats):
             logger.info(note)
     with run_folder(config.out, name) as folder:

@@ -117,7 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return SUCCESS
     try:
         config = config_from_arguments(arguments)
-        read_tables(config)
+        tables = read_tables(config)
+        # Drawing is imported late: --help and a bad table are answered without it.
+        from medcompare.report.fonts import require_fonts
+        from medcompare.report_inputs import words_of_tables
+
+        require_fonts(words_of_tables(config, tables))
     except InputError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - no traceback may print data

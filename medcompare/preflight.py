@@ -33,7 +33,7 @@ class Checked(NamedTuple):
 
 
 def check_before_work(config: CompareConfig) -> Checked:
-    """Refuse what cannot end well: data, output folders, disk, then weights.
+    """Refuse what cannot end well: data, output folders, disk, names without a font, then weights.
 
     Returns
     -------
@@ -47,6 +47,14 @@ def check_before_work(config: CompareConfig) -> Checked:
     with nothing_left(config.out, config.store):
         check_folders(config)
         source = None if config.data.source == DEMO else locate_images(config)
+        if source is not None:
+            # Drawing is imported late: a refusal of the folder comes without it.
+            from medcompare.report.fonts import require_fonts, words_of_report  # noqa: PLC0415
+
+            words = words_of_report(
+                title=config.report.title, organisation=config.report.organisation, classes=source.classes
+            )
+            require_fonts(words)
         return Checked(ensure_weights(config.models, config.train), source)
 
 

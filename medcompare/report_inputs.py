@@ -21,6 +21,7 @@ from medcompare.prediction_tables import scored_cases
 from medcompare.provenance import shortened
 from medcompare.report.checklist_answers import read_answers
 from medcompare.report.checklists import fill_checklists
+from medcompare.report.fonts import words_of_report
 from medcompare.report.inputs import (
     CaseScore,
     HardCase,
@@ -114,6 +115,7 @@ def gather(
         provenance=provenance,
         settings=settings,
         notices=(*notices(config, manifest, trained), *_looks(night)),
+        n_earlier_looks=night.n_earlier_looks,
         manifest=manifest,
         rejected=rejected_rows(manifest, store, pseudonymise=config.report.pseudonymise),
         pseudonymised=config.report.pseudonymise,
@@ -129,6 +131,7 @@ def gather(
             trained=tuple(trained),
             provenance=provenance,
             settings=settings,
+            n_earlier_looks=night.n_earlier_looks,
             answers=read_answers(config.report.checklist_answers),
         ),
         files=(
@@ -139,6 +142,17 @@ def gather(
             ("results.json", "every figure of this report at full precision"),
         ),
         **_over_time(night),
+    )
+
+
+def words_of_tables(config: AssessConfig, tables: PredictionTables) -> list[tuple[str, str]]:
+    """What the report of predictions made elsewhere prints of names, for `medcompare.report.fonts.require_fonts`."""
+    return words_of_report(
+        title=config.report.title,
+        organisation=config.report.organisation,
+        classes=tables.test.classes,
+        models=tables.test.models,
+        levels=sorted({level for column in tables.test.subgroups.values() for level in column.tolist()}),
     )
 
 
@@ -166,6 +180,7 @@ def gather_assessment(
         provenance=provenance,
         settings=settings,
         notices=(*assessment_notices(config), *tables.caveats, *_looks(night)),
+        n_earlier_looks=night.n_earlier_looks,
         pseudonymised=config.report.pseudonymise,
         score_distributions=distributions(tables.test),
         hard_cases=pseudonymous(cases) if config.report.pseudonymise else cases,
@@ -177,6 +192,7 @@ def gather_assessment(
             trained=(),
             provenance=provenance,
             settings=settings,
+            n_earlier_looks=night.n_earlier_looks,
             answers=read_answers(config.report.checklist_answers),
         ),
         files=(("results.json", "every figure of this report at full precision"),),

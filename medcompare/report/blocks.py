@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 NOTE_MARKS = "abcdefghijklmnopqrstuvwxyz"
 
+MOST_MODEL_COLUMNS = 4
+"""Models that fit next to each other with their intervals; more of them stand below each other."""
+
+MOST_FIGURE_COLUMNS = 4
+"""Figures next to each other where models stand in rows; more of them go on in a further table."""
+
+LONGEST_HEAD_WORD = 14
+"""A head with a longer word may break within it: no column is as wide as some names are."""
+
+LONGEST_INTERVAL = 22
+"""A longer interval may break between its limits."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
@@ -41,6 +53,11 @@ class Column:
     width: str = ""
     """CSS width, where the automatic one is not good enough."""
 
+    @property
+    def breaks(self) -> bool:
+        """Whether the head must be able to break within a word."""
+        return any(len(word) > LONGEST_HEAD_WORD for word in self.head.split())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -48,10 +65,17 @@ class Cell:
 
     text: str
     interval: str = ""
-    """Interval in brackets, kept on one line."""
+    """Interval in brackets, kept on one line where it is not too long."""
     note: str = ""
     strong: bool = False
     muted: bool = False
+    mark: Mark | None = None
+    """Mark of the model the row is about, printed before the text."""
+
+    @property
+    def breaks(self) -> bool:
+        """Whether the interval is too long for one line."""
+        return len(self.interval) > LONGEST_INTERVAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +287,78 @@ class Notes:
     def listed(self) -> tuple[tuple[str, str], ...]:
         """(letter, text) in the order of appearance."""
         return tuple((self.letter(note), note) for note in self.found)
+
+
+def model_tables(
+    *,
+    caption: str,
+    corner: Column,
+    models: Sequence[Column],
+    rows: Sequence[tuple[Cell, ...]],
+    notes: Notes | None = None,
+    extra: Column | None = None,
+    dense: bool = False,
+    titled: bool = True,
+    kind: Literal["text", "number"] = "number",
+) -> list[Table]:
+    """Figures of models as tables that fit the page, whatever the number of models.
+
+    Parameters
+    ----------
+    caption : str
+        Of the first table; those that follow say that they go on with it.
+    corner : Column
+        Head of the column that names the figures.
+    models : sequence of Column
+        One per model, in order.
+    rows : sequence of tuple of Cell
+        One per figure: its name, one cell per model and, with `extra`, one more.
+    notes : Notes, optional
+        Notes of the cells, printed below the last table.
+    extra : Column, optional
+        A last column, such as the difference; only for few models.
+    dense, titled : bool
+        As in `Table`.
+    kind : {"text", "number"}
+        What the cells of the models hold.
+
+    Returns
+    -------
+    list of Table
+        One with the models in columns where they fit; else one or more with the models in
+        rows and some of the figures in columns.
+    """
+    listed = () if notes is None else notes.listed()
+    if len(models) <= MOST_MODEL_COLUMNS:
+        columns = (corner, *models, *([] if extra is None else [extra]))
+        return [
+            Table(
+                caption=caption, columns=columns, rows=tuple(rows), notes=listed, dense=dense, titled=titled
+            )
+        ]
+    tables = []
+    for start in range(0, len(rows), MOST_FIGURE_COLUMNS):
+        part = rows[start : start + MOST_FIGURE_COLUMNS]
+        tables.append(
+            Table(
+                caption=caption if start == 0 else f"{caption}, continued",
+                columns=(
+                    Column(head="Model", kind="text", width="26%"),
+                    *(Column(head=row[0].text, kind=kind) for row in part),
+                ),
+                rows=tuple(
+                    (
+                        Cell(text=column.head, mark=column.mark, strong=True),
+                        *(row[1 + i] for row in part),
+                    )
+                    for i, column in enumerate(models)
+                ),
+                notes=listed if start + MOST_FIGURE_COLUMNS >= len(rows) else (),
+                dense=dense,
+                titled=titled or start > 0,
+            )
+        )
+    return tables
 
 
 def text_rows(rows: Sequence[Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:

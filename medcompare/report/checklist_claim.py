@@ -161,7 +161,7 @@ CLAIM = ChecklistWording(
         (
             "Results: performance",
             (
-                item("37", "Final performance, overall and in subgroups.", facts="performance"),
+                item("37", "Final performance, overall and in subgroups.", facts="performance subgroups"),
                 item("38", "Diagnostic accuracy with intervals.", facts="performance differences"),
                 item("39", "Where the model fails: matrices and wrong cases.", facts="cross_table failures"),
             ),

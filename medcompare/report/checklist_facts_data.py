@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from medcompare.report.checklist_run import Fact
     from medcompare.training_records import TrainedModel
 
+SAYS_AI = re.compile(
+    r"artificial intelligence|\bAI\b|deep.learning|machine.learning|neural|\bCNNs?\b|transformer",
+    re.IGNORECASE,
+)
+"""What a title must hold to say that AI was studied; "image classifier" alone may be a person."""
+
 SUBSET_WORDS = {"train": "training", "val": "tuning (validation)", "test": "test"}
 
 
@@ -37,7 +44,9 @@ def title(run: RunRecords) -> Known:
         f"{negative}: "
         "AUC, sensitivity and specificity\u201d."
     )
-    return Known(text=text, lacking="" if run.trained else "the kind of AI behind the models")
+    gaps = [] if given and SAYS_AI.search(given) else ["a title that says so"]
+    gaps += [] if run.trained else ["the kind of AI behind the models"]
+    return Known(text=text, lacking="; ".join(gaps))
 
 
 def data_source(run: RunRecords) -> Known:
@@ -175,7 +184,11 @@ def characteristics(run: RunRecords) -> Known:
     """Class counts per subset, and subgroup sizes in the test subset."""
     text = class_balance(run).text
     groups = subgroup_sizes(run)
-    return Known(text=f"{text} Test subset {groups}." if groups else text)
+    text = f"{text} Test subset {groups}." if groups else text
+    columns = run.manifest.extra_columns if run.manifest is not None else ()
+    if columns:
+        text += f" Columns of the data that are not tabulated here: {', '.join(columns)}."
+    return Known(text=text)
 
 
 def subgroup_sizes(run: RunRecords) -> str:
@@ -238,7 +251,7 @@ def training(run: RunRecords) -> Known | None:
     scale = run.settings.get("train.crop_scale_min")
     share = f" keeping at least {scale} of the area" if scale else ""
     patience = run.settings.get("train.patience")
-    rule = f" Stopped after {patience} epochs without a better validation AUC." if patience else ""
+    rule = f" Rule for stopping early: {patience} epochs without a better validation AUC." if patience else ""
     return Known(
         text=f"Augmentation: random resized crop{share}, random horizontal flip. {known.text}{rule} "
         "All settings: section \u201cMethods, configuration and provenance\u201d.",

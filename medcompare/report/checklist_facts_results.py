@@ -41,8 +41,7 @@ def test_size(run: RunRecords) -> Known:
     for evaluation in assessment.evaluations:
         auc = evaluation.metrics.get("auc")
         if auc is not None and auc.ci_low is not None and auc.ci_high is not None:
-            half = format_number((auc.ci_high - auc.ci_low) / 2)
-            text += f" {evaluation.display_name}: AUC known to within \u00b1{half}."
+            text += f" {evaluation.display_name}: AUC {format_estimate(auc)}."
     text = " ".join([text, *(size.sentence for size in assessment.verdict.sizes_needed)])
     return Known(text=text)
 
@@ -59,7 +58,8 @@ def threshold(run: RunRecords) -> Known:
             "fixed": "a fixed value of the configuration",
             "convention": "a convention, for want of validation cases",
         }
-        reached = "" if point.reached else ", target not reached"
+        missed = point.chosen_on == "validation" and not point.reached
+        reached = ", target not reached" if missed else ""
         parts.append(
             f"{evaluation.display_name}: positive at {format_number(point.threshold)} or more ({point.rule}; "
             f"{origin[point.chosen_on]}{reached})"
@@ -70,12 +70,24 @@ def threshold(run: RunRecords) -> Known:
             lacking.append("whether the rule was chosen before the test predictions were looked at")
     provenance = run.provenance
     return Known(
-        text=f"{'; '.join(parts)}. Frozen, then applied once to the test subset. Rule from the "
-        f"configuration with "
+        text=f"{'; '.join(parts)}. {_applied(run)} Rule from the configuration with "
         f"SHA-256 {digest(provenance.config_sha256)}, run started "
         f"{format_time(provenance.started_at)}.",
         lacking="; ".join(dict.fromkeys(lacking)),
     )
+
+
+def _applied(run: RunRecords) -> str:
+    """How often the test subset saw the thresholds, as far as it is known."""
+    chosen = {evaluation.operating_point.chosen_on for evaluation in run.assessment.evaluations}
+    if run.n_earlier_looks:
+        return (
+            f"The same test {run.cases} had been evaluated in {format_count(run.n_earlier_looks)} earlier "
+            f"{'run' if run.n_earlier_looks == 1 else 'runs'}."
+        )
+    if chosen == {"validation"} and run.trained:
+        return "Frozen, then applied once to the test subset."
+    return "Applied unchanged to the test subset; whether it had been looked at before is not known."
 
 
 def metrics(run: RunRecords) -> Known:
@@ -182,11 +194,7 @@ def performance(run: RunRecords) -> Known:
         f"Test subset, {test_counts(run)}. {'; '.join(parts)} ({format_level(run.assessment.level)} "
         f"intervals)."
     )
-    groups = subgroup_sizes(run)
-    where = "section \u201cErrors and subgroups\u201d"
-    return Known(
-        text=f"{text} Subgroups {groups}: {where}." if groups else f"{text} No subgroups were asked for."
-    )
+    return Known(text=text)
 
 
 def differences(run: RunRecords) -> Known:

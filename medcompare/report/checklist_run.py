@@ -29,6 +29,8 @@ class RunRecords:
     provenance: Provenance
     settings: dict[str, str]
     """Configuration field (dotted name) to its value in words."""
+    n_earlier_looks: int = 0
+    """Earlier runs that evaluated the same test cases."""
 
     def name(self, model: str) -> str:
         """Display name of a model."""

@@ -220,7 +220,7 @@ TRIPOD_AI = ChecklistWording(
                 item(
                     "23a",
                     "Performance with intervals, overall and in key subgroups.",
-                    facts="performance differences",
+                    facts="performance differences subgroups",
                 ),
                 item(
                     "23b",

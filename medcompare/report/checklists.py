@@ -88,6 +88,7 @@ def fill_checklists(
     trained: tuple[TrainedModel, ...],
     provenance: Provenance,
     settings: Iterable[SettingRow] = (),
+    n_earlier_looks: int = 0,
     answers: ChecklistAnswers | None = None,
 ) -> tuple[ChecklistTable, ...]:
     """Fill in CLAIM 2024, TRIPOD+AI and STARD-AI for one run.
@@ -104,6 +105,8 @@ def fill_checklists(
         Code, versions and machine of the run.
     settings : iterable of SettingRow, default=()
         The configuration as it was used; optional details are taken from it.
+    n_earlier_looks : int, default=0
+        Earlier runs that evaluated the same test cases.
     answers : ChecklistAnswers or None, default=None
         What the user supplied, see `read_answers`.
 
@@ -119,6 +122,7 @@ def fill_checklists(
         trained=trained,
         provenance=provenance,
         settings={row.field: row.value for row in settings},
+        n_earlier_looks=n_earlier_looks,
     )
     answers = answers or ChecklistAnswers()
     known = {name: fact(run) for name, (fact, _) in FACTS.items()}
@@ -154,17 +158,20 @@ def _all_filled(
 ) -> tuple[ChecklistItem, ...]:
     """All items; what an earlier item of the same checklist says is pointed to, not repeated."""
     printed: dict[str, str] = {}
+    parts: set[str] = set()
     items = []
     for row in checklist.items:
         facts = [(name, known[name]) for name in row.facts]
         software = " ".join(
-            f"See item {printed[name]} for {FACTS[name][1]}."
+            f"See item {printed[name]}{', answered in part,' if printed[name] in parts else ''} for {FACTS[name][1]}."
             if name in printed and fact.applies
             else fact.text
             for name, fact in facts
             if fact is not None
         )
         items.append(_filled(checklist, row, facts, software, answers))
+        if items[-1].answer.startswith(IN_PART):
+            parts.add(row.number)
         if software.rstrip(".") in items[-1].answer:
             for name, fact in facts:
                 if fact is not None:

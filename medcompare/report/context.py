@@ -9,10 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medcompare.report.blocks import Cell, Column, Image, Notes, Section, Table, image_of
-from medcompare.report.context_compare import PAIR, draw_pairs, head_to_head_section
+from medcompare.report.blocks import Cell, Column, Image, Notes, Section, Table, image_of, model_tables
+from medcompare.report.context_compare import (
+    PAIR,
+    both_ways,
+    draw_pairs,
+    head_to_head_section,
+    interval_words,
+    oriented,
+    zone_words,
+)
 from medcompare.report.context_data import data_section
-from medcompare.report.context_errors import cost_section, error_section
+from medcompare.report.context_errors import cost_row, cost_section, error_section
 from medcompare.report.context_methods import checklist_section, methods_section, trend_section
 from medcompare.report.context_model import model_section
 from medcompare.report.figures_forest import ForestRow, draw_differences
@@ -58,7 +66,8 @@ class PageOne:
     extras: tuple[str, ...]
     """Provisional favourite and size needed, where the data cannot tell."""
     caveats: tuple[str, ...]
-    key_table: Table
+    key_tables: tuple[Table, ...]
+    """Key figures and, where names are shortened in tables and figures, the full ones."""
     forest: Image | None
     parameters: tuple[Table, ...]
     """Side by side, so that page one stays one page."""
@@ -140,7 +149,7 @@ def _page_one(view: View) -> PageOne:
         sentence=verdict.sentence,
         extras=tuple(extras),
         caveats=verdict.caveats,
-        key_table=key_table(view),
+        key_tables=(*key_tables(view), *_short_names(view)),
         forest=_key_forest(view),
         parameters=_parameters(view),
     )
@@ -185,17 +194,11 @@ def _notices(view: View) -> tuple[str, ...]:
     return tuple(notices)
 
 
-def key_table(view: View) -> Table:
+def key_tables(view: View) -> list[Table]:
     """The figures page one shows, per model, and their difference."""
     level = format_level(view.inputs.assessment.level)
     notes = Notes()
-    columns = [
-        Column(head="Test subset", kind="text"),
-        *(view.model_column(e.model) for e in view.evaluations),
-    ]
     with_difference = view.pair is not None and len(view.evaluations) == PAIR
-    if with_difference:
-        columns.append(Column(head="Difference"))
     rows = []
     for key in KEY_METRICS:
         row = [Cell(text=metric_name(key, short=True), strong=True)]
@@ -208,15 +211,38 @@ def key_table(view: View) -> Table:
     if with_difference:
         thresholds.append(Cell(text="\u2013", muted=True))
     rows.append(tuple(thresholds))
+    cost = cost_row(view, with_ratio=with_difference)
+    if cost is not None:
+        rows.append(cost)
     tail = ""
     if with_difference and view.pair is not None:
         tail = f"; difference: {view.label(view.pair.candidate)} minus {view.label(view.pair.reference)}"
-    return Table(
+    return model_tables(
         caption=f"Key figures ({level} confidence intervals{tail})",
-        columns=tuple(columns),
-        rows=tuple(rows),
-        notes=notes.listed(),
+        corner=Column(head="Test subset", kind="text", width="16%"),
+        models=[view.model_column(e.model) for e in view.evaluations],
+        rows=rows,
+        notes=notes,
+        extra=Column(head="Difference") if with_difference else None,
     )
+
+
+def _short_names(view: View) -> list[Table]:
+    """Full names of the models whose names are shortened in tables and figures."""
+    shortened = [style for style in view.styles.values() if style.label != style.name]
+    if not shortened:
+        return []
+    return [
+        Table(
+            caption="Names shortened in tables and figures",
+            columns=(Column(head="Short", kind="text", width="32%"), Column(head="In full", kind="text")),
+            rows=tuple(
+                (Cell(text=style.label, mark=view.mark(style.model)), Cell(text=style.name))
+                for style in shortened
+            ),
+            dense=True,
+        )
+    ]
 
 
 def _key_forest(view: View) -> Image | None:
@@ -232,7 +258,10 @@ def _key_forest(view: View) -> Image | None:
     }
     rows = [
         ForestRow(
-            label=metric_name(key, short=True), estimate=view.pair.differences[key], margin=margins[key]
+            label=metric_name(key, short=True),
+            estimate=view.pair.differences[key],
+            margin=margins[key],
+            two_sided=both_ways(view),
         )
         for key in KEY_METRICS
     ]
@@ -244,21 +273,24 @@ def _key_forest(view: View) -> Image | None:
         n_positive=assessment.n_positive,
         level=assessment.level,
     )
-    caption = "Shaded: acceptable, no worse than the margin (dashed). An interval wholly inside shows it."
-    return image_of(drawing, caption=caption)
+    return image_of(drawing, caption=zone_words(view))
 
 
-def _key_pairs(view: View) -> Image | None:
-    """AUC of the favoured model against every other one; all pairs where none is favoured."""
-    verdict = view.inputs.assessment.verdict
-    favourite = verdict.model or verdict.provisional_favourite
+def _key_pairs(view: View) -> Image:
+    """AUC of every other model against the highest one: what the rule asks of several models."""
+    best = max(
+        view.evaluations, key=lambda one: -1.0 if (auc := one.metrics["auc"].value) is None else auc
+    ).model
     pairs = [
-        pair for pair in view.inputs.assessment.comparisons if favourite in {pair.reference, pair.candidate}
+        oriented(pair, second=best)
+        for pair in view.inputs.assessment.comparisons
+        if best in {pair.reference, pair.candidate}
     ]
-    drawing = draw_pairs(view, pairs or list(view.inputs.assessment.comparisons))
-    return image_of(
-        drawing, caption="Differences of AUC; shaded: acceptable, no worse than the margin (dashed)."
+    caption = (
+        f"Differences of AUC from {view.label(best)}, the highest AUC ({interval_words(view)}). Shaded: a loss within "
+        "the margin (dashed)."
     )
+    return image_of(draw_pairs(view, pairs, against=best), caption=caption)
 
 
 def _parameters(view: View) -> tuple[Table, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medcompare.report.blocks import (
@@ -9,7 +10,6 @@ from medcompare.report.blocks import (
     Column,
     Heading,
     Notes,
-    Paragraph,
     Section,
     Table,
     absent,
@@ -21,7 +21,6 @@ from medcompare.report.figures_curves import (
 from medcompare.report.figures_forest import ForestRow, draw_differences
 from medcompare.report.formatting import (
     capital,
-    format_estimate,
     format_level,
     format_number,
     format_p,
@@ -36,10 +35,12 @@ if TYPE_CHECKING:
     from medcompare.report.blocks import Block
     from medcompare.report.figures import Drawing
     from medcompare.report.vocabulary import View
-    from medcompare.stats.records import PairedComparison
+    from medcompare.stats.records import Estimate, PairedComparison
 
 PAIR = 2
 JUDGED = ("auc", "sensitivity", "specificity")
+MOST_FOREST_ROWS = 32
+"""Rows of a forest plot that fit on a page with its caption."""
 
 
 def head_to_head_section(view: View, number: int) -> Section:
@@ -58,20 +59,13 @@ def head_to_head_section(view: View, number: int) -> Section:
             heading = f"{view.name(view.pair.candidate)} against {view.name(view.pair.reference)}"
             blocks.append(Heading(text=heading))
         blocks += [_forest(view, view.pair), _difference_table(view, view.pair)]
-        probability = view.pair.probability_candidate_more_accurate
-        if probability.value is not None:
-            blocks.append(
-                Paragraph(
-                    text=f"Probability that {view.name(view.pair.candidate)} is really the more accurate one "
-                    f"({probability.method}): {format_estimate(probability)}."
-                )
-            )
     curves = draw_roc_and_precision_recall(view.evaluations, view.styles, prevalence=assessment.prevalence)
     blocks += [
         Heading(text="ROC and precision\u2013recall"),
         image_of(
             curves,
-            caption=f"Marks with crosses: frozen operating points with {format_level(assessment.level)} intervals. "
+            caption=f"Marks with crosses: operating points with {format_level(assessment.level)} intervals, "
+            f"at {view.thresholds}. "
             "Bands, where drawn, are bootstrap intervals. Dotted: a ranking by chance.",
         ),
     ]
@@ -99,26 +93,95 @@ def _judgements(view: View) -> list[Block]:
     ]
 
 
-def draw_pairs(view: View, pairs: Sequence[PairedComparison]) -> Drawing:
-    """Forest plot of the AUC differences of several pairs."""
+@dataclass(frozen=True, kw_only=True)
+class OrientedPair:
+    """A pair with the better model second, as the rule asks how much the others lose."""
+
+    first: str
+    second: str
+    pair: PairedComparison
+    flipped: bool
+
+    def difference(self, key: str, *, simultaneous: bool = False) -> Estimate:
+        """First minus second; of the AUC, where asked for, with the interval that allows for all pairs."""
+        estimate = self.pair.differences[key]
+        if simultaneous and key == "auc" and self.pair.auc_simultaneous is not None:
+            estimate = self.pair.auc_simultaneous
+        return _negated(estimate) if self.flipped else estimate
+
+
+def _negated(estimate: Estimate) -> Estimate:
+    def minus(value: float | None) -> float | None:
+        return None if value is None else -value
+
+    return estimate.model_copy(
+        update={
+            "value": minus(estimate.value),
+            "ci_low": minus(estimate.ci_high),
+            "ci_high": minus(estimate.ci_low),
+        }
+    )
+
+
+def oriented(pair: PairedComparison, *, second: str | None = None) -> OrientedPair:
+    """`pair` with `second`, or else the model of the higher AUC, as what is subtracted."""
+    if second is None:
+        value = pair.differences["auc"].value
+        second = pair.candidate if value is not None and value > 0 else pair.reference
+    flipped = second == pair.candidate
+    first = pair.reference if flipped else pair.candidate
+    return OrientedPair(first=first, second=second, pair=pair, flipped=flipped)
+
+
+def draw_pairs(view: View, pairs: Sequence[OrientedPair], *, against: str | None = None) -> Drawing:
+    """Forest plot of the AUC differences of several pairs, with intervals that allow for their number.
+
+    Parameters
+    ----------
+    view : View
+        The report.
+    pairs : sequence of OrientedPair
+        From top to bottom.
+    against : str, optional
+        The model that all others are compared with: then only the others are named.
+
+    Returns
+    -------
+    Drawing
+    """
     assessment = view.inputs.assessment
     labels = dict(zip(view.styles, short_labels([s.name for s in view.styles.values()], 20), strict=True))
     rows = [
         ForestRow(
-            label=f"{labels[pair.candidate]} \u2212 {labels[pair.reference]}",
-            estimate=pair.differences["auc"],
+            label=view.label(pair.first) if against else f"{labels[pair.first]} \u2212 {labels[pair.second]}",
+            estimate=pair.difference("auc", simultaneous=True),
             margin=view.inputs.rule.margin_auc,
         )
         for pair in pairs
     ]
     return draw_differences(
         rows,
-        reference="second",
-        candidate="first",
+        reference=view.label(against) if against else "model named second",
+        candidate="the other model" if against else "model named first",
         n=assessment.n,
         n_positive=assessment.n_positive,
         level=assessment.level,
+        simultaneous=is_simultaneous(view),
     )
+
+
+def is_simultaneous(view: View) -> bool:
+    """Whether intervals that allow for the number of pairs were computed."""
+    comparisons = view.inputs.assessment.comparisons
+    return bool(comparisons) and all(pair.auc_simultaneous is not None for pair in comparisons)
+
+
+def interval_words(view: View) -> str:
+    """What the intervals of several pairs are."""
+    level, count = format_level(view.inputs.assessment.level), len(view.inputs.assessment.comparisons)
+    if is_simultaneous(view):
+        return f"simultaneous {level} intervals: Bonferroni over all {count} pairs"
+    return f"{level} intervals of each pair alone, not adjusted for {count} pairs"
 
 
 def _margin(view: View, key: str) -> float | None:
@@ -131,15 +194,31 @@ def _margin(view: View, key: str) -> float | None:
     return margins.get(key)
 
 
+def zone_words(view: View) -> str:
+    """What the shaded zone of two models means, which depends on whether one is cheaper."""
+    if both_ways(view):
+        return (
+            "Shaded: equivalent, within the margin either way (dashed), as neither model is known to be cheaper. "
+            "An interval wholly inside shows it."
+        )
+    return "Shaded: acceptable, no worse than the margin (dashed). An interval wholly inside shows it."
+
+
+def both_ways(view: View) -> bool:
+    """Whether a gain must stay within the margin like a loss: where the rule has no cheaper model."""
+    return view.inputs.assessment.verdict.cheaper is None
+
+
 def _forest(view: View, pair: PairedComparison) -> Block:
     keys = [key for key in METRIC_NAMES if key in pair.differences]
-    assessment = view.inputs.assessment
+    assessment, alone = view.inputs.assessment, len(view.evaluations) == PAIR
     drawing = draw_differences(
         [
             ForestRow(
                 label=metric_name(key, short=True),
                 estimate=pair.differences[key],
-                margin=_margin(view, key),
+                margin=_margin(view, key) if alone else None,
+                two_sided=both_ways(view),
                 lower_is_better=key in LOWER_IS_BETTER,
             )
             for key in keys
@@ -150,10 +229,16 @@ def _forest(view: View, pair: PairedComparison) -> Block:
         n_positive=assessment.n_positive,
         level=assessment.level,
     )
-    caption = (
-        "Shaded: acceptable, no worse than the margin (dashed). AUC, sensitivity and specificity are judged against a "
-        "margin; all other rows are exploratory."
-    )
+    if alone:
+        caption = (
+            f"{zone_words(view)} AUC, sensitivity and specificity are judged against a margin; all other rows are "
+            "exploratory."
+        )
+    else:
+        caption = (
+            "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the rule "
+            "judges all pairs together, as shown above."
+        )
     return image_of(drawing, caption=caption)
 
 
@@ -209,26 +294,26 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
 
 
 def _all_pairs(view: View) -> list[Block]:
-    assessment, notes = view.inputs.assessment, Notes()
+    notes = Notes()
+    pairs = [oriented(pair) for pair in view.inputs.assessment.comparisons]
     rows = []
-    for pair in assessment.comparisons:
-        auc = pair.differences["auc"]
-        name = f"{view.label(pair.candidate)} \u2212 {view.label(pair.reference)}"
+    for pair in pairs:
+        auc = pair.difference("auc", simultaneous=True)
         rows.append(
             (
-                Cell(text=name),
+                Cell(text=f"{view.label(pair.first)} \u2212 {view.label(pair.second)}"),
                 notes.cell(auc, signed=True),
                 Cell(text=format_p(auc.p_value)),
-                Cell(text=format_p(pair.p_values_adjusted.get("auc"))),
-                notes.cell(pair.differences["sensitivity"], signed=True),
-                notes.cell(pair.differences["specificity"], signed=True),
+                Cell(text=format_p(pair.pair.p_values_adjusted.get("auc"))),
+                notes.cell(pair.difference("sensitivity"), signed=True),
+                notes.cell(pair.difference("specificity"), signed=True),
             )
         )
     table = Table(
-        caption=f"Every pair (candidate minus reference, {format_level(assessment.level)} intervals; "
-        "adjusted after Holm)",
+        caption=f"Every pair, the lower AUC minus the higher one (AUC: {interval_words(view)}; p adjusted after Holm; "
+        "sensitivity and specificity: intervals of each pair alone)",
         columns=(
-            Column(head="Pair", kind="text"),
+            Column(head="Pair", kind="text", width="28%"),
             Column(head="AUC"),
             Column(head="p"),
             Column(head="p adjusted"),
@@ -239,5 +324,13 @@ def _all_pairs(view: View) -> list[Block]:
         notes=notes.listed(),
         dense=True,
     )
-    drawing = draw_pairs(view, assessment.comparisons)
-    return [image_of(drawing, caption="Difference of AUC for every pair; shaded: acceptable."), table]
+    blocks: list[Block] = []
+    for start in range(0, len(pairs), MOST_FOREST_ROWS):
+        part = pairs[start : start + MOST_FOREST_ROWS]
+        last = start + MOST_FOREST_ROWS >= len(pairs)
+        caption = (
+            f"Difference of AUC for every pair, the lower minus the higher one ({interval_words(view)}). "
+            "Shaded: a loss within the margin (dashed)."
+        )
+        blocks.append(image_of(draw_pairs(view, part), caption=caption if last else ""))
+    return [*blocks, table]

@@ -27,7 +27,7 @@ SUBSET_NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
 SUBSET_USES = {
     "train": "fits the networks",
     "val": "picks checkpoint and threshold",
-    "test": "used once, for this report",
+    "test": "used for this report",
 }
 MOST_INLINE_ROWS = 10
 """Longer lists of rejected files stand at the end of the methods section."""
@@ -42,7 +42,7 @@ def data_section(view: View, number: int) -> Section:
     blocks: list[Block] = []
     if inputs.manifest is not None:
         lead = "Every image was decoded once; what could not be used was set aside, counted and listed."
-        blocks.append(_flow(inputs.manifest, inputs.split))
+        blocks.append(_flow(inputs.manifest, inputs.split, n_earlier_looks=inputs.n_earlier_looks))
     else:
         lead = "The predictions were supplied; the images behind them were not seen by this software."
         blocks.append(_supplied_flow(view))
@@ -72,7 +72,7 @@ def data_section(view: View, number: int) -> Section:
     )
 
 
-def _flow(manifest: DatasetManifest, split: DatasetSplit | None) -> Flow:
+def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_looks: int) -> Flow:
     aside = tuple(f"{format_count(count)} {reason}" for reason, count in manifest.rejected_by_reason)
     groups = []
     if manifest.n_duplicate_groups:
@@ -95,18 +95,25 @@ def _flow(manifest: DatasetManifest, split: DatasetSplit | None) -> Flow:
             aside=tuple(groups) or ("no identical files",),
         ),
     )
-    ends = () if split is None else tuple(_end(summary, split.classes) for summary in split.subsets)
+    ends = (
+        ()
+        if split is None
+        else tuple(_end(summary, split.classes, n_earlier_looks=n_earlier_looks) for summary in split.subsets)
+    )
     return Flow(steps=steps, ends=ends)
 
 
-def _end(summary: SubsetSummary, classes: tuple[str, str]) -> FlowStep:
+def _end(summary: SubsetSummary, classes: tuple[str, str], *, n_earlier_looks: int) -> FlowStep:
     lines = [f"{format_count(n)} {name}" for name, n in zip(classes, summary.class_counts, strict=True)]
     if summary.n_patients is not None:
         lines.append(f"{format_count(summary.n_patients)} patients")
+    uses = [SUBSET_USES[summary.subset]]
+    if summary.subset == "test" and n_earlier_looks:
+        uses.append(f"and in {n_earlier_looks:,} earlier run{'s' if n_earlier_looks > 1 else ''}")
     return FlowStep(
         title=SUBSET_NAMES[summary.subset],
         number=format_count(summary.n_images),
-        lines=(*lines, SUBSET_USES[summary.subset]),
+        lines=(*lines, *uses),
     )
 
 

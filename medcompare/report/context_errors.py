@@ -17,9 +17,10 @@ from medcompare.report.blocks import (
     Section,
     Table,
     image_of,
+    model_tables,
     png_uri,
 )
-from medcompare.report.figures_forest import SubgroupRow, draw_subgroups
+from medcompare.report.figures_forest import SubgroupRow, draw_subgroups, subgroup_rows_per_figure
 from medcompare.report.figures_runs import draw_accuracy_and_cost
 from medcompare.report.formatting import (
     NOT_MEASURED,
@@ -45,8 +46,12 @@ if TYPE_CHECKING:
     from medcompare.report.vocabulary import View
 
 SUBGROUP_METRICS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
-SUBGROUP_ROWS_PER_FIGURE = 24
 THUMBNAIL_MM = 26.0
+MOST_NAMED = 3
+"""More models than these are counted, not named, where a case was called wrongly."""
+
+MOST_SCORES = 5
+"""Scores of one case next to each other; those of further models stand in a further table."""
 
 
 def error_section(view: View, number: int) -> Section | None:
@@ -71,6 +76,8 @@ def _error_words(view: View, case: HardCase) -> str:
     verb = "missed" if case.truth == POSITIVE else "false alarm"
     if len(wrong) == len(case.scores) and len(wrong) > 1:
         return f"{verb} by all models" if len(wrong) > 2 else f"{verb} by both models"
+    if len(wrong) > MOST_NAMED:
+        return f"{verb} by {len(wrong)} of {len(case.scores)} models"
     return f"{verb} by {join_words(view.label(model) for model in wrong)}"
 
 
@@ -97,7 +104,11 @@ def _hard_cases(view: View) -> list[Block]:
             blocks.append(Gallery(title=title, cards=cards))
     without_image = [case for case in cases if case.thumbnail_png is None]
     if without_image:
-        blocks.append(_case_table(view, without_image))
+        models = list(view.styles)
+        blocks += [
+            _case_table(view, without_image, models[start : start + MOST_SCORES])
+            for start in range(0, len(models), MOST_SCORES)
+        ]
     return blocks
 
 
@@ -118,8 +129,7 @@ def _card(view: View, case: HardCase) -> CaseCard:
     return CaseCard(case_id=case.case_id, image=image, truth=truth, scores=scores)
 
 
-def _case_table(view: View, cases: list[HardCase]) -> Table:
-    models = list(view.styles)
+def _case_table(view: View, cases: list[HardCase], models: list[str]) -> Table:
     rows = []
     for case in cases:
         by_model = {score.model: score for score in case.scores}
@@ -134,14 +144,16 @@ def _case_table(view: View, cases: list[HardCase]) -> Table:
             row.append(Cell(text="no score" if score is None else format_number(score.score), strong=wrong))
         rows.append(tuple(row))
     thresholds = ", ".join(
-        f"{view.label(e.model)} {format_number(e.operating_point.threshold)}" for e in view.evaluations
+        f"{view.label(e.model)} {format_number(e.operating_point.threshold)}"
+        for e in view.evaluations
+        if e.model in models
     )
     return Table(
         caption=f"Wrongly called cases (wrong scores in bold; thresholds: {thresholds})",
         columns=(
-            Column(head="Case", kind="code"),
-            Column(head="True class", kind="text"),
-            Column(head="Error", kind="text"),
+            Column(head="Case", kind="code", width="15%"),
+            Column(head="True class", kind="text", width="17%"),
+            Column(head="Error", kind="text", width="22%"),
             *(view.model_column(model) for model in models),
         ),
         rows=tuple(rows),
@@ -176,8 +188,9 @@ def _subgroups(view: View) -> list[Block]:
             "Lines in colour: all test cases together."
         ),
     ]
-    for start in range(0, len(listed), SUBGROUP_ROWS_PER_FIGURE):
-        part = listed[start : start + SUBGROUP_ROWS_PER_FIGURE]
+    per_figure = subgroup_rows_per_figure(len(view.styles))
+    for start in range(0, len(listed), per_figure):
+        part = listed[start : start + per_figure]
         drawing = draw_subgroups(part, metrics=SUBGROUP_METRICS, overall=overall, styles=view.styles)
         blocks.append(image_of(drawing))
     return [*blocks, _subgroup_table(view, listed)]
@@ -204,9 +217,9 @@ def _subgroup_table(view: View, rows: list[SubgroupRow]) -> Table:
     return Table(
         caption="Subgroups in numbers",
         columns=(
-            Column(head="Subgroup", kind="text"),
-            Column(head="Positive / n"),
-            Column(head="Model", kind="text"),
+            Column(head="Subgroup", kind="text", width="22%"),
+            Column(head="Positive / n", width="10%"),
+            Column(head="Model", kind="text", width="20%"),
             *(Column(head=metric_name(key, short=True)) for key, _ in SUBGROUP_METRICS),
         ),
         rows=tuple(body),
@@ -268,6 +281,27 @@ CONDITION_ROWS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 
 
+def cost_row(view: View, *, with_ratio: bool) -> tuple[Cell, ...] | None:
+    """The deciding cost of every model, with the ratio of candidate to reference; None where none is known."""
+    field = view.inputs.rule.cost_metric
+    by_model = {cost.model: cost for cost in view.inputs.assessment.costs}
+    costs = [by_model.get(one.model) for one in view.evaluations]
+    if all(cost is None or getattr(cost, field) is None for cost in costs):
+        return None
+    label, write = next((label, write) for name, label, write in COST_ROWS if name == field)
+    cells = [
+        Cell(text=NOT_MEASURED, muted=True) if cost is None else Cell(text=write(cost).partition(" (")[0])
+        for cost in costs
+    ]
+    row = [Cell(text=label.partition(" (")[0], strong=True), *cells]
+    if with_ratio and view.pair is not None:
+        ratio = None
+        if view.pair.reference in by_model and view.pair.candidate in by_model:
+            ratio = cost_ratio(by_model[view.pair.reference], by_model[view.pair.candidate], field)
+        row.append(Cell(text="\u2013" if ratio is None else f"\u00d7{format_significant(ratio)}"))
+    return tuple(row)
+
+
 def cost_section(view: View, number: int) -> Section:
     """What each model costs on a named device, and accuracy against cost."""
     by_model = {cost.model: cost for cost in view.inputs.assessment.costs}
@@ -297,22 +331,20 @@ def cost_section(view: View, number: int) -> Section:
         texts = ["not stated" if value is None else write(value) for value in values]
         cells = [Cell(text=text, muted=True) for text in texts]
         rows.append((Cell(text=label, muted=True), *cells, *([Cell(text="")] if with_ratio else [])))
-    head = [
-        Column(head="Cost", kind="text", width="40%" if len(costs) <= 2 else "30%"),
-        *(view.model_column(cost.model) for cost in costs),
-    ]
-    if with_ratio and pair is not None:
-        head.append(Column(head="Ratio"))
     tail = "; ratio: candidate over reference" if with_ratio else ""
-    table = Table(
-        caption=f"Cost per model, measured one at a time (in bold: what decides which is cheaper{tail})",
-        columns=tuple(head),
-        rows=tuple(rows),
-    )
-    blocks: list[Block] = [table, *_cost_figure(view, costs)]
+    supplied = view.inputs.source == "predictions supplied"
     lead = "Measured, not assumed: fewer operations do not always mean less time on a given device."
-    if view.inputs.source == "predictions supplied":
+    if supplied:
         lead = "As supplied with the predictions; not measured by this software."
+    origin = "as supplied" if supplied else "measured one at a time"
+    tables = model_tables(
+        caption=f"Cost per model, {origin} (in bold: what decides which is cheaper{tail})",
+        corner=Column(head="Cost", kind="text", width="40%" if len(costs) <= 2 else "30%"),
+        models=[view.model_column(cost.model) for cost in costs],
+        rows=rows,
+        extra=Column(head="Ratio") if with_ratio else None,
+    )
+    blocks: list[Block] = [*tables, *_cost_figure(view, costs)]
     return Section(number=number, anchor=anchor, title=title, lead=lead, blocks=tuple(blocks))
 
 

@@ -13,6 +13,7 @@ from medcompare.report.blocks import (
     Section,
     Table,
     image_of,
+    model_tables,
     text_rows,
 )
 from medcompare.report.context_data import MOST_INLINE_ROWS, rejected_blocks
@@ -73,9 +74,9 @@ def trend_section(view: View, number: int) -> Section | None:
             Table(
                 caption="Runs, newest first",
                 columns=(
-                    Column(head="Run", kind="text"),
+                    Column(head="Run", kind="text", width="20%"),
                     Column(head="Images"),
-                    Column(head="Model", kind="text"),
+                    Column(head="Model", kind="text", width="20%"),
                     Column(head="AUC"),
                     Column(head="Training time"),
                     Column(head="Verdict", kind="text"),
@@ -107,7 +108,7 @@ def methods_section(view: View, number: int) -> Section:
         blocks.append(Bullets(items=assessment.notes))
     blocks += [Heading(text="How to read the terms"), _glossary()]
     if view.inputs.trained:
-        blocks += [Heading(text="Training"), Paragraph(text=_training_text(view)), _training_table(view)]
+        blocks += [Heading(text="Training"), Paragraph(text=_training_text(view)), *_training_tables(view)]
     if view.inputs.settings:
         blocks += [Heading(text="Configuration"), _settings_table(view)]
     blocks += [Heading(text="Provenance"), _provenance_table(view)]
@@ -200,7 +201,7 @@ def _training_text(view: View) -> str:
     return " ".join(sentences) or "No class weights, and no batch normalisation: nothing is corrected."
 
 
-def _training_table(view: View) -> Table:
+def _training_tables(view: View) -> list[Table]:
     order = list(view.styles)
     trained = sorted(view.inputs.trained, key=lambda row: order.index(row.model))
 
@@ -233,12 +234,14 @@ def _training_table(view: View) -> Table:
         ("Time", [format_duration(t.elapsed_s) for t in trained]),
         ("Checkpoint SHA-256, first 16", [t.checkpoint.sha256[:16] for t in trained]),
     ]
-    return Table(
+    return model_tables(
         caption="Training as it ran",
-        columns=(Column(head="Property", kind="text"), *(view.model_column(t.model) for t in trained)),
+        corner=Column(head="Property", kind="text", width="24%"),
+        models=[view.model_column(t.model, kind="text") for t in trained],
         rows=text_rows([(label, *cells) for label, cells in lines]),
         dense=True,
         titled=False,
+        kind="text",
     )
 
 
@@ -322,7 +325,9 @@ def _tally(checklist: ChecklistTable) -> str:
     for item in checklist.items:
         counts[item.status] = counts.get(item.status, 0) + 1
     tally = ", ".join(f"{format_count(count)} {status}" for status, count in counts.items())
-    return f"{checklist.reference} {format_count(len(checklist.items))} items: {tally}.".strip()
+    count = len(checklist.items)
+    items = "1 item" if count == 1 else f"{format_count(count)} items"
+    return f"{checklist.reference} {items}: {tally}.".strip()
 
 
 def _checklist_table(checklist: ChecklistTable) -> Table:

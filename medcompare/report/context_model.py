@@ -17,16 +17,17 @@ from medcompare.report.blocks import (
     Table,
     absent,
     image_of,
+    model_tables,
 )
+from medcompare.report.context_training import learning_blocks, seed_blocks
 from medcompare.report.figures_curves import (
     draw_calibration,
     draw_decision_curve,
     draw_score_distributions,
+    shown_range,
 )
-from medcompare.report.figures_runs import draw_learning_curves, draw_seeds
 from medcompare.report.formatting import (
     format_count,
-    format_duration,
     format_level,
     format_number,
     join_words,
@@ -35,11 +36,12 @@ from medcompare.report.matrices import confusion_rows
 from medcompare.report.vocabulary import METRIC_NAMES, metric_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medcompare.report.blocks import Block
     from medcompare.report.inputs import ScoreDistribution
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import Estimate, ModelEvaluation
-    from medcompare.training_records import TrainedModel
 
 PAIR = 2
 CALIBRATION_ROWS = (
@@ -54,7 +56,7 @@ CALIBRATION_ROWS = (
 
 def model_section(view: View, number: int) -> Section:
     """Every figure of every model, matrices, calibration, scores, learning curves."""
-    blocks: list[Block] = [_metric_table(view)]
+    blocks: list[Block] = [*_metric_tables(view)]
     blocks += [_operating_table(view), Heading(text="Confusion matrices"), *confusion_rows(view)]
     blocks += [
         Heading(text="Classification report"),
@@ -62,7 +64,7 @@ def model_section(view: View, number: int) -> Section:
         Heading(text="Scores"),
         _scores(view),
     ]
-    blocks += [*_calibration(view), *_decision(view), *_learning(view), *_seeds(view)]
+    blocks += [*_calibration(view), *_decision(view), *learning_blocks(view), *seed_blocks(view)]
     for evaluation in view.evaluations:
         if evaluation.warnings:
             blocks += [
@@ -75,12 +77,12 @@ def model_section(view: View, number: int) -> Section:
         anchor="models",
         new_page=True,
         title="The model" if single else "Each model",
-        lead="Figures of the test subset at thresholds that were frozen before it was looked at.",
+        lead=f"Figures of the test subset at {view.thresholds}.",
         blocks=tuple(blocks),
     )
 
 
-def _metric_table(view: View) -> Table:
+def _metric_tables(view: View) -> list[Table]:
     notes = Notes()
     keys = [key for key in METRIC_NAMES if any(key in e.metrics for e in view.evaluations)]
     keys += [key for e in view.evaluations for key in e.metrics if key not in keys]
@@ -89,11 +91,12 @@ def _metric_table(view: View) -> Table:
     for key in keys:
         cells = [notes.cell(e.metrics[key]) if key in e.metrics else absent() for e in view.evaluations]
         rows.append((Cell(text=metric_name(key)), *cells))
-    return Table(
+    return model_tables(
         caption=f"All figures ({format_level(view.inputs.assessment.level)} intervals)",
-        columns=(Column(head="Figure", kind="text"), *(view.model_column(e.model) for e in view.evaluations)),
-        rows=tuple(rows),
-        notes=notes.listed(),
+        corner=Column(head="Figure", kind="text", width="24%"),
+        models=[view.model_column(e.model) for e in view.evaluations],
+        rows=rows,
+        notes=notes,
     )
 
 
@@ -109,7 +112,8 @@ def _operating_table(view: View) -> Table:
     rows = []
     for evaluation in view.evaluations:
         point = evaluation.operating_point
-        rule = point.rule if point.reached else f"{point.rule} (not reached)"
+        missed = point.chosen_on == "validation" and not point.reached
+        rule = f"{point.rule} (not reached)" if missed else point.rule
         rows.append(
             (
                 Cell(text=view.name(evaluation.model)),
@@ -129,11 +133,11 @@ def _operating_table(view: View) -> Table:
     return Table(
         caption="Operating points: positive where the score is at or above the threshold",
         columns=(
-            Column(head="Model", kind="text"),
+            Column(head="Model", kind="text", width="28%"),
             Column(head="Threshold"),
             Column(head="Rule", kind="text"),
-            Column(head="Chosen on", kind="text"),
-            Column(head="0.5 would give", kind="text"),
+            Column(head="Chosen on", kind="text", width="14%"),
+            Column(head="0.5 would give", kind="text", width="17%"),
         ),
         rows=tuple(rows),
         notes=notes.listed(),
@@ -168,8 +172,8 @@ def _class_table(view: View) -> Table:
     return Table(
         caption=f"Figures per class ({format_level(view.inputs.assessment.level)} intervals)",
         columns=(
-            Column(head="Model", kind="text"),
-            Column(head="Class", kind="text"),
+            Column(head="Model", kind="text", width="24%"),
+            Column(head="Class", kind="text", width="22%"),
             Column(head="Cases"),
             Column(head="Precision"),
             Column(head="Recall"),
@@ -215,9 +219,7 @@ def _scores(view: View) -> Block:
         images.append(image_of(drawing))
     if not images:
         return Paragraph(text="The distribution of the scores was not recorded for this run.", tone="note")
-    return ImageRow(
-        images=tuple(images), caption="Scores per true class; the dashed line is the frozen threshold."
-    )
+    return ImageRow(images=tuple(images), caption="Scores per true class; the dashed line is the threshold.")
 
 
 def _calibration(view: View) -> list[Block]:
@@ -233,11 +235,12 @@ def _calibration(view: View) -> list[Block]:
             estimate: Estimate = getattr(evaluation.calibration, key)
             cells.append(notes.cell(estimate))
         rows.append((Cell(text=label), *cells))
-    table = Table(
+    tables = model_tables(
         caption="Calibration in numbers",
-        columns=(Column(head="Figure", kind="text"), *(view.model_column(e.model) for e in with_curve)),
-        rows=tuple(rows),
-        notes=notes.listed(),
+        corner=Column(head="Figure", kind="text", width="30%"),
+        models=[view.model_column(e.model) for e in with_curve],
+        rows=rows,
+        notes=notes,
         dense=True,
     )
     recalibrated = sorted(
@@ -252,8 +255,8 @@ def _calibration(view: View) -> list[Block]:
         [Paragraph(text=f"Not probabilities: {', '.join(missing)}.", tone="note")] if missing else []
     )
     if len(with_curve) <= PAIR:
-        return [heading, SplitRow(image=image, beside=(table, *extra))]
-    return [heading, image, table, *extra]
+        return [heading, SplitRow(image=image, beside=(*tables, *extra))]
+    return [heading, image, *tables, *extra]
 
 
 def _decision(view: View) -> list[Block]:
@@ -267,112 +270,41 @@ def _decision(view: View) -> list[Block]:
         )
     else:
         caption = f"Shown over the stated range, {format_number(stated[0])} to {format_number(stated[1])}."
+    if stated is None:
+        _, end = shown_range(with_curve, view.inputs.assessment.treat_all, None)
+        if end < 1:
+            caption += (
+                f" Shown up to {format_number(end, digits=2)}: beyond it hardly anything is gained by acting."
+            )
+    caption = " ".join([caption, *_curves_of_miscalibration(view, with_curve)])
     drawing = draw_decision_curve(
         with_curve, view.styles, treat_all=view.inputs.assessment.treat_all, stated_range=stated
     )
     return [Heading(text="Net benefit"), image_of(drawing, caption=caption)]
 
 
-def _learning(view: View) -> list[Block]:
-    order = list(view.styles)
-    trained = sorted((t for t in view.inputs.trained if t.history), key=lambda t: order.index(t.model))
-    if not trained:
+def is_miscalibrated(evaluation: ModelEvaluation) -> bool:
+    """Whether slope or calibration-in-the-large is shown not to be ideal."""
+    calibration = evaluation.calibration
+    if calibration is None:
+        return False
+    ideals = ((calibration.slope, 1.0), (calibration.in_the_large, 0.0))
+    return any(
+        estimate.ci_low is not None
+        and estimate.ci_high is not None
+        and not estimate.ci_low <= ideal <= estimate.ci_high
+        for estimate, ideal in ideals
+    )
+
+
+def _curves_of_miscalibration(view: View, evaluations: Sequence[ModelEvaluation]) -> list[str]:
+    """Warning for models whose decision curve is computed from scores that are no good probabilities."""
+    names = [view.label(one.model) for one in evaluations if is_miscalibrated(one)]
+    if not names:
         return []
-    images = tuple(image_of(draw_learning_curves(t, view.styles[t.model])) for t in trained)
-    selection = sorted({t.selection for t in trained})
-    blocks: list[Block] = [
-        Heading(text="Learning curves"),
-        ImageRow(images=images, caption=" ".join(selection)),
-    ]
-    if any(t.batch_norm for t in trained):
-        blocks.append(_batch_statistics(view, trained))
-    return blocks
-
-
-def _batch_statistics(view: View, trained: list[TrainedModel]) -> Table:
-    """What the running statistics of each library would have made of the same checkpoint."""
-    notes = Notes()
-    lines: list[tuple[str, list[Cell]]] = [
-        ("Weight of a new batch in the library\u2019s running statistics", []),
-        ("Loss of the sample, training mode", []),
-        ("Loss of the sample, evaluation, statistics re-measured", []),
-        ("Loss of the sample, evaluation, running statistics", []),
-        ("Validation AUC, statistics re-measured", []),
-        ("Validation AUC, running statistics", []),
-        ("Test AUC, statistics re-measured (as judged)", []),
-        ("Test AUC, running statistics", []),
-        ("Difference of test AUC", []),
-        ("Time of re-measuring, of the whole training", []),
-    ]
-    for one in trained:
-        column = [row for _, row in lines]
-        evaluation = next(e for e in view.evaluations if e.model == one.model)
-        if one.batch_norm is None:
-            column[0].append(Cell(text="no batch normalisation", muted=True))
-            for row in column[1:]:
-                row.append(absent())
-            continue
-        kept, running = one.kept, evaluation.running_statistics
-        seconds = sum(log.remeasuring_s for log in one.history)
-        column[0].append(Cell(text=join_words(f"{m:.3g}" for m in one.batch_norm.momenta)))
-        numbers = (
-            kept.sample_loss_training_mode,
-            kept.sample_loss,
-            kept.sample_loss_running,
-            kept.val_auc,
-            kept.val_auc_running,
+    return [
+        (
+            f"Net benefit takes scores for probabilities, and those of {join_words(names)} are miscalibrated (see "
+            "above): the shape of such a curve may come from that, not from how well cases are told apart."
         )
-        for row, value in zip(column[1:6], numbers, strict=True):
-            row.append(absent() if value is None else Cell(text=format_number(value)))
-        column[6].append(notes.cell(evaluation.metrics["auc"]) if "auc" in evaluation.metrics else absent())
-        column[7].append(absent() if running is None else notes.cell(running.auc))
-        column[8].append(absent() if running is None else notes.cell(running.difference, signed=True))
-        column[9].append(Cell(text=f"{format_duration(seconds)} of {format_duration(one.elapsed_s)}"))
-    n_images = sorted({t.batch_norm.n_sample_images for t in trained if t.batch_norm})
-    sample = join_words(format_count(n) for n in n_images)
-    return Table(
-        caption=f"Batch statistics at the epoch that was kept; the sample is {sample} training images without "
-        "augmentation",
-        columns=(Column(head="Figure", kind="text"), *(view.model_column(t.model) for t in trained)),
-        rows=tuple((Cell(text=label), *cells) for label, cells in lines),
-        notes=notes.listed(),
-        dense=True,
-    )
-
-
-def _seeds(view: View) -> list[Block]:
-    seeds = view.inputs.assessment.seeds
-    if not seeds:
-        return []
-    caption = "Each mark is one training; the verdict is about the frozen checkpoint."
-    blocks: list[Block] = [
-        Heading(text="Training seeds"),
-        image_of(draw_seeds(seeds, view.styles), caption=caption),
     ]
-    compared = view.inputs.assessment.seed_comparisons
-    if not compared:
-        return blocks
-    notes = Notes()
-    table = Table(
-        caption="Difference of AUC over the seeds, candidate minus reference",
-        columns=(
-            Column(head="Pair", kind="text"),
-            Column(head="Seeds"),
-            Column(head="Mean"),
-            Column(head="SD between seeds"),
-            Column(head="Verdict depends on the seed", kind="text"),
-        ),
-        rows=tuple(
-            (
-                Cell(text=f"{view.label(row.candidate)} \u2212 {view.label(row.reference)}"),
-                Cell(text=format_count(len(row.seeds))),
-                notes.cell(row.mean, signed=True),
-                Cell(text=format_number(row.standard_deviation)),
-                Cell(text="yes" if row.sensitive else "no", strong=row.sensitive),
-            )
-            for row in compared
-        ),
-        notes=notes.listed(),
-        dense=True,
-    )
-    return [*blocks, table]

@@ -15,6 +15,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from medcompare.report.fonts import dress
 from medcompare.report.formatting import short_labels
 from medcompare.report.lean_svg import lean_svg
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 MM_PER_INCH = 25.4
 PAGE_WIDTH_MM = 174.0
 """Width of the text block: what a full-width figure fills."""
+
+LEGEND_CHARACTER_MM, LEGEND_HANDLE_MM, LEGEND_ROW_MM = 1.35, 11.0, 3.6
+"""Mean width of a character in a legend; handle and gaps of an entry; height of a row."""
 
 INK, MUTED, RULE, ZONE = "#1b2733", "#5b6874", "#c9d1d8", "#e8efe9"
 OKABE_ITO = (
@@ -161,9 +165,17 @@ def draw(
         figure = Figure(figsize=size, layout=None if tight else "constrained")
         canvas = FigureCanvasSVG(figure)
         fill(figure)
+        dress(figure)
         target = io.BytesIO()
         canvas.print_svg(target, metadata={"Date": None, "Creator": None})
     return Drawing(svg=lean_svg(target.getvalue().decode("utf-8")), width_mm=width_mm, alt=alt)
+
+
+def legend_columns(labels: Sequence[str], *, width_mm: float = PAGE_WIDTH_MM) -> int:
+    """Labels of a legend that fit next to each other, at least one."""
+    longest = max((len(label) for label in labels), default=1)
+    entry_mm = LEGEND_CHARACTER_MM * longest + LEGEND_HANDLE_MM
+    return max(1, min(len(labels), int(width_mm // entry_mm)))
 
 
 def marker_svg(style: ModelStyle) -> str:

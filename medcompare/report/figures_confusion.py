@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.report.figures import Drawing, draw
-from medcompare.report.formatting import format_count, format_percent
+from medcompare.report.formatting import format_count, format_percent, short_labels
 from medcompare.report.results import row_fractions
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from medcompare.stats.records import ModelEvaluation
 
 PER_ROW = 2
+LONGEST_CLASS = 16
+"""Characters of a class name beside a matrix."""
+
 PANEL_MM = (85.0, 62.0)
 CELLS = (("true_positive", "false_negative"), ("false_positive", "true_negative"))
 """Names in the record, row by true class (positive first), column by called class."""
@@ -47,7 +50,7 @@ def draw_confusion_matrices(evaluations: Sequence[ModelEvaluation], styles: dict
         for axes in panels[len(evaluations) :]:
             axes.axis("off")
         for axes, evaluation in zip(panels, evaluations, strict=False):
-            _matrix(axes, evaluation, title=styles[evaluation.model].name)
+            _matrix(axes, evaluation, title=styles[evaluation.model].label)
 
     spoken = "; ".join(
         f"{styles[e.model].name}: {e.confusion.true_positive} of {e.n_positive} {e.classes[1]} found, "
@@ -69,7 +72,7 @@ def _matrix(axes: Axes, evaluation: ModelEvaluation, *, title: str) -> None:
     shares = row_fractions(evaluation.confusion)
     values = np.array([[shares[name] if shares[name] is not None else 0.0 for name in row] for row in CELLS])
     texts = np.array([[_cell(evaluation, shares, name) for name in row] for row in CELLS])
-    negative, positive = evaluation.classes
+    negative, positive = short_labels(evaluation.classes, LONGEST_CLASS)
     sns.heatmap(
         values,
         annot=texts,

@@ -10,16 +10,18 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from medcompare.report.figures import (
     INK,
+    LEGEND_ROW_MM,
     MUTED,
     PAGE_WIDTH_MM,
     RULE,
     Drawing,
     ModelStyle,
     draw,
+    legend_columns,
     thin_curve,
     unit_axes,
 )
-from medcompare.report.formatting import format_count, format_estimate, format_number
+from medcompare.report.formatting import format_count, format_estimate, format_number, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from medcompare.stats.records import Curve, Estimate, ModelEvaluation
+
+LEAST_SHARE = 0.02
+SHORTEST_RANGE = 0.05
+SMALLEST_TOP = 0.01
+
+CALIBRATION_MM = 96.0
 
 PATIENTS = 1000
 """Net benefit is also read as true positives gained per so many patients."""
@@ -74,7 +82,7 @@ def _cross(axes: Axes, x: Estimate, y: Estimate, style: ModelStyle, *, flip_x: b
 def draw_roc_and_precision_recall(
     evaluations: Sequence[ModelEvaluation], styles: dict[str, ModelStyle], *, prevalence: float
 ) -> Drawing:
-    """ROC and precision-recall curves of all models with their frozen operating points.
+    """ROC and precision-recall curves of all models with their operating points.
 
     Parameters
     ----------
@@ -89,12 +97,12 @@ def draw_roc_and_precision_recall(
     -------
     Drawing
     """
-    long_legend = len(evaluations) > 2
-    legend_mm = 3.8 * len(evaluations) + 2 if long_legend else 0.0
+    # Below the panels: inside them a legend would lie on the curves of some study.
+    legend_mm = 3.8 * len(evaluations) + 2
     height_mm = 86.0 + legend_mm
 
     def fill(figure: Figure) -> None:
-        panels = figure.subplots(2, 2, height_ratios=[84.0, max(legend_mm, 0.1)])
+        panels = figure.subplots(2, 2, height_ratios=[84.0, legend_mm])
         roc, pr = panels[0]
         for axes in panels[1]:
             axes.axis("off")
@@ -118,16 +126,11 @@ def draw_roc_and_precision_recall(
             handles = [
                 axes.plot(
                     [], [], color=styles[e.model].colour, linestyle=styles[e.model].line, marker=styles[e.model].marker,
-                    markersize=4, label=f"{styles[e.model].label}\n{name} {format_estimate(e.metrics[key])}"
-                    if not long_legend else f"{styles[e.model].label}: {name} {format_estimate(e.metrics[key])}",
+                    markersize=4, label=f"{styles[e.model].label}: {name} {format_estimate(e.metrics[key])}",
                 )[0]
                 for e in evaluations
             ]  # fmt: skip
-            if long_legend:
-                panels[1][column].legend(handles=handles, loc="center")
-            else:
-                where = "lower right" if axes is roc else "lower left"
-                axes.legend(handles=handles, loc=where, frameon=True, framealpha=0.85, edgecolor="none")
+            panels[1][column].legend(handles=handles, loc="center")
 
     spoken = "; ".join(
         f"{styles[e.model].name}: AUC {format_estimate(e.metrics['auc'])}, average precision "
@@ -162,7 +165,9 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
             msg = f"{evaluation.model} has no calibration to draw"
             raise ValueError(msg)
     strip_mm = 13.0
-    height_mm = 70.0 + strip_mm * len(evaluations)
+    labels = [styles[evaluation.model].label for evaluation in evaluations]
+    n_across = legend_columns(labels, width_mm=CALIBRATION_MM)
+    height_mm = 70.0 + strip_mm * len(evaluations) + LEGEND_ROW_MM * -(-len(labels) // n_across)
 
     def fill(figure: Figure) -> None:
         ratios = [58.0] + [strip_mm] * len(evaluations)
@@ -185,14 +190,15 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
         curve_axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), ylabel="Observed share of positives")
         curve_axes.set_title(f"Calibration ({_cases(evaluations[0])})")
         curve_axes.grid(visible=True, color=RULE, linewidth=0.35)
-        curve_axes.legend(loc="upper left")
+        handles, _ = curve_axes.get_legend_handles_labels()
+        figure.legend(handles=handles, loc="outside lower center", ncols=n_across)
         panels[-1].set_xlabel("Predicted probability of the positive class")
 
     alt = (
         "Calibration: observed share of positives against predicted probability, and scores per class, for "
         + ", ".join(styles[e.model].name for e in evaluations)
     )
-    return draw(fill, width_mm=96.0, height_mm=height_mm, alt=alt)
+    return draw(fill, width_mm=CALIBRATION_MM, height_mm=height_mm, alt=alt)
 
 
 def _mirror_histogram(
@@ -211,10 +217,10 @@ def _mirror_histogram(
     axes.set_ylim(-1.12 * largest, 1.12 * largest)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True, symmetric=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(abs(round(value)))))
-    axes.text(1.01, 0.94, "positive", transform=axes.transAxes, ha="right", va="top", fontsize=6, color=MUTED)
-    axes.text(
-        1.01, 0.06, "negative", transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=MUTED
-    )
+    for height, word in ((0.75, "positive"), (0.25, "negative")):
+        axes.text(
+            1.01, height, word, transform=axes.transAxes, ha="left", va="center", fontsize=6, color=MUTED
+        )
 
 
 def draw_score_distributions(
@@ -229,7 +235,7 @@ def draw_score_distributions(
     classes: tuple[str, str],
     width_mm: float = 85.0,
 ) -> Drawing:
-    """Scores of one model per true class, with the frozen threshold.
+    """Scores of one model per true class, with the threshold.
 
     Parameters
     ----------
@@ -279,7 +285,9 @@ def draw_score_distributions(
             axes.set_ylim(0, top)
             axes.set_ylabel("Cases")
             axes.set_title(
-                f"True class {name} (n = {format_count(sum(counts))})", fontsize=6.8, weight="normal"
+                f"True class {shorten(name, 30)} (n = {format_count(sum(counts))})",
+                fontsize=6.8,
+                weight="normal",
             )
             room_left = threshold - edges[0] > 0.3 * span
             room_right = edges[-1] - threshold > 0.3 * span
@@ -311,6 +319,41 @@ def _of_one(true_positives: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(true_positives, dtype=float) / PATIENTS
 
 
+def shown_range(
+    evaluations: Sequence[ModelEvaluation],
+    treat_all: Curve | None,
+    stated_range: tuple[float, float] | None,
+) -> tuple[float, float]:
+    """Threshold probabilities the decision curve shows: those stated, else those at which acting on anything pays.
+
+    Parameters
+    ----------
+    evaluations : sequence of ModelEvaluation
+        The models.
+    treat_all : Curve or None
+        Net benefit of calling everyone positive.
+    stated_range : (low, high) or None
+        What the user would act at.
+
+    Returns
+    -------
+    (low, high)
+        Without a stated range from 0 to just above the last threshold at which a model or
+        calling everyone positive has a net benefit worth drawing (`LEAST_SHARE` of the largest).
+    """
+    if stated_range is not None:
+        return stated_range
+    curves = [curve for curve in (treat_all, *(e.decision_curve for e in evaluations)) if curve is not None]
+    top = max((y for curve in curves for y in curve.y), default=0.0)
+    useful = [
+        x
+        for curve in curves
+        for x, y in zip(curve.x, curve.y, strict=True)
+        if top > 0 and y > LEAST_SHARE * top
+    ]
+    return 0.0, min(1.0, max(1.15 * max(useful, default=1.0), SHORTEST_RANGE))
+
+
 def draw_decision_curve(
     evaluations: Sequence[ModelEvaluation],
     styles: dict[str, ModelStyle],
@@ -338,8 +381,8 @@ def draw_decision_curve(
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
-        low, high = stated_range or (0.0, 1.0)
-        best = 0.0
+        low, high = shown_range(evaluations, treat_all, stated_range)
+        best, least = 0.0, 0.0
         if treat_all is not None:
             axes.plot(treat_all.x, treat_all.y, color=MUTED, linewidth=1, label="Call everyone positive")
             best = max(
@@ -352,9 +395,11 @@ def draw_decision_curve(
                 continue
             _plot_curve(axes, curve, style)
             axes.plot([], [], color=style.colour, linestyle=style.line, label=style.label)
-            best = max([best, *(y for x, y in zip(curve.x, curve.y, strict=True) if low <= x <= high)])
-        top = max(best * 1.08, 0.01)
-        axes.set(xlim=(low, high), ylim=(-0.18 * top, top))
+            inside = [y for x, y in zip(curve.x, curve.y, strict=True) if low <= x <= high]
+            best, least = max([best, *inside]), min([least, *inside])
+        top = 1.08 * best if best > 0 else SMALLEST_TOP
+        # A model below zero stays in view, down to as much harm as there is benefit above.
+        axes.set(xlim=(low, high), ylim=(-max(0.18 * top, min(top, -1.08 * least)), top))
         axes.set(xlabel="Threshold probability (preference)", ylabel="Net benefit")
         axes.set_title(f"Decision curve ({_cases(evaluations[0])})")
         axes.grid(visible=True, color=RULE, linewidth=0.35)

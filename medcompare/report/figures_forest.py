@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from medcompare.report.figures import INK, MUTED, PAGE_WIDTH_MM, RULE, ZONE, Drawing, ModelStyle, draw
+from medcompare.report.figures import (
+    INK,
+    LEGEND_ROW_MM,
+    MUTED,
+    PAGE_WIDTH_MM,
+    RULE,
+    ZONE,
+    Drawing,
+    ModelStyle,
+    draw,
+    legend_columns,
+)
 from medcompare.report.formatting import format_estimate, format_level, format_number, shorten
 
 if TYPE_CHECKING:
@@ -21,9 +32,15 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Estimate, SubgroupEvaluation
 
 ROW_MM = 5.4
+TALLEST_PANEL_MM = 190.0
+"""Of a figure that must fit on a page with its heading, caption and legend."""
 TEXT_MM = 45.0
 LEAST_LABEL_MM, MOST_LABEL_MM, CHARACTER_MM = 38.0, 64.0, 1.42
 SMALLEST_SPAN = 0.02
+ARROW_MM = 6.0
+LEFT_TO_RIGHT = "\u200e"
+"""Mark that makes a line run from left to right, whatever the script of its first word."""
+
 HIGHEST_LEFT_END = 0.8
 """No panel of proportions shows less than 0.8 to 1: small differences would look large."""
 
@@ -36,6 +53,8 @@ class ForestRow:
     estimate: Estimate
     margin: float | None = None
     """Loss that is still acceptable: the zone right of ``-margin`` is shaded."""
+    two_sided: bool = False
+    """Whether a gain must stay within the margin too: the zone ends at ``+margin``."""
     lower_is_better: bool = False
 
 
@@ -50,7 +69,8 @@ def _limits(rows: Sequence[ForestRow]) -> tuple[float, float]:
         numbers += [
             x for x in (row.estimate.value, row.estimate.ci_low, row.estimate.ci_high) if x is not None
         ]
-        numbers += [-row.margin] if row.margin is not None else []
+        if row.margin is not None:
+            numbers += [-row.margin, *([row.margin] if row.two_sided else [])]
     low, high = min(numbers), max(numbers)
     span = max(high - low, SMALLEST_SPAN)
     return low - 0.08 * span, max(high, 0.25 * span) + 0.08 * span
@@ -67,12 +87,12 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
     transform = axes.get_yaxis_transform()
     for i, row in enumerate(rows):
         if row.margin is not None:
-            axes.add_patch(
-                Rectangle((-row.margin, i - 0.42), high + row.margin, 0.84, color=ZONE, linewidth=0, zorder=0)
-            )
-            axes.plot(
-                [-row.margin] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1))
-            )
+            width = (row.margin if row.two_sided else high) + row.margin
+            axes.add_patch(Rectangle((-row.margin, i - 0.42), width, 0.84, color=ZONE, linewidth=0, zorder=0))
+            for edge in (-row.margin, row.margin) if row.two_sided else (-row.margin,):
+                axes.plot(
+                    [edge] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1))
+                )
         estimate = row.estimate
         if estimate.value is not None:
             if estimate.ci_low is not None and estimate.ci_high is not None:
@@ -92,6 +112,35 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
         )
 
 
+def _direction(axes: Axes, name: str, side: int, *, below: float, width_mm: float) -> None:
+    """Who is better on one side of zero: a drawn arrow, then the name.
+
+    The arrow is no character of the text: beside a name in Arabic or Hebrew it would be
+    moved to the other end of the line, and point at the wrong model.
+    """
+    zero = axes.transLimits.transform((0, 0))[0]
+    start, end = zero + side * 1.0 / width_mm, zero + side * ARROW_MM / width_mm
+    axes.annotate(
+        "",
+        xy=(end, below),
+        xytext=(start, below),
+        xycoords="axes fraction",
+        textcoords="axes fraction",
+        arrowprops={"arrowstyle": "->", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0},
+        annotation_clip=False,
+    )
+    axes.text(
+        end + side * 1.0 / width_mm,
+        below,
+        f"{LEFT_TO_RIGHT}{name} better",
+        transform=axes.transAxes,
+        ha="left" if side > 0 else "right",
+        va="center_baseline",
+        color=MUTED,
+        fontsize=6.4,
+    )
+
+
 def draw_differences(
     rows: Sequence[ForestRow],
     *,
@@ -100,6 +149,7 @@ def draw_differences(
     n: int,
     n_positive: int,
     level: float,
+    simultaneous: bool = False,
     width_mm: float = PAGE_WIDTH_MM,
 ) -> Drawing:
     """Forest plot of differences, candidate minus reference, with margins.
@@ -117,6 +167,8 @@ def draw_differences(
         Cases and positive cases behind the figure.
     level : float
         Confidence level of the intervals.
+    simultaneous : bool, default=False
+        Whether the intervals allow for the number of comparisons.
     width_mm : float
         Width on paper.
 
@@ -141,31 +193,11 @@ def draw_differences(
                 (label_mm / width_mm, (top - panel_mm) / height_mm, axis_mm / width_mm, panel_mm / height_mm)
             )
             _draw_rows(axes, panel)
-            worse, better = f"\u2190 {reference} better", f"{candidate} better \u2192"
+            left, right = reference, candidate
             if panel[0].lower_is_better:
-                worse, better = f"\u2190 {candidate} better", f"{reference} better \u2192"
-            below = -5.2 / panel_mm
-            zero = axes.transLimits.transform((0, 0))[0]
-            axes.text(
-                zero - 0.015,
-                below,
-                worse,
-                transform=axes.transAxes,
-                ha="right",
-                va="top",
-                color=MUTED,
-                fontsize=6.4,
-            )
-            axes.text(
-                zero + 0.015,
-                below,
-                better,
-                transform=axes.transAxes,
-                ha="left",
-                va="top",
-                color=MUTED,
-                fontsize=6.4,
-            )
+                left, right = candidate, reference
+            _direction(axes, left, -1, below=-6.6 / panel_mm, width_mm=axis_mm)
+            _direction(axes, right, 1, below=-6.6 / panel_mm, width_mm=axis_mm)
             if i == 0:
                 above = 1 + 1.2 / panel_mm
                 axes.text(
@@ -179,14 +211,18 @@ def draw_differences(
                 axes.text(
                     1.03,
                     above,
-                    f"Difference ({format_level(level)} CI)",
+                    f"Difference ({format_level(level)} CI{', all pairs' if simultaneous else ''})",
                     transform=axes.transAxes,
                     weight="bold",
                 )
             top -= panel_mm + foot_mm
 
     spoken = "; ".join(f"{row.label}: {format_estimate(row.estimate, signed=True)}" for row in rows)
-    alt = f"Forest plot of differences, {candidate} minus {reference}, with {format_level(level)} intervals. {spoken}."
+    kind = "simultaneous intervals" if simultaneous else "intervals"
+    alt = (
+        f"Forest plot of differences with {format_level(level)} {kind}; "
+        f"to the left: {reference} better, to the right: {candidate} better. {spoken}."
+    )
     return draw(fill, width_mm=width_mm, height_mm=height_mm, alt=alt, tight=True)
 
 
@@ -199,6 +235,15 @@ class SubgroupRow:
     n: int
     n_positive: int
     by_model: dict[str, SubgroupEvaluation]
+
+
+def subgroup_rows_per_figure(n_models: int) -> int:
+    """Rows of `draw_subgroups` that fit on a page with so many models."""
+    return max(1, int(TALLEST_PANEL_MM // _subgroup_row_mm(n_models)))
+
+
+def _subgroup_row_mm(n_models: int) -> float:
+    return max(ROW_MM, 2.1 * n_models + 1.4)
 
 
 def draw_subgroups(
@@ -225,8 +270,10 @@ def draw_subgroups(
     -------
     Drawing
     """
-    row_mm = max(ROW_MM, 2.1 * len(styles) + 1.4)
-    head_mm, foot_mm, label_mm = 10.0, 9.0, 52.0
+    row_mm = _subgroup_row_mm(len(styles))
+    n_across = legend_columns([style.label for style in styles.values()])
+    head_mm, label_mm = 10.0, 52.0
+    foot_mm = 9.0 + LEGEND_ROW_MM * (math.ceil(len(styles) / n_across) - 1)
     height_mm = head_mm + row_mm * len(rows) + foot_mm
     gap_mm = 8.0
     panel_mm = (PAGE_WIDTH_MM - label_mm - 2.0 - gap_mm * (len(metrics) - 1)) / len(metrics)
@@ -284,7 +331,7 @@ def draw_subgroups(
             figure.axes[0].plot([], [], style.marker, color=style.colour, markersize=4, label=style.label)[0]
             for style in styles.values()
         ]
-        figure.legend(handles=handles, loc="lower left", ncols=min(len(handles), 5), borderaxespad=0.2)
+        figure.legend(handles=handles, loc="lower left", ncols=n_across, borderaxespad=0.2)
 
     alt = (
         f"Subgroup forest plot: {', '.join(title for _, title in metrics)} of "

@@ -80,8 +80,7 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
             axes.axvline(trained.best_epoch, color=INK, linewidth=0.9, linestyle=(0, (3, 1.5)))
             axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
         loss.set_ylabel("Loss")
-        loss.legend(loc="upper right", ncols=2)
-        loss.set_ylim(top=loss.get_ylim()[1] + 0.22 * (loss.get_ylim()[1] - loss.get_ylim()[0]))
+        loss.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
         auc.set(
             xlabel=f"Epoch; checkpoint kept from epoch {trained.best_epoch} (dashed)", ylabel="Validation AUC"
         )

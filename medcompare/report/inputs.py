@@ -138,6 +138,9 @@ class ReportInputs(Record):
     notices: tuple[str, ...] = Field(
         default=(), description="Substitutions and limits for page one, e.g. random initialisation."
     )
+    n_earlier_looks: int = Field(
+        default=0, ge=0, description="Earlier runs that evaluated the same test cases, where they are known."
+    )
     manifest: DatasetManifest | None = None
     rejected: tuple[RejectedRow, ...] = ()
     pseudonymised: bool = True

@@ -7,18 +7,12 @@ memory first; only then are files written, each atomically and the PDF last.
 
 from __future__ import annotations
 
-import base64
-import functools
 import hashlib
-import io
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import jinja2
-import matplotlib as mpl
-from fontTools import subset
-from fontTools.ttLib import TTFont
 from markupsafe import Markup
 from weasyprint import HTML
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
@@ -26,6 +20,7 @@ from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherRespons
 from medcompare.artifacts import write_atomically
 from medcompare.errors import MedcompareError
 from medcompare.report.context import ReportContext, build_context
+from medcompare.report.fonts import font_faces, isolated, package_for, spelled_out, undrawable
 from medcompare.report.inputs import ReportFiles
 from medcompare.report.results import results_json
 
@@ -35,17 +30,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 HTML_NAME, PDF_NAME, RESULTS_NAME = "report.html", "report.pdf", "results.json"
 
-FONTS = (
-    ("Report Sans", "normal", "normal", "DejaVuSans.ttf"),
-    ("Report Sans", "bold", "normal", "DejaVuSans-Bold.ttf"),
-    ("Report Mono", "normal", "normal", "DejaVuSansMono.ttf"),
-)
-"""(family, weight, style, file): DejaVu, a free font that matplotlib carries along."""
-
-ALWAYS_IN_FONT = "".join(chr(code) for code in range(0x20, 0x7F)) + "\u00a0\u2022\u25e6\u25aa"
-"""Characters kept in every embedded font, so that page numbers and list marks never fall back."""
-
-logging.getLogger("fontTools").setLevel(logging.WARNING)
+logger = logging.getLogger(__name__)
 
 
 class ReportError(MedcompareError):
@@ -70,32 +55,6 @@ class EmbeddedOnly(URLFetcher):  # type: ignore[misc] # WeasyPrint ships no anno
             msg = f"the report must not load {url}: everything has to be embedded"
             raise FatalURLFetchingError(msg)
         return super().fetch(url, headers)
-
-
-@functools.lru_cache(maxsize=16)
-def _font_data(filename: str, characters: str) -> str:
-    """A font reduced to `characters`, as base64 of a WOFF file."""
-    options = subset.Options(
-        flavor="woff", notdef_outline=True, recalc_timestamp=False, layout_features=["kern"]
-    )
-    options.drop_tables += ["FFTM"]
-    font = TTFont(Path(mpl.get_data_path()) / "fonts" / "ttf" / filename, recalcTimestamp=False)
-    subsetter = subset.Subsetter(options)
-    subsetter.populate(text=characters)
-    subsetter.subset(font)
-    font.flavor = "woff"
-    target = io.BytesIO()
-    font.save(target)
-    return base64.b64encode(target.getvalue()).decode("ascii")
-
-
-def _font_faces(text: str) -> str:
-    characters = "".join(sorted(set(text) | set(ALWAYS_IN_FONT)))
-    return "\n".join(
-        f'@font-face {{ font-family: "{family}"; font-weight: {weight}; font-style: {style}; '
-        f"src: url(data:font/woff;base64,{_font_data(filename, characters)}) format('woff'); }}"
-        for family, weight, style, filename in FONTS
-    )
 
 
 def _raise_undefined(name: str) -> NoReturn:
@@ -137,8 +96,8 @@ def render_html(context: ReportContext) -> str:
     template = environment.get_template("report.html.j2")
     # Rendered twice: only the finished text tells which characters the fonts must hold.
     plain = template.render(report=context, stylesheet=Markup(stylesheet), font_faces="")  # noqa: S704 - our own file
-    faces = Markup(_font_faces(plain))  # noqa: S704 - base64 of our own making
-    return template.render(report=context, stylesheet=Markup(stylesheet), font_faces=faces)  # noqa: S704 - our own file
+    faces = Markup(font_faces(plain))  # noqa: S704 - base64 of our own making
+    return isolated(template.render(report=context, stylesheet=Markup(stylesheet), font_faces=faces))  # noqa: S704 - our own file
 
 
 def render_pdf(html: str) -> bytes:
@@ -162,9 +121,18 @@ def render_pdf(html: str) -> bytes:
 
 
 def _pdf_and_pages(html: str) -> tuple[bytes, int]:
+    lost = undrawable(html)
+    if lost:
+        logger.warning(
+            "no font on this machine has %d of the characters, they are printed as codes: install %s",
+            len(lost),
+            package_for(lost),
+        )
     identifier = hashlib.sha256(html.encode()).digest()[:16]
     try:
-        document = HTML(string=html, url_fetcher=EmbeddedOnly(), base_url=None).render(pdf_tags=True)
+        document = HTML(string=spelled_out(html), url_fetcher=EmbeddedOnly(), base_url=None).render(
+            pdf_tags=True
+        )
         content: bytes = document.write_pdf(pdf_identifier=identifier, pdf_tags=True)
     except FatalURLFetchingError as error:
         raise ReportError(str(error)) from error

@@ -79,6 +79,7 @@ class Results(Record):
     assessment: Assessment = Field(description="Nested records; its ``quantities`` stand one level up.")
     derived: tuple[DerivedNumber, ...]
     rule: DecideConfig
+    n_earlier_looks: int
     manifest: DatasetManifest | None
     rejected: tuple[RejectedRow, ...]
     pseudonymised: bool
@@ -208,6 +209,7 @@ def results_of(inputs: ReportInputs) -> Results:
         assessment=assessment.model_copy(update={"quantities": ()}),
         derived=derived_numbers(inputs),
         rule=inputs.rule,
+        n_earlier_looks=inputs.n_earlier_looks,
         manifest=inputs.manifest,
         rejected=inputs.rejected,
         pseudonymised=inputs.pseudonymised,

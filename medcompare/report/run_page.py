@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from medcompare.records import Record
 from medcompare.report.blocks import Table, svg_uri
-from medcompare.report.context import key_table
+from medcompare.report.context import key_tables
 from medcompare.report.context_data import data_section
 from medcompare.report.figures_confusion import draw_confusion_matrices
 from medcompare.report.figures_curves import draw_roc_and_precision_recall
@@ -78,8 +78,8 @@ def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
         lines += ["## Before you rely on it", ""]
         lines += [f"- {escaped(text)}" for text in (*inputs.notices, *verdict.caveats)]
         lines += [""]
-    figures = key_table(view)
-    lines += [f"## {escaped(figures.caption)}", "", table_markdown(figures), ""]
+    for figures in key_tables(view):
+        lines += [f"## {escaped(figures.caption)}", "", table_markdown(figures), ""]
     if inputs.changes:
         lines += ["## What changed since the previous run", ""]
         lines += [f"- {escaped(text)}" for text in inputs.changes]

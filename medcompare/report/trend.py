@@ -6,13 +6,24 @@ step in a curve can be told from noise.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from medcompare.changes import what_changed
-from medcompare.report.figures import INK, MUTED, PAGE_WIDTH_MM, RULE, Drawing, ModelStyle, draw
+from medcompare.report.figures import (
+    INK,
+    LEGEND_ROW_MM,
+    MUTED,
+    PAGE_WIDTH_MM,
+    RULE,
+    Drawing,
+    ModelStyle,
+    draw,
+    legend_columns,
+)
 from medcompare.report.formatting import format_count, format_duration, format_number
 from medcompare.report.inputs import TrendFigures, TrendRun
 
@@ -99,6 +110,9 @@ def trend_figure(
         msg = f"{len(marks)} marks for {len(runs)} runs: give one per run, or none"
         raise ValueError(msg)
 
+    drawn = [style.label for style in styles.values()]
+    legend_rows = math.ceil(len(drawn) / legend_columns(drawn))
+
     def fill(figure: Figure) -> None:
         grid = figure.add_gridspec(2, 6)
         tops = [figure.add_subplot(grid[0, 2 * i : 2 * i + 2]) for i in range(len(PANELS))]
@@ -112,7 +126,9 @@ def trend_figure(
         for axes in (*tops, images, times):
             _date_axis(axes, runs)
         handles, labels = tops[0].get_legend_handles_labels()
-        figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=min(5, len(labels)))
+        figure.legend(
+            handles=handles, labels=labels, loc="outside lower center", ncols=legend_columns(labels)
+        )
         if any(marks):
             figure.text(
                 0.995,
@@ -125,7 +141,9 @@ def trend_figure(
             )
             figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))  # type: ignore[union-attr, call-arg]
 
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=108.0, alt=_spoken(runs, styles))
+    return draw(
+        fill, width_mm=PAGE_WIDTH_MM, height_mm=106.0 + LEGEND_ROW_MM * legend_rows, alt=_spoken(runs, styles)
+    )
 
 
 def _accuracy_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelStyle], key: str) -> None:

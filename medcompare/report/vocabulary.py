@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from medcompare.report.blocks import Column, Mark, svg_uri
 from medcompare.report.figures import ModelStyle, marker_svg, styles_of
@@ -73,8 +73,8 @@ GLOSSARY = (
         "AUC",
         "Chance that a random positive case scores higher than a random negative one. 0.5 is a coin toss.",
     ),
-    ("Sensitivity", "Share of the positive cases that are called positive at the frozen threshold."),
-    ("Specificity", "Share of the negative cases that are called negative at the frozen threshold."),
+    ("Sensitivity", "Share of the positive cases that are called positive at the threshold of the model."),
+    ("Specificity", "Share of the negative cases that are called negative at the threshold of the model."),
     (
         "PPV, NPV",
         "Share of positive (negative) calls that are right; both change with the share of positives.",
@@ -120,6 +120,15 @@ def base_metric(key: str) -> str:
     )
 
 
+ORIGINS = {
+    "validation": "chosen on the validation subset, then applied unchanged to the test subset",
+    "user": "given by the user; whether they were set before the test subset was looked at is not known",
+    "fixed": "fixed in the configuration",
+    "convention": "of 0.5, a convention: there was no validation subset to choose them on",
+}
+"""Where thresholds came from, to be read after "thresholds"."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
     """The inputs with what every page looks up in them."""
@@ -138,13 +147,32 @@ class View:
         """Display name shortened for narrow places."""
         return self.styles[model].label
 
+    @property
+    def thresholds(self) -> str:
+        """Where the thresholds came from, and how often the test subset was looked at, as far as it is known."""
+        found: dict[str, list[str]] = {}
+        for one in self.evaluations:
+            found.setdefault(one.operating_point.chosen_on, []).append(self.label(one.model))
+        if len(found) == 1:
+            text = f"thresholds {ORIGINS[next(iter(found))]}"
+        else:
+            text = "thresholds " + "; ".join(
+                f"{ORIGINS[origin]} ({', '.join(names)})" for origin, names in found.items()
+            )
+        looks = self.inputs.n_earlier_looks
+        if looks:
+            text += (
+                f"; the same test cases had been evaluated in {looks:,} earlier run{'s' if looks > 1 else ''}"
+            )
+        return text
+
     def mark(self, model: str) -> Mark:
         """The model's mark, spoken as "mark of" its name."""
         return Mark(src=svg_uri(marker_svg(self.styles[model])), alt=f"Mark of {self.name(model)}")
 
-    def model_column(self, model: str, *, head: str = "") -> Column:
+    def model_column(self, model: str, *, kind: Literal["text", "number"] = "number") -> Column:
         """Column head of a model, with its mark."""
-        return Column(head=head or self.label(model), mark=self.mark(model))
+        return Column(head=self.label(model), mark=self.mark(model), kind=kind)
 
 
 def view_of(inputs: ReportInputs) -> View:

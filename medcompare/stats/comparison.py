@@ -18,7 +18,7 @@ from medcompare.stats.arrays import checked_scores
 from medcompare.stats.auc import auc_difference, auc_interval
 from medcompare.stats.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.cost_order import cheaper_of
-from medcompare.stats.multiplicity import holm
+from medcompare.stats.multiplicity import holm, simultaneous
 from medcompare.stats.paired import (
     detectable_difference,
     paired_proportion_difference,
@@ -209,7 +209,12 @@ def _adjusted(pairs: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]
     ]
     adjusted = {name: holm([pair.differences[name].p_value for pair in pairs]) for name in names}
     return tuple(
-        pair.model_copy(update={"p_values_adjusted": {name: adjusted[name][i] for name in names}})
+        pair.model_copy(
+            update={
+                "p_values_adjusted": {name: adjusted[name][i] for name in names},
+                "auc_simultaneous": simultaneous(pair.differences["auc"], n_comparisons=len(pairs)),
+            }
+        )
         for i, pair in enumerate(pairs)
     )
 

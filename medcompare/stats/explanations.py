@@ -170,8 +170,8 @@ def _reasons(
         more = pair.probability_candidate_more_accurate
         if more.value is not None:
             found.append(
-                f"Probability that {s.names[pair.candidate]} is right more often than {s.names[pair.reference]}: "
-                f"{100 * more.value:.0f} %."
+                f"Probability that {s.names[pair.candidate]} is right more often than {s.names[pair.reference]}, "
+                f"each at its threshold: {100 * more.value:.0f} % ({more.method})."
             )
     elif len(s.comparisons) > 1:
         found += [_adjusted_told(s, each) for each in s.comparisons]

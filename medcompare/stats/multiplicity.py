@@ -118,6 +118,39 @@ def standard_error_of(difference: Estimate) -> float | None:
     return max(reaches) / normal_quantile(difference.level) if reaches else None
 
 
+def simultaneous(difference: Estimate, *, n_comparisons: int) -> Estimate:
+    """A difference with the interval that holds together with those of all other comparisons.
+
+    Parameters
+    ----------
+    difference : Estimate
+        With a symmetric normal interval (DeLong, Obuchowski), in [-1, 1].
+    n_comparisons : int
+        Comparisons in the family, at least 1.
+
+    Returns
+    -------
+    Estimate
+        Same value; all intervals of the family hold their estimates together with at least
+        the level of `difference`. Unchanged where `difference` has no interval.
+
+    References
+    ----------
+    Dunn (1961), J Am Stat Assoc 56:52 (Bonferroni intervals).
+    """
+    error = standard_error_of(difference)
+    if error is None or difference.value is None or difference.level is None:
+        return difference
+    reach = normal_quantile(1 - (1 - difference.level) / n_comparisons) * error
+    return difference.model_copy(
+        update={
+            "ci_low": max(-1.0, difference.value - reach),
+            "ci_high": min(1.0, difference.value + reach),
+            "method": f"{difference.method}, Bonferroni over {n_comparisons} comparisons",
+        }
+    )
+
+
 def noninferiority_p(difference: float | None, standard_error: float | None, margin: float) -> float | None:
     """One-sided p-value of "the candidate is worse by the margin or more".
 

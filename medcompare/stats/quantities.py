@@ -106,6 +106,8 @@ def _of_pair(pair: PairedComparison) -> Iterator[Quantity]:
         counts = table.model_dump()
         for name, value in counts.items():
             yield _count(f"{name}_{label}", who, "test", value, method="count", n=sum(counts.values()))
+    if pair.auc_simultaneous is not None:
+        yield _row("auc_difference_simultaneous", who, "test", pair.auc_simultaneous)
     for name, p_value in pair.p_values_adjusted.items():
         if p_value is not None:
             yield Quantity(

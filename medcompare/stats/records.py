@@ -210,6 +210,10 @@ class PairedComparison(Record):
         default_factory=dict,
         description="Smallest true difference this study would have found in 8 of 10 repetitions, by figure.",
     )
+    auc_simultaneous: Estimate | None = Field(
+        default=None,
+        description="Difference of AUC with an interval that allows for the number of pairs; None with two models.",
+    )
 
 
 class Outcome(StrEnum):

@@ -271,9 +271,9 @@ def test_decide_ai_is_not_applicable() -> None:
 
 
 EXPECTED_BY_SOFTWARE = {
-    "CLAIM 2024": "1 9 12 19 20 22 23 24 25 26 28 29 32 37 38 39",
-    "TRIPOD+AI": "7 11 12a 12b 12e 12g 13 21 23a",
-    "STARD-AI": "1 15a 15b 18 20 30 31 40b",
+    "CLAIM 2024": "9 12 19 20 22 23 24 25 26 28 29 32 38 39",
+    "TRIPOD+AI": "7 11 12a 12b 12e 12g 13 21",
+    "STARD-AI": "15a 15b 18 20 30 31 40b",
 }
 
 
@@ -292,8 +292,8 @@ def test_what_a_comparison_fills(name: str) -> None:
 def test_supplied_predictions_fill_no_training_item(name: str) -> None:
     """Without training records the items on training, split and images are missing, not filled."""
     known = {
-        "CLAIM 2024": "29 37 38 39",
-        "TRIPOD+AI": "12e 23a",
+        "CLAIM 2024": "29 38 39",
+        "TRIPOD+AI": "12e",
         "STARD-AI": "18 30 31 40b",
     }
     items = fill_supplied()[name]
@@ -353,7 +353,7 @@ def test_missing_answers_are_empty_or_parts() -> None:
             "Identical images (2) were kept on one side; images that are merely alike were not",
         ),
         ("CLAIM 2024", "21", "Test subset: 120 images (48 cancer, 72 benign) of 40 patients."),
-        ("CLAIM 2024", "21", "Model A: AUC known to within ±0.040."),
+        ("CLAIM 2024", "21", "Model A: AUC 0.910 (0.870 to 0.950)."),
         ("CLAIM 2024", "21", "About 320 cancer patients"),
         ("CLAIM 2024", "22", "Model A: 23.5 million parameters, 8.00"),
         ("CLAIM 2024", "23", "medcompare 1.2.3, commit abc123; Python 3.13.0; numpy 2.4.0"),
@@ -444,7 +444,7 @@ def test_settings_add_details() -> None:
 
     assert "Title of this report: “Night run”." in items["1"].answer
     assert "random resized crop keeping at least 0.5 of the area" in items["25"].answer
-    assert "Stopped after 4 epochs without a better validation AUC." in items["25"].answer
+    assert "Rule for stopping early: 4 epochs without a better validation AUC." in items["25"].answer
 
 
 def test_supplied_table_is_named_without_its_folder() -> None:
@@ -460,7 +460,11 @@ def test_subgroups_and_seeds_make_robustness() -> None:
     """Robustness is missing without subgroups and seeds, and holds their figures with them."""
     assert fill()["CLAIM 2024"]["30"].status == "missing"
     assert fill()["STARD-AI"]["21"].answer == ""
-    assert "No subgroups were asked for." in fill()["CLAIM 2024"]["37"].answer
+    without = fill()["CLAIM 2024"]["37"]
+    assert (without.status, "Still to be added: performance by subgroup." in without.answer) == (
+        "missing",
+        True,
+    )
 
     groups = tuple(
         SubgroupEvaluation(column="sex", level=level, n=60, n_positive=n, metrics={})
@@ -512,7 +516,8 @@ def test_threshold_of_supplied_predictions_is_a_part(chosen_on: Any, lacking: st
 
     assert row.status == "missing"
     assert row.answer.endswith(f"Still to be added: {lacking}.")
-    assert "target not reached" in row.answer
+    # Nothing was to be reached by a threshold that was given.
+    assert ("target not reached" in row.answer) is (chosen_on == "validation")
 
 
 def test_plots_and_precision_follow_the_records() -> None:
@@ -526,8 +531,49 @@ def test_plots_and_precision_follow_the_records() -> None:
         "Measures: AUC. Plots: ROC and precision-recall curves, confusion matrices and decision"
         in items["28"].answer
     )
-    assert "known to within" not in items["21"].answer
+    assert "Model A: AUC" not in items["21"].answer
     assert "AUC 1.000, sensitivity not computed, specificity not computed" in items["37"].answer
+
+
+@pytest.mark.parametrize(
+    ("title", "status"),
+    [
+        ("Comparison of image classifiers", "missing"),
+        ("Deep learning for oral cancer: comparison of two networks", "filled by software"),
+    ],
+)
+def test_a_title_counts_only_where_it_says_that_ai_was_studied(title: str, status: str) -> None:
+    """An answer that admits that the title does not say so is no filled item, in no checklist."""
+    settings = (SettingRow(field="report.title", value=title, set_by="user"),)
+    tables = {table.name: table.items[0] for table in tables_of(settings=settings)}
+
+    assert tables["CLAIM 2024"].status == tables["STARD-AI"].status == status
+
+
+@pytest.mark.parametrize(
+    ("chosen_on", "looks", "words"),
+    [
+        ("validation", 0, "Frozen, then applied once to the test subset."),
+        ("validation", 2, "The same test images had been evaluated in 2 earlier runs."),
+        ("user", 0, "whether it had been looked at before is not known"),
+        ("fixed", 0, "whether it had been looked at before is not known"),
+    ],
+)
+def test_frozen_and_applied_once_is_said_only_where_it_is_known(
+    chosen_on: Any, looks: int, words: str
+) -> None:
+    """Only thresholds chosen on validation in a run that looked at the test subset first and once are frozen."""
+    point = OperatingPoint(threshold=0.2, rule="as told", chosen_on=chosen_on)
+    evaluations = tuple(make_evaluation(m, 0.9, (60, 12, 6, 42), operating_point=point) for m in NAMES)
+    tables = fill(assessment=make_assessment(evaluations=evaluations), n_earlier_looks=looks)
+    answers = [
+        r.answer for t in tables.values() for r in t.values() if "Rule from the configuration" in r.answer
+    ]
+
+    assert len(answers) == 3
+    for answer in answers:
+        assert words in answer
+        assert ("applied once" in answer) is words.startswith("Frozen")
 
 
 def test_a_fixed_threshold_is_whole() -> None:
@@ -583,7 +629,7 @@ def test_three_models_are_adjusted() -> None:
 def test_nothing_is_said_twice_in_one_checklist() -> None:
     """What an earlier item says is pointed to; the pointer leads to an item that says it."""
     items = fill()["CLAIM 2024"]
-    assert items["38"].answer.startswith("See item 37 for the performance.")
+    assert items["38"].answer.startswith("See item 37, answered in part, for the performance.")
 
     for table in fill().values():
         for row in table.values():

@@ -70,7 +70,13 @@ def test_key_figures_are_those_of_the_report() -> None:
     assert head[0] == "Test subset"
     assert head[-1] == "Difference"
     by_name = {row[0]: row[1:] for row in rows}
-    assert list(by_name) == ["AUC", "Sensitivity", "Specificity", "Threshold"]
+    assert list(by_name) == [
+        "AUC",
+        "Sensitivity",
+        "Specificity",
+        "Threshold",
+        "Latency per image, batch 1, median",
+    ]
     pair = view_of(inputs).pair
     assert pair is not None
     for name in ("auc", "sensitivity", "specificity"):
