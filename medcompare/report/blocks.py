@@ -26,11 +26,17 @@ MOST_MODEL_COLUMNS = 4
 MOST_FIGURE_COLUMNS = 4
 """Figures next to each other where models stand in rows; more of them go on in a further table."""
 
-LONGEST_HEAD_WORD = 14
-"""A head with a longer word may break within it: no column is as wide as some names are."""
+LONGEST_HEAD_WORD, LONGEST_WORD = 14, 24
+"""A head or cell with a longer word may break within it: no column is as wide as some names are. Only such a cell,
+as WeasyPrint measures every place where a cell may break: with all cells a report took five times as long."""
 
 LONGEST_INTERVAL = 22
 """A longer interval may break between its limits."""
+
+
+def has_long_word(text: str, n_characters: int) -> bool:
+    """Whether a word of `text` is longer than so many characters."""
+    return any(len(word) > n_characters for word in text.split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +62,7 @@ class Column:
     @property
     def breaks(self) -> bool:
         """Whether the head must be able to break within a word."""
-        return any(len(word) > LONGEST_HEAD_WORD for word in self.head.split())
+        return has_long_word(self.head, LONGEST_HEAD_WORD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +80,11 @@ class Cell:
 
     @property
     def breaks(self) -> bool:
+        """Whether the text must be able to break within a word."""
+        return has_long_word(self.text, LONGEST_WORD)
+
+    @property
+    def long_interval(self) -> bool:
         """Whether the interval is too long for one line."""
         return len(self.interval) > LONGEST_INTERVAL
 
