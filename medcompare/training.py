@@ -32,7 +32,14 @@ from medcompare.recipes import (
     recipe_of,
 )
 from medcompare.scoring import Placement, make_repeatable
-from medcompare.training_epoch import not_finite, remeasure, seed_epoch, train_one_epoch, validate_epoch
+from medcompare.training_epoch import (
+    COMPARED_IMAGES,
+    not_finite,
+    remeasure,
+    seed_epoch,
+    train_one_epoch,
+    validate_epoch,
+)
 from medcompare.training_events import EpochReporter
 from medcompare.training_records import BatchNormFacts, EpochLog, TrainedModel
 from medcompare.training_state import FitState, resume_key, resumed_state, saved_state
@@ -256,6 +263,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
             n_layers=len(normalisations(network)),
             momenta=momenta(network),
             n_sample_images=len(sample.images),
+            n_compared_images=min(COMPARED_IMAGES, len(sample.images)),
         )
         if normalisations(network)
         else None,

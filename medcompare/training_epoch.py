@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from medcompare.batch_statistics import measure_statistics
+from medcompare.data.dataset import BatchLoader
 from medcompare.errors import TrainingError
 from medcompare.scoring import (
     area_under_roc,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from medcompare.data.dataset import Batch, BatchLoader
+    from medcompare.data.dataset import Batch
     from medcompare.recipes import FitSettings
 
 
@@ -139,6 +140,11 @@ def _figures(
     )
 
 
+COMPARED_IMAGES = 128
+"""Images of the sample whose losses in training and evaluation mode are compared: as each is its own control,
+few show the gap that matters (`training_findings.MAX_LOSS_GAP`)."""
+
+
 def remeasure(
     network: nn.Module, sample: BatchLoader, validation: BatchLoader, settings: FitSettings
 ) -> dict[str, float | None]:
@@ -150,18 +156,19 @@ def remeasure(
         Fields of `EpochLog`: figures with the library's running statistics, losses of the same
         images in training and in evaluation mode, and the time both took.
     """
+    compared = BatchLoader(sample.images.first(COMPARED_IMAGES), batch_size=sample.batch_size)
     started = time.perf_counter()
-    val_running, sample_running = (
-        validate_epoch(network, loader, settings) for loader in (validation, sample)
+    val_running, compared_running = (
+        validate_epoch(network, loader, settings) for loader in (validation, compared)
     )
     measuring = time.perf_counter()
     logits = measure_statistics(network, sample, settings.spec, settings.placement)
     measured = time.perf_counter()
-    labels = np.asarray(sample.images.labels, dtype=np.int64)
+    labels = np.asarray(compared.images.labels, dtype=np.int64)
     losses = {
-        "sample_loss_training_mode": _figures(logits, labels, settings).loss,
-        "sample_loss": validate_epoch(network, sample, settings).loss,
-        "sample_loss_running": sample_running.loss,
+        "sample_loss_training_mode": _figures(logits[: len(labels)], labels, settings).loss,
+        "sample_loss": validate_epoch(network, compared, settings).loss,
+        "sample_loss_running": compared_running.loss,
         "val_loss_running": val_running.loss,
     }
     return {

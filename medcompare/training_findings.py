@@ -60,7 +60,7 @@ def not_evaluated_as_trained(
     for one, predicted in zip(trained, predictions, strict=True):
         kept = one.kept
         if one.batch_norm is not None and kept.sample_loss_training_mode is not None:
-            images = format_count(one.batch_norm.n_sample_images)
+            images = format_count(one.batch_norm.n_compared_images)
             in_training = format_number(kept.sample_loss_training_mode)
             if kept.sample_loss is None:
                 found[one.model] = (

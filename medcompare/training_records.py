@@ -48,6 +48,9 @@ class BatchNormFacts(Record):
         description="Weight of each new batch in the library's running statistics."
     )
     n_sample_images: int = Field(ge=2, description="Training images the statistics were measured on.")
+    n_compared_images: int = Field(
+        ge=2, description="Of these, images whose losses in training and evaluation mode are compared."
+    )
 
 
 class TrainedModel(Record):

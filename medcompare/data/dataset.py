@@ -7,9 +7,10 @@ evaluation. The rest is read and decoded again each epoch.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -96,6 +97,12 @@ class SubsetImages(Dataset["Tensor"]):
     def labels(self) -> list[int]:
         """Labels in the order of `rows`."""
         return [row.label for row in self.rows]
+
+    def first(self, n_images: int) -> Self:
+        """The first `n_images` of these images; what is kept in memory is shared."""
+        part = copy.copy(self)
+        part.rows = self.rows[:n_images]
+        return part
 
     def read(self, index: int) -> Tensor:
         """Image `index`, (3, height, width), uint8, its content checked against the split.
@@ -246,6 +253,7 @@ class BatchLoader:
 
     def __init__(self, images: SubsetImages, *, batch_size: int, num_workers: int = 0) -> None:
         self.images = images
+        self.batch_size = batch_size
         self._spans = batch_starts(len(images), batch_size)
         self._plan = _Plan()
         self._loader: DataLoader[Tensor] = DataLoader(

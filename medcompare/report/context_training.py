@@ -129,11 +129,15 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
         column[7].append(absent() if running is None else notes.cell(running.auc))
         column[8].append(absent() if running is None else notes.cell(running.difference, signed=True))
         column[9].append(Cell(text=f"{format_duration(seconds)} of {format_duration(one.elapsed_s)}"))
-    n_images = sorted({t.batch_norm.n_sample_images for t in trained if t.batch_norm})
-    sample = join_words(format_count(n) for n in n_images)
+    sample, compared = (
+        join_words(
+            format_count(n) for n in sorted({getattr(t.batch_norm, name) for t in trained if t.batch_norm})
+        )
+        for name in ("n_sample_images", "n_compared_images")
+    )
     return model_tables(
-        caption=f"Batch statistics at the epoch that was kept; the sample is {sample} training images without "
-        "augmentation",
+        caption=f"Batch statistics at the epoch that was kept; measured on {sample} training images without "
+        f"augmentation, losses on the first {compared} of them",
         corner=Column(head="Figure", kind="text", width="40%"),
         models=[view.model_column(t.model) for t in trained],
         rows=[(Cell(text=label), *cells) for label, cells in lines],

@@ -665,7 +665,7 @@ def make_trained(model: str, name: str, *, epochs: int = 12, pretrained: bool = 
         seed=0,
         n_images_seen=14172,
         elapsed_s=412.7,
-        batch_norm=BatchNormFacts(n_layers=49, momenta=(0.01,), n_sample_images=512),
+        batch_norm=BatchNormFacts(n_layers=49, momenta=(0.01,), n_sample_images=512, n_compared_images=128),
     )
 
 

@@ -15,7 +15,7 @@ from medcompare.config_form import without_shown_defaults
 from medcompare.provenance import SETTINGS_FILE, command_to_repeat, settings_to_repeat
 from medcompare.report_inputs import setting_rows
 from medcompare.settings_table import set_by_user
-from medcompare.stats.explanations import CLINICAL
+from medcompare.stats.caveats import CLINICAL
 from tests.unit.stats.studies import comparison, evaluation, situation
 
 if TYPE_CHECKING:

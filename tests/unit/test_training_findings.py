@@ -65,7 +65,9 @@ def trained(
         "seed": 0,
         "n_images_seen": 100,
         "elapsed_s": 1.0,
-        "batch_norm": BatchNormFacts(n_layers=2, momenta=(0.01,), n_sample_images=512) if modes else None,
+        "batch_norm": BatchNormFacts(n_layers=2, momenta=(0.01,), n_sample_images=512, n_compared_images=128)
+        if modes
+        else None,
     }
     return TrainedModel(**fields)
 
@@ -94,14 +96,14 @@ def predicted(log_odds_sd: float = 1.0) -> Predictions:
         pytest.param(
             (0.301, 0.695),
             1.0,
-            "The same 512 training images have a loss of 0.301 in training mode and of 0.695 in evaluation mode; "
+            "The same 128 training images have a loss of 0.301 in training mode and of 0.695 in evaluation mode; "
             "up to 0.1 more is usual.",
             id="a gap",
         ),
         pytest.param(
             (0.301, None),
             1.0,
-            "The same 512 training images have a loss of 0.301 in training mode and none that is finite in "
+            "The same 128 training images have a loss of 0.301 in training mode and none that is finite in "
             "evaluation mode.",
             id="not finite",
         ),
