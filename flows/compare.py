@@ -118,7 +118,6 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
         places = {
             "data_root": source.root,
             "store_root": config.store,
-            "file_timeout_s": config.data.file_timeout_s,
         }
 
         trained = run_side_by_side(

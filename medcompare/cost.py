@@ -181,7 +181,6 @@ def time_training(request: CostRequest, store: ArtifactStore, placement: Placeme
     images = TrainingImages(
         rows[: trained.batch_size * TRAINING_STEPS],
         request.data_root,
-        file_timeout_s=request.file_timeout_s,
         size_px=trained.image_size_px,
         cache_bytes=cache_budget_bytes(1),
         crop_scale_min=train.crop_scale_min,

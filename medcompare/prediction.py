@@ -81,7 +81,6 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
             EvaluationImages(
                 rows_of(rows, subset),
                 request.data_root,
-                file_timeout_s=request.file_timeout_s,
                 size_px=trained.image_size_px,
                 resize_px=trained.resize_px,
                 cache_bytes=cache_bytes,

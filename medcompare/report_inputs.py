@@ -15,7 +15,6 @@ from PIL import Image, ImageOps
 
 from medcompare.artifacts import sha256_of_bytes
 from medcompare.data.reading import read_regular
-from medcompare.errors import DataError
 from medcompare.file_names import file_at
 from medcompare.prediction_tables import scored_cases
 from medcompare.provenance import shortened
@@ -363,19 +362,19 @@ class Thumbnails:
 
     def __init__(self, split: DatasetSplit, data_root: Path, store: ArtifactStore) -> None:
         table = csv.DictReader(io.StringIO(store.read(split.assignments).decode("utf-8")))
-        self._images = {row["case_id"]: (file_at(data_root, row["path"]), row["path"]) for row in table}
+        self._images = {row["case_id"]: file_at(data_root, row["path"]) for row in table}
 
     def of(self, case_id: str) -> bytes | None:
         """Small PNG of one image without its metadata; None where the file is gone."""
-        return thumbnail(*self._images[case_id])
+        return thumbnail(self._images[case_id])
 
 
-def thumbnail(path: Path, name: str) -> bytes | None:
-    """Small PNG of the image called `name` without its metadata; None where the file is gone."""
+def thumbnail(path: Path) -> bytes | None:
+    """Small PNG of an image without its metadata; None where the file is gone."""
     try:
-        with Image.open(io.BytesIO(read_regular(path, name=name))) as image:
+        with Image.open(io.BytesIO(read_regular(path))) as image:
             small = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (THUMBNAIL_PX, THUMBNAIL_PX))
-    except (OSError, DataError):
+    except OSError:
         return None
     out = io.BytesIO()
     small.save(out, format="PNG")

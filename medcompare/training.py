@@ -278,7 +278,6 @@ def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoade
         EvaluationImages(
             chosen,
             request.data_root,
-            file_timeout_s=request.file_timeout_s,
             size_px=train.image_size_px,
             resize_px=evaluation_resize_px(train.image_size_px, train.resize_px),
             cache_bytes=budget // 4,
@@ -291,7 +290,6 @@ def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoade
     training_images = TrainingImages(
         rows_of(rows, "train"),
         request.data_root,
-        file_timeout_s=request.file_timeout_s,
         size_px=train.image_size_px,
         cache_bytes=budget // 2,
         crop_scale_min=train.crop_scale_min,

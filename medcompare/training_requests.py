@@ -42,7 +42,6 @@ class TrainingRequest(Record):
     weights: ResolvedWeights
     seed: int = Field(ge=0, le=2**31 - 1)
     n_parallel: int = Field(default=1, ge=1, description="Trainings side by side, this one included.")
-    file_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for one image, seconds.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores / n_parallel.")
     device_index: int = Field(default=0, ge=0, description="Which GPU, where there are several.")
     resume_after_s: float = Field(
@@ -58,7 +57,6 @@ class PredictionRequest(Record):
     split: DatasetSplit
     data_root: EscapedPath
     store_root: Path
-    file_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for one image, seconds.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores.")
     device_index: int = Field(default=0, ge=0)
 
@@ -72,6 +70,5 @@ class CostRequest(Record):
     split: DatasetSplit
     data_root: EscapedPath
     store_root: Path
-    file_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for one image, seconds.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores.")
     device_index: int = Field(default=0, ge=0)

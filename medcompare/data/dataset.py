@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medcompare.data.decoding import decode_rgb
-from medcompare.data.reading import FILE_TIMEOUT_S, NotRegularError, read_regular
+from medcompare.data.reading import NotRegularError, read_regular
 from medcompare.data.transforms import (
     STREAM_CROPS,
     STREAM_ORDER,
@@ -70,8 +70,6 @@ class SubsetImages(Dataset["Tensor"]):
         Side of the square the network sees.
     cache_bytes : int
         How much may be kept in memory.
-    file_timeout_s : float
-        How long to wait for one file, seconds.
     """
 
     def __init__(
@@ -81,12 +79,10 @@ class SubsetImages(Dataset["Tensor"]):
         *,
         size_px: int,
         cache_bytes: int,
-        file_timeout_s: float = FILE_TIMEOUT_S,
     ) -> None:
         self.rows = list(rows)
         self.size_px = size_px
         self._data_root = data_root
-        self._file_timeout_s = file_timeout_s
         self._kept: dict[int, Tensor] = {}
         self._room_bytes = cache_bytes
 
@@ -110,13 +106,11 @@ class SubsetImages(Dataset["Tensor"]):
         Raises
         ------
         DataError
-            If it is gone, changed, not read in time or cannot be decoded.
+            If it is gone, changed, no regular file any more or cannot be decoded.
         """
         row = self.rows[index]
         try:
-            content = read_regular(
-                file_at(self._data_root, row.path), name=row.path, timeout_s=self._file_timeout_s
-            )
+            content = read_regular(file_at(self._data_root, row.path))
         except FileNotFoundError as error:
             msg = (
                 f"image {row.path} is gone from {self._data_root}; it was there when the data were validated"
@@ -168,11 +162,8 @@ class TrainingImages(SubsetImages):
         cache_bytes: int,
         crop_scale_min: float,
         seed: int,
-        file_timeout_s: float = FILE_TIMEOUT_S,
     ) -> None:
-        super().__init__(
-            rows, data_root, size_px=size_px, cache_bytes=cache_bytes, file_timeout_s=file_timeout_s
-        )
+        super().__init__(rows, data_root, size_px=size_px, cache_bytes=cache_bytes)
         self._crop_scale_min = crop_scale_min
         self._seed = seed
 
@@ -202,11 +193,8 @@ class EvaluationImages(SubsetImages):
         size_px: int,
         cache_bytes: int,
         resize_px: int,
-        file_timeout_s: float = FILE_TIMEOUT_S,
     ) -> None:
-        super().__init__(
-            rows, data_root, size_px=size_px, cache_bytes=cache_bytes, file_timeout_s=file_timeout_s
-        )
+        super().__init__(rows, data_root, size_px=size_px, cache_bytes=cache_bytes)
         self._resize_px = resize_px
 
     def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:  # noqa: ARG002 - no randomness here

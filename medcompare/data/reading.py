@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FILE_TIMEOUT_S = 60.0
-"""Default of ``data.file_timeout_s``: the largest image that is accepted decodes in seconds."""
 TICK_S = 1.0
 CLOCK_STEP_S = 2
 """The coarsest clock of a file system in use, that of FAT."""
@@ -74,20 +72,14 @@ def _insist_on_regular(mode: int) -> None:
         raise NotRegularError(next((name for test, name in KINDS if test(mode)), "of no known kind"))
 
 
-def read_regular(path: Path, *, name: str, timeout_s: float = FILE_TIMEOUT_S) -> bytes:
-    """Content of the regular file at `path`, called `name` in messages; raises like `open_regular`.
+def read_regular(path: Path) -> bytes:
+    """Content of the regular file at `path`, read in this thread; raises like `open_regular`.
 
-    Raises
-    ------
-    DataError
-        If it was not read within `timeout_s` seconds.
+    For files that ingest has already read within its time limits. It starts no thread: images
+    are read in processes that were forked from one with threads.
     """
-
-    def read(place: Path) -> bytes:
-        with open_regular(place) as file:
-            return file.read()
-
-    return next(read_each(read, [path], [name], n_threads=1, file_timeout_s=timeout_s))
+    with open_regular(path) as file:
+        return file.read()
 
 
 def read_each(

@@ -47,7 +47,7 @@ class DataConfig(Settings):
         default=60.0,
         gt=0,
         le=86_400,
-        description="Longest time to read and decode one image, seconds: a network drive that is gone stops the run.",
+        description="Longest time to check one image, seconds: a network drive that is gone stops the run.",
     )
     timeout_minutes: float = Field(
         default=720.0,

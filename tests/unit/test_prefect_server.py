@@ -219,8 +219,8 @@ def test_a_good_server_is_used(tmp_path: Path) -> None:
 def test_a_left_over_address_is_refused_with_both_remedies(tmp_path: Path) -> None:
     """On the command line: status 2, one sentence, nothing begun, nothing written."""
     table = tmp_path / "predictions.csv"
-    rows = [f"case-{i},{i % 2},{(i * 7 % 10) / 10}" for i in range(80)]
-    table.write_text("\n".join(["case_id,y_true,model", *rows]))
+    rows = [f"case-{i},{i % 2},{(i * 37 % 101) / 101:.4f}" for i in range(80)]
+    table.write_text("\n".join(["case_id,y_true,resnet50", *rows]))
     url = f"http://127.0.0.1:{free_port()}/api"
     done = subprocess.run(
         [sys.executable, "-m", "flows.assess", "--predictions", str(table)],
@@ -244,8 +244,8 @@ def test_a_left_over_address_is_refused_with_both_remedies(tmp_path: Path) -> No
 def test_a_run_behind_a_proxy_completes(tmp_path: Path) -> None:
     """As on a hospital's workstation: the proxy is set, answers for nobody, and is not asked."""
     table = tmp_path / "predictions.csv"
-    rows = [f"case-{i},{i % 2},{(i * 7 % 10) / 10}" for i in range(80)]
-    table.write_text("\n".join(["case_id,y_true,model", *rows]))
+    rows = [f"case-{i},{i % 2},{(i * 37 % 101) / 101:.4f}" for i in range(80)]
+    table.write_text("\n".join(["case_id,y_true,resnet50", *rows]))
     with web_server({}) as (proxy, through_proxy):
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
         done = subprocess.run(

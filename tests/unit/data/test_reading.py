@@ -130,7 +130,7 @@ def test_an_image_that_became_a_pipe_stops_the_training(tmp_path: Path) -> None:
     os.mkfifo(first)
     with pytest.raises(DataError, match=f"image {rows[0].path} is now a pipe"):
         SubsetImages(rows, root, size_px=32, cache_bytes=0).read(0)
-    assert thumbnail(first, "case-1") is None
+    assert thumbnail(first) is None
 
 
 STALLED = """
@@ -194,9 +194,9 @@ def test_results_come_in_order_and_errors_where_they_belong() -> None:
 def test_a_file_is_read_whole(tmp_path: Path) -> None:
     """And one that is missing is an error of the system."""
     (tmp_path / "a").write_bytes(b"x" * 3_000_000)
-    assert read_regular(tmp_path / "a", name="a") == b"x" * 3_000_000
+    assert read_regular(tmp_path / "a") == b"x" * 3_000_000
     with pytest.raises(FileNotFoundError):
-        read_regular(tmp_path / "b", name="b")
+        read_regular(tmp_path / "b")
 
 
 # --- size --------------------------------------------------------------------------------------------
