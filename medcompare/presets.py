@@ -30,7 +30,7 @@ QUICK: dict[str, Any] = {
 DEMO: dict[str, Any] = {
     # Generated images are cheap and training on them is not: a quarter of the patients is trained on,
     # and more than half are tested, so that the test subset can decide.
-    "split": {"test_fraction": 0.55, "validation_fraction": 0.4},
+    "split": {"test_fraction": 0.53, "validation_fraction": 0.39},
     "train": {
         "image_size_px": 48,
         "epochs": 5,

@@ -14,7 +14,7 @@ class DemoConfig(Settings):
     """Size and difficulty of the generated demonstration data."""
 
     n_patients: int = Field(
-        default=550, ge=20, le=5000, description="Patients to generate (half of them cancer)."
+        default=490, ge=20, le=5000, description="Patients to generate (half of them cancer)."
     )
     images_per_patient: int = Field(default=4, ge=1, le=50, description="Images per patient, on average.")
     image_size_px: int = Field(default=96, ge=32, le=1024, description="Side of a patch, pixels.")
