@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import smtplib
@@ -344,14 +345,14 @@ def check_outbox(store: Path) -> CheckResult:
 def check_history(store: Path) -> CheckResult:
     """The history can be read."""
     path = history_path(store)
-    if not path.is_file():
+    if not os.path.lexists(path):
         return _result("History", "ok", "no run recorded yet")
     try:
         runs = list_runs(path)
     except HistoryError as error:
-        return _result(
-            "History", "fail", str(error), "move the file away; a new history is begun with the next run"
-        )
+        # Its message ends with the remedy, which differs: a newer history must not be moved away.
+        detail, _, remedy = str(error).rpartition(": ")
+        return _result("History", "fail", detail, remedy)
     last = f", the last {runs[0].status} ({runs[0].name})" if runs else ""
     return _result("History", "ok", f"{len(runs)} runs{last}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import platform
 import shutil
 import sqlite3
@@ -55,7 +56,7 @@ MIGRATIONS: tuple[str, ...] = (
 
 
 class HistoryError(MedcompareError):
-    """The history cannot be read or written."""
+    """The history cannot be read or written; the message ends with the remedy."""
 
 
 def history_path(store: Path) -> Path:
@@ -106,7 +107,7 @@ def list_runs(
     HistoryError
         If the file cannot be read, is no history, or was made by a newer version.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return ()
     wanted = {"status": status, "data_name": data_name, "series": series}
     conditions = [(column, value) for column, value in wanted.items() if value is not None]
@@ -211,7 +212,7 @@ def mark_crashed_runs(
         The runs that were marked.
     """
     is_alive = is_alive or process_is_alive
-    if not path.is_file():
+    if not os.path.lexists(path):
         return ()
     marked = []
     with _opened(path) as connection:
@@ -297,6 +298,7 @@ def _known_version(connection: sqlite3.Connection, path: Path, newest: int) -> i
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    _insist_on_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(
@@ -308,10 +310,34 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
-        full = "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC or _is_full(path.parent)
-        damaged = "if the file is damaged, move it away: a new one is begun with the next run"
-        msg = f"history {path}: {error}: {'free space on the disk' if full else damaged}"
+        msg = f"history {path}: {error}: {_remedy(path, error)}"
         raise HistoryError(msg) from error
+
+
+def _insist_on_file(path: Path) -> None:
+    """Raise where something else stands at `path`: SQLite says of all of it that it cannot open it."""
+    if path.is_symlink() and not path.exists():
+        msg = f"history {path} is a link to a file that is gone: bring that file back, or remove the link"
+        raise HistoryError(msg)
+    if path.exists() and not path.is_file():
+        msg = f"history {path} is no file: move it away; a new history is begun with the next run"
+        raise HistoryError(msg)
+
+
+def _remedy(path: Path, error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if "full" in str(error) or number == errno.ENOSPC or _is_full(path.parent):
+        return "free space on the disk"
+    if number in (errno.EACCES, errno.EPERM) or _is_closed(path):
+        return "let this user read and write the file and its folder, or name another --store"
+    return "if the file is damaged, move it away: a new one is begun with the next run"
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether this user may not read and write the file, or not add the journal beside it."""
+    return not os.access(path.parent, os.W_OK | os.X_OK) or (
+        path.exists() and not os.access(path, os.R_OK | os.W_OK)
+    )
 
 
 def _is_full(folder: Path) -> bool:
