@@ -268,10 +268,10 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
         rows.append(
             (
                 Cell(text=f"Detectable difference, {metric_name(key, short=True)}"),
-                absent(),
-                absent(),
+                Cell(text="\u2013", muted=True),
+                Cell(text="\u2013", muted=True),
                 notes.cell(smallest),
-                absent(),
+                Cell(text="\u2013", muted=True),
                 Cell(text=capital(smallest.method)),
             )
         )

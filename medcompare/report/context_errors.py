@@ -361,7 +361,7 @@ def _cost_figure(view: View, costs: list[CostMeasurement]) -> list[Block]:
     if not points:
         return [
             Paragraph(
-                text=f"{COST_NAMES[field]}: not measured, so accuracy is not drawn against cost.", tone="note"
+                text=f"{COST_NAMES[field]}: not known, so accuracy is not drawn against cost.", tone="note"
             )
         ]
     devices = sorted({cost.device for cost in costs if cost.device})

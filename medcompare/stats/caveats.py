@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from medcompare.stats.sentences import interval, joined, units_of
 
 if TYPE_CHECKING:
-    from medcompare.stats.records import SeedComparison
+    from medcompare.config import EvaluateConfig
+    from medcompare.stats.records import ModelEvaluation, SeedComparison
     from medcompare.stats.situation import Situation
 
 CLINICAL = ("auc_floor", "margin_auc", "margin_sensitivity", "margin_specificity")
@@ -51,6 +52,7 @@ def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: boo
     found += _training_caveats(s)
     # A collapsed or perfect model is said before the rest: it overshadows every figure.
     found += [f"{each.display_name}: {warning}" for each in s.evaluations for warning in each.warnings]
+    found += _use_caveats(s)
     if not s.patients_known:
         found.append(ONE_CASE_PER_PATIENT)
     if sensitive is not None:
@@ -100,6 +102,86 @@ def _threshold_caveats(s: Situation) -> list[str]:
             )
             notes.setdefault(text, []).append(each.display_name)
     return [f"{joined(models)}: {note}" for note, models in notes.items()]
+
+
+def not_held(one: ModelEvaluation, evaluate: EvaluateConfig) -> bool:
+    """Whether the sensitivity that a threshold was chosen for on validation is shown to be lower on the test subset.
+
+    Parameters
+    ----------
+    one : ModelEvaluation
+        Figures of the model.
+    evaluate : EvaluateConfig
+        ``threshold_rule`` and ``target_sensitivity``.
+
+    Returns
+    -------
+    bool
+        True where the upper limit of the sensitivity is below the target.
+    """
+    aimed = one.operating_point.chosen_on == "validation" and evaluate.threshold_rule == "target_sensitivity"
+    high = one.metrics["sensitivity"].ci_high
+    return aimed and high is not None and high < evaluate.target_sensitivity
+
+
+def target_words(one: ModelEvaluation, evaluate: EvaluateConfig) -> str:
+    """The sensitivity that a threshold was chosen for: it may have been out of reach on validation already."""
+    did = "reached" if one.operating_point.reached else "aimed at"
+    return f"the sensitivity of {evaluate.target_sensitivity:g} {did} on validation"
+
+
+def miscalibration(one: ModelEvaluation) -> tuple[str, ...]:
+    """What is shown to be wrong with a model's probabilities, with its numbers; empty where nothing is.
+
+    Parameters
+    ----------
+    one : ModelEvaluation
+        Figures of the model.
+
+    Returns
+    -------
+    tuple of str
+        Ends of a sentence that begins with "probabilities".
+    """
+    if one.calibration is None:
+        return ()
+    slope, shift = one.calibration.slope, one.calibration.in_the_large
+    parts = []
+    if slope.ci_low is not None and slope.ci_high is not None:
+        if slope.ci_low <= 0 <= slope.ci_high:
+            parts.append(f"show no relation to the truth (slope {interval(slope)})")
+        elif slope.ci_high < 0:
+            parts.append(f"fall where the truth is positive (slope {interval(slope)})")
+        elif slope.ci_high < 1:
+            parts.append(f"are too extreme (slope {interval(slope)})")
+        elif slope.ci_low > 1:
+            parts.append(f"are too timid (slope {interval(slope)})")
+    if shift.ci_low is not None and shift.ci_high is not None and not shift.ci_low <= 0 <= shift.ci_high:
+        direction = "low" if shift.ci_low > 0 else "high"
+        parts.append(
+            f"are too {direction} on average (calibration-in-the-large {interval(shift, signed=True)})"
+        )
+    return tuple(parts)
+
+
+def _use_caveats(s: Situation) -> list[str]:
+    """What must not be done with a model whatever the verdict: its threshold, its scores as probabilities."""
+    lost: dict[str, list[str]] = {}
+    for one in s.judged:
+        if not_held(one, s.evaluate):
+            told = f"{one.display_name} ({interval(one.metrics['sensitivity'])})"
+            lost.setdefault(target_words(one, s.evaluate), []).append(told)
+    found = [
+        f"Do not use {'this threshold' if len(models) == 1 else 'these thresholds'}: {target} is not held on the test "
+        f"subset by {joined(models)}."
+        for target, models in lost.items()
+    ]
+    unfit = [
+        f"{one.display_name} {joined(list(parts))}" for one in s.judged if (parts := miscalibration(one))
+    ]
+    if unfit:
+        found.append(f"Do not read these outputs as probabilities: those of {'; those of '.join(unfit)}.")
+    return found
 
 
 def _training_caveats(s: Situation) -> list[str]:

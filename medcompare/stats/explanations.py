@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.stats.caveats import caveats_of
+from medcompare.stats.caveats import caveats_of, miscalibration, not_held, target_words
 from medcompare.stats.criteria import adequacy, best_by_point_estimate
 from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
 from medcompare.stats.sentences import (
@@ -217,10 +217,9 @@ def _operating_point(one: ModelEvaluation, s: Situation) -> str:
             f"; at {HALF:g} they would be {counts.true_positive / one.n_positive:.3f} and "
             f"{counts.true_negative / one.n_negative:.3f}"
         )
-    target = s.evaluate.target_sensitivity
-    aimed = point.chosen_on == "validation" and s.evaluate.threshold_rule == "target_sensitivity"
-    if aimed and sensitivity.ci_high is not None and sensitivity.ci_high < target:
-        text += f". The sensitivity of {target:g} reached on validation is not held here: do not use this threshold"
+    if not_held(one, s.evaluate):
+        target = target_words(one, s.evaluate)
+        text += f". {target[:1].upper()}{target[1:]} is not held here: do not use this threshold"
     return f"{text}."
 
 
@@ -234,20 +233,10 @@ def _calibrated(one: ModelEvaluation) -> str:
             f"{one.display_name}: calibration cannot be judged, as the scores are not probabilities or a class is "
             "missing."
         )
-    slope, shift = one.calibration.slope, one.calibration.in_the_large
-    parts = []
+    slope = one.calibration.slope
+    parts = [f"probabilities {part}" for part in miscalibration(one)]
     if slope.value is None:
-        parts.append(f"the calibration slope is not estimable ({slope.note})")
-    elif slope.ci_low is not None and slope.ci_high is not None and slope.ci_low <= 0 <= slope.ci_high:
-        parts.append(f"probabilities show no relation to the truth (slope {interval(slope)})")
-    elif slope.ci_high is not None and slope.ci_high < 0:
-        parts.append(f"probabilities fall where the truth is positive (slope {interval(slope)})")
-    elif slope.ci_high is not None and slope.ci_high < 1:
-        parts.append(f"probabilities are too extreme (slope {interval(slope)})")
-    elif slope.ci_low is not None and slope.ci_low > 1:
-        parts.append(f"probabilities are too timid (slope {interval(slope)})")
-    if shift.ci_low is not None and shift.ci_high is not None and not shift.ci_low <= 0 <= shift.ci_high:
-        parts.append(f"probabilities are too {'low' if shift.ci_low > 0 else 'high'} on average")
+        parts.insert(0, f"the calibration slope is not estimable ({slope.note})")
     if not parts:
         return f"{one.display_name}: no miscalibration shown (slope {interval(slope)})."
     return f"{one.display_name}: {' and '.join(parts)}; do not read its output as a probability."

@@ -241,3 +241,47 @@ def test_not_significant_is_not_equal() -> None:
         "is not shown to raise fewer false alarms (specificity of Model B minus Model A: +0.017"
         in found.sentence
     )
+
+
+def test_a_threshold_that_is_not_held_stands_among_the_caveats() -> None:
+    """Page one prints the caveats: what the largest clinical weight has must be one of them, with its numbers."""
+    broken = evaluation("a", sensitivity=(0.80, 0.90))
+    out_of_reach = broken.model_copy(
+        update={"operating_point": broken.operating_point.model_copy(update={"reached": False})}
+    )
+    # The upper limit is at the target: not shown to be lower.
+    held = evaluation("b", sensitivity=(0.80, 0.95))
+
+    text = (
+        "Do not use this threshold: the sensitivity of 0.95 reached on validation is not held on the test subset by "
+        "Model A (0.850, 95 % interval 0.800 to 0.900)."
+    )
+    assert text in caveats((broken, held))
+    assert text.replace("reached on", "aimed at on") in caveats((out_of_reach, held))
+    assert "Do not use" not in caveats((A, held))
+    assert "Do not use" not in caveats((evaluation("a", sensitivity=(0.8, 0.9), chosen_on="user"), held))
+    both = caveats((broken, evaluation("b", sensitivity=(0.70, 0.80))))
+    assert "Do not use these thresholds" in both
+    assert "by Model A (0.850, 95 % interval 0.800 to 0.900) and Model B (0.750, 95 % interval" in both
+
+
+def test_outputs_that_are_no_probabilities_stand_among_the_caveats() -> None:
+    """Only where miscalibration is shown, with what shows it."""
+
+    def with_calibration(slope: Estimate, shift: Estimate) -> str:
+        nothing = estimate(0.1, 0.2)
+        calibration = Calibration(
+            in_the_large=shift, slope=slope, brier=nothing, scaled_brier=nothing, observed_expected=nothing,
+            expected_calibration_error=nothing, curve=Curve(x=(), y=()), histogram_edges=(0.0, 1.0),
+            histogram_negative=(0,), histogram_positive=(0,),
+        )  # fmt: skip
+        return caveats((A.model_copy(update={"calibration": calibration}), B))
+
+    fine = estimate(0.9, 1.1), estimate(-0.1, 0.1)
+    assert (
+        "Do not read these outputs as probabilities: those of Model A are too timid (slope 1.300, 95 % interval 1.100 "
+        "to 1.500) and are too low on average (calibration-in-the-large +0.200, 95 % interval +0.100 to +0.300)."
+    ) in with_calibration(estimate(1.1, 1.5), estimate(0.1, 0.3))
+    assert "those of Model A are too extreme (slope 0.700" in with_calibration(estimate(0.5, 0.9), fine[1])
+    for slope, shift in (fine, (missing("separated"), fine[1])):
+        assert "as probabilities" not in with_calibration(slope, shift)
