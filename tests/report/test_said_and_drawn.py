@@ -1,0 +1,310 @@
+"""What pages say and draw holds for the records of the run, on every odd run that the review saw go wrong."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import re
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from medcompare.report.checklists import fill_checklists
+from medcompare.report.context import _page_one, build_context
+from medcompare.report.context_compare import oriented
+from medcompare.report.context_errors import cost_section
+from medcompare.report.context_model import _decision
+from medcompare.report.context_training import learning_remarks
+from medcompare.report.figures_curves import shown_range
+from medcompare.report.vocabulary import view_of
+from medcompare.stats.records import Curve, Estimate
+from tests.report import odd_runs
+from tests.report.sample import make_inputs, make_trained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from medcompare.report.inputs import ReportInputs
+
+QUICK = ("tiny12", "never", "rare", "ni", "miscalibrated", "trained", "looked at")
+"""The other runs are read in the slow tests."""
+
+
+@functools.cache
+def run(name: str) -> ReportInputs:
+    """An odd run, or one that trained here: with and without earlier looks at its test cases."""
+    if name in {"trained", "looked at"}:
+        looks = 2 if name == "looked at" else 0
+        inputs = make_inputs()
+        checklists = fill_checklists(
+            assessment=inputs.assessment,
+            manifest=inputs.manifest,
+            split=inputs.split,
+            trained=inputs.trained,
+            provenance=inputs.provenance,
+            n_earlier_looks=looks,
+        )
+        return inputs.model_copy(update={"n_earlier_looks": looks, "checklists": checklists})
+    return odd_runs.run(name)
+
+
+def strings(node: Any) -> Iterator[str]:
+    """Every text of a page, without the drawings themselves."""
+    if isinstance(node, str):
+        if not node.startswith("data:"):
+            yield node
+    elif is_dataclass(node):
+        for each in fields(node):
+            yield from strings(getattr(node, each.name))
+    elif isinstance(node, dict):
+        yield from strings(tuple(node.values()))
+    elif isinstance(node, (tuple, list)):
+        for each in node:
+            yield from strings(each)
+
+
+@functools.cache
+def words(name: str) -> str:
+    """The whole report as text."""
+    return "\n".join(strings(build_context(run(name))))
+
+
+def origins(r: ReportInputs) -> set[str]:
+    """Where the thresholds came from."""
+    return {one.operating_point.chosen_on for one in r.assessment.evaluations}
+
+
+def excludes(estimate: Estimate, ideal: float) -> bool:
+    """Whether an interval shows that a figure is not ideal."""
+    low, high = estimate.ci_low, estimate.ci_high
+    return low is not None and high is not None and (high < ideal or low > ideal)
+
+
+def off(r: ReportInputs) -> bool:
+    """Whether any probabilities are shown to be miscalibrated."""
+    return any(
+        excludes(one.calibration.slope, 1) or excludes(one.calibration.in_the_large, 0)
+        for one in r.assessment.evaluations
+        if one.calibration is not None
+    )
+
+
+def supplied(r: ReportInputs) -> bool:
+    """Whether predictions, and so costs, were made elsewhere."""
+    return r.source == "predictions supplied"
+
+
+def two(r: ReportInputs) -> bool:
+    """Whether a single pair is judged."""
+    return len(r.assessment.evaluations) == 2
+
+
+def better(r: ReportInputs) -> bool:
+    """Whether the interval of a difference in AUC excludes zero."""
+    return any(excludes(pair.differences["auc"], 0) for pair in r.assessment.comparisons)
+
+
+def not_worse(r: ReportInputs) -> bool:
+    """Whether a loss of AUC as large as the margin is ruled out for one of a pair."""
+    margin = r.rule.margin_auc
+    return any(
+        (low is not None and low > -margin) or (high is not None and high < margin)
+        for pair in r.assessment.comparisons
+        for low, high in [(pair.differences["auc"].ci_low, pair.differences["auc"].ci_high)]
+    )
+
+
+def first_look(r: ReportInputs) -> bool:
+    """Whether it is known that the thresholds met the test cases once."""
+    return bool(r.trained) and origins(r) == {"validation"} and not r.n_earlier_looks
+
+
+EXACTLY: dict[str, Callable[[ReportInputs], bool]] = {
+    r"Frozen, then applied once": first_look,
+    r"applied once": first_look,
+    r"from the frozen checkpoint": lambda r: bool(r.trained),
+    r"chosen on the validation subset, then applied unchanged": lambda r: "validation" in origins(r),
+    r"given by the user; whether they were set before": lambda r: "user" in origins(r),
+    r"of 0\.5, a convention": lambda r: "convention" in origins(r),
+    r"had been evaluated in \d+ earlier run": lambda r: r.n_earlier_looks > 0,
+    r"measured one at a time|Measured, not assumed": lambda r: bool(r.assessment.costs) and not supplied(r),
+    r"As supplied with the predictions": lambda r: bool(r.assessment.costs) and supplied(r),
+    r"as supplied \(in bold": lambda r: bool(r.assessment.costs) and supplied(r),
+    r"No cost was measured or supplied": lambda r: not r.assessment.costs,
+    r"within the margin either way": lambda r: two(r) and r.assessment.verdict.cheaper is None,
+    r"no worse than the margin": lambda r: two(r) and r.assessment.verdict.cheaper is not None,
+    r"simultaneous": lambda r: len(r.assessment.comparisons) > 1,
+    r"p adjusted after Holm": lambda r: len(r.assessment.comparisons) > 1,
+    r"are miscalibrated \(see above\)": lambda r: (
+        off(r) and any(one.decision_curve is not None for one in r.assessment.evaluations)
+    ),
+    r"The sample is synthetic|Synthetic demonstration data": lambda r: r.synthetic,
+}
+"""Phrases that stand in the report exactly where their condition holds."""
+
+ONLY: dict[str, Callable[[ReportInputs], bool]] = {
+    r"\bnot reached\b": lambda r: any(
+        one.operating_point.chosen_on == "validation" and not one.operating_point.reached
+        for one in r.assessment.evaluations
+    ),
+    r"ran all its epochs": lambda r: any(not one.stopped_early for one in r.trained),
+    r"\(stopped early\)": lambda r: any(one.stopped_early for one in r.trained),
+    r"Rule for stopping early": lambda r: bool(r.trained),
+    r"Not worse, and cheap": lambda r: not_worse(r) and bool(r.assessment.costs),
+    r"No relevant difference": not_worse,
+    r"tells \S.* from \S.* better": better,
+    r"known to within": lambda _: False,
+    r"[Ss]topped after": lambda _: False,
+    r"recalibrated on validation \(": lambda r: any(
+        one.calibration is not None and one.calibration.recalibration for one in r.assessment.evaluations
+    ),
+    r"Do not use th(is|ese) threshold": lambda r: "validation" in origins(r),
+    r"Do not read these outputs as probabilities": off,
+}
+"""Phrases that may stand in it only there."""
+
+NAMES = (*odd_runs.RUNS, "trained", "looked at")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
+def test_phrases_stand_where_their_conditions_hold(name: str) -> None:
+    """A phrase of its own kind of run never slips into another, and is never left out of its own."""
+    text, inputs = words(name), run(name)
+
+    found = {phrase: bool(re.search(phrase, text)) for phrase in EXACTLY}
+    assert found == {phrase: bool(holds(inputs)) for phrase, holds in EXACTLY.items()}
+    said = [phrase for phrase, holds in ONLY.items() if re.search(phrase, text) and not holds(inputs)]
+    assert said == []
+
+
+@pytest.mark.parametrize("phrase", EXACTLY)
+def test_conditions_are_met_and_missed(phrase: str) -> None:
+    """A condition that all runs meet, or none, would test nothing."""
+    assert {bool(EXACTLY[phrase](run(name))) for name in NAMES} == {True, False}
+
+
+def test_axis_of_a_decision_curve_ends_where_nothing_is_gained() -> None:
+    """At 2.8 % positive: not to 1, where the models are two spikes at the left edge (A6)."""
+    assessment = run("rare").assessment
+    low, high = shown_range(assessment.evaluations, assessment.treat_all, None)
+    top = max(y for one in assessment.evaluations for y in one.decision_curve.y)
+
+    assert low == 0
+    beyond = [
+        y
+        for one in assessment.evaluations
+        for x, y in zip(one.decision_curve.x, one.decision_curve.y, strict=True)
+        if x > high
+    ]
+    assert max(beyond, default=0.0) <= 0.02 * top
+    assert shown_range(assessment.evaluations, assessment.treat_all, (0.1, 0.3)) == (0.1, 0.3)
+    everyone = Curve(x=(0.01, 0.1, 0.2, 0.9), y=(0.02, 0.01, -0.1, -8.0))
+    assert shown_range([], everyone, None) == (0.0, pytest.approx(0.115))
+
+
+def test_several_models_are_compared_with_the_best() -> None:
+    """Other minus best, with the simultaneous interval, computed here from the figures of the models (B3)."""
+    inputs = run("six")
+    auc = {one.model: one.metrics["auc"].value for one in inputs.assessment.evaluations}
+    best = max(auc, key=lambda model: auc[model])
+    forest = _page_one(view_of(inputs)).forest
+
+    assert f"Differences of AUC from {best}, the highest AUC" in forest.caption
+    for pair in inputs.assessment.comparisons:
+        if best not in {pair.reference, pair.candidate}:
+            continue
+        turned = oriented(pair, second=best)
+        wide, alone = turned.difference("auc", simultaneous=True), turned.difference("auc")
+        assert wide.value == pytest.approx(auc[turned.first] - auc[best], abs=1e-9)
+        assert wide.ci_low < alone.ci_low < alone.ci_high < wide.ci_high
+        shown = re.search(rf"{turned.first}: (\S+) \((\S+) to (\S+?)\)", forest.alt).groups()
+        numbers = [float(text.replace("\u2212", "-")) for text in shown]
+        assert numbers == pytest.approx([wide.value, wide.ci_low, wide.ci_high], abs=5.1e-4)
+
+
+@pytest.mark.parametrize(("name", "n_ends"), [("never", 3), ("ni", 1)])
+def test_zone_ends_at_both_margins_where_no_model_is_cheaper(name: str, n_ends: int) -> None:
+    """The shaded area of the figure is measured: up to the axis's end only where a gain is no matter (B4)."""
+    view = view_of(run(name))
+    source = _page_one(view).forest.src
+    svg = base64.b64decode(source.partition("base64,")[2]).decode()
+
+    zones = re.findall(r'd="M ([\d.]+) [\d.]+ L ([\d.]+) [^"]*"[^>]*fill: #e8efe9', svg)
+    assert len(zones) == 3
+    ends = [float(right) for _, right in zones]
+    assert len(set(ends)) == n_ends
+
+
+def test_costs_are_called_measured_only_if_they_were() -> None:
+    """Lead and caption agree on who measured (B9)."""
+    theirs = cost_section(view_of(run("ni")), 5)
+    ours = cost_section(view_of(run("trained")), 5)
+
+    assert theirs.lead == "As supplied with the predictions; not measured by this software."
+    assert "Cost per model, as supplied" in theirs.blocks[0].caption
+    assert ours.lead.startswith("Measured")
+    assert "Cost per model, measured one at a time" in ours.blocks[0].caption
+
+
+@pytest.mark.parametrize("name", ["ni", "miscalibrated"])
+def test_probability_of_more_accuracy_is_said_once(name: str) -> None:
+    """One number, one wording, with what it is about and its prior (B14)."""
+    [pair] = run(name).assessment.comparisons
+    estimate = pair.probability_candidate_more_accurate
+
+    [line] = {line for line in words(name).splitlines() if "is right more often than" in line}
+    assert f"each at its threshold: {100 * estimate.value:.0f} % ({estimate.method})." in line
+    assert "prior" in estimate.method
+    assert "really" not in words(name)
+
+
+def test_decision_curves_of_miscalibrated_models_are_warned_of() -> None:
+    """Scores between 0.51 and 0.68: the model is named below its curve (B15)."""
+    view = view_of(run("miscalibrated"))
+    _, image = _decision(view)
+
+    names = re.search(r"those of (.*) are miscalibrated", image.caption).group(1)
+    assert "narrow" in names
+    for one in view.evaluations:
+        shown = excludes(one.calibration.slope, 1) or excludes(one.calibration.in_the_large, 0)
+        assert (one.display_name in names) == shown
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        ((0.32, 0.67), "training loss is 0.320, the validation loss 0.670, about that of guessing"),
+        ((0.32, 0.50), "training loss is 0.320, the validation loss 0.500. Possible causes: overfitting"),
+        ((0.68, 0.69), "the validation loss 0.690: about that of guessing"),
+        ((0.50, 0.55), None),
+    ],
+)
+def test_learning_curves_that_call_for_a_sentence(losses: tuple[float, float], said: str | None) -> None:
+    """At the epoch kept, with its numbers and possible causes; other epochs do not count (B15)."""
+    trained = make_trained("a", "Model A")
+    history = tuple(
+        row.model_copy(
+            update=dict(zip(("train_loss", "val_loss"), losses, strict=True))
+            if row.epoch == trained.best_epoch
+            else {"train_loss": 0.1, "val_loss": 0.9}
+        )
+        for row in trained.history
+    )
+    remarks = learning_remarks([trained.model_copy(update={"history": history})])
+
+    assert len(remarks) == (said is not None)
+    if said is not None:
+        assert said in remarks[0]
+        assert remarks[0].startswith("Model A: at the epoch kept")
+
+
+def test_page_one_carries_what_forbids_the_use_of_a_model() -> None:
+    """Threshold not held and outputs that are no probabilities: with their numbers, on page one (B12)."""
+    page = _page_one(view_of(run("miscalibrated")))
+    narrow = next(one for one in run("miscalibrated").assessment.evaluations if one.model == "narrow")
+
+    [text] = [text for text in page.caveats if text.startswith("Do not read these outputs as probabilities")]
+    assert f"narrow are too timid (slope {narrow.calibration.slope.value:.3f}" in text
