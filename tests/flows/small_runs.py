@@ -115,6 +115,8 @@ def small_config(images: Path, root: Path, **changes: Any) -> CompareConfig:
         "out": root / "runs",
         "store": root / "store",
         "data": {"source": str(images), **changes.pop("data", {})},
+        # 12 cases of each class: an AUC is not estimated from fewer than ten.
+        "split": {"test_fraction": 0.3},
         "train": train,
         "evaluate": {"n_resamples": 200},
         "cost": {"n_warmup": 1, "n_repeats": 10, "throughput_batch": 2},
