@@ -105,7 +105,7 @@ def test_the_page_of_the_run_shows_the_figures_of_the_report(first: First) -> No
     data = str(artifacts["data"][0].data)
     assert "| Files found | 80 |\n| Usable images | 80 |" in data
     assert "| Subset | Training | Validation | Test |" in data
-    assert "| Images | 56 | 8 | 16 |" in data
+    assert "| Images | 49 | 7 | 24 |" in data
     assert str(artifacts["figures"][0].data).count("(data:image/svg+xml;base64,") == 2
     for trained in results["trained"]:
         [bar] = artifacts[f"training-{trained['model'].replace('_', '-')}"]
