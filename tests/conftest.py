@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,12 @@ os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 # Workers of pytest-xdist share the cores; one that takes them all slows the others down.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# A process that ran a Prefect flow keeps services of Prefect, which assert when it exits that their
+# threads run. A child forked by a test, or by a loader in a test, has no such threads: without this it
+# would end with status 1 whatever it did. Nothing in the product forks after it has imported Prefect.
+os.register_at_fork(after_in_child=threading._threading_atexits.clear)
 
 
 def pytest_sessionfinish() -> None:
