@@ -66,7 +66,7 @@ class TrainConfig(Settings):
         default=None,
         ge=32,
         le=1200,
-        description="Shorter side before the centre crop at test time, pixels; None: image_size_px x 256/224.",
+        description="Shorter side before the centre crop at test time, pixels; not set: image_size_px x 256/224.",
     )
     epochs: int = Field(
         default=20,
@@ -121,7 +121,7 @@ class TrainConfig(Settings):
         default=None,
         ge=1,
         le=64,
-        description="Trainings side by side; None: one per model up to the number of cores (CPU) or GPUs.",
+        description="Trainings side by side; not set: one per model up to the number of cores (CPU) or GPUs.",
     )
     num_workers: int = Field(
         default=0,
@@ -130,7 +130,7 @@ class TrainConfig(Settings):
         description="Data-loading processes per training; the history does not depend on it.",
     )
     timeout_minutes: float | None = Field(
-        default=None, gt=0, description="Longest time one training may take, minutes; None: no limit."
+        default=None, gt=0, description="Longest time one training may take, minutes; not set: no limit."
     )
     recipes: dict[str, RecipeOverride] = Field(
         default={},
@@ -211,13 +211,13 @@ class DecideConfig(Settings):
         default=None,
         gt=0,
         lt=1,
-        description="Sensitivity the lower confidence limit must exceed; None: no floor.",
+        description="Sensitivity the lower confidence limit must exceed; not set: no floor.",
     )
     specificity_floor: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="Specificity the lower confidence limit must exceed; None: no floor.",
+        description="Specificity the lower confidence limit must exceed; not set: no floor.",
     )
     guard: Literal["strict", "veto"] = Field(
         default="strict",
@@ -289,7 +289,7 @@ class CompareConfig(Settings):
         json_schema_extra=no_default,
     )
     name: SafeName | None = Field(
-        default=None, description="Name of the run and of its folder; None: date and data set."
+        default=None, description="Name of the run and of its folder; not set: date and data set."
     )
     models: tuple[str, ...] = Field(
         default=("resnet50", "efficientnet_b0"),
@@ -343,7 +343,7 @@ class AssessConfig(Settings):
     """An assessment of predictions made elsewhere: no training at all."""
 
     name: SafeName | None = Field(
-        default=None, description="Name of the run and of its folder; None: date and file name."
+        default=None, description="Name of the run and of its folder; not set: date and file name."
     )
     predictions: Path = Field(
         description="Table of the test subset: case_id, y_true, [patient_id, subgroups,] a column per model."
@@ -353,7 +353,7 @@ class AssessConfig(Settings):
     )
     costs: Path | None = Field(default=None, description="TOML file with one table of costs per model.")
     positive_class: str | None = Field(
-        default=None, description="Value of y_true that is positive; None: y_true must be 0/1."
+        default=None, description="Value of y_true that is positive; not set: y_true must be 0/1."
     )
     models: tuple[str, ...] = Field(
         default=(), description="Columns of scores; empty: all that look like it."

@@ -86,13 +86,13 @@ class MailConfig(Record):
         description="'starttls': plain connection that turns encrypted, refused where the server cannot; "
         "'tls': encrypted from the start; 'none': in clear.",
     )
-    username: str | None = Field(default=None, description="Name to log in with; None: no login.")
+    username: str | None = Field(default=None, description="Name to log in with; not set: no login.")
     password: SecretStr | None = Field(
         default=None, description="From the environment or a secret block only."
     )
     ca_file: Path | None = Field(
         default=None,
-        description="PEM file of the authority that signed the server's certificate; None: the system's.",
+        description="PEM file of the authority that signed the server's certificate; not set: the system's.",
     )
     sender: Address = Field(description="Address the mail comes from.")
     recipients: tuple[Address, ...] = Field(min_length=1, max_length=100, description="Who receives it.")

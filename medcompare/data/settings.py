@@ -31,7 +31,7 @@ class DataConfig(Settings):
     )
     positive_class: str | None = Field(
         default=None,
-        description="Name of the positive class. None: 'cancer' where it exists, otherwise an error "
+        description="Name of the positive class. Not set: 'cancer' where it exists, otherwise an error "
         "that lists the classes. Never guessed.",
     )
     max_rejected_fraction: float = Field(

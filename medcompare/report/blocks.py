@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from medcompare.report.formatting import NOT_ESTIMABLE, format_estimate
+from medcompare.report.formatting import format_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -250,8 +250,6 @@ class Section:
     title: str
     lead: str
     blocks: tuple[Block, ...]
-    new_page: bool = False
-    """Whether the section starts a page of its own."""
 
 
 def svg_uri(svg: str) -> str:
@@ -377,6 +375,6 @@ def text_rows(rows: Sequence[Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:
     return tuple(tuple(Cell(text=text) for text in row) for row in rows)
 
 
-def absent(text: str = NOT_ESTIMABLE) -> Cell:
-    """A cell for what is not there, in words."""
+def absent(text: str) -> Cell:
+    """A cell for what is not there, in words; what could not be estimated has a note, see `Notes.cell`."""
     return Cell(text=text, muted=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medcompare.report.blocks import Cell, Column, Image, Notes, Section, Table, image_of, model_tables
+from medcompare.report.blocks import MOST_MODEL_COLUMNS, Cell, Column, Notes, Section, Table, model_tables
 from medcompare.report.context_compare import (
     PAIR,
     both_ways,
-    draw_pairs,
+    forest_of,
+    forest_of_pairs,
     head_to_head_section,
     interval_words,
     oriented,
@@ -23,7 +24,7 @@ from medcompare.report.context_data import data_section
 from medcompare.report.context_errors import cost_row, cost_section, error_section
 from medcompare.report.context_methods import checklist_section, methods_section, trend_section
 from medcompare.report.context_model import model_section
-from medcompare.report.figures_forest import ForestRow, draw_differences
+from medcompare.report.figures_forest import ForestRow
 from medcompare.report.formatting import (
     capital,
     format_count,
@@ -36,6 +37,9 @@ from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, metr
 from medcompare.stats.records import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from medcompare.report.blocks import Image, Paragraph
     from medcompare.report.inputs import ReportInputs
 
 KEY_METRICS = ("auc", "sensitivity", "specificity")
@@ -68,7 +72,8 @@ class PageOne:
     caveats: tuple[str, ...]
     key_tables: tuple[Table, ...]
     """Key figures and, where names are shortened in tables and figures, the full ones."""
-    forest: Image | None
+    forest: Image | Paragraph | None
+    """Differences against their margins; in words where none has a value."""
     parameters: tuple[Table, ...]
     """Side by side, so that page one stays one page."""
 
@@ -140,19 +145,37 @@ def _page_one(view: View) -> PageOne:
     extras = [] if verdict.provisional_sentence is None else [verdict.provisional_sentence]
     extras += [size.sentence for size in verdict.sizes_needed]
     label = OUTCOME_LABELS[verdict.outcome]
+    shortened = _shortened_names(view)
     return PageOne(
         facts=_facts(view),
         notices=_notices(view),
         outcome="" if label == verdict.headline else label,
         decided=verdict.outcome in DECIDED,
         headline=verdict.headline,
-        sentence=verdict.sentence,
-        extras=tuple(extras),
-        caveats=verdict.caveats,
+        sentence=shortened(verdict.sentence),
+        extras=tuple(shortened(text) for text in extras),
+        caveats=tuple(shortened(text) for text in verdict.caveats),
         key_tables=(*key_tables(view), *_short_names(view)),
         forest=_key_forest(view),
         parameters=_parameters(view),
     )
+
+
+def _shortened_names(view: View) -> Callable[[str], str]:
+    """Puts the short names of tables and figures into a text, so that page one holds what qualifies the verdict.
+
+    Headline and title block keep the names in full, and a table on the page explains the short ones.
+    """
+    # The longest first: one name may begin another.
+    styles = sorted(view.styles.values(), key=lambda style: len(style.name), reverse=True)
+
+    def shortened(text: str) -> str:
+        for style in styles:
+            if style.label != style.name:
+                text = text.replace(style.name, style.label)
+        return text
+
+    return shortened
 
 
 def _uncapital(text: str) -> str:
@@ -170,9 +193,11 @@ def _facts(view: View) -> tuple[tuple[str, str], ...]:
         facts.append(
             ("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images")
         )
+    # Many names in full stand in the table of short names: page one must hold what qualifies the verdict.
+    name = view.name if len(view.styles) <= MOST_MODEL_COLUMNS else view.label
     facts += [
         ("Test subset", cases),
-        ("Models", join_words(view.name(model) for model in view.styles)),
+        ("Models", join_words(name(model) for model in view.styles)),
         ("Predictions", inputs.source),
     ]
     return tuple(facts)
@@ -187,10 +212,6 @@ def _notices(view: View) -> tuple[str, ...]:
             f"{join_words(view.name(model) for model in random_start)} started from random weights, not from "
             "pretrained ones: expect less than the models can do."
         )
-    constant = [e.model for e in view.evaluations if e.constant_output]
-    if constant:
-        names = join_words(view.name(model) for model in constant)
-        notices.append(f"{names} gave the same output for every case: there is nothing to compare.")
     return tuple(notices)
 
 
@@ -245,12 +266,12 @@ def _short_names(view: View) -> list[Table]:
     ]
 
 
-def _key_forest(view: View) -> Image | None:
+def _key_forest(view: View) -> Image | Paragraph | None:
     if view.pair is None:
         return None
     if len(view.evaluations) > PAIR:
         return _key_pairs(view)
-    assessment, rule = view.inputs.assessment, view.inputs.rule
+    rule = view.inputs.rule
     margins = {
         "auc": rule.margin_auc,
         "sensitivity": rule.margin_sensitivity,
@@ -265,18 +286,16 @@ def _key_forest(view: View) -> Image | None:
         )
         for key in KEY_METRICS
     ]
-    drawing = draw_differences(
+    return forest_of(
+        view,
         rows,
         reference=view.label(view.pair.reference),
         candidate=view.label(view.pair.candidate),
-        n=assessment.n,
-        n_positive=assessment.n_positive,
-        level=assessment.level,
+        caption=zone_words(view),
     )
-    return image_of(drawing, caption=zone_words(view))
 
 
-def _key_pairs(view: View) -> Image:
+def _key_pairs(view: View) -> Image | Paragraph:
     """AUC of every other model against the highest one: what the rule asks of several models."""
     best = max(
         view.evaluations, key=lambda one: -1.0 if (auc := one.metrics["auc"].value) is None else auc
@@ -290,7 +309,7 @@ def _key_pairs(view: View) -> Image:
         f"Differences of AUC from {view.label(best)}, the highest AUC ({interval_words(view)}). Shaded: a loss within "
         "the margin (dashed)."
     )
-    return image_of(draw_pairs(view, pairs, against=best), caption=caption)
+    return forest_of_pairs(view, pairs, against=best, caption=caption)
 
 
 def _parameters(view: View) -> tuple[Table, ...]:

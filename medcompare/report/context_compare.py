@@ -10,6 +10,7 @@ from medcompare.report.blocks import (
     Column,
     Heading,
     Notes,
+    Paragraph,
     Section,
     Table,
     absent,
@@ -20,10 +21,12 @@ from medcompare.report.figures_curves import (
 )
 from medcompare.report.figures_forest import ForestRow, draw_differences
 from medcompare.report.formatting import (
+    NOT_ESTIMABLE,
     capital,
     format_level,
     format_number,
     format_p,
+    join_words,
     short_labels,
 )
 from medcompare.report.matrices import agreement_row
@@ -32,8 +35,7 @@ from medcompare.report.vocabulary import LOWER_IS_BETTER, METRIC_NAMES, base_met
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.report.blocks import Block
-    from medcompare.report.figures import Drawing
+    from medcompare.report.blocks import Block, Image
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import Estimate, PairedComparison
 
@@ -71,11 +73,7 @@ def head_to_head_section(view: View, number: int) -> Section:
     ]
     if view.pair is not None:
         blocks += [Heading(text="Agreement on the same cases"), agreement_row(view, view.pair)]
-    # A short list of supplied cases leaves room below it.
-    new_page = view.inputs.manifest is not None
-    return Section(
-        number=number, anchor="comparison", title=title, lead=lead, blocks=tuple(blocks), new_page=new_page
-    )
+    return Section(number=number, anchor="comparison", title=title, lead=lead, blocks=tuple(blocks))
 
 
 def _judgements(view: View) -> list[Block]:
@@ -133,7 +131,63 @@ def oriented(pair: PairedComparison, *, second: str | None = None) -> OrientedPa
     return OrientedPair(first=first, second=second, pair=pair, flipped=flipped)
 
 
-def draw_pairs(view: View, pairs: Sequence[OrientedPair], *, against: str | None = None) -> Drawing:
+def not_drawn(rows: Sequence[ForestRow]) -> str:
+    """What a forest plot leaves out, and why: one clause per reason; empty where every row has a value."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.estimate.value is None:
+            reasons.setdefault(row.estimate.note or NOT_ESTIMABLE, []).append(row.label)
+    clauses = [f"{join_words(labels)} ({reason})" for reason, labels in reasons.items()]
+    return f"Not drawn: {'; '.join(clauses)}." if clauses else ""
+
+
+def forest_of(
+    view: View,
+    rows: Sequence[ForestRow],
+    *,
+    reference: str,
+    candidate: str,
+    caption: str = "",
+    simultaneous: bool = False,
+) -> Image | Paragraph:
+    """Forest plot of the rows that have a value; the others, or all where none has, in words.
+
+    Parameters
+    ----------
+    view : View
+        The report.
+    rows : sequence of ForestRow
+        From top to bottom.
+    reference, candidate : str
+        What is subtracted from what.
+    caption : str
+        What the plot shows.
+    simultaneous : bool, default=False
+        Whether the intervals allow for the number of comparisons.
+
+    Returns
+    -------
+    Image or Paragraph
+    """
+    shown, words = [row for row in rows if row.estimate.value is not None], not_drawn(rows)
+    if not shown:
+        return Paragraph(text=f"There is no difference to draw. {words}", tone="note")
+    assessment = view.inputs.assessment
+    drawing = draw_differences(
+        shown,
+        reference=reference,
+        candidate=candidate,
+        n=assessment.n,
+        n_positive=assessment.n_positive,
+        level=assessment.level,
+        simultaneous=simultaneous,
+    )
+    return image_of(drawing, caption=" ".join(part for part in (caption, words) if part))
+
+
+def forest_of_pairs(
+    view: View, pairs: Sequence[OrientedPair], *, against: str | None = None, caption: str = ""
+) -> Image | Paragraph:
     """Forest plot of the AUC differences of several pairs, with intervals that allow for their number.
 
     Parameters
@@ -144,12 +198,13 @@ def draw_pairs(view: View, pairs: Sequence[OrientedPair], *, against: str | None
         From top to bottom.
     against : str, optional
         The model that all others are compared with: then only the others are named.
+    caption : str
+        What the plot shows.
 
     Returns
     -------
-    Drawing
+    Image or Paragraph
     """
-    assessment = view.inputs.assessment
     labels = dict(zip(view.styles, short_labels([s.name for s in view.styles.values()], 20), strict=True))
     rows = [
         ForestRow(
@@ -159,13 +214,12 @@ def draw_pairs(view: View, pairs: Sequence[OrientedPair], *, against: str | None
         )
         for pair in pairs
     ]
-    return draw_differences(
+    return forest_of(
+        view,
         rows,
         reference=view.label(against) if against else "model named second",
         candidate="the other model" if against else "model named first",
-        n=assessment.n,
-        n_positive=assessment.n_positive,
-        level=assessment.level,
+        caption=caption,
         simultaneous=is_simultaneous(view),
     )
 
@@ -211,24 +265,17 @@ def both_ways(view: View) -> bool:
 
 def _forest(view: View, pair: PairedComparison) -> Block:
     keys = [key for key in METRIC_NAMES if key in pair.differences]
-    assessment, alone = view.inputs.assessment, len(view.evaluations) == PAIR
-    drawing = draw_differences(
-        [
-            ForestRow(
-                label=metric_name(key, short=True),
-                estimate=pair.differences[key],
-                margin=_margin(view, key) if alone else None,
-                two_sided=both_ways(view),
-                lower_is_better=key in LOWER_IS_BETTER,
-            )
-            for key in keys
-        ],
-        reference=view.label(pair.reference),
-        candidate=view.label(pair.candidate),
-        n=assessment.n,
-        n_positive=assessment.n_positive,
-        level=assessment.level,
-    )
+    alone = len(view.evaluations) == PAIR
+    rows = [
+        ForestRow(
+            label=metric_name(key, short=True),
+            estimate=pair.differences[key],
+            margin=_margin(view, key) if alone else None,
+            two_sided=both_ways(view),
+            lower_is_better=key in LOWER_IS_BETTER,
+        )
+        for key in keys
+    ]
     if alone:
         caption = (
             f"{zone_words(view)} AUC, sensitivity and specificity are judged against a margin; all other rows are "
@@ -239,7 +286,18 @@ def _forest(view: View, pair: PairedComparison) -> Block:
             "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the rule "
             "judges all pairs together, as shown above."
         )
-    return image_of(drawing, caption=caption)
+    return forest_of(
+        view,
+        rows,
+        reference=view.label(pair.reference),
+        candidate=view.label(pair.candidate),
+        caption=caption,
+    )
+
+
+def _method(estimate: Estimate) -> Cell:
+    """How a figure was computed, if it was."""
+    return absent("not computed") if estimate.value is None else Cell(text=capital(estimate.method))
 
 
 def _difference_table(view: View, pair: PairedComparison) -> Table:
@@ -253,15 +311,19 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
         values = []
         for model in (pair.reference, pair.candidate):
             estimate = by_model[model].metrics.get(base_metric(key)) if model in by_model else None
-            value = None if estimate is None else estimate.value
-            values.append(absent() if value is None else Cell(text=format_number(value)))
+            if estimate is None:
+                values.append(absent("not computed"))
+            elif estimate.value is None:
+                values.append(notes.cell(estimate))
+            else:
+                values.append(Cell(text=format_number(estimate.value)))
         rows.append(
             (
                 Cell(text=metric_name(key, short=True), strong=key in JUDGED),
                 *values,
                 notes.cell(difference, signed=True),
                 Cell(text=format_p(difference.p_value)),
-                Cell(text=capital(difference.method)),
+                _method(difference),
             )
         )
     for key, smallest in pair.detectable.items():
@@ -272,7 +334,7 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
                 Cell(text="\u2013", muted=True),
                 notes.cell(smallest),
                 Cell(text="\u2013", muted=True),
-                Cell(text=capital(smallest.method)),
+                _method(smallest),
             )
         )
     level = format_level(view.inputs.assessment.level)
@@ -332,5 +394,5 @@ def _all_pairs(view: View) -> list[Block]:
             f"Difference of AUC for every pair, the lower minus the higher one ({interval_words(view)}). "
             "Shaded: a loss within the margin (dashed)."
         )
-        blocks.append(image_of(draw_pairs(view, part), caption=caption if last else ""))
+        blocks.append(forest_of_pairs(view, part, caption=caption if last else ""))
     return [*blocks, table]

@@ -67,9 +67,7 @@ def data_section(view: View, number: int) -> Section:
         blocks.append(
             Paragraph(text=f"The {count} files set aside are listed at the end of the methods section.")
         )
-    return Section(
-        number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks), new_page=True
-    )
+    return Section(number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks))
 
 
 def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_looks: int) -> Flow:

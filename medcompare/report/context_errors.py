@@ -359,11 +359,13 @@ def _cost_figure(view: View, costs: list[CostMeasurement]) -> list[Block]:
         interval = cost.latency_ms_median_ci if field == "latency_ms_median" else None
         points.append((view.styles[cost.model], evaluation.metrics["auc"], float(value), interval))
     if not points:
-        return [
-            Paragraph(
-                text=f"{COST_NAMES[field]}: not known, so accuracy is not drawn against cost.", tone="note"
-            )
+        known = [
+            evaluations[cost.model]
+            for cost in costs
+            if getattr(cost, field) is not None and cost.model in evaluations
         ]
+        why = f"AUC: {known[0].metrics['auc'].note}" if known else f"{COST_NAMES[field]}: not known"
+        return [Paragraph(text=f"{why}, so accuracy is not drawn against cost.", tone="note")]
     devices = sorted({cost.device for cost in costs if cost.device})
     where = f"; {', '.join(devices)}" if devices else ""
     assessment = view.inputs.assessment

@@ -126,7 +126,6 @@ def methods_section(view: View, number: int) -> Section:
     return Section(
         number=number,
         anchor="methods",
-        new_page=True,
         title="Methods, configuration and provenance",
         lead=f"Every number stands at full precision in results.json (schema {SCHEMA_VERSION}).",
         blocks=tuple(blocks),
@@ -313,7 +312,6 @@ def checklist_section(view: View, number: int) -> Section | None:
     return Section(
         number=number,
         anchor="checklists",
-        new_page=True,
         title="Reporting checklists",
         lead="Blanks are left blank: what neither software nor user supplied is marked missing.",
         blocks=tuple(blocks),

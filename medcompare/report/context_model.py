@@ -75,7 +75,6 @@ def model_section(view: View, number: int) -> Section:
     return Section(
         number=number,
         anchor="models",
-        new_page=True,
         title="The model" if single else "Each model",
         lead=f"Figures of the test subset at {view.thresholds}.",
         blocks=tuple(blocks),
@@ -89,7 +88,10 @@ def _metric_tables(view: View) -> list[Table]:
     keys = [key for key in dict.fromkeys(keys) if not _not_asked(view, key)]
     rows = []
     for key in keys:
-        cells = [notes.cell(e.metrics[key]) if key in e.metrics else absent() for e in view.evaluations]
+        cells = [
+            notes.cell(e.metrics[key]) if key in e.metrics else absent("not computed")
+            for e in view.evaluations
+        ]
         rows.append((Cell(text=metric_name(key)), *cells))
     return model_tables(
         caption=f"All figures ({format_level(view.inputs.assessment.level)} intervals)",

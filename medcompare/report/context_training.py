@@ -111,7 +111,7 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
         if one.batch_norm is None:
             column[0].append(Cell(text="no batch normalisation", muted=True))
             for row in column[1:]:
-                row.append(absent())
+                row.append(absent("does not apply"))
             continue
         kept, running = one.kept, evaluation.running_statistics
         seconds = sum(log.remeasuring_s for log in one.history)
@@ -124,10 +124,14 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
             kept.val_auc_running,
         )
         for row, value in zip(column[1:6], numbers, strict=True):
-            row.append(absent() if value is None else Cell(text=format_number(value)))
-        column[6].append(notes.cell(evaluation.metrics["auc"]) if "auc" in evaluation.metrics else absent())
-        column[7].append(absent() if running is None else notes.cell(running.auc))
-        column[8].append(absent() if running is None else notes.cell(running.difference, signed=True))
+            row.append(absent("not finite") if value is None else Cell(text=format_number(value)))
+        column[6].append(
+            notes.cell(evaluation.metrics["auc"]) if "auc" in evaluation.metrics else absent("not computed")
+        )
+        column[7].append(absent("not recorded") if running is None else notes.cell(running.auc))
+        column[8].append(
+            absent("not recorded") if running is None else notes.cell(running.difference, signed=True)
+        )
         column[9].append(Cell(text=f"{format_duration(seconds)} of {format_duration(one.elapsed_s)}"))
     sample, compared = (
         join_words(
@@ -152,10 +156,11 @@ def seed_blocks(view: View) -> list[Block]:
     if not seeds:
         return []
     caption = "Each mark is one training; the verdict is about the frozen checkpoint."
-    blocks: list[Block] = [
-        Heading(text="Training seeds"),
-        image_of(draw_seeds(seeds, view.styles), caption=caption),
-    ]
+    blocks: list[Block] = [Heading(text="Training seeds")]
+    if any(row.auc.value is not None for row in seeds):
+        blocks.append(image_of(draw_seeds(seeds, view.styles), caption=caption))
+    else:
+        blocks.append(Paragraph(text=f"No AUC of any seed to draw: {seeds[0].auc.note}.", tone="note"))
     compared = view.inputs.assessment.seed_comparisons
     if not compared:
         return blocks

@@ -403,11 +403,13 @@ def draw_decision_curve(
         axes.set(xlabel="Threshold probability (preference)", ylabel="Net benefit")
         axes.set_title(f"Decision curve ({_cases(evaluations[0])})")
         axes.grid(visible=True, color=RULE, linewidth=0.35)
-        axes.legend(loc="lower left", bbox_to_anchor=(1.14, 0.35))
+        axes.legend(loc="center left", bbox_to_anchor=(1.14, 0.5))
         second = axes.secondary_yaxis("right", functions=(_of_many, _of_one))
         second.set_ylabel(f"Net true positives per {PATIENTS:,}")
 
     alt = "Decision curve: net benefit over threshold probability for " + ", ".join(
         styles[e.model].name for e in evaluations
     )
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=58.0, alt=alt)
+    # As high as its legend, with the lines for everyone and no one.
+    height_mm = max(58.0, LEGEND_ROW_MM * (len(evaluations) + 2) + 6)
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt)

@@ -94,18 +94,19 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
                     [edge] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1))
                 )
         estimate = row.estimate
-        if estimate.value is not None:
-            if estimate.ci_low is not None and estimate.ci_high is not None:
-                axes.plot(
-                    [estimate.ci_low, estimate.ci_high],
-                    [i, i],
-                    color=INK,
-                    linewidth=1.2,
-                    solid_capstyle="butt",
-                )
-                for limit in (estimate.ci_low, estimate.ci_high):
-                    axes.plot([limit] * 2, [i - 0.14, i + 0.14], color=INK, linewidth=1.0)
-            axes.plot([estimate.value], [i], "D", color=INK, markersize=4.2, zorder=3)
+        if estimate.ci_low is not None and estimate.ci_high is not None:
+            axes.plot(
+                [estimate.ci_low, estimate.ci_high],
+                [i, i],
+                color=INK,
+                linewidth=1.2,
+                solid_capstyle="butt",
+            )
+            for limit in (estimate.ci_low, estimate.ci_high):
+                axes.plot([limit] * 2, [i - 0.14, i + 0.14], color=INK, linewidth=1.0)
+        axes.plot(
+            [0.0 if estimate.value is None else estimate.value], [i], "D", color=INK, markersize=4.2, zorder=3
+        )
         axes.text(-0.03, i, row.label, transform=transform, ha="right", va="center")
         axes.text(
             1.03, i, format_estimate(estimate, signed=True), transform=transform, ha="left", va="center"
@@ -160,7 +161,7 @@ def draw_differences(
     Parameters
     ----------
     rows : sequence of ForestRow
-        From top to bottom; estimates without a value are listed in words.
+        From top to bottom, each with a value; at least one.
     reference, candidate : str
         Short display names.
     n, n_positive : int

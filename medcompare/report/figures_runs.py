@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from medcompare.report.figures import INK, MUTED, PAGE_WIDTH_MM, RULE, Drawing, ModelStyle, draw
+from medcompare.report.figures import (
+    INK,
+    LEGEND_ROW_MM,
+    MUTED,
+    PAGE_WIDTH_MM,
+    RULE,
+    Drawing,
+    ModelStyle,
+    draw,
+)
 from medcompare.report.formatting import format_number, format_significant, shorten
 
 if TYPE_CHECKING:
@@ -147,7 +156,8 @@ def draw_accuracy_and_cost(
         for style, auc, cost, _ in points
         if auc.value is not None
     )
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=62.0, alt=f"AUC against {cost_label}. {spoken}.")
+    height_mm = max(62.0, LEGEND_ROW_MM * len(points) + 6)
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=f"AUC against {cost_label}. {spoken}.")
 
 
 def _cost_limits(
@@ -190,6 +200,6 @@ def draw_seeds(seeds: Sequence[SeedRow], styles: dict[str, ModelStyle]) -> Drawi
     return draw(
         fill,
         width_mm=PAGE_WIDTH_MM,
-        height_mm=48.0,
+        height_mm=max(48.0, LEGEND_ROW_MM * len(styles) + 6),
         alt=f"AUC of each model over {len(names)} training seeds.",
     )

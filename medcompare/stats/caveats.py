@@ -48,10 +48,11 @@ def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: boo
     """
     one = s.evaluations[0]
     negative, positive = one.classes
-    found = [] if s.judged == () else list(s.left_out.values())
+    # Said once: where nothing is left to compare, the verdict itself names the reasons.
+    found = [] if s.nothing_to_compare else list(s.left_out.values())
     found += _training_caveats(s)
     # A collapsed or perfect model is said before the rest: it overshadows every figure.
-    found += [f"{each.display_name}: {warning}" for each in s.evaluations for warning in each.warnings]
+    found += [f"{each.display_name}: {warning}" for each in s.judged for warning in each.warnings]
     found += _use_caveats(s)
     if not s.patients_known:
         found.append(ONE_CASE_PER_PATIENT)

@@ -62,6 +62,11 @@ class Situation:
         return tuple(one for one in self.evaluations if one.model not in self.left_out)
 
     @property
+    def nothing_to_compare(self) -> bool:
+        """Whether so many models are left out that there is no comparison, or no model, to judge."""
+        return len(self.judged) < min(2, len(self.evaluations))
+
+    @property
     def names(self) -> dict[str, str]:
         """Display name by model."""
         return {one.model: one.display_name for one in self.evaluations}

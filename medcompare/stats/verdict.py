@@ -130,7 +130,7 @@ def _invalid(s: Situation) -> Finding | None:
         reasons.append(invalidity.below_chance(inverted))
     trained = any(model in s.left_out for model in s.not_evaluated_as_trained)
     kind = "invalid" if reasons else "not_as_trained" if trained else "constant_output"
-    if s.left_out and len(s.judged) < min(2, len(s.evaluations)):
+    if s.nothing_to_compare:
         reasons += s.left_out.values()
         if s.judged:
             reasons.append(invalidity.nothing_to_compare(s.judged[0].display_name))

@@ -170,9 +170,9 @@ def nine() -> ReportInputs:
 
 
 def tiny12() -> ReportInputs:
-    """Twelve cases, three of them positive."""
-    test, _ = _two_subsets({"a": 4.0, "b": 4.0}, n=12, n_positive=3)
-    return inputs_of(test)
+    """Twelve cases, three of them positive: hardly anything can be estimated, in subgroups nothing."""
+    test, _ = _two_subsets({"a": 4.0, "b": 4.0}, n=12, n_positive=3, subgroups={"site": ["north", "south"]})
+    return inputs_of(test, latencies={"a": 20.0, "b": 5.0})
 
 
 def never() -> ReportInputs:

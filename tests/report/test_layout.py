@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import io
 import re
 import shutil
 import unicodedata
+from html import unescape
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pypdfium2 as pdfium
 import pytest
@@ -15,16 +19,23 @@ from pypdf import PdfReader
 
 from medcompare.errors import ConfigError
 from medcompare.report import fonts, render
+from medcompare.report.blocks import Column, Table, text_rows
 from medcompare.report.context import ReportContext, _page_one, build_context
+from medcompare.report.context_data import data_section
 from medcompare.report.context_errors import cost_section, error_section
+from medcompare.report.context_methods import methods_section
+from medcompare.report.context_model import _decision
 from medcompare.report.vocabulary import view_of
 from tests.report import odd_runs
+from tests.report.sample import make_inputs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from medcompare.report.blocks import Section
     from medcompare.report.inputs import ReportInputs
 
+TOP_MARGIN_PT, BOTTOM_MARGIN_PT = 20 / 25.4 * 72, 18 / 25.4 * 72
 SIDE_MARGIN_PT, EDGE_PT = 18 / 25.4 * 72, 20.0
 CHINESE = "\u6076\u6027"
 
@@ -78,10 +89,8 @@ def test_long_names_and_many_models_fit_on_paper(n_models: int, paper: str) -> N
     check_nothing_lost(inputs, render.render_pdf(render.render_html(build_context(inputs))))
 
 
-def test_wide_pages_fit_on_letter_paper() -> None:
-    """Page one, errors, subgroups and cost of six models: the pages that were cut off, without the slow curves."""
-    inputs = odd_runs.many(6, paper="Letter")
-    view = view_of(inputs)
+def with_sections(inputs: ReportInputs, *sections: Section | None) -> str:
+    """The report of page one and some sections: without the slow curves."""
     built = ReportContext(
         title=inputs.title,
         organisation=inputs.organisation,
@@ -91,12 +100,17 @@ def test_wide_pages_fit_on_letter_paper() -> None:
         created=inputs.provenance.finished_at,
         version="0",
         description="",
-        page_one=_page_one(view),
-        sections=tuple(
-            section for section in (error_section(view, 1), cost_section(view, 2)) if section is not None
-        ),
+        page_one=_page_one(view_of(inputs)),
+        sections=tuple(section for section in sections if section is not None),
     )
-    content = render.render_pdf(render.render_html(built))
+    return render.render_html(built)
+
+
+def test_wide_pages_fit_on_letter_paper() -> None:
+    """Page one, errors, subgroups and cost of six models: the pages that were cut off, without the slow curves."""
+    inputs = odd_runs.many(6, paper="Letter")
+    view = view_of(inputs)
+    content = render.render_pdf(with_sections(inputs, error_section(view, 1), cost_section(view, 2)))
     text = squeezed(text_of(content))
 
     assert texts_outside(content) == []
@@ -106,6 +120,141 @@ def test_wide_pages_fit_on_letter_paper() -> None:
         assert squeezed(one.display_name) in text
         assert all(squeezed(row.level) in text for row in one.subgroups)
     assert text.count("Latencyperimage") >= 2
+
+
+SLOW_PAGES = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("six", "inject", "never", "miscalibrated")
+]
+
+
+@pytest.mark.parametrize("name", ["nine", "long", "many 10", *SLOW_PAGES])
+def test_what_qualifies_the_verdict_stands_on_page_one(name: str) -> None:
+    """Every caveat, in full, whatever the number and the length of the names (B12)."""
+    inputs = odd_runs.many(10) if name == "many 10" else odd_runs.run(name)
+    content = render.render_pdf(with_sections(inputs))
+    first = squeezed(PdfReader(io.BytesIO(content)).pages[0].extract_text())
+    page = _page_one(view_of(inputs))
+
+    assert len(page.caveats) == len(inputs.assessment.verdict.caveats) >= 2
+    if name != "inject":  # Arabic is drawn from right to left
+        for text in (page.headline, page.sentence, *page.extras, *page.caveats):
+            assert squeezed(text) in first
+    assert squeezed("A clinician must confirm or replace them") in first
+
+
+def headings_of(html: str) -> set[str]:
+    """Headings and captions of tables, without white space."""
+    found = re.findall(r"<(h[1-4]|caption)\b[^>]*>(.*?)</\1>", html, flags=re.DOTALL)
+    return {squeezed(unescape(re.sub(r"<[^>]+>", "", text))) for _, text in found}
+
+
+def body_of(page: pdfium.PdfPage) -> tuple[str, float]:
+    """Words between the margins from top to bottom, without white space, and the foot of the last one, in points."""
+    words = page.get_textpage()
+    characters = []
+    for i in range(words.count_chars()):
+        left, bottom, _, top = words.get_charbox(i)
+        character = chr(pdfium.raw.FPDFText_GetUnicode(words.raw, i))
+        if bottom > BOTTOM_MARGIN_PT and not character.isspace():
+            characters.append((-(bottom + top) / 2, left, bottom, character))
+    lines: list[list[tuple[float, float, float, str]]] = []
+    for each in sorted(characters):
+        if not lines or each[0] > lines[-1][0][0] + 4:
+            lines.append([])
+        lines[-1].append(each)
+    text = "".join(each[3] for line in lines for each in sorted(line, key=lambda one: one[1]))
+    return squeezed(text), min(each[2] for each in lines[-1])
+
+
+def layout_faults(html: str, content: bytes) -> list[str]:
+    """Pages that end with a heading, or of which less than a fifth is used; the last may be short."""
+    document, headings = pdfium.PdfDocument(content), headings_of(html)
+    found = []
+    for number, page in enumerate(document, start=1):
+        _, height = page.get_size()
+        ink = (page.render(scale=1).to_numpy()[..., :3] < 245).any(axis=(1, 2))
+        body = ink[round(TOP_MARGIN_PT) : round(height - BOTTOM_MARGIN_PT)]
+        lowest = height - TOP_MARGIN_PT - (body.nonzero()[0].max() if body.any() else 0)
+        used = (height - TOP_MARGIN_PT - lowest) / len(body)
+        if used < 0.2 and number < len(document):
+            found.append(f"page {number}: {used:.0%} used")
+        text, bottom = body_of(page)
+        # Below the heading of a figure there is ink, though no text; below that of a chapter a line.
+        if lowest > bottom - 8:
+            found += [f"page {number} ends with a heading" for heading in headings if text.endswith(heading)]
+    return found
+
+
+def check_layout(inputs: ReportInputs) -> None:
+    """A whole report: every page is used, none ends with a heading."""
+    html = render.render_html(build_context(inputs))
+
+    assert layout_faults(html, render.render_pdf(html)) == []
+
+
+def test_no_page_is_wasted_and_none_ends_with_a_heading() -> None:
+    """Sections without a figure: the rule alone, and a cost that is not known, held a page of a few lines each."""
+    inputs = odd_runs.run("never")
+    view = view_of(inputs)
+    builders = (data_section, error_section, cost_section, methods_section)
+
+    html = with_sections(inputs, *(build(view, i) for i, build in enumerate(builders, start=1)))
+    content = render.render_pdf(html)
+
+    assert len(pdfium.PdfDocument(content)) > 3
+    assert layout_faults(html, content) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*odd_runs.RUNS, "trained", "many 10"])
+def test_no_page_is_wasted_in_other_reports(name: str) -> None:
+    """The same for every odd run, for a run that trained here and for ten models with long names."""
+    made = {"trained": make_inputs, "many 10": functools.partial(odd_runs.many, 10)}
+    check_layout(made[name]() if name in made else odd_runs.run(name))
+
+
+def test_a_table_of_three_rows_leaves_its_next_heading_free() -> None:
+    """The heading behind it goes to the next page with its figure, not before the table or to the foot."""
+    style = (render.TEMPLATES / "report.css").read_text(encoding="utf-8")
+    blocks = render.template_environment().get_template("_blocks.html.j2").module
+    rows = text_rows([("one", "1"), ("two", "2"), ("three", "3")])
+    table = Table(caption="Short", columns=(Column(head="a"), Column(head="b")), rows=rows)
+    figure = "<figure><div style='height: 230mm; background: grey'></div></figure>"
+    html = (
+        f"<html lang='en'><style>{fonts.font_faces('Short abc one two three 123 Next')}{style}</style><body>"
+    )
+    html += f"{blocks.render(table)}<h3>Next</h3>{figure}</body></html>"
+    content = render.render_pdf(html)
+
+    texts = [page.extract_text() for page in PdfReader(io.BytesIO(content)).pages]
+    assert ["Short" in text for text in texts] == [True, False]
+    assert ["Next" in text for text in texts] == [False, True]
+    assert layout_faults(html, content) == ["page 1: 9% used"]
+    foot = f"{html[: -len(figure + '</body></html>')]}</body></html>"
+    assert layout_faults(foot, render.render_pdf(foot)) == ["page 1 ends with a heading"]
+
+
+def letters_outside(svg: str) -> int:
+    """Letters of a figure that stand above, below or beside it: they would be cut off."""
+    root = ET.fromstring(svg)  # noqa: S314 - our own drawing
+    left, top, width, height = (float(x) for x in root.get("viewBox").split())
+    count = 0
+    for element in root.iter():
+        move = re.fullmatch(r"translate\(([\d.-]+)[ ,]([\d.-]+)\).*", element.get("transform", ""))
+        if move:
+            x, y = float(move[1]), float(move[2])
+            count += not (left <= x <= left + width and top <= y <= top + height)
+    return count
+
+
+def test_legends_of_many_models_are_whole() -> None:
+    """Net benefit and cost of ten models: a legend higher than its figure lost its first lines."""
+    view = view_of(odd_runs.many(10))
+    images = [block for block in (*_decision(view), *cost_section(view, 1).blocks) if block.kind == "image"]
+
+    assert len(images) == 2
+    for image in images:
+        assert letters_outside(base64.b64decode(image.src.partition("base64,")[2]).decode()) == 0
 
 
 def missing_glyphs(content: bytes) -> int:

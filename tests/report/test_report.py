@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import jinja2
+import numpy as np
 import pytest
 from pypdf import PdfReader
 
@@ -20,6 +21,7 @@ from medcompare.report.context_model import model_section
 from medcompare.report.results import read_results
 from medcompare.report.vocabulary import view_of
 from medcompare.stats.records import Outcome
+from tests.report import odd_runs
 from tests.report.sample import (
     SENTENCE,
     make_assessment,
@@ -299,15 +301,18 @@ def test_no_verdict_never_looks_like_one(outcome: Outcome) -> None:
         assert page_one.extras == ()
 
 
-def test_constant_output_is_said_first() -> None:
-    """A collapsed model is named before any number."""
-    assessment = make_assessment()
-    first = assessment.evaluations[0].model_copy(update={"constant_output": True})
-    changed = assessment.model_copy(update={"evaluations": (first, *assessment.evaluations[1:])})
+@pytest.mark.parametrize("others", [("usual",), ("usual", "better")])
+def test_constant_output_is_said_once(others: tuple[str, ...]) -> None:
+    """A collapsed model is named with the verdict or among its limits, and not in a notice of the report's own."""
+    y_true = odd_runs.truth(160, 70)
+    scores = odd_runs.scores_of(y_true, dict(zip(others, (2.2, 3.0), strict=False)))
+    scores["flat"] = np.full(y_true.size, 0.4)
 
-    notices = page_one_of(make_inputs(assessment=changed)).notices
+    page = page_one_of(odd_runs.inputs_of(odd_runs.cases(y_true, scores)))
 
-    assert notices == ("ResNet-50 gave the same output for every case: there is nothing to compare.",)
+    said = [page.headline, page.sentence, *page.extras, *page.notices, *page.caveats]
+    assert sum(bool(re.search("flat (gives|gave) .*the same (score|output)", text)) for text in said) == 1
+    assert not any("flat" in notice for notice in page.notices)
 
 
 def test_one_model_on_letter_paper() -> None:

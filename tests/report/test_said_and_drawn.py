@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from medcompare.report.blocks import Image, Table
 from medcompare.report.checklists import fill_checklists
-from medcompare.report.context import _page_one, build_context
+from medcompare.report.context import ReportContext, _page_one, build_context
 from medcompare.report.context_compare import oriented
 from medcompare.report.context_errors import cost_section
 from medcompare.report.context_model import _decision
@@ -65,9 +66,15 @@ def strings(node: Any) -> Iterator[str]:
 
 
 @functools.cache
+def context_of(name: str) -> ReportContext:
+    """The whole report, formatted."""
+    return build_context(run(name))
+
+
+@functools.cache
 def words(name: str) -> str:
     """The whole report as text."""
-    return "\n".join(strings(build_context(run(name))))
+    return "\n".join(strings(context_of(name)))
 
 
 def origins(r: ReportInputs) -> set[str]:
@@ -165,11 +172,57 @@ ONLY: dict[str, Callable[[ReportInputs], bool]] = {
 """Phrases that may stand in it only there."""
 
 NAMES = (*odd_runs.RUNS, "trained", "looked at")
+EVERY_RUN = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
-)
+def blocks_of(node: Any, kind: type[Any]) -> Iterator[Any]:
+    """Every block of a kind, also where it stands beside another."""
+    if isinstance(node, kind):
+        yield node
+    elif is_dataclass(node):
+        for each in fields(node):
+            yield from blocks_of(getattr(node, each.name), kind)
+    elif isinstance(node, tuple):
+        for each in node:
+            yield from blocks_of(each, kind)
+
+
+@pytest.mark.parametrize("name", EVERY_RUN)
+def test_nothing_is_left_empty(name: str) -> None:
+    """No None or nan in words or alternative texts; what is not estimable has a note that says why; no empty panel."""
+    report = context_of(name)
+    tables = list(blocks_of(report, Table))
+    notes = {letter for table in tables for letter, text in table.notes if text}
+
+    assert re.findall(r".{0,40}\b(?:None|nan|NaN|inf|Infinity|null)\b.{0,40}", words(name)) == []
+    assert len(tables) > 10
+    for table in tables:
+        assert table.rows
+        cells = [cell for row in table.rows for cell in row[1:]]
+        assert {cell.text for cell in cells} - {"", "\u2013"}, table.caption
+        assert all(cell.note in notes for cell in cells if cell.text == "not estimable"), table.caption
+        if table.columns[-1].head == "Method":
+            done = [row[-1].text != "not computed" for row in table.rows]
+            assert done == [row[-3].text != "not estimable" for row in table.rows]
+    for image in blocks_of(report, Image):
+        # Of a forest plot every row is drawn.
+        assert not image.alt.startswith("Forest") or "not estimable" not in image.alt
+
+
+def test_what_is_not_drawn_is_said_with_its_reason() -> None:
+    """Twelve cases: the Brier score and the AUC are not drawn, and so is cost; each says why."""
+    report = context_of("tiny12")
+    few = "not estimable: 3 positive cases, at least 10 are needed"
+
+    assert report.page_one.forest.caption.endswith(f"Not drawn: AUC ({few}).")
+    [forest] = [image for image in blocks_of(report.sections, Image) if image.alt.startswith("Forest")]
+    assert "Brier (lower is better)" in forest.caption.partition("Not drawn: ")[2]
+    assert f"({few})" in forest.caption
+    assert "Sensitivity: 0.000" in forest.alt
+    assert f"AUC: {few}, so accuracy is not drawn against cost." in words("tiny12")
+
+
+@pytest.mark.parametrize("name", EVERY_RUN)
 def test_phrases_stand_where_their_conditions_hold(name: str) -> None:
     """A phrase of its own kind of run never slips into another, and is never left out of its own."""
     text, inputs = words(name), run(name)
