@@ -121,7 +121,7 @@ def _library_remedy() -> str:
 
 
 def check_fonts() -> CheckResult:
-    """The fonts of the report, which travel with matplotlib, are there."""
+    """The fonts of the report, which travel with matplotlib, are there; scripts they lack are named."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or spec.origin is None:
         return _result("Fonts", "fail", "matplotlib is not installed", "set up again: make setup")
@@ -131,7 +131,20 @@ def check_fonts() -> CheckResult:
     if missing:
         remedy = "matplotlib was installed without its fonts: reinstall it with pip instead of the system's package"
         return _result("Fonts", "fail", f"missing: {', '.join(missing)}", remedy)
-    return _result("Fonts", "ok", "DejaVu Sans, as carried by matplotlib")
+    from medcompare.report.fonts import scripts_without_font  # noqa: PLC0415 - imports matplotlib
+
+    lacking = scripts_without_font()
+    detail = "DejaVu Sans, as carried by matplotlib"
+    if not lacking:
+        return _result("Fonts", "ok", f"{detail}; other scripts in fonts of this machine")
+    packages = " ".join(sorted(set(lacking.values())))
+    # Nothing is wrong with a machine on which nobody uses such names.
+    return _result(
+        "Fonts",
+        "ok",
+        f"{detail}; names in these scripts would be refused, as no font here has them: {', '.join(lacking)}",
+        f"where you use such names, on Debian or Ubuntu: sudo apt-get install {packages}",
+    )
 
 
 def check_torch(*, deep: bool) -> CheckResult:

@@ -67,6 +67,34 @@ CHARACTERS_SHOWN, CODES_SHOWN = 12, 3
 EASTERN = {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH", "BOPOMOFO"}
 """First words of the names of characters that the Noto fonts keep in their largest package."""
 
+SCRIPTS = {
+    "Arabic": "\u0634\u0628\u0643\u0629",
+    "Armenian": "\u0570\u0561\u0575",
+    "Bengali": "\u09ac\u09be\u0982",
+    "Chinese": "\u6076\u6027\u80bf\u7624",
+    "Cyrillic": "\u0440\u0430\u043a",
+    "Devanagari": "\u0939\u093f\u0928",
+    "Ethiopic": "\u12a0\u121b\u122d",
+    "Georgian": "\u10e5\u10d0\u10e0",
+    "Greek": "\u03ba\u03b1\u03c1",
+    "Gujarati": "\u0a97\u0ac1\u0a9c",
+    "Gurmukhi": "\u0a17\u0a41\u0a30",
+    "Hebrew": "\u05e9\u05dc\u05d5",
+    "Japanese": "\u3072\u30ab\u764c",
+    "Kannada": "\u0c95\u0ca8\u0ccd",
+    "Khmer": "\u1781\u17d2\u1798",
+    "Korean": "\ud55c\uad6d\uc5b4",
+    "Lao": "\u0ea5\u0eb2\u0ea7",
+    "Malayalam": "\u0d2e\u0d32\u0d2f",
+    "Myanmar": "\u1019\u103c\u1014",
+    "Sinhala": "\u0dc3\u0dd2\u0d82",
+    "Tamil": "\u0ba4\u0bae\u0bbf",
+    "Telugu": "\u0c24\u0c46\u0c32",
+    "Thai": "\u0e44\u0e17\u0e22",
+    "Tibetan": "\u0f56\u0f7c\u0f51",
+}
+"""Some letters of each writing system in wide use, to ask whether this machine can draw it."""
+
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 # Fallback fonts have one weight: that bold is missing there is no news for the console.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
@@ -154,6 +182,18 @@ def undrawable(text: str) -> str:
     missing = _lacking(text)
     served = {c for font in (_search(missing) if missing else ()) for c in font.characters}
     return "".join(c for c in missing if c not in served)
+
+
+def scripts_without_font() -> dict[str, str]:
+    """Writing systems in which names would be refused on this machine, and the Debian package for each.
+
+    Returns
+    -------
+    dict of str to str
+        In the order of `SCRIPTS`; empty where this machine has a font for each of them.
+    """
+    # One by one: a document gets no more than `MOST_FALLBACKS` fonts, this machine may have more.
+    return {script: package_for(letters) for script, letters in SCRIPTS.items() if undrawable(letters)}
 
 
 def package_for(characters: str) -> str:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+import unicodedata
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,10 +24,12 @@ import pytest
 from medcompare import doctor_checks as checks
 from medcompare.doctor import guarded, main, run_checks, verdict
 from medcompare.doctor_checks import CheckResult, numbers
+from medcompare.errors import ConfigError
 from medcompare.history import history_path, record_run
 from medcompare.mail_message import build_report_mail
 from medcompare.models.zoo import MODELS
 from medcompare.outbox import outbox_folder, queue
+from medcompare.report import fonts
 from tests.unit.mail_servers import (
     PASSWORD,
     USER,
@@ -101,6 +104,31 @@ def test_a_pdf_is_really_made() -> None:
     assert result.status == "ok"
     assert "made a PDF" in result.detail
     assert checks.check_fonts().status == "ok"
+
+
+def test_scripts_without_a_font_are_named() -> None:
+    """The doctor names exactly the scripts in which names are refused before work, and the packages."""
+    result = checks.check_fonts()
+    refused = [script for script, letters in fonts.SCRIPTS.items() if fonts.undrawable(letters)]
+    for script in refused:
+        with pytest.raises(ConfigError) as refusal:
+            fonts.require_fonts([("class name", fonts.SCRIPTS[script])])
+        package = re.search(r"apt-get install (\S+)\)", str(refusal.value))
+        assert package is not None
+        assert package[1] in str(result.remedy)
+
+    named = result.detail.partition("no font here has them: ")[2]
+    assert named == ", ".join(refused)
+    assert (result.remedy is None) == (not refused)
+    # What DejaVu has is never named, on any machine.
+    assert {"Arabic", "Cyrillic", "Georgian", "Greek", "Hebrew"}.isdisjoint(refused)
+
+
+def test_every_script_has_letters_of_its_own() -> None:
+    """The sample letters of a script are of that script, by their Unicode names."""
+    words = {"Chinese": "CJK", "Japanese": "HIRAGANA", "Korean": "HANGUL"}
+    for script, letters in fonts.SCRIPTS.items():
+        assert unicodedata.name(letters[0]).startswith(words.get(script, script.upper())), script
 
 
 def test_no_server_is_asked_for_where_none_is_set() -> None:
