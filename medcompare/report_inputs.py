@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from medcompare.artifacts import sha256_of_bytes
+from medcompare.data.assignments import characteristics, read_assignments
 from medcompare.data.reading import read_regular
 from medcompare.file_names import file_at
 from medcompare.prediction_tables import scored_cases
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from medcompare.artifacts import ArtifactStore
     from medcompare.cases import ScoredCases
     from medcompare.config import AssessConfig, CompareConfig
+    from medcompare.data.assignments import ImageRow
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.nightly import NightContext
     from medcompare.prediction_records import Predictions
@@ -100,7 +102,9 @@ def gather(
         With pseudonyms in place of file names where ``report.pseudonymise`` says so.
     """
     test = scored_cases(predictions, store, "test")
-    cases, n_cases = hard_cases(test, assessment, thumbnails=Thumbnails(split, data_root, store))
+    images = read_assignments(store.read(split.assignments))
+    cases, n_cases = hard_cases(test, assessment, thumbnails=Thumbnails(images, data_root))
+    tabulated = characteristics(images)
     settings = setting_rows(config)
     return ReportInputs(
         title=config.report.title,
@@ -119,6 +123,7 @@ def gather(
         rejected=rejected_rows(manifest, store, pseudonymise=config.report.pseudonymise),
         pseudonymised=config.report.pseudonymise,
         split=split,
+        characteristics=tabulated,
         trained=tuple(trained),
         score_distributions=distributions(test),
         hard_cases=cases,
@@ -131,6 +136,7 @@ def gather(
             provenance=provenance,
             settings=settings,
             n_earlier_looks=night.n_earlier_looks,
+            characteristics=tabulated,
             answers=read_answers(config.report.checklist_answers),
         ),
         files=(
@@ -352,17 +358,14 @@ class Thumbnails:
 
     Parameters
     ----------
-    split : DatasetSplit
-        Knows the path of each image.
+    images : sequence of ImageRow
+        With the path of each.
     data_root : Path
         Folder the paths are relative to.
-    store : ArtifactStore
-        Holds the split's table.
     """
 
-    def __init__(self, split: DatasetSplit, data_root: Path, store: ArtifactStore) -> None:
-        table = csv.DictReader(io.StringIO(store.read(split.assignments).decode("utf-8")))
-        self._images = {row["case_id"]: file_at(data_root, row["path"]) for row in table}
+    def __init__(self, images: Sequence[ImageRow], data_root: Path) -> None:
+        self._images = {row.case_id: file_at(data_root, row.path) for row in images}
 
     def of(self, case_id: str) -> bytes | None:
         """Small PNG of one image without its metadata; None where the file is gone."""

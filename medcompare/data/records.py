@@ -87,3 +87,21 @@ class DatasetSplit(Record):
     seed: int
     notes: tuple[str, ...] = ()
     manifest_fingerprint: str
+
+
+Quartiles = tuple[float, float, float]
+MOST_LEVELS = 8
+"""A column with more values is summarised where they are numbers, else not tabulated."""
+
+
+class Characteristic(Record):
+    """One row of the table of characteristics: a value of a further column, or a column of numbers."""
+
+    column: str = Field(description="Column of the user's manifest.")
+    level: str | None = Field(description="Its value; empty: blank there. None: a column of numbers.")
+    counts: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] = Field(
+        description="(negative, positive) images in the training, validation and test subset."
+    )
+    quartiles: tuple[Quartiles | None, Quartiles | None, Quartiles | None] | None = Field(
+        default=None, description="Of a column of numbers, over images; null in a subset without any."
+    )

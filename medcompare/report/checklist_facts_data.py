@@ -181,13 +181,19 @@ def flow(run: RunRecords) -> Known:
 
 
 def characteristics(run: RunRecords) -> Known:
-    """Class counts per subset, and subgroup sizes in the test subset."""
+    """Class counts per subset, subgroup sizes in the test subset, and the columns that are tabulated."""
     text = class_balance(run).text
     groups = subgroup_sizes(run)
     text = f"{text} Test subset {groups}." if groups else text
+    tabulated = list(dict.fromkeys(row.column for row in run.characteristics))
+    if tabulated:
+        text += (
+            f" Counted per subset and class in section \u201cData and split\u201d: {', '.join(tabulated)}."
+        )
     columns = run.manifest.extra_columns if run.manifest is not None else ()
-    if columns:
-        text += f" Columns of the data that are not tabulated here: {', '.join(columns)}."
+    others = [column for column in columns if column not in tabulated]
+    if others:
+        text += f" Columns of the data that are not tabulated: {', '.join(others)}."
     return Known(text=text)
 
 

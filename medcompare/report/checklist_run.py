@@ -10,7 +10,7 @@ from medcompare.report.formatting import ELLIPSIS, format_count, format_estimate
 from medcompare.report.vocabulary import base_metric, metric_name
 
 if TYPE_CHECKING:
-    from medcompare.data.records import DatasetManifest, DatasetSplit
+    from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
     from medcompare.provenance import Provenance
     from medcompare.stats.records import Assessment, Estimate, ModelEvaluation, PairedComparison
     from medcompare.training_records import TrainedModel
@@ -25,6 +25,7 @@ class RunRecords:
     assessment: Assessment
     manifest: DatasetManifest | None
     split: DatasetSplit | None
+    characteristics: tuple[Characteristic, ...]
     trained: tuple[TrainedModel, ...]
     provenance: Provenance
     settings: dict[str, str]

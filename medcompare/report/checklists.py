@@ -27,7 +27,7 @@ from medcompare.report.inputs import ChecklistItem, ChecklistTable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from medcompare.data.records import DatasetManifest, DatasetSplit
+    from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
     from medcompare.provenance import Provenance
     from medcompare.report.checklist_wording import ChecklistWording, ItemWording
     from medcompare.report.inputs import SettingRow
@@ -89,6 +89,7 @@ def fill_checklists(
     provenance: Provenance,
     settings: Iterable[SettingRow] = (),
     n_earlier_looks: int = 0,
+    characteristics: tuple[Characteristic, ...] = (),
     answers: ChecklistAnswers | None = None,
 ) -> tuple[ChecklistTable, ...]:
     """Fill in CLAIM 2024, TRIPOD+AI and STARD-AI for one run.
@@ -107,6 +108,8 @@ def fill_checklists(
         The configuration as it was used; optional details are taken from it.
     n_earlier_looks : int, default=0
         Earlier runs that evaluated the same test cases.
+    characteristics : tuple of Characteristic, default=()
+        Further columns of the data, as the report tabulates them.
     answers : ChecklistAnswers or None, default=None
         What the user supplied, see `read_answers`.
 
@@ -119,6 +122,7 @@ def fill_checklists(
         assessment=assessment,
         manifest=manifest,
         split=split,
+        characteristics=characteristics,
         trained=trained,
         provenance=provenance,
         settings={row.field: row.value for row in settings},

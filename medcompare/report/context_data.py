@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.data.records import MOST_LEVELS
 from medcompare.report.blocks import (
     Bullets,
     Cell,
@@ -14,12 +15,21 @@ from medcompare.report.blocks import (
     Paragraph,
     Section,
     Table,
+    absent,
     text_rows,
 )
-from medcompare.report.formatting import format_count, format_patients, format_percent
+from medcompare.report.formatting import (
+    format_count,
+    format_patients,
+    format_percent,
+    format_significant,
+    join_words,
+)
 
 if TYPE_CHECKING:
-    from medcompare.data.records import DatasetManifest, DatasetSplit, SubsetSummary
+    from collections.abc import Sequence
+
+    from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit, SubsetSummary
     from medcompare.report.blocks import Block
     from medcompare.report.vocabulary import View
 
@@ -51,6 +61,7 @@ def data_section(view: View, number: int) -> Section:
             _subset_table(inputs.split),
             Paragraph(text=inputs.split.method),
             Bullets(items=_split_facts(inputs.split)),
+            *_characteristics(view, inputs.split),
         ]
     if inputs.manifest is not None:
         blocks += [Heading(text="What the images are"), _image_table(inputs.manifest)]
@@ -162,6 +173,70 @@ def _subset_table(split: DatasetSplit) -> Table:
             row.append("unknown" if by_class is None else format_count(by_class[1]))
         rows.append(row)
     return Table(caption="Subsets as achieved", columns=tuple(columns), rows=text_rows(rows))
+
+
+def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
+    """Further columns of the manifest per subset; which of them are not tabulated, and why."""
+    inputs = view.inputs
+    if inputs.manifest is None or not inputs.manifest.extra_columns:
+        return []
+    totals = [summary.n_images for summary in split.subsets]
+    rows = [
+        (Cell(text=_characteristic_name(row)), *_characteristic_cells(row, totals))
+        for row in inputs.characteristics
+    ]
+    blocks: list[Block] = [Heading(text="Characteristics of the subsets")]
+    if rows:
+        names = [SUBSET_NAMES[summary.subset] for summary in split.subsets]
+        blocks.append(
+            Table(
+                caption=f"Images that are {split.classes[1]} / all images (share of all images of the subset)",
+                columns=(
+                    Column(head="Column of the data", kind="text", width="31%"),
+                    *(
+                        Column(head=f"{name} (n = {format_count(n)})")
+                        for name, n in zip(names, totals, strict=True)
+                    ),
+                ),
+                rows=tuple(rows),
+                dense=True,
+            )
+        )
+    tabulated = {row.column for row in inputs.characteristics}
+    others = [column for column in inputs.manifest.extra_columns if column not in tabulated]
+    if others:
+        text = (
+            f"Not tabulated: {join_words(others)}. Such a column is blank, has a value of its own for every patient "
+            f"or image, or has more than {MOST_LEVELS} values that are not numbers."
+        )
+        blocks.append(Paragraph(text=text, tone="note"))
+    return blocks
+
+
+def _characteristic_name(row: Characteristic) -> str:
+    if row.level is None:
+        return f"{row.column}, median (quartiles)"
+    return f"{row.column}: {row.level or 'not given'}"
+
+
+def _characteristic_cells(row: Characteristic, totals: Sequence[int]) -> list[Cell]:
+    if row.quartiles is not None:
+        return [
+            absent("none given")
+            if each is None
+            else Cell(
+                text=format_significant(each[1]),
+                interval=f"({format_significant(each[0])} to {format_significant(each[2])})",
+            )
+            for each in row.quartiles
+        ]
+    return [
+        Cell(
+            text=f"{format_count(positive)} / {format_count(negative + positive)}",
+            interval=f"({format_percent((negative + positive) / total)})" if total else "",
+        )
+        for (negative, positive), total in zip(row.counts, totals, strict=True)
+    ]
 
 
 def _split_facts(split: DatasetSplit) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from medcompare.changes import Cause
 from medcompare.config import DecideConfig
-from medcompare.data.records import DatasetManifest, DatasetSplit
+from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
 from medcompare.provenance import Provenance
 from medcompare.records import NEGATIVE, POSITIVE, Record
 from medcompare.stats.records import Assessment, Estimate
@@ -145,6 +145,9 @@ class ReportInputs(Record):
     rejected: tuple[RejectedRow, ...] = ()
     pseudonymised: bool = True
     split: DatasetSplit | None = None
+    characteristics: tuple[Characteristic, ...] = Field(
+        default=(), description="Further columns of the manifest, counted per subset and class."
+    )
     trained: tuple[TrainedModel, ...] = ()
     score_distributions: tuple[ScoreDistribution, ...] = Field(
         default=(), description="Test scores per model; without them the calibration's histogram is drawn."

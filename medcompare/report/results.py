@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from medcompare.changes import Cause
 from medcompare.config import DecideConfig
-from medcompare.data.records import DatasetManifest, DatasetSplit
+from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
 from medcompare.errors import DataError
 from medcompare.provenance import Provenance
 from medcompare.records import Record
@@ -84,6 +84,7 @@ class Results(Record):
     rejected: tuple[RejectedRow, ...]
     pseudonymised: bool
     split: DatasetSplit | None
+    characteristics: tuple[Characteristic, ...] = ()
     trained: tuple[TrainedModel, ...]
     score_distributions: tuple[ScoreDistribution, ...]
     hard_cases: tuple[HardCase, ...] = Field(description="Without thumbnails.")
@@ -214,6 +215,7 @@ def results_of(inputs: ReportInputs) -> Results:
         rejected=inputs.rejected,
         pseudonymised=inputs.pseudonymised,
         split=inputs.split,
+        characteristics=inputs.characteristics,
         trained=inputs.trained,
         score_distributions=inputs.score_distributions,
         hard_cases=tuple(case.model_copy(update={"thumbnail_png": None}) for case in inputs.hard_cases),

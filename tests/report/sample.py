@@ -28,7 +28,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from medcompare.config import DecideConfig
 from medcompare.cost_records import CostMeasurement
-from medcompare.data.records import DatasetManifest, DatasetSplit, SubsetSummary
+from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit, SubsetSummary
 from medcompare.models.spec import InitialWeights
 from medcompare.provenance import Provenance
 from medcompare.records import Artifact
@@ -571,7 +571,7 @@ def make_manifest(*, synthetic: bool) -> DatasetManifest:
         n_duplicate_groups=6,
         n_conflicting_groups=4,
         image_sizes=(("224x224", 1681), ("224x223", 9)),
-        extra_columns=("sex", "site"),
+        extra_columns=("sex", "age", "site"),
         warnings=("9 images are not square.",),
         fingerprint="f" * 64,
         images=_artifact("a"),
@@ -610,6 +610,24 @@ def make_split() -> DatasetSplit:
         seed=0,
         notes=(),
         manifest_fingerprint="f" * 64,
+    )
+
+
+def make_characteristics() -> tuple[Characteristic, ...]:
+    """Sex, with blanks, and age of the images of the split; the site is not tabulated."""
+    rows = {
+        "female": ((400, 275), (60, 40), (103, 77)),
+        "male": ((300, 195), (41, 28), (100, 58)),
+        "": ((6, 5), (0, 0), (0, 2)),
+    }
+    return (
+        *(Characteristic(column="sex", level=level, counts=counts) for level, counts in rows.items()),
+        Characteristic(
+            column="age",
+            level=None,
+            counts=((706, 475), (0, 0), (203, 137)),
+            quartiles=((51.0, 63.0, 71.5), None, (50.0, 62.0, 72.0)),
+        ),
     )
 
 
@@ -795,6 +813,7 @@ def make_inputs(
             "manifest": make_manifest(synthetic=synthetic),
             "rejected": rejected,
             "split": make_split(),
+            "characteristics": make_characteristics(),
             "trained": tuple(make_trained(m, assessment.display_names[m]) for m in assessment.models),
             "hard_cases": make_hard_cases(assessment, thumbnails=thumbnails),
             "n_hard_cases": 71,

@@ -44,6 +44,7 @@ from medcompare.stats.records import (
     Verdict,
 )
 from medcompare.training_records import EpochLog, TrainedModel
+from tests.report.sample import make_characteristics
 
 if TYPE_CHECKING:
     from medcompare.report.inputs import ChecklistItem, ChecklistTable
@@ -856,3 +857,16 @@ def test_docs_list_what_the_software_answers() -> None:
         listed = {cell.strip() for row in rows for cell in row[column].split(",") if cell.strip()}
 
         assert listed == {f"{i.number} (part)" if i.to_add else i.number for i in checklist.items if i.facts}
+
+
+def test_characteristics_name_the_columns_that_are_tabulated() -> None:
+    """What is counted is pointed to, what is not is named, and a user's own columns are never called complete (B13)."""
+    manifest = make_manifest().model_copy(update={"extra_columns": ("sex", "age", "ward")})
+    items = fill(manifest=manifest, characteristics=make_characteristics())
+
+    for checklist, number in (("CLAIM 2024", "36"), ("TRIPOD+AI", "20b"), ("STARD-AI", "25")):
+        answer = items[checklist][number].answer
+        assert "Counted per subset and class in section \u201cData and split\u201d: sex, age." in answer
+        assert "Columns of the data that are not tabulated: ward." in answer
+        assert "Still to be added: demographic" in answer
+    assert "Counted per subset" not in fill_supplied()["CLAIM 2024"]["36"].answer

@@ -370,6 +370,30 @@ def test_seeds_long_lists_and_images_in_their_places() -> None:
     assert "80 more stand in results.json" in repr(methods_section(view_of(many), 6).blocks)
 
 
+def test_characteristics_are_tabulated_per_subset(inputs: ReportInputs) -> None:
+    """Who is in which subset: counts, shares and quartiles; columns without a table are named (B13)."""
+    section = data_section(view_of(inputs), 1)
+
+    [table] = [
+        block
+        for block in section.blocks
+        if block.kind == "table" and "Images that are cancer / all" in block.caption
+    ]
+    assert [[f"{cell.text} {cell.interval}".strip() for cell in row] for row in table.rows] == [
+        ["sex: female", "275 / 675 (57.2\u202f%)", "40 / 100 (59.2\u202f%)", "77 / 180 (52.9\u202f%)"],
+        ["sex: male", "195 / 495 (41.9\u202f%)", "28 / 69 (40.8\u202f%)", "58 / 158 (46.5\u202f%)"],
+        ["sex: not given", "5 / 11 (0.9\u202f%)", "0 / 0 (0.0\u202f%)", "2 / 2 (0.6\u202f%)"],
+        ["age, median (quartiles)", "63.0 (51.0 to 71.5)", "none given", "62.0 (50.0 to 72.0)"],
+    ]
+    assert [column.head for column in table.columns[1:]] == [
+        "Training (n = 1,181)", "Validation (n = 169)", "Test (n = 340)",
+    ]  # fmt: skip
+    assert "Not tabulated: site." in repr(section.blocks)
+    assert "Characteristics of the subsets" not in repr(
+        data_section(view_of(inputs.model_copy(update={"manifest": None, "split": None})), 1).blocks
+    )
+
+
 def test_data_section_says_what_is_known_of_patients(inputs: ReportInputs) -> None:
     """Three cases: no ids, one image each, several images each."""
 

@@ -1,0 +1,128 @@
+"""Characteristics of the subsets: counted as pandas counts them, and never a name of a patient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medcompare.data.assignments import ImageRow, characteristics
+from medcompare.data.records import MOST_LEVELS
+
+SUBSETS = ("train", "val", "test")
+
+
+def table(n: int = 300, *, seed: int = 0) -> pd.DataFrame:
+    """Images of patients of two each, with columns of every kind."""
+    rng = np.random.default_rng(seed)
+    patient = np.arange(n) // 2
+    of_patient = lambda values: np.asarray(values)[patient]  # noqa: E731 - one line says it
+    n_patients = patient[-1] + 1
+    return pd.DataFrame(
+        {
+            "subset": of_patient(rng.choice(SUBSETS, n_patients, p=(0.6, 0.1, 0.3))),
+            "label": rng.integers(0, 2, n),
+            "patient_id": [f"P{i}" for i in patient],
+            "sex": of_patient(rng.choice(["female", "male", ""], n_patients, p=(0.5, 0.4, 0.1))),
+            "grade": of_patient(rng.choice(["1", "2", "10"], n_patients)),
+            "age": of_patient([f"{age:.1f}" for age in rng.integers(30, 90, n_patients)]),
+            "ward": of_patient([f"ward {i}" for i in rng.integers(0, 20, n_patients)]),
+            "name": of_patient([f"Name {i}" for i in range(n_patients)]),
+            "number": of_patient([str(1000 + i) for i in range(n_patients)]),
+            "blank": "",
+        }
+    )
+
+
+def rows_of(frame: pd.DataFrame) -> list[ImageRow]:
+    """The same as rows of a split."""
+    extra = [name for name in frame.columns if name not in {"subset", "label", "patient_id"}]
+    return [
+        ImageRow(
+            case_id=f"case{i}",
+            path=f"{i}.png",
+            label=int(record["label"]),
+            patient_id=record["patient_id"],
+            sha256=str(i),
+            subset=record["subset"],
+            extra=tuple((name, record[name]) for name in extra),
+        )
+        for i, record in enumerate(frame.to_dict("records"))
+    ]
+
+
+def test_counts_are_those_of_a_cross_table() -> None:
+    """Per subset, class and level, levels of numbers in the order of numbers, blanks last."""
+    frame = table()
+
+    found = [row for row in characteristics(rows_of(frame)) if row.column in {"sex", "grade"}]
+
+    assert [(row.column, row.level) for row in found] == [
+        ("sex", "female"), ("sex", "male"), ("sex", ""), ("grade", "1"), ("grade", "2"), ("grade", "10"),
+    ]  # fmt: skip
+    for row in found:
+        expected = pd.crosstab(
+            frame["subset"][frame[row.column] == row.level], frame["label"][frame[row.column] == row.level]
+        ).reindex(index=SUBSETS, columns=[0, 1], fill_value=0)
+        assert [list(pair) for pair in row.counts] == expected.to_numpy().tolist()
+    for column in ("sex", "grade"):
+        total = sum(
+            negative + positive for row in found if row.column == column for negative, positive in row.counts
+        )
+        assert total == len(frame)
+
+
+def test_numbers_with_many_values_have_quartiles() -> None:
+    """The same as pandas computes, and counts of the images that have a value."""
+    frame = table()
+    frame.loc[frame.index[:30], "age"] = ""
+
+    blank, row = sorted(
+        (row for row in characteristics(rows_of(frame)) if row.column == "age"), key=lambda r: str(r.level)
+    )
+
+    assert (blank.level, row.level) == ("", None)
+    assert sum(map(sum, blank.counts)) == 30
+    assert row.quartiles is not None
+    given = frame[frame["age"] != ""]
+    for i, subset in enumerate(SUBSETS):
+        ages = given["age"][given["subset"] == subset].astype(float)
+        assert row.quartiles[i] == pytest.approx(ages.quantile([0.25, 0.5, 0.75]).tolist())
+        assert sum(row.counts[i]) == len(ages)
+
+
+def test_what_says_who_a_patient_is_is_left_out() -> None:
+    """Names and numbers of patients, blanks, and many words: no value of them is in the table."""
+    found = characteristics(rows_of(table()))
+
+    assert {row.column for row in found} == {"sex", "grade", "age"}
+    assert not any("Name" in str(row.level) for row in found)
+
+
+@pytest.mark.parametrize("patients", [True, False])
+def test_few_patients_are_not_named(patients: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Six patients, or six images without ids: fewer values than the table takes, and still who they are."""
+    frame = table(12 if patients else 6)
+    frame["name"] = [f"Name {i // 2 if patients else i}" for i in range(len(frame))]
+    frame["sex"] = ["female", "male"] * (len(frame) // 2)
+    if not patients:
+        frame["patient_id"] = ""
+
+    found = characteristics(rows_of(frame))
+
+    assert frame["name"].nunique() <= MOST_LEVELS
+    assert "name" not in {row.column for row in found}
+    assert "sex" in {row.column for row in found}
+
+
+def test_a_subset_without_numbers_has_no_quartiles() -> None:
+    """Nothing is made up for a subset in which the column is blank, and no split has no table."""
+    frame = table()
+    frame.loc[frame["subset"] == "val", "age"] = ""
+
+    row = next(row for row in characteristics(rows_of(frame)) if row.column == "age" and row.level is None)
+
+    assert row.quartiles is not None
+    assert row.quartiles[1] is None
+    assert row.counts[1] == (0, 0)
+    assert characteristics([]) == ()
