@@ -354,6 +354,36 @@ def shown_range(
     return 0.0, min(1.0, max(1.15 * max(useful, default=1.0), SHORTEST_RANGE))
 
 
+def shown_height(
+    evaluations: Sequence[ModelEvaluation], treat_all: Curve | None, across: tuple[float, float]
+) -> tuple[float, float]:
+    """Net benefit the decision curve shows: all that is gained, and as much harm of the models at most.
+
+    Parameters
+    ----------
+    evaluations : sequence of ModelEvaluation
+        The models.
+    treat_all : Curve or None
+        Net benefit of calling everyone positive, which soon falls far below zero: only its gain counts.
+    across : (low, high)
+        Threshold probabilities shown.
+
+    Returns
+    -------
+    (bottom, top)
+        A model below zero stays in view, down to as far below as the best is above.
+    """
+
+    def inside(curve: Curve | None) -> list[float]:
+        low, high = across
+        return [] if curve is None else [y for x, y in zip(curve.x, curve.y, strict=True) if low <= x <= high]
+
+    models = [y for one in evaluations for y in inside(one.decision_curve)]
+    best = max([0.0, *inside(treat_all), *models])
+    top = 1.08 * best if best > 0 else SMALLEST_TOP
+    return -max(0.18 * top, min(top, -1.08 * min([0.0, *models]))), top
+
+
 def draw_decision_curve(
     evaluations: Sequence[ModelEvaluation],
     styles: dict[str, ModelStyle],
@@ -381,13 +411,9 @@ def draw_decision_curve(
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
-        low, high = shown_range(evaluations, treat_all, stated_range)
-        best, least = 0.0, 0.0
+        across = shown_range(evaluations, treat_all, stated_range)
         if treat_all is not None:
             axes.plot(treat_all.x, treat_all.y, color=MUTED, linewidth=1, label="Call everyone positive")
-            best = max(
-                (y for x, y in zip(treat_all.x, treat_all.y, strict=True) if low <= x <= high), default=0
-            )
         axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 1.5)), label="Call no one positive")
         for evaluation in evaluations:
             style, curve = styles[evaluation.model], evaluation.decision_curve
@@ -395,11 +421,7 @@ def draw_decision_curve(
                 continue
             _plot_curve(axes, curve, style)
             axes.plot([], [], color=style.colour, linestyle=style.line, label=style.label)
-            inside = [y for x, y in zip(curve.x, curve.y, strict=True) if low <= x <= high]
-            best, least = max([best, *inside]), min([least, *inside])
-        top = 1.08 * best if best > 0 else SMALLEST_TOP
-        # A model below zero stays in view, down to as much harm as there is benefit above.
-        axes.set(xlim=(low, high), ylim=(-max(0.18 * top, min(top, -1.08 * least)), top))
+        axes.set(xlim=across, ylim=shown_height(evaluations, treat_all, across))
         axes.set(xlabel="Threshold probability (preference)", ylabel="Net benefit")
         axes.set_title(f"Decision curve ({_cases(evaluations[0])})")
         axes.grid(visible=True, color=RULE, linewidth=0.35)

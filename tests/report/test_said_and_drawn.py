@@ -17,7 +17,7 @@ from medcompare.report.context_compare import oriented
 from medcompare.report.context_errors import cost_section
 from medcompare.report.context_model import _decision
 from medcompare.report.context_training import learning_remarks
-from medcompare.report.figures_curves import shown_range
+from medcompare.report.figures_curves import shown_height, shown_range
 from medcompare.report.vocabulary import view_of
 from medcompare.stats.records import Curve, Estimate
 from tests.report import odd_runs
@@ -256,6 +256,42 @@ def test_axis_of_a_decision_curve_ends_where_nothing_is_gained() -> None:
     assert shown_range(assessment.evaluations, assessment.treat_all, (0.1, 0.3)) == (0.1, 0.3)
     everyone = Curve(x=(0.01, 0.1, 0.2, 0.9), y=(0.02, 0.01, -0.1, -8.0))
     assert shown_range([], everyone, None) == (0.0, pytest.approx(0.115))
+
+
+@pytest.mark.parametrize("name", ["rare", "miscalibrated"])
+def test_models_stay_in_view_of_a_decision_curve(name: str) -> None:
+    """Down to as much harm as there is gain: at 2.8 % positive the models left the axes at once (A6)."""
+    assessment = run(name).assessment
+    across = shown_range(assessment.evaluations, assessment.treat_all, None)
+    bottom, top = shown_height(assessment.evaluations, assessment.treat_all, across)
+    shown = [
+        y
+        for one in assessment.evaluations
+        for x, y in zip(one.decision_curve.x, one.decision_curve.y, strict=True)
+        if across[0] <= x <= across[1]
+    ]
+
+    assert top == pytest.approx(1.08 * max(shown))
+    assert -top <= bottom <= -0.18 * top
+    assert all(y > bottom for y in shown if y > -top / 1.08)
+
+
+@pytest.mark.parametrize(
+    ("nets", "expected"),
+    [
+        ((0.02, 0.01), (-0.003888, 0.0216)),
+        ((0.02, -0.01), (-0.0108, 0.0216)),
+        ((0.02, -0.5), (-0.0216, 0.0216)),
+        ((-0.1, -0.2), (-0.01, 0.01)),
+    ],
+)
+def test_height_of_a_decision_curve(nets: tuple[float, float], expected: tuple[float, float]) -> None:
+    """Worked by hand: 18 % of the top below zero, else 1.08 of the harm, at most the top; no gain: 0.01."""
+    [one, _] = run("rare").assessment.evaluations
+    one = one.model_copy(update={"decision_curve": Curve(x=(0.01, 0.05, 0.9), y=(*nets, -9.0))})
+    everyone = Curve(x=(0.01, 0.05), y=(0.0, -7.0))
+
+    assert shown_height([one], everyone, (0.0, 0.1)) == pytest.approx(expected)
 
 
 def test_several_models_are_compared_with_the_best() -> None:
