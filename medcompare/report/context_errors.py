@@ -191,9 +191,20 @@ def _subgroups(view: View) -> list[Block]:
     per_figure = subgroup_rows_per_figure(len(view.styles))
     for start in range(0, len(listed), per_figure):
         part = listed[start : start + per_figure]
+        if not any(_has_figures(row) for row in part):
+            continue  # empty panels: the table says why
         drawing = draw_subgroups(part, metrics=SUBGROUP_METRICS, overall=overall, styles=view.styles)
         blocks.append(image_of(drawing))
     return [*blocks, _subgroup_table(view, listed)]
+
+
+def _has_figures(row: SubgroupRow) -> bool:
+    """Whether a subgroup has a value to draw for any model."""
+    return any(
+        key in one.metrics and one.metrics[key].value is not None
+        for one in row.by_model.values()
+        for key, _ in SUBGROUP_METRICS
+    )
 
 
 def _subgroup_table(view: View, rows: list[SubgroupRow]) -> Table:

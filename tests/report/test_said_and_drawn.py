@@ -219,6 +219,7 @@ def test_what_is_not_drawn_is_said_with_its_reason() -> None:
     assert "Brier (lower is better)" in forest.caption.partition("Not drawn: ")[2]
     assert f"({few})" in forest.caption
     assert "Sensitivity: 0.000" in forest.alt
+    assert not any(image.alt.startswith("Subgroup") for image in blocks_of(report.sections, Image))
     assert f"AUC: {few}, so accuracy is not drawn against cost." in words("tiny12")
 
 
