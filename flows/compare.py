@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
     sys.exit(main())
 
+import logging
 from typing import Literal
 
 from prefect import flow
@@ -33,7 +34,7 @@ from medcompare.data.source import fingerprint, source_name
 from medcompare.prediction_tables import scored_cases
 from medcompare.predictions import write_prediction_table
 from medcompare.preflight import check_before_work, locate_images
-from medcompare.progress import sentence_about_images, sentence_about_split
+from medcompare.progress import sentence_about_cost, sentence_about_images, sentence_about_split
 from medcompare.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
 from medcompare.report_inputs import gather
 from medcompare.run_folder import now, run_folder
@@ -183,6 +184,13 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             )
             for one in trained
         ]
+        for one, cost in zip(trained, costs, strict=True):
+            doubtful = cost.disturbed or cost.cut_short
+            logger.log(
+                logging.WARNING if doubtful else logging.INFO,
+                "%s",
+                sentence_about_cost(one.display_name, cost),
+            )
         assessment = run_trusted(
             decide,
             config.store,

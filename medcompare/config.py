@@ -251,6 +251,13 @@ class DecideConfig(Settings):
 class CostConfig(Settings):
     """How cost is measured."""
 
+    budget_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="Seconds that measuring one network may take. What does not fit is left out, and the report says "
+        "so; one warm-up pass and three timed passes of one image are always done.",
+    )
     n_warmup: int = Field(default=10, ge=1, le=1000, description="Forward passes before timing starts.")
     n_repeats: int = Field(default=60, ge=10, le=10_000, description="Timed forward passes at batch 1.")
     throughput_batch: int = Field(default=16, ge=1, le=1024, description="Batch size for throughput.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TITLES = {
     "auc_floor": "Floor of AUC",
     "batch_size": "Batch size (images)",
+    "budget_s": "Time for measuring a network (seconds)",
     "crop_scale_min": "Smallest crop",
     "file_timeout_s": "Time limit per image (seconds)",
     "fresh": "Measure again",

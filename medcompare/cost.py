@@ -3,30 +3,28 @@
 Inference is measured in float32, as the predictions were made, so that cost and
 accuracy belong to the same thing; training steps are measured in the precision of the
 training. Times are of the network alone: reading and decoding an image is the same for
-every model.
+every model. All of it takes no longer than a budget of time allows: what does not fit is
+left out, and the counts in the record tell what was done.
 """
 
 from __future__ import annotations
 
 import gc
-import math
-import resource
-import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from medcompare.artifacts import ArtifactStore
 from medcompare.checkpoints import load_checkpoint
-from medcompare.cost_records import CostMeasurement
+from medcompare.code_identity import DISTRIBUTION_OF, library_versions
+from medcompare.cost_instruments import Budget, OtherLoad, PeakMemory, median_interval, quantile
+from medcompare.cost_records import FEWEST_PASSES, CostMeasurement
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.data.dataset import BatchLoader, TrainingImages, cache_budget_bytes
 from medcompare.devices import pick_device
-from medcompare.hardware import core_numbers, device_name
+from medcompare.hardware import device_name
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import MODELS
 from medcompare.recipes import FitSettings, optimizer_of, recipe_of
@@ -34,24 +32,43 @@ from medcompare.scoring import Placement, make_repeatable
 from medcompare.training_epoch import train_one_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from torch import nn
 
+    from medcompare.config import CostConfig
+    from medcompare.models.spec import ModelSpec
+    from medcompare.training_epoch import EpochTraining
     from medcompare.training_events import EventHandler
     from medcompare.training_requests import CostRequest
 
 TRAINING_STEPS = 8
 TRAINING_WARMUP_STEPS = 2
-THROUGHPUT_BATCHES = 5
-BUSY_TIMES = ("user", "nice", "system", "irq", "softirq", "steal", "interrupt", "dpc")
-"""Of `psutil.cpu_times`, whichever of them the system tells: neither idle nor waiting for a disk."""
-STATUS = Path("/proc/self/status")
-CLEAR_REFS = Path("/proc/self/clear_refs")
+THROUGHPUT_BATCHES = FEWEST_PASSES
+LEAST_WARMUP, LEAST_REPEATS = 1, 3
+"""Passes of one image that are always done, however little time there is; 3 still give a median, but no interval."""
+
+FEWEST_FOR_P95 = 20
+"""With fewer values than 1 / (1 - 0.95) the 95th percentile lies between the two largest, wherever it is."""
+
+LATEST_WARMUP, LATEST_LATENCY, LATEST_THROUGHPUT = 0.1, 0.5, 0.7
+LATEST_TRAINING_WARMUP, LATEST_TRAINING = 0.8, 0.95
+"""Share of the time budget by which each part ends, so that none takes it all; the equivalent gets the rest."""
+
+EQUIVALENT_S = 5.0
+"""Longest time for measuring the same architecture in another library: a remark must not double the measurement."""
+
+BACKWARD = 2
+"""A backward pass takes about two forward passes (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
 
 
-def measure_cost(request: CostRequest, *, emit: EventHandler | None = None) -> CostMeasurement:
-    """Measure one trained model on this machine.
+def measure_cost(
+    request: CostRequest,
+    *,
+    emit: EventHandler | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> CostMeasurement:
+    """Measure one trained model on this machine, with what fits into ``cost.budget_s``.
 
     Parameters
     ----------
@@ -59,11 +76,14 @@ def measure_cost(request: CostRequest, *, emit: EventHandler | None = None) -> C
         The trained model, how often to repeat, and images for a few training steps.
     emit : callable, optional
         Gets ``progress`` events with ``model, stage``.
+    clock : callable, default=time.perf_counter
+        The time, seconds: of the budget and of what is measured.
 
     Returns
     -------
     CostMeasurement
-        Every field filled.
+        Every field filled that there was time for; those of the equivalent only where the
+        network has one.
 
     Raises
     ------
@@ -88,36 +108,57 @@ def measure_cost(request: CostRequest, *, emit: EventHandler | None = None) -> C
     network = placement.network(network).eval()
     gc.collect()
     memory.reset_peak()
-    others = OtherLoad()
+    budget, others, in_all = Budget(cost.budget_s, clock=clock), OtherLoad(), OtherLoad()
     report("latency")
-    latencies_s = time_forward(
+    n_warmup, latencies_s = time_forward(
         network,
         placement,
         size_px=trained.image_size_px,
         batch=1,
         n_warmup=cost.n_warmup,
         n_repeats=cost.n_repeats,
+        budget=budget,
+        latest=(LATEST_WARMUP, LATEST_LATENCY),
+        at_least=(LEAST_WARMUP, LEAST_REPEATS),
     )
+    latency_s = quantile(latencies_s, 0.5)
     report("throughput")
-    batch_s = time_forward(
+    n_batches_before, batches_s = time_forward(
         network,
         placement,
         size_px=trained.image_size_px,
         batch=cost.throughput_batch,
         n_warmup=1,
         n_repeats=THROUGHPUT_BATCHES,
+        budget=budget,
+        latest=(LATEST_THROUGHPUT, LATEST_THROUGHPUT),
+        expected_s=cost.throughput_batch * latency_s,
     )
     loads_cores = [others.cores()]
-    peak = memory.peak_bytes()
+    # Without a batch it would be the memory of single images, less than that of other models.
+    peak = memory.peak_bytes() if n_batches_before else None
     flops = count_flops(network, placement, size_px=trained.image_size_px)
     n_parameters = count_parameters(network)
+    implementation = implementation_of(network)
     del network
     gc.collect()
     report("training steps")
     others = OtherLoad()
-    training_images_per_s = time_training(request, store, placement)
+    training = time_training(request, store, placement, budget=budget, latency_s=latency_s)
     loads_cores.append(others.cores())
-    median_low_s, median_high_s = median_interval(latencies_s)
+    equivalent: dict[str, Any] = {}
+    if spec.maintained_equivalent is not None:
+        report("equivalent")
+        others = OtherLoad()
+        equivalent = time_equivalent(
+            MODELS[spec.maintained_equivalent],
+            placement,
+            size_px=trained.image_size_px,
+            cost=cost,
+            budget=budget,
+            latency_s=latency_s,
+        )
+        loads_cores.append(others.cores())
     together = (
         "alone"
         if trained.n_parallel == 1
@@ -125,42 +166,148 @@ def measure_cost(request: CostRequest, *, emit: EventHandler | None = None) -> C
     )
     return CostMeasurement(
         model=spec.name,
+        implementation=implementation,
         n_parameters=n_parameters,
         flops=flops,
         checkpoint_bytes=trained.checkpoint.n_bytes,
-        latency_ms_median=1e3 * quantile(latencies_s, 0.5),
-        latency_ms_median_ci=(1e3 * median_low_s, 1e3 * median_high_s),
-        latency_ms_p95=1e3 * quantile(latencies_s, 0.95),
-        throughput_images_per_s=cost.throughput_batch / quantile(batch_s, 0.5),
+        latency_ms_median=1e3 * latency_s,
+        latency_ms_median_ci=median_interval([1e3 * each for each in latencies_s]),
+        latency_ms_p95=1e3 * quantile(latencies_s, 0.95) if len(latencies_s) >= FEWEST_FOR_P95 else None,
+        throughput_images_per_s=cost.throughput_batch / quantile(batches_s, 0.5) if batches_s else None,
+        throughput_images_per_s_ci=median_interval([cost.throughput_batch / each for each in batches_s]),
         throughput_batch=cost.throughput_batch,
         peak_memory_bytes=peak,
-        training_images_per_s=training_images_per_s,
+        training_images_per_s=training.images_per_s,
         training_time_s=trained.elapsed_s,
         training_conditions=f"{trained.device}, {trained.n_threads} threads, {trained.precision}, {together}",
+        **equivalent,
         image_size_px=trained.image_size_px,
-        n_repeats=cost.n_repeats,
+        n_warmup=n_warmup,
+        n_warmup_planned=cost.n_warmup,
+        n_repeats=len(latencies_s),
+        n_repeats_planned=cost.n_repeats,
+        n_throughput_batches=len(batches_s),
+        n_throughput_batches_planned=THROUGHPUT_BATCHES,
+        n_training_steps=training.n_steps,
+        n_training_steps_planned=training.n_planned,
         n_threads=torch.get_num_threads(),
         precision="float32",
         device=device_name(device),
-        other_load_cores=max((load for load in loads_cores if load is not None), default=None),
+        budget_s=cost.budget_s,
+        elapsed_s=budget.elapsed_s(),
+        other_load_cores=max(
+            (load for load in loads_cores if load is not None), default=in_all.cores(shortest_s=0)
+        ),
     )
 
 
 def time_forward(
-    network: nn.Module, placement: Placement, *, size_px: int, batch: int, n_warmup: int, n_repeats: int
-) -> list[float]:
-    """Seconds of each of `n_repeats` forward passes, after `n_warmup` that do not count."""
+    network: nn.Module,
+    placement: Placement,
+    *,
+    size_px: int,
+    batch: int,
+    n_warmup: int,
+    n_repeats: int,
+    budget: Budget,
+    latest: tuple[float, float] = (1.0, 1.0),
+    at_least: tuple[int, int] = (0, 0),
+    expected_s: float = 0.0,
+) -> tuple[int, list[float]]:
+    """Time forward passes, after some that do not count, as many of both as fit.
+
+    Parameters
+    ----------
+    network, placement, size_px, batch
+        What runs, where, and on how many images of which side.
+    n_warmup, n_repeats : int
+        Passes planned before timing, and timed.
+    budget : Budget
+        The time there is.
+    latest : (float, float)
+        Shares of the budget by which the passes before timing, and the timed ones, end.
+    at_least : (int, int)
+        Passes of either kind that are done in any case.
+    expected_s : float, default=0.0
+        What the first pass is thought to take.
+
+    Returns
+    -------
+    int, list of float
+        Passes done before timing, and the seconds of each timed one.
+    """
     inputs = _inputs(placement, batch, size_px)
-    times = []
+
+    def once() -> float:
+        _wait_for(placement.device)
+        started = budget.clock()
+        network(inputs)
+        _wait_for(placement.device)
+        return budget.clock() - started
+
     with torch.inference_mode():
-        for repeat in range(n_warmup + n_repeats):
-            _wait_for(placement.device)
-            started = time.perf_counter()
-            network(inputs)
-            _wait_for(placement.device)
-            if repeat >= n_warmup:
-                times.append(time.perf_counter() - started)
-    return times
+        before = budget.as_many(once, n_warmup, latest=latest[0], at_least=at_least[0], expected_s=expected_s)
+        if not before:
+            return 0, []
+        timed = budget.as_many(once, n_repeats, latest=latest[1], at_least=at_least[1], expected_s=before[-1])
+    return len(before), timed
+
+
+def time_equivalent(
+    spec: ModelSpec,
+    placement: Placement,
+    *,
+    size_px: int,
+    cost: CostConfig,
+    budget: Budget,
+    latency_s: float,
+) -> dict[str, Any]:
+    """Latency of the same architecture in another library, from random weights: values are no matter.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        That implementation.
+    placement, size_px, cost
+        As for the network itself.
+    budget : Budget
+        The time that is left of it counts, `EQUIVALENT_S` at most.
+    latency_s : float
+        What the network itself takes for one image.
+
+    Returns
+    -------
+    dict
+        Fields of `CostMeasurement`; no time where none fitted.
+    """
+    found: dict[str, Any] = {"equivalent_model": spec.name}
+    network = build_model(spec, seed=0)
+    found["equivalent_implementation"] = implementation_of(network)
+    network = placement.network(network).eval()
+    left_s = min(EQUIVALENT_S, budget.seconds - budget.elapsed_s())
+    _, times_s = time_forward(
+        network,
+        placement,
+        size_px=size_px,
+        batch=1,
+        n_warmup=cost.n_warmup,
+        n_repeats=cost.n_repeats,
+        budget=Budget(left_s, clock=budget.clock),
+        latest=(0.2, 1.0),
+        expected_s=latency_s,
+    )
+    found["equivalent_n_repeats"] = len(times_s)
+    if times_s:
+        found["equivalent_latency_ms_median"] = 1e3 * quantile(times_s, 0.5)
+        found["equivalent_latency_ms_median_ci"] = median_interval([1e3 * each for each in times_s])
+    return found
+
+
+def implementation_of(network: nn.Module) -> str:
+    """Library that provides the class of `network`, with its version: ``torchvision 0.29.2``."""
+    top = type(network).__module__.partition(".")[0]
+    [(library, installed)] = library_versions([DISTRIBUTION_OF.get(top, top)])
+    return f"{library} {installed}"
 
 
 def count_flops(network: nn.Module, placement: Placement, *, size_px: int) -> int:
@@ -174,8 +321,18 @@ def count_flops(network: nn.Module, placement: Placement, *, size_px: int) -> in
     return int(counter.get_total_flops())
 
 
-def time_training(request: CostRequest, store: ArtifactStore, placement: Placement) -> float:
-    """Images per second of a few real training steps: crops, forward, backward, optimiser."""
+class TrainingSpeed(NamedTuple):
+    """A few training steps: how fast, and how many of them were timed."""
+
+    images_per_s: float | None
+    n_steps: int
+    n_planned: int
+
+
+def time_training(
+    request: CostRequest, store: ArtifactStore, placement: Placement, *, budget: Budget, latency_s: float
+) -> TrainingSpeed:
+    """Speed of a few real training steps: crops, forward, backward, optimiser; images already in memory."""
     trained, train, spec = request.trained, request.train, MODELS[request.trained.model]
     rows = rows_of(read_assignments(store.read(request.split.assignments)), "train")
     images = TrainingImages(
@@ -187,6 +344,12 @@ def time_training(request: CostRequest, store: ArtifactStore, placement: Placeme
         seed=trained.seed,
     )
     loader = BatchLoader(images, batch_size=trained.batch_size)
+    expected_s = (1 + BACKWARD) * trained.batch_size * latency_s
+    if not budget.fits(2 * expected_s, latest=LATEST_TRAINING):  # a step before timing, and a timed one
+        return TrainingSpeed(None, 0, loader.n_steps)
+    # Read and decoded beforehand: as in the epochs of a training, the images are found in memory.
+    read = budget.limited(loader.in_order(), loader.n_steps, latest=LATEST_TRAINING_WARMUP)
+    n_read = sum(1 for _ in read)
     recipe = recipe_of(spec, train)
     network = placement.network(build_model(spec, seed=trained.seed))
     optimizer = optimizer_of(network, recipe)
@@ -200,121 +363,26 @@ def time_training(request: CostRequest, store: ArtifactStore, placement: Placeme
         placement=placement,
         precision=trained.precision,
     )
-    n_warmup = min(TRAINING_WARMUP_STEPS, loader.n_steps)
-    # The first pass reads and decodes; like the epochs of a training, the second finds the images in memory.
-    warm = (batch for batch, _ in zip(loader.in_order(), range(n_warmup), strict=False))
-    train_one_epoch(network, optimizer, warm, settings, epoch=1, n_steps=n_warmup)
-    timed = train_one_epoch(network, optimizer, loader.in_order(), settings, epoch=1, n_steps=loader.n_steps)
-    return timed.n_images / timed.elapsed_s
 
+    def steps(n: int, latest: float) -> tuple[EpochTraining, int]:
+        done: list[int] = []
+        batches = budget.limited(loader.in_order(), n, latest=latest)
+        trained_on = train_one_epoch(
+            network,
+            optimizer,
+            batches,
+            settings,
+            epoch=1,
+            n_steps=n,
+            on_step=lambda step, *_: done.append(step),
+        )
+        return trained_on, len(done)
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """Quantile with linear interpolation between order statistics."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
-
-
-def median_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float]:
-    """Distribution-free interval of the median from order statistics.
-
-    The pair of order statistics, as near to each other as possible and symmetric, whose
-    coverage by the binomial distribution is at least `level`; with fewer than six values
-    (at 95 %) the range of the values is all there is.
-
-    References
-    ----------
-    Conover (1999), Practical Nonparametric Statistics, 3rd edition, section 3.2.
-    """
-    ordered, n = sorted(values), len(values)
-    below, rank = 0, 0  # below: number of the 2**n outcomes with fewer than `rank` values under the median
-    while 2 * (below + math.comb(n, rank)) <= (1 - level) * 2**n:
-        below += math.comb(n, rank)
-        rank += 1
-    rank = max(rank, 1)
-    return ordered[rank - 1], ordered[n - rank]
-
-
-class PeakMemory:
-    """Memory a model needs: of the allocator on a GPU, else growth of this process.
-
-    On a CPU it is the peak of the resident memory less what stood before the network was
-    built, so that the libraries' own size does not count.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._baseline = resident_bytes()
-
-    def reset_peak(self) -> None:
-        """Forget earlier peaks, such as that of loading the checkpoint."""
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-        elif CLEAR_REFS.exists():
-            CLEAR_REFS.write_text("5", encoding="ascii")
-
-    def peak_bytes(self) -> int:
-        """Peak since `reset_peak`, bytes."""
-        if self._device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self._device))
-        if self._device.type == "mps":
-            return int(torch.mps.driver_allocated_memory())
-        return max(0, peak_resident_bytes() - self._baseline)
-
-
-class OtherLoad:
-    """Processor time of everything but this process, on the cores it may use, since it was made.
-
-    Work of others on a GPU is not seen.
-    """
-
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._cores = frozenset(core_numbers())
-        self._started = self._now()
-
-    def cores(self) -> float | None:
-        """Cores that others kept busy, on average; None where the system does not count what its cores do."""
-        elapsed_s, busy_s, own_s = (now - then for now, then in zip(self._now(), self._started, strict=True))
-        if busy_s < own_s / 2:  # some containers show a file of zeros
-            return None
-        return max(0.0, busy_s - own_s) / elapsed_s  # the system's clock is coarser than ours
-
-    def _now(self) -> tuple[float, float, float]:
-        """Clock, busy time of the cores and own processor time, seconds."""
-        busy_s = 0.0
-        for core, times in enumerate(psutil.cpu_times(percpu=True)):
-            if core in self._cores:
-                # Linux counts a guest's time within that of users.
-                busy_s += sum(getattr(times, name, 0.0) for name in BUSY_TIMES)
-        own = self._process.cpu_times()
-        return time.perf_counter(), busy_s, own.user + own.system
-
-
-def resident_bytes(*, status: Path = STATUS) -> int:
-    """Resident memory of this process, bytes; the peak so far where the system tells no other."""
-    found = _status_kilobytes(status, "VmRSS")
-    return peak_resident_bytes(status=status) if found is None else found
-
-
-def peak_resident_bytes(*, status: Path = STATUS) -> int:
-    """Peak resident memory of this process, bytes."""
-    found = _status_kilobytes(status, "VmHWM")
-    if found is not None:
-        return found
-    # Kilobytes on Linux, bytes on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _status_kilobytes(status: Path, name: str) -> int | None:
-    if not status.exists():
-        return None
-    for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    return None
+    before, n_before = steps(min(TRAINING_WARMUP_STEPS, n_read), LATEST_TRAINING_WARMUP)
+    if not budget.fits(before.elapsed_s / n_before, latest=LATEST_TRAINING):
+        return TrainingSpeed(None, 0, loader.n_steps)
+    timed, n_timed = steps(n_read, LATEST_TRAINING)
+    return TrainingSpeed(timed.n_images / timed.elapsed_s, n_timed, loader.n_steps)
 
 
 def _inputs(placement: Placement, batch: int, size_px: int) -> torch.Tensor:

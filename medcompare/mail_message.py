@@ -28,6 +28,7 @@ from medcompare.report.formatting import (
     format_count,
     format_duration,
     format_estimate,
+    format_median,
     format_milliseconds,
     format_time,
 )
@@ -261,7 +262,7 @@ def _figures(run: RunSummary) -> tuple[tuple[str, ...], ...]:
             format_estimate(row.auc),
             format_estimate(row.sensitivity),
             format_estimate(row.specificity),
-            NOT_MEASURED if row.latency_ms_median is None else format_milliseconds(row.latency_ms_median),
+            format_median(row.latency_ms_median, row.latency_ms_median_ci, format_milliseconds),
             NOT_MEASURED if row.training_time_s is None else format_duration(row.training_time_s),
         )
         for row in run.models

@@ -15,12 +15,15 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.text import Text
 from rich.theme import Theme
 
+from medcompare.report.formatting import format_median, format_milliseconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
     from rich.progress import Task, TaskID
 
+    from medcompare.cost_records import CostMeasurement
     from medcompare.data.records import DatasetManifest, DatasetSplit
 
 LONG_LIST = 1000
@@ -205,3 +208,19 @@ def sentence_about_split(partition: DatasetSplit) -> str:
         for one in partition.subsets
     ]
     return "; ".join(parts)
+
+
+def sentence_about_cost(name: str, cost: CostMeasurement) -> str:
+    """What was measured, in one line, with all that makes it doubtful."""
+    time = format_median(cost.latency_ms_median, cost.latency_ms_median_ci, format_milliseconds)
+    line = f"{name}, as implemented by {cost.implementation}: {time} per image, {cost.n_repeats} passes"
+    doubts = []
+    if cost.cut_short:
+        doubts.append(f"cut short by cost.budget_s ({'; '.join(cost.cut_short)})")
+    if cost.disturbed:
+        doubts.append(
+            f"disturbed, as other programs kept {cost.other_load_cores:.1f} processor cores busy meanwhile"
+        )
+    if doubts:
+        line += f"; {' and '.join(doubts)}: reused until it is measured again with --set cost.fresh=true"
+    return line

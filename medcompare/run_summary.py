@@ -70,6 +70,7 @@ class ModelFigures(Record):
     specificity: Estimate
     training_time_s: float | None = Field(default=None, ge=0)
     latency_ms_median: float | None = Field(default=None, ge=0, description="Per image, batch 1.")
+    latency_ms_median_ci: tuple[float, float] | None = None
 
 
 class VerdictSummary(Record):
@@ -203,6 +204,7 @@ def model_figures(assessment: Assessment, trained: Sequence[TrainedModel] = ()) 
                 specificity=evaluation.metrics["specificity"],
                 training_time_s=times.get(evaluation.model, recorded),
                 latency_ms_median=cost.latency_ms_median if cost is not None else None,
+                latency_ms_median_ci=cost.latency_ms_median_ci if cost is not None else None,
             )
         )
     return tuple(rows)

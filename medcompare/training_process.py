@@ -148,7 +148,15 @@ def run_cost_measurement(
     on_event : callable, optional
         Gets ``progress`` events with ``model, stage``.
     timeout_s : float, optional
-        Wall-clock limit, seconds.
+        Wall-clock limit, seconds, after which the process is taken for stuck; without one,
+        `hard_limit_s` of ``cost.budget_s``.
+
+    Raises
+    ------
+    TrainingError
+        If the process is killed, or passes its time limit.
+    DataError
+        If an image changed since it was validated or cannot be read.
     """
     threads = request.n_threads or usable_cores()
     request = request.model_copy(update={"n_threads": threads})
@@ -160,8 +168,18 @@ def run_cost_measurement(
         label=label,
         n_threads=threads,
         on_event=on_event,
-        timeout_s=timeout_s,
+        timeout_s=hard_limit_s(request.cost.budget_s) if timeout_s is None else timeout_s,
+        time_limit_name="cost.budget_s",
     )
+
+
+def hard_limit_s(budget_s: float) -> float:
+    """Seconds after which a measurement of cost is taken for stuck.
+
+    A convention: the process starts, reads files and always does its least, all of which a
+    loaded machine takes long for; within two minutes and five budgets it does, unless it hangs.
+    """
+    return 120 + 5 * budget_s
 
 
 def plan_parallel(n_models: int, train: TrainConfig) -> ParallelPlan:
@@ -205,6 +223,7 @@ def _run(
     n_threads: int,
     on_event: EventHandler | None,
     timeout_s: float | None,
+    time_limit_name: str = "train.timeout_minutes",
 ) -> Result:
     store = request.store_root.resolve()
     store.mkdir(parents=True, exist_ok=True)
@@ -219,7 +238,7 @@ def _run(
             label=label,
             on_event=on_event,
             timeout_s=timeout_s,
-            time_limit_name="train.timeout_minutes",
+            time_limit_name=time_limit_name,
             environment=environment,
         )
     return result.model_validate_json(answer)

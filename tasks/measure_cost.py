@@ -26,7 +26,10 @@ logger = logging.getLogger("medcompare.cost")
     task_run_name="measure cost of {model}",
     tags=[GPU_TAG],
     cache_policy=content_key(
-        ignore=("request",), also=("medcompare.cost", "medcompare.hardware"), model_argument="model"
+        ignore=("request",),
+        also=("medcompare.cost", "medcompare.hardware"),
+        model_argument="model",
+        with_equivalent=True,
     ),
     **RETRIES,
     **STORED,

@@ -51,6 +51,8 @@ class CodeOf(CachePolicy):
     """Modules of the work that the task's imports do not reach, as it is done in another process."""
     model_argument: str | None = None
     """Task argument that names a model: that model's own file counts too, the others' do not."""
+    with_equivalent: bool = False
+    """Whether the file of the model's equivalent in a maintained library counts as well."""
 
     def compute_key(
         self,
@@ -67,7 +69,10 @@ class CodeOf(CachePolicy):
         """Where the work begins: the task's own module, those named beside it, the model's file."""
         found = [task.fn.__module__, *self.also]
         if self.model_argument is not None:
-            found.append(MODELS[str(inputs[self.model_argument])].build.__module__)
+            spec = MODELS[str(inputs[self.model_argument])]
+            found.append(spec.build.__module__)
+            if self.with_equivalent and spec.maintained_equivalent is not None:
+                found.append(MODELS[spec.maintained_equivalent].build.__module__)
         return tuple(found)
 
 

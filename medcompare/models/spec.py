@@ -78,5 +78,7 @@ class ModelSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     source: str
+    maintained_equivalent: str | None = None
+    """Model of the same architecture in a maintained library, where this one's library is not."""
     hidden: bool = False
     """For tests: left out of the lists that people read."""

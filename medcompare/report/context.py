@@ -20,8 +20,9 @@ from medcompare.report.context_compare import (
     oriented,
     zone_words,
 )
+from medcompare.report.context_cost import cost_rows, cost_section
 from medcompare.report.context_data import data_section
-from medcompare.report.context_errors import cost_row, cost_section, error_section
+from medcompare.report.context_errors import error_section
 from medcompare.report.context_methods import checklist_section, methods_section, trend_section
 from medcompare.report.context_model import model_section
 from medcompare.report.figures_forest import ForestRow
@@ -232,9 +233,7 @@ def key_tables(view: View) -> list[Table]:
     if with_difference:
         thresholds.append(Cell(text="\u2013", muted=True))
     rows.append(tuple(thresholds))
-    cost = cost_row(view, with_ratio=with_difference)
-    if cost is not None:
-        rows.append(cost)
+    rows += cost_rows(view, with_ratio=with_difference)
     tail = ""
     if with_difference and view.pair is not None:
         tail = f"; difference: {view.label(view.pair.candidate)} minus {view.label(view.pair.reference)}"

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from medcompare.stats.records import Assessment, Estimate
 
@@ -169,6 +169,17 @@ def format_duration(seconds: float) -> str:
 def format_milliseconds(value: float) -> str:
     """A latency in milliseconds."""
     return f"{format_significant(value)}{THIN_SPACE}ms"
+
+
+def format_median(
+    value: float | None, limits: tuple[float, float] | None, write: Callable[[float], str]
+) -> str:
+    """A median with its interval, or with the words that it has none."""
+    if value is None:
+        return NOT_MEASURED
+    if limits is None:
+        return f"{write(value)} (no interval)"
+    return f"{write(value)} ({format_significant(limits[0])} to {format_significant(limits[1])})"
 
 
 def format_time(moment: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.cost_records import FEWEST_PASSES
+from medcompare.stats.cost_order import WORDS, equivalents_told, too_few
 from medcompare.stats.sentences import interval, joined, units_of
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ VALIDATION_REACH = 0.10
 
 RARE_SHARE = 0.2
 """Below this share of the rarer class accuracy flatters a model that never calls it."""
-
-DISTURBING_CORES = 0.5
-"""A convention: less than half a core is what a desktop and this software's own server use by the way."""
 
 ONE_CASE_PER_PATIENT = (
     "No patient ids were given: every interval assumes one image per patient. With several images per patient the "
@@ -60,7 +59,7 @@ def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: boo
         found.append(_seeds_told(s, sensitive))
     found += _threshold_caveats(s)
     found += _validation_caveats(s)
-    found += _load_caveats(s)
+    found += cost_remarks(s)
     if few_units:
         found.append(
             f"The test subset holds {one.n_units_positive:,} {positive} and {one.n_units_negative:,} {negative} "
@@ -218,23 +217,41 @@ def _validation_caveats(s: Situation) -> list[str]:
     return found
 
 
-def _load_caveats(s: Situation) -> list[str]:
-    """Where others were at work while times were measured; the order of two models may come from that."""
-    loaded = {
-        s.names[cost.model]: cost.other_load_cores
-        for cost in s.costs
-        if cost.model in s.names
-        and cost.other_load_cores is not None
-        and cost.other_load_cores > DISTURBING_CORES
-    }
-    if not loaded:
-        return []
-    cores = joined([f"{cores:.1f} ({name})" for name, cores in loaded.items()])
-    text = (
-        f"While times were measured, other programs kept processor cores busy: {cores} on average. The times may be "
-        "too long, and not equally so: before they decide, measure them again on a quiet machine (cost.fresh)."
-    )
-    return [text]
+def cost_remarks(s: Situation) -> tuple[str, ...]:
+    """What to know about the costs: other implementations, and why the figures may not be those of a quiet machine.
+
+    Parameters
+    ----------
+    s : Situation
+        Costs and names.
+
+    Returns
+    -------
+    tuple of str
+        Sentences.
+    """
+    costs = [cost for cost in s.costs if cost.model in s.names]
+    loaded = [f"{cost.other_load_cores:.1f} ({s.names[cost.model]})" for cost in costs if cost.disturbed]
+    short = [f"{s.names[cost.model]}, {joined(cost.cut_short)}" for cost in costs if cost.cut_short]
+    few = [s.names[cost.model] for cost in costs if too_few(cost, s.rule.cost_metric)]
+    doubts = []
+    if loaded:
+        doubts.append(
+            f"While costs were measured, other programs kept processor cores busy (disturbed): {joined(loaded)} on "
+            "average; times may be too long."
+        )
+    if short:
+        doubts.append(f"There was no time (cost.budget_s) for all that was planned: {'; '.join(short)}.")
+    if few:
+        doubts.append(
+            f"With fewer than {FEWEST_PASSES} passes the {WORDS[s.rule.cost_metric]} of {joined(few)} has no 95 % "
+            "interval, and is not used to call a model cheaper."
+        )
+    if doubts:
+        doubts.append(
+            "Measure again on a quiet machine before costs decide (cost.fresh=true; until then these are reused)."
+        )
+    return (*equivalents_told(costs, s.rule, s.names), *([" ".join(doubts)] if doubts else []))
 
 
 def _seeds_told(s: Situation, seeds: SeedComparison) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.stats.caveats import caveats_of, miscalibration, not_held, target_words
+from medcompare.stats.caveats import caveats_of, cost_remarks, miscalibration, not_held, target_words
 from medcompare.stats.criteria import adequacy, best_by_point_estimate
 from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
 from medcompare.stats.sentences import (
@@ -85,6 +85,7 @@ def worded(
         ),
         caveats=caveats_of(situation, sensitive, few_units=few_units),
         lines=_lines(situation, pair, order),
+        cost_remarks=cost_remarks(situation),
         sizes_needed=sizes,
         cheaper=order.cheaper if order else None,
         left_out=situation.left_out,

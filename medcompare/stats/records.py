@@ -285,6 +285,10 @@ class Verdict(Record):
     reasons: tuple[str, ...]
     caveats: tuple[str, ...]
     lines: tuple[VerdictLine, ...] = ()
+    cost_remarks: tuple[str, ...] = Field(
+        default=(),
+        description="Those of the caveats that are about cost: other implementations, measurements in doubt.",
+    )
     sizes_needed: tuple[SizeNeeded, ...] = Field(
         default=(), description="One per question that more data would close; empty where none would."
     )

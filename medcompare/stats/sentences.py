@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from medcompare.stats.cost_order import too_few
 from medcompare.stats.criteria import (
     both_separate,
     guard_of,
@@ -27,6 +28,7 @@ from medcompare.stats.verdict_texts import (
     AGAIN,
     COSTS,
     DECLARE,
+    ENOUGH,
     GROUNDS,
     HEADLINES,
     HEADLINES_BY_KIND,
@@ -66,7 +68,13 @@ def headline_of(situation: Situation, finding: Finding) -> str:
         only=situation.evaluations[0].display_name,
         n_remain=len(finding.chosen),
         n_judged=len(situation.judged),
+        enough=_enough(situation),
     )
+
+
+def _enough(s: Situation) -> str:
+    """Whether costs that are called unknown are so for want of passes alone."""
+    return ENOUGH if any(too_few(cost, s.rule.cost_metric) for cost in s.costs) else ""
 
 
 def _no_relevant_difference(s: Situation, finding: Finding) -> bool:
@@ -119,7 +127,8 @@ def sentence_of(
         "floors": floors_told(rule),
         "values": "; ".join(standing_of(each, rule) for each in situation.judged),
         "margin": f"{rule.margin_auc:g}",
-        "costs": COSTS.get(order.relation, "") if order else "",
+        "costs": COSTS.get(order.relation, "").format(enough=_enough(situation)) if order else "",
+        "enough": _enough(situation),
         "range": " to ".join(f"{t:g}" for t in rule.net_benefit_range or ()),
         "again": _again(situation, finding),
         "declare": DECLARE if rule.net_benefit_range is None else SETTLES_NOT,

@@ -25,10 +25,10 @@ HEADLINES_BY_KIND = {
     "same_ranking": "No difference in AUC, and cheaper: prefer {model}",
     "cheapest_of_several": "Not worse, and cheapest: prefer {model}",
     "choose_similar": "No relevant difference: either will do",
-    "choose_unknown": "No relevant difference, costs not known",
+    "choose_unknown": "No relevant difference, costs not known{enough}",
     "same_ranking_choose": "No difference in AUC: choose by cost",
     "choose_several": "Not worse than the best: choose by cost",
-    "choose_several_unknown": "Not worse than the best, costs not known",
+    "choose_several_unknown": "Not worse than the best, costs not known{enough}",
     "some_remain": "Not enough data to decide: {n_remain} of {n_judged} remain",
 }
 """Where the outcome's headline would say too much or too little."""
@@ -101,7 +101,7 @@ SENTENCES = {
     ),
     "choose_unknown": (
         "There is no relevant difference in telling {positive} from {negative}: {overall} ({difference}). What the "
-        "models cost is not known, so neither is preferred."
+        "models cost is not known{enough}, so neither is preferred."
     ),
     "same_ranking_choose": (
         "Neither is preferred: {overall}, so that there is no difference in AUC to weigh against the acceptable "
@@ -187,7 +187,7 @@ SENTENCES = {
     ),
     "choose_several_unknown": (
         "Of {chosen} no model is worse than the best of them by more than the acceptable {margin}. What they cost is "
-        "not known for all, so none is preferred ({values})."
+        "not known{enough} for all, so none is preferred ({values})."
     ),
     "cheapest_of_several": (
         "Prefer {model}: it is the cheapest of {chosen}, none of which is worse than the best of them by more than the "
@@ -215,8 +215,10 @@ SENTENCES = {
 COSTS = {
     "trade-off": "each model is cheaper in something",
     "similar": "neither is cheaper by enough to count",
-    "unknown": "what the models cost is not known",
+    "unknown": "what the models cost is not known{enough}",
 }
+ENOUGH = " well enough"
+"""Where a cost is known, but was timed in too few passes."""
 AGAIN = "choose both thresholds again on validation cases, for the same sensitivity, and compare again"
 DECLARE = ", or state the threshold probabilities at which you would act (decide.net_benefit_range)"
 SETTLES_NOT = "; net benefit over the range you declared does not settle it"

@@ -63,6 +63,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "medcompare.batch_statistics",
             "medcompare.checkpoints",
             "medcompare.cost",
+            "medcompare.cost_instruments",
             "medcompare.prediction",
             "medcompare.recipes",
             "medcompare.scoring",

@@ -98,7 +98,7 @@ RESTS_ON = {
     "predict": IMAGES_TO_NETWORK + "prediction prediction_records training_records",
     "evaluate": f"{STATISTICS} {TABLES}",
     # It times steps of a training, and names the machine.
-    "measure cost": IMAGES_TO_NETWORK + "cost cost_records hardware training_epoch recipes",
+    "measure cost": IMAGES_TO_NETWORK + "cost cost_instruments cost_records hardware training_epoch recipes",
     "decide": f"{STATISTICS} {TABLES} {VERDICT}",
     "assess": f"{STATISTICS} {VERDICT}",
 }
@@ -389,6 +389,20 @@ def test_what_runs_is_in_the_key(stages: Stages, task: str) -> None:
         "assess": {"stats.assessment", "stats.verdict", "cases"},
     }
     assert {f"medcompare.{name}" for name in heart[task]} <= executed
+
+
+def test_the_equivalent_of_a_network_is_in_the_key_of_its_cost_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file and its library change what a cost says, and no training."""
+    with_one = dataclasses.replace(MODELS[MODEL], maintained_equivalent="convnext_tiny")
+    monkeypatch.setitem(MODELS, MODEL, with_one)
+    modules = {
+        task: code_of(task).modules(TASKS[task], {"model": MODEL}) for task in ("measure cost", "train")
+    }
+
+    assert "medcompare.models.zoo.convnext" in modules["measure cost"]
+    assert "medcompare.models.zoo.convnext" not in modules["train"]
+    both = code_behind(*code_of("measure cost").modules(measure_cost, {"model": "efficientnet_b0"}))
+    assert {"efficientnet-pytorch", "torchvision", "torch"} <= set(both.libraries)
 
 
 KEYS_OF_A_COPY = """

@@ -279,6 +279,7 @@ def check(s: Situation) -> tuple[Finding, Verdict]:
     _check_phrases(s, found, verdict)
     _check_recommended(s, verdict)
     _check_sizes(s, verdict)
+    _check_costs(s, verdict)
     assert not set(verdict.left_out) & {verdict.model, verdict.provisional_favourite}
     return found, verdict
 
@@ -362,6 +363,89 @@ def _check_sizes(s: Situation, verdict: Verdict) -> None:
             assert len(s.judged) > 2 or low <= -size.bound <= high or low <= size.bound <= high
 
 
+def named_cheaper(s: Situation, costs: dict[str, CostMeasurement], one: str, other: str) -> bool | None:
+    """Whether `one` may be called cheaper than `other`, from the numbers; None where that cannot be said."""
+    a, b = costs[one], costs[other]
+    if any(c.n_repeats is not None and c.n_repeats < 6 for c in (a, b)):
+        return None
+    assert a.latency_ms_median is not None
+    assert b.latency_ms_median is not None
+    within = a.latency_ms_median <= (1 - s.rule.cost_tolerance) * b.latency_ms_median
+    apart = a.latency_ms_median_ci is None or b.latency_ms_median_ci is None
+    apart = apart or a.latency_ms_median_ci[1] < b.latency_ms_median_ci[0]  # type: ignore[index]
+    return within and apart and (a.n_parameters or 0) <= 1.1 * (b.n_parameters or 0)
+
+
+def _check_costs(s: Situation, verdict: Verdict) -> None:
+    """Every sentence about cost: which is cheaper, with which library, and what makes that doubtful."""
+    model_of = {one.display_name: one.model for one in s.evaluations}
+    costs = {cost.model: cost for cost in s.costs}
+    told = " ".join(verdict.cost_remarks)
+    assert set(verdict.cost_remarks) <= set(verdict.caveats)
+    few = {m for m, c in costs.items() if c.n_repeats is not None and c.n_repeats < 6}
+    assert ("known well enough" in f"{verdict.headline} {verdict.sentence}") <= bool(few)
+    assert ("has no 95 % interval" in told) == bool(few)
+    assert ("(disturbed)" in told) == any((c.other_load_cores or 0) > 0.5 for c in costs.values())
+    assert ("(cost.budget_s)" in told) == any(
+        c.n_repeats is not None and c.n_repeats < (c.n_repeats_planned or 0) for c in costs.values()
+    )
+    assert ("cost.fresh=true" in told) == any(
+        words in told for words in ("no 95 % interval", "(disturbed)", "(cost.budget_s)")
+    )
+    if verdict.cheaper is not None and verdict.reference is not None and verdict.candidate is not None:
+        other = verdict.reference if verdict.cheaper == verdict.candidate else verdict.candidate
+        assert named_cheaper(s, costs, verdict.cheaper, other)
+    with_one = [cost for cost in s.costs if cost.equivalent_model is not None]
+    remarks = [text for text in verdict.cost_remarks if "which is maintained" in text]
+    assert len(remarks) == len(with_one)
+    for cost, text in zip(with_one, remarks, strict=True):
+        other_costs = dict(costs)
+        other_costs[cost.model] = cost.model_copy(
+            update={
+                "latency_ms_median": cost.equivalent_latency_ms_median,
+                "latency_ms_median_ci": cost.equivalent_latency_ms_median_ci,
+                "n_repeats": cost.equivalent_n_repeats,
+            }
+        )
+        _check_equivalent(s, cost.model, text, (costs, other_costs), model_of)
+
+
+def _check_equivalent(
+    s: Situation,
+    model: str,
+    text: str,
+    costs: tuple[dict[str, CostMeasurement], dict[str, CostMeasurement]],
+    model_of: dict[str, str],
+) -> None:
+    """What is said of one network in another library, pair by pair."""
+    name = s.names[model]
+    rivals = [one for one in costs[0] if one != model]
+
+    def state(rival: str) -> tuple[tuple[bool | None, bool | None], ...]:
+        return tuple(
+            (named_cheaper(s, each, model, rival), named_cheaper(s, each, rival, model)) for each in costs
+        )
+
+    same = {rival for rival in rivals if state(rival)[0] == state(rival)[1] != (None, None)}
+    assert text.startswith(f"{name} takes {costs[0][model].latency_ms_median:#.3g} ms")
+    if "stays the same in every pair" in text:
+        assert same == set(rivals)
+    if "either way" in text:
+        (rival,) = rivals
+        assert same == {rival}
+        assert ("Neither" in text) == (state(rival)[0] == (False, False))
+    for cheap, dear in re.findall(r"(Model [A-F]) is cheaper than (Model [A-F]) either way", text):
+        assert all(named_cheaper(s, each, model_of[cheap], model_of[dear]) for each in costs)
+    for cheap, dear in re.findall(r"(Model [A-F]) would be cheaper than (Model [A-F])[;,]", text):
+        assert not named_cheaper(s, costs[0], model_of[cheap], model_of[dear])
+        assert named_cheaper(s, costs[1], model_of[cheap], model_of[dear])
+    for cheap, dear in re.findall(r"(Model [A-F]) is cheaper than (Model [A-F]) only as measured", text):
+        assert named_cheaper(s, costs[0], model_of[cheap], model_of[dear])
+        assert not named_cheaper(s, costs[1], model_of[cheap], model_of[dear])
+    for rival in re.findall(r"which of it and (Model [A-F]) is cheaper is not known", text):
+        assert None in state(model_of[rival])[0] + state(model_of[rival])[1]
+
+
 def _interval(rng: np.random.Generator, centre: float, spread: float, width: float) -> tuple[float, float]:
     value = rng.normal(centre, spread)
     half = abs(rng.normal(width, width / 2)) + 1e-4
@@ -433,6 +517,7 @@ def random_records(seed: int) -> Situation:
         )
         for name, ms in zip(names, latency, strict=False)
     ]
+    costs = [_measured(cost, np.random.default_rng([seed, number])) for number, cost in enumerate(costs)]
     by_cost = [_cheaper_last(pair, {cost.model: cost for cost in costs}, crossed=crossed) for pair in pairs]
     rule = DecideConfig(
         guard=str(rng.choice(["strict", "veto"])),
@@ -449,6 +534,25 @@ def random_records(seed: int) -> Situation:
         not_evaluated_as_trained=not_as_trained,
         not_converged={name: "It still rose." for name in names if rng.random() < 0.05},
     )
+
+
+def _measured(cost: CostMeasurement, rng: np.random.Generator) -> CostMeasurement:
+    """`cost` as measured or as supplied: with an interval or without, cut short, disturbed, with an equivalent."""
+    ms = cost.latency_ms_median or 0.0
+    fields: dict[str, object] = {}
+    if rng.random() < 0.5:
+        n = int(rng.choice([60, 60, 60, 7, 6, 5, 3]))
+        fields |= {"n_repeats": n, "n_repeats_planned": 60, "other_load_cores": float(rng.choice([0.1, 2.0]))}
+        fields["latency_ms_median_ci"] = (0.97 * ms, 1.03 * ms) if n >= 6 else None
+    if rng.random() < 0.3:
+        n, there = int(rng.choice([60, 60, 4])), ms * float(rng.choice([0.4, 0.7, 1.0, 2.5]))
+        fields |= {
+            "equivalent_model": "another",
+            "equivalent_n_repeats": n,
+            "equivalent_latency_ms_median": there,
+            "equivalent_latency_ms_median_ci": (0.97 * there, 1.03 * there) if n >= 6 else None,
+        }
+    return cost.model_copy(update=fields)
 
 
 def _cheaper_last(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ from medcompare.report.inputs import (
     TrendRun,
     count_scores,
 )
+from medcompare.stats.caveats import cost_remarks
 from medcompare.stats.records import (
     AgreementTable,
     Assessment,
@@ -245,6 +247,16 @@ def _counts(y: np.ndarray, call: np.ndarray) -> ConfusionCounts:
     )
 
 
+EQUIVALENT: dict[str, Any] = {
+    "implementation": "efficientnet-pytorch 0.7.1",
+    "equivalent_model": "efficientnet_b0_torchvision",
+    "equivalent_implementation": "torchvision 0.29.2",
+    "equivalent_latency_ms_median": 18.4,
+    "equivalent_latency_ms_median_ci": (18.1, 18.8),
+    "equivalent_n_repeats": 60,
+}
+
+
 @functools.cache
 def make_assessment(
     *,
@@ -403,19 +415,32 @@ def make_assessment(
             latency_ms_median_ci=(47.1 / (1 + 0.9 * m), 49.6 / (1 + 0.9 * m)),
             latency_ms_p95=55.0 / (1 + 0.9 * m),
             throughput_images_per_s=24.1 * (1 + 1.3 * m),
+            throughput_images_per_s_ci=(23.6 * (1 + 1.3 * m), 24.5 * (1 + 1.3 * m)),
             throughput_batch=16,
             peak_memory_bytes=912_000_000 // (1 + m),
             training_images_per_s=20.4 * (1 + 0.6 * m),
             training_time_s=412.7 / (1 + 0.5 * m),
             training_conditions="2 trainings side by side, 2 threads each",
             image_size_px=224,
-            n_repeats=60,
+            **(EQUIVALENT if m == 1 else {"implementation": "torchvision 0.29.2"}),
+            n_warmup=10,
+            n_warmup_planned=10,
+            n_repeats=60 - 37 * m,
+            n_repeats_planned=60,
+            n_throughput_batches=6,
+            n_throughput_batches_planned=6,
+            n_training_steps=8,
+            n_training_steps_planned=8,
             n_threads=4,
             precision="float32",
+            budget_s=60.0,
+            elapsed_s=12.3 + 40 * m,
+            other_load_cores=0.1 + 2.0 * m,
             device="Intel Xeon (4 cores)",
         )
         for m, model in enumerate(models)
     ]
+    remarks = cost_remarks(SimpleNamespace(costs=measured, names=shown, rule=DecideConfig())) if costs else ()  # type: ignore[arg-type]
     two = n_models > 1
     texts: dict[str, Any] = {
         "headline": "Prefer EfficientNet-B0: as accurate within the margin, and cheaper",
@@ -471,7 +496,9 @@ def make_assessment(
             "The margins are software defaults; a clinician must justify them before anyone acts on this page.",
             "One data set, one training seed: another sample or seed may rank the models differently.",
             "The images come from one source; performance elsewhere is unknown.",
+            *remarks,
         ),
+        cost_remarks=remarks,
         lines=(
             VerdictLine(topic="discrimination", text="No loss beyond the margin of 0.03 in AUC."),
             VerdictLine(

@@ -14,7 +14,7 @@ from medcompare.report.blocks import Image, Table
 from medcompare.report.checklists import fill_checklists
 from medcompare.report.context import ReportContext, _page_one, build_context
 from medcompare.report.context_compare import oriented
-from medcompare.report.context_errors import cost_section
+from medcompare.report.context_cost import cost_section
 from medcompare.report.context_model import _decision
 from medcompare.report.context_training import learning_remarks
 from medcompare.report.figures_curves import shown_height, shown_range
@@ -139,6 +139,12 @@ EXACTLY: dict[str, Callable[[ReportInputs], bool]] = {
     r"As supplied with the predictions": lambda r: bool(r.assessment.costs) and supplied(r),
     r"as supplied \(in bold": lambda r: bool(r.assessment.costs) and supplied(r),
     r"No cost was measured or supplied": lambda r: not r.assessment.costs,
+    r"\(disturbed\)": lambda r: any(cost.disturbed for cost in r.assessment.costs),
+    r"There was no time \(cost\.budget_s\)": lambda r: any(cost.cut_short for cost in r.assessment.costs),
+    r"To measure again, with nothing else running: python -m": lambda r: (
+        not supplied(r) and any(cost.disturbed or cost.cut_short for cost in r.assessment.costs)
+    ),
+    r"which is maintained, takes \d": lambda r: any(cost.equivalent_model for cost in r.assessment.costs),
     r"within the margin either way": lambda r: two(r) and r.assessment.verdict.cheaper is None,
     r"no worse than the margin": lambda r: two(r) and r.assessment.verdict.cheaper is not None,
     r"simultaneous": lambda r: len(r.assessment.comparisons) > 1,
@@ -334,9 +340,43 @@ def test_costs_are_called_measured_only_if_they_were() -> None:
     ours = cost_section(view_of(run("trained")), 5)
 
     assert theirs.lead == "As supplied with the predictions; not measured by this software."
-    assert "Cost per model, as supplied" in theirs.blocks[0].caption
+    captions = [[each.caption for each in one.blocks if isinstance(each, Table)] for one in (theirs, ours)]
+    assert "Cost per model, as supplied" in captions[0][0]
     assert ours.lead.startswith("Measured")
-    assert "Cost per model, measured one at a time" in ours.blocks[0].caption
+    assert "Cost per model, measured one at a time" in captions[1][0]
+
+
+def cells_of(name: str) -> dict[str, list[str]]:
+    """Rows of the table of costs, by their first cell."""
+    tables = [each for each in cost_section(view_of(run(name)), 5).blocks if isinstance(each, Table)]
+    return {row[0].text: [cell.text for cell in row[1:]] for row in tables[0].rows}
+
+
+def test_the_table_of_costs_tells_what_was_done_and_with_what() -> None:
+    """Counts done and planned, intervals, libraries and what the maintained one takes: as in the records."""
+    rows = cells_of("trained")
+
+    assert rows["Timed passes"][:2] == ["60 of 60 planned", "23 of 60 planned"]
+    assert rows["Measuring took"][:2] == ["12.3 of 60\u202fs allowed", "52.3 of 60\u202fs allowed"]
+    assert rows["Processor cores busy with other programs"][:2] == ["0.1", "2.1 (disturbed)"]
+    assert rows["Implementation"][:2] == ["torchvision 0.29.2", "efficientnet-pytorch 0.7.1"]
+    assert rows["Same architecture in a maintained library"][:2] == ["\u2013", "torchvision 0.29.2"]
+    assert rows["Latency there, batch 1, median (interval)"][:2] == ["\u2013", "18.4\u202fms (18.1 to 18.8)"]
+    assert rows["Throughput, images per second, median (interval)"][0] == "24.1 (23.6 to 24.5)"
+
+
+def test_supplied_costs_that_state_no_implementation_are_said_not_to() -> None:
+    """On page one and in the chapter; and a median without an interval is shown as one."""
+    rows, page = cells_of("ni"), _page_one(view_of(run("ni")))
+    key = {row[0].text: [cell.text for cell in row[1:]] for row in page.key_tables[0].rows}
+
+    assert set(rows["Implementation"]) - {""} == {"not stated"}
+    assert all(
+        text.endswith("ms (no interval)")
+        for text in rows["Latency per image, batch 1, median (interval)"][:2]
+    )
+    assert all(text.endswith("ms (no interval)") for text in key["Time per image"][:2])
+    assert key["Implementation"][:2] == ["not stated", "not stated"]
 
 
 @pytest.mark.parametrize("name", ["ni", "miscalibrated"])

@@ -36,6 +36,7 @@ def figures(model: str, name: str, auc: float | Estimate, **changes: Any) -> Mod
         "specificity": estimate(0.8),
         "training_time_s": 600.0,
         "latency_ms_median": 12.5,
+        "latency_ms_median_ci": (12.1, 12.9),
     }
     return ModelFigures(**(values | changes))
 

@@ -29,6 +29,23 @@ def test_costs_are_read(tmp_path: Path) -> None:
     assert cost.device == "laptop"
 
 
+def test_how_a_cost_was_measured_is_read_too(tmp_path: Path) -> None:
+    """Implementation, counts and equivalent; a file that states none of them has none of them."""
+    path = tmp_path / "costs.toml"
+    path.write_text(
+        "[a]\nlatency_ms_median = 41.5\n"
+        '[b]\nimplementation = "timm 1.0.9"\nlatency_ms_median = 30.0\nn_repeats = 4\nn_repeats_planned = 60\n'
+        'equivalent_model = "c"\nequivalent_implementation = "torchvision 0.29.2"\n'
+        "equivalent_latency_ms_median = 25.0\nequivalent_latency_ms_median_ci = [24.5, 25.5]\n"
+    )
+
+    a, b = read_costs(path, ["a", "b"])
+
+    assert (a.implementation, a.n_repeats, a.equivalent_model, a.cut_short) == (None, None, None, ())
+    assert (b.implementation, b.equivalent_latency_ms_median_ci) == ("timm 1.0.9", (24.5, 25.5))
+    assert b.cut_short == ("4 of 60 timed passes",)
+
+
 BAD = {
     "unknown model": (
         "[c]\nflops = 1\n",
@@ -37,7 +54,7 @@ BAD = {
     "no table": ("a = 3\n", r"'a' must be a table: write \[a\]"),
     "unknown cost": (
         "[a]\nlatency = 3\n",
-        r"\[a\]: there is no cost 'latency'; costs there are: n_parameters",
+        r"\[a\]: there is no cost 'latency'; costs there are: implementation, n_parameters",
     ),
     "model again": ('[a]\nmodel = "b"\n', r"there is no cost 'model'"),
     "NaN": (

@@ -43,7 +43,7 @@ def test_a_report_mail_says_verdict_figures_and_changes(pdf: Path) -> None:
             "Prefer EfficientNet-B0",
             "EfficientNet-B0 is as accurate within the margin and cheaper.",
             "0.910 (0.860 to 0.960)",
-            "12.5\u202fms",
+            "12.5\u202fms (12.1 to 12.9)",
             "10\u202fmin 00\u202fs",
             "Data: 851 → 903 images (+52).",
             "The margins are software defaults.",

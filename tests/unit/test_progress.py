@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.theme import Theme
 
 from medcompare import progress
+from medcompare.cost_records import CostMeasurement
 
 
 def test_live_lines_show_the_latest_figures() -> None:
@@ -51,4 +52,38 @@ def test_the_line_of_an_epoch_for_the_log() -> None:
     assert line == (
         "ResNet-50 epoch 1 of 3, training loss 0.2500, validation loss 0.5000, validation AUC 0.900, "
         "40 images/s, 12 s left at most"
+    )
+
+
+COST = CostMeasurement(
+    model="a",
+    implementation="torchvision 0.29.2",
+    latency_ms_median=34.66,
+    latency_ms_median_ci=(34.1, 35.25),
+    n_repeats=60,
+    n_repeats_planned=60,
+    other_load_cores=0.5,
+)
+
+
+def test_the_line_about_a_cost_for_the_log() -> None:
+    """Library, median, interval and passes; and all that makes it doubtful, with the remedy."""
+    plain = (
+        "ResNet-50, as implemented by torchvision 0.29.2: 34.7\u202fms (34.1 to 35.2) per image, 60 passes"
+    )
+    assert progress.sentence_about_cost("ResNet-50", COST) == plain
+
+    doubtful = COST.model_copy(
+        update={
+            "latency_ms_median_ci": None,
+            "n_repeats": 3,
+            "n_throughput_batches": 0,
+            "n_throughput_batches_planned": 6,
+            "other_load_cores": 2.34,
+        }
+    )
+    assert progress.sentence_about_cost("ResNet-50", doubtful) == (
+        "ResNet-50, as implemented by torchvision 0.29.2: 34.7\u202fms (no interval) per image, 3 passes; cut short by "
+        "cost.budget_s (3 of 60 timed passes; 0 of 6 batches for the throughput) and disturbed, as other programs kept "
+        "2.3 processor cores busy meanwhile: reused until it is measured again with --set cost.fresh=true"
     )

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 def table(*specs: ModelSpec) -> dict[str, ModelSpec]:
-    """Table of `specs` by name; raises ValueError on a name used twice."""
+    """Table of `specs` by name; raises ValueError on a name used twice, or on an equivalent that is not there."""
     names = [spec.name for spec in specs]
     for name in names:
         if names.count(name) > 1:
             msg = f"two models are named '{name}'"
+            raise ValueError(msg)
+    for spec in specs:
+        if spec.maintained_equivalent is not None and spec.maintained_equivalent not in names:
+            msg = f"the equivalent of '{spec.name}', '{spec.maintained_equivalent}', is not in the table"
             raise ValueError(msg)
     return {spec.name: spec for spec in specs}
 

@@ -39,6 +39,8 @@ EFFICIENTNET_B0 = ModelSpec(
         ),
     },
     source="Tan & Le 2019, arXiv:1905.11946",
+    # efficientnet-pytorch had its last release, 0.7.1, in April 2021.
+    maintained_equivalent="efficientnet_b0_torchvision",
 )
 
 EFFICIENTNET_B0_TORCHVISION = ModelSpec(

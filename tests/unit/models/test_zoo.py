@@ -29,6 +29,36 @@ def test_a_name_used_twice_is_refused() -> None:
         table(spec, spec)
 
 
+def test_an_equivalent_that_is_not_there_is_refused() -> None:
+    """Before a measurement would look for it."""
+    with pytest.raises(
+        ValueError, match="the equivalent of 'efficientnet_b0', 'efficientnet_b0_torchvision', is not"
+    ):
+        table(MODELS["efficientnet_b0"])
+
+
+def test_an_equivalent_is_the_same_architecture_from_another_library() -> None:
+    """As many trainable numbers, operations and outputs: what differs in time differs by the implementation."""
+    from medcompare.cost import count_flops, implementation_of
+    from medcompare.devices import pick_device
+    from medcompare.scoring import Placement
+
+    pairs = [
+        (spec, MODELS[spec.maintained_equivalent]) for spec in MODELS.values() if spec.maintained_equivalent
+    ]
+    assert [(one.name, other.name) for one, other in pairs] == [
+        ("efficientnet_b0", "efficientnet_b0_torchvision")
+    ]
+    placement = Placement(device=pick_device("cpu", index=0), memory_format="contiguous")
+    for one, other in pairs:
+        networks = [spec.build().eval() for spec in (one, other)]
+        assert one.n_parameters == other.n_parameters
+        assert (one.mean, one.std) == (other.mean, other.std)
+        first, second = (count_flops(network, placement, size_px=224) for network in networks)
+        assert first == pytest.approx(second, rel=1e-3)
+        assert implementation_of(networks[0]).split()[0] != implementation_of(networks[1]).split()[0]
+
+
 def test_the_network_for_tests_is_not_offered() -> None:
     """People see the real ones, in the table's order."""
     assert LISTED == ("resnet50", "efficientnet_b0", "convnext_tiny", "efficientnet_b0_torchvision")

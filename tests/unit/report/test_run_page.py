@@ -75,8 +75,11 @@ def test_key_figures_are_those_of_the_report() -> None:
         "Sensitivity",
         "Specificity",
         "Threshold",
-        "Latency per image, batch 1, median",
+        "Time per image",
+        "Implementation",
     ]
+    assert by_name["Time per image"][:2] == ["48.2 ms (47.1 to 49.6)", "25.4 ms (24.8 to 26.1)"]
+    assert by_name["Implementation"][:2] == ["torchvision 0.29.2", "efficientnet-pytorch 0.7.1"]
     pair = view_of(inputs).pair
     assert pair is not None
     for name in ("auc", "sensitivity", "specificity"):

@@ -347,8 +347,8 @@ def test_thirty_of_each_are_enough_with_a_warning() -> None:
     ("loads", "words"),
     [
         ((None, 0.5), None),
-        ((2.34, 0.1), "busy: 2.3 (Model A) on average"),
-        ((2.34, 1.0), "busy: 2.3 (Model A) and 1.0 (Model B) on average"),
+        ((2.34, 0.1), "busy (disturbed): 2.3 (Model A) on average"),
+        ((2.34, 1.0), "busy (disturbed): 2.3 (Model A) and 1.0 (Model B) on average"),
     ],
 )
 def test_times_measured_on_a_busy_machine_are_doubted(
@@ -367,6 +367,37 @@ def test_times_measured_on_a_busy_machine_are_doubted(
     if words is not None:
         assert words in found[0]
         assert "cost.fresh" in found[0]
+
+
+def test_a_measurement_cut_short_is_doubted_like_a_disturbed_one() -> None:
+    """The outcome stays, a caveat counts what is missing and says how to measure again; both doubts share it."""
+    a, b = B_IS_CHEAPER
+    counts = {"n_repeats": 23, "n_repeats_planned": 60, "n_training_steps": 0, "n_training_steps_planned": 8}
+    verdict = decide(situation(BOTH, [comparison((-0.02, 0.02))], costs=(a, b.model_copy(update=counts))))
+
+    assert verdict.outcome is Outcome.PREFER_CHEAPER
+    [text] = verdict.cost_remarks
+    assert text in verdict.caveats
+    assert "(cost.budget_s)" in text
+    assert "Model B, 23 of 60 timed passes and 0 of 8 training steps." in text
+    assert "cost.fresh=true" in text
+    planned = decide(
+        situation(
+            BOTH, [comparison((-0.02, 0.02))], costs=(a, b.model_copy(update=counts | {"n_repeats": 60}))
+        )
+    )
+    assert "timed passes" not in planned.cost_remarks[0]
+
+
+def test_with_too_few_passes_no_model_is_preferred_for_its_cost() -> None:
+    """Three passes say 17 ms, but not how far off: the verdict treats that as it treats an unknown cost."""
+    few = tuple(cost.model_copy(update={"n_repeats": 3}) for cost in B_IS_CHEAPER)
+    verdict = decide(situation(BOTH, [comparison((-0.02, 0.02))], costs=few))
+
+    assert (verdict.outcome, verdict.model, verdict.cheaper) == (Outcome.CHOOSE_BY_COST, None, None)
+    assert verdict.headline == "No relevant difference, costs not known well enough"
+    assert "What the models cost is not known well enough, so neither is preferred." in verdict.sentence
+    assert "With fewer than 6 passes the time per image of Model A and Model B" in verdict.cost_remarks[0]
 
 
 INVALID: dict[str, tuple[dict[str, Any], str]] = {

@@ -13,6 +13,7 @@ from medcompare.config import CostConfig, RecipeOverride, TrainConfig
 from medcompare.errors import ConfigError, DataError, TrainingError
 from medcompare.hardware import usable_cores
 from medcompare.training_process import (
+    hard_limit_s,
     plan_parallel,
     run_cost_measurement,
     run_prediction,
@@ -82,6 +83,28 @@ def test_the_time_limit_comes_from_the_configuration(tiny: Any) -> None:
     with pytest.raises(TrainingError, match=r"training of test_cnn passed its time limit of 0\.6 s"):
         run_training(tiny.request(timeout_minutes=0.01, epochs=1000, patience=1000))
     assert not [path for path in tiny.store.root.iterdir() if path.name.startswith("scratch")]
+
+
+def test_a_measurement_of_cost_that_hangs_is_ended(tiny: Any) -> None:
+    """One error that names the setting; the limit comes from the budget, and nothing is left in the store."""
+    from medcompare.training import train_model
+
+    request = CostRequest(
+        trained=train_model(tiny.request(epochs=1)),
+        train=tiny.request().train,
+        cost=CostConfig(budget_s=60),
+        split=tiny.split,
+        data_root=tiny.root,
+        store_root=tiny.store.root,
+    )
+    with pytest.raises(
+        TrainingError,
+        match=r"cost measurement of test_cnn passed its time limit of 0\.2 s .* raise cost\.budget_s",
+    ) as caught:
+        run_cost_measurement(request, timeout_s=0.2)
+    assert not caught.value.transient
+    assert not [path for path in tiny.store.root.iterdir() if path.name.startswith("scratch")]
+    assert (hard_limit_s(60), hard_limit_s(1)) == (420, 125)
 
 
 def test_a_plan_without_a_gpu_starts_no_process() -> None:
