@@ -22,10 +22,9 @@ from medcompare.report.blocks import (
 from medcompare.report.context_training import learning_blocks, seed_blocks
 from medcompare.report.figures_curves import (
     draw_calibration,
-    draw_decision_curve,
     draw_score_distributions,
-    shown_range,
 )
+from medcompare.report.figures_decision import draw_decision_curve, shown_range
 from medcompare.report.formatting import (
     format_count,
     format_level,

@@ -1,11 +1,10 @@
-"""Curves of the test subset: ROC and precision-recall, calibration, decision curve."""
+"""Curves of the test subset: ROC and precision-recall, calibration, scores."""
 
 from __future__ import annotations
 
 import itertools
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from medcompare.report.figures import (
@@ -28,25 +27,19 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike, NDArray
 
     from medcompare.stats.records import Curve, Estimate, ModelEvaluation
 
-LEAST_SHARE = 0.02
-SHORTEST_RANGE = 0.05
-SMALLEST_TOP = 0.01
-
 CALIBRATION_MM = 96.0
 
-PATIENTS = 1000
-"""Net benefit is also read as true positives gained per so many patients."""
 
-
-def _cases(evaluation: ModelEvaluation) -> str:
+def cases_of(evaluation: ModelEvaluation) -> str:
+    """Number of cases and of positive ones, for titles."""
     return f"n = {format_count(evaluation.n)}, {format_count(evaluation.n_positive)} positive"
 
 
-def _plot_curve(axes: Axes, curve: Curve, style: ModelStyle, *, steps: bool = False) -> None:
+def plot_curve(axes: Axes, curve: Curve, style: ModelStyle, *, steps: bool = False) -> None:
+    """A curve of one model in its style, with its band where it has one."""
     x, y, low, high = thin_curve(curve)
     if steps and x and x[0] > x[-1]:
         # "steps-pre" holds a precision back to the previous recall, so recall must ascend.
@@ -113,14 +106,14 @@ def draw_roc_and_precision_recall(
         )
         for evaluation in evaluations:
             style, metrics = styles[evaluation.model], evaluation.metrics
-            _plot_curve(roc, evaluation.roc, style)
+            plot_curve(roc, evaluation.roc, style)
             _cross(roc, metrics["specificity"], metrics["sensitivity"], style, flip_x=True)
-            _plot_curve(pr, evaluation.precision_recall, style, steps=True)
+            plot_curve(pr, evaluation.precision_recall, style, steps=True)
             _cross(pr, metrics["sensitivity"], metrics["ppv"], style, flip_x=False)
         unit_axes(roc, x_label="1 \u2212 specificity (false-positive rate)", y_label="Sensitivity")
         unit_axes(pr, x_label="Sensitivity (recall)", y_label="Precision (PPV)")
-        roc.set_title(f"ROC ({_cases(evaluations[0])})")
-        pr.set_title(f"Precision\u2013recall ({_cases(evaluations[0])})")
+        roc.set_title(f"ROC ({cases_of(evaluations[0])})")
+        pr.set_title(f"Precision\u2013recall ({cases_of(evaluations[0])})")
         for column, key, name in ((0, "auc", "AUC"), (1, "average_precision", "AP")):
             axes = panels[0][column]
             handles = [
@@ -137,7 +130,7 @@ def draw_roc_and_precision_recall(
         f"{format_estimate(e.metrics['average_precision'])}"
         for e in evaluations
     )
-    alt = f"ROC and precision-recall curves on {_cases(evaluations[0])}. {spoken}."
+    alt = f"ROC and precision-recall curves on {cases_of(evaluations[0])}. {spoken}."
     return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt)
 
 
@@ -178,7 +171,7 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
             style, calibration = styles[evaluation.model], evaluation.calibration
             if calibration is None:
                 continue
-            _plot_curve(curve_axes, calibration.curve, style)
+            plot_curve(curve_axes, calibration.curve, style)
             curve_axes.plot([], [], color=style.colour, linestyle=style.line, label=style.label)
             _mirror_histogram(
                 axes,
@@ -188,7 +181,7 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
                 style,
             )
         curve_axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), ylabel="Observed share of positives")
-        curve_axes.set_title(f"Calibration ({_cases(evaluations[0])})")
+        curve_axes.set_title(f"Calibration ({cases_of(evaluations[0])})")
         curve_axes.grid(visible=True, color=RULE, linewidth=0.35)
         handles, _ = curve_axes.get_legend_handles_labels()
         figure.legend(handles=handles, loc="outside lower center", ncols=n_across)
@@ -307,131 +300,3 @@ def draw_score_distributions(
         f"{n_false_negative} positives below it, {n_false_positive} negatives at or above it."
     )
     return draw(fill, width_mm=width_mm, height_mm=58.0, alt=alt)
-
-
-def _of_many(net_benefit: ArrayLike) -> NDArray[np.float64]:
-    """Net true positives among `PATIENTS` cases."""
-    return np.asarray(net_benefit, dtype=float) * PATIENTS
-
-
-def _of_one(true_positives: ArrayLike) -> NDArray[np.float64]:
-    """Net benefit per case."""
-    return np.asarray(true_positives, dtype=float) / PATIENTS
-
-
-def shown_range(
-    evaluations: Sequence[ModelEvaluation],
-    treat_all: Curve | None,
-    stated_range: tuple[float, float] | None,
-) -> tuple[float, float]:
-    """Threshold probabilities the decision curve shows: those stated, else those at which acting on anything pays.
-
-    Parameters
-    ----------
-    evaluations : sequence of ModelEvaluation
-        The models.
-    treat_all : Curve or None
-        Net benefit of calling everyone positive.
-    stated_range : (low, high) or None
-        What the user would act at.
-
-    Returns
-    -------
-    (low, high)
-        Without a stated range from 0 to just above the last threshold at which a model or
-        calling everyone positive has a net benefit worth drawing (`LEAST_SHARE` of the largest).
-    """
-    if stated_range is not None:
-        return stated_range
-    curves = [curve for curve in (treat_all, *(e.decision_curve for e in evaluations)) if curve is not None]
-    top = max((y for curve in curves for y in curve.y), default=0.0)
-    useful = [
-        x
-        for curve in curves
-        for x, y in zip(curve.x, curve.y, strict=True)
-        if top > 0 and y > LEAST_SHARE * top
-    ]
-    return 0.0, min(1.0, max(1.15 * max(useful, default=1.0), SHORTEST_RANGE))
-
-
-def shown_height(
-    evaluations: Sequence[ModelEvaluation], treat_all: Curve | None, across: tuple[float, float]
-) -> tuple[float, float]:
-    """Net benefit the decision curve shows: all that is gained, and as much harm of the models at most.
-
-    Parameters
-    ----------
-    evaluations : sequence of ModelEvaluation
-        The models.
-    treat_all : Curve or None
-        Net benefit of calling everyone positive, which soon falls far below zero: only its gain counts.
-    across : (low, high)
-        Threshold probabilities shown.
-
-    Returns
-    -------
-    (bottom, top)
-        A model below zero stays in view, down to as far below as the best is above.
-    """
-
-    def inside(curve: Curve | None) -> list[float]:
-        low, high = across
-        return [] if curve is None else [y for x, y in zip(curve.x, curve.y, strict=True) if low <= x <= high]
-
-    models = [y for one in evaluations for y in inside(one.decision_curve)]
-    best = max([0.0, *inside(treat_all), *models])
-    top = 1.08 * best if best > 0 else SMALLEST_TOP
-    return -max(0.18 * top, min(top, -1.08 * min([0.0, *models]))), top
-
-
-def draw_decision_curve(
-    evaluations: Sequence[ModelEvaluation],
-    styles: dict[str, ModelStyle],
-    *,
-    treat_all: Curve | None,
-    stated_range: tuple[float, float] | None,
-) -> Drawing:
-    """Net benefit over threshold probabilities (Vickers and Elkin 2006).
-
-    Parameters
-    ----------
-    evaluations : sequence of ModelEvaluation
-        Those with a decision curve; at least one.
-    styles : dict
-        Model → style.
-    treat_all : Curve or None
-        Net benefit of calling everyone positive.
-    stated_range : (low, high) or None
-        Threshold probabilities the user would act at; the axis shows only these.
-
-    Returns
-    -------
-    Drawing
-    """
-
-    def fill(figure: Figure) -> None:
-        axes = figure.subplots()
-        across = shown_range(evaluations, treat_all, stated_range)
-        if treat_all is not None:
-            axes.plot(treat_all.x, treat_all.y, color=MUTED, linewidth=1, label="Call everyone positive")
-        axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 1.5)), label="Call no one positive")
-        for evaluation in evaluations:
-            style, curve = styles[evaluation.model], evaluation.decision_curve
-            if curve is None:
-                continue
-            _plot_curve(axes, curve, style)
-            axes.plot([], [], color=style.colour, linestyle=style.line, label=style.label)
-        axes.set(xlim=across, ylim=shown_height(evaluations, treat_all, across))
-        axes.set(xlabel="Threshold probability (preference)", ylabel="Net benefit")
-        axes.set_title(f"Decision curve ({_cases(evaluations[0])})")
-        axes.grid(visible=True, color=RULE, linewidth=0.35)
-        axes.legend(loc="center left", bbox_to_anchor=(1.14, 0.5))
-        second = axes.secondary_yaxis("right", functions=(_of_many, _of_one))
-        second.set_ylabel(f"Net true positives per {PATIENTS:,}")
-
-    alt = "Decision curve: net benefit over threshold probability for " + ", ".join(
-        styles[e.model].name for e in evaluations
-    )
-    # As high as its legend, with the lines for everyone and no one.
-    height_mm = max(58.0, LEGEND_ROW_MM * (len(evaluations) + 2) + 6)
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt)

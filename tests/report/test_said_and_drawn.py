@@ -17,7 +17,7 @@ from medcompare.report.context_compare import oriented
 from medcompare.report.context_cost import cost_section
 from medcompare.report.context_model import _decision
 from medcompare.report.context_training import learning_remarks
-from medcompare.report.figures_curves import shown_height, shown_range
+from medcompare.report.figures_decision import shown_height, shown_range
 from medcompare.report.vocabulary import view_of
 from medcompare.stats.records import Curve, Estimate
 from tests.report import odd_runs

@@ -13,10 +13,10 @@ import pytest
 from medcompare.report.figures import OKABE_ITO, styles_of, thin_curve
 from medcompare.report.figures_curves import (
     draw_calibration,
-    draw_decision_curve,
     draw_roc_and_precision_recall,
     draw_score_distributions,
 )
+from medcompare.report.figures_decision import draw_decision_curve
 from medcompare.report.figures_forest import ForestRow, draw_differences
 from medcompare.report.figures_runs import draw_accuracy_and_cost, draw_learning_curves, draw_seeds
 from medcompare.stats.records import Curve, Estimate
