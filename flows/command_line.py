@@ -29,7 +29,7 @@ from medcompare.errors import ConfigError, InputError, UnexpectedError
 from medcompare.file_names import escape_name, is_text
 from medcompare.models.zoo import MODELS
 from medcompare.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
-from medcompare.preflight import check_before_work
+from medcompare.preflight import check_ahead
 from medcompare.presets import PRESETS, merged
 from medcompare.progress import training_display
 
@@ -245,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return SUCCESS
     try:
         config = config_from_arguments(arguments)
-        check_before_work(config)
+        check_ahead(config)
     except InputError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - no traceback may print data

@@ -33,7 +33,7 @@ from medcompare.data.settings import DEMO, DataConfig
 from medcompare.data.source import fingerprint, source_name
 from medcompare.prediction_tables import scored_cases
 from medcompare.predictions import write_prediction_table
-from medcompare.preflight import check_before_work, locate_images
+from medcompare.preflight import checked, locate_images
 from medcompare.progress import sentence_about_cost, sentence_about_images, sentence_about_split
 from medcompare.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
 from medcompare.report_inputs import gather
@@ -88,7 +88,7 @@ def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008
 def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
     logger, started_at, store = get_run_logger(), now(), ArtifactStore(config.store)
     with in_stage("checks before work"):
-        weights, listed = check_before_work(config)
+        weights, listed = checked(config)
         source = listed or locate_images(config)
     plan = plan_parallel(len(config.models), config.train)
 

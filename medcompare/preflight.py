@@ -58,6 +58,35 @@ def check_before_work(config: CompareConfig) -> Checked:
         return Checked(ensure_weights(config.models, config.train), source)
 
 
+_ahead: list[tuple[CompareConfig, Checked]] = []
+
+
+def check_ahead(config: CompareConfig) -> None:
+    """`check_before_work` for the run this process starts next, which gets the result from `checked`.
+
+    Raises
+    ------
+    InputError
+        As `check_before_work`.
+    """
+    _ahead[:] = [(config, check_before_work(config))]
+
+
+def checked(config: CompareConfig) -> Checked:
+    """What `check_ahead` found for the same settings, once; else what is found now.
+
+    A folder is listed and weights are hashed once where the command line has just done both.
+
+    Raises
+    ------
+    InputError
+        As `check_before_work`.
+    """
+    found = [result for known, result in _ahead if known == config]
+    _ahead.clear()  # a process that serves many runs must look anew for each
+    return found[0] if found else check_before_work(config)
+
+
 @contextmanager
 def nothing_left(*folders: Path) -> Iterator[None]:
     """Remove those of `folders` that were made within the block, where it refuses the input."""

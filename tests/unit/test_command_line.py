@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -208,3 +209,51 @@ def test_refused_input_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         assert main(["--data", "missing", *folders]) == 2
 
     assert list(tmp_path.rglob("*")) == [tmp_path / "results"]
+
+
+COUNTED = """
+import sys
+from pathlib import Path
+n_listed = 0
+def count(event, arguments):
+    global n_listed
+    n_listed += event in {"os.scandir", "os.listdir"} and str(arguments[0]).endswith("benign")
+sys.addaudithook(count)
+from medcompare.config import CompareConfig
+from medcompare.preflight import check_ahead, checked
+config = CompareConfig.model_validate(
+    {"data": {"source": "images"}, "train": {"initial_weights": "none"}, "evaluate": {"n_resamples": 200}}
+)
+check_ahead(config)
+once = n_listed
+again = CompareConfig.model_validate(config.model_dump())
+source = checked(again).source
+handed_over = n_listed
+checked(config)
+looked_anew = n_listed
+check_ahead(config)
+other = config.model_copy(update={"seed": 1})
+checked(other)
+print(once, handed_over / once, looked_anew / once, n_listed / once, len(source.files))
+"""
+
+
+def test_a_folder_is_listed_once_for_a_run(tmp_path: Path) -> None:
+    """What the command line checked is handed to its run, once, and never to a run with other settings."""
+    for name in ("benign", "cancer"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(4):
+            (tmp_path / "images" / name / f"{i}.png").write_bytes(b"no picture yet")
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    once, handed_over, anew, other, n_files = (float(text) for text in done.stdout.split())
+    assert once >= 1
+    assert (handed_over, anew, other, n_files) == (1, 2, 4, 8)
