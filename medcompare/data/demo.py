@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DEMO_MARKER = "demo.json"
 LOCK_FILE = ".being-written.lock"
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Raised when the same configuration gives other images, so that old folders are not reused."""
 
 CLASS_NAMES = ("non_cancer", "cancer")
@@ -51,7 +51,7 @@ MIN_FILES_FOR_UNREADABLE = 40
 MIN_FILES_FOR_CONFLICT = 100
 """Below these the defect would be too large a share: the run would rightly stop."""
 
-CLASS_EFFECT = 2.0
+CLASS_EFFECT = 3.0
 """Distance of a class from the middle, in the units of `Atypia`: far enough apart that both networks learn it
 from scratch in a few epochs, so that the demonstration shows a comparison and not two trainings cut short."""
 PATIENT_SPREAD = 0.55
