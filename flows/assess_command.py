@@ -22,6 +22,7 @@ from flows.command_line import (
 from medcompare.config import AssessConfig
 from medcompare.config_errors import validated
 from medcompare.errors import ConfigError, InputError
+from medcompare.file_access import keep_private
 from medcompare.predictions import EXAMPLES, read_tables
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def config_from_arguments(arguments: argparse.Namespace) -> AssessConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Assess predictions from the command line; returns the exit status."""
+    keep_private()
     arguments = build_parser().parse_args(argv)
     if arguments.fields:
         print("\n".join(list_fields(AssessConfig)))

@@ -26,6 +26,7 @@ from medcompare.config_errors import validated
 from medcompare.config_form import takes_text
 from medcompare.discretion import without_data
 from medcompare.errors import ConfigError, InputError, UnexpectedError
+from medcompare.file_access import keep_private
 from medcompare.file_names import escape_name, is_text
 from medcompare.models.zoo import MODELS
 from medcompare.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
@@ -239,6 +240,7 @@ def put(values: dict[str, Any], field: str, value: Any) -> None:  # noqa: ANN401
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a comparison from the command line; returns the exit status."""
+    keep_private()
     arguments = build_parser().parse_args(argv)
     if arguments.fields:
         print("\n".join(list_fields(CompareConfig)))

@@ -22,6 +22,7 @@ from medcompare.config_errors import validated
 from medcompare.config_form import without_shown_defaults
 from medcompare.discretion import without_data
 from medcompare.errors import OUTSIDE, ConfigError, MedcompareError
+from medcompare.file_access import access_warning, files_readable_by
 from medcompare.history import this_host
 from medcompare.links import for_others, report_link
 from medcompare.preflight import check_folders
@@ -162,8 +163,10 @@ def conducted(
     """
     failure = None
     try:
-        config, started_at = _accepted(model, given, kind=kind, data_name=data_name), now()
+        with files_readable_by("owner"):
+            config, started_at = _accepted(model, given, kind=kind, data_name=data_name), now()
         with (
+            files_readable_by(config.file_access),
             held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
             recorded(config, kind=kind, name=name, data_name=data_name, started_at=started_at) as night,
         ):
@@ -259,6 +262,9 @@ def recorded(
     try:
         with in_stage("checks before work"):
             check_folders(config)
+        for folder in (config.store, config.out):
+            if warning := access_warning(folder, config.file_access):
+                logger.warning("%s", warning)
         with store_in_use(config.store):  # housekeeping waits
             _tag(data_name)
             night.begin()

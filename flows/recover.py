@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medcompare.errors import MedcompareError
+from medcompare.file_access import keep_private
 from medcompare.history import history_path, list_runs, mark_crashed_runs, this_host
 from medcompare.prefect_server import bypass_proxy
 
@@ -28,6 +29,7 @@ MOST_RUNS = 100
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Mark what died, free its slots; returns the exit status."""
+    keep_private()
     parser = argparse.ArgumentParser(
         prog="python -m flows.recover", description=(__doc__ or "").partition("\n")[0]
     )

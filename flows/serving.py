@@ -48,6 +48,7 @@ from medcompare.background import (
     wait_until,
     who_listens,
 )
+from medcompare.file_access import keep_private
 from medcompare.prefect_server import bypasses_proxy
 
 if TYPE_CHECKING:
@@ -326,6 +327,7 @@ LOOKING = {"status": status, "wait": wait}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start, stop or look at the programs; returns the exit status."""
+    keep_private()  # for the server and the worker, too
     parser = build_parser()
     arguments = parser.parse_args(argv)
     reports_port = arguments.reports_port or arguments.port + 1

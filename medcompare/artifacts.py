@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medcompare.errors import ArtifactError
+from medcompare.file_access import new_part
 from medcompare.records import Artifact, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
 
@@ -38,16 +38,15 @@ def sha256_of_file(path: Path) -> str:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that no reader ever sees a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = new_part(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
@@ -84,7 +83,6 @@ class ArtifactStore:
         relative = f"objects/{digest[:2]}/{digest}{suffix}"
         path = self.root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
-        source.chmod(0o644)
         source.replace(path)
         return Artifact(path=relative, sha256=digest, n_bytes=n_bytes)
 

@@ -41,6 +41,7 @@ NOT_FOLLOWED: dict[str, str] = {
     "medcompare.code_identity": _KEYS,
     "medcompare.stage_inputs": _KEYS,
     "medcompare.training_process": "passes request and answer of a child process on unchanged",
+    "medcompare.file_access": "who may read a file, not what is in it",
     "medcompare.work_lock": _ORCHESTRATION,
     "medcompare.progress": _PROGRESS,
     "medcompare.training_events": _PROGRESS,

@@ -14,6 +14,7 @@ from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, field_
 
 from medcompare.config_form import Settings, clinical, left_to_preset, no_default, only_given, section
 from medcompare.data.settings import DEMO, DataConfig
+from medcompare.file_access import ACCESS, FileAccess
 from medcompare.models.zoo import LISTED, MODELS
 from medcompare.presets import PRESETS, PresetName, merged
 from medcompare.records import Record
@@ -310,6 +311,7 @@ class CompareConfig(Settings):
     store: Path = Field(
         default=Path(".medcompare"), description="Folder of the cache: results, checkpoints, demo data."
     )
+    file_access: FileAccess = Field(default="owner", description=ACCESS)
     data: DataConfig = section(DataConfig)
     split: SplitConfig = section(SplitConfig)
     train: TrainConfig = section(TrainConfig)
@@ -373,6 +375,7 @@ class AssessConfig(Settings):
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
     store: Path = Field(default=Path(".medcompare"), description="Folder of the cache.")
+    file_access: FileAccess = Field(default="owner", description=ACCESS)
     evaluate: EvaluateConfig = section(EvaluateConfig)
     decide: DecideConfig = section(DecideConfig)
     report: ReportConfig = section(ReportConfig)

@@ -23,6 +23,7 @@ TITLES = {
     "budget_s": "Time for measuring a network (seconds)",
     "crop_scale_min": "Smallest crop",
     "file_timeout_s": "Time limit per image (seconds)",
+    "file_access": "Who may read the files",
     "fresh": "Measure again",
     "image_size_px": "Image size (pixels)",
     "level": "Confidence level",

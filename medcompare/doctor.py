@@ -79,6 +79,7 @@ def run_checks(
         ("Pretrained weights", lambda: checks.check_weights(models, weights_dir)),
         ("Disk for out", lambda: checks.check_disk("out", out)),
         ("Disk for store", lambda: checks.check_disk("store", store)),
+        ("File access", lambda: checks.check_access(out, store)),
         ("Shared memory", checks.check_shared_memory),
         ("History", lambda: checks.check_history(store)),
         ("Code", checks.check_code),

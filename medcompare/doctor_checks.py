@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 
 from medcompare.code_identity import PACKAGE_ROOT
 from medcompare.errors import ConfigError
+from medcompare.file_access import who_may_read
 from medcompare.hardware import sign_of_accelerator
 from medcompare.history import HistoryError, history_path, list_runs
 from medcompare.mail import fault_of, probe
@@ -239,6 +240,12 @@ def check_disk(
     if free < little_bytes:
         return _result(name, "warn", detail, "free space soon: python -m flows.prune says what can go")
     return _result(name, "ok", detail)
+
+
+def check_access(out: Path, store: Path) -> CheckResult:
+    """Cache and runs are closed to other users, also those that earlier versions left open."""
+    detail, remedy = who_may_read(store, out)
+    return _result("File access", "warn" if remedy else "ok", detail, remedy)
 
 
 def check_prefect_version(installed: Callable[[str], str] = version) -> CheckResult:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from medcompare.errors import ConfigError, InputError, MedcompareError
+from medcompare.file_access import keep_private
 from medcompare.prune_plan import OBJECTS, PrunePlan, PrunePolicy, Removal, plan_pruning
 from medcompare.records import Record
 from medcompare.report.formatting import format_bytes
@@ -158,6 +159,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prune from the command line; returns the exit status."""
+    keep_private()
     arguments = build_parser().parse_args(argv)
     try:
         policy = _policy(arguments)

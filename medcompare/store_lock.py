@@ -56,7 +56,7 @@ def store_alone(store: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _open(store: Path) -> Iterator[int]:
     store.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(store / IN_USE_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(store / IN_USE_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         yield descriptor
     finally:

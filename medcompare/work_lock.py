@@ -88,7 +88,7 @@ def lock_machine(store: Path, *, alone: bool, label: str) -> WorkLock:
 def _acquire(store: Path, name: str, kind: int, waiting: str) -> WorkLock:
     folder = store / LOCKS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         said = False
         while True:

@@ -56,6 +56,14 @@ def seeds_fixed() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def umask_restored() -> Iterator[None]:
+    """Commands called in this process close its umask to others for good; the next test starts as before."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     """Top folder of the project."""

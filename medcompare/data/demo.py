@@ -97,7 +97,7 @@ def ensure_demo_data(root: Path, config: DemoConfig) -> Path:
     if (folder / DEMO_MARKER).is_file():
         return folder
     root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # freed when its process ends, however it ends
         if not (folder / DEMO_MARKER).is_file():

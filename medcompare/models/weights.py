@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from medcompare.artifacts import sha256_of_file
 from medcompare.errors import ConfigError, WeightsError
+from medcompare.file_access import new_part
 from medcompare.models.spec import InitialWeights
 from medcompare.models.zoo import MODELS
 from medcompare.training_requests import ResolvedWeights
@@ -157,12 +157,11 @@ def download(file: WeightsFile, folder: Path, *, timeout_s: float = CONNECT_TIME
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / file.filename
-    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{file.filename}.", suffix=".part")
-    part = Path(name)
+    part = new_part(target)
     try:
         request = urllib.request.Request(file.url, headers={"User-Agent": "medcompare"})  # noqa: S310 - from our table
         with (
-            os.fdopen(handle, "wb") as out,
+            part.open("wb") as out,
             urllib.request.urlopen(request, timeout=timeout_s) as answer,  # noqa: S310 - from our table
         ):
             total = int(answer.headers.get("Content-Length") or 0)
@@ -177,7 +176,6 @@ def download(file: WeightsFile, folder: Path, *, timeout_s: float = CONNECT_TIME
             msg = f"the connection ended after {done} of {total} bytes"
             raise ConnectionError(msg)
         _verified(part, file)
-        part.chmod(0o644)
         part.replace(target)
     finally:
         with contextlib.suppress(FileNotFoundError):

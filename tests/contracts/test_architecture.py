@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "medcompare",
             "medcompare.errors",
+            "medcompare.file_access",
             "medcompare.file_names",
             "medcompare.records",
             "medcompare.data.records",
@@ -391,3 +392,15 @@ def test_everything_imported_is_declared() -> None:
     }
 
     assert missing == set()
+
+
+def test_no_file_gets_a_mode_of_its_own() -> None:
+    """The umask keeps what is written private: a chmod, or a file of its owner alone, would go round it."""
+    own_mode = re.compile(rf"\b(chmod|mkstemp|NamedTemporaryFile)\b|O_CREAT.*, (?!{0o666}\))")
+    wrong = [
+        module
+        for module, path in MODULES.items()
+        if own_mode.search(code_only(path.read_text("utf-8"))) and module != "medcompare.outbox"
+    ]
+
+    assert wrong == ["medcompare.file_access"]  # names the command in its remedies

@@ -386,6 +386,25 @@ def test_a_history_of_another_user(tmp_path: Path) -> None:
     assert result.remedy.startswith("let this user read and write")
 
 
+def test_folders_that_an_earlier_version_left_open(tmp_path: Path) -> None:
+    """The store and finished runs are named with the command that closes them; other folders are the user's."""
+    out, store = tmp_path / "my runs", tmp_path / "store"
+    assert checks.check_access(out, store).status == "ok"
+    for folder in (store, out / "a", out / "b", out / "notes"):
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+    for name in ("a", "b"):
+        (out / name / "results.json").touch()
+
+    found = checks.check_access(out, store)
+    assert found.detail == f"{store} and 2 more can be read by everybody on this machine"
+    assert found.remedy == f"chmod -R o-rwx {store} '{out}'"
+
+    subprocess.run(found.remedy, shell=True, check=True)  # noqa: S602 - what the user would type
+    assert checks.check_access(out, store).status == "ok"
+    assert (out / "a").stat().st_mode & 0o777 == 0o750
+
+
 def test_code(tmp_path: Path) -> None:
     """Outside a clone the commit cannot be told."""
     assert checks.check_code(tmp_path).status == "warn"
@@ -417,8 +436,8 @@ def test_every_result_that_is_not_ok_has_a_remedy(tmp_path: Path) -> None:
     """All checks run, on whatever machine this is, and leave nothing behind."""
     results = run_checks(out=tmp_path / "runs", store=tmp_path / "store", environment={})
 
-    assert len(results) == 15
-    assert len({result.name for result in results}) == 15
+    assert len(results) == 16
+    assert len({result.name for result in results}) == 16
     assert [result.name for result in results if result.status != "ok" and not result.remedy] == []
     assert list(tmp_path.iterdir()) == []
 
