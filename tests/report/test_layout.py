@@ -145,9 +145,10 @@ def test_what_qualifies_the_verdict_stands_on_page_one(name: str) -> None:
 
 
 def headings_of(html: str) -> set[str]:
-    """Headings and captions of tables, without white space."""
+    """Headings and captions of tables, without white space; any word may end like one of a letter or two."""
     found = re.findall(r"<(h[1-4]|caption)\b[^>]*>(.*?)</\1>", html, flags=re.DOTALL)
-    return {squeezed(unescape(re.sub(r"<[^>]+>", "", text))) for _, text in found}
+    texts = {squeezed(unescape(re.sub(r"<[^>]+>", "", text))) for _, text in found}
+    return {text for text in texts if len(text) > 2}
 
 
 def body_of(page: pdfium.PdfPage) -> tuple[str, float]:
