@@ -51,7 +51,7 @@ LEAST_WARMUP, LEAST_REPEATS = 1, 3
 FEWEST_FOR_P95 = 20
 """With fewer values than 1 / (1 - 0.95) the 95th percentile lies between the two largest, wherever it is."""
 
-LATEST_WARMUP, LATEST_LATENCY, LATEST_THROUGHPUT = 0.1, 0.5, 0.7
+LATEST_WARMUP, LATEST_LATENCY, LATEST_THROUGHPUT = 0.2, 0.5, 0.7
 LATEST_TRAINING_WARMUP, LATEST_TRAINING = 0.8, 0.95
 """Share of the time budget by which each part ends, so that none takes it all; the equivalent gets the rest."""
 

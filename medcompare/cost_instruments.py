@@ -75,7 +75,7 @@ class Budget:
         at_least : int, default=0
             How often it is done whether or not it fits.
         expected_s : float, default=0.0
-            What the first time is thought to take; the next ones as long as those before.
+            What the first time is thought to take; each further one as long as that before it.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class Budget:
         """
         done: list[float] = []
         while len(done) < n:
-            next_s = sum(done) / len(done) if done else expected_s
+            next_s = done[-1] if done else expected_s
             if len(done) >= at_least and not self.fits(next_s, latest=latest):
                 break
             done.append(work())
