@@ -260,12 +260,14 @@ def _changes_of_order(
         was, would = (cheaper_of(model, rival, costs, decide) for costs in (before, after))
         ends = {model: rival, rival: model}
         if "unknown" in {was.relation, would.relation}:
-            told.append(f"Whether that changes which of it and {names[rival]} is cheaper is not known.")
+            told.append(
+                f"Whether that changes which of {names[model]} and {names[rival]} is cheaper is not known."
+            )
         elif was.cheaper == would.cheaper:
             if len(rivals) > 1:
                 continue
             told.append(
-                f"Neither it nor {names[rival]} is called cheaper either way."
+                f"Neither {names[model]} nor {names[rival]} is called cheaper either way."
                 if was.cheaper is None
                 else f"{names[was.cheaper]} is cheaper than {names[ends[was.cheaper]]} either way."
             )

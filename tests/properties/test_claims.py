@@ -442,7 +442,7 @@ def _check_equivalent(
     for cheap, dear in re.findall(r"(Model [A-F]) is cheaper than (Model [A-F]) only as measured", text):
         assert named_cheaper(s, costs[0], model_of[cheap], model_of[dear])
         assert not named_cheaper(s, costs[1], model_of[cheap], model_of[dear])
-    for rival in re.findall(r"which of it and (Model [A-F]) is cheaper is not known", text):
+    for rival in re.findall(r"which of Model [A-F] and (Model [A-F]) is cheaper is not known", text):
         assert None in state(model_of[rival])[0] + state(model_of[rival])[1]
 
 

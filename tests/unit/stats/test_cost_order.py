@@ -194,7 +194,7 @@ FAST = {"equivalent_latency_ms_median": 24.9, "equivalent_latency_ms_median_ci":
 SLOW = {"equivalent_latency_ms_median": 34.5, "equivalent_latency_ms_median_ci": (34.0, 35.0)}
 EQUIVALENTS: dict[str, tuple[float, dict[str, Any], str]] = {
     "cheaper either way": (82.0, FAST, "Model {B} is cheaper than Model A either way."),
-    "neither, either way": (35.0, SLOW, "Neither it nor Model A is called cheaper either way."),
+    "neither, either way": (35.0, SLOW, "Neither Model {B} nor Model A is called cheaper either way."),
     "cheaper with that alone": (
         35.0,
         FAST,
@@ -213,7 +213,7 @@ EQUIVALENTS: dict[str, tuple[float, dict[str, Any], str]] = {
     "too few passes": (
         82.0,
         {**FAST, "equivalent_latency_ms_median_ci": None, "equivalent_n_repeats": 4},
-        "Whether that changes which of it and Model A is cheaper is not known.",
+        "Whether that changes which of Model {B} and Model A is cheaper is not known.",
     ),
 }
 
