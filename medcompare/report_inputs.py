@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from medcompare.artifacts import sha256_of_bytes
-from medcompare.data.assignments import characteristics, read_assignments
+from medcompare.data.assignments import read_assignments
+from medcompare.data.characteristics import characteristics
 from medcompare.data.reading import read_regular
 from medcompare.file_names import file_at
 from medcompare.prediction_tables import scored_cases

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medcompare.data.assignments import ImageRow, characteristics
+from medcompare.data.assignments import ImageRow
+from medcompare.data.characteristics import characteristics
 from medcompare.data.records import MOST_LEVELS
 
 SUBSETS = ("train", "val", "test")
