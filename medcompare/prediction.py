@@ -75,7 +75,9 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
     rows = read_assignments(store.read(request.split.assignments))
     workers = request.train.num_workers
     # Every image is seen once, or twice where the running statistics are compared.
-    cache_bytes = cache_budget_bytes(1) // max(1, workers) // len(PREDICTED) if running else 0
+    cache_bytes = (
+        cache_budget_bytes(request.n_parallel) // max(1, workers) // len(PREDICTED) if running else 0
+    )
     loaders = {
         subset: BatchLoader(
             EvaluationImages(
@@ -91,11 +93,12 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
         for subset in PREDICTED
     }
 
-    def scored() -> tuple[list[float], float]:
-        """Probabilities of all images with the statistics the network has now; spread of the test cases."""
+    def scored(subsets: Sequence[Subset]) -> tuple[list[float], float]:
+        """Probabilities of `subsets` with the statistics the network has now; spread of the test cases."""
         found: list[float] = []
         spreads = {}
-        for subset, loader in loaders.items():
+        for subset in subsets:
+            loader = loaders[subset]
 
             def report(step: int, subset: Subset = subset, steps: int = loader.n_steps) -> None:
                 if emit is not None:
@@ -108,13 +111,14 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
         return found, spreads["test"]
 
     chosen = [row for loader in loaders.values() for row in loader.images.rows]
-    values, log_odds_sd = scored()
+    values, log_odds_sd = scored(PREDICTED)
     for row, value in zip(chosen, values, strict=True):
         if not 0 <= value <= 1:
             msg = f"{spec.name} gives no finite probability for case {row.case_id}; train it anew"
             raise TrainingError(msg)
     load_statistics(network, running)
-    values_running = scored()[0] if running else None
+    # No threshold is chosen with them: only the test subset, which comes first, shows what they change.
+    values_running = scored(["test"])[0] if running else ()
     return Predictions(
         model=spec.name,
         display_name=spec.display_name,
@@ -130,18 +134,18 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
 
 
 def prediction_table(
-    rows: Sequence[ImageRow], probabilities: Sequence[float], running: Sequence[float] | None = None
+    rows: Sequence[ImageRow], probabilities: Sequence[float], running: Sequence[float] = ()
 ) -> bytes:
     """CSV with one row per image, sorted by subset and case_id, probabilities in full precision.
 
-    File names stay out of it: ``case_id`` is the pseudonym. `running` are the probabilities with the
-    library's running batch statistics, empty cells where a network has none or they are not finite.
+    File names stay out of it: ``case_id`` is the pseudonym. `running` are the probabilities of the first
+    rows with the library's running batch statistics: cells are empty where there are none or they are not finite.
     """
     further = [name for name, _ in rows[0].extra] if rows else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *further])
-    beside = [""] * len(rows) if running is None else [_cell(value) for value in running]
+    beside = [*map(_cell, running), *[""] * (len(rows) - len(running))]
     cells = zip(rows, map(_cell, probabilities), beside, strict=True)
     writer.writerows(
         [

@@ -13,9 +13,11 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import uuid
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,15 +25,13 @@ from PIL import Image
 
 from medcompare.artifacts import sha256_of_bytes
 from medcompare.data.demo_tissue import Atypia, draw_patch, draw_stain
+from medcompare.data.settings import DemoConfig
 from medcompare.errors import DataError
 from medcompare.records import Record
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
-    from medcompare.data.settings import DemoConfig
 
 DEMO_MARKER = "demo.json"
 LOCK_FILE = ".being-written.lock"
@@ -46,6 +46,9 @@ SITES = ("A", "B", "C")
 AGE_GROUPS = ("under 50", "50 to 69", "70 and over")
 AGE_SHARES = ((0.30, 0.40, 0.30), (0.25, 0.40, 0.35))
 """Shares of the age groups without and with cancer: weakly related, as in life."""
+
+PATIENTS_PER_PROCESS = 100
+"""Fewer are drawn sooner than another process is started."""
 
 MIN_FILES_FOR_UNREADABLE = 40
 MIN_FILES_FOR_CONFLICT = 100
@@ -151,10 +154,7 @@ def write_demo_data(folder: Path, config: DemoConfig) -> DemoSummary:
 def _write_into(folder: Path, config: DemoConfig) -> DemoSummary:
     for name in CLASS_NAMES:
         (folder / name).mkdir()
-    # Each patient has a generator of its own, so the order of the work does not matter.
-    with ThreadPoolExecutor() as pool:
-        written = pool.map(lambda patient: _write_patient(folder, patient, config), range(config.n_patients))
-        rows = [row for patient_rows in written for row in patient_rows]
+    rows = _write_patients(folder, config)
     summary = _plant_defects(folder, rows, config)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -166,6 +166,43 @@ def _write_into(folder: Path, config: DemoConfig) -> DemoSummary:
     (folder / "manifest.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
     (folder / DEMO_MARKER).write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return summary
+
+
+def _write_patients(folder: Path, config: DemoConfig) -> list[_Row]:
+    """Images of all patients, written by as many processes as are worth their start.
+
+    Threads would not do: drawing is thousands of small operations, each of which holds the interpreter.
+    """
+    n_shares = max(1, min(os.cpu_count() or 1, config.n_patients // PATIENTS_PER_PROCESS))
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    helpers = [
+        subprocess.Popen(  # noqa: S603 - this interpreter and this module
+            # -P: a file in the working folder must not shadow a library.
+            [sys.executable, "-P", "-m", __spec__.name, folder, config.model_dump_json(), f"{k}/{n_shares}"],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        )
+        for k in range(1, n_shares)
+    ]
+    try:
+        rows = _write_share(folder, config, 0, n_shares)
+        for helper in helpers:
+            written, _ = helper.communicate()
+            if helper.returncode:
+                msg = f"the demonstration data could not be written into {folder.parent}: start again"
+                raise DataError(msg)
+            rows += [_Row(**values) for values in json.loads(written)]
+    finally:
+        for helper in helpers:
+            helper.kill()  # nothing where it has ended
+            helper.wait()
+    return rows
+
+
+def _write_share(folder: Path, config: DemoConfig, share: int, n_shares: int) -> list[_Row]:
+    """Images of every `n_shares`-th patient: each has a generator of its own, so that order does not matter."""
+    patients = range(share, config.n_patients, n_shares)
+    return [row for patient in patients for row in _write_patient(folder, patient, config)]
 
 
 def _write_patient(folder: Path, patient: int, config: DemoConfig) -> list[_Row]:
@@ -248,3 +285,9 @@ def _copied(folder: Path, original: _Row, filed_under: _Row) -> _Row:
     path = filed_under.path.replace("-00.jpg", "-copy.jpg")
     shutil.copyfile(folder / original.path, folder / path)
     return replace(filed_under, path=path)
+
+
+if __name__ == "__main__":
+    _folder, _config, _share = sys.argv[1:]
+    _rows = _write_share(Path(_folder), DemoConfig.model_validate_json(_config), *map(int, _share.split("/")))
+    sys.stdout.write(json.dumps([asdict(row) for row in _rows]))

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medcompare.artifacts import ArtifactStore, sha256_of_file
+from medcompare.data import demo
 from medcompare.data.demo import DemoSummary, ensure_demo_data, write_demo_data
 from medcompare.data.manifest import ingest
 from medcompare.data.settings import DataConfig, DemoConfig
@@ -161,6 +162,19 @@ def test_more_patients_keep_the_others(tmp_path: Path) -> None:
     assert all(more[name] == digest for name, digest in images.items())
 
 
+def test_processes_share_the_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many draw, the files are the same."""
+    config = SMALL.model_copy(update={"n_patients": 40})
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    write_demo_data(alone, config)
+    monkeypatch.setattr(demo, "PATIENTS_PER_PROCESS", 10)
+    monkeypatch.setattr(demo.os, "cpu_count", lambda: 3)
+    write_demo_data(together, config)
+
+    assert digests(together) == digests(alone)
+    assert len(digests(together)) > 40
+
+
 def test_smallest_data_set_can_be_ingested(tmp_path: Path) -> None:
     """Defects that would be too large a share are left out."""
     planted = write_demo_data(tmp_path / "demo", SMALL)
@@ -216,6 +230,7 @@ def test_demo_is_a_source(tmp_path: Path) -> None:
 FIRST_RUN = """
 import sys
 from pathlib import Path
+from medcompare.data import demo
 from medcompare.data.demo import ensure_demo_data
 from medcompare.data.settings import DemoConfig
 sys.stdin.readline()

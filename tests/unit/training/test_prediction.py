@@ -67,6 +67,8 @@ def test_the_table_holds_every_case_once_sorted_and_exact() -> None:
     assert float(lines[2].split(",")[4]) == values[2]
     assert lines[2].endswith('"a,b"')
     assert [line.split(",")[5] for line in lines[1:]] == ["", "0.25", "0.5"]
+    only_first = prediction_table(rows, values, [0.5]).decode().splitlines()
+    assert [line.split(",")[5] for line in only_first[1:]] == ["", "", "0.5"]
     assert not any(".png" in line for line in lines)
 
 
@@ -137,7 +139,7 @@ def test_class_weights_are_taken_out_of_the_probabilities(tiny: Any, resplit: Ca
     predictions = predict_subsets(request_for(fewer, trained))
     even = predict_subsets(request_for(fewer, trained.model_copy(update={"class_weights": (1.0, 1.0)})))
     corrected, raw = (
-        np.array([[float(v) for v in line.split(",")[4:6]] for line in lines[1:]])
+        np.array([float(v) for line in lines[1:] for v in line.split(",")[4:6] if v])
         for lines in (tiny.store.read(one.table).decode().splitlines() for one in (predictions, even))
     )
 
