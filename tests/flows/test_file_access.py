@@ -26,10 +26,13 @@ def modes_below(*folders: Path) -> dict[Path, int]:
     """Mode of every folder and file; links have none of their own."""
     found = {}
     for folder in folders:
-        for path in (folder, *folder.rglob("*")):
-            with contextlib.suppress(FileNotFoundError):
-                if not path.is_symlink():
-                    found[path] = stat.S_IMODE(path.stat().st_mode)
+        # Not rglob, which raises where a folder goes away while it is listed.
+        for parent, _, names in os.walk(folder):
+            for path in (Path(parent), *(Path(parent, name) for name in names)):
+                with contextlib.suppress(FileNotFoundError):
+                    mode = path.lstat().st_mode
+                    if not stat.S_ISLNK(mode):
+                        found[path] = stat.S_IMODE(mode)
     return found
 
 
@@ -71,6 +74,7 @@ def watched(*folders: Path) -> Iterator[dict[Path, int]]:
     thread.start()
     try:
         yield seen
+        assert thread.is_alive(), "nobody has watched to the end"
     finally:
         ended.set()
         thread.join()
