@@ -151,26 +151,16 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             ],
             at_once=plan.n_parallel,
         )
-        predictions = run_side_by_side(
-            predict,
-            config.store,
-            [
-                {
-                    "model": one.model,
-                    "identity": prediction_identity(one, split, plan),
-                    "request": PredictionRequest(
-                        trained=one,
-                        train=config.train,
-                        split=split,
-                        n_parallel=plan.n_parallel,
-                        device_index=plan.device_index(position),
-                        **places,
-                    ),
-                }
-                for position, one in enumerate(trained)
-            ],
-            at_once=plan.n_parallel,
-        )
+        predictions = [
+            run_trusted(
+                predict,
+                config.store,
+                model=one.model,
+                identity=prediction_identity(one, split, plan),
+                request=PredictionRequest(trained=one, train=config.train, split=split, **places),
+            )
+            for one in trained
+        ]
         evaluations = [
             run_trusted(
                 evaluate,

@@ -75,9 +75,7 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
     rows = read_assignments(store.read(request.split.assignments))
     workers = request.train.num_workers
     # Every image is seen once, or twice where the running statistics are compared.
-    cache_bytes = (
-        cache_budget_bytes(request.n_parallel) // max(1, workers) // len(PREDICTED) if running else 0
-    )
+    cache_bytes = cache_budget_bytes(1) // max(1, workers) // len(PREDICTED) if running else 0
     loaders = {
         subset: BatchLoader(
             EvaluationImages(

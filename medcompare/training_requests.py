@@ -57,7 +57,6 @@ class PredictionRequest(Record):
     split: DatasetSplit
     data_root: EscapedPath
     store_root: Path
-    n_parallel: int = Field(default=1, ge=1, description="Predictions side by side, this one included.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores.")
     device_index: int = Field(default=0, ge=0)
 
