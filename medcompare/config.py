@@ -172,14 +172,15 @@ class EvaluateConfig(Settings):
     )
     paired_test: Literal["mid-p", "exact"] = Field(default="mid-p", description="Kind of McNemar's test.")
     threshold_rule: Literal["target_sensitivity", "youden", "fixed", "cost_ratio"] = Field(
-        default="target_sensitivity", description="How the threshold is chosen on the validation subset."
+        default="target_sensitivity",
+        description="How the threshold is chosen on the validation subset.",
+        json_schema_extra=left_to_preset("evaluate.threshold_rule"),
     )
     target_sensitivity: float = Field(
         default=0.95,
         gt=0,
         le=1,
         description="Sensitivity to reach on validation, where threshold_rule is 'target_sensitivity'.",
-        json_schema_extra=left_to_preset("evaluate.target_sensitivity"),
     )
     fixed_threshold: float = Field(
         default=0.5, ge=0, le=1, description="Threshold, where threshold_rule is 'fixed'."
@@ -189,6 +190,7 @@ class EvaluateConfig(Settings):
         gt=0,
         le=1000,
         description="Harm of a missed cancer over harm of a false alarm, where threshold_rule is 'cost_ratio'.",
+        json_schema_extra=left_to_preset("evaluate.cost_ratio"),
     )
     stated_prevalence: float | None = Field(
         default=None, gt=0, lt=1, description="Prevalence at which PPV and NPV are also given."
