@@ -96,7 +96,6 @@ def test_what_a_preset_fills_is_empty(pages: Pages) -> None:
         ("preset", *filled_by_a_preset()), ""
     )
     assert pages.value("data.source") == "demo"
-    assert pages.value("split.test_fraction") == "0.2"
 
 
 # --- what is refused -------------------------------------------------------------------------------
