@@ -22,6 +22,7 @@ import psutil
 
 from medcompare.artifacts import write_atomically
 from medcompare.errors import MedcompareError
+from medcompare.file_access import open_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -331,7 +332,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         If another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = open_lock(folder / ".lock")
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -67,6 +67,11 @@ def _strictest() -> int:
     return mask
 
 
+def open_lock(path: Path) -> int:
+    """Descriptor of the file at `path`, made where it is missing, to be locked with ``flock``; close it to let go."""
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
 def new_part(path: Path) -> Path:
     """An empty hidden file beside `path`, to be filled and renamed to it; made with the umask's mode."""
     part = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.part")

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from medcompare.errors import MedcompareError
+from medcompare.file_access import open_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def store_alone(store: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _open(store: Path) -> Iterator[int]:
     store.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(store / IN_USE_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = open_lock(store / IN_USE_FILE)
     try:
         yield descriptor
     finally:

@@ -15,6 +15,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from medcompare.file_access import open_lock
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -88,7 +90,7 @@ def lock_machine(store: Path, *, alone: bool, label: str) -> WorkLock:
 def _acquire(store: Path, name: str, kind: int, waiting: str) -> WorkLock:
     folder = store / LOCKS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = open_lock(folder / f"{name}.lock")
     try:
         said = False
         while True:

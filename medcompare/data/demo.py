@@ -27,6 +27,7 @@ from medcompare.artifacts import sha256_of_bytes
 from medcompare.data.demo_tissue import Atypia, draw_patch, draw_stain
 from medcompare.data.settings import DemoConfig
 from medcompare.errors import DataError
+from medcompare.file_access import open_lock
 from medcompare.records import Record
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def ensure_demo_data(root: Path, config: DemoConfig) -> Path:
     if (folder / DEMO_MARKER).is_file():
         return folder
     root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = open_lock(root / LOCK_FILE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # freed when its process ends, however it ends
         if not (folder / DEMO_MARKER).is_file():
