@@ -22,6 +22,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medcompare.code_identity import importing_this_code
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,7 +67,6 @@ def start_temporary_server() -> None:
     """
     if "prefect" in sys.modules or os.name == "nt" or prefect_is_set_up(os.environ, Path.cwd()):
         return
-    root = str(Path(__file__).resolve().parents[1])
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         port = listening.getsockname()[1]
         process = subprocess.Popen(  # noqa: S603 - this interpreter, and a module of our own
@@ -74,11 +75,7 @@ def start_temporary_server() -> None:
             pass_fds=[listening.fileno()],
             # Ctrl-C is for the run alone: it still has to tell the server how it ended.
             start_new_session=True,
-            env={
-                **os.environ,
-                "PREFECT_UI_ENABLED": "0",
-                "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
-            },
+            env=importing_this_code({**os.environ, "PREFECT_UI_ENABLED": "0"}),
         )
     # Registered before Prefect is imported, hence run after Prefect has sent its last events.
     atexit.register(_stop, process)

@@ -21,10 +21,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare import errors
+from medcompare.code_identity import importing_this_code
 from medcompare.discretion import without_data
 from medcompare.errors import MedcompareError, TrainingError
 
@@ -37,7 +37,6 @@ EventHandler = Callable[[Event], None]
 Job = Callable[[str, EventHandler], str]
 """What a child does: request (JSON) and a way to send events in, result (JSON) out."""
 
-CODE_ROOT = Path(__file__).resolve().parent.parent
 POLL_S = 0.25
 EXIT_GRACE_S = 15.0
 STDERR_LINES = 30
@@ -152,9 +151,6 @@ def _started(
     module: str, job: str, environment: Mapping[str, str] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A started and registered child; dead with all its children when the block ends."""
-    variables = {**os.environ, **(environment or {})}
-    paths = [str(CODE_ROOT), *variables.get("PYTHONPATH", "").split(os.pathsep)]
-    variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     with _lock:
         if _closing:
             msg = "no further process is started: the run is being stopped"
@@ -166,7 +162,7 @@ def _started(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env=variables,
+            env=importing_this_code({**os.environ, **(environment or {})}),
         )
         _live[process.pid] = process
     try:

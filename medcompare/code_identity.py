@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -72,6 +73,12 @@ class Import(NamedTuple):
     name: str
     for_types_only: bool
     """Under ``if TYPE_CHECKING:``, so never executed."""
+
+
+def importing_this_code(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` for a process of ours, which imports this code whatever is installed or the working folder."""
+    paths = [str(PACKAGE_ROOT.parent), *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @cache

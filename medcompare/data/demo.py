@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from medcompare.artifacts import sha256_of_bytes
+from medcompare.code_identity import importing_this_code
 from medcompare.data.demo_tissue import Atypia, draw_patch, draw_stain
 from medcompare.data.settings import DemoConfig
 from medcompare.errors import DataError
@@ -175,13 +176,12 @@ def _write_patients(folder: Path, config: DemoConfig) -> list[_Row]:
     Threads would not do: drawing is thousands of small operations, each of which holds the interpreter.
     """
     n_shares = max(1, min(os.cpu_count() or 1, config.n_patients // PATIENTS_PER_PROCESS))
-    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     helpers = [
         subprocess.Popen(  # noqa: S603 - this interpreter and this module
             # -P: a file in the working folder must not shadow a library.
             [sys.executable, "-P", "-m", __spec__.name, folder, config.model_dump_json(), f"{k}/{n_shares}"],
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env=importing_this_code(os.environ),
         )
         for k in range(1, n_shares)
     ]
