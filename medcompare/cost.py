@@ -10,16 +10,18 @@ left out, and the counts in the record tell what was done.
 from __future__ import annotations
 
 import gc
+import statistics
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from medcompare.artifacts import ArtifactStore
 from medcompare.checkpoints import load_checkpoint
 from medcompare.code_identity import DISTRIBUTION_OF, library_versions
-from medcompare.cost_instruments import Budget, OtherLoad, PeakMemory, median_interval, quantile
+from medcompare.cost_instruments import Budget, OtherLoad, PeakMemory, median_interval
 from medcompare.cost_records import FEWEST_PASSES, CostMeasurement
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.data.dataset import BatchLoader, TrainingImages, cache_budget_bytes
@@ -121,7 +123,7 @@ def measure_cost(
         latest=(LATEST_WARMUP, LATEST_LATENCY),
         at_least=(LEAST_WARMUP, LEAST_REPEATS),
     )
-    latency_s = quantile(latencies_s, 0.5)
+    latency_s = statistics.median(latencies_s)
     report("throughput")
     n_batches_before, batches_s = time_forward(
         network,
@@ -172,8 +174,10 @@ def measure_cost(
         checkpoint_bytes=trained.checkpoint.n_bytes,
         latency_ms_median=1e3 * latency_s,
         latency_ms_median_ci=median_interval([1e3 * each for each in latencies_s]),
-        latency_ms_p95=1e3 * quantile(latencies_s, 0.95) if len(latencies_s) >= FEWEST_FOR_P95 else None,
-        throughput_images_per_s=cost.throughput_batch / quantile(batches_s, 0.5) if batches_s else None,
+        latency_ms_p95=1e3 * float(np.quantile(latencies_s, 0.95))
+        if len(latencies_s) >= FEWEST_FOR_P95
+        else None,
+        throughput_images_per_s=cost.throughput_batch / statistics.median(batches_s) if batches_s else None,
         throughput_images_per_s_ci=median_interval([cost.throughput_batch / each for each in batches_s]),
         throughput_batch=cost.throughput_batch,
         peak_memory_bytes=peak,
@@ -298,7 +302,7 @@ def time_equivalent(
     )
     found["equivalent_n_repeats"] = len(times_s)
     if times_s:
-        found["equivalent_latency_ms_median"] = 1e3 * quantile(times_s, 0.5)
+        found["equivalent_latency_ms_median"] = 1e3 * statistics.median(times_s)
         found["equivalent_latency_ms_median_ci"] = median_interval([1e3 * each for each in times_s])
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import resource
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 import torch
+from scipy import stats
 
 from medcompare.hardware import core_numbers
 
@@ -99,15 +99,6 @@ class Budget:
                 return
 
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """Quantile with linear interpolation between order statistics."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
-
-
 def median_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float] | None:
     """Distribution-free interval of the median from order statistics.
 
@@ -130,10 +121,8 @@ def median_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[fl
     Conover (1999), Practical Nonparametric Statistics, 3rd edition, section 3.2.
     """
     ordered, n = sorted(values), len(values)
-    below, rank = 0, 0  # below: number of the 2**n outcomes with fewer than `rank` values under the median
-    while 2 * (below + math.comb(n, rank)) <= (1 - level) * 2**n:
-        below += math.comb(n, rank)
-        rank += 1
+    # The smallest rank that more than (1 - level) / 2 of the 2**n outcomes do not exceed: one less each side covers.
+    rank = int(stats.binom.ppf((1 - level) / 2, n, 0.5))
     return (ordered[rank - 1], ordered[n - rank]) if rank else None
 
 
