@@ -20,7 +20,7 @@ else
   RUN := $(PY)
 endif
 
-.PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser check lint types format spelling coverage lock clean distclean
+.PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser docs check lint types format spelling coverage lock clean distclean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ test-slow: setup ## run the slow tests: simulations, trainings
 test-browser: setup ## start a run from Prefect's page in a real Chromium; MEDCOMPARE_SCREENSHOTS=DIR keeps pictures
 	@$(RUN) -m pytest -q -m browser $(ARGS)
 
+docs: setup ## build the pages of docs/ into docs/_build/html; any warning is an error
+	@$(RUN) -m sphinx -W --keep-going -n -E -q -b html docs docs/_build/html && echo "docs: ok"
+
 check: lint types test ## lint, types and tests: what must pass before a commit is shared
 
 lint: setup ## ruff: rules and format; codespell
@@ -74,7 +77,7 @@ lock: ## write constraints.txt anew for Python 3.11 to 3.14 on Linux and macOS; 
 	@sh .make/lock.sh $(ARGS)
 
 clean: ## remove caches and build products (never runs/, never .medcompare/)
-	@rm -rf .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov build dist *.egg-info
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov build dist *.egg-info docs/_build docs/api
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv as well

@@ -9,7 +9,7 @@ resolved=$(mktemp)
 trap 'rm -f "$resolved"' EXIT
 grep -v '^#' constraints.txt >"$resolved"
 "$uv" pip compile --quiet --universal --no-header --no-annotate --no-emit-index-url "$@" \
-    --group dev --output-file "$resolved" pyproject.toml
+    --group dev --group docs --output-file "$resolved" pyproject.toml
 {
     echo "# Exact versions, written by 'make lock': names and versions only."
     # Markers are dropped: a constraint on a package that a system does not need has no effect there.

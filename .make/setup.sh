@@ -151,7 +151,7 @@ say "installing the exact versions of constraints.txt${wanted:+ (torch backend: 
 # would compile the libraries again, which takes longer than a whole cached run.
 # shellcheck disable=SC2086 # $quiet is empty or one word
 env -u PYTHONDONTWRITEBYTECODE "$uv" pip install $quiet --compile-bytecode --python .venv/bin/python ${wanted:+--torch-backend "$wanted"} \
-    --constraints constraints.txt --build-constraints constraints.txt --group dev --editable . ||
+    --constraints constraints.txt --build-constraints constraints.txt --group dev --group docs --editable . ||
     stop "the installation failed (above)." \
         "${wanted:+TORCH_BACKEND=$wanted needs the package index of PyTorch. }Try again with:  make setup"
 printf '%s\n%s\n' "$fingerprint" "$wanted" >"$READY"

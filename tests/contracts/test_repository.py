@@ -125,6 +125,7 @@ def test_constraints_cover_every_declared_dependency() -> None:
     asked = [
         *project["project"]["dependencies"],
         *project["dependency-groups"]["dev"],
+        *project["dependency-groups"]["docs"],
         *project["build-system"]["requires"],
         "uv",
     ]
