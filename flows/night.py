@@ -24,8 +24,8 @@ from medcompare.discretion import without_data
 from medcompare.errors import OUTSIDE, ConfigError, MedcompareError
 from medcompare.file_access import access_warning, files_readable_by
 from medcompare.history import this_host
-from medcompare.links import for_others, report_link
 from medcompare.preflight import check_folders
+from medcompare.report_server import for_others, report_link
 from medcompare.run_folder import default_run_name, held_name, now
 from medcompare.run_summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
 from medcompare.stages import in_stage, remedy_of, stage_of

@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
+import contextlib
+import socket
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medcompare.errors import InputError
-from medcompare.report_server import LOOPBACK, ReportServer
+import uvicorn
+
+from medcompare.errors import ConfigError
+from medcompare.report_server import report_app
 from medcompare.terminal import complain, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SUCCESS, BAD_INPUT = 0, 2
+LOOPBACK, BACKLOG = "127.0.0.1", 2048
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,12 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows.reports",
         description="Serve the reports, and nothing else, to browsers on this machine.",
-        epilog="Exit status: 0 after Ctrl-C or SIGTERM, 2 bad input (such as a port that is taken).",
+        epilog="Exit status: 0 after Ctrl-C, 2 bad input, such as a port that is taken.",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of the runs (default: runs)"
     )
-    parser.add_argument("--port", type=_port, default=4201, help="port (default: 4201)")
+    parser.add_argument("--port", type=int, default=4201, help="port, 0 for any that is free (default: 4201)")
     parser.add_argument(
         "--host-name",
         metavar="NAME",
@@ -44,32 +46,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _port(text: str) -> int:
-    number = int(text) if text.isdigit() else -1
-    if not 0 <= number <= 65535:
-        msg = f"'{text}' is not a port from 0 (any that is free) to 65535"
-        raise argparse.ArgumentTypeError(msg)
-    return number
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve reports until told to stop; returns the exit status."""
     arguments = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s")
     try:
-        server = ReportServer(arguments.out, port=arguments.port, host_names=arguments.host_name)
-    except InputError as error:
+        app = report_app(arguments.out, host_names=arguments.host_name)
+        listening = socket.create_server((LOOPBACK, arguments.port), backlog=BACKLOG)
+    except ConfigError as error:
         complain(f"error: {error}")
         return BAD_INPUT
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    with server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        say(f"Reports of {arguments.out}: http://{LOOPBACK}:{server.port}")
-        sys.stdout.flush()
-        stopping.wait()
-        server.shutdown()
+    except (OSError, OverflowError) as error:
+        complain(f"error: port {arguments.port} cannot be used ({error}): choose another with --port")
+        return BAD_INPUT
+    say(f"Reports of {arguments.out}: http://{LOOPBACK}:{listening.getsockname()[1]}")
+    sys.stdout.flush()
+    with listening, contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, server_header=False)).run(sockets=[listening])
     return SUCCESS
 
 

@@ -1,44 +1,49 @@
-"""The reports in a browser: a small web server on this machine's loopback interface.
+"""The reports in a browser: a list of the runs and, of each run, ``report.pdf`` and ``report.html``.
 
-It serves the two report files of each run and a page that lists the runs, nothing else; see
-`medcompare.served_reports` for what may be opened.
-
-Requests that name another host are refused: a web page on the internet can point its own
-name at 127.0.0.1 and would otherwise read the reports through a visitor's browser.
+A run folder also holds predictions with patient ids, so nothing else of it is served. Requests
+that name another host are refused: a web page on the internet can point its own name at
+127.0.0.1 and would otherwise read the reports through a visitor's browser.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import logging
 import re
-import sys
+from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from pydantic import AwareDatetime, BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import FileResponse, HTMLResponse
+from starlette.routing import Route
 
 from medcompare.errors import ConfigError
-from medcompare.served_reports import CONTENT_TYPES, Reports
+from medcompare.mail_config import is_loopback
+from medcompare.run_folder import LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from typing import BinaryIO
 
-    from medcompare.served_reports import ListedRun
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = "127.0.0.1"
+LINK_BASE_VARIABLE = "MEDCOMPARE_LINK_BASE"
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
-"""Names a browser on this machine, or at the other end of a tunnel, may use."""
+"""Names that a browser on this machine, or at the other end of a tunnel, may use."""
 
-CHUNK_BYTES = 1 << 16
-SLOW_CLIENT_S = 30
-"""A client that is silent for so long is let go."""
+PDF, HTML, RESULTS = "report.pdf", "report.html", "results.json"
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,254}")
+MAX_LISTED = 400
+"""Older reports still open by their address."""
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}
@@ -51,24 +56,134 @@ a{color:#0a58ca}
 th,td{border-color:#30363d}.quiet{color:#9198a1}}
 """
 STYLE_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-
+LOCKED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": f"{LOCKED}; style-src 'sha256-{STYLE_DIGEST}'",
 }
-LOCKED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 POLICIES: Final = {
     # The report is self-contained: inline styles, pictures and fonts as data, no script.
-    "report.html": f"{LOCKED}; style-src 'unsafe-inline'; img-src data:; font-src data:",
+    HTML: f"{LOCKED}; style-src 'unsafe-inline'; img-src data:; font-src data:",
     # A browser's own viewer shows the PDF; a stricter policy keeps some of them from doing so.
-    "report.pdf": "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "index": f"{LOCKED}; style-src 'sha256-{STYLE_DIGEST}'",
+    PDF: "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 }
 
-logger = logging.getLogger(__name__)
+
+# --- links to what is served -------------------------------------------------------------------------
+
+
+def report_link(run_name: str, environment: Mapping[str, str]) -> str | None:
+    """Web address of a run's PDF, None where ``MEDCOMPARE_LINK_BASE`` is not set.
+
+    Parameters
+    ----------
+    run_name : str
+        Name of the run's folder.
+    environment : mapping of str to str
+        Usually ``os.environ``.
+
+    Raises
+    ------
+    ConfigError
+        If the variable is not a web address.
+    """
+    base = environment.get(LINK_BASE_VARIABLE, "").strip()
+    if not base:
+        return None
+    if not re.fullmatch(r"https?://[^\s<>\"'\x00-\x1f\x7f]+", base):
+        msg = f"{LINK_BASE_VARIABLE}: {base!r} is not an address that begins with https:// or http://"
+        raise ConfigError(msg)
+    return f"{base.rstrip('/')}/{quote(run_name, safe='')}/{PDF}"
+
+
+def for_others(address: str | None) -> str | None:
+    """`address` where it means the same on another machine, as in a mail; None otherwise."""
+    if address is None or is_loopback(urlsplit(address).hostname or ""):
+        return None
+    return address
+
+
+# --- the list of runs --------------------------------------------------------------------------------
+
+
+class _Named(BaseModel):
+    name: str | None = None
+
+
+class _Started(BaseModel):
+    started_at: AwareDatetime | None = None
+
+
+class _Verdict(BaseModel):
+    headline: str | None = None
+
+
+class _Assessment(BaseModel):
+    verdict: _Verdict | None = None
+
+
+class _Results(BaseModel):
+    """The few fields of ``results.json`` that the list shows."""
+
+    provenance: _Started | None = None
+    manifest: _Named | None = None
+    assessment: _Assessment | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedRun:
+    """One line of the page that lists the runs."""
+
+    name: str
+    files: tuple[str, ...]
+    started_at: float = 0.0
+    """Seconds since the epoch, 0 where it is not known."""
+    date: str = "date unknown"
+    data_name: str = "–"
+    verdict: str = "no verdict recorded"
+
+
+def listed_runs(out: Path) -> list[ListedRun]:
+    """The runs below `out` that have a report, newest first, at most `MAX_LISTED`."""
+    found = []
+    for folder in out.glob("*"):
+        files = tuple(name for name in (PDF, HTML) if _served_path(out, folder.name, name))
+        if files and folder.name != LATEST:
+            found.append(_listed(folder, files))
+    return sorted(found, key=lambda run: (run.started_at, run.name), reverse=True)[:MAX_LISTED]
+
+
+def _listed(folder: Path, files: tuple[str, ...]) -> ListedRun:
+    try:
+        status = (folder / RESULTS).stat()
+    except OSError:
+        return ListedRun(name=folder.name, files=files, verdict=f"no {RESULTS}")
+    return _read(folder, files, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=10 * MAX_LISTED)
+def _read(folder: Path, files: tuple[str, ...], _mtime_ns: int, _size: int) -> ListedRun:
+    """Line of a run; read again when its ``results.json`` has changed."""
+    try:
+        results = _Results.model_validate_json((folder / RESULTS).read_bytes())
+        moment = results.provenance.started_at if results.provenance else None
+        verdict = results.assessment.verdict if results.assessment else None
+        return ListedRun(
+            name=folder.name,
+            files=files,
+            started_at=moment.timestamp() if moment else 0.0,
+            # The date of the person who looks: the machine's own time zone.
+            date=f"{moment.astimezone():%Y-%m-%d %H:%M}" if moment else ListedRun.date,
+            data_name=(results.manifest and results.manifest.name) or ListedRun.data_name,
+            verdict=(verdict and verdict.headline) or ListedRun.verdict,
+        )
+    # A date in year 1 has no local time.
+    except (ValidationError, OSError, OverflowError, ValueError):
+        return ListedRun(name=folder.name, files=files, verdict=f"{RESULTS} cannot be read")
 
 
 def index_page(runs: Sequence[ListedRun], *, latest: str | None = None) -> str:
@@ -80,207 +195,111 @@ def index_page(runs: Sequence[ListedRun], *, latest: str | None = None) -> str:
         if runs
         else "<p>No reports yet: they appear here when the first run has ended.</p>"
     )
-    return _page("Reports", f"<h1>Reports</h1>{table}")
+    return _page("Reports", table)
 
 
 def _row(run: ListedRun, *, is_latest: bool) -> str:
-    # The date of the person who looks: the machine's own time zone.
-    date = f"{run.started_at:%Y-%m-%d %H:%M}" if run.started_at else "date unknown"
     links = " · ".join(
         f'<a href="/{quote(run.name, safe="")}/{file}">{file.rpartition(".")[2].upper()}</a>'
         for file in run.files
     )
-    verdict = escape(run.headline or run.note or "no verdict recorded")
     latest = " <span class=quiet>latest</span>" if is_latest else ""
     return (
-        f"<tr><td>{date}{latest}</td><td>{escape(run.data_name or '–')}"
-        f"<br><span class=quiet>{escape(run.name)}</span></td><td>{verdict}</td><td>{links}</td></tr>"
+        f"<tr><td>{run.date}{latest}</td><td>{escape(run.data_name)}"
+        f"<br><span class=quiet>{escape(run.name)}</span></td><td>{escape(run.verdict)}</td><td>{links}</td></tr>"
     )
 
 
 def _page(title: str, body: str) -> str:
     return (
         '<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style><body>{body}</body></html>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}</style><body><h1>{escape(title)}</h1>{body}</body></html>\n"
     )
 
 
-class ReportRequest(BaseHTTPRequestHandler):
-    """One request. GET and HEAD of reports and of the list; all else is refused."""
-
-    server: ReportServer
-    timeout = SLOW_CLIENT_S
-    server_version, sys_version = "medcompare", ""
-
-    def do_GET(self) -> None:
-        """Answer with headers and content."""
-        self._answer(with_content=True)
-
-    def do_HEAD(self) -> None:
-        """Answer with the headers alone."""
-        self._answer(with_content=False)
-
-    def _refuse_method(self) -> None:
-        self._say(HTTPStatus.METHOD_NOT_ALLOWED, "Reports can only be read.", allow="GET, HEAD")
-
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = _refuse_method  # noqa: N815 - as above
-
-    def _answer(self, *, with_content: bool) -> None:
-        if not self.server.is_for_us(self.headers.get_all("Host") or []):
-            self._say(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                "This server answers to its own name only.",
-                with_content=with_content,
-            )
-            return
-        path = urlsplit(self.path).path if self.path.startswith("/") else ""
-        if path == "/":
-            self._send_index(with_content=with_content)
-            return
-        # Split first: a %2F in a name is part of the name, and no run has one.
-        parts = [unquote(part, errors="strict") for part in path.split("/")[1:]] if _decodable(path) else []
-        if len(parts) == 2 and parts[1] in CONTENT_TYPES:
-            with contextlib.suppress(FileNotFoundError):
-                self._send_report(
-                    *self.server.reports.open_report(parts[0], parts[1]), parts[1], with_content=with_content
-                )
-                return
-        self._say(
-            HTTPStatus.NOT_FOUND,
-            "No such report. Reports are listed on the first page.",
-            with_content=with_content,
-        )
-
-    def _send_index(self, *, with_content: bool) -> None:
-        runs = self.server.reports.newest_first()
-        content = index_page(runs, latest=self.server.reports.latest()).encode()
-        self._head(HTTPStatus.OK, "text/html; charset=utf-8", len(content), POLICIES["index"])
-        if with_content:
-            self.wfile.write(content)
-
-    def _send_report(self, stream: BinaryIO, size: int, run: str, file: str, *, with_content: bool) -> None:
-        with stream:
-            name = f"{run}.{file.rpartition('.')[2]}"
-            self._head(
-                HTTPStatus.OK,
-                CONTENT_TYPES[file],
-                size,
-                POLICIES[file],
-                {"Content-Disposition": f'inline; filename="{name}"'},
-            )
-            # No more than announced, should the file grow meanwhile.
-            while with_content and size > 0 and (chunk := stream.read(min(CHUNK_BYTES, size))):
-                self.wfile.write(chunk)
-                size -= len(chunk)
-
-    def _say(
-        self, status: HTTPStatus, sentence: str, *, with_content: bool = True, allow: str | None = None
-    ) -> None:
-        content = _page(
-            status.phrase,
-            f'<h1>{escape(status.phrase)}</h1><p>{escape(sentence)}</p><p><a href="/">Reports</a></p>',
-        ).encode()
-        more = {"Allow": allow} if allow else {}
-        self._head(status, "text/html; charset=utf-8", len(content), POLICIES["index"], more)
-        if with_content:
-            self.wfile.write(content)
-
-    def _head(
-        self,
-        status: HTTPStatus,
-        content_type: str,
-        size: int,
-        policy: str,
-        more: dict[str, str] | None = None,
-    ) -> None:
-        self.send_response(status)
-        headers = {
-            **HEADERS,
-            "Content-Type": content_type,
-            "Content-Length": str(size),
-            "Content-Security-Policy": policy,
-            **(more or {}),
-        }
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the signature of http.server
-        """Answer a request that is no HTTP, with the same headers as any other."""
-        self.close_connection = True
-        self._say(
-            HTTPStatus(code), "The request could not be understood.", with_content=self.command != "HEAD"
-        )
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the signature of http.server
-        """One line per request, without control characters."""
-        line = (format % args).encode("ascii", "backslashreplace").decode()
-        logger.info("%s", "".join(c if c.isprintable() else "?" for c in line))
+# --- the server --------------------------------------------------------------------------------------
 
 
-def _decodable(path: str) -> bool:
+def _served_path(out: Path, run: str, file: str) -> Path | None:
+    """Path of a report; None unless it is a plain file in a run folder of `out`, reached by no link."""
+    if not RUN_NAME.fullmatch(run) or file not in POLICIES:
+        return None
+    path = out.resolve() / run / file
+    return path if path.is_file() and path.resolve() == path else None
+
+
+def _run_of(out: Path, name: str) -> str:
+    """`name`, or the run that ``latest``, a link, points to."""
     try:
-        unquote(path, errors="strict")
-    except UnicodeDecodeError:
-        return False
-    return True
+        return str((out / LATEST).readlink()) if name == LATEST else name
+    except OSError:
+        return name
 
 
-class ReportServer(ThreadingHTTPServer):
-    """Serves the reports below `out` on the loopback interface.
+def report_app(out: Path, *, host_names: Sequence[str] = ()) -> Starlette:
+    """Application that serves the reports below `out`.
 
     Parameters
     ----------
     out : Path
         Folder of the runs; it may be made later.
-    port : int
-        Port, 0 for any that is free.
     host_names : sequence of str
         Further names in the ``Host`` header that are answered: those under which a reverse
-        proxy, which must do the authentication, makes this server known.
+        proxy, which must ask for a password, makes this server known.
 
     Raises
     ------
     ConfigError
-        If the port is taken or a name is no host name.
+        If a name is not a host name.
     """
+    for name in host_names:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?", name):
+            msg = f"--host-name '{name}' is not a host name: give it without http:// and without a port"
+            raise ConfigError(msg)
 
-    daemon_threads = True
-    allow_reuse_address = True
+    def index(_: Request) -> Response:
+        return HTMLResponse(index_page(listed_runs(out), latest=_run_of(out, LATEST)))
 
-    def __init__(self, out: Path, *, port: int, host_names: Sequence[str] = ()) -> None:
-        for name in host_names:
-            if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?", name):
-                msg = f"--host-name '{name}' is not a host name: give it without http:// and without a port"
-                raise ConfigError(msg)
-        self.reports = Reports(out)
-        self._names = {name.lower() for name in (*LOCAL_NAMES, *host_names)}
-        try:
-            super().__init__((LOOPBACK, port), ReportRequest)
-        except OSError as error:
-            msg = f"port {port} cannot be used ({error.strerror or error}): choose another with --port"
-            raise ConfigError(msg) from None
+    def report(request: Request) -> Response:
+        run, file = _run_of(out, request.path_params["run"]), request.path_params["file"]
+        path = _served_path(out, run, file)
+        if path is None:
+            return not_found(request, None)
+        return FileResponse(
+            path,
+            headers={"Content-Security-Policy": POLICIES[file]},
+            filename=f"{run}{path.suffix}",
+            content_disposition_type="inline",
+        )
 
-    def server_bind(self) -> None:
-        """Bind without looking the machine's name up, which may wait for a name server."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = LOOPBACK, self.port
+    def not_found(_: Request, __: Exception | None) -> Response:
+        text = '<p>No such report. Reports are listed on the <a href="/">first page</a>.</p>'
+        return HTMLResponse(_page("Not Found", text), status_code=404)
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        return int(self.server_address[1])
+    app = Starlette(
+        routes=[Route("/", index), Route("/{run}/{file}", report)],
+        middleware=[
+            Middleware(_WithHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_NAMES, *host_names], www_redirect=False),
+        ],
+        exception_handlers={404: not_found},
+    )
+    app.router.redirect_slashes = False
+    return app
 
-    def is_for_us(self, hosts: Sequence[str]) -> bool:
-        """Whether the ``Host`` headers of a request are exactly one, and name this server."""
-        if len(hosts) != 1:
-            return False
-        name = re.sub(r":\d{1,5}$", "", hosts[0].strip()).lower()
-        return name in self._names
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - the signature of socketserver
-        """A browser that went away is no event; anything else is logged with its traceback."""
-        error = sys.exc_info()[1]
-        if isinstance(error, ConnectionError | TimeoutError):
-            return
-        logger.error("a request failed", exc_info=error)
+class _WithHeaders:
+    """Adds `HEADERS` to every answer that does not set them itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
