@@ -20,8 +20,9 @@ from medcompare.data.reading import read_regular
 from medcompare.file_names import file_at
 from medcompare.prediction_tables import scored_cases
 from medcompare.provenance import shortened
-from medcompare.report.checklist_answers import read_answers
-from medcompare.report.checklists import fill_checklists
+from medcompare.report.checklists.answers import read_answers
+from medcompare.report.checklists.facts import RunRecords
+from medcompare.report.checklists.fill import fill_checklists
 from medcompare.report.fonts import words_of_report
 from medcompare.report.inputs import (
     CaseScore,
@@ -130,15 +131,17 @@ def gather(
         hard_cases=cases,
         n_hard_cases=n_cases,
         checklists=fill_checklists(
-            assessment=assessment,
-            manifest=manifest,
-            split=split,
-            trained=tuple(trained),
-            provenance=provenance,
-            settings=settings,
-            n_earlier_looks=night.n_earlier_looks,
-            characteristics=tabulated,
-            answers=read_answers(config.report.checklist_answers),
+            RunRecords(
+                assessment=assessment,
+                provenance=provenance,
+                manifest=manifest,
+                split=split,
+                characteristics=tabulated,
+                trained=tuple(trained),
+                settings=settings,
+                n_earlier_looks=night.n_earlier_looks,
+            ),
+            read_answers(config.report.checklist_answers),
         ),
         files=(
             ("predictions_test.csv", "probability of every model for every test image"),
@@ -192,14 +195,13 @@ def gather_assessment(
         hard_cases=pseudonymous(cases) if config.report.pseudonymise else cases,
         n_hard_cases=n_cases,
         checklists=fill_checklists(
-            assessment=assessment,
-            manifest=None,
-            split=None,
-            trained=(),
-            provenance=provenance,
-            settings=settings,
-            n_earlier_looks=night.n_earlier_looks,
-            answers=read_answers(config.report.checklist_answers),
+            RunRecords(
+                assessment=assessment,
+                provenance=provenance,
+                settings=settings,
+                n_earlier_looks=night.n_earlier_looks,
+            ),
+            read_answers(config.report.checklist_answers),
         ),
         files=(("results.json", "every figure of this report at full precision"),),
         **_over_time(night),

@@ -15,15 +15,10 @@ from medcompare.errors import ConfigError
 from medcompare.models.spec import InitialWeights
 from medcompare.provenance import Provenance
 from medcompare.records import Artifact
-from medcompare.report.checklist_answers import CHECKLISTS, TOPICS
-from medcompare.report.checklists import (
-    FACTS,
-    ChecklistAnswers,
-    answers_template,
-    fill_checklists,
-    read_answers,
-    summary,
-)
+from medcompare.report.checklists.answers import ChecklistAnswers, answers_template, read_answers
+from medcompare.report.checklists.facts import FACTS, RunRecords
+from medcompare.report.checklists.fill import fill_checklists
+from medcompare.report.checklists.items import CHECKLISTS, TOPICS
 from medcompare.report.inputs import SettingRow
 from medcompare.stats.records import (
     AgreementTable,
@@ -47,7 +42,7 @@ from medcompare.training_records import EpochLog, TrainedModel
 from tests.report.sample import make_characteristics
 
 if TYPE_CHECKING:
-    from medcompare.report.inputs import ChecklistItem, ChecklistTable
+    from medcompare.report.inputs import ChecklistItem
 
 CLASSES = ("benign", "cancer")
 NAMES = {"a": "Model A", "b": "Model B"}
@@ -143,7 +138,7 @@ def make_assessment(**changes: Any) -> Assessment:
 
 
 def make_manifest(**changes: Any) -> DatasetManifest:
-    """600 images, 10 files set aside."""
+    """600 images, 10 files excluded."""
     fields: dict[str, Any] = {
         "name": "ward-7", "synthetic": False, "classes": CLASSES, "class_counts": (360, 240), "n_found": 610,
         "n_images": 600, "n_patients": 200, "n_rejected": 10,
@@ -204,13 +199,13 @@ def make_provenance(**changes: Any) -> Provenance:
     return Provenance(**fields | changes)
 
 
-def fill(**changes: Any) -> dict[str, dict[str, ChecklistItem]]:
-    """Items of a comparison by checklist and number; `changes` replace arguments."""
-    arguments: dict[str, Any] = {
+def fill(answers: ChecklistAnswers | None = None, **changes: Any) -> dict[str, dict[str, ChecklistItem]]:
+    """Items of a comparison by checklist and number; `changes` replace records."""
+    records: dict[str, Any] = {
         "assessment": make_assessment(), "manifest": make_manifest(), "split": make_split(),
         "trained": (make_trained("a"), make_trained("b")), "provenance": make_provenance(),
     }  # fmt: skip
-    tables = fill_checklists(**arguments | changes)
+    tables = fill_checklists(RunRecords(**records | changes), answers)
     return {table.name: {row.number: row for row in table.items} for table in tables}
 
 
@@ -219,37 +214,21 @@ def fill_supplied(**changes: Any) -> dict[str, dict[str, ChecklistItem]]:
     return fill(manifest=None, split=None, trained=(), **changes)
 
 
-def tables_of(**changes: Any) -> tuple[ChecklistTable, ...]:
-    """The tables of a comparison."""
-    return fill_checklists(
-        assessment=make_assessment(), manifest=make_manifest(), split=make_split(), trained=(make_trained("a"),),
-        provenance=make_provenance(), **changes,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
-    ("position", "name", "numbers"),
+    ("name", "numbers", "n_main"),
     [
-        (0, "CLAIM 2024", [str(i) for i in range(1, 45)]),
-        (1, "TRIPOD+AI", TRIPOD_LINES),
-        (2, "STARD-AI", STARD_LINES),
+        ("CLAIM 2024", [str(i) for i in range(1, 45)], 44),
+        ("TRIPOD+AI", TRIPOD_LINES, 27),
+        ("STARD-AI", STARD_LINES, 40),
     ],
 )
-def test_every_number_once_and_in_order(position: int, name: str, numbers: list[str]) -> None:
+def test_every_number_once_and_in_order(name: str, numbers: list[str], n_main: int) -> None:
     """Each checklist holds its published numbers, each once, in order, with section and text."""
-    table = tables_of()[position]
+    (checklist,) = (one for one in CHECKLISTS if one.name == name)
 
-    assert table.name == name
-    assert [row.number for row in table.items] == numbers
-    assert all(row.section and row.text for row in table.items)
-
-
-def test_published_totals() -> None:
-    """44 items; 27 items in 52 lines; 40 items in 48 lines."""
-    main = [{re.sub(r"\D", "", row.number) for row in c.items} for c in CHECKLISTS]
-
-    assert [len(c.items) for c in CHECKLISTS] == [44, 52, 48]
-    assert [len(numbers) for numbers in main] == [44, 27, 40]
+    assert [row.number for row in checklist.items] == list(fill()[name]) == numbers
+    assert len({re.sub(r"\D", "", number) for number in numbers}) == n_main
+    assert all(row.section and row.text for row in checklist.items)
 
 
 def test_items_name_known_facts_and_topics() -> None:
@@ -265,7 +244,7 @@ def test_items_name_known_facts_and_topics() -> None:
 
 def test_decide_ai_is_not_applicable() -> None:
     """One line says why the checklist for live evaluation does not apply."""
-    (row,) = tables_of()[3].items
+    (row,) = fill()["DECIDE-AI"].values()
 
     assert row.status == "not applicable"
     assert "offline evaluation" in row.answer
@@ -344,7 +323,7 @@ def test_missing_answers_are_empty_or_parts() -> None:
             "9",
             "Model A and Model B: decoded as RGB, shorter side resized to 73 px, centre crop of 64 px",
         ),
-        ("CLAIM 2024", "12", "10 of 610 files were set aside (too small: 4, unreadable: 6); 3 groups"),
+        ("CLAIM 2024", "12", "10 of 610 files were excluded (too small: 4, unreadable: 6); 3 groups"),
         ("CLAIM 2024", "19", "test 120 images (48 cancer, 72 benign, 40 patients), 20.0"),
         ("CLAIM 2024", "19", "weighted 0.800 (benign) and 1.25 (cancer)"),
         ("CLAIM 2024", "20", "patients in more than one subset, counted after the split: 0"),
@@ -375,7 +354,7 @@ def test_missing_answers_are_empty_or_parts() -> None:
         (
             "CLAIM 2024",
             "39",
-            "of 48 cancer 42 called positive and 6 negative; of 72 benign 12 called positive and 60",
+            "of 48 cancer 42 predicted positive and 6 negative; of 72 benign 12 predicted positive and 60",
         ),
         (
             "CLAIM 2024",
@@ -483,7 +462,7 @@ def test_subgroups_and_seeds_make_robustness() -> None:
     assert items["STARD-AI"]["23"].status == "missing"
 
 
-def test_recalibration_is_reported_or_set_aside() -> None:
+def test_recalibration_is_reported_or_excluded() -> None:
     """No recalibration: not applicable; Platt: the slope after it; unknown: missing."""
     assert fill()["TRIPOD+AI"]["12f"].status == "not applicable"
     assert "evaluated as they came" in fill()["TRIPOD+AI"]["24"].answer
@@ -546,9 +525,9 @@ def test_plots_and_precision_follow_the_records() -> None:
 def test_a_title_counts_only_where_it_says_that_ai_was_studied(title: str, status: str) -> None:
     """An answer that admits that the title does not say so is no filled item, in no checklist."""
     settings = (SettingRow(field="report.title", value=title, set_by="user"),)
-    tables = {table.name: table.items[0] for table in tables_of(settings=settings)}
+    items = fill(settings=settings)
 
-    assert tables["CLAIM 2024"].status == tables["STARD-AI"].status == status
+    assert items["CLAIM 2024"]["1"].status == items["STARD-AI"]["1"].status == status
 
 
 @pytest.mark.parametrize(
@@ -728,7 +707,7 @@ def test_shared_answer_does_not_hide_what_no_record_holds(tmp_path: Path) -> Non
 
 
 def test_remark_on_a_filled_item(tmp_path: Path) -> None:
-    """A remark never replaces what the software knows, and a filled item cannot be set aside."""
+    """A remark never replaces what the software knows, and a filled item cannot be excluded."""
     answers = read_answers(
         write(tmp_path, '[claim]\n20 = "not applicable: one image each"\n[tripod_ai]\n12f = "Updated later."')
     )
@@ -741,7 +720,7 @@ def test_remark_on_a_filled_item(tmp_path: Path) -> None:
     assert items["TRIPOD+AI"]["12f"].status == "filled by user"
 
 
-def test_items_set_aside_with_a_reason(tmp_path: Path) -> None:
+def test_items_excluded_with_a_reason(tmp_path: Path) -> None:
     """Both an item's own answer and a shared one can set it aside, with the reason printed."""
     text = (
         '[shared]\nregistration = "not applicable: no trial"\n'
@@ -820,26 +799,12 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
     assert read_answers(path).claim == {"13": "x"}
 
 
-def test_summary_counts() -> None:
-    """Counts by status add up to the number of items."""
-    claim, tripod, stard, _ = (
-        summary(table) for table in tables_of(answers=ChecklistAnswers(shared={"funding": "x"}))
-    )
-
-    for counts, n_items in ((claim, 44), (tripod, 52), (stard, 48)):
-        assert counts.n_items == n_items
-        assert counts.filled_by_user == 1
-        found = counts.filled_by_software + counts.filled_by_user + counts.missing + counts.not_applicable
-        assert found == n_items
-        assert 0 < counts.missing_in_part < counts.missing
-
-
 def test_example_file_is_current_and_blank() -> None:
     """The example in the docs is what the software writes: every key once, nothing answered."""
     text = EXAMPLE.read_text(encoding="utf-8")
     content = tomllib.loads(text)
 
-    assert text == answers_template(), "write it anew: see docs/checklists.md"
+    assert text == answers_template(), "write it again: see docs/checklists.md"
     assert {key: list(table) for key, table in content.items()} == {
         "shared": list(TOPICS), **{c.key: [row.number for row in c.items] for c in CHECKLISTS}
     }  # fmt: skip

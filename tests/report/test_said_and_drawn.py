@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medcompare.report.blocks import Image, Table
-from medcompare.report.checklists import fill_checklists
+from medcompare.report.checklists.facts import RunRecords
+from medcompare.report.checklists.fill import fill_checklists
 from medcompare.report.context import ReportContext, _page_one, build_context
 from medcompare.report.context_compare import oriented
 from medcompare.report.context_cost import cost_section
@@ -38,7 +39,7 @@ def run(name: str) -> ReportInputs:
     if name in {"trained", "looked at"}:
         looks = 2 if name == "looked at" else 0
         inputs = make_inputs()
-        checklists = fill_checklists(
+        records = RunRecords(
             assessment=inputs.assessment,
             manifest=inputs.manifest,
             split=inputs.split,
@@ -46,6 +47,7 @@ def run(name: str) -> ReportInputs:
             provenance=inputs.provenance,
             n_earlier_looks=looks,
         )
+        checklists = fill_checklists(records)
         return inputs.model_copy(update={"n_earlier_looks": looks, "checklists": checklists})
     return odd_runs.run(name)
 
