@@ -181,18 +181,6 @@ def test_every_preset_is_a_valid_configuration(preset: str) -> None:
     assert CompareConfig.model_validate({"preset": preset}).preset == preset
 
 
-def test_readme_names_commands_that_exist() -> None:
-    """Every `make` command that the documents mention is a target of the Makefile."""
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
-    named = {
-        command
-        for name in ("README.md", "CONTRIBUTING.md")
-        for command in re.findall(r"`(?:\w+=\S+ )?make ([a-z-]+)", (ROOT / name).read_text("utf-8"))
-    }
-
-    assert named - targets == set()
-
-
 def test_every_test_has_a_docstring() -> None:
     """A test says in one line what would be broken if it failed."""
     silent = [
@@ -203,13 +191,3 @@ def test_every_test_has_a_docstring() -> None:
     ]
 
     assert silent == []
-
-
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
-def test_links_lead_somewhere(document: str) -> None:
-    """Every relative link of a document names a file of the project; the picture is made by a run."""
-    targets = re.findall(r"\]\(((?!https?://)[^)#]+)", (ROOT / document).read_text("utf-8"))
-
-    assert [
-        target for target in targets if not target.startswith("docs/images/") and not (ROOT / target).exists()
-    ] == []
