@@ -29,27 +29,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from medcompare.artifacts import ArtifactStore
-from medcompare.batch_statistics import (
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.config.schema import CompareConfig
+from medcompare.data.assignments import read_assignments, rows_of
+from medcompare.data.manifest import ingest
+from medcompare.data.split import split
+from medcompare.models.registry import build_model
+from medcompare.models.spec import ModelSpec, Recipe
+from medcompare.models.zoo import MODELS
+from medcompare.report.results import read_results
+from medcompare.runs.preflight import locate_images
+from medcompare.stats.intervals.auc import auc_difference
+from medcompare.training.batch_statistics import (
     load_statistics,
     measure_statistics,
     momenta,
     normalisations,
     statistics_of,
 )
-from medcompare.config import CompareConfig
-from medcompare.data.assignments import read_assignments, rows_of
-from medcompare.data.dataset import BatchLoader, EvaluationImages, TrainingImages, cache_budget_bytes
-from medcompare.data.manifest import ingest
-from medcompare.data.split import split
-from medcompare.data.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
-from medcompare.models.registry import build_model
-from medcompare.models.spec import ModelSpec, Recipe
-from medcompare.models.zoo import MODELS
-from medcompare.preflight import locate_images
-from medcompare.recipes import FitSettings, class_weights_of, optimizer_of, recipe_of
-from medcompare.report.results import read_results
-from medcompare.scoring import (
+from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages, cache_budget_bytes
+from medcompare.training.epoch import seed_epoch, train_one_epoch
+from medcompare.training.loop import SAMPLE_IMAGES
+from medcompare.training.recipes import FitSettings, class_weights_of, optimizer_of, recipe_of
+from medcompare.training.scoring import (
     Placement,
     area_under_roc,
     logits_of,
@@ -57,17 +59,15 @@ from medcompare.scoring import (
     positive_probability,
     weighted_loss,
 )
-from medcompare.stats.auc import auc_difference
-from medcompare.training import SAMPLE_IMAGES
-from medcompare.training_epoch import seed_epoch, train_one_epoch
+from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
-    from medcompare.scoring import FloatArray
     from medcompare.stats.records import Estimate
+    from medcompare.training.scoring import FloatArray
 
 MOMENTA = (0.01, 0.1)
 MARGIN = 0.03

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from medcompare.stats.auc import auc_difference, auc_interval
-from medcompare.stats.bootstrap import bootstrap_metrics
+from medcompare.stats.intervals.auc import auc_difference, auc_interval
+from medcompare.stats.intervals.proportions import clustered_proportion, proportion
 from medcompare.stats.paired import paired_proportion_difference
-from medcompare.stats.proportions import clustered_proportion, proportion
+from medcompare.stats.resampling.bootstrap import bootstrap_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

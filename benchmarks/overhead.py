@@ -35,8 +35,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import SERVER_WRITES, command_line
-from medcompare.config import CompareConfig
-from medcompare.hardware import cpu_name, usable_cores
+from medcompare.base.hardware import cpu_name, usable_cores
+from medcompare.config.schema import CompareConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

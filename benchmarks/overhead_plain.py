@@ -9,32 +9,32 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.overhead import StopWatch
-from medcompare import nightly
-from medcompare.artifacts import ArtifactStore
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.config.settings_table import set_by_user
 from medcompare.data.manifest import ingest
-from medcompare.data.source import fingerprint
+from medcompare.data.sources.resolve import fingerprint
 from medcompare.data.split import split
-from medcompare.history import this_host
-from medcompare.prediction_tables import scored_cases
-from medcompare.preflight import check_before_work, locate_images
-from medcompare.provenance import collect_provenance
+from medcompare.notify import nightly
+from medcompare.predictions.join import scored_cases
+from medcompare.report.collect import gather
 from medcompare.report.render import write_report
-from medcompare.report_inputs import gather
-from medcompare.run_folder import default_run_name, now, run_folder
-from medcompare.run_summary import RunFiles, completed_run, start_of_run
-from medcompare.settings_table import set_by_user
+from medcompare.runs.folder import default_run_name, now, run_folder
+from medcompare.runs.history import this_host
+from medcompare.runs.preflight import check_before_work, locate_images
+from medcompare.runs.provenance import collect_provenance
+from medcompare.runs.summary import RunFiles, completed_run, start_of_run
 from medcompare.stats.assessment import assemble
 from medcompare.stats.evaluation import evaluate_model
-from medcompare.training_process import (
+from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest
+from medcompare.training.worker.process import (
     plan_parallel,
     run_cost_measurement,
     run_prediction,
     run_training,
 )
-from medcompare.training_requests import CostRequest, PredictionRequest, TrainingRequest
 
 if TYPE_CHECKING:
-    from medcompare.config import CompareConfig
+    from medcompare.config.schema import CompareConfig
 
 
 def run_plain(config: CompareConfig) -> dict[str, float]:

@@ -20,17 +20,17 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer
 
 from medcompare.stats.arrays import checked_clusters
-from medcompare.stats.auc import auc_covariance, auc_difference, auc_interval, roc_auc
-from medcompare.stats.calibration import calibration
-from medcompare.stats.loess import local_regression
-from medcompare.stats.multiplicity import cochran_q, holm
-from medcompare.stats.paired import mcnemar_mid_p, newcombe_interval, tango_interval
-from medcompare.stats.proportions import (
+from medcompare.stats.calibration.agreement import calibration
+from medcompare.stats.calibration.loess import local_regression
+from medcompare.stats.intervals.auc import auc_covariance, auc_difference, auc_interval, roc_auc
+from medcompare.stats.intervals.proportions import (
     clustered_proportion,
     clustered_ratio_variance,
     normal_quantile,
     proportion,
 )
+from medcompare.stats.multiplicity import cochran_q, holm
+from medcompare.stats.paired import mcnemar_mid_p, newcombe_interval, tango_interval
 from medcompare.stats.utility import net_benefit
 
 HERE = Path(__file__).parent

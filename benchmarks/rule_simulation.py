@@ -20,17 +20,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from medcompare.config import DecideConfig, EvaluateConfig
-from medcompare.cost_records import CostMeasurement
-from medcompare.hardware import usable_cores
+from medcompare.base.hardware import usable_cores
+from medcompare.config.schema import DecideConfig, EvaluateConfig
+from medcompare.predictions.costs import CostMeasurement
 from medcompare.stats.assessment import assess
-from medcompare.stats.auc import auc_difference
-from medcompare.stats.proportions import proportion
+from medcompare.stats.intervals.auc import auc_difference
+from medcompare.stats.intervals.proportions import proportion
 from medcompare.stats.records import Assessment, Outcome
 from medcompare.stats.simulated import draw_study
 
 if TYPE_CHECKING:
-    from medcompare.cases import ScoredCases
+    from medcompare.predictions.cases import ScoredCases
 
 PAGE = Path(__file__).parent.parent / "docs" / "verdicts.md"
 BEGIN, END = "<!-- simulation: begin -->", "<!-- simulation: end -->"

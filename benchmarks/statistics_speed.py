@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn import metrics
 
-from medcompare.config import DecideConfig, EvaluateConfig
-from medcompare.hardware import usable_cores
+from medcompare.base.hardware import usable_cores
+from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.stats.assessment import assess
-from medcompare.stats.auc import auc_difference
-from medcompare.stats.bootstrap import bootstrap_metrics
-from medcompare.stats.calibration import calibration
+from medcompare.stats.calibration.agreement import calibration
+from medcompare.stats.intervals.auc import auc_difference
+from medcompare.stats.resampling.bootstrap import bootstrap_metrics
 from medcompare.stats.simulated import draw_study
 from medcompare.stats.utility import probability_of_benefit
 from medcompare.stats.weighted_metrics import METRICS

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from medcompare.data.transforms import normalised, random_crop, random_stream, training_crop
-from medcompare.devices import native_bfloat16_on_cpu
-from medcompare.hardware import cpu_name
+from medcompare.base.devices import native_bfloat16_on_cpu
+from medcompare.base.hardware import cpu_name
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import LISTED, MODELS
-from medcompare.recipes import optimizer_of
-from medcompare.scoring import Placement
+from medcompare.training.recipes import optimizer_of
+from medcompare.training.scoring import Placement
+from medcompare.training.transforms import normalised, random_crop, random_stream, training_crop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,16 +20,16 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows.night import Night, conducted, parameter, title
-from medcompare.artifacts import write_atomically
-from medcompare.config import AssessConfig
-from medcompare.predictions import read_tables
-from medcompare.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
+from medcompare.base.artifacts import write_atomically
+from medcompare.config.schema import AssessConfig
+from medcompare.config.settings_table import set_by_user
+from medcompare.predictions.table import read_tables
+from medcompare.report.collect import gather_assessment, words_of_tables
 from medcompare.report.fonts import require_fonts
-from medcompare.report_inputs import gather_assessment, words_of_tables
-from medcompare.run_folder import now, run_folder
-from medcompare.run_result import RunResult, run_result
-from medcompare.settings_table import set_by_user
-from medcompare.stages import in_stage
+from medcompare.runs.folder import now, run_folder
+from medcompare.runs.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
+from medcompare.runs.result import RunResult, run_result
+from medcompare.runs.stages import in_stage
 from tasks.assess import assess_predictions
 from tasks.policies import run_trusted
 from tasks.report import write_report

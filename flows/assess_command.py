@@ -19,11 +19,11 @@ from flows.command_line import (
     refuse,
     run_flow,
 )
-from medcompare.config import AssessConfig
-from medcompare.config_errors import validated
-from medcompare.errors import ConfigError, InputError
-from medcompare.file_access import keep_private
-from medcompare.predictions import EXAMPLES, read_tables
+from medcompare.base.errors import ConfigError, InputError
+from medcompare.base.file_access import keep_private
+from medcompare.config.errors import validated
+from medcompare.config.schema import AssessConfig
+from medcompare.predictions.table import EXAMPLES, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = config_from_arguments(arguments)
         tables = read_tables(config)
         # Drawing is imported late: --help and a bad table are answered without it.
+        from medcompare.report.collect import words_of_tables
         from medcompare.report.fonts import require_fonts
-        from medcompare.report_inputs import words_of_tables
 
         require_fonts(words_of_tables(config, tables))
     except InputError as error:

@@ -21,23 +21,23 @@ from pydantic import BaseModel
 from flows.console import install_filter, prepare_environment
 from flows.temporary_server import start_temporary_server
 from medcompare import __version__
-from medcompare.config import CompareConfig
-from medcompare.config_errors import validated
-from medcompare.config_form import takes_text
-from medcompare.discretion import without_data
-from medcompare.errors import ConfigError, InputError, UnexpectedError
-from medcompare.file_access import keep_private
-from medcompare.file_names import escape_name, is_text
+from medcompare.base.discretion import without_data
+from medcompare.base.errors import ConfigError, InputError, UnexpectedError
+from medcompare.base.file_access import keep_private
+from medcompare.base.file_names import escape_name, is_text
+from medcompare.config.errors import validated
+from medcompare.config.form import takes_text
+from medcompare.config.presets import PRESETS, merged
+from medcompare.config.schema import CompareConfig
 from medcompare.models.zoo import MODELS
-from medcompare.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
-from medcompare.preflight import check_ahead
-from medcompare.presets import PRESETS, merged
-from medcompare.progress import training_display
+from medcompare.runs.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
+from medcompare.runs.preflight import check_ahead
+from medcompare.training.progress import training_display
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from medcompare.run_result import RunResult
+    from medcompare.runs.result import RunResult
 
 SUCCESS, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -53,7 +53,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
 """Named option -> (field it fills, help)."""
 
 ESCAPED = ("data.source", "data.positive_class")
-"""Fields that may name a file of any bytes, as `medcompare.file_names` writes it."""
+"""Fields that may name a file of any bytes, as `medcompare.base.file_names` writes it."""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -27,24 +27,24 @@ from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.night import Night, conducted, parameter, title
-from medcompare.artifacts import ArtifactStore, write_atomically
-from medcompare.config import CompareConfig
-from medcompare.data.settings import DEMO, DataConfig
-from medcompare.data.source import fingerprint, source_name
-from medcompare.prediction_tables import scored_cases
-from medcompare.predictions import write_prediction_table
-from medcompare.preflight import checked, locate_images
-from medcompare.progress import sentence_about_cost, sentence_about_images, sentence_about_split
-from medcompare.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
-from medcompare.report_inputs import gather
-from medcompare.run_folder import now, run_folder
-from medcompare.run_result import RunResult, run_result
-from medcompare.settings_table import set_by_user
-from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
-from medcompare.stages import in_stage
-from medcompare.training_findings import not_converged, not_evaluated_as_trained
-from medcompare.training_process import plan_parallel
-from medcompare.training_requests import CostRequest, PredictionRequest, TrainingRequest
+from medcompare.base.artifacts import ArtifactStore, write_atomically
+from medcompare.config.data import DEMO, DataConfig
+from medcompare.config.schema import CompareConfig
+from medcompare.config.settings_table import set_by_user
+from medcompare.data.sources.resolve import fingerprint, source_name
+from medcompare.predictions.join import scored_cases
+from medcompare.predictions.table import write_prediction_table
+from medcompare.report.collect import gather
+from medcompare.runs.folder import now, run_folder
+from medcompare.runs.preflight import checked, locate_images
+from medcompare.runs.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
+from medcompare.runs.result import RunResult, run_result
+from medcompare.runs.stages import in_stage
+from medcompare.training.findings import not_converged, not_evaluated_as_trained
+from medcompare.training.identity import cost_identity, images_digest, prediction_identity, training_identity
+from medcompare.training.progress import sentence_about_cost, sentence_about_images, sentence_about_split
+from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest
+from medcompare.training.worker.process import plan_parallel
 from tasks.decide import decide
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest

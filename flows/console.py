@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from flows.temporary_server import MARK
-from medcompare.errors import MedcompareError
+from medcompare.base.errors import MedcompareError
 
 if TYPE_CHECKING:
     from rich.console import Console

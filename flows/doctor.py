@@ -1,4 +1,4 @@
-"""Check that this machine can run comparisons: see `medcompare.doctor`."""
+"""Check that this machine can run comparisons: see `medcompare.cli.doctor`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from medcompare.doctor import main
-from medcompare.errors import ConfigError
-from medcompare.prefect_server import bypass_proxy
+from medcompare.base.errors import ConfigError
+from medcompare.cli.doctor import main
+from medcompare.runs.prefect_server import bypass_proxy
 
 if TYPE_CHECKING:
-    from medcompare.mail_config import MailConfig
+    from medcompare.notify.settings import MailConfig
 
 
 def mail_from_server() -> MailConfig | None:

@@ -1,8 +1,8 @@
-"""List and compare recorded runs: see `medcompare.history_view`."""
+"""List and compare recorded runs: see `medcompare.runs.history_view`."""
 
 import sys
 
-from medcompare.history_view import main
+from medcompare.runs.history_view import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,7 +14,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from medcompare.prefect_server import bypass_proxy
+from medcompare.runs.prefect_server import bypass_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,21 +16,21 @@ from prefect.states import Completed, Failed
 
 from flows.orchestration import clear_up_after
 from flows.orphaned import go_on_without_reader
-from medcompare import nightly
-from medcompare.config import AssessConfig, CompareConfig
-from medcompare.config_errors import validated
-from medcompare.config_form import without_shown_defaults
-from medcompare.discretion import without_data
-from medcompare.errors import OUTSIDE, ConfigError, MedcompareError
-from medcompare.file_access import access_warning, files_readable_by
-from medcompare.history import this_host
-from medcompare.preflight import check_folders
-from medcompare.report_server import for_others, report_link
-from medcompare.run_folder import default_run_name, held_name, now
-from medcompare.run_summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
-from medcompare.stages import in_stage, remedy_of, stage_of
-from medcompare.store_lock import store_in_use
-from medcompare.training_process import terminate_all
+from medcompare.base.discretion import without_data
+from medcompare.base.errors import OUTSIDE, ConfigError, MedcompareError
+from medcompare.base.file_access import access_warning, files_readable_by
+from medcompare.base.store_lock import store_in_use
+from medcompare.cli.report_server import for_others, report_link
+from medcompare.config.errors import validated
+from medcompare.config.form import without_shown_defaults
+from medcompare.config.schema import AssessConfig, CompareConfig
+from medcompare.notify import nightly
+from medcompare.runs.folder import default_run_name, held_name, now
+from medcompare.runs.history import this_host
+from medcompare.runs.preflight import check_folders
+from medcompare.runs.stages import in_stage, remedy_of, stage_of
+from medcompare.runs.summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
+from medcompare.training.worker.process import terminate_all
 from tasks.mail import mail
 from tasks.publish import publish
 
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
     from pydantic import BaseModel
 
-    from medcompare.nightly import NightContext
+    from medcompare.notify.nightly import NightContext
     from medcompare.report.inputs import ReportInputs
-    from medcompare.run_result import RunResult
-    from medcompare.run_summary import RunKind, RunSummary
+    from medcompare.runs.result import RunResult
+    from medcompare.runs.summary import RunKind, RunSummary
 
 Config = TypeVar("Config", CompareConfig, AssessConfig)
 
@@ -56,7 +56,7 @@ class Night:
     Parameters
     ----------
     begun : RunSummary
-        As `medcompare.run_summary.start_of_run` gives it.
+        As `medcompare.runs.summary.start_of_run` gives it.
     store : Path
         The store, which holds history and outbox.
     """
@@ -151,7 +151,7 @@ def conducted(
     given : object
         Nested values by name, or an instance of `model`.
     kind, data_name
-        As in `medcompare.run_summary.start_of_run`.
+        As in `medcompare.runs.summary.start_of_run`.
     work : callable
         Gets the settings, the name of the run and the `Night`.
 
@@ -253,7 +253,7 @@ def recorded(
     config : CompareConfig or AssessConfig
         Settings of the run.
     kind, name, data_name, started_at
-        As in `medcompare.run_summary.start_of_run`.
+        As in `medcompare.runs.summary.start_of_run`.
     """
     if runtime.deployment.id is not None:  # a worker reads what we print
         go_on_without_reader()

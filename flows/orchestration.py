@@ -27,8 +27,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Crashed, Scheduled
 
-from medcompare.config import TrainConfig
-from medcompare.training_process import plan_parallel
+from medcompare.config.schema import TrainConfig
+from medcompare.training.worker.process import plan_parallel
 from tasks.gpu import GPU_LIMIT
 from tasks.policies import GPU_TAG
 

@@ -1,8 +1,8 @@
-"""Free the disk of what no kept run needs: see `medcompare.prune`."""
+"""Free the disk of what no kept run needs: see `medcompare.runs.prune`."""
 
 import sys
 
-from medcompare.prune import main
+from medcompare.runs.prune import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medcompare.errors import MedcompareError
-from medcompare.file_access import keep_private
-from medcompare.history import history_path, list_runs, mark_crashed_runs, this_host
-from medcompare.prefect_server import bypass_proxy
+from medcompare.base.errors import MedcompareError
+from medcompare.base.file_access import keep_private
+from medcompare.runs.history import history_path, list_runs, mark_crashed_runs, this_host
+from medcompare.runs.prefect_server import bypass_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

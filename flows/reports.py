@@ -1,4 +1,4 @@
-"""The reports in a browser, on this machine only: see `medcompare.report_server`.
+"""The reports in a browser, on this machine only: see `medcompare.cli.report_server`.
 
 ``python -m flows.reports --out runs --port 4201``
 """
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from medcompare.errors import ConfigError
-from medcompare.report_server import report_app
-from medcompare.terminal import complain, say
+from medcompare.base.errors import ConfigError
+from medcompare.base.terminal import complain, say
+from medcompare.cli.report_server import report_app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -34,7 +34,8 @@ from flows.serving_place import (
     unfinished_runs,
     worker_polls,
 )
-from medcompare.background import (
+from medcompare.base.file_access import keep_private
+from medcompare.cli.background import (
     BackgroundError,
     Program,
     end_processes,
@@ -48,8 +49,7 @@ from medcompare.background import (
     wait_until,
     who_listens,
 )
-from medcompare.file_access import keep_private
-from medcompare.prefect_server import bypasses_proxy
+from medcompare.runs.prefect_server import bypasses_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from flows import SERVER_WRITES
-from medcompare.background import LOOPBACK, Program
-from medcompare.prefect_server import bypass_proxy
+from medcompare.cli.background import LOOPBACK, Program
+from medcompare.runs.prefect_server import bypass_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

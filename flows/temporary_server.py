@@ -22,7 +22,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medcompare.code_identity import importing_this_code
+from medcompare.base.code_identity import importing_this_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

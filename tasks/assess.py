@@ -10,9 +10,9 @@ from medcompare.stats import assessment
 from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
-    from medcompare.cases import ScoredCases
-    from medcompare.config import DecideConfig, EvaluateConfig
-    from medcompare.cost_records import CostMeasurement
+    from medcompare.config.schema import DecideConfig, EvaluateConfig
+    from medcompare.predictions.cases import ScoredCases
+    from medcompare.predictions.costs import CostMeasurement
     from medcompare.stats.records import Assessment
 
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from medcompare.artifacts import ArtifactStore
-from medcompare.prediction_tables import scored_cases
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.predictions.join import scored_cases
 from medcompare.stats import assessment
 from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medcompare.config import DecideConfig, EvaluateConfig
-    from medcompare.cost_records import CostMeasurement
-    from medcompare.prediction_records import Predictions
+    from medcompare.config.schema import DecideConfig, EvaluateConfig
+    from medcompare.predictions.costs import CostMeasurement
+    from medcompare.predictions.records import Predictions
     from medcompare.stats.records import Assessment, ModelEvaluation
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from medcompare.artifacts import ArtifactStore
-from medcompare.prediction_tables import running_scores, scored_cases
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.predictions.join import running_scores, scored_cases
 from medcompare.stats import evaluation
 from medcompare.stats.running_statistics import compare_running
 from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
@@ -16,8 +16,8 @@ from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medcompare.config import EvaluateConfig
-    from medcompare.prediction_records import Predictions
+    from medcompare.config.schema import EvaluateConfig
+    from medcompare.predictions.records import Predictions
     from medcompare.stats.records import ModelEvaluation
 
 logger = logging.getLogger("medcompare.evaluate")

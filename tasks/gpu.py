@@ -9,7 +9,7 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
-from medcompare.work_lock import lock_machine
+from medcompare.base.work_lock import lock_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

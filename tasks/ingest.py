@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from medcompare import progress
-from medcompare.artifacts import ArtifactStore
+from medcompare.base.artifacts import ArtifactStore
 from medcompare.data import manifest
+from medcompare.training import progress
 from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from medcompare.config.data import DataConfig
     from medcompare.data.records import DatasetManifest
-    from medcompare.data.settings import DataConfig
-    from medcompare.data.source import ImageSource, SourceFingerprint
+    from medcompare.data.sources.resolve import ImageSource, SourceFingerprint
 
 
 @keeps_data_out

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from medcompare import nightly
-from medcompare.errors import ConfigError
-from medcompare.mail_config import mail_config_from_environment
+from medcompare.base.errors import ConfigError
+from medcompare.notify import nightly
+from medcompare.notify.settings import mail_config_from_environment
 from tasks.mail_block import mail_config_from_block
 from tasks.policies import keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medcompare.changes import Changes
-    from medcompare.mail_config import MailConfig
-    from medcompare.run_summary import RunSummary
+    from medcompare.notify.settings import MailConfig
+    from medcompare.runs.changes import Changes
+    from medcompare.runs.summary import RunSummary
 
 logger = logging.getLogger("medcompare.mail")
 

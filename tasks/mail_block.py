@@ -8,14 +8,14 @@ from prefect.blocks.core import Block
 from prefect.exceptions import ObjectNotFound
 from pydantic import Field, SecretStr
 
-from medcompare.mail_config import MailConfig, checked_mail_config
+from medcompare.notify.settings import MailConfig, checked_mail_config
 
 BLOCK_NAME = "report"
 """Name that a filled-in block must have to be found."""
 
 
 class MedcompareMail(Block):
-    """Where reports are mailed; the fields are those of `medcompare.mail_config.MailConfig`."""
+    """Where reports are mailed; the fields are those of `medcompare.notify.settings.MailConfig`."""
 
     _block_type_name = "medcompare mail"
     _block_type_slug = "medcompare-mail"

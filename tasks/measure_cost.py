@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from medcompare.training_process import run_cost_measurement
+from medcompare.training.worker.process import run_cost_measurement
 from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
-    from medcompare.cost_records import CostMeasurement
-    from medcompare.stage_inputs import CostIdentity
-    from medcompare.training_requests import CostRequest
+    from medcompare.predictions.costs import CostMeasurement
+    from medcompare.training.identity import CostIdentity
+    from medcompare.training.requests import CostRequest
 
 
 logger = logging.getLogger("medcompare.cost")
@@ -27,7 +27,7 @@ logger = logging.getLogger("medcompare.cost")
     tags=[GPU_TAG],
     cache_policy=content_key(
         ignore=("request",),
-        also=("medcompare.cost", "medcompare.hardware"),
+        also=("medcompare.training.cost", "medcompare.base.hardware"),
         model_argument="model",
         with_equivalent=True,
     ),

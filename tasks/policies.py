@@ -14,13 +14,13 @@ from prefect.cache_policies import INPUTS, CachePolicy
 from prefect.futures import wait
 from prefect.logging import get_run_logger
 
-from medcompare.artifacts import ArtifactStore, artifacts_in
-from medcompare.code_identity import code_digest
-from medcompare.discretion import without_data
-from medcompare.errors import ArtifactError, InputError, TrainingError
+from medcompare.base.artifacts import ArtifactStore, artifacts_in
+from medcompare.base.code_identity import code_digest
+from medcompare.base.discretion import without_data
+from medcompare.base.errors import ArtifactError, InputError, TrainingError
+from medcompare.base.work_lock import lock_work
 from medcompare.models.zoo import MODELS
-from medcompare.stages import in_stage
-from medcompare.work_lock import lock_work
+from medcompare.runs.stages import in_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.context import TaskRunContext
 
-    from medcompare.work_lock import WorkLock
+    from medcompare.base.work_lock import WorkLock
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

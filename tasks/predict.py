@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from medcompare.training_process import run_prediction
+from medcompare.training.worker.process import run_prediction
 from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
-    from medcompare.prediction_records import Predictions
-    from medcompare.stage_inputs import PredictionIdentity
-    from medcompare.training_requests import PredictionRequest
+    from medcompare.predictions.records import Predictions
+    from medcompare.training.identity import PredictionIdentity
+    from medcompare.training.requests import PredictionRequest
 
 
 @keeps_data_out
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     tags=[GPU_TAG],
     cache_policy=content_key(
         ignore=("request",),
-        also=("medcompare.prediction", "medcompare.training_records"),
+        also=("medcompare.training.inference", "medcompare.training.records"),
         model_argument="model",
     ),
     **RETRIES,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from medcompare import progress
 from medcompare.models.zoo import MODELS
+from medcompare.training import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

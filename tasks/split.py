@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from medcompare.artifacts import ArtifactStore
+from medcompare.base.artifacts import ArtifactStore
 from medcompare.data import split as splitting
 from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medcompare.config import SplitConfig
+    from medcompare.config.schema import SplitConfig
     from medcompare.data.records import DatasetManifest, DatasetSplit
 
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from medcompare.training_process import run_training
+from medcompare.training.worker.process import run_training
 from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
 from tasks.progress_bar import shown
 
 if TYPE_CHECKING:
-    from medcompare.stage_inputs import TrainingIdentity
-    from medcompare.training_records import TrainedModel
-    from medcompare.training_requests import TrainingRequest
+    from medcompare.training.identity import TrainingIdentity
+    from medcompare.training.records import TrainedModel
+    from medcompare.training.requests import TrainingRequest
 
 
 @keeps_data_out
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     task_run_name="train {model}",
     tags=[GPU_TAG],
     # `identity` holds what can change the result; `request` repeats it with folders and threads.
-    cache_policy=content_key(ignore=("request",), also=("medcompare.training",), model_argument="model"),
+    cache_policy=content_key(ignore=("request",), also=("medcompare.training.loop",), model_argument="model"),
     **RETRIES,
     **STORED,
 )

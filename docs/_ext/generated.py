@@ -119,7 +119,8 @@ def section_table(model: type[BaseModel], prefix: str, presets: dict[str, Any]) 
 
 def config_fields(name: str) -> Iterator[str]:
     """Every field of ``CompareConfig`` or ``AssessConfig``: one table, then a heading and a table per section."""
-    from medcompare import config, presets  # noqa: PLC0415 - pages without it import nothing
+    from medcompare.config import presets  # noqa: PLC0415 - pages without it import nothing
+    from medcompare.config import schema as config  # noqa: PLC0415 - as above
 
     known = presets.PRESETS if name == "CompareConfig" else {}
     for prefix, model in sections(getattr(config, name)):

@@ -7,12 +7,12 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medcompare.errors import DataError
+from medcompare.base.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.records import Subset
+    from medcompare.base.record import Subset
 
 STANDARD_COLUMNS = (
     "case_id",

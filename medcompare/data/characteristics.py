@@ -13,9 +13,9 @@ from medcompare.data.records import MOST_LEVELS, Characteristic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from medcompare.base.record import Subset
     from medcompare.data.assignments import ImageRow
     from medcompare.data.records import Quartiles
-    from medcompare.records import Subset
 
 
 def characteristics(rows: Sequence[ImageRow]) -> tuple[Characteristic, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from medcompare.errors import DataError
+from medcompare.base.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,22 +18,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from medcompare.artifacts import sha256_of_bytes
+from medcompare.base.artifacts import sha256_of_bytes
+from medcompare.base.errors import DataError
+from medcompare.base.file_names import file_at
 from medcompare.data.confounders import confounder_warnings
 from medcompare.data.reading import read_each
 from medcompare.data.records import DatasetManifest
-from medcompare.data.source import BYTES_PER_MB
-from medcompare.data.validate import ImageMeasurement, judge, measure_file, oddities
-from medcompare.errors import DataError
-from medcompare.file_names import file_at
+from medcompare.data.sources.resolve import BYTES_PER_MB
+from medcompare.data.validation import ImageMeasurement, judge, measure_file, oddities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from medcompare.artifacts import ArtifactStore
-    from medcompare.data.settings import DataConfig
-    from medcompare.data.source import ImageSource, SourceFile
-    from medcompare.records import Artifact
+    from medcompare.base.artifacts import ArtifactStore
+    from medcompare.base.record import Artifact
+    from medcompare.config.data import DataConfig
+    from medcompare.data.sources.resolve import ImageSource, SourceFile
 
 IMAGE_COLUMNS = ("case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode")
 REJECTED_COLUMNS = ("path", "label", "reason", "detail")
@@ -72,7 +72,7 @@ def ingest(
     Parameters
     ----------
     source : ImageSource
-        Listed files, from `medcompare.data.source.resolve_source`.
+        Listed files, from `medcompare.data.sources.resolve.resolve_source`.
     data : DataConfig
         ``min_side_px``, ``max_rejected_fraction`` and the limits of reading are used.
     store : ArtifactStore

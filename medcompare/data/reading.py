@@ -16,9 +16,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
-from medcompare.artifacts import CHUNK_BYTES, sha256_of_bytes, write_atomically
-from medcompare.errors import DataError
-from medcompare.file_names import escape_name
+from medcompare.base.artifacts import CHUNK_BYTES, sha256_of_bytes, write_atomically
+from medcompare.base.errors import DataError
+from medcompare.base.file_names import escape_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from medcompare.records import Artifact, Record, Subset
+from medcompare.base.record import Artifact, Record, Subset
 
 
 class DatasetManifest(Record):

@@ -19,20 +19,20 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedShuffleSplit
 
+from medcompare.base.errors import DataError, MedcompareError
+from medcompare.base.record import SUBSETS
 from medcompare.data.records import DatasetSplit, SubsetSummary
 from medcompare.data.tables import read_images
-from medcompare.errors import DataError, MedcompareError
-from medcompare.records import SUBSETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from medcompare.artifacts import ArtifactStore
-    from medcompare.config import SplitConfig
+    from medcompare.base.artifacts import ArtifactStore
+    from medcompare.base.record import Subset
+    from medcompare.config.schema import SplitConfig
     from medcompare.data.records import DatasetManifest
-    from medcompare.records import Subset
 
 MIN_UNITS_PER_CLASS = 3
 """One for each subset."""

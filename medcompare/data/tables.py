@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
-    from medcompare.artifacts import ArtifactStore
+    from medcompare.base.artifacts import ArtifactStore
     from medcompare.data.records import DatasetManifest
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from medcompare.errors import WeightsError
+from medcompare.base.errors import WeightsError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from medcompare.records import Record
+from medcompare.base.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

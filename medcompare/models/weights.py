@@ -17,18 +17,18 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medcompare.artifacts import sha256_of_file
-from medcompare.errors import ConfigError, WeightsError
-from medcompare.file_access import new_part
+from medcompare.base.artifacts import sha256_of_file
+from medcompare.base.errors import ConfigError, WeightsError
+from medcompare.base.file_access import new_part
 from medcompare.models.spec import InitialWeights
 from medcompare.models.zoo import MODELS
-from medcompare.training_requests import ResolvedWeights
+from medcompare.training.requests import ResolvedWeights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from http.client import HTTPResponse
 
-    from medcompare.config import TrainConfig
+    from medcompare.config.schema import TrainConfig
     from medcompare.models.spec import ModelSpec, WeightsFile
 
 CONNECT_TIMEOUT_S = 10.0

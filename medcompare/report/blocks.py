@@ -10,12 +10,12 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from medcompare.report.formatting import format_estimate
+from medcompare.base.formatting import format_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.report.figures import Drawing
+    from medcompare.report.figures.drawing import Drawing
     from medcompare.stats.records import Estimate
 
 NOTE_MARKS = "abcdefghijklmnopqrstuvwxyz"

@@ -23,7 +23,7 @@ from fontTools import subset
 from fontTools.ttLib import TTFont, TTLibError
 from matplotlib import font_manager
 
-from medcompare.errors import ConfigError
+from medcompare.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,13 +13,13 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
-from medcompare.changes import Cause
-from medcompare.config import DecideConfig
+from medcompare.base.record import NEGATIVE, POSITIVE, Record
+from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
-from medcompare.provenance import Provenance
-from medcompare.records import NEGATIVE, POSITIVE, Record
+from medcompare.runs.changes import Cause
+from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import Assessment, Estimate
-from medcompare.training_records import TrainedModel
+from medcompare.training.records import TrainedModel
 
 Source = Literal["trained by medcompare", "predictions supplied"]
 SetBy = Literal["user", "preset", "default"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.base.formatting import format_count, format_estimate, format_p, format_percent
 from medcompare.report.blocks import Matrix, MatrixCell, MatrixRow
-from medcompare.report.formatting import format_count, format_estimate, format_p, format_percent
 from medcompare.report.results import row_fractions
 
 if TYPE_CHECKING:

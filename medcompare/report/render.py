@@ -17,11 +17,11 @@ from markupsafe import Markup
 from weasyprint import HTML
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
-from medcompare.artifacts import write_atomically
-from medcompare.errors import MedcompareError
-from medcompare.report.context import ReportContext, build_context
+from medcompare.base.artifacts import write_atomically
+from medcompare.base.errors import MedcompareError
 from medcompare.report.fonts import font_faces, isolated, package_for, spelled_out, undrawable
 from medcompare.report.inputs import ReportFiles
+from medcompare.report.pages.report import ReportContext, build_context
 from medcompare.report.results import results_json
 
 if TYPE_CHECKING:

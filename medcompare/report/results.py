@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field, ValidationError
 
-from medcompare.changes import Cause
-from medcompare.config import DecideConfig
+from medcompare.base.errors import DataError
+from medcompare.base.record import Record
+from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
-from medcompare.errors import DataError
-from medcompare.provenance import Provenance
-from medcompare.records import Record
 from medcompare.report.inputs import (
     ChecklistTable,
     HardCase,
@@ -30,14 +28,16 @@ from medcompare.report.inputs import (
     Source,
     TrendRun,
 )
+from medcompare.runs.changes import Cause
+from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import Assessment, ConfusionCounts, PairedComparison, Quantity
-from medcompare.training_records import TrainedModel
+from medcompare.training.records import TrainedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from medcompare.cost_records import CostMeasurement
+    from medcompare.predictions.costs import CostMeasurement
 
 SCHEMA_VERSION: Final = "2.0"
 """First number: a field was renamed, removed or changed its meaning. Second: fields were added."""

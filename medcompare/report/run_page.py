@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from medcompare.records import Record
+from medcompare.base.record import Record
 from medcompare.report.blocks import Table, svg_uri
-from medcompare.report.context import key_tables
-from medcompare.report.context_data import data_section
-from medcompare.report.figures_confusion import draw_confusion_matrices
-from medcompare.report.figures_curves import draw_roc_and_precision_recall
+from medcompare.report.figures.confusion import draw_confusion_matrices
+from medcompare.report.figures.curves import draw_roc_and_precision_recall
+from medcompare.report.pages.data import data_section
+from medcompare.report.pages.report import key_tables
 from medcompare.report.vocabulary import view_of
 
 if TYPE_CHECKING:
     from medcompare.report.blocks import Cell
-    from medcompare.report.figures import Drawing
+    from medcompare.report.figures.drawing import Drawing
     from medcompare.report.inputs import ReportInputs
 
 

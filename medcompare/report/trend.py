@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from medcompare.changes import what_changed
-from medcompare.report.figures import (
+from medcompare.base.formatting import format_count, format_duration, format_number
+from medcompare.report.figures.drawing import (
     INK,
     LEGEND_ROW_MM,
     MUTED,
@@ -24,8 +24,8 @@ from medcompare.report.figures import (
     draw,
     legend_columns,
 )
-from medcompare.report.formatting import format_count, format_duration, format_number
 from medcompare.report.inputs import TrendFigures, TrendRun
+from medcompare.runs.changes import what_changed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from medcompare.changes import Cause
-    from medcompare.run_summary import RunSummary
+    from medcompare.runs.changes import Cause
+    from medcompare.runs.summary import RunSummary
 
 PANELS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
 MARK: dict[Cause, str] = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from medcompare.report.blocks import Column, Mark, svg_uri
-from medcompare.report.figures import ModelStyle, marker_svg, styles_of
+from medcompare.report.figures.drawing import ModelStyle, marker_svg, styles_of
 from medcompare.report.results import pair_of_verdict
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medcompare.errors import ConfigError, DataError
+from medcompare.base.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

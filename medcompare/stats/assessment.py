@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.errors import DataError
-from medcompare.stats import caveats, invalidity
+from medcompare.base.errors import DataError
 from medcompare.stats.arrays import few_units
-from medcompare.stats.auc import joint_auc_test
 from medcompare.stats.comparison import compare_models, with_order_warnings
 from medcompare.stats.evaluation import DECISION_GRID, evaluate_model, usable_probabilities
+from medcompare.stats.intervals.auc import joint_auc_test
 from medcompare.stats.quantities import flat_quantities
 from medcompare.stats.records import Assessment
 from medcompare.stats.seeds import compare_seeds, seed_rows
-from medcompare.stats.situation import Situation
 from medcompare.stats.thresholds import choose_threshold
 from medcompare.stats.utility import probability_of_benefit, treat_all_curve
-from medcompare.stats.verdict import decide
+from medcompare.stats.verdict import caveats, invalidity
+from medcompare.stats.verdict.rule import decide
+from medcompare.stats.verdict.situation import Situation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from medcompare.cases import ScoredCases
-    from medcompare.config import DecideConfig, EvaluateConfig
-    from medcompare.cost_records import CostMeasurement
+    from medcompare.config.schema import DecideConfig, EvaluateConfig
+    from medcompare.predictions.cases import ScoredCases
+    from medcompare.predictions.costs import CostMeasurement
     from medcompare.stats.records import ModelEvaluation, PairedComparison
 
 NET_BENEFIT_POINTS = 21

@@ -15,28 +15,28 @@ import numpy as np
 from scipy import stats
 
 from medcompare.stats.arrays import checked_scores
-from medcompare.stats.auc import auc_difference, auc_interval
-from medcompare.stats.bootstrap import BootstrapResult, bootstrap_metrics
-from medcompare.stats.cost_order import cheaper_of
+from medcompare.stats.intervals.auc import auc_difference, auc_interval
+from medcompare.stats.intervals.proportions import clustered_ratio_variance, normal_quantile
 from medcompare.stats.multiplicity import holm, simultaneous
 from medcompare.stats.paired import (
     detectable_difference,
     paired_proportion_difference,
     paired_table,
 )
-from medcompare.stats.proportions import clustered_ratio_variance, normal_quantile
 from medcompare.stats.records import AgreementTable, Estimate, PairedComparison
+from medcompare.stats.resampling.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.subgroups import undefined
 from medcompare.stats.utility import probability_more_accurate
+from medcompare.stats.verdict.cost_order import cheaper_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from medcompare.cases import ScoredCases
-    from medcompare.config import DecideConfig, EvaluateConfig
-    from medcompare.cost_records import CostMeasurement
+    from medcompare.config.schema import DecideConfig, EvaluateConfig
+    from medcompare.predictions.cases import ScoredCases
+    from medcompare.predictions.costs import CostMeasurement
     from medcompare.stats.records import ModelEvaluation
     from medcompare.stats.weighted_metrics import MetricName
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.stats.arrays import checked_scores, plain, says_nothing
-from medcompare.stats.auc import auc_interval
-from medcompare.stats.bootstrap import BootstrapResult, bootstrap_metrics
-from medcompare.stats.calibration import calibration
-from medcompare.stats.predictive import likelihood_ratios, predictive_values_at_prevalence
-from medcompare.stats.recalibration import fit_isotonic, fit_platt
+from medcompare.stats.calibration.agreement import calibration
+from medcompare.stats.calibration.recalibration import fit_isotonic, fit_platt
+from medcompare.stats.intervals.auc import auc_interval
+from medcompare.stats.intervals.predictive import likelihood_ratios, predictive_values_at_prevalence
 from medcompare.stats.records import (
     ClassReport,
     ConfusionCounts,
@@ -24,6 +23,7 @@ from medcompare.stats.records import (
     ModelEvaluation,
     OperatingPoint,
 )
+from medcompare.stats.resampling.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.subgroups import share, subgroup_evaluations, undefined
 from medcompare.stats.thresholds import HABIT, choose_threshold
 from medcompare.stats.utility import decision_curve
@@ -31,8 +31,8 @@ from medcompare.stats.utility import decision_curve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from medcompare.cases import ScoredCases
-    from medcompare.config import EvaluateConfig
+    from medcompare.config.schema import EvaluateConfig
+    from medcompare.predictions.cases import ScoredCases
     from medcompare.stats.records import Calibration
     from medcompare.stats.weighted_metrics import MetricName
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from medcompare.errors import ConfigError, DataError
-from medcompare.stats.proportions import normal_quantile
+from medcompare.base.errors import ConfigError, DataError
+from medcompare.stats.intervals.proportions import normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import optimize, stats
 
-from medcompare.errors import ConfigError, DataError
+from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.arrays import (
     BoolArray,
     IntArray,
@@ -20,8 +20,8 @@ from medcompare.stats.arrays import (
     checked_decisions,
     checked_level,
 )
+from medcompare.stats.intervals.proportions import effective_sample_size, normal_quantile, wilson_limits
 from medcompare.stats.multiplicity import standard_error_of
-from medcompare.stats.proportions import effective_sample_size, normal_quantile, wilson_limits
 from medcompare.stats.records import Estimate
 
 if TYPE_CHECKING:

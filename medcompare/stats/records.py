@@ -11,8 +11,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from medcompare.cost_records import CostMeasurement
-from medcompare.records import Record
+from medcompare.base.record import Record
+from medcompare.predictions.costs import CostMeasurement
 
 SubsetName = Literal["val", "test"]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.stats.auc import auc_difference, auc_interval
+from medcompare.stats.intervals.auc import auc_difference, auc_interval
 from medcompare.stats.records import Estimate, RunningStatistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from medcompare.cases import ScoredCases
+    from medcompare.predictions.cases import ScoredCases
 
 
 def compare_running(

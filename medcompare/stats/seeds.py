@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.stats.auc import auc_interval, roc_auc
-from medcompare.stats.bootstrap import bootstrap_metrics
+from medcompare.stats.intervals.auc import auc_interval, roc_auc
 from medcompare.stats.records import Estimate, SeedComparison, SeedRow
+from medcompare.stats.resampling.bootstrap import bootstrap_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.cases import ScoredCases
-    from medcompare.config import EvaluateConfig
+    from medcompare.config.schema import EvaluateConfig
+    from medcompare.predictions.cases import ScoredCases
     from medcompare.stats.records import PairedComparison
 
 LEAST_SEEDS = 3

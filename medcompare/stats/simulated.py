@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from medcompare.cases import ScoredCases
-from medcompare.errors import ConfigError
+from medcompare.base.errors import ConfigError
+from medcompare.predictions.cases import ScoredCases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

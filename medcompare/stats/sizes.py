@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from scipy import special, stats
 
-from medcompare.stats.criteria import floors_of, oriented
-from medcompare.stats.proportions import normal_quantile
+from medcompare.stats.intervals.proportions import normal_quantile
 from medcompare.stats.records import SizeNeeded
-from medcompare.stats.sentences import number, units_of
+from medcompare.stats.verdict.criteria import floors_of, oriented
+from medcompare.stats.verdict.sentences import number, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medcompare.config import DecideConfig
-    from medcompare.stats.criteria import Figure
+    from medcompare.config.schema import DecideConfig
     from medcompare.stats.records import Estimate, ModelEvaluation, PairedComparison
+    from medcompare.stats.verdict.criteria import Figure
 
 POWER = 0.8
 """Customary; stated wherever a size is."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.stats.arrays import LEAST_UNITS
-from medcompare.stats.auc import auc_interval
-from medcompare.stats.proportions import clustered_proportion, proportion
+from medcompare.stats.intervals.auc import auc_interval
+from medcompare.stats.intervals.proportions import clustered_proportion, proportion
 from medcompare.stats.records import Estimate, SubgroupEvaluation
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from medcompare.cases import ScoredCases
-    from medcompare.config import EvaluateConfig
+    from medcompare.config.schema import EvaluateConfig
+    from medcompare.predictions.cases import ScoredCases
 
 
 def share(

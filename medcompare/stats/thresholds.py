@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.stats.arrays import nearly_constant
-from medcompare.stats.auc import roc_points
+from medcompare.stats.intervals.auc import roc_points
 from medcompare.stats.records import OperatingPoint
 from medcompare.stats.subgroups import share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from medcompare.cases import ScoredCases
-    from medcompare.config import EvaluateConfig
+    from medcompare.config.schema import EvaluateConfig
+    from medcompare.predictions.cases import ScoredCases
 
 HABIT = 0.5
 

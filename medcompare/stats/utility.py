@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from medcompare.errors import ConfigError, DataError
+from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.arrays import (
     BoolArray,
     FloatArray,
@@ -22,12 +22,12 @@ from medcompare.stats.arrays import (
 )
 from medcompare.stats.paired import paired_table
 from medcompare.stats.records import Curve, Estimate
-from medcompare.stats.resampling import ResamplingPlan
+from medcompare.stats.resampling.weights import ResamplingPlan
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from medcompare.stats.resampling import WeightArray
+    from medcompare.stats.resampling.weights import WeightArray
 
 
 def net_benefit(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike) -> FloatArray:

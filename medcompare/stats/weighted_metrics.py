@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medcompare.stats.arrays import BoolArray, FloatArray, IntArray
-    from medcompare.stats.resampling import WeightArray
+    from medcompare.stats.resampling.weights import WeightArray
 
 MetricName = Literal[
     "auc",

@@ -22,7 +22,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from flows.serving_place import ask
-from medcompare.config import CompareConfig
+from medcompare.config.schema import CompareConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable

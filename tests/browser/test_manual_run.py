@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flows.serving_place import ask
-from medcompare.config import CompareConfig
-from medcompare.presets import DEMO
+from medcompare.config.presets import DEMO
+from medcompare.config.schema import CompareConfig
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse

@@ -28,67 +28,67 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "words": (
         (
             "medcompare",
-            "medcompare.errors",
-            "medcompare.file_access",
-            "medcompare.file_names",
-            "medcompare.records",
+            "medcompare.base.errors",
+            "medcompare.base.file_access",
+            "medcompare.base.file_names",
+            "medcompare.base.record",
             "medcompare.data.records",
-            "medcompare.training_records",
-            "medcompare.prediction_records",
-            "medcompare.cost_records",
-            "medcompare.presets",
+            "medcompare.training.records",
+            "medcompare.predictions.records",
+            "medcompare.predictions.costs",
+            "medcompare.config.presets",
             "medcompare.models",
             "medcompare.models.spec",
             "medcompare.models.zoo*",
-            "medcompare.config",
-            "medcompare.config_form",
-            "medcompare.artifacts",
-            "medcompare.code_identity",
-            "medcompare.discretion",
-            "medcompare.training_requests",
-            "medcompare.training_events",
+            "medcompare.config.schema",
+            "medcompare.config.form",
+            "medcompare.base.artifacts",
+            "medcompare.base.code_identity",
+            "medcompare.base.discretion",
+            "medcompare.training.requests",
+            "medcompare.training.events",
             "medcompare.stats",
             "medcompare.report",
             "medcompare.data",
-            "medcompare.data.settings",
+            "medcompare.config.data",
         ),
         (),
     ),
-    "hardware": (("medcompare.hardware", "medcompare.devices"), ("words",)),
-    "provenance": (("medcompare.provenance",), ("words", "hardware")),
+    "hardware": (("medcompare.base.hardware", "medcompare.base.devices"), ("words",)),
+    "provenance": (("medcompare.runs.provenance",), ("words", "hardware")),
     "torch": (
         (
-            "medcompare.data.dataset",
-            "medcompare.data.transforms",
+            "medcompare.training.dataset",
+            "medcompare.training.transforms",
             "medcompare.models.*",
-            "medcompare.batch_statistics",
-            "medcompare.checkpoints",
-            "medcompare.cost",
-            "medcompare.cost_instruments",
-            "medcompare.prediction",
-            "medcompare.recipes",
-            "medcompare.scoring",
-            "medcompare.training",
-            "medcompare.training_epoch",
-            "medcompare.training_process",
-            "medcompare.training_state",
-            "medcompare.child_process",
+            "medcompare.training.batch_statistics",
+            "medcompare.training.checkpoints",
+            "medcompare.training.cost",
+            "medcompare.training.cost_instruments",
+            "medcompare.training.inference",
+            "medcompare.training.recipes",
+            "medcompare.training.scoring",
+            "medcompare.training.loop",
+            "medcompare.training.epoch",
+            "medcompare.training.worker.process",
+            "medcompare.training.state",
+            "medcompare.training.worker.child",
         ),
         ("words", "hardware", "data"),
     ),
     # Any table of a user as text: images listed or predictions.
-    "tables": (("medcompare.table_file", "medcompare.spelling"), ("words",)),
+    "tables": (("medcompare.data.table_file", "medcompare.data.spelling"), ("words",)),
     "data": (("medcompare.data.*",), ("words", "tables")),
     "stats_records": (("medcompare.stats.records",), ("words",)),
     # The table of predictions, where the torch side and the statistics meet.
     "predictions": (
         (
-            "medcompare.cases",
-            "medcompare.predictions",
-            "medcompare.prediction_columns",
-            "medcompare.prediction_layout",
-            "medcompare.prediction_roles",
-            "medcompare.cost_file",
+            "medcompare.predictions.cases",
+            "medcompare.predictions.table",
+            "medcompare.predictions.columns",
+            "medcompare.predictions.layout",
+            "medcompare.predictions.roles",
+            "medcompare.predictions.cost_file",
             "medcompare.stats.arrays",
         ),
         ("words", "tables"),
@@ -96,13 +96,13 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # A bootstrap runs on the cores there are.
     "stats": (("medcompare.stats.*",), ("words", "hardware", "stats_records", "predictions")),
     "history": (
-        ("medcompare.run_summary", "medcompare.changes", "medcompare.history"),
+        ("medcompare.runs.summary", "medcompare.runs.changes", "medcompare.runs.history"),
         ("words", "stats_records", "formatting", "provenance"),
     ),
-    "formatting": (("medcompare.report.formatting",), ("words", "stats_records")),
+    "formatting": (("medcompare.base.formatting",), ("words", "stats_records")),
     "report": (("medcompare.report.*",), ("words", "stats_records", "formatting", "history", "provenance")),
     "mail": (
-        ("medcompare.mail*", "medcompare.outbox"),
+        ("medcompare.notify.send*", "medcompare.notify.outbox"),
         ("words", "stats_records", "formatting", "history"),
     ),
     # What joins the sides: every other module at the top of the package.
@@ -275,8 +275,8 @@ def test_the_table_has_no_circles() -> None:
         ("medcompare*", {"prefect", "tasks", "flows"}),
         ("medcompare.stats*", TORCH | DRAWING),
         ("medcompare.report*", TORCH | {"sklearn"}),
-        ("medcompare.config", TORCH | DRAWING | {"pandas", "scipy", "numpy"}),
-        ("medcompare.mail*", TORCH),
+        ("medcompare.config.schema", TORCH | DRAWING | {"pandas", "scipy", "numpy"}),
+        ("medcompare.notify.send*", TORCH),
         ("flows.command_line", TORCH | DRAWING | {"prefect", "pandas", "scipy", "sklearn", "statsmodels"}),
         ("flows.assess_command", TORCH | DRAWING | {"prefect", "pandas", "scipy", "sklearn", "statsmodels"}),
         ("flows.reports", TORCH | DRAWING | {"prefect", "pandas", "numpy", "scipy", "sklearn"}),
@@ -333,7 +333,7 @@ def code_only(source: str) -> str:
     return ast.unparse(tree)
 
 
-MAY_NAME_MODELS = ("medcompare.models.zoo*", "medcompare.presets", "medcompare.config")
+MAY_NAME_MODELS = ("medcompare.models.zoo*", "medcompare.config.presets", "medcompare.config.schema")
 
 
 def test_no_model_is_named_outside_its_file() -> None:
@@ -400,7 +400,7 @@ def test_no_file_gets_a_mode_of_its_own() -> None:
     wrong = [
         module
         for module, path in MODULES.items()
-        if own_mode.search(code_only(path.read_text("utf-8"))) and module != "medcompare.outbox"
+        if own_mode.search(code_only(path.read_text("utf-8"))) and module != "medcompare.notify.outbox"
     ]
 
-    assert wrong == ["medcompare.file_access"]  # names the command in its remedies
+    assert wrong == ["medcompare.base.file_access"]  # names the command in its remedies

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from flows.serving_place import Place, environment
-from medcompare.config import AssessConfig, CompareConfig
+from medcompare.config.schema import AssessConfig, CompareConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENT_FILES = ("prefect.yaml", "deploy/docker/prefect.yaml", "deploy/kubernetes/prefect.yaml")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medcompare.config import AssessConfig, CompareConfig
+from medcompare.config.schema import AssessConfig, CompareConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

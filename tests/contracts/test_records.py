@@ -23,8 +23,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import medcompare
-from medcompare.records import Artifact, Record
-from medcompare.training_records import EpochLog
+from medcompare.base.record import Artifact, Record
+from medcompare.training.records import EpochLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

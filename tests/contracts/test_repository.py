@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from medcompare.config import AssessConfig, CompareConfig
-from medcompare.presets import PRESETS
+from medcompare.config.presets import PRESETS
+from medcompare.config.schema import AssessConfig, CompareConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ def test_no_path_of_a_machine(pattern: str) -> None:
 )
 def test_no_registry_and_no_secret(pattern: str) -> None:
     """Packages come from wherever the user's own tools fetch them."""
-    exempt = {"tests/unit/test_discretion.py"}
+    exempt = {"tests/base/test_discretion.py"}
     found = {
         f"{name}: {m.group()}"
         for name, text in texts()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.unit.mail_servers import Mailbox, mail_server
+from tests.notify.mail_servers import Mailbox, mail_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

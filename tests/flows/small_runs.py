@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import (
 
 from flows.assess import assess
 from flows.compare import compare
-from medcompare.config import AssessConfig, CompareConfig
+from medcompare.config.schema import AssessConfig, CompareConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import Artifact, FlowRun, State
 
-    from medcompare.run_result import RunResult
+    from medcompare.runs.result import RunResult
 
 MODELS = ("test_cnn", "efficientnet_b0")
 ONE_MODEL = ("test_cnn",)

@@ -24,22 +24,22 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from medcompare.artifacts import ArtifactStore
-from medcompare.code_identity import NOT_FOLLOWED, code_behind
-from medcompare.config import TrainConfig
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.code_identity import NOT_FOLLOWED, code_behind
+from medcompare.base.hardware import ParallelPlan
+from medcompare.base.record import Artifact
+from medcompare.config.data import DataConfig, DemoConfig
+from medcompare.config.schema import TrainConfig
 from medcompare.data.records import DatasetSplit
-from medcompare.data.settings import DataConfig, DemoConfig
-from medcompare.data.source import fingerprint, resolve_source
-from medcompare.hardware import ParallelPlan
+from medcompare.data.sources.resolve import fingerprint, resolve_source
 from medcompare.models.weights import ensure_weights
 from medcompare.models.zoo import MODELS
-from medcompare.prediction_tables import scored_cases
-from medcompare.predictions import digest_of
-from medcompare.records import Artifact
-from medcompare.stage_inputs import cost_identity, images_digest, prediction_identity, training_identity
-from medcompare.training_process import run_prediction, run_training
-from medcompare.training_records import TrainedModel
-from medcompare.training_requests import CostRequest, PredictionRequest, TrainingRequest
+from medcompare.predictions.join import scored_cases
+from medcompare.predictions.table import digest_of
+from medcompare.training.identity import cost_identity, images_digest, prediction_identity, training_identity
+from medcompare.training.records import TrainedModel
+from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest
+from medcompare.training.worker.process import run_prediction, run_training
 from tasks.assess import assess_predictions
 from tasks.decide import decide
 from tasks.evaluate import evaluate
@@ -58,10 +58,10 @@ if TYPE_CHECKING:
 
     from prefect import Task
 
-    from medcompare.cases import ScoredCases
-    from medcompare.config import CostConfig, EvaluateConfig
-    from medcompare.data.source import ImageSource
-    from medcompare.prediction_records import Predictions
+    from medcompare.config.schema import CostConfig, EvaluateConfig
+    from medcompare.data.sources.resolve import ImageSource
+    from medcompare.predictions.cases import ScoredCases
+    from medcompare.predictions.records import Predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "test_cnn"
@@ -111,7 +111,7 @@ WITHIN_STATISTICS = {
 }
 """Task -> modules of the statistics that it must not rest on: others may join or leave as they are written."""
 
-BEHIND_EXCLUDED = {"medcompare.child_process", "medcompare.config_form"}
+BEHIND_EXCLUDED = {"medcompare.training.worker.child", "medcompare.config.form"}
 """Imported by excluded modules only: they pass values on and name fields."""
 
 
@@ -410,7 +410,7 @@ import json, sys
 from importlib import import_module
 from pathlib import Path
 import flows
-from medcompare.code_identity import PACKAGE_ROOT, code_digest
+from medcompare.base.code_identity import PACKAGE_ROOT, code_digest
 from tasks.policies import CodeOf, _TaskOnly
 
 TASKS = {name: getattr(import_module(module), task) for name, (module, task) in json.loads(sys.argv[1]).items()}

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from medcompare.artifacts import ArtifactStore
-from medcompare.errors import DataError, InputError
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.errors import DataError, InputError
 from tests.flows.small_runs import EVERY_STAGE, MODELS, NEVER_CACHED, cached, run, small_config
 
 if TYPE_CHECKING:

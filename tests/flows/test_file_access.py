@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medcompare.outbox import outbox_folder
+from medcompare.notify.outbox import outbox_folder
 from tests.flows.small_runs import ONE_MODEL, First, run, small_assessment, small_config
 
 if TYPE_CHECKING:

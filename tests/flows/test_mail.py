@@ -12,14 +12,14 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 from flows.doctor import mail_from_server
-from medcompare.doctor_checks import check_mail
-from medcompare.history import history_path, list_runs
-from medcompare.outbox import outbox_folder, waiting
+from medcompare.cli.doctor_checks import check_mail
+from medcompare.notify.outbox import outbox_folder, waiting
+from medcompare.runs.history import history_path, list_runs
 from tasks.mail_block import BLOCK_NAME, MedcompareMail, mail_config_from_block
 from tests.flows.conftest import RECIPIENT, SENDER, set_mail_server
 from tests.flows.small_runs import run, small_assessment, small_config
-from tests.unit.mail_servers import PASSWORD, USER, Mailbox, free_port, mail_server
-from tests.unit.sample_mails import attachments, body_text
+from tests.notify.mail_servers import PASSWORD, USER, Mailbox, free_port, mail_server
+from tests.notify.sample_mails import attachments, body_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,21 +17,21 @@ from prefect.states import Running
 from flows.compare import compare
 from flows.night import Night
 from flows.recover import main as recover
-from medcompare.code_identity import PACKAGE_ROOT
-from medcompare.config import AssessConfig
-from medcompare.errors import ConfigError, DataError
-from medcompare.history import history_path, list_runs, record_run, this_host
-from medcompare.report.formatting import format_estimate
-from medcompare.run_summary import start_of_run
+from medcompare.base.code_identity import PACKAGE_ROOT
+from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.formatting import format_estimate
+from medcompare.config.schema import AssessConfig
+from medcompare.runs.history import history_path, list_runs, record_run, this_host
+from medcompare.runs.summary import start_of_run
 from medcompare.stats.records import Estimate
 from tests.flows.conftest import set_mail_server
 from tests.flows.small_runs import Done, run, small_assessment, small_config
-from tests.unit.mail_servers import Mailbox, mail_server
+from tests.notify.mail_servers import Mailbox, mail_server
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from medcompare.run_summary import RunSummary
+    from medcompare.runs.summary import RunSummary
     from tests.flows.small_runs import First
 
 pytestmark = pytest.mark.timeout(900)  # real trainings, on a machine that may be busy

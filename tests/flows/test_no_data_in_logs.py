@@ -14,10 +14,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
 from flows.night import conducted
-from medcompare.config import AssessConfig
-from medcompare.errors import UnexpectedError
-from medcompare.history import history_path
-from medcompare.run_result import RunResult
+from medcompare.base.errors import UnexpectedError
+from medcompare.config.schema import AssessConfig
+from medcompare.runs.history import history_path
+from medcompare.runs.result import RunResult
 from tasks.policies import keeps_data_out
 
 if TYPE_CHECKING:

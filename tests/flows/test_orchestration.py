@@ -30,9 +30,9 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed, Running
 
 from flows.orchestration import GPU_LIMIT, clear_up_after, ensure_gpu_limit, resume_crashed
-from medcompare.config import TrainConfig
-from medcompare.history import history_path, list_runs
-from medcompare.training_process import plan_parallel
+from medcompare.config.schema import TrainConfig
+from medcompare.runs.history import history_path, list_runs
+from medcompare.training.worker.process import plan_parallel
 from tasks.gpu import on_the_machine
 from tasks.policies import GPU_TAG
 from tests.flows.small_runs import ONE_MODEL, small_config

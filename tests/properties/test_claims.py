@@ -19,22 +19,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from medcompare.config import DecideConfig, EvaluateConfig
-from medcompare.cost_records import CostMeasurement
+from medcompare.config.schema import DecideConfig, EvaluateConfig
+from medcompare.predictions.costs import CostMeasurement
 from medcompare.stats.assessment import assess
-from medcompare.stats.criteria import adequacy, proves_nothing
 from medcompare.stats.multiplicity import holm
 from medcompare.stats.records import Estimate, Outcome
 from medcompare.stats.simulated import draw_study
-from medcompare.stats.verdict import decide, first_match
-from medcompare.stats.verdict_texts import SENTENCES
-from tests.unit.stats.studies import comparison, evaluation, situation
+from medcompare.stats.verdict.criteria import adequacy, proves_nothing
+from medcompare.stats.verdict.rule import decide, first_match
+from medcompare.stats.verdict.texts import SENTENCES
+from tests.stats.studies import comparison, evaluation, situation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from medcompare.stats.records import Assessment, ModelEvaluation, PairedComparison, Verdict
-    from medcompare.stats.situation import Finding, Situation
+    from medcompare.stats.verdict.situation import Finding, Situation
 
 Z = 1.959963984540054
 ALPHA = 0.05

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit
 
-from medcompare.changes import Changes
-from medcompare.config import AssessConfig
-from medcompare.cost_records import CostMeasurement
-from medcompare.nightly import NightContext
-from medcompare.predictions import PredictionTables, ScoredCases
-from medcompare.report_inputs import gather_assessment
+from medcompare.config.schema import AssessConfig
+from medcompare.notify.nightly import NightContext
+from medcompare.predictions.costs import CostMeasurement
+from medcompare.predictions.table import PredictionTables, ScoredCases
+from medcompare.report.collect import gather_assessment
+from medcompare.runs.changes import Changes
 from medcompare.stats.assessment import assess
 from tests.report.sample import make_provenance
 

@@ -27,12 +27,11 @@ from sklearn.metrics import (
 )
 from statsmodels.stats.proportion import proportion_confint
 
-from medcompare.config import DecideConfig
-from medcompare.cost_records import CostMeasurement
+from medcompare.base.record import Artifact
+from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit, SubsetSummary
 from medcompare.models.spec import InitialWeights
-from medcompare.provenance import Provenance
-from medcompare.records import Artifact
+from medcompare.predictions.costs import CostMeasurement
 from medcompare.report.inputs import (
     CaseScore,
     ChecklistItem,
@@ -45,7 +44,7 @@ from medcompare.report.inputs import (
     TrendRun,
     count_scores,
 )
-from medcompare.stats.caveats import cost_remarks
+from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import (
     AgreementTable,
     Assessment,
@@ -66,7 +65,8 @@ from medcompare.stats.records import (
     Verdict,
     VerdictLine,
 )
-from medcompare.training_records import BatchNormFacts, EpochLog, TrainedModel
+from medcompare.stats.verdict.caveats import cost_remarks
+from medcompare.training.records import BatchNormFacts, EpochLog, TrainedModel
 
 CLASSES = ("non_cancer", "cancer")
 NAMES = {

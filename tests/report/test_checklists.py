@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from medcompare.cost_records import CostMeasurement
+from medcompare.base.errors import ConfigError
+from medcompare.base.record import Artifact
 from medcompare.data.records import DatasetManifest, DatasetSplit, SubsetSummary
-from medcompare.errors import ConfigError
 from medcompare.models.spec import InitialWeights
-from medcompare.provenance import Provenance
-from medcompare.records import Artifact
+from medcompare.predictions.costs import CostMeasurement
 from medcompare.report.checklists.answers import ChecklistAnswers, answers_template, read_answers
 from medcompare.report.checklists.facts import FACTS, RunRecords
 from medcompare.report.checklists.fill import fill_checklists
 from medcompare.report.checklists.items import CHECKLISTS, TOPICS
 from medcompare.report.inputs import SettingRow
+from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import (
     AgreementTable,
     Assessment,
@@ -38,7 +38,7 @@ from medcompare.stats.records import (
     SubgroupEvaluation,
     Verdict,
 )
-from medcompare.training_records import EpochLog, TrainedModel
+from medcompare.training.records import EpochLog, TrainedModel
 from tests.report.sample import make_characteristics
 
 if TYPE_CHECKING:

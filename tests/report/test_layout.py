@@ -17,15 +17,15 @@ import pytest
 from fontTools.ttLib import TTFont
 from pypdf import PdfReader
 
-from medcompare.errors import ConfigError
+from medcompare.base.errors import ConfigError
 from medcompare.report import fonts, render
 from medcompare.report.blocks import Column, Table, text_rows
-from medcompare.report.context import ReportContext, _page_one, build_context
-from medcompare.report.context_cost import cost_section
-from medcompare.report.context_data import data_section
-from medcompare.report.context_errors import error_section
-from medcompare.report.context_methods import methods_section
-from medcompare.report.context_model import _decision
+from medcompare.report.pages.cost import cost_section
+from medcompare.report.pages.data import data_section
+from medcompare.report.pages.errors import error_section
+from medcompare.report.pages.methods import methods_section
+from medcompare.report.pages.model import _decision
+from medcompare.report.pages.report import ReportContext, _page_one, build_context
 from medcompare.report.vocabulary import view_of
 from tests.report import odd_runs
 from tests.report.sample import make_inputs

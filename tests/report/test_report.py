@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
-from medcompare.report import context, render
-from medcompare.report.context import build_context
-from medcompare.report.context_data import data_section
-from medcompare.report.context_methods import methods_section
-from medcompare.report.context_model import model_section
+from medcompare.report import render
+from medcompare.report.pages import report as context
+from medcompare.report.pages.data import data_section
+from medcompare.report.pages.methods import methods_section
+from medcompare.report.pages.model import model_section
+from medcompare.report.pages.report import build_context
 from medcompare.report.results import read_results
 from medcompare.report.vocabulary import view_of
 from medcompare.stats.records import Outcome

@@ -13,12 +13,12 @@ import pytest
 from medcompare.report.blocks import Image, Table
 from medcompare.report.checklists.facts import RunRecords
 from medcompare.report.checklists.fill import fill_checklists
-from medcompare.report.context import ReportContext, _page_one, build_context
-from medcompare.report.context_compare import oriented
-from medcompare.report.context_cost import cost_section
-from medcompare.report.context_model import _decision
-from medcompare.report.context_training import learning_remarks
-from medcompare.report.figures_decision import shown_height, shown_range
+from medcompare.report.figures.decision import shown_height, shown_range
+from medcompare.report.pages.compare import oriented
+from medcompare.report.pages.cost import cost_section
+from medcompare.report.pages.model import _decision
+from medcompare.report.pages.report import ReportContext, _page_one, build_context
+from medcompare.report.pages.training import learning_remarks
 from medcompare.report.vocabulary import view_of
 from medcompare.stats.records import Curve, Estimate
 from tests.report import odd_runs

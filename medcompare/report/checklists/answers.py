@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from medcompare.errors import ConfigError
-from medcompare.records import Record
+from medcompare.base.errors import ConfigError
+from medcompare.base.record import Record
 from medcompare.report.checklists.items import CHECKLISTS, TOPICS
 
 if TYPE_CHECKING:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from medcompare.report.formatting import ELLIPSIS, format_estimate, join_words
+from medcompare.base.formatting import ELLIPSIS, format_estimate, join_words
 from medcompare.report.results import pair_of_verdict
 from medcompare.report.vocabulary import base_metric, metric_name
 
 if TYPE_CHECKING:
     from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
-    from medcompare.provenance import Provenance
     from medcompare.report.inputs import SettingRow
+    from medcompare.runs.provenance import Provenance
     from medcompare.stats.records import Assessment, Estimate, ModelEvaluation, PairedComparison
-    from medcompare.training_records import TrainedModel
+    from medcompare.training.records import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)

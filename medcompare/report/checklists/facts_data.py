@@ -6,6 +6,16 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from medcompare.base.formatting import (
+    format_bytes,
+    format_flops,
+    format_number,
+    format_parameters,
+    format_percent,
+    format_significant,
+    format_time,
+    join_words,
+)
 from medcompare.report.checklists.facts import (
     Answer,
     RunRecords,
@@ -17,20 +27,10 @@ from medcompare.report.checklists.facts import (
     subgroup_sizes,
     test_counts,
 )
-from medcompare.report.formatting import (
-    format_bytes,
-    format_flops,
-    format_number,
-    format_parameters,
-    format_percent,
-    format_significant,
-    format_time,
-    join_words,
-)
 
 if TYPE_CHECKING:
     from medcompare.data.records import DatasetSplit
-    from medcompare.training_records import TrainedModel
+    from medcompare.training.records import TrainedModel
 
 SAYS_AI = re.compile(
     r"artificial intelligence|\bAI\b|deep.learning|machine.learning|neural|\bCNNs?\b|transformer",

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.base.formatting import (
+    format_estimate,
+    format_level,
+    format_number,
+    format_patients,
+    format_percent,
+    format_time,
+    join_words,
+)
 from medcompare.report.checklists.facts import (
     Answer,
     RunRecords,
@@ -15,15 +24,6 @@ from medcompare.report.checklists.facts import (
     metrics_of,
     subgroup_sizes,
     test_counts,
-)
-from medcompare.report.formatting import (
-    format_estimate,
-    format_level,
-    format_number,
-    format_patients,
-    format_percent,
-    format_time,
-    join_words,
 )
 
 if TYPE_CHECKING:

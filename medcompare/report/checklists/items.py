@@ -10,7 +10,7 @@ import tomllib
 from importlib import resources
 from typing import Any
 
-from medcompare.records import Record
+from medcompare.base.record import Record
 
 
 class Item(Record):

@@ -1,0 +1,1 @@
+"""What every room stands on: records, errors, stored files, number formats, hardware, locks."""

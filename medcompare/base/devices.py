@@ -1,0 +1,81 @@
+"""On which device, in which precision and memory layout a network is computed."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from medcompare.base.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+DeviceSetting = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["float32", "bfloat16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+
+CPUINFO = Path("/proc/cpuinfo")
+NATIVE_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+
+
+def pick_device(setting: DeviceSetting, *, index: int = 0) -> torch.device:
+    """Device that `setting` stands for; ``auto``: cuda, then mps, then cpu.
+
+    Raises
+    ------
+    ConfigError
+        If the device asked for is not there.
+    """
+    import torch
+
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind = next(name for name in ("cuda", "mps", "cpu") if has[name]) if setting == "auto" else setting
+    if not has[kind]:
+        there = ", ".join(name for name, present in has.items() if present)
+        msg = f"train.device is '{setting}', but torch {torch.__version__} finds only: {there}"
+        raise ConfigError(msg)
+    return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
+
+
+@cache
+def native_bfloat16_on_cpu(*, cpuinfo: Path = CPUINFO) -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (x86: AVX512-BF16 or AMX).
+
+    Other processors, ARM among them, are taken as not: there bfloat16 was not measured
+    to be faster, and float32 is never wrong.
+    """
+    with contextlib.suppress(OSError):
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("flags"):
+                return bool(NATIVE_BFLOAT16_FLAGS & set(line.partition(":")[2].split()))
+    return False
+
+
+def resolve_precision(
+    setting: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> tuple[Precision, MemoryFormat]:
+    """Training precision and memory layout.
+
+    ``auto`` is bfloat16 autocast where the hardware multiplies bfloat16 natively, else
+    float32. Tensors are channels-last on a CPU, where that is never slower (see
+    ``benchmarks/training.py``), and with bfloat16; else contiguous.
+
+    Raises
+    ------
+    ConfigError
+        If bfloat16 is asked for on a device that cannot.
+    """
+    import torch
+
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and native_bfloat16_on_cpu()
+    if setting == "bfloat16" and device.type == "mps":
+        msg = "train.precision is 'bfloat16', which is not supported on mps; use 'auto' or 'float32'"
+        raise ConfigError(msg)
+    if setting == "bfloat16" or (setting == "auto" and native):
+        return "bfloat16", "channels_last"
+    return "float32", "channels_last" if device.type == "cpu" else "contiguous"

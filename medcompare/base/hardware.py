@@ -1,0 +1,152 @@
+"""What the machine offers: cores, memory, names of devices. Torch is imported only where needed.
+
+Nothing here changes what a network learns: that is `medcompare.base.devices`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medcompare.base.devices import pick_device
+from medcompare.base.record import Record
+
+if TYPE_CHECKING:
+    import torch
+
+    from medcompare.base.devices import DeviceSetting
+
+
+CGROUP = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
+
+
+class ParallelPlan(Record):
+    """How trainings share the machine."""
+
+    n_parallel: int
+    n_threads: int
+    """Threads of each."""
+    n_gpus: int
+
+    def device_index(self, position: int) -> int:
+        """GPU of the training at `position` in the list."""
+        return position % self.n_gpus if self.n_gpus else 0
+
+
+class DeviceSummary(Record):
+    """The device that a setting stands for on this machine."""
+
+    name: str
+    n_accelerators: int
+
+
+def core_numbers() -> tuple[int, ...]:
+    """Numbers of the cores this process may run on; all where the system keeps no affinity mask."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def usable_cores(*, cgroup: Path = CGROUP) -> int:
+    """Cores this process may use: the affinity mask and a container's quota, at least 1."""
+    count = len(core_numbers())
+    quota = _cgroup_cores(cgroup)
+    return max(1, count if quota is None else min(count, math.ceil(quota)))
+
+
+def memory_bytes(*, cgroup: Path = CGROUP) -> int:
+    """Memory this process may use, bytes: the machine's, or a container's limit if lower."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        text = _read(cgroup / name)
+        if text is not None and text.isdigit():
+            total = min(total, int(text))
+    return total
+
+
+def cpu_name(*, cpuinfo: Path = CPUINFO) -> str:
+    """Model name of the processor."""
+    for line in (_read(cpuinfo) or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return " ".join(value.split())
+    if sys.platform == "darwin":
+        name = _output("sysctl", "-n", "machdep.cpu.brand_string")
+        if name:
+            return name
+    return platform.processor() or platform.machine() or "unknown processor"
+
+
+def parallel_plan(n_models: int, *, max_parallel: int | None, n_cores: int, n_gpus: int) -> ParallelPlan:
+    """Share `n_cores` and `n_gpus` between `n_models` trainings without oversubscribing.
+
+    Parameters
+    ----------
+    n_models : int
+        Trainings to run, at least 1.
+    max_parallel : int or None
+        The user's limit; None: one per model up to the number of GPUs, or of cores.
+    n_cores, n_gpus : int
+        What the machine offers.
+    """
+    slots = max_parallel if max_parallel is not None else (n_gpus or n_cores)
+    n_parallel = max(1, min(n_models, slots))
+    return ParallelPlan(n_parallel=n_parallel, n_threads=max(1, n_cores // n_parallel), n_gpus=n_gpus)
+
+
+def sign_of_accelerator() -> bool:
+    """Whether it is worth asking torch for a GPU: a cheap look that misses none."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    return any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the device for the report, e.g. of the GPU or the processor."""
+    import torch
+
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{cpu_name()} (Metal)" if device.type == "mps" else cpu_name()
+
+
+def summarise_devices(setting: DeviceSetting) -> DeviceSummary:
+    """What `setting` stands for on this machine; raises like `pick_device`."""
+    import torch
+
+    device = pick_device(setting)
+    n_accelerators = {"cpu": 0, "mps": 1, "cuda": torch.cuda.device_count()}[device.type]
+    return DeviceSummary(name=device_name(device), n_accelerators=n_accelerators)
+
+
+def _cgroup_cores(cgroup: Path) -> float | None:
+    text = _read(cgroup / "cpu.max")  # version 2: "quota period", or "max period"
+    if text is not None:
+        quota, _, period = text.partition(" ")
+        return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+    quota_text = _read(cgroup / "cpu" / "cpu.cfs_quota_us")  # version 1: -1 for none
+    period_text = _read(cgroup / "cpu" / "cpu.cfs_period_us")
+    if quota_text is None or period_text is None or not quota_text.isdigit() or not period_text.isdigit():
+        return None
+    return int(quota_text) / int(period_text)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)  # noqa: S603 - fixed
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,60 @@
+"""Settings of the data: which images, and what counts as usable."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from medcompare.config.form import Settings
+
+DEMO = "demo"
+"""Value of ``data.source`` that stands for the embedded demonstration data."""
+
+
+class DemoConfig(Settings):
+    """Size and difficulty of the generated demonstration data."""
+
+    n_patients: int = Field(
+        default=490, ge=20, le=5000, description="Patients to generate (half of them cancer)."
+    )
+    images_per_patient: int = Field(default=4, ge=1, le=50, description="Images per patient, on average.")
+    image_size_px: int = Field(default=96, ge=32, le=1024, description="Side of a patch, pixels.")
+    seed: int = Field(default=20, ge=0, le=2**31 - 1, description="Seed of the generator.")
+
+
+class DataConfig(Settings):
+    """Which images, and what counts as usable."""
+
+    source: str = Field(
+        default=DEMO,
+        description="Folder with one sub-folder per class, or a CSV manifest with columns "
+        "path,label and optionally patient_id; 'demo' for the embedded demonstration data.",
+    )
+    positive_class: str | None = Field(
+        default=None,
+        description="Name of the positive class. Not set: 'cancer' where it exists, otherwise an error "
+        "that lists the classes. Never guessed.",
+    )
+    max_rejected_fraction: float = Field(
+        default=0.05, ge=0, le=1, description="Share of unreadable or set-aside files that stops the run."
+    )
+    min_side_px: int = Field(
+        default=32, ge=1, le=10_000, description="Images with a shorter side are set aside, pixels."
+    )
+    max_file_mb: int = Field(
+        default=400, ge=1, le=100_000, description="Larger image files are excluded unread, megabytes."
+    )
+    file_timeout_s: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="Longest time to check one image, seconds: a network drive that is gone stops the run.",
+    )
+    timeout_minutes: float = Field(
+        default=720.0,
+        gt=0,
+        le=100_000,
+        description="Longest time for listing, for reading and for validating all images, minutes each.",
+    )
+    demo: DemoConfig = Field(
+        default=DemoConfig(), description="The demonstration data, where source is 'demo'."
+    )

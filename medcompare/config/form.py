@@ -1,0 +1,177 @@
+"""How the configuration shows in the orchestrator's form, which is made from its JSON Schema."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medcompare.base.record import Record
+from medcompare.config.presets import PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TITLES = {
+    "auc_floor": "Floor of AUC",
+    "batch_size": "Batch size (images)",
+    "budget_s": "Time for measuring a network (seconds)",
+    "crop_scale_min": "Smallest crop",
+    "file_timeout_s": "Time limit per image (seconds)",
+    "file_access": "Who may read the files",
+    "fresh": "Measure again",
+    "image_size_px": "Image size (pixels)",
+    "level": "Confidence level",
+    "margin_auc": "Margin of AUC",
+    "margin_sensitivity": "Margin of sensitivity",
+    "margin_specificity": "Margin of specificity",
+    "max_file_mb": "Max. file size (megabytes)",
+    "max_parallel": "Trainings side by side",
+    "max_rejected_fraction": "Largest share set aside",
+    "min_side_px": "Shortest side (pixels)",
+    "min_units": "Fewest patients of each class",
+    "n_patients": "Patients",
+    "n_repeats": "Timed passes",
+    "n_resamples": "Bootstrap resamples",
+    "n_warmup": "Passes before timing",
+    "num_workers": "Loading processes",
+    "out": "Folder of the runs",
+    "resize_px": "Resize (pixels)",
+    "sensitivity_floor": "Floor of sensitivity",
+    "specificity_floor": "Floor of specificity",
+    "store": "Folder of the cache",
+    "throughput_batch": "Batch size of throughput",
+    "timeout_minutes": "Time limit (minutes)",
+    "weights_dir": "Folder of weights",
+}
+"""What the form calls a field, where its name alone is no title."""
+
+KINDS = {"string": "text", "integer": "number", "number": "number", "array": "list", "null": "not set"}
+
+
+def _title(name: str, _: object) -> str:
+    return TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def _plain_kinds(schema: dict[str, Any]) -> None:
+    """Call the choices of an optional field 'text' or 'not set', where the form would say 'str' and 'None'."""
+    for field in schema["properties"].values():
+        for choice in field.get("anyOf", ()):
+            if choice.get("type") in KINDS:
+                choice["title"] = KINDS[choice["type"]]
+
+
+class Settings(Record):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(
+        allow_inf_nan=False, field_title_generator=_title, json_schema_extra=_plain_kinds
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_text(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic hands over anything
+        """Take a class called 1 or a run called 2026 as text, wherever it was written without quotes."""
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            name: _text(value) if name in fields and takes_text(fields[name].annotation) else value
+            for name, value in values.items()
+        }
+
+
+def takes_text(annotation: Any) -> bool:  # noqa: ANN401 - any type expression
+    """Whether a field of this type holds text or a path, by itself or in a list."""
+    if get_origin(annotation) in {Annotated, Union, UnionType, tuple}:
+        return any(takes_text(part) for part in get_args(annotation))
+    return isinstance(annotation, type) and issubclass(annotation, str | Path)
+
+
+def _text(value: Any) -> Any:  # noqa: ANN401 - any value of JSON or TOML
+    if isinstance(value, list | tuple):
+        return [_text(each) for each in value]
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float | dt.date | dt.time) else value
+
+
+def left_to_preset(field: str) -> Callable[[dict[str, Any]], None]:
+    """Show `field` as empty, and say what each preset would fill in.
+
+    The form sends what it shows: a default shown would override the preset.
+
+    Parameters
+    ----------
+    field : str
+        Dotted name, such as ``train.epochs``.
+    """
+    section, _, name = field.rpartition(".")
+
+    def change(schema: dict[str, Any]) -> None:
+        default = schema.pop("default")
+        values = {preset: PRESETS[preset].get(section, {}).get(name, default) for preset in PRESETS}
+        listed = ", ".join(f"{preset} {value}" for preset, value in values.items())
+        schema["description"] += f" Empty: as the preset says ({listed})."
+
+    return change
+
+
+def clinical(default: float, description: str, **bounds: Any) -> Any:  # noqa: ANN401 - as pydantic's Field
+    """Field that a clinician must justify; the form shows it empty, so that what is in it was typed."""
+
+    def change(schema: dict[str, Any]) -> None:
+        schema["description"] += f" Empty: {schema.pop('default'):g}, which nobody has justified."
+
+    return Field(default=default, description=description, json_schema_extra=change, **bounds)
+
+
+def no_default(schema: dict[str, Any]) -> None:
+    """Of a section the form sends the default as a whole, where it has one, and not those of its fields."""
+    del schema["default"]
+
+
+def section(of: type[Settings]) -> Any:  # noqa: ANN401 - as pydantic's Field, a default of any type
+    """Field that holds a part of the configuration; its meaning is the first line of that part's docstring."""
+    return Field(default=of(), description=inspect.getdoc(of), json_schema_extra=no_default)
+
+
+def only_given(record: BaseModel, given: Mapping[str, Any]) -> None:
+    """Let ``model_fields_set`` of `record` and its sections name what a person gave, whatever the value.
+
+    Parameters
+    ----------
+    record : BaseModel
+        Validated from `given` and a preset below it.
+    given : mapping
+        Nested values by name.
+    """
+    record.model_fields_set.intersection_update(given)
+    for name in type(record).model_fields:
+        value, below = getattr(record, name), given.get(name)
+        inner = below if isinstance(below, Mapping) else {}
+        if isinstance(value, BaseModel):
+            only_given(value, inner)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if isinstance(item, BaseModel):
+                    only_given(item, inner.get(key) or {})
+
+
+def without_shown_defaults(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` without the defaults that the form shows: it sends them whether or not a person looked at them."""
+    fields = model.model_json_schema()["properties"]
+    kept = {}
+    for name, value in given.items():
+        field = model.model_fields.get(name)
+        inner = None if field is None else field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
+            kept[name] = without_shown_defaults(inner, value)
+        elif value != fields.get(name, {}).get("default", ...):
+            kept[name] = value
+    return kept

@@ -1,0 +1,390 @@
+"""Everything a user can set, in one pydantic model with seven sections.
+
+`CompareConfig` is the only parameter of the flow: the command line, a TOML file, the
+form in the Prefect UI and ``prefect.yaml`` all fill these same fields. No default
+depends on the machine: ``auto`` is resolved where it is used, and recorded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, field_validator, model_validator
+
+from medcompare.base.file_access import ACCESS, FileAccess
+from medcompare.base.record import Record
+from medcompare.config.data import DEMO, DataConfig
+from medcompare.config.form import Settings, clinical, left_to_preset, no_default, only_given, section
+from medcompare.config.presets import PRESETS, PresetName, merged
+from medcompare.models.zoo import LISTED, MODELS
+
+SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
+
+
+class SplitConfig(Settings):
+    """How many images are held out for the test and for validation."""
+
+    test_fraction: float = Field(
+        default=0.2,
+        gt=0,
+        lt=0.9,
+        description="Share of all images held out for the one final test.",
+        json_schema_extra=left_to_preset("split.test_fraction"),
+    )
+    validation_fraction: float = Field(
+        default=0.125,
+        gt=0,
+        lt=0.9,
+        description="Share of the remaining images used for checkpoint choice, early stopping and "
+        "thresholds (0.125 of 80 % gives 70/10/20).",
+        json_schema_extra=left_to_preset("split.validation_fraction"),
+    )
+
+
+class RecipeOverride(Settings):
+    """Hyperparameters of one model that differ from its recipe; None keeps the recipe's."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] | None = Field(default=None, description="Optimizer.")
+    learning_rate: float | None = Field(default=None, gt=0, le=10, description="Learning rate.")
+    weight_decay: float | None = Field(default=None, ge=0, le=10, description="Weight decay.")
+    weights_vintage: Literal["V1", "V2"] | None = Field(
+        default=None, description="Vintage of the pretrained weights for this model."
+    )
+
+
+class TrainConfig(Settings):
+    """How the networks are trained; what is left empty follows the preset."""
+
+    image_size_px: int = Field(
+        default=224,
+        ge=32,
+        le=1024,
+        description="Side of the square the network sees, pixels.",
+        json_schema_extra=left_to_preset("train.image_size_px"),
+    )
+    resize_px: int | None = Field(
+        default=None,
+        ge=32,
+        le=1200,
+        description="Shorter side before the centre crop at test time, pixels; not set: image_size_px x 256/224.",
+    )
+    epochs: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="Most epochs to train.",
+        json_schema_extra=left_to_preset("train.epochs"),
+    )
+    patience: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Stop after so many epochs without a better validation AUC.",
+        json_schema_extra=left_to_preset("train.patience"),
+    )
+    batch_size: int = Field(
+        default=32,
+        ge=2,
+        le=4096,
+        description="Images per optimiser step.",
+        json_schema_extra=left_to_preset("train.batch_size"),
+    )
+    crop_scale_min: float = Field(
+        default=0.08,
+        gt=0,
+        le=1,
+        description="Smallest share of the image RandomResizedCrop may keep.",
+        json_schema_extra=left_to_preset("train.crop_scale_min"),
+    )
+    class_weighting: Literal["balanced", "none"] = Field(
+        default="balanced", description="Weights of the cross-entropy, from the training subset."
+    )
+    initial_weights: Literal["imagenet", "none"] = Field(
+        default="imagenet",
+        description="'imagenet': pretrained, the run stops where they cannot be had; "
+        "'none': random initialisation, said on page one of the report.",
+        json_schema_extra=left_to_preset("train.initial_weights"),
+    )
+    weights_vintage: Literal["V1", "V2"] = Field(
+        default="V1", description="Vintage of the pretrained weights, as torchvision names them."
+    )
+    weights_dir: Path | None = Field(
+        default=None, description="Folder searched first for pretrained weight files."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="'auto': bfloat16 where the hardware has it natively, else float32."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="Device; 'auto': cuda, then mps, then cpu."
+    )
+    max_parallel: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Trainings side by side; not set: one per model up to the number of cores (CPU) or GPUs.",
+    )
+    num_workers: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Data-loading processes per training; the history does not depend on it.",
+    )
+    timeout_minutes: float | None = Field(
+        default=None, gt=0, description="Longest time one training may take, minutes; not set: no limit."
+    )
+    recipes: dict[str, RecipeOverride] = Field(
+        default={},
+        description="Per model: hyperparameters that differ from its recipe, "
+        'e.g. {"resnet50": {"learning_rate": 0.0001}}.',
+    )
+
+    @field_validator("recipes")
+    @classmethod
+    def _known_recipes(cls, value: dict[str, RecipeOverride]) -> dict[str, RecipeOverride]:
+        for name in value:
+            check_model_name(name)
+        return dict(sorted(value.items()))
+
+    @model_validator(mode="after")
+    def _resize_not_smaller(self) -> Self:
+        if self.resize_px is not None and self.resize_px < self.image_size_px:
+            msg = (
+                f"resize_px ({self.resize_px}) must not be smaller than image_size_px ({self.image_size_px})"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class EvaluateConfig(Settings):
+    """How intervals are computed, thresholds chosen, and which subgroups are shown."""
+
+    level: float = Field(default=0.95, ge=0.5, lt=1, description="Confidence level of every interval.")
+    n_resamples: int = Field(
+        default=5000,
+        ge=200,
+        le=100_000,
+        description="Bootstrap resamples (2000 or more for a report).",
+        json_schema_extra=left_to_preset("evaluate.n_resamples"),
+    )
+    proportion_interval: Literal["wilson", "clopper-pearson"] = Field(
+        default="wilson", description="Interval of sensitivity, specificity, PPV, NPV and accuracy."
+    )
+    paired_test: Literal["mid-p", "exact"] = Field(default="mid-p", description="Kind of McNemar's test.")
+    threshold_rule: Literal["target_sensitivity", "youden", "fixed", "cost_ratio"] = Field(
+        default="target_sensitivity",
+        description="How the threshold is chosen on the validation subset.",
+        json_schema_extra=left_to_preset("evaluate.threshold_rule"),
+    )
+    target_sensitivity: float = Field(
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Sensitivity to reach on validation, where threshold_rule is 'target_sensitivity'.",
+    )
+    fixed_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="Threshold, where threshold_rule is 'fixed'."
+    )
+    cost_ratio: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="Harm of a missed cancer over harm of a false alarm, where threshold_rule is 'cost_ratio'.",
+        json_schema_extra=left_to_preset("evaluate.cost_ratio"),
+    )
+    stated_prevalence: float | None = Field(
+        default=None, gt=0, lt=1, description="Prevalence at which PPV and NPV are also given."
+    )
+    subgroups: tuple[str, ...] = Field(
+        default=(), description="Manifest columns to report by subgroup, e.g. ['sex', 'site']."
+    )
+    recalibration: Literal["none", "platt", "isotonic"] = Field(
+        default="none", description="Recalibration of probabilities, fitted on validation only."
+    )
+
+
+class DecideConfig(Settings):
+    """Margins and floors of the recommendation, which a clinician must justify; page one says who set them."""
+
+    margin_auc: float = clinical(0.03, "Loss of AUC that is still acceptable.", gt=0, lt=0.5)
+    margin_sensitivity: float = clinical(0.05, "Loss of sensitivity that is still acceptable.", gt=0, lt=1)
+    margin_specificity: float = clinical(0.10, "Loss of specificity that is still acceptable.", gt=0, lt=1)
+    auc_floor: float = clinical(0.70, "AUC the lower confidence limit must exceed.", ge=0.5, lt=1)
+    sensitivity_floor: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Sensitivity the lower confidence limit must exceed; not set: no floor.",
+    )
+    specificity_floor: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Specificity the lower confidence limit must exceed; not set: no floor.",
+    )
+    guard: Literal["strict", "veto"] = Field(
+        default="strict",
+        description="'strict': sensitivity and specificity must be non-inferior too; "
+        "'veto': they only block on a proven loss.",
+    )
+    min_units: int = Field(
+        default=30, ge=2, le=100_000, description="Patients (or images) of each class needed for any verdict."
+    )
+    cost_metric: Literal[
+        "latency_ms_median", "throughput_images_per_s", "peak_memory_bytes", "n_parameters", "flops"
+    ] = Field(default="latency_ms_median", description="Cost that decides which model is cheaper.")
+    cost_tolerance: float = Field(
+        default=0.10, ge=0, le=1, description="Relative difference in cost that counts."
+    )
+    net_benefit_range: tuple[float, float] | None = Field(
+        default=None,
+        description="Threshold probabilities (low, high) at which you would act; "
+        "without it the decision curve is shown, not used.",
+    )
+
+    @field_validator("net_benefit_range")
+    @classmethod
+    def _ordered_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] < value[1] < 1:
+            msg = f"net_benefit_range {value} must be two probabilities, low before high"
+            raise ValueError(msg)
+        return value
+
+
+class CostConfig(Settings):
+    """How cost is measured."""
+
+    budget_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="Seconds that measuring one network may take. What does not fit is left out, and the report says "
+        "so; one warm-up pass and three timed passes of one image are always done.",
+    )
+    n_warmup: int = Field(default=10, ge=1, le=1000, description="Forward passes before timing starts.")
+    n_repeats: int = Field(default=60, ge=10, le=10_000, description="Timed forward passes at batch 1.")
+    throughput_batch: int = Field(default=16, ge=1, le=1024, description="Batch size for throughput.")
+    fresh: bool = Field(
+        default=False, description="Measure again even where an earlier measurement could be reused."
+    )
+
+
+class ReportConfig(Settings):
+    """What the report looks like, and what it shows of patients."""
+
+    title: str = Field(
+        default="Comparison of image classifiers", max_length=120, description="Title on page one."
+    )
+    organisation: str = Field(default="", max_length=120, description="Printed on page one.")
+    paper: Literal["A4", "Letter"] = Field(default="A4", description="Paper size.")
+    pseudonymise: bool = Field(
+        default=True, description="Show pseudonyms in place of file names and patient ids."
+    )
+    checklist_answers: Path | None = Field(
+        default=None, description="TOML file that fills the reporting checklists' blanks."
+    )
+
+
+class CompareConfig(Settings):
+    """A whole comparison.
+
+    Fields left out are filled by the preset: ``demo`` where no images are named,
+    ``published`` where they are.
+    """
+
+    preset: PresetName = Field(
+        default="published",
+        description="Fills the fields you leave out: 'published' (the study's recipes, the default with "
+        "images of your own), 'quick' (a first look in minutes), 'demo' (the embedded data).",
+        json_schema_extra=no_default,
+    )
+    name: SafeName | None = Field(
+        default=None, description="Name of the run and of its folder; not set: date and data set."
+    )
+    models: tuple[str, ...] = Field(
+        default=("resnet50", "efficientnet_b0"),
+        min_length=1,
+        max_length=10,
+        description="Models to compare: " + ", ".join(LISTED),
+        json_schema_extra={"items": {"type": "string", "enum": list(LISTED)}},
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of split, training and bootstrap.")
+    out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
+    store: Path = Field(
+        default=Path(".medcompare"), description="Folder of the cache: results, checkpoints, demo data."
+    )
+    file_access: FileAccess = Field(default="owner", description=ACCESS)
+    data: DataConfig = section(DataConfig)
+    split: SplitConfig = section(SplitConfig)
+    train: TrainConfig = section(TrainConfig)
+    evaluate: EvaluateConfig = section(EvaluateConfig)
+    decide: DecideConfig = section(DecideConfig)
+    cost: CostConfig = section(CostConfig)
+    report: ReportConfig = section(ReportConfig)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fill_from_preset(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - anything
+        if not isinstance(values, dict):
+            return validate(values)
+        data = values.get("data") or {}
+        source = data.get("source", DEMO) if isinstance(data, dict) else getattr(data, "source", DEMO)
+        preset = values.get("preset") or ("demo" if source == DEMO else "published")
+        if preset not in PRESETS:
+            return validate(values)
+        plain = {
+            k: v.model_dump(exclude_unset=True) if isinstance(v, Record) else v for k, v in values.items()
+        }
+        config = validate({**merged(PRESETS[preset], plain), "preset": preset})
+        only_given(config, plain)
+        return config
+
+    @field_validator("models")
+    @classmethod
+    def _known_models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            check_model_name(name)
+        if len(set(value)) != len(value):
+            msg = f"a model is named twice in {list(value)}"
+            raise ValueError(msg)
+        return value
+
+
+class AssessConfig(Settings):
+    """An assessment of predictions made elsewhere: no training at all."""
+
+    name: SafeName | None = Field(
+        default=None, description="Name of the run and of its folder; not set: date and file name."
+    )
+    predictions: Path = Field(
+        description="Table of the test subset: case_id, y_true, [patient_id, subgroups,] a column per model."
+    )
+    validation: Path | None = Field(
+        default=None, description="Table of the validation subset, same columns: thresholds come from it."
+    )
+    costs: Path | None = Field(default=None, description="TOML file with one table of costs per model.")
+    positive_class: str | None = Field(
+        default=None, description="Value of y_true that is positive; not set: y_true must be 0/1."
+    )
+    models: tuple[str, ...] = Field(
+        default=(), description="Columns of scores; empty: all that look like it."
+    )
+    thresholds: dict[str, float] = Field(default={}, description="Threshold per model, without validation.")
+    scores_are_probabilities: bool = Field(
+        default=True, description="False switches calibration off and allows scores outside [0, 1]."
+    )
+    scores_are_percentages: bool = Field(default=False, description="Scores run from 0 to 100: divide them.")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the bootstrap.")
+    out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
+    store: Path = Field(default=Path(".medcompare"), description="Folder of the cache.")
+    file_access: FileAccess = Field(default="owner", description=ACCESS)
+    evaluate: EvaluateConfig = section(EvaluateConfig)
+    decide: DecideConfig = section(DecideConfig)
+    report: ReportConfig = section(ReportConfig)
+
+
+def check_model_name(name: str) -> None:
+    """Raise a ValueError that lists the known models where `name` is not one of them."""
+    if name not in MODELS:
+        msg = f"unknown model '{name}'; known models: {', '.join(LISTED)}"
+        raise ValueError(msg)

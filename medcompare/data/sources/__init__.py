@@ -1,0 +1,1 @@
+"""Where images come from: folders, a CSV manifest, the demonstration data."""

@@ -1,0 +1,354 @@
+"""Any table that a person has, as text: CSV in all its dialects, Excel workbooks, Parquet files.
+
+What a file leaves no doubt about is read and said in a note: its encoding, what separates its
+cells, a line ``sep=;``, comment lines. Cells stay text, since a patient ``007`` is not
+patient ``7``. Rows are counted as a spreadsheet counts them: the header is row 1, blank rows
+count, and a quoted cell with line breaks is one row.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import datetime as dt
+import io
+import re
+import shlex
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from medcompare.base.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+"""Looked for in this order; blanks count only where there is none of these."""
+
+EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t ]*', flags=re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)? ?%?", flags=re.ASCII)
+"""Also with a decimal comma or a percent sign. float() would take '1_000', 'infinity' and other scripts."""
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF8, "utf-8-sig", None),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+)
+"""Byte-order mark, codec, and its name where that is worth a note; those of UTF-32 begin as those of UTF-16 do."""
+
+WRITE_CSV = "write it as CSV where it was made, in Python with table.to_csv('table.csv', index=False)"
+FOREIGN = (
+    (
+        b"\xd0\xcf\x11\xe0",
+        "an old or encrypted Excel workbook",
+        "save it as .xlsx without a password, or as CSV",
+    ),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it first: gunzip FILE"),
+    (b"\x93NUMPY", "a NumPy array, which has no column names", WRITE_CSV),
+    (b"\x89HDF", "an HDF5 file", WRITE_CSV),
+    (b"ARROW1", "an Arrow or Feather file", WRITE_CSV),
+    (b"\x80", "a pickle or another binary file, which is not safe to open", WRITE_CSV),
+    (b"%PDF", "a PDF", "save the table as CSV"),
+    (b"{", "JSON", WRITE_CSV),
+    (b"[", "JSON", WRITE_CSV),
+    (b"<", "HTML or XML", "save the table as CSV"),
+)
+"""First bytes, what the file is, and what to do."""
+
+INDEX = re.compile(r"__index_level_\d+__")
+
+MAX_UNPACKED_BYTES = 2**30
+"""A workbook of a million rows unpacks to about a tenth of this."""
+
+MAX_NAMES_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFile:
+    """A header and rows of as many cells, all text, stripped of surrounding blanks.
+
+    Attributes
+    ----------
+    path : Path
+        Where it came from, for messages.
+    header : tuple of str
+        A name is empty where a column has none.
+    rows : list of (int, list of str)
+        Spreadsheet row and its cells; rows without any text are left out.
+    notes : tuple of str
+        What was not plain CSV, for the report.
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    rows: list[tuple[int, list[str]]]
+    notes: tuple[str, ...]
+
+
+def read_table_file(path: Path, *, expected: str) -> TableFile:
+    """Read a table whatever it was written with.
+
+    Parameters
+    ----------
+    path : Path
+        CSV (UTF-8, UTF-16 or Windows-1252; commas, semicolons, tabs, bars or blanks),
+        ``.xlsx`` or Parquet. What it is tells its content, not its name.
+    expected : str
+        The columns such a file has, for the message where it is empty.
+
+    Returns
+    -------
+    TableFile
+
+    Raises
+    ------
+    DataError
+        If the file is missing or empty, is something else, repeats a column, or has a row
+        with too many or too few cells.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        _refuse(path, "no such file")
+    except OSError as error:
+        _refuse(path, f"cannot be read ({error.strerror})")
+    if data.startswith(b"PK\x03\x04"):
+        lines, notes = _excel(data, path)
+    elif data.startswith(b"PAR1"):
+        lines, notes = _parquet(data, path)
+    else:
+        for start, what, remedy in FOREIGN:
+            if data[:99].removeprefix(codecs.BOM_UTF8).lstrip().startswith(start):
+                _refuse(path, f"this is {what}; {remedy.replace('FILE', shlex.quote(str(path)))}")
+        lines, notes = _csv(*_text(data, path), path)
+    return _checked(lines, notes, path, expected)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`names` with commas; of many only the first."""
+    shown = ", ".join(names[:MAX_NAMES_SHOWN])
+    return shown + (f" and {len(names) - MAX_NAMES_SHOWN} more" if len(names) > MAX_NAMES_SHOWN else "")
+
+
+def _refuse(path: Path, what: str) -> NoReturn:
+    msg = f"{path}: {what}"
+    raise DataError(msg) from None
+
+
+def numbers_the_rows(texts: Sequence[str]) -> bool:
+    """Whether the cells of a column are the numbers from 0 or 1 on, in any order."""
+    if not all(re.fullmatch(r"\d{1,9}", text, flags=re.ASCII) for text in texts):
+        return False
+    numbers = sorted(map(int, texts))
+    return numbers in ([*range(len(numbers))], [*range(1, len(numbers) + 1)])
+
+
+Lines = list[tuple[int, list[str]]]
+
+
+def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> TableFile:
+    lines = [(number, cells) for number, cells in lines if any(cells)]
+    if not lines:
+        _refuse(path, f"the file is empty; expected a header with {expected}")
+    header_row, header = lines[0]
+    wider = [cells for _, cells in lines[1:] if len(cells) == len(header) + 1]
+    if wider and len(wider) == len(lines) - 1 and numbers_the_rows([cells[0] for cells in wider]):
+        header = ["", *header]  # R's write.table gives the column of row names no heading
+    rows = []
+    for number, cells in lines[1:]:
+        if len(header) > 1 and cells[0].startswith("#") and not any(cells[1:]):
+            notes.append(f"row {number} is a comment and was passed over")
+            continue
+        # A last separator too many is how some programs end a row.
+        extra = cells[len(header) :]
+        if len(cells) < len(header) or any(extra):
+            _refuse(
+                path,
+                f"row {number} has {len(cells)} cells, the header has {len(header)}; put text that contains "
+                f"the separator into quotation marks",
+            )
+        rows.append((number, cells[: len(header)]))
+    kept = [i for i, name in enumerate(header) if name or any(cells[i] for _, cells in rows)]
+    if len(kept) < len(header):
+        rows = [(number, [cells[i] for i in kept]) for number, cells in rows]
+        header = [header[i] for i in kept]
+    for name in header:
+        if name and header.count(name) > 1:
+            _refuse(path, f"row {header_row}: two columns are named '{name}'; rename or remove one")
+    return TableFile(path=path, header=tuple(header), rows=rows, notes=tuple(notes))
+
+
+def _text(data: bytes, path: Path) -> tuple[str, list[str]]:
+    """The text of a file, and a note on its encoding where it is not UTF-8."""
+    codec, name = _encoding(data)
+    try:
+        text = data.decode(codec)
+    except UnicodeDecodeError as error:
+        row = data[: error.start].count(b"\n") + 1
+        _refuse(
+            path, f"row {row} is not text in UTF-8, nor in another common encoding; save it as CSV (UTF-8)"
+        )
+    text = text.removeprefix("\ufeff").rstrip("\x1a")
+    found = CONTROL.search(text)
+    if found:
+        row = text[: found.start()].count("\n") + 1
+        _refuse(path, f"row {row} holds bytes that are not text; save the table as CSV (UTF-8)")
+    return text, [] if name is None else [f"the file is {name} text, not UTF-8"]
+
+
+def _encoding(data: bytes) -> tuple[str, str | None]:
+    """Codec, and the name of the encoding where that is worth a note."""
+    for mark, codec, name in MARKS:
+        if data.startswith(mark):
+            return codec, name
+    start = data[:2000]
+    if len(start) > 3 and not any(start[1::2]):
+        return "utf-16-le", "UTF-16"
+    if len(start) > 3 and not any(start[::2]):
+        return "utf-16-be", "UTF-16"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252", "Windows-1252"
+    return "utf-8", None
+
+
+def _csv(text: str, notes: list[str], path: Path) -> tuple[Lines, list[str]]:
+    """Rows of a CSV file, and notes on whatever stands before the header or separates the cells."""
+    lines = io.StringIO(text, newline="").readlines()
+    start, separator, comment = 0, None, None
+    while start < len(lines):
+        line = lines[start].strip("\r\n")
+        excel = EXCEL_SEPARATOR.fullmatch(line.strip())
+        if excel and separator is None and excel[1] in SEPARATORS:
+            separator = excel[1]
+            notes.append(f"the line '{line.strip()}' names the separator and was passed over")
+        elif line.lstrip().startswith("#"):
+            comment = start
+        elif line.strip():
+            break
+        start += 1
+    if separator is None:
+        separator = _separator(lines[start] if start < len(lines) else "")
+        if separator != ",":
+            notes.append(f"cells are separated by {SEPARATORS.get(separator, 'blanks')}")
+    if comment is not None and _is_header(lines[comment], lines[start:], separator):
+        # As numpy.savetxt writes it.
+        lines[comment] = lines[comment].lstrip().lstrip("#").lstrip()
+        start = comment
+        notes.append("the header stands in a comment line")
+    elif comment is not None:
+        notes.append("comment lines before the header were passed over")
+    found: Lines = []
+    number = start
+    blanks = separator == " "
+    rest = [f"{line.strip()}\n" for line in lines[start:]] if blanks else lines[start:]
+    try:
+        for cells in csv.reader(rest, delimiter=separator, strict=True, skipinitialspace=blanks):
+            number += 1
+            found.append((number, [cell.strip() for cell in cells]))
+    except csv.Error as error:
+        _refuse(path, f"row {number + 1} is not CSV ({error}); look for a quotation mark that is not closed")
+    return found, notes
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error:
+        return [line]
+
+
+def _separator(header: str) -> str:
+    """What splits the header into most cells; blanks where nothing else does."""
+    best = max(SEPARATORS, key=lambda separator: len(_cells(header, separator)))
+    return " " if len(_cells(header, best)) == 1 and len(header.split()) > 1 else best
+
+
+def _is_header(comment: str, below: Sequence[str], separator: str) -> bool:
+    """Whether a comment line names the columns of the line below, which holds numbers itself."""
+    names = _cells(comment.lstrip().lstrip("#"), separator)
+    first = _cells(below[0], separator) if below else []
+    return (
+        len(names) == len(first) > 1
+        and any(NUMBER.fullmatch(cell) for cell in first)
+        and not any(NUMBER.fullmatch(name) for name in names)
+    )
+
+
+def _excel(data: bytes, path: Path) -> tuple[Lines, list[str]]:
+    """Rows of the one sheet of a workbook that holds anything."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            n_bytes = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        _refuse(path, f"this begins like an Excel workbook but is damaged ({error}); save it again")
+    if not any(name.startswith("xl/") for name in names):
+        kind = "NumPy arrays" if any(name.endswith(".npy") for name in names) else "an archive"
+        kind = "an OpenDocument file" if "mimetype" in names else kind
+        _refuse(path, f"this is {kind}, not an Excel workbook; save the table as .xlsx or as CSV")
+    if n_bytes > MAX_UNPACKED_BYTES:
+        _refuse(path, f"the workbook unpacks to {n_bytes:,} bytes; save the table as CSV")
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        sheets = {}
+        for sheet in book.worksheets:
+            if sheet.sheet_state == "visible":
+                sheet.reset_dimensions()  # some programs write them wrongly, and rows would be lost
+                sheets[sheet.title] = _rows(sheet.iter_rows(values_only=True))
+    except Exception as error:  # noqa: BLE001 - a damaged workbook raises whatever its XML makes of it
+        _refuse(path, f"cannot be read as an Excel workbook ({type(error).__name__}); save the table as CSV")
+    filled = {title: rows for title, rows in sheets.items() if any(any(cells) for _, cells in rows)}
+    if len(filled) > 1:
+        _refuse(
+            path,
+            f"{len(filled)} sheets hold something: {listed(list(filled))}; keep one, or save the one that is "
+            "meant as CSV",
+        )
+    return next(iter(filled.values()), []), ["the file is an Excel workbook"]
+
+
+def _parquet(data: bytes, path: Path) -> tuple[Lines, list[str]]:
+    """Rows of a Parquet file; an index of pandas that has no name comes back as a column without one."""
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        _refuse(
+            path,
+            "reading Parquet needs pyarrow, which is not installed: python -m pip install pyarrow; or "
+            + WRITE_CSV,
+        )
+    try:
+        table = parquet.read_table(io.BytesIO(data))
+        # pandas puts an index without a name last; as CSV it would stand first.
+        names = sorted(table.column_names, key=lambda name: INDEX.fullmatch(name) is None)
+        header = ["" if INDEX.fullmatch(name) else name for name in names]
+        rows = _rows([header, *zip(*(table[name].to_pylist() for name in names), strict=True)])
+    except Exception as error:  # noqa: BLE001 - a damaged file raises whatever pyarrow makes of it
+        _refuse(path, f"cannot be read as Parquet ({type(error).__name__}); {WRITE_CSV}")
+    return rows, ["the file is a Parquet file"]
+
+
+def _rows(rows: Iterable[Sequence[Any]]) -> Lines:
+    """Rows of typed cells as text, as wide as the widest cell in use."""
+    lines = [(number, [_cell(value) for value in cells]) for number, cells in enumerate(rows, 1)]
+    width = max((i + 1 for _, cells in lines for i, cell in enumerate(cells) if cell), default=0)
+    return [(number, (cells + [""] * width)[:width]) for number, cells in lines]
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - whatever a cell may hold
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dt.datetime) and not (value.hour or value.minute or value.second):
+        return value.date().isoformat()
+    return str(value).strip()

@@ -1,0 +1,238 @@
+"""One image file: what it is, and whether it can be used.
+
+Measuring is apart from judging: pixels are read once, limits may change. Every image is
+decoded in full, because a header says nothing about what a transfer cut off.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Literal, get_args
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from medcompare.base.artifacts import sha256_of_bytes
+from medcompare.base.errors import DataError
+from medcompare.data.decoding import DEEP_MODES, decode_rgb, insist_on_whole_files
+from medcompare.data.reading import NotRegularError, open_regular
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Reason = Literal[
+    "cannot be opened",
+    "not a regular file",
+    "too large",
+    "empty file",
+    "not an image",
+    "truncated",
+    "damaged",
+    "too many pixels",
+    "too small",
+    "several frames",
+    "values without a range",
+    "opposite labels",
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""Why a file is set aside, in words that stand in the report."""
+
+MAX_PIXELS = 89_478_485
+"""Images with more pixels are not decoded. The limit is Pillow's own: a file of a few
+kilobytes can claim to be enormous and fill the memory."""
+
+UPRIGHT = 1
+"""EXIF orientation of an image that needs no turning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageMeasurement:
+    """What one file is; ``reason`` is None where it decoded completely.
+
+    ``pixel_sha256`` digests size and decoded RGB values: equal for two files that differ only
+    in compression or metadata. ``orientation`` is the EXIF value (1 = upright).
+    """
+
+    sha256: str | None = None
+    n_bytes: int = 0
+    format: str | None = None
+    width_px: int = 0
+    height_px: int = 0
+    mode: str = ""
+    n_frames: int = 1
+    orientation: int = UPRIGHT
+    has_alpha: bool = False
+    pixel_sha256: str | None = None
+    reason: Reason | None = None
+    detail: str = ""
+
+
+def measure_file(path: Path, *, max_bytes: int) -> ImageMeasurement:
+    """Measure the file at `path`; one that cannot be opened is a finding, not an error.
+
+    Parameters
+    ----------
+    path : Path
+        Anything: what is no regular file is not opened.
+    max_bytes : int
+        Larger files are not read. Of the others the header is read first, and the rest only
+        where it is that of an image of acceptable size.
+    """
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                detail = f"{size / 1e6:,.0f} MB, limit {max_bytes / 1e6:,.0f} (data.max_file_mb)"
+                return ImageMeasurement(n_bytes=size, reason="too large", detail=detail)
+            found = _read_header(file, size)
+            if found.reason is not None:
+                return found
+            file.seek(0)
+            return measure_image(file.read(max_bytes))
+    except NotRegularError as error:
+        return ImageMeasurement(reason="not a regular file", detail=str(error))
+    except OSError as error:
+        return ImageMeasurement(reason="cannot be opened", detail=error.strerror or type(error).__name__)
+
+
+def _read_header(file: IO[bytes], size: int) -> ImageMeasurement:
+    """What the header says of the image in `file`, of `size` bytes; with the reason where it is none of ours."""
+    measured = ImageMeasurement(n_bytes=size)
+    if size == 0:
+        return replace(measured, reason="empty file", detail="0 bytes")
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            measured = replace(
+                measured, format=image.format or "", width_px=width, height_px=height, mode=image.mode
+            )
+    except UnidentifiedImageError:
+        return replace(measured, reason="not an image", detail=f"no known image format in {size} bytes")
+    except Image.DecompressionBombError as error:
+        return replace(measured, reason="too many pixels", detail=str(error))
+    except _DECODE_ERRORS as error:
+        return replace(measured, reason=_damage(error), detail=_short(error))
+    if width * height > MAX_PIXELS:
+        detail = f"{width} x {height} pixels, limit {MAX_PIXELS}"
+        return replace(measured, reason="too many pixels", detail=detail)
+    return measured
+
+
+def measure_image(content: bytes) -> ImageMeasurement:
+    """Decode `content` in full and say what it is.
+
+    Parameters
+    ----------
+    content : bytes
+        A whole image file.
+
+    Returns
+    -------
+    ImageMeasurement
+        With ``reason`` and ``detail`` where decoding was not possible.
+    """
+    measured = replace(_read_header(io.BytesIO(content), len(content)), sha256=sha256_of_bytes(content))
+    if measured.reason is not None:
+        return measured
+    insist_on_whole_files()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            return replace(
+                measured,
+                pixel_sha256=_pixel_digest(image, content),
+                n_frames=_n_frames(image),
+                orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),
+                has_alpha=image.has_transparency_data,
+            )
+    except DataError as error:
+        return replace(measured, reason="values without a range", detail=str(error))
+    except _DECODE_ERRORS as error:
+        return replace(measured, reason=_damage(error), detail=_short(error))
+
+
+def judge(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[Reason, str] | None:
+    """Why an image must be set aside, as (reason, detail); None where it can be used.
+
+    Parameters
+    ----------
+    measurement : ImageMeasurement
+        What `measure_image` found.
+    min_side_px : int
+        Shortest side that is accepted, pixels.
+
+    Returns
+    -------
+    tuple of (str, str) or None
+        The first reason that applies.
+    """
+    if measurement.reason is not None:
+        return measurement.reason, measurement.detail
+    width, height = measurement.width_px, measurement.height_px
+    if min(width, height) < min_side_px:
+        return "too small", f"{width} x {height} pixels, at least {min_side_px} needed"
+    if measurement.n_frames > 1 and measurement.format != "MPO":
+        # MPO is the JPEG of many cameras: the further frame is a preview of the first.
+        return "several frames", f"{measurement.n_frames} frames: store the one that counts on its own"
+    return None
+
+
+def oddities(measurement: ImageMeasurement) -> tuple[str, ...]:
+    """What a person should know about an image that can be used: phrases that fit after a count."""
+    found = []
+    if measurement.mode in DEEP_MODES:
+        found.append("with 16 bits per pixel, scaled to 8 by the full range of the type")
+    if measurement.mode == "CMYK":
+        found.append("in CMYK colours, converted to RGB without a colour profile")
+    if measurement.has_alpha:
+        found.append("with transparency, which is dropped")
+    if measurement.orientation != UPRIGHT:
+        found.append("with a rotation mark (EXIF), which is applied before use")
+    return tuple(found)
+
+
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,  # Pillow's way to say that a PNG or TIFF is malformed
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    NotImplementedError,
+)
+"""What Pillow's decoders raise on malformed files; a damaged image must not end the run."""
+
+
+def _damage(error: BaseException) -> Reason:
+    text = str(error).lower()
+    cut_off = ("truncated", "unexpected end", "eof", "not enough image data", "unrecognized data stream")
+    return "truncated" if isinstance(error, EOFError) or any(mark in text for mark in cut_off) else "damaged"
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    # Pillow names the memory address of a stream: useless, and different in every run.
+    return text.split("<_io", maxsplit=1)[0].strip()[:200]
+
+
+def _n_frames(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1))
+
+
+def _pixel_digest(image: Image.Image, content: bytes) -> str:
+    """Digest of size and colours, the latter as `decode_rgb` hands them to the networks."""
+    if image.mode in (*DEEP_MODES, "F"):
+        # Rare, so decoding once more is cheap; what has no defined range raises here.
+        pixels = decode_rgb(content, name="as stored").tobytes()
+    else:
+        pixels = (image if image.mode == "RGB" else image.convert("RGB")).tobytes()
+    digest = sha256_of_bytes(pixels)
+    return sha256_of_bytes(f"{image.width}x{image.height} {digest}".encode())

@@ -1,0 +1,1 @@
+"""Mail: settings, message, sending."""

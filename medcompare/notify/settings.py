@@ -1,0 +1,208 @@
+"""Where reports are mailed, and when: validated before anything is sent.
+
+The password stands only in a `SecretStr`: it comes from the environment or from the
+orchestrator's secret block, and appears in no log, no representation and no JSON.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+
+from medcompare.base.errors import ConfigError
+from medcompare.base.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Security = Literal["starttls", "tls", "none"]
+When = Literal["always", "verdict_change", "failure"]
+
+ENVIRONMENT_PREFIX = "MEDCOMPARE_SMTP_"
+USUAL_PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
+
+LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+HOST_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+MOST_LOCAL_CHARACTERS, MOST_ADDRESS_CHARACTERS, MOST_HOST_CHARACTERS = 64, 254, 253
+
+
+def checked_address(text: str) -> str:
+    """A bare e-mail address, e.g. ``board@hospital.example``.
+
+    The unquoted form of RFC 5321 section 4.1.2 is accepted, with its limits on length;
+    nothing that could end a header line or start another address.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong with it.
+    """
+    if any(ord(character) < ord(" ") or ord(character) == 127 for character in text):
+        msg = f"the address {text!r} holds a line break or another control character"
+        raise ValueError(msg)
+    local, at, host = text.rpartition("@")
+    if not at or not LOCAL_PART.fullmatch(local) or not _is_host(host):
+        msg = (
+            f"'{text}' is not an e-mail address: write one like board@hospital.example, without a display name; "
+            "write a domain with letters beyond a to z in its xn-- form"
+        )
+        raise ValueError(msg)
+    if len(local) > MOST_LOCAL_CHARACTERS or len(text) > MOST_ADDRESS_CHARACTERS:
+        msg = (
+            f"the address '{text[:40]}...' is too long: 64 characters before the @ and 254 in all are allowed"
+        )
+        raise ValueError(msg)
+    return text
+
+
+def _is_host(text: str) -> bool:
+    return len(text) <= MOST_HOST_CHARACTERS and all(HOST_LABEL.fullmatch(label) for label in text.split("."))
+
+
+def _checked_host(text: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        if not _is_host(text):
+            msg = f"{text!r} is not the name or address of a mail server"
+            raise ValueError(msg) from None
+    return text
+
+
+Address = Annotated[str, AfterValidator(checked_address)]
+
+
+class MailConfig(Record):
+    """How reports are mailed."""
+
+    host: Annotated[str, AfterValidator(_checked_host)] = Field(description="Mail server (SMTP).")
+    port: int = Field(ge=1, le=65535, description="Usually 587 with starttls, 465 with tls, 25 without.")
+    security: Security = Field(
+        default="starttls",
+        description="'starttls': plain connection that turns encrypted, refused where the server cannot; "
+        "'tls': encrypted from the start; 'none': in clear.",
+    )
+    username: str | None = Field(default=None, description="Name to log in with; not set: no login.")
+    password: SecretStr | None = Field(
+        default=None, description="From the environment or a secret block only."
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authority that signed the server's certificate; not set: the system's.",
+    )
+    sender: Address = Field(description="Address the mail comes from.")
+    recipients: tuple[Address, ...] = Field(min_length=1, max_length=100, description="Who receives it.")
+    when: tuple[When, ...] = Field(
+        default=("always",),
+        min_length=1,
+        description="'always': after every run; 'verdict_change': when the recommendation changed, "
+        "or is the first; 'failure': when a run failed.",
+    )
+    max_attachment_bytes: int = Field(
+        default=10_000_000, ge=0, le=1_000_000_000, description="A larger PDF is linked instead of attached."
+    )
+    timeout_s: float = Field(default=30.0, gt=0, le=600, description="Longest wait for the server, seconds.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            msg = "username and password belong together: give both, or neither"
+            raise ValueError(msg)
+        if self.password is not None and self.security == "none" and not is_loopback(self.host):
+            msg = (
+                f"security 'none' would send the password in clear to {self.host}: "
+                "use 'starttls' or 'tls', or leave username and password out"
+            )
+            raise ValueError(msg)
+        if len({address.lower() for address in self.recipients}) != len(self.recipients):
+            msg = f"a recipient is named twice in {', '.join(self.recipients)}"
+            raise ValueError(msg)
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def mail_config_from_environment(environment: Mapping[str, str]) -> MailConfig | None:
+    """Settings from ``MEDCOMPARE_SMTP_*``; None where ``MEDCOMPARE_SMTP_HOST`` is not set.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Usually ``os.environ``. The names are those of the fields of `MailConfig` in
+        capitals; ``RECIPIENTS`` and ``WHEN`` hold several values between commas. Empty
+        values count as not set.
+
+    Returns
+    -------
+    MailConfig or None
+
+    Raises
+    ------
+    ConfigError
+        Naming the variable and what is wrong; a secret's value is never quoted.
+    """
+    given = {
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): value.strip()
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX) and value.strip()
+    }
+    if not given:
+        return None
+    if "host" not in given:
+        named = ", ".join(sorted(ENVIRONMENT_PREFIX + name.upper() for name in given))
+        msg = f"{named} set, but not {ENVIRONMENT_PREFIX}HOST: set it, or none of them"
+        raise ConfigError(msg)
+    values: dict[str, Any] = dict(given)
+    for name in ("recipients", "when"):
+        if name in values:
+            values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
+    return checked_mail_config(values, prefix=ENVIRONMENT_PREFIX, upper=True)
+
+
+def checked_mail_config(values: Mapping[str, Any], *, prefix: str, upper: bool = False) -> MailConfig:
+    """Settings from `values` by field; without a port, the usual one of the kind of encryption.
+
+    Parameters
+    ----------
+    values : mapping
+        Field to value.
+    prefix : str
+        Put before a field's name in messages.
+    upper : bool
+        Whether fields are named in capitals where they were given.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field and what is wrong; a secret's value is never quoted.
+    """
+    usual = USUAL_PORTS.get(values.get("security", "starttls"), 587)
+    try:
+        return MailConfig.model_validate({"port": usual, **values})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_problems(error, prefix, upper=upper))) from None
+
+
+def _problems(error: ValidationError, prefix: str, *, upper: bool) -> list[str]:
+    def named(field: str) -> str:
+        return prefix + (field.upper() if upper else field)
+
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False, include_context=False):
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(named(field) for field in MailConfig.model_fields)
+            message = f"no such setting; known: {known}"
+        lines.append(f"{named(name)}: {message}")
+    return lines

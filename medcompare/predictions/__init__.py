@@ -1,0 +1,1 @@
+"""Tables of predictions and costs, where training and statistics meet."""

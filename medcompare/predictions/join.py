@@ -1,0 +1,95 @@
+"""From the predictions of single models to one table of scored cases."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from medcompare.base.errors import DataError
+from medcompare.predictions.cases import ScoredCases
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from medcompare.base.artifacts import ArtifactStore
+    from medcompare.predictions.records import Predictions
+
+
+NO_SUBGROUP = {"case_id", "y_true", "subset", "probability", "probability_running"}
+
+
+def read_table(
+    predictions: Predictions, store: ArtifactStore, subset: Literal["val", "test"]
+) -> pd.DataFrame:
+    """Rows of `subset`, sorted by case; text columns as text, probabilities at full precision."""
+    table = pd.read_csv(
+        io.BytesIO(store.read(predictions.table)),
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8",
+    )
+    table = table[table["subset"] == subset].sort_values("case_id", kind="stable", ignore_index=True)
+    table["y_true"] = table["y_true"].astype(int)
+    table["probability"] = [float(text) for text in table["probability"]]
+    return table
+
+
+def scored_cases(
+    predictions: Sequence[Predictions],
+    store: ArtifactStore,
+    subset: Literal["val", "test"],
+    *,
+    subgroups: Sequence[str] = (),
+) -> ScoredCases:
+    """The scores of all models on the same cases, joined by case id.
+
+    Raises
+    ------
+    DataError
+        If the models were not scored on the same cases, or a subgroup column is missing.
+    """
+    first, *others = [read_table(one, store, subset) for one in predictions]
+    for one, table in zip(predictions[1:], others, strict=True):
+        if list(table["case_id"]) != list(first["case_id"]) or list(table["y_true"]) != list(first["y_true"]):
+            msg = f"{one.model} and {predictions[0].model} were not scored on the same {subset} cases"
+            raise DataError(msg)
+    for column in subgroups:
+        if column not in first.columns:
+            known = ", ".join(sorted(set(first.columns) - NO_SUBGROUP)) or "none"
+            msg = f"evaluate.subgroups: the images have no column '{column}'; columns there are: {known}"
+            raise DataError(msg)
+    patients = first["patient_id"].to_numpy(dtype=str) if "patient_id" in first.columns else None
+    if patients is not None and not any(patients):
+        patients = None
+    scores = {
+        one.model: table["probability"].to_numpy(dtype=float)
+        for one, table in zip(predictions, [first, *others], strict=True)
+    }
+    return ScoredCases(
+        case_id=tuple(first["case_id"]),
+        y_true=first["y_true"].to_numpy(dtype=np.int64),
+        scores=scores,
+        patient_id=patients,
+        subgroups={column: first[column].to_numpy(dtype=str) for column in subgroups},
+        classes=predictions[0].classes,
+        subset=subset,
+        scores_are_probabilities=True,
+    )
+
+
+def running_scores(
+    predictions: Predictions, store: ArtifactStore, subset: Literal["val", "test"]
+) -> NDArray[np.float64] | None:
+    """Probabilities with the running batch statistics, in the order of `scored_cases`.
+
+    None where the network has no batch normalisation; NaN where a probability is not finite.
+    """
+    if not predictions.has_running:
+        return None
+    cells = read_table(predictions, store, subset)["probability_running"]
+    return np.array([float(cell) if cell else np.nan for cell in cells])

@@ -1,0 +1,381 @@
+"""Tables of predictions: read and checked, written at full precision.
+
+One table holds one subset: ``case_id``, ``y_true``, optional ``patient_id`` and subgroup
+columns, and one score column per model. The first thing wrong is reported with file,
+column and row as a spreadsheet counts them (the header is row 1). What can be read in one
+way only is read, and said in `PredictionTables.notes`. ``docs/prediction-tables.md`` is the
+page for users.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from medcompare.base.artifacts import sha256_of_bytes
+from medcompare.base.errors import DataError
+from medcompare.data.spelling import positive_class_options, respelled, respelled_in_both, same_id
+from medcompare.data.table_file import listed
+from medcompare.predictions.cases import ScoredCases
+from medcompare.predictions.cost_file import read_costs
+from medcompare.predictions.layout import CASE, PATIENT, SUBSET, TRUTH, read_columns
+from medcompare.predictions.roles import assign_roles, columns_by_model, follow_roles, model_and_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from medcompare.config.schema import AssessConfig
+    from medcompare.predictions.columns import Columns
+    from medcompare.predictions.costs import CostMeasurement
+
+EXAMPLES = "examples of tables: docs/prediction-tables.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionTables:
+    """All an assessment reads.
+
+    Attributes
+    ----------
+    test, validation : ScoredCases
+        The two subsets; `validation` is None where there is no file.
+    costs : tuple of CostMeasurement
+        Costs measured elsewhere.
+    digest : str
+        Of all that is in them, however it was written down: of cases, truth, scores, patients,
+        subgroups, names of classes and models, and costs.
+    notes : tuple of str
+        How the files were read: which columns are models, and what was not as documented.
+    caveats : tuple of str
+        What a reader must know before believing a figure.
+    """
+
+    test: ScoredCases
+    validation: ScoredCases | None
+    costs: tuple[CostMeasurement, ...]
+    digest: str
+    notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+
+def read_tables(config: AssessConfig) -> PredictionTables:
+    """Read and check every file that `config` names.
+
+    Raises
+    ------
+    DataError
+        Naming the file, the column, the first offending row, and the page of examples.
+    """
+    try:
+        return _read_tables(config)
+    except DataError as error:
+        msg = f"{error} ({EXAMPLES})"
+        raise DataError(msg) from None
+
+
+def _read_tables(config: AssessConfig) -> PredictionTables:
+    test = read_prediction_table(
+        config.predictions,
+        positive_class=config.positive_class,
+        subgroups=config.evaluate.subgroups,
+        subset="test",
+        scores_are_probabilities=config.scores_are_probabilities,
+        scores_are_percentages=config.scores_are_percentages,
+        models=config.models,
+    )
+    for model, threshold in config.thresholds.items():
+        if model not in test.scores:
+            msg = f"--threshold {model}: {config.predictions} has no column of that name; models there are: "
+            raise DataError(msg + listed(test.models))
+        if config.scores_are_probabilities and not 0 <= threshold <= 1:
+            msg = (
+                f"--threshold {model}={threshold:g}: thresholds of probabilities lie between 0 and 1; for other scores "
+                "add --scores-are-not-probabilities"
+            )
+            raise DataError(msg)
+    validation = None
+    if config.validation is not None:
+        validation = read_prediction_table(
+            config.validation,
+            positive_class=config.positive_class,
+            subgroups=config.evaluate.subgroups,
+            subset="val",
+            scores_are_probabilities=config.scores_are_probabilities,
+            scores_are_percentages=config.scores_are_percentages,
+            models=config.models,
+            test=test,
+        )
+        check_apart(test, validation, test_path=config.predictions, validation_path=config.validation)
+    costs = () if config.costs is None else read_costs(config.costs, test.models)
+    subsets = [("Test table", test)] + ([] if validation is None else [("Validation table", validation)])
+    return PredictionTables(
+        test=test,
+        validation=validation,
+        costs=costs,
+        digest=digest_of([cases for _, cases in subsets], costs),
+        notes=tuple(f"{name}: {note}." for name, cases in subsets for note in cases.notes),
+        caveats=_caveats(test, validation),
+    )
+
+
+def digest_of(subsets: Sequence[ScoredCases], costs: Sequence[CostMeasurement]) -> str:
+    """What identifies the data of an assessment, see `PredictionTables`."""
+    parts = [cost.model_dump_json() for cost in costs]
+    for cases in subsets:
+        names = [*cases.classes, *cases.models, *cases.judged.values(), *cases.subgroups]
+        parts.append(json.dumps([cases.subset, cases.scores_are_probabilities, names]))
+        parts.append(write_prediction_table(cases).decode())
+    return sha256_of_bytes("\n".join(parts).encode())
+
+
+def _caveats(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]:
+    """Patients who may be one person under two spellings; a count, never an id."""
+    found = []
+    for name, cases in (("test", test), ("validation", validation)):
+        n = 0 if cases is None or cases.patient_id is None else respelled(cases.patient_id.tolist())
+        if n:
+            found.append(
+                f"{_counted(n, 'patient')} to stand in the {name} table under several spellings (capitals, blanks, "
+                "leading zeros or a final '.0'). Each spelling counts as a patient of its own: if they are the same "
+                "people, intervals are too narrow. Correct the ids."
+            )
+    if validation is None:
+        return tuple(found)
+    both = {"case": (test.case_id, validation.case_id)}
+    if test.patient_id is not None and validation.patient_id is not None:
+        both["patient"] = (tuple(test.patient_id.tolist()), tuple(validation.patient_id.tolist()))
+    for noun, (ours, theirs) in both.items():
+        n = respelled_in_both(ours, theirs)
+        if n:
+            found.append(
+                f"{_counted(n, noun)} to stand in both tables under different spellings (capitals, blanks, leading "
+                "zeros or a final '.0'): if they are the same, the thresholds have seen the test and the verdict is "
+                f"not valid. Correct the ids, and keep each {noun} in one table."
+            )
+    return tuple(found)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"One {noun} seems" if n == 1 else f"{n} {noun}s seem"
+
+
+def read_prediction_table(
+    path: Path,
+    *,
+    positive_class: str | None = None,
+    subgroups: Sequence[str] = (),
+    subset: Literal["val", "test"] = "test",
+    scores_are_probabilities: bool = True,
+    scores_are_percentages: bool = False,
+    models: Sequence[str] = (),
+    test: ScoredCases | None = None,
+) -> ScoredCases:
+    """Read and check a table of predictions.
+
+    Parameters
+    ----------
+    path : Path
+        A table with a header, in any form `read_columns` knows.
+    positive_class : str, optional
+        Value of ``y_true`` that is positive; without it the labels must be 0 and 1.
+    subgroups : sequence of str
+        Columns that hold subgroups.
+    subset : {"val", "test"}
+        What the table holds. A column ``subset``, where there is one, must say so too.
+    scores_are_probabilities : bool, default=True
+        Whether scores must lie in [0, 1].
+    scores_are_percentages : bool, default=False
+        Whether scores run from 0 to 100; they are divided by 100.
+    models : sequence of str, optional
+        Columns of scores, ``MODEL`` or ``MODEL@SEED``; all others are left alone. Without it
+        a column that need not be a model is asked about.
+    test : ScoredCases, optional
+        For the validation file: the test subset, whose judged columns must be there, and no
+        other model. Subgroup columns may then be missing.
+
+    Returns
+    -------
+    ScoredCases
+        Sorted by case, so that the order of the rows changes nothing.
+
+    Raises
+    ------
+    DataError
+        Naming the file, the column and the first offending row.
+    """
+    table = read_columns(path)
+    if test is None:
+        for column in subgroups:
+            table.require(column, "subgroup column")
+    _check_subset(table, subset)
+    y_true, classes = _labels(table, positive_class)
+    fixed = {CASE, TRUTH, PATIENT, SUBSET, *subgroups}
+    candidates = [column for column in table.columns if column not in fixed]
+    if test is None:
+        roles = assign_roles(table, candidates, wanted=models, classes=classes)
+    else:
+        roles = follow_roles(
+            table, candidates, judged=test.judged, unused=candidates if models else test.unused
+        )
+    by_model = columns_by_model(table, roles.scores)
+    numbers = table.numbers(
+        roles.scores, probability=scores_are_probabilities, percentages=scores_are_percentages
+    )
+    judged = {model: names[0] for model, names in by_model.items()} if test is None else test.judged
+    patients = None
+    if PATIENT in table.columns:
+        remedy = (
+            "give every case its patient (one of its own where the patient is not known), or drop the column"
+        )
+        patients = np.array(table.ids(PATIENT, remedy), dtype=np.str_)
+    cases = table.unique(CASE)
+    order = sorted(range(len(cases)), key=cases.__getitem__)
+    return ScoredCases(
+        case_id=tuple(cases[i] for i in order),
+        y_true=y_true[order],
+        scores={model: numbers[name][order] for model, name in judged.items()},
+        patient_id=None if patients is None else patients[order],
+        subgroups={
+            name: np.array(table.columns[name], dtype=np.str_)[order]
+            for name in subgroups
+            if name in table.columns
+        },
+        classes=classes,
+        subset=subset,
+        scores_are_probabilities=scores_are_probabilities,
+        judged=dict(judged),
+        rows=tuple(table.rows[i] for i in order),
+        unused=roles.unused,
+        notes=tuple(table.notes),
+        seed_scores={
+            model: {
+                seed: numbers[name][order] for name in names if (seed := model_and_seed(name)[1]) is not None
+            }
+            for model, names in by_model.items()
+            if names != [model]
+        },
+    )
+
+
+def write_prediction_table(cases: ScoredCases) -> bytes:
+    """`cases` as CSV that reads back to exactly the same numbers.
+
+    Parameters
+    ----------
+    cases : ScoredCases
+        Any subset.
+
+    Returns
+    -------
+    bytes
+        UTF-8; labels as 0 and 1, scores with as many digits as they need.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns: dict[str, NDArray[np.float64]] = {}
+    for model, scores in cases.scores.items():
+        seeds = {f"{model}@{seed}": values for seed, values in cases.seed_scores.get(model, {}).items()}
+        columns |= seeds if cases.judged.get(model, model) in seeds else {model: scores, **seeds}
+    patients = [] if cases.patient_id is None else [PATIENT]
+    writer.writerow([CASE, TRUTH, *patients, *cases.subgroups, *columns])
+    for i in range(cases.n):
+        patient = [] if cases.patient_id is None else [cases.patient_id[i]]
+        levels = [column[i] for column in cases.subgroups.values()]
+        scores_of_case = [repr(float(column[i])) for column in columns.values()]
+        writer.writerow([cases.case_id[i], int(cases.y_true[i]), *patient, *levels, *scores_of_case])
+    return out.getvalue().encode("utf-8")
+
+
+def check_apart(
+    test: ScoredCases, validation: ScoredCases, *, test_path: Path, validation_path: Path
+) -> None:
+    """Check that thresholds cannot have seen the test, and that both files mean the same classes.
+
+    Patients in both files are not refused here: the verdict is then invalid, and says so.
+
+    Parameters
+    ----------
+    test, validation : ScoredCases
+        The two subsets.
+    test_path, validation_path : Path
+        Where they came from, for the message.
+
+    Raises
+    ------
+    DataError
+        If a case stands in both files, or the classes differ.
+    """
+    complete = all(0 < cases.y_true.sum() < cases.n for cases in (test, validation))
+    if complete and test.classes != validation.classes:
+        msg = (
+            f"{validation_path}: column '{TRUTH}' holds {' and '.join(validation.classes)}, "
+            f"but that of {test_path} holds {' and '.join(test.classes)}"
+        )
+        raise DataError(msg)
+    shared = set(test.case_id) & set(validation.case_id)
+    if shared:
+        first = next(i for i, case in enumerate(validation.case_id) if case in shared)
+        number = len(shared)
+        where = f", row {validation.rows[first]}" if validation.rows else ""
+        msg = (
+            f"{validation_path}: column '{CASE}'{where}: case '{validation.case_id[first]}' also stands in {test_path} "
+            f"({number} such {'case' if number == 1 else 'cases'}); no case may be in both files"
+        )
+        raise DataError(msg)
+
+
+def _check_subset(table: Columns, subset: str) -> None:
+    """A column ``subset`` must name the subset that the table is read as, in every row."""
+    if SUBSET not in table.columns:
+        return
+    names = {"val": ("val", "valid", "validation"), "test": ("test",)}[subset]
+    for row, text in table.cells(SUBSET):
+        if text.lower() not in names:
+            what = f": '{text}' where '{names[0]}' is expected; keep one file per subset"
+            table.refuse_cell(SUBSET, row, what)
+
+
+NUMBERED = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1, "false": 0, "true": 1}
+
+
+def _labels(table: Columns, positive_class: str | None) -> tuple[NDArray[np.int64], tuple[str, str]]:
+    texts = table.labels(TRUTH, "give every case its true class, or delete the row")
+    found = list(dict.fromkeys(texts))
+    if positive_class is None:
+        for row, text in table.cells(TRUTH):
+            if text.lower() not in NUMBERED:
+                names = [name for name in found if name.lower() not in NUMBERED]
+                what = f": '{text}' is neither 0 nor 1"
+                if len(names) == len(found):
+                    what += f"; are these names of classes? Then say which is positive: {positive_class_options(found)}"
+                table.refuse_cell(TRUTH, row, what)
+        return np.array([NUMBERED[text.lower()] for text in texts], dtype=np.int64), ("negative", "positive")
+    if positive_class not in found:
+        as_number = [name for name in found if same_id(name) == same_id(positive_class)]
+        if len(as_number) != 1:
+            table.refuse(
+                f"column '{TRUTH}' never holds the positive class '{positive_class}'; it holds: {listed(found)}"
+            )
+        table.notes.append(f"'{as_number[0]}' was taken as the positive class {positive_class}")
+        positive_class = as_number[0]
+    others = [text for text in found if text != positive_class]
+    for text in others:
+        twin = next((other for other in found if other != text and same_id(other) == same_id(text)), None)
+        if twin is not None:
+            row = table.rows[texts.index(text)]
+            table.refuse_cell(TRUTH, row, f": '{text}' and '{twin}' seem to be one class; write them alike")
+    if len(others) > 1:
+        row = table.rows[texts.index(others[1])]
+        table.refuse_cell(
+            TRUTH, row, f": a third label '{others[1]}' beside '{positive_class}' and '{others[0]}'"
+        )
+    negative = others[0] if others else f"not {positive_class}"
+    return np.array([text == positive_class for text in texts], dtype=np.int64), (negative, positive_class)

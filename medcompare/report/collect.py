@@ -1,0 +1,387 @@
+"""From the records of a run to what its report is made of.
+
+The torch side and the statistics meet here for the last time: nothing is computed, only
+gathered, worded and, for the images shown, made small.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from medcompare.base.artifacts import sha256_of_bytes
+from medcompare.base.file_names import file_at
+from medcompare.config.settings_table import settings_rows
+from medcompare.data.assignments import read_assignments
+from medcompare.data.characteristics import characteristics
+from medcompare.data.reading import read_regular
+from medcompare.predictions.join import scored_cases
+from medcompare.report.checklists.answers import read_answers
+from medcompare.report.checklists.facts import RunRecords
+from medcompare.report.checklists.fill import fill_checklists
+from medcompare.report.fonts import words_of_report
+from medcompare.report.inputs import (
+    CaseScore,
+    HardCase,
+    RejectedRow,
+    ReportInputs,
+    ScoreDistribution,
+    SettingRow,
+    count_scores,
+)
+from medcompare.report.trend import trend_marks, trend_runs
+from medcompare.runs.provenance import shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from medcompare.base.artifacts import ArtifactStore
+    from medcompare.config.schema import AssessConfig, CompareConfig
+    from medcompare.data.assignments import ImageRow
+    from medcompare.data.records import DatasetManifest, DatasetSplit
+    from medcompare.notify.nightly import NightContext
+    from medcompare.predictions.cases import ScoredCases
+    from medcompare.predictions.records import Predictions
+    from medcompare.predictions.table import PredictionTables
+    from medcompare.runs.provenance import Provenance
+    from medcompare.stats.records import Assessment
+    from medcompare.training.records import TrainedModel
+
+MOST_HARD_CASES = 24
+THUMBNAIL_PX = 112
+FEW_EPOCHS = 5
+
+
+def gather(
+    config: CompareConfig,
+    *,
+    run_name: str,
+    assessment: Assessment,
+    manifest: DatasetManifest,
+    split: DatasetSplit,
+    trained: Sequence[TrainedModel],
+    predictions: Sequence[Predictions],
+    provenance: Provenance,
+    data_root: Path,
+    store: ArtifactStore,
+    night: NightContext,
+) -> ReportInputs:
+    """Everything the report of a comparison prints.
+
+    Parameters
+    ----------
+    config : CompareConfig
+        Settings of the run, for the titles, the rule and the table of settings.
+    run_name : str
+        Name of the run's folder.
+    assessment : Assessment
+        All figures of the test subset, and the verdict.
+    manifest : DatasetManifest
+        Images found and refused.
+    split : DatasetSplit
+        Subsets, and which image is in which.
+    trained : sequence of TrainedModel
+        One per model, with its history.
+    predictions : sequence of Predictions
+        One per model; their tables lie in `store`.
+    provenance : Provenance
+        Code, versions and machine of the run.
+    data_root : Path
+        Folder the image paths are relative to, for the thumbnails of hard cases.
+    store : ArtifactStore
+        Store that holds the tables and images the records name.
+    night : NightContext
+        The runs before this one, and what changed.
+
+    Returns
+    -------
+    ReportInputs
+        With pseudonyms in place of file names where ``report.pseudonymise`` says so.
+    """
+    test = scored_cases(predictions, store, "test")
+    images = read_assignments(store.read(split.assignments))
+    cases, n_cases = hard_cases(test, assessment, thumbnails=Thumbnails(images, data_root))
+    tabulated = characteristics(images)
+    settings = setting_rows(config)
+    return ReportInputs(
+        title=config.report.title,
+        organisation=config.report.organisation,
+        paper=config.report.paper,
+        run_name=run_name,
+        source="trained by medcompare",
+        synthetic=manifest.synthetic,
+        assessment=assessment,
+        rule=config.decide,
+        provenance=provenance,
+        settings=settings,
+        notices=(*notices(config, manifest, trained), *_looks(night)),
+        n_earlier_looks=night.n_earlier_looks,
+        manifest=manifest,
+        rejected=rejected_rows(manifest, store, pseudonymise=config.report.pseudonymise),
+        pseudonymised=config.report.pseudonymise,
+        split=split,
+        characteristics=tabulated,
+        trained=tuple(trained),
+        score_distributions=distributions(test),
+        hard_cases=cases,
+        n_hard_cases=n_cases,
+        checklists=fill_checklists(
+            RunRecords(
+                assessment=assessment,
+                provenance=provenance,
+                manifest=manifest,
+                split=split,
+                characteristics=tabulated,
+                trained=tuple(trained),
+                settings=settings,
+                n_earlier_looks=night.n_earlier_looks,
+            ),
+            read_answers(config.report.checklist_answers),
+        ),
+        files=(
+            ("predictions_test.csv", "probability of every model for every test image"),
+            ("predictions_validation.csv", "the same for the validation subset, which set the thresholds"),
+            ("config.json", "the configuration, field by field"),
+            ("settings.json", "what was given of it, for the command that repeats the run"),
+            ("results.json", "every figure of this report at full precision"),
+        ),
+        **_over_time(night),
+    )
+
+
+def words_of_tables(config: AssessConfig, tables: PredictionTables) -> list[tuple[str, str]]:
+    """What the report of predictions made elsewhere prints of names, for `medcompare.report.fonts.require_fonts`."""
+    return words_of_report(
+        title=config.report.title,
+        organisation=config.report.organisation,
+        classes=tables.test.classes,
+        models=tables.test.models,
+        levels=sorted({level for column in tables.test.subgroups.values() for level in column.tolist()}),
+    )
+
+
+def gather_assessment(
+    config: AssessConfig,
+    *,
+    run_name: str,
+    assessment: Assessment,
+    tables: PredictionTables,
+    provenance: Provenance,
+    night: NightContext,
+) -> ReportInputs:
+    """Everything the report of predictions made elsewhere prints."""
+    cases, n_cases = hard_cases(tables.test, assessment, thumbnails=None)
+    settings = setting_rows(config)
+    return ReportInputs(
+        title=config.report.title,
+        organisation=config.report.organisation,
+        paper=config.report.paper,
+        run_name=run_name,
+        source="predictions supplied",
+        synthetic=False,
+        assessment=assessment,
+        rule=config.decide,
+        provenance=provenance,
+        settings=settings,
+        notices=(*assessment_notices(config), *tables.caveats, *_looks(night)),
+        n_earlier_looks=night.n_earlier_looks,
+        pseudonymised=config.report.pseudonymise,
+        score_distributions=distributions(tables.test),
+        hard_cases=pseudonymous(cases) if config.report.pseudonymise else cases,
+        n_hard_cases=n_cases,
+        checklists=fill_checklists(
+            RunRecords(
+                assessment=assessment,
+                provenance=provenance,
+                settings=settings,
+                n_earlier_looks=night.n_earlier_looks,
+            ),
+            read_answers(config.report.checklist_answers),
+        ),
+        files=(("results.json", "every figure of this report at full precision"),),
+        **_over_time(night),
+    )
+
+
+def _over_time(night: NightContext) -> dict[str, Any]:
+    """The fields of the report on earlier runs; one run alone has no trend."""
+    runs = night.runs if len(night.runs) > 1 else ()
+    return {
+        "trend": trend_runs(runs),
+        "trend_marks": trend_marks(runs),
+        "changes": night.changes.sentences,
+    }
+
+
+def _looks(night: NightContext) -> tuple[str, ...]:
+    """The more often a test subset is looked at, the less its figures can be believed."""
+    n = night.n_earlier_looks
+    if n == 0:
+        return ()
+    runs = "one earlier run" if n == 1 else f"{n} earlier runs"
+    return (
+        (
+            f"The same test images were evaluated in {runs} with other settings or other code: choosing between "
+            "runs by their test figures makes a lucky result more likely to be believed."
+        ),
+    )
+
+
+def assessment_notices(config: AssessConfig) -> tuple[str, ...]:
+    """What a reader of an assessment must know before believing a figure."""
+    elsewhere = (
+        "The predictions were made elsewhere: how the models were trained, and whether the test cases were "
+        "unknown to them, could not be checked."
+    )
+    found = [elsewhere]
+    if config.validation is None and not config.thresholds:
+        found.append(
+            "No validation file and no thresholds were given: 0.5 was used, which is a habit, not a choice."
+        )
+    if not config.scores_are_probabilities:
+        found.append("The scores are not probabilities: calibration and net benefit are left out.")
+    return tuple(found)
+
+
+def pseudonymous(cases: tuple[HardCase, ...]) -> tuple[HardCase, ...]:
+    """`cases` with ids that can be recomputed from the originals, but not read."""
+    return tuple(
+        case.model_copy(update={"case_id": f"case {sha256_of_bytes(case.case_id.encode())[:8]}"})
+        for case in cases
+    )
+
+
+def setting_rows(config: CompareConfig | AssessConfig) -> tuple[SettingRow, ...]:
+    """The configuration, field by field; of paths the last part, as folders may name people."""
+    return tuple(
+        SettingRow(field=field, value=shortened(value), description=text, set_by=who)
+        for field, value, text, who in settings_rows(config)
+    )
+
+
+def notices(
+    config: CompareConfig, manifest: DatasetManifest, trained: Sequence[TrainedModel]
+) -> tuple[str, ...]:
+    """What a reader must know before believing a figure, for page one."""
+    found = []
+    if manifest.synthetic:
+        found.append(
+            "The images are synthetic: generated by software, for demonstration. They say nothing about any tissue."
+        )
+    if any(one.initial_weights.kind == "none" for one in trained):
+        found.append(
+            "The networks started from random weights, as configured, not from ImageNet weights: "
+            "with few images this costs accuracy, and more for some networks than for others."
+        )
+    changed = [one.display_name for one in trained if config.train.recipes.get(one.model) is not None]
+    if changed:
+        found.append(f"The recipe was changed for {', '.join(changed)}: see the configuration.")
+    short = [one for one in trained if len(one.history) < FEW_EPOCHS and not one.stopped_early]
+    if short:
+        found.append(
+            f"Training was limited to {config.train.epochs} {'epoch' if config.train.epochs == 1 else 'epochs'}: "
+            "the networks may not have learned what they can."
+        )
+    still_improving = [one.display_name for one in trained if one.best_epoch == config.train.epochs > 1]
+    if still_improving:
+        found.append(
+            f"{' and '.join(still_improving)} reached the best validation AUC in the last epoch allowed: "
+            "more epochs may help."
+        )
+    found.append("Each network was trained once, with one seed: another seed could give another order.")
+    if config.preset == "quick":
+        found.append("The preset 'quick' is for a first look, not for decisions.")
+    return (*found, *manifest.warnings)
+
+
+def rejected_rows(
+    manifest: DatasetManifest, store: ArtifactStore, *, pseudonymise: bool
+) -> tuple[RejectedRow, ...]:
+    """Files set aside at ingest; with a pseudonym derived from the path where asked for."""
+    table = csv.DictReader(io.StringIO(store.read(manifest.rejected).decode("utf-8")))
+    return tuple(
+        RejectedRow(
+            name=f"file {sha256_of_bytes(row['path'].encode())[:8]}" if pseudonymise else row["path"],
+            label=row["label"] or None,
+            reason=row["reason"],
+            detail="" if pseudonymise else row["detail"],
+        )
+        for row in table
+    )
+
+
+def distributions(test: ScoredCases) -> tuple[ScoreDistribution, ...]:
+    """Histogram of each model's test scores per class."""
+    return tuple(count_scores(model, test.y_true, scores) for model, scores in test.scores.items())
+
+
+def hard_cases(
+    test: ScoredCases,
+    assessment: Assessment,
+    *,
+    thumbnails: Thumbnails | None,
+    most: int = MOST_HARD_CASES,
+) -> tuple[tuple[HardCase, ...], int]:
+    """Test cases that a model got wrong, the worst first, and how many there are in all.
+
+    False negatives come first; among them those that more models missed, then those that
+    were further from the threshold.
+    """
+    thresholds = {one.model: one.operating_point.threshold for one in assessment.evaluations}
+    called = {model: scores >= thresholds[model] for model, scores in test.scores.items()}
+    wrong = np.sum([called[model] != (test.y_true == 1) for model in called], axis=0)
+    margin = np.max([np.abs(test.scores[model] - thresholds[model]) for model in called], axis=0)
+
+    def rank(i: int) -> tuple[int, int, float, str]:
+        return (-int(test.y_true[i]), -int(wrong[i]), -float(margin[i]), test.case_id[i])
+
+    order = sorted(np.flatnonzero(wrong).tolist(), key=rank)
+    cases = tuple(
+        HardCase(
+            case_id=test.case_id[i],
+            truth=1 if test.y_true[i] else 0,
+            scores=tuple(
+                CaseScore(model=model, score=float(scores[i]), called_positive=bool(called[model][i]))
+                for model, scores in test.scores.items()
+            ),
+            thumbnail_png=None if thumbnails is None else thumbnails.of(test.case_id[i]),
+        )
+        for i in order[:most]
+    )
+    return cases, len(order)
+
+
+class Thumbnails:
+    """Small pictures of the images of a split, by case id.
+
+    Parameters
+    ----------
+    images : sequence of ImageRow
+        With the path of each.
+    data_root : Path
+        Folder the paths are relative to.
+    """
+
+    def __init__(self, images: Sequence[ImageRow], data_root: Path) -> None:
+        self._images = {row.case_id: file_at(data_root, row.path) for row in images}
+
+    def of(self, case_id: str) -> bytes | None:
+        """Small PNG of one image without its metadata; None where the file is gone."""
+        return thumbnail(self._images[case_id])
+
+
+def thumbnail(path: Path) -> bytes | None:
+    """Small PNG of an image without its metadata; None where the file is gone."""
+    try:
+        with Image.open(io.BytesIO(read_regular(path))) as image:
+            small = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (THUMBNAIL_PX, THUMBNAIL_PX))
+    except OSError:
+        return None
+    out = io.BytesIO()
+    small.save(out, format="PNG")
+    return out.getvalue()

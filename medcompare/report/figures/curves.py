@@ -1,0 +1,302 @@
+"""Curves of the test subset: ROC and precision-recall, calibration, scores."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from medcompare.base.formatting import format_count, format_estimate, format_number, shorten
+from medcompare.report.figures.drawing import (
+    INK,
+    LEGEND_ROW_MM,
+    MUTED,
+    PAGE_WIDTH_MM,
+    RULE,
+    Drawing,
+    ModelStyle,
+    draw,
+    legend_columns,
+    thin_curve,
+    unit_axes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from medcompare.stats.records import Curve, Estimate, ModelEvaluation
+
+CALIBRATION_MM = 96.0
+
+
+def cases_of(evaluation: ModelEvaluation) -> str:
+    """Number of cases and of positive ones, for titles."""
+    return f"n = {format_count(evaluation.n)}, {format_count(evaluation.n_positive)} positive"
+
+
+def plot_curve(axes: Axes, curve: Curve, style: ModelStyle, *, steps: bool = False) -> None:
+    """A curve of one model in its style, with its band where it has one."""
+    x, y, low, high = thin_curve(curve)
+    if steps and x and x[0] > x[-1]:
+        # "steps-pre" holds a precision back to the previous recall, so recall must ascend.
+        x, y, low, high = x[::-1], y[::-1], low[::-1], high[::-1]
+    axes.plot(
+        x,
+        y,
+        color=style.colour,
+        linestyle=style.line,
+        drawstyle="steps-pre" if steps else "default",
+        zorder=3,
+    )
+    if low:
+        axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0, zorder=1)
+
+
+def _cross(axes: Axes, x: Estimate, y: Estimate, style: ModelStyle, *, flip_x: bool) -> None:
+    """Operating point with its intervals; `flip_x` draws one minus `x`."""
+    if x.value is None or y.value is None:
+        return
+    centre = 1 - x.value if flip_x else x.value
+    if x.ci_low is not None and x.ci_high is not None:
+        limits = [1 - x.ci_high, 1 - x.ci_low] if flip_x else [x.ci_low, x.ci_high]
+        axes.plot(limits, [y.value] * 2, color=style.colour, linewidth=0.9, zorder=4)
+    if y.ci_low is not None and y.ci_high is not None:
+        axes.plot([centre] * 2, [y.ci_low, y.ci_high], color=style.colour, linewidth=0.9, zorder=4)
+    axes.plot(
+        [centre], [y.value], style.marker, color=style.colour, markersize=5.5, markeredgecolor="white",
+        markeredgewidth=0.8, zorder=5,
+    )  # fmt: skip
+
+
+def draw_roc_and_precision_recall(
+    evaluations: Sequence[ModelEvaluation], styles: dict[str, ModelStyle], *, prevalence: float
+) -> Drawing:
+    """ROC and precision-recall curves of all models with their operating points.
+
+    Parameters
+    ----------
+    evaluations : sequence of ModelEvaluation
+        One per model, on the same cases.
+    styles : dict
+        Model → style.
+    prevalence : float
+        Share of positives: the precision of a random ranking.
+
+    Returns
+    -------
+    Drawing
+    """
+    # Below the panels: inside them a legend would lie on the curves of some study.
+    legend_mm = 3.8 * len(evaluations) + 2
+    height_mm = 86.0 + legend_mm
+
+    def fill(figure: Figure) -> None:
+        panels = figure.subplots(2, 2, height_ratios=[84.0, legend_mm])
+        roc, pr = panels[0]
+        for axes in panels[1]:
+            axes.axis("off")
+        roc.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
+        pr.axhline(prevalence, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
+        pr.text(
+            0.01, prevalence + 0.012, f"prevalence {format_number(prevalence)}", color=MUTED, fontsize=6.2
+        )
+        for evaluation in evaluations:
+            style, metrics = styles[evaluation.model], evaluation.metrics
+            plot_curve(roc, evaluation.roc, style)
+            _cross(roc, metrics["specificity"], metrics["sensitivity"], style, flip_x=True)
+            plot_curve(pr, evaluation.precision_recall, style, steps=True)
+            _cross(pr, metrics["sensitivity"], metrics["ppv"], style, flip_x=False)
+        unit_axes(roc, x_label="1 \u2212 specificity (false-positive rate)", y_label="Sensitivity")
+        unit_axes(pr, x_label="Sensitivity (recall)", y_label="Precision (PPV)")
+        roc.set_title(f"ROC ({cases_of(evaluations[0])})")
+        pr.set_title(f"Precision\u2013recall ({cases_of(evaluations[0])})")
+        for column, key, name in ((0, "auc", "AUC"), (1, "average_precision", "AP")):
+            axes = panels[0][column]
+            handles = [
+                axes.plot(
+                    [], [], color=styles[e.model].colour, linestyle=styles[e.model].line, marker=styles[e.model].marker,
+                    markersize=4, label=f"{styles[e.model].label}: {name} {format_estimate(e.metrics[key])}",
+                )[0]
+                for e in evaluations
+            ]  # fmt: skip
+            panels[1][column].legend(handles=handles, loc="center")
+
+    spoken = "; ".join(
+        f"{styles[e.model].name}: AUC {format_estimate(e.metrics['auc'])}, average precision "
+        f"{format_estimate(e.metrics['average_precision'])}"
+        for e in evaluations
+    )
+    alt = f"ROC and precision-recall curves on {cases_of(evaluations[0])}. {spoken}."
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt)
+
+
+def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, ModelStyle]) -> Drawing:
+    """Calibration curves in one panel, with each model's scores per class beneath.
+
+    Parameters
+    ----------
+    evaluations : sequence of ModelEvaluation
+        Those with a calibration; at least one.
+    styles : dict
+        Model → style.
+
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    ValueError
+        If an evaluation has no calibration.
+    """
+    for evaluation in evaluations:
+        if evaluation.calibration is None:
+            msg = f"{evaluation.model} has no calibration to draw"
+            raise ValueError(msg)
+    strip_mm = 13.0
+    labels = [styles[evaluation.model].label for evaluation in evaluations]
+    n_across = legend_columns(labels, width_mm=CALIBRATION_MM)
+    height_mm = 70.0 + strip_mm * len(evaluations) + LEGEND_ROW_MM * -(-len(labels) // n_across)
+
+    def fill(figure: Figure) -> None:
+        ratios = [58.0] + [strip_mm] * len(evaluations)
+        panels = figure.subplots(len(ratios), 1, gridspec_kw={"height_ratios": ratios}, sharex=True)
+        curve_axes = panels[0]
+        curve_axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
+        for evaluation, axes in zip(evaluations, panels[1:], strict=True):
+            style, calibration = styles[evaluation.model], evaluation.calibration
+            if calibration is None:
+                continue
+            plot_curve(curve_axes, calibration.curve, style)
+            curve_axes.plot([], [], color=style.colour, linestyle=style.line, label=style.label)
+            _mirror_histogram(
+                axes,
+                calibration.histogram_edges,
+                calibration.histogram_negative,
+                calibration.histogram_positive,
+                style,
+            )
+        curve_axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), ylabel="Observed share of positives")
+        curve_axes.set_title(f"Calibration ({cases_of(evaluations[0])})")
+        curve_axes.grid(visible=True, color=RULE, linewidth=0.35)
+        handles, _ = curve_axes.get_legend_handles_labels()
+        figure.legend(handles=handles, loc="outside lower center", ncols=n_across)
+        panels[-1].set_xlabel("Predicted probability of the positive class")
+
+    alt = (
+        "Calibration: observed share of positives against predicted probability, and scores per class, for "
+        + ", ".join(styles[e.model].name for e in evaluations)
+    )
+    return draw(fill, width_mm=CALIBRATION_MM, height_mm=height_mm, alt=alt)
+
+
+def _mirror_histogram(
+    axes: Axes, edges: Sequence[float], negative: Sequence[int], positive: Sequence[int], style: ModelStyle
+) -> None:
+    widths = [b - a for a, b in itertools.pairwise(edges)]
+    axes.bar(
+        edges[:-1], positive, width=widths, align="edge", color=style.colour, edgecolor="white", linewidth=0.3
+    )
+    axes.bar(
+        edges[:-1], [-count for count in negative], width=widths, align="edge", color="white", edgecolor=style.colour,
+        linewidth=0.6, hatch="/////",
+    )  # fmt: skip
+    axes.axhline(0, color=INK, linewidth=0.6)
+    largest = max((*positive, *negative, 1))
+    axes.set_ylim(-1.12 * largest, 1.12 * largest)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True, symmetric=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(abs(round(value)))))
+    for height, word in ((0.75, "positive"), (0.25, "negative")):
+        axes.text(
+            1.01, height, word, transform=axes.transAxes, ha="left", va="center", fontsize=6, color=MUTED
+        )
+
+
+def draw_score_distributions(
+    style: ModelStyle,
+    *,
+    edges: Sequence[float],
+    negative: Sequence[int],
+    positive: Sequence[int],
+    threshold: float,
+    n_false_negative: int,
+    n_false_positive: int,
+    classes: tuple[str, str],
+    width_mm: float = 85.0,
+) -> Drawing:
+    """Scores of one model per true class, with the threshold.
+
+    Parameters
+    ----------
+    style : ModelStyle
+        Look of the model.
+    edges : sequence of float
+        Bin edges, one more than counts.
+    negative, positive : sequence of int
+        Cases per bin.
+    threshold : float
+        Frozen threshold: positive where ``score >= threshold``.
+    n_false_negative, n_false_positive : int
+        Errors at the threshold, printed where they stand.
+    classes : (negative, positive)
+        Class names.
+    width_mm : float
+        Width on paper.
+
+    Returns
+    -------
+    Drawing
+    """
+
+    def fill(figure: Figure) -> None:
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        widths = [b - a for a, b in itertools.pairwise(edges)]
+        upper.bar(
+            edges[:-1],
+            positive,
+            width=widths,
+            align="edge",
+            color=style.colour,
+            edgecolor="white",
+            linewidth=0.3,
+        )
+        lower.bar(
+            edges[:-1], negative, width=widths, align="edge", color="white", edgecolor=style.colour, linewidth=0.6,
+            hatch="/////",
+        )  # fmt: skip
+        span = edges[-1] - edges[0]
+        for axes, counts, name, errors, missed_side in (
+            (upper, positive, classes[1], f"missed: {format_count(n_false_negative)}", -1),
+            (lower, negative, classes[0], f"false alarms: {format_count(n_false_positive)}", 1),
+        ):
+            axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (3, 1.5)))
+            top = max((*counts, 1)) * 1.38
+            axes.set_ylim(0, top)
+            axes.set_ylabel("Cases")
+            axes.set_title(
+                f"True class {shorten(name, 30)} (n = {format_count(sum(counts))})",
+                fontsize=6.8,
+                weight="normal",
+            )
+            room_left = threshold - edges[0] > 0.3 * span
+            room_right = edges[-1] - threshold > 0.3 * span
+            on_left = (missed_side < 0 and room_left) or not room_right
+            text = f"\u2190 {errors}" if missed_side < 0 else f"{errors} \u2192"
+            axes.text(
+                threshold + (-0.015 if on_left else 0.015) * span, top * 0.97, text, ha="right" if on_left else "left",
+                va="top", fontsize=6.6, weight="bold",
+            )  # fmt: skip
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+        lower.set_xlim(edges[0] - 0.01 * span, edges[-1] + 0.01 * span)
+        lower.set_xlabel(f"Score; threshold {format_number(threshold)} dashed")
+        figure.suptitle(style.label, fontsize=7.6, weight="bold", color=style.colour, x=0.02, ha="left")
+
+    alt = (
+        f"Score distributions of {style.name} per true class with the threshold {format_number(threshold)}: "
+        f"{n_false_negative} positives below it, {n_false_positive} negatives at or above it."
+    )
+    return draw(fill, width_mm=width_mm, height_mm=58.0, alt=alt)

@@ -1,0 +1,366 @@
+"""Forest plots: differences against their margins, and subgroups."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from medcompare.base.formatting import format_estimate, format_level, format_number, shorten
+from medcompare.report.figures.drawing import (
+    INK,
+    LEGEND_ROW_MM,
+    MUTED,
+    PAGE_WIDTH_MM,
+    RULE,
+    ZONE,
+    Drawing,
+    ModelStyle,
+    draw,
+    legend_columns,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from medcompare.stats.records import Estimate, SubgroupEvaluation
+
+ROW_MM = 5.4
+TALLEST_PANEL_MM = 190.0
+"""Of a figure that must fit on a page with its heading, caption and legend."""
+TEXT_MM = 45.0
+LEAST_LABEL_MM, MOST_LABEL_MM, CHARACTER_MM = 38.0, 64.0, 1.42
+SMALLEST_SPAN = 0.02
+ARROW_MM = 6.0
+LEFT_TO_RIGHT = "\u200e"
+"""Mark that makes a line run from left to right, whatever the script of its first word."""
+
+HIGHEST_LEFT_END = 0.8
+"""No panel of proportions shows less than 0.8 to 1: small differences would look large."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForestRow:
+    """One line of a forest plot."""
+
+    label: str
+    estimate: Estimate
+    margin: float | None = None
+    """Loss that is still acceptable: the zone right of ``-margin`` is shaded."""
+    two_sided: bool = False
+    """Whether a gain must stay within the margin too: the zone ends at ``+margin``."""
+    lower_is_better: bool = False
+
+
+def _signed_tick(value: float, _position: int) -> str:
+    digits = 3 if abs(value * 100 - round(value * 100)) > 1e-9 else 2  # noqa: PLR2004 - a hundredth is exact or not
+    return format_number(value, digits=digits, signed=True)
+
+
+def _limits(rows: Sequence[ForestRow]) -> tuple[float, float]:
+    numbers = [0.0]
+    for row in rows:
+        numbers += [
+            x for x in (row.estimate.value, row.estimate.ci_low, row.estimate.ci_high) if x is not None
+        ]
+        if row.margin is not None:
+            numbers += [-row.margin, *([row.margin] if row.two_sided else [])]
+    low, high = min(numbers), max(numbers)
+    span = max(high - low, SMALLEST_SPAN)
+    return low - 0.08 * span, max(high, 0.25 * span) + 0.08 * span
+
+
+def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
+    low, high = _limits(rows)
+    axes.set(xlim=(low, high), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.axvline(0, color=INK, linewidth=0.8, zorder=2)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(_signed_tick))
+    transform = axes.get_yaxis_transform()
+    for i, row in enumerate(rows):
+        if row.margin is not None:
+            width = (row.margin if row.two_sided else high) + row.margin
+            axes.add_patch(Rectangle((-row.margin, i - 0.42), width, 0.84, color=ZONE, linewidth=0, zorder=0))
+            for edge in (-row.margin, row.margin) if row.two_sided else (-row.margin,):
+                axes.plot(
+                    [edge] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1))
+                )
+        estimate = row.estimate
+        if estimate.ci_low is not None and estimate.ci_high is not None:
+            axes.plot(
+                [estimate.ci_low, estimate.ci_high],
+                [i, i],
+                color=INK,
+                linewidth=1.2,
+                solid_capstyle="butt",
+            )
+            for limit in (estimate.ci_low, estimate.ci_high):
+                axes.plot([limit] * 2, [i - 0.14, i + 0.14], color=INK, linewidth=1.0)
+        axes.plot(
+            [0.0 if estimate.value is None else estimate.value], [i], "D", color=INK, markersize=4.2, zorder=3
+        )
+        axes.text(-0.03, i, row.label, transform=transform, ha="right", va="center")
+        axes.text(
+            1.03, i, format_estimate(estimate, signed=True), transform=transform, ha="left", va="center"
+        )
+
+
+def _direction(axes: Axes, name: str, side: int, *, below: float, width_mm: float) -> None:
+    """Who is better on one side of zero: a drawn arrow, then the name.
+
+    The arrow is no character of the text: beside a name in Arabic or Hebrew it would be
+    moved to the other end of the line, and point at the wrong model.
+    """
+    zero = axes.transLimits.transform((0, 0))[0]
+    start, end = zero + side * 1.0 / width_mm, zero + side * ARROW_MM / width_mm
+    axes.annotate(
+        "",
+        xy=(end, below),
+        xytext=(start, below),
+        xycoords="axes fraction",
+        textcoords="axes fraction",
+        arrowprops={"arrowstyle": "->", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0},
+        annotation_clip=False,
+    )
+    axes.text(
+        end + side * 1.0 / width_mm,
+        below,
+        f"{LEFT_TO_RIGHT}{name} better",
+        transform=axes.transAxes,
+        ha="left" if side > 0 else "right",
+        va="center_baseline",
+        color=MUTED,
+        fontsize=6.4,
+    )
+
+
+def draw_differences(
+    rows: Sequence[ForestRow],
+    *,
+    reference: str,
+    candidate: str,
+    n: int,
+    n_positive: int,
+    level: float,
+    simultaneous: bool = False,
+    width_mm: float = PAGE_WIDTH_MM,
+) -> Drawing:
+    """Forest plot of differences, candidate minus reference, with margins.
+
+    Figures where lower is better (such as the Brier score) stand in a panel of their
+    own, because "to the right" means the opposite there.
+
+    Parameters
+    ----------
+    rows : sequence of ForestRow
+        From top to bottom, each with a value; at least one.
+    reference, candidate : str
+        Short display names.
+    n, n_positive : int
+        Cases and positive cases behind the figure.
+    level : float
+        Confidence level of the intervals.
+    simultaneous : bool, default=False
+        Whether the intervals allow for the number of comparisons.
+    width_mm : float
+        Width on paper.
+
+    Returns
+    -------
+    Drawing
+    """
+    panels = [
+        p for p in ([r for r in rows if not r.lower_is_better], [r for r in rows if r.lower_is_better]) if p
+    ]
+    head_mm, foot_mm = 6.0, 10.5
+    heights = [ROW_MM * len(panel) for panel in panels]
+    height_mm = head_mm + sum(heights) + foot_mm * len(panels)
+    longest = max(len(row.label) for row in rows)
+    label_mm = min(MOST_LABEL_MM, max(LEAST_LABEL_MM, CHARACTER_MM * longest + 4))
+    axis_mm = width_mm - label_mm - TEXT_MM
+
+    def fill(figure: Figure) -> None:
+        top = height_mm - head_mm
+        for i, (panel, panel_mm) in enumerate(zip(panels, heights, strict=True)):
+            axes = figure.add_axes(
+                (label_mm / width_mm, (top - panel_mm) / height_mm, axis_mm / width_mm, panel_mm / height_mm)
+            )
+            _draw_rows(axes, panel)
+            left, right = reference, candidate
+            if panel[0].lower_is_better:
+                left, right = candidate, reference
+            _direction(axes, left, -1, below=-6.6 / panel_mm, width_mm=axis_mm)
+            _direction(axes, right, 1, below=-6.6 / panel_mm, width_mm=axis_mm)
+            if i == 0:
+                above = 1 + 1.2 / panel_mm
+                axes.text(
+                    -0.03,
+                    above,
+                    f"n = {n:,}, {n_positive:,} positive",
+                    transform=axes.transAxes,
+                    ha="right",
+                    color=MUTED,
+                )
+                axes.text(
+                    1.03,
+                    above,
+                    f"Difference ({format_level(level)} CI{', all pairs' if simultaneous else ''})",
+                    transform=axes.transAxes,
+                    weight="bold",
+                )
+            top -= panel_mm + foot_mm
+
+    spoken = "; ".join(f"{row.label}: {format_estimate(row.estimate, signed=True)}" for row in rows)
+    kind = "simultaneous intervals" if simultaneous else "intervals"
+    alt = (
+        f"Forest plot of differences with {format_level(level)} {kind}; "
+        f"to the left: {reference} better, to the right: {candidate} better. {spoken}."
+    )
+    return draw(fill, width_mm=width_mm, height_mm=height_mm, alt=alt, tight=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubgroupRow:
+    """One level of one subgroup column, with each model's figures there."""
+
+    column: str
+    level: str
+    n: int
+    n_positive: int
+    by_model: dict[str, SubgroupEvaluation]
+
+
+def subgroup_rows_per_figure(n_models: int) -> int:
+    """Rows of `draw_subgroups` that fit on a page with so many models."""
+    return max(1, int(TALLEST_PANEL_MM // _subgroup_row_mm(n_models)))
+
+
+def _subgroup_row_mm(n_models: int) -> float:
+    return max(ROW_MM, 2.1 * n_models + 1.4)
+
+
+def draw_subgroups(
+    rows: Sequence[SubgroupRow],
+    *,
+    metrics: Sequence[tuple[str, str]],
+    overall: dict[str, dict[str, Estimate]],
+    styles: dict[str, ModelStyle],
+) -> Drawing:
+    """Figures of every model within subgroups, one panel per metric, rows in common.
+
+    Parameters
+    ----------
+    rows : sequence of SubgroupRow
+        From top to bottom, levels of one column next to each other.
+    metrics : sequence of (key, title)
+        Panels, e.g. ``("auc", "AUC")``.
+    overall : dict
+        Model → key → estimate over all test cases, drawn as a vertical line.
+    styles : dict
+        Model → style.
+
+    Returns
+    -------
+    Drawing
+    """
+    row_mm = _subgroup_row_mm(len(styles))
+    n_across = legend_columns([style.label for style in styles.values()])
+    head_mm, label_mm = 10.0, 52.0
+    foot_mm = 9.0 + LEGEND_ROW_MM * (math.ceil(len(styles) / n_across) - 1)
+    height_mm = head_mm + row_mm * len(rows) + foot_mm
+    gap_mm = 8.0
+    panel_mm = (PAGE_WIDTH_MM - label_mm - 2.0 - gap_mm * (len(metrics) - 1)) / len(metrics)
+
+    def fill(figure: Figure) -> None:
+        for k, (key, title) in enumerate(metrics):
+            left = (label_mm + k * (panel_mm + gap_mm)) / PAGE_WIDTH_MM
+            axes = figure.add_axes(
+                (left, foot_mm / height_mm, panel_mm / PAGE_WIDTH_MM, row_mm * len(rows) / height_mm)
+            )
+            low = _lowest(rows, key)
+            axes.set(
+                xlim=(low - 0.02 * (1 - low), 1 + 0.02 * (1 - low)), ylim=(len(rows) - 0.5, -0.5), title=title
+            )
+            axes.set_yticks([])
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+            axes.grid(visible=True, axis="x", color=RULE, linewidth=0.35)
+            axes.spines["left"].set_visible(False)
+            for m, style in enumerate(styles.values()):
+                offset = 0.0 if len(styles) == 1 else -0.27 + 0.54 * m / (len(styles) - 1)
+                reference = overall.get(style.model, {}).get(key)
+                if reference is not None and reference.value is not None:
+                    axes.axvline(
+                        reference.value, color=style.colour, linewidth=0.7, linestyle=style.line, alpha=0.7
+                    )
+                for i, row in enumerate(rows):
+                    evaluation = row.by_model.get(style.model)
+                    estimate = None if evaluation is None else evaluation.metrics.get(key)
+                    if estimate is None or estimate.value is None:
+                        if m == 0:
+                            axes.text(
+                                (1 + low) / 2,
+                                i,
+                                "too few",
+                                ha="center",
+                                va="center",
+                                color=MUTED,
+                                fontsize=6,
+                                style="italic",
+                            )
+                        continue
+                    if estimate.ci_low is not None and estimate.ci_high is not None:
+                        axes.plot(
+                            [estimate.ci_low, estimate.ci_high],
+                            [i + offset] * 2,
+                            color=style.colour,
+                            linewidth=1,
+                        )
+                    axes.plot(
+                        [estimate.value], [i + offset], style.marker, color=style.colour, markersize=3.6
+                    )
+            if k == 0:
+                _label_subgroups(axes, rows)
+        handles = [
+            figure.axes[0].plot([], [], style.marker, color=style.colour, markersize=4, label=style.label)[0]
+            for style in styles.values()
+        ]
+        figure.legend(handles=handles, loc="lower left", ncols=n_across, borderaxespad=0.2)
+
+    alt = (
+        f"Subgroup forest plot: {', '.join(title for _, title in metrics)} of "
+        f"{', '.join(style.label for style in styles.values())} in {len(rows)} subgroups."
+    )
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt, tight=True)
+
+
+def _lowest(rows: Sequence[SubgroupRow], key: str) -> float:
+    """Left end of a panel: a tenth at or below the lowest limit, at most 0.8."""
+    found = [row.metrics[key] for r in rows for row in r.by_model.values() if key in row.metrics]
+    lowest = [x for e in found for x in (e.value, e.ci_low) if x is not None]
+    return max(0.0, math.floor(10 * min([HIGHEST_LEFT_END, *lowest])) / 10)
+
+
+def _label_subgroups(axes: Axes, rows: Sequence[SubgroupRow]) -> None:
+    transform = axes.get_yaxis_transform()
+    previous = None
+    for i, row in enumerate(rows):
+        column = shorten(row.column, 16)
+        level = shorten(row.level, 18)
+        head = f"{column}: " if row.column != previous else ""
+        axes.text(
+            -0.04, i, f"{head}{level}  {row.n_positive}/{row.n}", transform=transform, ha="right", va="center"
+        )
+        if previous is not None and row.column != previous:
+            axes.axhline(i - 0.5, color=RULE, linewidth=0.6)
+        previous = row.column
+    axes.text(
+        -0.04, -0.75, "positive / n", transform=transform, ha="right", va="center", color=MUTED, fontsize=6.2
+    )

@@ -1,0 +1,205 @@
+"""Figures about runs rather than cases: learning curves, cost and seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from medcompare.base.formatting import format_number, format_significant, shorten
+from medcompare.report.figures.drawing import (
+    INK,
+    LEGEND_ROW_MM,
+    MUTED,
+    PAGE_WIDTH_MM,
+    RULE,
+    Drawing,
+    ModelStyle,
+    draw,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from medcompare.stats.records import Estimate, SeedRow
+    from medcompare.training.records import TrainedModel
+
+LOG_FROM_RATIO = 5.0
+"""A cost axis becomes logarithmic when the models differ by more than this factor."""
+
+
+def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: float = 85.0) -> Drawing:
+    """Loss and validation AUC per epoch, with the epoch whose checkpoint was kept.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+        With at least one epoch of history.
+    style : ModelStyle
+        Look of the model.
+    width_mm : float
+        Width on paper.
+
+    Returns
+    -------
+    Drawing
+    """
+    epochs = [row.epoch for row in trained.history]
+    lone = "o" if len(epochs) == 1 else ""
+
+    def fill(figure: Figure) -> None:
+        loss, auc = figure.subplots(2, 1, sharex=True)
+        loss.plot(
+            epochs,
+            [r.train_loss for r in trained.history],
+            color=MUTED,
+            marker=lone,
+            linestyle=(0, (4, 1.5)),
+            label="training",
+        )
+        loss.plot(
+            epochs, [r.val_loss for r in trained.history], color=style.colour, marker=lone, label="validation"
+        )
+        scored = [(r.epoch, r.val_auc) for r in trained.history if r.val_auc is not None]
+        auc.plot(
+            [e for e, _ in scored],
+            [a for _, a in scored],
+            color=style.colour,
+            marker=style.marker,
+            markersize=2.6,
+            label="re-measured",
+        )
+        running = [(r.epoch, r.val_auc_running) for r in trained.history if r.val_auc_running is not None]
+        if running:
+            auc.plot(
+                [e for e, _ in running],
+                [a for _, a in running],
+                color=MUTED,
+                marker=lone,
+                linestyle=(0, (1, 1)),
+                label="running statistics",
+            )
+            low, high = auc.get_ylim()
+            auc.set_ylim(low - 0.3 * (high - low), high)  # room for the legend
+            auc.legend(loc="lower right", ncols=2)
+        for axes in (loss, auc):
+            axes.axvline(trained.best_epoch, color=INK, linewidth=0.9, linestyle=(0, (3, 1.5)))
+            axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
+        loss.set_ylabel("Loss")
+        loss.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+        auc.set(
+            xlabel=f"Epoch; checkpoint kept from epoch {trained.best_epoch} (dashed)", ylabel="Validation AUC"
+        )
+        auc.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+        figure.suptitle(style.label, fontsize=7.6, weight="bold", color=style.colour, x=0.02, ha="left")
+
+    best = next((r for r in trained.history if r.epoch == trained.best_epoch), None)
+    spoken = "" if best is None or best.val_auc is None else f", validation AUC {format_number(best.val_auc)}"
+    kept = f"checkpoint of epoch {trained.best_epoch} kept{spoken}"
+    alt = f"Learning curves of {style.name} over {len(epochs)} epochs; {kept}."
+    return draw(fill, width_mm=width_mm, height_mm=60.0, alt=alt)
+
+
+def draw_accuracy_and_cost(
+    points: Sequence[tuple[ModelStyle, Estimate, float, tuple[float, float] | None]], *, cost_label: str
+) -> Drawing:
+    """AUC against the deciding cost, with intervals where there are any.
+
+    Parameters
+    ----------
+    points : sequence of (style, auc, cost, interval of the cost or None)
+        One per model with a measured cost and an AUC.
+    cost_label : str
+        Axis label with unit and device.
+
+    Returns
+    -------
+    Drawing
+    """
+
+    def fill(figure: Figure) -> None:
+        axes = figure.subplots()
+        costs = [cost for _, _, cost, _ in points]
+        logarithmic = min(costs) > 0 and max(costs) / min(costs) > LOG_FROM_RATIO
+        if logarithmic:
+            axes.set_xscale("log")
+        for style, auc, cost, interval in points:
+            if auc.value is None:
+                continue
+            if auc.ci_low is not None and auc.ci_high is not None:
+                axes.plot([cost] * 2, [auc.ci_low, auc.ci_high], color=style.colour, linewidth=1.1)
+            if interval is not None:
+                axes.plot(interval, [auc.value] * 2, color=style.colour, linewidth=1.1)
+            axes.plot(
+                [cost], [auc.value], style.marker, color=style.colour, markersize=6.5, label=style.label
+            )
+        _cost_limits(axes, points, logarithmic=logarithmic)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, min(high, 1.005))
+        axes.set(xlabel=cost_label, ylabel="AUC")
+        axes.grid(visible=True, color=RULE, linewidth=0.35)
+        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+        axes.text(
+            0.0,
+            1.02,
+            "\u2196 better: cheaper and more accurate",
+            transform=axes.transAxes,
+            color=MUTED,
+            fontsize=6.4,
+        )
+
+    spoken = "; ".join(
+        f"{style.name}: cost {format_significant(cost)}, AUC {format_number(auc.value)}"
+        for style, auc, cost, _ in points
+        if auc.value is not None
+    )
+    height_mm = max(62.0, LEGEND_ROW_MM * len(points) + 6)
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=f"AUC against {cost_label}. {spoken}.")
+
+
+def _cost_limits(
+    axes: Axes,
+    points: Sequence[tuple[ModelStyle, Estimate, float, tuple[float, float] | None]],
+    *,
+    logarithmic: bool,
+) -> None:
+    reach = [x for _, _, cost, interval in points for x in (cost, *(interval or ()))]
+    if logarithmic:
+        axes.set_xlim(min(reach) / 1.5, max(reach) * 1.5)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(0, max(reach) * 1.12)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def draw_seeds(seeds: Sequence[SeedRow], styles: dict[str, ModelStyle]) -> Drawing:
+    """Strip plot of the AUC of every training seed."""
+    names = list(dict.fromkeys(row.seed for row in seeds))
+
+    def fill(figure: Figure) -> None:
+        axes = figure.subplots()
+        for m, style in enumerate(styles.values()):
+            offset = 0.0 if len(styles) == 1 else -0.15 + 0.3 * m / (len(styles) - 1)
+            for row in seeds:
+                if row.model != style.model or row.auc.value is None:
+                    continue
+                x = names.index(row.seed) + offset
+                if row.auc.ci_low is not None and row.auc.ci_high is not None:
+                    axes.plot([x, x], [row.auc.ci_low, row.auc.ci_high], color=style.colour, linewidth=1)
+                axes.plot([x], [row.auc.value], style.marker, color=style.colour, markersize=4.5)
+            axes.plot([], [], style.marker, color=style.colour, label=style.label)
+        axes.set_xticks(range(len(names)), [shorten(name, 14) for name in names])
+        axes.set(xlabel="Training seed", ylabel="AUC", xlim=(-0.6, len(names) - 0.4))
+        axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+    return draw(
+        fill,
+        width_mm=PAGE_WIDTH_MM,
+        height_mm=max(48.0, LEGEND_ROW_MM * len(styles) + 6),
+        alt=f"AUC of each model over {len(names)} training seeds.",
+    )

@@ -1,0 +1,343 @@
+"""From records to words: the whole report as sections of finished blocks.
+
+Every number is formatted here or in the modules this one calls; templates only place
+what they are given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medcompare.base.formatting import (
+    capital,
+    format_count,
+    format_level,
+    format_percent,
+    format_time,
+    join_words,
+)
+from medcompare.report.blocks import MOST_MODEL_COLUMNS, Cell, Column, Notes, Section, Table, model_tables
+from medcompare.report.figures.forest import ForestRow
+from medcompare.report.pages.compare import (
+    PAIR,
+    both_ways,
+    forest_of,
+    forest_of_pairs,
+    head_to_head_section,
+    interval_words,
+    oriented,
+    zone_words,
+)
+from medcompare.report.pages.cost import cost_rows, cost_section
+from medcompare.report.pages.data import data_section
+from medcompare.report.pages.errors import error_section
+from medcompare.report.pages.methods import checklist_section, methods_section, trend_section
+from medcompare.report.pages.model import model_section
+from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, metric_name, view_of
+from medcompare.stats.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from medcompare.report.blocks import Image, Paragraph
+    from medcompare.report.inputs import ReportInputs
+
+KEY_METRICS = ("auc", "sensitivity", "specificity")
+SYNTHETIC_LABEL = "Synthetic demonstration data"
+
+OUTCOME_LABELS = {
+    Outcome.INVALID: "No verdict: the comparison is not valid",
+    Outcome.NOT_ENOUGH_DATA: "Not enough data to decide",
+    Outcome.THRESHOLDS_NOT_COMPARABLE: "No verdict at these thresholds",
+    Outcome.NEITHER_ADEQUATE: "No model is good enough",
+    Outcome.USE_MODEL: "Recommendation",
+    Outcome.PREFER_CHEAPER: "Recommendation",
+    Outcome.CHOOSE_BY_COST: "Recommendation",
+}
+DECIDED = frozenset({Outcome.USE_MODEL, Outcome.PREFER_CHEAPER, Outcome.CHOOSE_BY_COST})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageOne:
+    """Title block, verdict and what it rests on."""
+
+    facts: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
+    outcome: str
+    decided: bool
+    headline: str
+    sentence: str
+    extras: tuple[str, ...]
+    """Provisional favourite and size needed, where the data cannot tell."""
+    caveats: tuple[str, ...]
+    key_tables: tuple[Table, ...]
+    """Key figures and, where names are shortened in tables and figures, the full ones."""
+    forest: Image | Paragraph | None
+    """Differences against their margins; in words where none has a value."""
+    parameters: tuple[Table, ...]
+    """Side by side, so that page one stays one page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContext:
+    """All the template needs."""
+
+    title: str
+    organisation: str
+    run_name: str
+    paper: str
+    synthetic_label: str
+    """Empty for real data."""
+    created: str
+    version: str
+    description: str
+    page_one: PageOne
+    sections: tuple[Section, ...]
+
+
+def build_context(inputs: ReportInputs) -> ReportContext:
+    """Everything the report says, formatted.
+
+    Parameters
+    ----------
+    inputs : ReportInputs
+        The records.
+
+    Returns
+    -------
+    ReportContext
+        Sections in printing order; a section without content is left out, and the
+        others are numbered without gaps.
+    """
+    view = view_of(inputs)
+    builders = (
+        data_section,
+        head_to_head_section,
+        model_section,
+        error_section,
+        cost_section,
+        trend_section,
+        methods_section,
+        checklist_section,
+    )
+    sections: list[Section] = []
+    for build in builders:
+        section = build(view, len(sections) + 1)
+        if section is not None:
+            sections.append(section)
+    return ReportContext(
+        title=inputs.title,
+        organisation=inputs.organisation,
+        run_name=inputs.run_name,
+        paper=inputs.paper,
+        synthetic_label=SYNTHETIC_LABEL if inputs.synthetic else "",
+        created=inputs.provenance.finished_at,
+        version=inputs.provenance.medcompare_version,
+        description=inputs.assessment.verdict.headline,
+        page_one=_page_one(view),
+        sections=tuple(sections),
+    )
+
+
+def _page_one(view: View) -> PageOne:
+    assessment = view.inputs.assessment
+    verdict = assessment.verdict
+    extras = [] if verdict.provisional_sentence is None else [verdict.provisional_sentence]
+    extras += [size.sentence for size in verdict.sizes_needed]
+    label = OUTCOME_LABELS[verdict.outcome]
+    shortened = _shortened_names(view)
+    return PageOne(
+        facts=_facts(view),
+        notices=_notices(view),
+        outcome="" if label == verdict.headline else label,
+        decided=verdict.outcome in DECIDED,
+        headline=verdict.headline,
+        sentence=shortened(verdict.sentence),
+        extras=tuple(shortened(text) for text in extras),
+        caveats=tuple(shortened(text) for text in verdict.caveats),
+        key_tables=(*key_tables(view), *_short_names(view)),
+        forest=_key_forest(view),
+        parameters=_parameters(view),
+    )
+
+
+def _shortened_names(view: View) -> Callable[[str], str]:
+    """Puts the short names of tables and figures into a text, so that page one holds what qualifies the verdict.
+
+    Headline and title block keep the names in full, and a table on the page explains the short ones.
+    """
+    # The longest first: one name may begin another.
+    styles = sorted(view.styles.values(), key=lambda style: len(style.name), reverse=True)
+
+    def shortened(text: str) -> str:
+        for style in styles:
+            if style.label != style.name:
+                text = text.replace(style.name, style.label)
+        return text
+
+    return shortened
+
+
+def _uncapital(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _facts(view: View) -> tuple[tuple[str, str], ...]:
+    inputs, assessment = view.inputs, view.inputs.assessment
+    positive = f"{format_count(assessment.n_positive)} {assessment.classes[1]}"
+    cases = f"{format_count(assessment.n)} cases, {positive} ({format_percent(assessment.prevalence)})"
+    if assessment.n_patients is not None:
+        cases += f", {format_count(assessment.n_patients)} patients"
+    facts = [("Finished", format_time(inputs.provenance.finished_at))]
+    if inputs.manifest is not None:
+        facts.append(
+            ("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images")
+        )
+    # Many names in full stand in the table of short names: page one must hold what qualifies the verdict.
+    name = view.name if len(view.styles) <= MOST_MODEL_COLUMNS else view.label
+    facts += [
+        ("Test subset", cases),
+        ("Models", join_words(name(model) for model in view.styles)),
+        ("Predictions", inputs.source),
+    ]
+    return tuple(facts)
+
+
+def _notices(view: View) -> tuple[str, ...]:
+    """Notices given by the run, and the ones no run may forget."""
+    notices = list(view.inputs.notices)
+    random_start = [row.model for row in view.inputs.trained if row.initial_weights.kind == "none"]
+    if random_start and not any("random" in notice.lower() for notice in notices):
+        notices.append(
+            f"{join_words(view.name(model) for model in random_start)} started from random weights, not from "
+            "pretrained ones: expect less than the models can do."
+        )
+    return tuple(notices)
+
+
+def key_tables(view: View) -> list[Table]:
+    """The figures page one shows, per model, and their difference."""
+    level = format_level(view.inputs.assessment.level)
+    notes = Notes()
+    with_difference = view.pair is not None and len(view.evaluations) == PAIR
+    rows = []
+    for key in KEY_METRICS:
+        row = [Cell(text=metric_name(key, short=True), strong=True)]
+        row += [notes.cell(e.metrics[key]) for e in view.evaluations]
+        if with_difference and view.pair is not None:
+            row.append(notes.cell(view.pair.differences[key], signed=True))
+        rows.append(tuple(row))
+    thresholds = [Cell(text="Threshold", strong=True)]
+    thresholds += [Cell(text=f"{e.operating_point.threshold:.3f}", muted=True) for e in view.evaluations]
+    if with_difference:
+        thresholds.append(Cell(text="\u2013", muted=True))
+    rows.append(tuple(thresholds))
+    rows += cost_rows(view, with_ratio=with_difference)
+    tail = ""
+    if with_difference and view.pair is not None:
+        tail = f"; difference: {view.label(view.pair.candidate)} minus {view.label(view.pair.reference)}"
+    return model_tables(
+        caption=f"Key figures ({level} confidence intervals{tail})",
+        corner=Column(head="Test subset", kind="text", width="16%"),
+        models=[view.model_column(e.model) for e in view.evaluations],
+        rows=rows,
+        notes=notes,
+        extra=Column(head="Difference") if with_difference else None,
+    )
+
+
+def _short_names(view: View) -> list[Table]:
+    """Full names of the models whose names are shortened in tables and figures."""
+    shortened = [style for style in view.styles.values() if style.label != style.name]
+    if not shortened:
+        return []
+    return [
+        Table(
+            caption="Names shortened in tables and figures",
+            columns=(Column(head="Short", kind="text", width="32%"), Column(head="In full", kind="text")),
+            rows=tuple(
+                (Cell(text=style.label, mark=view.mark(style.model)), Cell(text=style.name))
+                for style in shortened
+            ),
+            dense=True,
+        )
+    ]
+
+
+def _key_forest(view: View) -> Image | Paragraph | None:
+    if view.pair is None:
+        return None
+    if len(view.evaluations) > PAIR:
+        return _key_pairs(view)
+    rule = view.inputs.rule
+    margins = {
+        "auc": rule.margin_auc,
+        "sensitivity": rule.margin_sensitivity,
+        "specificity": rule.margin_specificity,
+    }
+    rows = [
+        ForestRow(
+            label=metric_name(key, short=True),
+            estimate=view.pair.differences[key],
+            margin=margins[key],
+            two_sided=both_ways(view),
+        )
+        for key in KEY_METRICS
+    ]
+    return forest_of(
+        view,
+        rows,
+        reference=view.label(view.pair.reference),
+        candidate=view.label(view.pair.candidate),
+        caption=zone_words(view),
+    )
+
+
+def _key_pairs(view: View) -> Image | Paragraph:
+    """AUC of every other model against the highest one: what the rule asks of several models."""
+    best = max(
+        view.evaluations, key=lambda one: -1.0 if (auc := one.metrics["auc"].value) is None else auc
+    ).model
+    pairs = [
+        oriented(pair, second=best)
+        for pair in view.inputs.assessment.comparisons
+        if best in {pair.reference, pair.candidate}
+    ]
+    caption = (
+        f"Differences of AUC from {view.label(best)}, the highest AUC ({interval_words(view)}). Shaded: a loss within "
+        "the margin (dashed)."
+    )
+    return forest_of_pairs(view, pairs, against=best, caption=caption)
+
+
+def _parameters(view: View) -> tuple[Table, ...]:
+    parameters = view.inputs.assessment.verdict.parameters
+    half = (len(parameters) + 1) // 2
+    tables = []
+    for part in (parameters[:half], parameters[half:]):
+        if not part:
+            continue
+        rows = tuple(
+            (
+                Cell(text=PARAMETER_NAMES.get(row.name, capital(row.name.replace("_", " ")))),
+                Cell(text=_parameter_value(row.value)),
+                Cell(text="user" if row.set_by == "user" else "default", muted=row.set_by != "user"),
+            )
+            for row in part
+        )
+        columns = (
+            Column(head="Parameter", kind="text", width="44%"),
+            Column(head="Value", kind="text"),
+            Column(head="Set by", kind="text", width="17%"),
+        )
+        caption = "Parameters of the rule and who set them"
+        tables.append(Table(caption=caption, columns=columns, rows=rows, dense=True, titled=False))
+    return tuple(tables)
+
+
+def _parameter_value(value: str) -> str:
+    """A value with the internal names of costs put into words."""
+    for name, words in COST_NAMES.items():
+        value = value.replace(name, _uncapital(words.partition(" (")[0]))
+    return value

@@ -1,0 +1,190 @@
+"""Blocks on the training of the models: learning curves, batch statistics, several seeds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from medcompare.base.formatting import capital, format_count, format_duration, format_number, join_words
+from medcompare.report.blocks import (
+    Cell,
+    Column,
+    Heading,
+    ImageRow,
+    Notes,
+    Paragraph,
+    Table,
+    absent,
+    image_of,
+    model_tables,
+)
+from medcompare.report.figures.runs import draw_learning_curves, draw_seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.report.blocks import Block
+    from medcompare.report.vocabulary import View
+    from medcompare.training.records import TrainedModel
+
+FAR_BELOW = 0.7
+"""A training loss below this share of the validation loss is worth a sentence: a convention."""
+
+NEAR_GUESSING = 0.03
+"""Distance from ln 2, the loss of a network that says 0.5 to every case: a convention."""
+
+
+def learning_remarks(trained: Sequence[TrainedModel]) -> list[str]:
+    """What curves of loss call for: a validation loss far above the training loss, or near that of guessing.
+
+    Parameters
+    ----------
+    trained : sequence of TrainedModel
+        With their histories.
+
+    Returns
+    -------
+    list of str
+        One sentence per model that it concerns, with its numbers and possible causes.
+    """
+    remarks = []
+    for one in trained:
+        kept = next((row for row in one.history if row.epoch == one.best_epoch), None)
+        if kept is None or kept.val_loss <= 0:
+            continue
+        numbers = (
+            f"{one.display_name}: at the epoch kept the training loss is {format_number(kept.train_loss)}, the "
+            f"validation loss {format_number(kept.val_loss)}"
+        )
+        guessing = abs(kept.val_loss - math.log(2)) < NEAR_GUESSING
+        if kept.train_loss < FAR_BELOW * kept.val_loss:
+            near = ", about that of guessing (ln 2 = 0.693)" if guessing else ""
+            remarks.append(
+                f"{numbers}{near}. Possible causes: overfitting; batch-normalisation statistics that lag behind the "
+                "weights, so that the network is evaluated otherwise than it was trained; a validation subset unlike "
+                "the training subset."
+            )
+        elif guessing:
+            remarks.append(
+                f"{numbers}: about that of guessing (ln 2 = 0.693). Possible causes: too few epochs or images; a "
+                "learning rate that does not suit; probabilities near 0.5 whatever the ranking."
+            )
+    return remarks
+
+
+def learning_blocks(view: View) -> list[Block]:
+    """Curves of every training, what they call for, and what batch statistics do; empty without training."""
+    order = list(view.styles)
+    trained = sorted((t for t in view.inputs.trained if t.history), key=lambda t: order.index(t.model))
+    if not trained:
+        return []
+    images = tuple(image_of(draw_learning_curves(t, view.styles[t.model])) for t in trained)
+    selection = sorted({t.selection for t in trained})
+    blocks: list[Block] = [
+        Heading(text="Learning curves"),
+        ImageRow(images=images, caption=capital(" ".join(selection))),
+        *(Paragraph(text=text, tone="note") for text in learning_remarks(trained)),
+    ]
+    if any(t.batch_norm for t in trained):
+        blocks += _batch_statistics(view, trained)
+    return blocks
+
+
+def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
+    """What the running statistics of each library would have made of the same checkpoint."""
+    notes = Notes()
+    lines: list[tuple[str, list[Cell]]] = [
+        ("Weight of a new batch in the library\u2019s running statistics", []),
+        ("Loss of the sample, training mode", []),
+        ("Loss of the sample, evaluation, statistics re-measured", []),
+        ("Loss of the sample, evaluation, running statistics", []),
+        ("Validation AUC, statistics re-measured", []),
+        ("Validation AUC, running statistics", []),
+        ("Test AUC, statistics re-measured (as judged)", []),
+        ("Test AUC, running statistics", []),
+        ("Difference of test AUC", []),
+        ("Time of re-measuring, of the whole training", []),
+    ]
+    for one in trained:
+        column = [row for _, row in lines]
+        evaluation = next(e for e in view.evaluations if e.model == one.model)
+        if one.batch_norm is None:
+            column[0].append(Cell(text="no batch normalisation", muted=True))
+            for row in column[1:]:
+                row.append(absent("does not apply"))
+            continue
+        kept, running = one.kept, evaluation.running_statistics
+        seconds = sum(log.remeasuring_s for log in one.history)
+        column[0].append(Cell(text=join_words(f"{m:.3g}" for m in one.batch_norm.momenta)))
+        numbers = (
+            kept.sample_loss_training_mode,
+            kept.sample_loss,
+            kept.sample_loss_running,
+            kept.val_auc,
+            kept.val_auc_running,
+        )
+        for row, value in zip(column[1:6], numbers, strict=True):
+            row.append(absent("not finite") if value is None else Cell(text=format_number(value)))
+        column[6].append(
+            notes.cell(evaluation.metrics["auc"]) if "auc" in evaluation.metrics else absent("not computed")
+        )
+        column[7].append(absent("not recorded") if running is None else notes.cell(running.auc))
+        column[8].append(
+            absent("not recorded") if running is None else notes.cell(running.difference, signed=True)
+        )
+        column[9].append(Cell(text=f"{format_duration(seconds)} of {format_duration(one.elapsed_s)}"))
+    sample, compared = (
+        join_words(
+            format_count(n) for n in sorted({getattr(t.batch_norm, name) for t in trained if t.batch_norm})
+        )
+        for name in ("n_sample_images", "n_compared_images")
+    )
+    return model_tables(
+        caption=f"Batch statistics at the epoch that was kept; measured on {sample} training images without "
+        f"augmentation, losses on the first {compared} of them",
+        corner=Column(head="Figure", kind="text", width="40%"),
+        models=[view.model_column(t.model) for t in trained],
+        rows=[(Cell(text=label), *cells) for label, cells in lines],
+        notes=notes,
+        dense=True,
+    )
+
+
+def seed_blocks(view: View) -> list[Block]:
+    """Several trainings of each model; empty where there was one."""
+    seeds = view.inputs.assessment.seeds
+    if not seeds:
+        return []
+    caption = "Each mark is one training; the verdict is about the frozen checkpoint."
+    blocks: list[Block] = [Heading(text="Training seeds")]
+    if any(row.auc.value is not None for row in seeds):
+        blocks.append(image_of(draw_seeds(seeds, view.styles), caption=caption))
+    else:
+        blocks.append(Paragraph(text=f"No AUC of any seed to draw: {seeds[0].auc.note}.", tone="note"))
+    compared = view.inputs.assessment.seed_comparisons
+    if not compared:
+        return blocks
+    notes = Notes()
+    table = Table(
+        caption="Difference of AUC over the seeds, candidate minus reference",
+        columns=(
+            Column(head="Pair", kind="text"),
+            Column(head="Seeds"),
+            Column(head="Mean"),
+            Column(head="SD between seeds"),
+            Column(head="Verdict depends on the seed", kind="text"),
+        ),
+        rows=tuple(
+            (
+                Cell(text=f"{view.label(row.candidate)} \u2212 {view.label(row.reference)}"),
+                Cell(text=format_count(len(row.seeds))),
+                notes.cell(row.mean, signed=True),
+                Cell(text=format_number(row.standard_deviation)),
+                Cell(text="yes" if row.sensitive else "no", strong=row.sensitive),
+            )
+            for row in compared
+        ),
+        notes=notes.listed(),
+        dense=True,
+    )
+    return [*blocks, table]

@@ -1,0 +1,1 @@
+"""What a run leaves behind: folder, summary, history, changes, provenance, pruning."""

@@ -1,0 +1,138 @@
+"""What is checked before any work starts, so that bad input costs seconds, not hours."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from medcompare.base.errors import ConfigError, InputError
+from medcompare.config.data import DEMO
+from medcompare.data.sources.resolve import resolve_source
+from medcompare.models.weights import ensure_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from medcompare.config.schema import AssessConfig, CompareConfig
+    from medcompare.data.sources.resolve import ImageSource
+    from medcompare.training.requests import ResolvedWeights
+
+LEAST_FREE_BYTES = 500_000_000
+"""Checkpoints of the default pair take about 110 MB, and are written twice while saving."""
+
+
+class Checked(NamedTuple):
+    """What a comparison works with."""
+
+    weights: dict[str, ResolvedWeights]
+    """Initial weights by model, downloaded where that was needed."""
+    source: ImageSource | None
+    """The listed images; None for the demonstration data, which are generated inside the run."""
+
+
+def check_before_work(config: CompareConfig) -> Checked:
+    """Refuse what cannot end well: data, output folders, disk, names without a font, then weights.
+
+    Returns
+    -------
+    Checked
+
+    Raises
+    ------
+    InputError
+        Naming the file or field, and the remedy.
+    """
+    with nothing_left(config.out, config.store):
+        check_folders(config)
+        source = None if config.data.source == DEMO else locate_images(config)
+        if source is not None:
+            # Drawing is imported late: a refusal of the folder comes without it.
+            from medcompare.report.fonts import require_fonts, words_of_report  # noqa: PLC0415
+
+            words = words_of_report(
+                title=config.report.title, organisation=config.report.organisation, classes=source.classes
+            )
+            require_fonts(words)
+        return Checked(ensure_weights(config.models, config.train), source)
+
+
+_ahead: list[tuple[CompareConfig, Checked]] = []
+
+
+def check_ahead(config: CompareConfig) -> None:
+    """`check_before_work` for the run this process starts next, which gets the result from `checked`.
+
+    Raises
+    ------
+    InputError
+        As `check_before_work`.
+    """
+    _ahead[:] = [(config, check_before_work(config))]
+
+
+def checked(config: CompareConfig) -> Checked:
+    """What `check_ahead` found for the same settings, once; else what is found now.
+
+    A folder is listed and weights are hashed once where the command line has just done both.
+
+    Raises
+    ------
+    InputError
+        As `check_before_work`.
+    """
+    found = [result for known, result in _ahead if known == config]
+    _ahead.clear()  # a process that serves many runs must look anew for each
+    return found[0] if found else check_before_work(config)
+
+
+@contextmanager
+def nothing_left(*folders: Path) -> Iterator[None]:
+    """Remove those of `folders` that were made within the block, where it refuses the input."""
+    missing = {
+        path
+        for folder in folders
+        for path in (folder.absolute(), *folder.absolute().parents)
+        if not path.exists()
+    }
+    try:
+        yield
+    except InputError:
+        for path in sorted(missing, reverse=True):  # the inner ones first
+            with suppress(OSError):  # another run has written there meanwhile
+                path.rmdir()
+        raise
+
+
+def locate_images(config: CompareConfig) -> ImageSource:
+    """The listed and labelled images of `config`; raises DataError in plain words."""
+    return resolve_source(config.data, demo_root=config.store / "demo")
+
+
+def check_folders(config: CompareConfig | AssessConfig) -> None:
+    """Raise ConfigError unless ``out`` and ``store`` can be written and have room."""
+    for field, folder in (("out", config.out), ("store", config.store)):
+        check_folder(field, folder)
+
+
+def check_folder(field: str, folder: Path) -> None:
+    """Raise ConfigError unless `folder` can be made, written and has room."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        msg = f"{field}: {existing} is a file, a folder is needed: choose another with --{field}"
+        raise ConfigError(msg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{field}: cannot create {folder} ({error.strerror}): choose another with --{field}"
+        raise ConfigError(msg) from None
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE_BYTES:
+        msg = (
+            f"{field}: only {free / 1e6:.0f} MB free where {folder} lies, {LEAST_FREE_BYTES / 1e6:.0f} MB are "
+            f"needed: free some space or choose another folder with --{field}"
+        )
+        raise ConfigError(msg)

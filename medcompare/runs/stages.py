@@ -1,0 +1,43 @@
+"""Where an error was raised and what to do about it, for the history, the mail and the log."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from medcompare.base.errors import DiskFullError, InputError, TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ATTRIBUTE = "medcompare_stage"
+BETWEEN_STAGES = "between the stages"
+
+
+@contextmanager
+def in_stage(name: str) -> Iterator[None]:
+    """Mark an error that leaves the block as raised in the stage `name`; the innermost stage wins."""
+    try:
+        yield
+    except BaseException as error:
+        if not hasattr(error, _ATTRIBUTE):
+            setattr(error, _ATTRIBUTE, name)
+        raise
+
+
+def stage_of(error: BaseException) -> str:
+    """Stage that `error` was raised in, in words."""
+    return str(getattr(error, _ATTRIBUTE, BETWEEN_STAGES))
+
+
+def remedy_of(error: BaseException) -> str:
+    """What to do about `error`, in a sentence that names no file."""
+    if isinstance(error, InputError):
+        return "Change the input or the setting named above: the same input fails again."
+    is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if is_full or isinstance(error, DiskFullError):
+        return "Free some disk: python -m flows.prune shows what can be deleted. Then start the run again."
+    if isinstance(error, TrainingError) and not error.transient:
+        return "Change the settings of the training named above: the same training fails again."
+    return "Read the log of the run, then start it again: what was finished is reused."

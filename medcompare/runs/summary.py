@@ -1,0 +1,350 @@
+"""What is remembered of a run: small enough for a table, enough to say what changed.
+
+One `RunSummary` per run goes into the history (`medcompare.runs.history`); the mail, the trend
+page and the comparison of two nights are all made from these records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from medcompare.base.artifacts import sha256_of_bytes
+from medcompare.base.code_identity import PACKAGE_ROOT, normalised_source
+from medcompare.base.record import Record
+from medcompare.stats.records import Estimate, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from medcompare.data.records import DatasetManifest
+    from medcompare.runs.provenance import Provenance
+    from medcompare.stats.records import Assessment
+    from medcompare.training.records import TrainedModel
+
+RunStatus = Literal["running", "completed", "failed", "crashed"]
+RunKind = Literal["compare", "assess"]
+
+
+def utc_text(moment: datetime) -> str:
+    """`moment` as ISO 8601 in UTC with microseconds: such texts sort by time.
+
+    Raises
+    ------
+    ValueError
+        If `moment` has no time zone: it could mean any of several instants.
+    """
+    if moment.tzinfo is None:
+        msg = f"the moment {moment.isoformat()} has no time zone: use datetime.now(UTC)"
+        raise ValueError(msg)
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _normalised_moment(text: str) -> str:
+    try:
+        return utc_text(datetime.fromisoformat(text))
+    except ValueError as error:
+        msg = f"'{text}' is not a moment in ISO 8601 with a time zone ({error})"
+        raise ValueError(msg) from None
+
+
+UtcText = Annotated[str, AfterValidator(_normalised_moment)]
+"""A moment as text; any time zone is taken, UTC is stored, so that texts sort by time."""
+
+
+class ModelFigures(Record):
+    """What one run found for one model."""
+
+    model: str
+    display_name: str
+    auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    training_time_s: float | None = Field(default=None, ge=0)
+    latency_ms_median: float | None = Field(default=None, ge=0, description="Per image, batch 1.")
+    latency_ms_median_ci: tuple[float, float] | None = None
+
+
+class VerdictSummary(Record):
+    """The recommendation, as it goes into a subject line and a mail."""
+
+    outcome: Outcome
+    model: str | None
+    headline: str
+    sentence: str
+    caveats: tuple[str, ...] = ()
+
+
+class Failure(Record):
+    """Why a run did not complete."""
+
+    stage: str = Field(description="e.g. 'ingest', 'training of ResNet-50'.")
+    kind: str = Field(description="Class of the error, e.g. 'DataError'.")
+    cause: str = Field(
+        description="The whole message; it may name files and never leaves the machine as it is."
+    )
+    remedy: str | None = Field(default=None, description="What to do about it.")
+
+
+class RunFiles(Record):
+    """Where the files of a finished run are."""
+
+    folder: str
+    pdf: str
+    html: str
+    results: str
+
+
+class RunSummary(Record):
+    """One run in the history."""
+
+    run_id: str = Field(min_length=1, max_length=200, description="Unique; recording it again replaces it.")
+    name: str
+    kind: RunKind = "compare"
+    series: str = Field(description="Runs of one series follow each other night over night.")
+    status: RunStatus
+    started_at: UtcText
+    finished_at: UtcText | None = None
+    host: str | None = Field(
+        default=None, description="Machine of the run, to tell whether it is still going."
+    )
+    pid: int | None = Field(default=None, ge=1)
+    data_name: str
+    synthetic: bool = False
+    data_fingerprint: str | None = None
+    n_images: int | None = Field(default=None, ge=0)
+    n_patients: int | None = Field(default=None, ge=0)
+    n_positive: int | None = Field(default=None, ge=0)
+    code_commit: str | None = None
+    code_dirty: bool | None = None
+    code_digest: str | None = Field(default=None, description="See `package_digest`.")
+    versions: tuple[tuple[str, str], ...] = Field(default=(), description="(library, version).")
+    machine: str | None = Field(default=None, description="Processor and, where there is one, GPU.")
+    config_sha256: str
+    config_json: str = Field(description="Configuration as canonical JSON, without secrets.")
+    seed: int
+    models: tuple[ModelFigures, ...] = ()
+    verdict: VerdictSummary | None = None
+    files: RunFiles | None = None
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.status != "running" and self.finished_at is None:
+            msg = f"run '{self.run_id}' is {self.status} and needs finished_at"
+            raise ValueError(msg)
+        if self.status == "completed" and self.verdict is None:
+            msg = f"run '{self.run_id}' is completed and needs a verdict"
+            raise ValueError(msg)
+        if self.status in {"failed", "crashed"} and self.failure is None:
+            msg = f"run '{self.run_id}' is {self.status} and needs a failure with stage and cause"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def duration_s(self) -> float | None:
+        """Wall time, None while the run is going."""
+        if self.finished_at is None:
+            return None
+        return (
+            datetime.fromisoformat(self.finished_at) - datetime.fromisoformat(self.started_at)
+        ).total_seconds()
+
+    def figures(self, model: str) -> ModelFigures | None:
+        """Figures of `model`, None where this run did not have it."""
+        return next((row for row in self.models if row.model == model), None)
+
+
+def canonical_json(config: BaseModel | dict[str, Any]) -> str:
+    """`config` as JSON with sorted keys: equal configurations give equal text."""
+    plain: Any = config if isinstance(config, dict) else json.loads(config.model_dump_json())
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False, default=str)
+
+
+@cache
+def package_digest(root: Path = PACKAGE_ROOT) -> str:
+    """SHA-256 over the syntax trees of all modules below `root`.
+
+    Comments, docstrings and layout do not count. Unlike a commit, it also sees edits that
+    were never committed, and is there where the checkout is not.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        try:
+            source = normalised_source(text)
+        except SyntaxError:  # being edited while a run begins, in a module that the run does not use
+            source = text
+        digest.update(f"{path.relative_to(root).as_posix()}\n{source}\n".encode())
+    return digest.hexdigest()
+
+
+def model_figures(assessment: Assessment, trained: Sequence[TrainedModel] = ()) -> tuple[ModelFigures, ...]:
+    """What is remembered of each model of `assessment`, in its order."""
+    costs = {cost.model: cost for cost in assessment.costs}
+    times = {row.model: row.elapsed_s for row in trained}
+    rows = []
+    for evaluation in assessment.evaluations:
+        cost = costs.get(evaluation.model)
+        recorded = cost.training_time_s if cost is not None else None
+        rows.append(
+            ModelFigures(
+                model=evaluation.model,
+                display_name=evaluation.display_name,
+                auc=evaluation.metrics["auc"],
+                sensitivity=evaluation.metrics["sensitivity"],
+                specificity=evaluation.metrics["specificity"],
+                training_time_s=times.get(evaluation.model, recorded),
+                latency_ms_median=cost.latency_ms_median if cost is not None else None,
+                latency_ms_median_ci=cost.latency_ms_median_ci if cost is not None else None,
+            )
+        )
+    return tuple(rows)
+
+
+def start_of_run(
+    config: BaseModel | dict[str, Any],
+    *,
+    run_id: str,
+    name: str,
+    kind: RunKind,
+    data_name: str,
+    seed: int,
+    started_at: datetime,
+    host: str,
+    pid: int,
+    series: str | None = None,
+) -> RunSummary:
+    """Summary of a run that begins: record it, so that a crash leaves a trace.
+
+    Parameters
+    ----------
+    config : BaseModel or dict
+        The whole configuration, or the values as given where they are none; secrets must
+        not be part of it.
+    run_id : str
+        Unique, e.g. the orchestrator's id of the run.
+    name, kind, data_name, seed
+        As in `RunSummary`.
+    started_at : datetime
+        With a time zone.
+    host, pid
+        Process of the run, by which `medcompare.runs.history.mark_crashed_runs` tells whether
+        it is still going.
+    series : str, optional
+        Runs of one series are compared with each other, e.g. the name of a deployment;
+        by default the kind and the data set.
+    """
+    text = canonical_json(config)
+    return RunSummary(
+        run_id=run_id,
+        name=name,
+        kind=kind,
+        series=series or f"{kind} {data_name}",
+        status="running",
+        started_at=utc_text(started_at),
+        host=host,
+        pid=pid,
+        data_name=data_name,
+        config_sha256=sha256_of_bytes(text.encode()),
+        config_json=text,
+        seed=seed,
+        code_digest=package_digest(),
+    )
+
+
+def completed_run(
+    begun: RunSummary,
+    *,
+    assessment: Assessment,
+    provenance: Provenance,
+    files: RunFiles,
+    finished_at: datetime,
+    manifest: DatasetManifest | None = None,
+    trained: Sequence[TrainedModel] = (),
+    data_fingerprint: str | None = None,
+) -> RunSummary:
+    """Summary of a run that ended well.
+
+    Parameters
+    ----------
+    begun : RunSummary
+        What `start_of_run` gave.
+    assessment, provenance, files, finished_at
+        Results of the run.
+    manifest : DatasetManifest, optional
+        None where predictions were supplied; the figures of the assessment's test cases
+        are used then.
+    trained : sequence of TrainedModel
+        For the training times.
+    data_fingerprint : str, optional
+        Digest of the predictions, where there is no manifest.
+    """
+    verdict = assessment.verdict
+    return _with(
+        begun,
+        {
+            "status": "completed",
+            "finished_at": utc_text(finished_at),
+            "data_name": manifest.name if manifest else begun.data_name,
+            "synthetic": manifest.synthetic if manifest else begun.synthetic,
+            "data_fingerprint": manifest.fingerprint if manifest else data_fingerprint,
+            "n_images": manifest.n_images if manifest else assessment.n,
+            "n_patients": manifest.n_patients if manifest else assessment.n_patients,
+            "n_positive": manifest.class_counts[1] if manifest else assessment.n_positive,
+            "code_commit": provenance.code_commit,
+            "code_dirty": provenance.code_dirty,
+            "versions": provenance.versions,
+            "machine": machine_name(provenance),
+            "models": model_figures(assessment, trained),
+            "verdict": VerdictSummary(
+                outcome=verdict.outcome,
+                model=verdict.model,
+                headline=verdict.headline,
+                sentence=verdict.sentence,
+                caveats=verdict.caveats,
+            ),
+            "files": files,
+        },
+    )
+
+
+def failed_run(
+    begun: RunSummary,
+    *,
+    failure: Failure,
+    finished_at: datetime,
+    status: Literal["failed", "crashed"] = "failed",
+) -> RunSummary:
+    """Summary of a run that ended in an error, or whose process is gone."""
+    return _with(begun, {"status": status, "finished_at": utc_text(finished_at), "failure": failure})
+
+
+def failure_of(error: BaseException, stage: str, *, remedy: str | None = None) -> Failure:
+    """`error`, raised in `stage`, as a record."""
+    kind = type(error).__name__
+    # What is no `Exception` comes from outside: Ctrl-C, a cancellation, the end of the worker.
+    cause = str(error) if isinstance(error, Exception) else "the run was stopped from outside"
+    return Failure(stage=stage, kind=kind, cause=cause or kind, remedy=remedy)
+
+
+def machine_name(provenance: Provenance) -> str:
+    """Processor and GPU in a few words."""
+    return " + ".join(_present((provenance.cpu, provenance.gpu)))
+
+
+def _with(run: RunSummary, values: dict[str, object]) -> RunSummary:
+    """`run` with other values, validated (pydantic's own copy would not)."""
+    return RunSummary.model_validate({name: getattr(run, name) for name in RunSummary.model_fields} | values)
+
+
+def _present(parts: Iterable[str | None]) -> list[str]:
+    return [part for part in parts if part]

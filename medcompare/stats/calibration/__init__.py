@@ -1,0 +1,1 @@
+"""Calibration: agreement with outcomes, recalibration and the regressions behind them."""

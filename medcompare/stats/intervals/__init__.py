@@ -1,0 +1,1 @@
+"""Intervals of proportions, of the AUC and of predictive values."""

@@ -1,0 +1,1 @@
+"""Bootstrap: weights and the paired bootstrap of every metric."""

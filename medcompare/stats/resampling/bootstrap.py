@@ -1,0 +1,416 @@
+"""Paired bootstrap of every metric of every model, with common random numbers.
+
+The scores are sorted once. A resample is a row of weights, so a metric over a batch
+of resamples is a handful of sums and running sums; nothing is sorted or scored again.
+Two sets of resamples are drawn, each when it is first needed:
+
+* *stratified by class* for AUC, sensitivity, specificity, balanced accuracy and for all
+  differences, which never yields a one-class sample;
+* *unstratified* for a single model's accuracy, F1, MCC, PPV, NPV, average precision and
+  Brier score, which move with prevalence: stratified, their intervals are too narrow.
+
+With clusters patients are resampled, stratified only where each has one class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medcompare.base.errors import ConfigError, DataError
+from medcompare.stats.arrays import (
+    BoolArray,
+    FloatArray,
+    checked_clusters,
+    checked_labels,
+    checked_level,
+    checked_probabilities,
+    checked_scores,
+    few_units,
+    plain,
+)
+from medcompare.stats.intervals.auc import roc_points
+from medcompare.stats.records import Curve, Estimate
+from medcompare.stats.resampling.weights import ResamplingPlan
+from medcompare.stats.weighted_metrics import (
+    METRICS,
+    MetricName,
+    SortedModel,
+    running_sums,
+    sorted_model,
+    weighted_metrics,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from medcompare.stats.arrays import IntArray
+    from medcompare.stats.resampling.weights import WeightArray
+
+STRATIFIED: frozenset[MetricName] = frozenset({"auc", "sensitivity", "specificity", "balanced_accuracy"})
+"""Metrics of a single model that do not depend on prevalence."""
+
+_UNDEFINED: dict[MetricName, str] = {
+    "ppv": "undefined: no positive call",
+    "npv": "undefined: no negative call",
+    "mcc": "undefined: every call is the same",
+    "brier": "undefined: the scores are not probabilities",
+}
+
+
+_ROUNDING = 1e-12
+"""Resampled figures closer than this are equal: none has more digits than counts have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapResult:
+    """Metrics of all models in the sample and in every resample.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_models, n_metrics)
+        Figures of the sample, in the order of `METRICS`; NaN where undefined (inside
+        this class only: estimates carry None).
+    stratified_plan, unstratified_plan : ResamplingPlan
+        How the resamples were drawn.
+    positive : ndarray of bool, shape (n_samples,)
+        Labels.
+    scores : ndarray of shape (n_models, n_samples)
+        Scores.
+    level : float
+        Confidence level.
+    few : str or None
+        Why nothing is estimable, where a class has too few cases (patients).
+    sorted_models : tuple of SortedModel
+        Scores and calls, ready for any weighting.
+    """
+
+    values: FloatArray
+    stratified_plan: ResamplingPlan
+    unstratified_plan: ResamplingPlan
+    positive: BoolArray
+    scores: FloatArray
+    level: float
+    few: str | None
+    sorted_models: tuple[SortedModel, ...]
+
+    @cached_property
+    def stratified(self) -> FloatArray:
+        """Figures of each stratified resample, of shape (n_models, n_metrics, n_resamples)."""
+        return self._resampled(self.stratified_plan)
+
+    @cached_property
+    def unstratified(self) -> FloatArray:
+        """Figures of each unstratified resample, of shape (n_models, n_metrics, n_resamples)."""
+        return self._resampled(self.unstratified_plan)
+
+    def metric(self, model_index: int, name: MetricName) -> Estimate:
+        """Metric of one model with its percentile interval.
+
+        Parameters
+        ----------
+        model_index : int
+            Row of the scores.
+        name : str
+            One of `METRICS`.
+
+        Returns
+        -------
+        Estimate
+            No value, with a note, where the metric is undefined or a class has fewer than
+            `LEAST_UNITS` cases (patients); no interval where it is undefined in half of the
+            resamples or the same in all of them.
+
+        Raises
+        ------
+        ConfigError
+            If the metric or the model is unknown.
+        """
+        column = self._column(name, model_index)
+        stratified = name in STRATIFIED
+        plan = self.stratified_plan if stratified else self.unstratified_plan
+        return self._estimate(
+            float(self.values[model_index, column]),
+            lambda: self.draws(model_index, name, stratified=stratified),
+            plan,
+            name,
+            tested=False,
+        )
+
+    def difference(self, reference_index: int, candidate_index: int, name: MetricName) -> Estimate:
+        """Difference of two models, candidate minus reference, from the same resamples.
+
+        Parameters
+        ----------
+        reference_index, candidate_index : int
+            Rows of the scores.
+        name : str
+            One of `METRICS`.
+
+        Returns
+        -------
+        Estimate
+            With a two-sided p-value of ``2 (k + 1) / (B + 1)``, k the smaller number of
+            resamples on either side of zero (both sides include zero): never 0.
+
+        Raises
+        ------
+        ConfigError
+            If the metric or a model is unknown.
+        """
+        column = self._column(name, reference_index, candidate_index)
+        value = float(self.values[candidate_index, column] - self.values[reference_index, column])
+        return self._estimate(
+            value,
+            lambda: self.stratified[candidate_index, column] - self.stratified[reference_index, column],
+            self.stratified_plan,
+            name,
+            tested=True,
+        )
+
+    def draws(self, model_index: int, name: MetricName, *, stratified: bool) -> FloatArray:
+        """Resampled values of a metric, for figures and further statistics.
+
+        Parameters
+        ----------
+        model_index : int
+            Row of the scores.
+        name : str
+            One of `METRICS`.
+        stratified : bool
+            Which of the two sets of resamples.
+
+        Returns
+        -------
+        ndarray of shape (n_resamples,)
+            NaN where the metric is undefined in a resample.
+
+        Raises
+        ------
+        ConfigError
+            If the metric or the model is unknown.
+        """
+        column = self._column(name, model_index)
+        chosen = self.stratified if stratified else self.unstratified
+        return np.array(chosen[model_index, column])
+
+    def roc_band(self, model_index: int, fpr_grid: ArrayLike, *, level: float | None = None) -> Curve:
+        """Sensitivity at given false-positive rates, with a pointwise percentile band.
+
+        Parameters
+        ----------
+        model_index : int
+            Row of the scores.
+        fpr_grid : array-like of shape (n_points,)
+            False-positive rates in [0, 1], ascending.
+        level : float, optional
+            Confidence level; None takes that of the result.
+
+        Returns
+        -------
+        Curve
+            x = `fpr_grid`, y = sensitivity, by linear interpolation between the corners
+            of the ROC curve; without a band where a class has too few cases (patients).
+
+        Raises
+        ------
+        ConfigError
+            If the model is unknown, or the grid is not ascending within [0, 1].
+        """
+        self._column("auc", model_index)
+        grid = np.asarray(fpr_grid, dtype=np.float64)
+        if grid.ndim != 1 or grid.size == 0 or grid[0] < 0 or grid[-1] > 1 or (np.diff(grid) < 0).any():
+            msg = "fpr_grid must be ascending numbers within [0, 1]"
+            raise ConfigError(msg)
+        tail = (1 - checked_level(self.level if level is None else level)) / 2
+        points = roc_points(self.positive, self.scores[model_index])
+        sensitivity = np.interp(grid, points.fpr, points.tpr)
+        if self.few is not None:
+            return Curve(x=plain(grid), y=plain(sensitivity))
+        model = self.sorted_models[model_index]
+        # How many positives and negatives lie at or above each corner.
+        hits = np.rint(points.tpr * model.positives.size).astype(np.int64)
+        alarms = np.rint(points.fpr * model.negatives.size).astype(np.int64)
+
+        def heights(weights: WeightArray) -> FloatArray:
+            tpr = running_sums(np.take(weights, model.positives, axis=1))
+            fpr = running_sums(np.take(weights, model.negatives, axis=1))
+            # A sample of patients may lack a class; it then has no ROC curve.
+            usable = (tpr[:, -1] > 0) & (fpr[:, -1] > 0)
+            found = [
+                _sensitivity_at(grid, np.take(across, alarms), up, hits)
+                for up, across in zip(tpr[usable], fpr[usable], strict=True)
+            ]
+            return np.array(found).reshape(-1, grid.size)
+
+        low, high = np.quantile(np.concatenate(self.stratified_plan.each(heights)), [tail, 1 - tail], axis=0)
+        return Curve(x=plain(grid), y=plain(sensitivity), y_low=plain(low), y_high=plain(high))
+
+    def _column(self, name: MetricName, *models: int) -> int:
+        if name not in METRICS:
+            msg = f"metric '{name}' is unknown; choose one of {', '.join(METRICS)}"
+            raise ConfigError(msg)
+        for index in models:
+            if not 0 <= index < len(self.values):
+                msg = f"model index {index} is unknown; there are {len(self.values)} models"
+                raise ConfigError(msg)
+        return METRICS.index(name)
+
+    def _resampled(self, plan: ResamplingPlan) -> FloatArray:
+        def figures(weights: WeightArray) -> FloatArray:
+            return weighted_metrics(weights, self.positive, self.sorted_models)
+
+        return np.concatenate(plan.each(figures), axis=2)
+
+    def _estimate(
+        self,
+        value: float,
+        draw: Callable[[], FloatArray],
+        plan: ResamplingPlan,
+        name: MetricName,
+        *,
+        tested: bool,
+    ) -> Estimate:
+        method = f"bootstrap percentile ({plan.description}; {plan.n_resamples} resamples)"
+        n = self.positive.size
+        if self.few is not None:
+            note = f"not estimable: {self.few}"
+            return Estimate(value=None, level=self.level, method=method, n=n, note=note)
+        if np.isnan(value):
+            note = _UNDEFINED.get(name, "undefined in this sample")
+            return Estimate(value=None, level=self.level, method=method, n=n, note=note)
+        draws = draw()
+        usable = draws[~np.isnan(draws)]
+        lost = draws.size - usable.size
+        lost_note = f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None
+        if usable.size < draws.size / 2:
+            return Estimate(
+                value=value, level=self.level, method=method, n=n, note=f"no interval: {lost_note}"
+            )
+        p_value = _two_sided_p(usable) if tested else None
+        if usable.max() - usable.min() < _ROUNDING:
+            note = "no interval: the figure is the same in every resample"
+            return Estimate(value=value, level=self.level, method=method, p_value=p_value, n=n, note=note)
+        tail = (1 - self.level) / 2
+        low, high = np.quantile(usable, [tail, 1 - tail])
+        return Estimate(
+            value=value,
+            ci_low=float(low),
+            ci_high=float(high),
+            level=self.level,
+            method=method,
+            p_value=p_value,
+            n=n,
+            note=lost_note,
+        )
+
+
+def bootstrap_metrics(
+    y_true: ArrayLike,
+    scores: ArrayLike | Sequence[ArrayLike],
+    thresholds: ArrayLike,
+    *,
+    n_resamples: int = 5000,
+    seed: int,
+    level: float = 0.95,
+    clusters: ArrayLike | None = None,
+    score_is_probability: bool = True,
+) -> BootstrapResult:
+    """Bootstrap all metrics of all models on the same resamples.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        0/1 labels, both classes present.
+    scores : array-like of shape (n_models, n_samples)
+        Scores, higher means more positive.
+    thresholds : array-like of shape (n_models,)
+        Frozen thresholds; a case is called positive where ``score >= threshold``.
+    n_resamples : int, default=5000
+        Bootstrap samples of each kind.
+    seed : int
+        Seed of the resampling.
+    level : float, default=0.95
+        Confidence level of the intervals.
+    clusters : array-like of shape (n_samples,), optional
+        Patient of each case; patients are then resampled.
+    score_is_probability : bool, default=True
+        Whether the Brier score means anything.
+
+    Returns
+    -------
+    BootstrapResult
+
+    Raises
+    ------
+    DataError
+        If the arrays do not match, a score is not finite, a probability is outside
+        [0, 1], a class is missing or there is a single patient.
+    ConfigError
+        If `level`, `n_resamples` or `seed` is out of range or a threshold is NaN.
+
+    References
+    ----------
+    Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 13; Davison & Hinkley
+    (1997), Bootstrap Methods and their Application, eq. 4.11 (the p-value).
+    """
+    checked_level(level)
+    positive = checked_labels(y_true)
+    check = checked_probabilities if score_is_probability else checked_scores
+    rows = np.stack(
+        [
+            check(row, positive.size, name=f"scores[{i}]")
+            for i, row in enumerate(np.atleast_2d(np.asarray(scores)))
+        ]
+    )
+    cut = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
+    if cut.shape != (len(rows),) or np.isnan(cut).any():
+        msg = f"thresholds {cut.tolist()} do not fit {len(rows)} models; give one number per model"
+        raise ConfigError(msg)
+    codes = None if clusters is None else checked_clusters(clusters, positive.size)
+    if codes is not None and codes.max() == 0:
+        msg = "all cases come from one patient; a bootstrap of patients needs at least two"
+        raise DataError(msg)
+    models = tuple(
+        sorted_model(positive, row, t, score_is_probability=score_is_probability)
+        for row, t in zip(rows, cut, strict=True)
+    )
+    plans = [
+        ResamplingPlan(positive, codes, stratified=stratified, seed=seed, n_resamples=n_resamples)
+        for stratified in (True, False)
+    ]
+    return BootstrapResult(
+        values=weighted_metrics(np.ones((1, positive.size), dtype=np.int32), positive, models)[:, :, 0],
+        stratified_plan=plans[0],
+        unstratified_plan=plans[1],
+        positive=positive,
+        scores=rows,
+        level=level,
+        few=few_units(positive, codes),
+        sorted_models=models,
+    )
+
+
+def _two_sided_p(differences: FloatArray) -> float:
+    fewer = min(int((differences <= _ROUNDING).sum()), int((differences >= -_ROUNDING).sum()))
+    return min(1.0, 2 * (fewer + 1) / (differences.size + 1))
+
+
+def _sensitivity_at(
+    grid: FloatArray, false_positives: WeightArray, true_positives: WeightArray, hits: IntArray
+) -> FloatArray:
+    """Interpolate one resampled ROC curve; on a vertical step its upper end is taken."""
+    wanted = grid * false_positives[-1]
+    # A grid point that rounding puts just below a corner means that corner.
+    reached = np.floor(wanted + _ROUNDING * false_positives[-1]).astype(false_positives.dtype)
+    right = np.searchsorted(false_positives, reached, side="right")
+    left, right = right - 1, np.minimum(right, false_positives.size - 1)
+    low, high = true_positives[hits[left]], true_positives[hits[right]]
+    width = np.maximum(false_positives[right] - false_positives[left], 1)
+    share = np.clip((wanted - false_positives[left]) / width, 0.0, 1.0)
+    return np.asarray((low + share * (high - low)) / true_positives[-1])

@@ -1,0 +1,1 @@
+"""The decision rule: criteria, order of cost, findings and their wording."""

@@ -1,0 +1,267 @@
+"""What to beware of beside a verdict: data, training, thresholds, costs and who set the rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medcompare.predictions.costs import FEWEST_PASSES
+from medcompare.stats.verdict.cost_order import WORDS, equivalents_told, too_few
+from medcompare.stats.verdict.sentences import interval, joined, units_of
+
+if TYPE_CHECKING:
+    from medcompare.config.schema import EvaluateConfig
+    from medcompare.stats.records import ModelEvaluation, SeedComparison
+    from medcompare.stats.verdict.situation import Situation
+
+CLINICAL = ("auc_floor", "margin_auc", "margin_sensitivity", "margin_specificity")
+"""Parameters only a clinician can justify."""
+
+VALIDATION_REACH = 0.10
+"""A convention: twice the customary loss of sensitivity. Below about 50 cases an interval reaches further."""
+
+RARE_SHARE = 0.2
+"""Below this share of the rarer class accuracy flatters a model that never calls it."""
+
+ONE_CASE_PER_PATIENT = (
+    "No patient ids were given: every interval assumes one image per patient. With several images per patient the "
+    "intervals would be too narrow."
+)
+
+
+def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: bool) -> tuple[str, ...]:
+    """All caveats, what overshadows the rest first.
+
+    Parameters
+    ----------
+    s : Situation
+        What the rule looked at.
+    sensitive : SeedComparison or None
+        A pair the verdict rests on, the order of which changes from seed to seed.
+    few_units : bool
+        Whether a class has fewer cases than a sound evaluation asks for.
+
+    Returns
+    -------
+    tuple of str
+        Sentences.
+    """
+    one = s.evaluations[0]
+    negative, positive = one.classes
+    # Said once: where nothing is left to compare, the verdict itself names the reasons.
+    found = [] if s.nothing_to_compare else list(s.left_out.values())
+    found += _training_caveats(s)
+    # A collapsed or perfect model is said before the rest: it overshadows every figure.
+    found += [f"{each.display_name}: {warning}" for each in s.judged for warning in each.warnings]
+    found += _use_caveats(s)
+    if not s.patients_known:
+        found.append(ONE_CASE_PER_PATIENT)
+    if sensitive is not None:
+        found.append(_seeds_told(s, sensitive))
+    found += _threshold_caveats(s)
+    found += _validation_caveats(s)
+    found += cost_remarks(s)
+    if few_units:
+        found.append(
+            f"The test subset holds {one.n_units_positive:,} {positive} and {one.n_units_negative:,} {negative} "
+            f"{units_of(one)}; 100 of each, better 200, are advised for a sound evaluation."
+        )
+    rarer, count = min(((positive, one.n_positive), (negative, one.n_negative)), key=lambda pair: pair[1])
+    if 0 < count < RARE_SHARE * one.n:
+        found.append(
+            f"Only {100 * count / one.n:.1f} % of the test cases are {rarer}: never calling a case {rarer} would be "
+            f"right in {100 * (1 - count / one.n):.1f} %, so accuracy says little here."
+        )
+    unset = [name for name in CLINICAL if f"decide.{name}" not in s.set_by_user]
+    if unset:
+        found.append(
+            f"Not clinically justified but left at the software's defaults: {joined([WORDS_OF[n] for n in unset])}. A "
+            "clinician must confirm or replace them."
+        )
+    return tuple(found)
+
+
+WORDS_OF = {
+    "auc_floor": "the required AUC",
+    "margin_auc": "the acceptable loss of AUC",
+    "margin_sensitivity": "the acceptable loss of sensitivity",
+    "margin_specificity": "the acceptable loss of specificity",
+}
+
+
+def _threshold_caveats(s: Situation) -> list[str]:
+    """Where thresholds came from other than by a rule on validation; equal causes are said once."""
+    notes: dict[str, list[str]] = {}
+    for each in s.evaluations:
+        point = each.operating_point
+        if point.note is not None:
+            notes.setdefault(f"{point.note}.", []).append(each.display_name)
+        elif point.chosen_on == "user":
+            text = (
+                "the threshold was given, not chosen here: if these test cases were used to find it, sensitivity and "
+                "specificity are too good."
+            )
+            notes.setdefault(text, []).append(each.display_name)
+    return [f"{joined(models)}: {note}" for note, models in notes.items()]
+
+
+def not_held(one: ModelEvaluation, evaluate: EvaluateConfig) -> bool:
+    """Whether the sensitivity that a threshold was chosen for on validation is shown to be lower on the test subset.
+
+    Parameters
+    ----------
+    one : ModelEvaluation
+        Figures of the model.
+    evaluate : EvaluateConfig
+        ``threshold_rule`` and ``target_sensitivity``.
+
+    Returns
+    -------
+    bool
+        True where the upper limit of the sensitivity is below the target.
+    """
+    aimed = one.operating_point.chosen_on == "validation" and evaluate.threshold_rule == "target_sensitivity"
+    high = one.metrics["sensitivity"].ci_high
+    return aimed and high is not None and high < evaluate.target_sensitivity
+
+
+def target_words(one: ModelEvaluation, evaluate: EvaluateConfig) -> str:
+    """The sensitivity that a threshold was chosen for: it may have been out of reach on validation already."""
+    did = "reached" if one.operating_point.reached else "aimed at"
+    return f"the sensitivity of {evaluate.target_sensitivity:g} {did} on validation"
+
+
+def miscalibration(one: ModelEvaluation) -> tuple[str, ...]:
+    """What is shown to be wrong with a model's probabilities, with its numbers; empty where nothing is.
+
+    Parameters
+    ----------
+    one : ModelEvaluation
+        Figures of the model.
+
+    Returns
+    -------
+    tuple of str
+        Ends of a sentence that begins with "probabilities".
+    """
+    if one.calibration is None:
+        return ()
+    slope, shift = one.calibration.slope, one.calibration.in_the_large
+    parts = []
+    if slope.ci_low is not None and slope.ci_high is not None:
+        if slope.ci_low <= 0 <= slope.ci_high:
+            parts.append(f"show no relation to the truth (slope {interval(slope)})")
+        elif slope.ci_high < 0:
+            parts.append(f"fall where the truth is positive (slope {interval(slope)})")
+        elif slope.ci_high < 1:
+            parts.append(f"are too extreme (slope {interval(slope)})")
+        elif slope.ci_low > 1:
+            parts.append(f"are too timid (slope {interval(slope)})")
+    if shift.ci_low is not None and shift.ci_high is not None and not shift.ci_low <= 0 <= shift.ci_high:
+        direction = "low" if shift.ci_low > 0 else "high"
+        parts.append(
+            f"are too {direction} on average (calibration-in-the-large {interval(shift, signed=True)})"
+        )
+    return tuple(parts)
+
+
+def _use_caveats(s: Situation) -> list[str]:
+    """What must not be done with a model whatever the verdict: its threshold, its scores as probabilities."""
+    lost: dict[str, list[str]] = {}
+    for one in s.judged:
+        if not_held(one, s.evaluate):
+            told = f"{one.display_name} ({interval(one.metrics['sensitivity'])})"
+            lost.setdefault(target_words(one, s.evaluate), []).append(told)
+    found = [
+        f"Do not use {'this threshold' if len(models) == 1 else 'these thresholds'}: {target} is not held on the test "
+        f"subset by {joined(models)}."
+        for target, models in lost.items()
+    ]
+    unfit = [
+        f"{one.display_name} {joined(list(parts))}" for one in s.judged if (parts := miscalibration(one))
+    ]
+    if unfit:
+        found.append(f"Do not read these outputs as probabilities: those of {'; those of '.join(unfit)}.")
+    return found
+
+
+def _training_caveats(s: Situation) -> list[str]:
+    """Networks that had not finished learning: more training may change what they can do."""
+    return [
+        f"{s.names[model]} had not finished learning, and its figures and its place may change with longer training: "
+        f"{why}"
+        for model, why in s.unfinished().items()
+    ]
+
+
+def _validation_caveats(s: Situation) -> list[str]:
+    """Thresholds chosen on few cases: what was reached there may not be reached again."""
+    found = []
+    by_rule = {"target_sensitivity": ("sensitivity",)}.get(
+        s.evaluate.threshold_rule, ("sensitivity", "specificity")
+    )
+    for each in s.judged:
+        point = each.operating_point
+        known = {"sensitivity": point.validation_sensitivity, "specificity": point.validation_specificity}
+        for name in by_rule:
+            estimate = known[name]
+            if estimate is None or estimate.value is None or estimate.n is None:
+                continue
+            # Without an interval, as from a single patient, nothing at all is known.
+            reach = 1.0 if estimate.ci_low is None else estimate.value - estimate.ci_low
+            if reach > VALIDATION_REACH:
+                of_class = each.classes[1] if name == "sensitivity" else each.classes[0]
+                found.append(
+                    f"{each.display_name}: its threshold comes from {estimate.n:,} {of_class} validation cases, with a "
+                    f"{name} of {interval(estimate)} there. Choose it on more cases before relying on it."
+                )
+    return found
+
+
+def cost_remarks(s: Situation) -> tuple[str, ...]:
+    """What to know about the costs: other implementations, and why the figures may not be those of a quiet machine.
+
+    Parameters
+    ----------
+    s : Situation
+        Costs and names.
+
+    Returns
+    -------
+    tuple of str
+        Sentences.
+    """
+    costs = [cost for cost in s.costs if cost.model in s.names]
+    loaded = [f"{cost.other_load_cores:.1f} ({s.names[cost.model]})" for cost in costs if cost.disturbed]
+    short = [f"{s.names[cost.model]}, {joined(cost.cut_short)}" for cost in costs if cost.cut_short]
+    few = [s.names[cost.model] for cost in costs if too_few(cost, s.rule.cost_metric)]
+    doubts = []
+    if loaded:
+        doubts.append(
+            f"While costs were measured, other programs kept processor cores busy (disturbed): {joined(loaded)} on "
+            "average; times may be too long."
+        )
+    if short:
+        doubts.append(f"There was no time (cost.budget_s) for all that was planned: {'; '.join(short)}.")
+    if few:
+        doubts.append(
+            f"With fewer than {FEWEST_PASSES} passes the {WORDS[s.rule.cost_metric]} of {joined(few)} has no 95 % "
+            "interval, and is not used to call a model cheaper."
+        )
+    if doubts:
+        doubts.append(
+            "Measure again on a quiet machine before costs decide (cost.fresh=true; until then these are reused)."
+        )
+    return (*equivalents_told(costs, s.rule, s.names), *([" ".join(doubts)] if doubts else []))
+
+
+def _seeds_told(s: Situation, seeds: SeedComparison) -> str:
+    why = (
+        "the sign of the difference in AUC changes between them"
+        if seeds.sign_changes
+        else "the mean difference in AUC is smaller than its spread between them"
+    )
+    return (
+        f"Training-seed sensitive: over {len(seeds.seeds)} trainings of {s.names[seeds.reference]} and "
+        f"{s.names[seeds.candidate]} {why} (mean {interval(seeds.mean, signed=True)}; standard deviation "
+        f"{seeds.standard_deviation:.3f}). The verdict is about this checkpoint, not about the kind of network."
+    )

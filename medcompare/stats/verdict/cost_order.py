@@ -1,0 +1,335 @@
+"""Which of two models is cheaper: measured, with a tolerance, and never assumed.
+
+A model is cheaper if its deciding cost is lower by the tolerance or more, the intervals
+of the two do not overlap, and no other cost is higher by more than the tolerance. If
+each model wins somewhere there is no cheaper one: it is a trade-off. A time measured in
+so few passes that it has no interval counts as unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from medcompare.predictions.costs import FEWEST_PASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from medcompare.config.schema import DecideConfig
+    from medcompare.predictions.costs import CostMeasurement
+
+WORDS = {
+    "latency_ms_median": "time per image",
+    "throughput_images_per_s": "throughput",
+    "peak_memory_bytes": "peak memory",
+    "n_parameters": "number of parameters",
+    "flops": "operations per image",
+}
+SECONDARY = ("latency_ms_median", "peak_memory_bytes", "n_parameters", "flops")
+MORE_IS_CHEAPER = frozenset({"throughput_images_per_s"})
+TIMED = {
+    "latency_ms_median": ("latency_ms_median_ci", "n_repeats", "ms"),
+    "throughput_images_per_s": ("throughput_images_per_s_ci", "n_throughput_batches", "images/s"),
+}
+"""Costs that are medians of timed passes: the fields of their interval and of the number of passes, and the unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostOrder:
+    """Outcome of comparing the costs of two models.
+
+    Attributes
+    ----------
+    relation : {"cheaper", "trade-off", "similar", "unknown"}
+        "trade-off": each model is cheaper in something; "similar": no difference that
+        counts in the deciding cost; "unknown": that cost is missing for a model, or was
+        timed in too few passes for an interval.
+    lower, higher : str
+        The model with the lower deciding cost and the other one; where that is not
+        settled, in the order they were named.
+    metric : str
+        The deciding cost.
+    tolerance : float
+        Relative difference that counts.
+    ratio : float or None
+        Deciding cost of `lower` over that of `higher`, as time where throughput decides.
+    against : tuple of str
+        Costs in which `lower` is dearer, in words.
+    overlap : bool
+        The deciding cost differs by the tolerance or more, but the measured intervals overlap.
+    few : tuple of str
+        Models of which the deciding cost was timed in too few passes for an interval.
+    figures : (str, str) or None
+        Where the deciding cost is a median of timed passes: that of `lower` and of `higher`,
+        in words, with their intervals.
+    """
+
+    relation: Literal["cheaper", "trade-off", "similar", "unknown"]
+    lower: str
+    higher: str
+    metric: str
+    tolerance: float
+    ratio: float | None = None
+    against: tuple[str, ...] = ()
+    overlap: bool = False
+    few: tuple[str, ...] = ()
+    figures: tuple[str, str] | None = None
+
+    @property
+    def cheaper(self) -> str | None:
+        """The cheaper model, None where there is none."""
+        return self.lower if self.relation == "cheaper" else None
+
+    def told(self, names: Mapping[str, str]) -> str:
+        """The outcome as a sentence; `names` are the names for people."""
+        words = WORDS[self.metric]
+        lower, higher = names[self.lower], names[self.higher]
+        if self.few:
+            few = " and ".join(names[model] for model in self.few)
+            return (
+                f"The {words} of {few} was timed in fewer than {FEWEST_PASSES} passes, too few for an interval, so "
+                "neither can be called cheaper."
+            )
+        if self.relation == "unknown" or self.ratio is None:
+            return f"The {words} is not known for both models, so neither can be called cheaper."
+        figures = "" if self.figures is None else f" ({self.figures[0]}, against {self.figures[1]})"
+        if self.relation == "trade-off":
+            return f"{lower} has the lower {words}{figures}, {higher} the lower {' and '.join(self.against)}."
+        if self.overlap:
+            return (
+                f"The {words} of {lower} is {100 * self.ratio:.0f} % of that of {higher}{figures}, but the measured "
+                "intervals overlap, so neither is called cheaper."
+            )
+        if self.relation == "similar":
+            margin = f"{100 * self.tolerance:g} % or more"
+            return f"The {words} of {lower} and {higher} does not differ by {margin}{figures}."
+        if self.metric in MORE_IS_CHEAPER:
+            return f"{lower} is cheaper: its {words} is {1 / self.ratio:.1f} times that of {higher}{figures}."
+        return f"{lower} is cheaper: its {words} is {100 * self.ratio:.0f} % of that of {higher}{figures}."
+
+
+def cheaper_of(one: str, other: str, costs: Sequence[CostMeasurement], decide: DecideConfig) -> CostOrder:
+    """Compare the costs of `one` and `other`.
+
+    Parameters
+    ----------
+    one, other : str
+        Names of two models.
+    costs : sequence of CostMeasurement
+        What is known; a model may be missing.
+    decide : DecideConfig
+        ``cost_metric`` and ``cost_tolerance``.
+
+    Returns
+    -------
+    CostOrder
+    """
+    metric, tolerance = decide.cost_metric, decide.cost_tolerance
+    by_model = {cost.model: cost for cost in costs}
+    amounts = {name: _amount(by_model.get(name), metric) for name in (one, other)}
+    mine, theirs = amounts[one], amounts[other]
+    if mine is None or theirs is None:
+        few = tuple(name for name in (one, other) if name in by_model and too_few(by_model[name], metric))
+        return CostOrder(
+            relation="unknown", lower=one, higher=other, metric=metric, tolerance=tolerance, few=few
+        )
+    for name, rival in ((one, other), (other, one)):
+        mine, theirs = amounts[name], amounts[rival]
+        if mine is None or theirs is None or mine > (1 - tolerance) * theirs or mine == theirs:
+            continue
+        figures = _figures(by_model[name], by_model[rival], metric)
+        if not _apart(by_model[name], by_model[rival], metric):
+            return CostOrder(
+                relation="similar",
+                lower=name,
+                higher=rival,
+                metric=metric,
+                tolerance=tolerance,
+                ratio=mine / theirs,
+                overlap=True,
+                figures=figures,
+            )
+        against = tuple(
+            WORDS[each]
+            for each in SECONDARY
+            if each != metric and _dearer(by_model[name], by_model[rival], each, tolerance)
+        )
+        return CostOrder(
+            relation="trade-off" if against else "cheaper",
+            lower=name,
+            higher=rival,
+            metric=metric,
+            tolerance=tolerance,
+            ratio=mine / theirs,
+            against=against,
+            figures=figures,
+        )
+    return CostOrder(
+        relation="similar",
+        lower=one,
+        higher=other,
+        metric=metric,
+        tolerance=tolerance,
+        ratio=1.0,
+        figures=_figures(by_model[one], by_model[other], metric),
+    )
+
+
+def too_few(cost: CostMeasurement, metric: str) -> bool:
+    """Whether `metric` was timed in so few passes that no interval says how far off it may be.
+
+    Parameters
+    ----------
+    cost : CostMeasurement
+        Of one model.
+    metric : str
+        A cost.
+
+    Returns
+    -------
+    bool
+        False also where the number of passes is not stated, as in a file of costs.
+    """
+    if metric not in TIMED:
+        return False
+    n_passes = getattr(cost, TIMED[metric][1])
+    return n_passes is not None and n_passes < FEWEST_PASSES
+
+
+def equivalents_told(
+    costs: Sequence[CostMeasurement], decide: DecideConfig, names: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What networks of libraries that nobody maintains would cost in one that is, and what that changes.
+
+    Parameters
+    ----------
+    costs : sequence of CostMeasurement
+        Of the models in `names`.
+    decide : DecideConfig
+        ``cost_metric`` and ``cost_tolerance``.
+    names : mapping
+        Names for people.
+
+    Returns
+    -------
+    tuple of str
+        One text per network that has an equivalent. Whether the order by cost changes is said
+        where time per image decides: nothing else is measured of the equivalent.
+    """
+    found = []
+    for cost in costs:
+        if cost.equivalent_model is None or cost.latency_ms_median is None:
+            continue
+        library = cost.equivalent_implementation or "its maintained library"
+        time, limits = _figure(cost, "latency_ms_median")
+        text = f"{names[cost.model]} takes {time} per image ({limits}) as implemented by "
+        text += f"{cost.implementation or 'its library'}."
+        if cost.equivalent_latency_ms_median is None:
+            found.append(
+                f"{text} What the same architecture takes in {library} was not measured: there was no time."
+            )
+            continue
+        as_maintained = cost.model_copy(
+            update={
+                "latency_ms_median": cost.equivalent_latency_ms_median,
+                "latency_ms_median_ci": cost.equivalent_latency_ms_median_ci,
+                "n_repeats": cost.equivalent_n_repeats,
+            }
+        )
+        time, limits = _figure(as_maintained, "latency_ms_median")
+        text += f" The same architecture in {library}, which is maintained, takes {time} ({limits})."
+        if decide.cost_metric == "latency_ms_median":
+            replaced = [as_maintained if each is cost else each for each in costs]
+            text += _changes_of_order(cost.model, costs, replaced, decide, names)
+        found.append(text)
+    return tuple(found)
+
+
+def _changes_of_order(
+    model: str,
+    before: Sequence[CostMeasurement],
+    after: Sequence[CostMeasurement],
+    decide: DecideConfig,
+    names: Mapping[str, str],
+) -> str:
+    """Whether `model` is cheaper or dearer than the others in the same way with its costs `after`, begun by a blank."""
+    rivals = [cost.model for cost in before if cost.model != model]
+    told = []
+    for rival in rivals:
+        was, would = (cheaper_of(model, rival, costs, decide) for costs in (before, after))
+        ends = {model: rival, rival: model}
+        if "unknown" in {was.relation, would.relation}:
+            told.append(
+                f"Whether that changes which of {names[model]} and {names[rival]} is cheaper is not known."
+            )
+        elif was.cheaper == would.cheaper:
+            if len(rivals) > 1:
+                continue
+            told.append(
+                f"Neither {names[model]} nor {names[rival]} is called cheaper either way."
+                if was.cheaper is None
+                else f"{names[was.cheaper]} is cheaper than {names[ends[was.cheaper]]} either way."
+            )
+        elif was.cheaper is None and would.cheaper is not None:
+            told.append(
+                f"With that, {names[would.cheaper]} would be cheaper than {names[ends[would.cheaper]]}; as measured, "
+                "neither is called cheaper."
+            )
+        elif would.cheaper is None and was.cheaper is not None:
+            told.append(
+                f"{names[was.cheaper]} is cheaper than {names[ends[was.cheaper]]} only as measured: with that, neither "
+                "would be called cheaper."
+            )
+        else:
+            told.append(
+                f"With that, {names[rival if was.cheaper == model else model]} would be cheaper than "
+                f"{names[str(was.cheaper)]}, and not the other way round."
+            )
+    if not told and rivals:
+        told.append("Which model is cheaper stays the same in every pair.")
+    return "".join(f" {text}" for text in told)
+
+
+def _figures(one: CostMeasurement, other: CostMeasurement, metric: str) -> tuple[str, str] | None:
+    return (", ".join(_figure(one, metric)), ", ".join(_figure(other, metric))) if metric in TIMED else None
+
+
+def _figure(cost: CostMeasurement, metric: str) -> tuple[str, str]:
+    """A median and its interval, e.g. ``24.9 ms`` and ``95 % interval 24.5 to 25.4``."""
+    field, passes, unit = TIMED[metric]
+    limits, n_passes = getattr(cost, field), getattr(cost, passes)
+    text = f"{_short(getattr(cost, metric))} {unit}"
+    if too_few(cost, metric):
+        return text, f"no interval from {n_passes} pass{'' if n_passes == 1 else 'es'}"
+    if limits is None:
+        return text, "interval not stated"
+    return text, f"95 % interval {_short(limits[0])} to {_short(limits[1])}"
+
+
+def _short(value: float) -> str:
+    """Three significant digits, and all of those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def _amount(cost: CostMeasurement | None, metric: str) -> float | None:
+    """The cost as a number of which less is cheaper; None where it is not known well enough to compare."""
+    value = None if cost is None else getattr(cost, metric)
+    if cost is None or value is None or value <= 0 or too_few(cost, metric):
+        return None
+    return 1 / value if metric in MORE_IS_CHEAPER else float(value)
+
+
+def _apart(one: CostMeasurement, other: CostMeasurement, metric: str) -> bool:
+    """Whether measuring error can be excluded; only medians of timed passes have an interval."""
+    if metric not in TIMED:
+        return True
+    mine, theirs = (getattr(cost, TIMED[metric][0]) for cost in (one, other))
+    if mine is None or theirs is None:
+        return True
+    return bool(mine[0] > theirs[1] if metric in MORE_IS_CHEAPER else mine[1] < theirs[0])
+
+
+def _dearer(one: CostMeasurement, other: CostMeasurement, metric: str, tolerance: float) -> bool:
+    mine, theirs = _amount(one, metric), _amount(other, metric)
+    return mine is not None and theirs is not None and mine > (1 + tolerance) * theirs

@@ -1,0 +1,268 @@
+"""What stands around the verdict's sentence: reasons, caveats, separate lines, parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
+from medcompare.stats.verdict.caveats import caveats_of, cost_remarks, miscalibration, not_held, target_words
+from medcompare.stats.verdict.criteria import adequacy, best_by_point_estimate
+from medcompare.stats.verdict.sentences import (
+    headline_of,
+    interval,
+    joined,
+    sentence_of,
+    told,
+    told_p,
+)
+from medcompare.stats.verdict.texts import ADVISED_ELSEWHERE, CHECKPOINT_ONLY
+
+if TYPE_CHECKING:
+    from medcompare.stats.records import ModelEvaluation, PairedComparison, SeedComparison, SizeNeeded
+    from medcompare.stats.sizes import NoSize
+    from medcompare.stats.verdict.cost_order import CostOrder
+    from medcompare.stats.verdict.situation import Finding, Situation
+
+NO_DEFAULT = "software default, not clinically justified"
+
+
+def worded(
+    situation: Situation,
+    finding: Finding,
+    *,
+    order: CostOrder | None,
+    sizes: tuple[SizeNeeded, ...],
+    without_size: tuple[NoSize, ...],
+    few_units: bool,
+) -> Verdict:
+    """The verdict of `finding` in words.
+
+    Parameters
+    ----------
+    situation : Situation
+        What the rule looked at.
+    finding : Finding
+        What it found.
+    order : CostOrder or None
+        Costs of the pair, where there is one.
+    sizes : tuple of SizeNeeded
+        What would settle the questions that are open.
+    without_size : tuple of NoSize
+        Why there is no size for others.
+    few_units : bool
+        Whether a class has fewer cases than a sound evaluation asks for.
+
+    Returns
+    -------
+    Verdict
+    """
+    pair = finding.pair or (situation.comparisons[0] if len(situation.comparisons) == 1 else None)
+    # Where all that is open would, as seen, be settled the other way, more cases are not the advice.
+    more_helps = bool(sizes) or not without_size or any(one.more_helps for one in without_size)
+    headline = headline_of(situation, finding)
+    sentence = sentence_of(situation, finding, order, more_helps=more_helps)
+    sensitive, today = _seed_sensitive(situation, finding), today_told(situation, finding)
+    if sensitive is not None and finding.outcome is Outcome.USE_MODEL:
+        headline += CHECKPOINT_ONLY
+        sentence += " This holds for this checkpoint only: trained again, the order may be another."
+    return Verdict(
+        outcome=finding.outcome,
+        step=finding.step,
+        model=finding.model,
+        provisional_favourite=today[0] if today else None,
+        provisional_sentence=today[1] if today else None,
+        reference=pair.reference if pair else None,
+        candidate=pair.candidate if pair else None,
+        headline=headline,
+        sentence=sentence,
+        reasons=()
+        if finding.outcome is Outcome.INVALID
+        else (
+            *_reasons(situation, pair, order),
+            *([today[1]] if today else []),
+            *(size.sentence for size in sizes),
+            *(one.sentence for one in without_size),
+        ),
+        caveats=caveats_of(situation, sensitive, few_units=few_units),
+        lines=_lines(situation, pair, order),
+        cost_remarks=cost_remarks(situation),
+        sizes_needed=sizes,
+        cheaper=order.cheaper if order else None,
+        left_out=situation.left_out,
+        parameters=parameters(situation),
+    )
+
+
+def today_told(s: Situation, finding: Finding) -> tuple[str, str] | None:
+    """The favourite so far, and what its interval allows to say of it.
+
+    Parameters
+    ----------
+    s : Situation
+        What the rule looked at.
+    finding : Finding
+        What it concludes.
+
+    Returns
+    -------
+    (str, str) or None
+        Model and sentence. None where the verdict is no question of more data, where too few
+        cases make any favourite a coin toss, and where no single model is ahead of another.
+    """
+    if finding.outcome is not Outcome.NOT_ENOUGH_DATA or finding.kind in ADVISED_ELSEWHERE:
+        return None
+    left = [one for one in s.judged if adequacy(one, s.rule) != "inadequate"]
+    best = best_by_point_estimate(left)
+    if len(left) < 2 or len(best) != 1:
+        return None
+    (ahead,) = best
+    by_chance, by_number = [], []
+    for other in left:
+        pair = s.pair_of(ahead.model, other.model)
+        if pair is None:
+            continue
+        difference, adjusted = pair.differences["auc"], pair.p_values_adjusted.get("auc")
+        low, high = difference.ci_low, difference.ci_high
+        if low is None or high is None or low <= 0 <= high:
+            by_chance.append(other.display_name)
+        elif adjusted is not None and adjusted >= s.alpha:
+            by_number.append(f"{other.display_name} ({told_p(adjusted)})")
+    text = f"If you had to decide today: {ahead.display_name} has the highest AUC so far."
+    if len(left) == 2:
+        (pair,) = (pair for one in left if (pair := s.pair_of(ahead.model, one.model)) is not None)
+        text = (
+            f"If you had to decide today: {ahead.display_name} has the higher AUC so far "
+            f"({told(pair, 'auc', s.names)})."
+        )
+    if by_chance:
+        text += f" Chance alone may explain its lead over {joined(by_chance)}."
+    if by_number:
+        text += f" With {len(s.comparisons)} comparisons, chance may also explain its lead over {joined(by_number)}."
+    if not by_chance and not by_number:
+        text += " Chance alone does not explain that, but it does not settle the question."
+    return ahead.model, text
+
+
+def _seed_sensitive(s: Situation, finding: Finding) -> SeedComparison | None:
+    """A pair the finding rests on, the order of which changes from seed to seed."""
+    for each in s.seed_comparisons:
+        ends = {each.reference, each.candidate}
+        about = finding.pair is None or ends == {finding.pair.reference, finding.pair.candidate}
+        if each.sensitive and about and (finding.model is None or finding.model in ends):
+            return each
+    return None
+
+
+def _reasons(
+    s: Situation,
+    pair: PairedComparison | None,
+    order: CostOrder | None,
+) -> tuple[str, ...]:
+    found = [f"{one.display_name}: AUC {interval(one.metrics['auc'])}." for one in s.evaluations]
+    if pair is not None:
+        margins = (
+            ("auc", s.rule.margin_auc),
+            ("sensitivity", s.rule.margin_sensitivity),
+            ("specificity", s.rule.margin_specificity),
+        )
+        for name, margin in margins:
+            text = told(pair, name, s.names)
+            found.append(f"{text[:1].upper()}{text[1:]}; a loss of up to {margin:g} is acceptable.")
+        more = pair.probability_candidate_more_accurate
+        if more.value is not None:
+            found.append(
+                f"Probability that {s.names[pair.candidate]} is right more often than {s.names[pair.reference]}, "
+                f"each at its threshold: {100 * more.value:.0f} % ({more.method})."
+            )
+    elif len(s.comparisons) > 1:
+        found += [_adjusted_told(s, each) for each in s.comparisons]
+    if order is not None:
+        found.append(order.told(s.names))
+    return tuple(found)
+
+
+def _adjusted_told(s: Situation, pair: PairedComparison) -> str:
+    return (
+        f"{told(pair, 'auc', s.names)}; a loss of up to {s.rule.margin_auc:g} is acceptable "
+        f"({told_p(pair.p_values_adjusted.get('auc'))}, allowing for {len(s.comparisons)} comparisons)."
+    )
+
+
+def _lines(s: Situation, pair: PairedComparison | None, order: CostOrder | None) -> tuple[VerdictLine, ...]:
+    discrimination = "; ".join(
+        f"{one.display_name}: AUC {interval(one.metrics['auc'])}" for one in s.evaluations
+    )
+    if pair is not None:
+        discrimination += f". {told(pair, 'auc', s.names)}"
+    lines = [
+        VerdictLine(topic="discrimination", text=f"{discrimination}."),
+        VerdictLine(
+            topic="operating point", text=" ".join(_operating_point(one, s) for one in s.evaluations)
+        ),
+        VerdictLine(topic="calibration", text=" ".join(_calibrated(one) for one in s.evaluations)),
+    ]
+    if order is not None:
+        lines.append(VerdictLine(topic="cost", text=order.told(s.names)))
+    return tuple(lines)
+
+
+def _operating_point(one: ModelEvaluation, s: Situation) -> str:
+    point, sensitivity = one.operating_point, one.metrics["sensitivity"]
+    text = (
+        f"{one.display_name} at threshold {point.threshold:.3f} ({point.rule}): sensitivity {interval(sensitivity)}, "
+        f"specificity {interval(one.metrics['specificity'])}"
+    )
+    counts = one.confusion_at_half
+    if counts is not None and point.threshold != HALF and one.n_positive and one.n_negative:
+        text += (
+            f"; at {HALF:g} they would be {counts.true_positive / one.n_positive:.3f} and "
+            f"{counts.true_negative / one.n_negative:.3f}"
+        )
+    if not_held(one, s.evaluate):
+        target = target_words(one, s.evaluate)
+        text += f". {target[:1].upper()}{target[1:]} is not held here: do not use this threshold"
+    return f"{text}."
+
+
+HALF = 0.5
+"""The threshold of habit; shown for comparison only."""
+
+
+def _calibrated(one: ModelEvaluation) -> str:
+    if one.calibration is None:
+        return (
+            f"{one.display_name}: calibration cannot be judged, as the scores are not probabilities or a class is "
+            "missing."
+        )
+    slope = one.calibration.slope
+    parts = [f"probabilities {part}" for part in miscalibration(one)]
+    if slope.value is None:
+        parts.insert(0, f"the calibration slope is not estimable ({slope.note})")
+    if not parts:
+        return f"{one.display_name}: no miscalibration shown (slope {interval(slope)})."
+    return f"{one.display_name}: {' and '.join(parts)}; do not read its output as a probability."
+
+
+def parameters(s: Situation) -> tuple[Parameter, ...]:
+    """Parameters of the rule, and who set them."""
+    rule = s.rule
+    values = {
+        "auc_floor": f"{rule.auc_floor:g}",
+        "margin_auc": f"{rule.margin_auc:g}",
+        "margin_sensitivity": f"{rule.margin_sensitivity:g}",
+        "margin_specificity": f"{rule.margin_specificity:g}",
+        "guard": rule.guard,
+        "min_units": f"{rule.min_units:,}",
+        "cost_metric": rule.cost_metric,
+        "cost_tolerance": f"{100 * rule.cost_tolerance:g} %",
+    }
+    optional = {"sensitivity_floor": rule.sensitivity_floor, "specificity_floor": rule.specificity_floor}
+    values |= {name: f"{value:g}" for name, value in optional.items() if value is not None}
+    if rule.net_benefit_range is not None:
+        values["net_benefit_range"] = f"{rule.net_benefit_range[0]:g} to {rule.net_benefit_range[1]:g}"
+    rows = [(f"decide.{name}", name, value) for name, value in values.items()]
+    rows.append(("evaluate.level", "level", f"{100 * s.evaluate.level:g} %"))
+    return tuple(
+        Parameter(name=name, value=value, set_by="user" if field in s.set_by_user else NO_DEFAULT)
+        for field, name, value in rows
+    )

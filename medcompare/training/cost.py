@@ -1,0 +1,402 @@
+"""What one trained model costs, measured in a process of its own with nothing else running.
+
+Inference is measured in float32, as the predictions were made, so that cost and
+accuracy belong to the same thing; training steps are measured in the precision of the
+training. Times are of the network alone: reading and decoding an image is the same for
+every model. All of it takes no longer than a budget of time allows: what does not fit is
+left out, and the counts in the record tell what was done.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.code_identity import DISTRIBUTION_OF, library_versions
+from medcompare.base.devices import pick_device
+from medcompare.base.hardware import device_name
+from medcompare.data.assignments import read_assignments, rows_of
+from medcompare.models.registry import build_model, count_parameters
+from medcompare.models.zoo import MODELS
+from medcompare.predictions.costs import FEWEST_PASSES, CostMeasurement
+from medcompare.training.checkpoints import load_checkpoint
+from medcompare.training.cost_instruments import Budget, OtherLoad, PeakMemory, median_interval
+from medcompare.training.dataset import BatchLoader, TrainingImages, cache_budget_bytes
+from medcompare.training.epoch import train_one_epoch
+from medcompare.training.recipes import FitSettings, optimizer_of, recipe_of
+from medcompare.training.scoring import Placement, make_repeatable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from medcompare.config.schema import CostConfig
+    from medcompare.models.spec import ModelSpec
+    from medcompare.training.epoch import EpochTraining
+    from medcompare.training.events import EventHandler
+    from medcompare.training.requests import CostRequest
+
+TRAINING_STEPS = 8
+TRAINING_WARMUP_STEPS = 2
+THROUGHPUT_BATCHES = FEWEST_PASSES
+LEAST_WARMUP, LEAST_REPEATS = 1, 3
+"""Passes of one image that are always done, however little time there is; 3 still give a median, but no interval."""
+
+FEWEST_FOR_P95 = 20
+"""With fewer values than 1 / (1 - 0.95) the 95th percentile lies between the two largest, wherever it is."""
+
+LATEST_WARMUP, LATEST_LATENCY, LATEST_THROUGHPUT = 0.2, 0.5, 0.7
+LATEST_TRAINING_WARMUP, LATEST_TRAINING = 0.8, 0.95
+"""Share of the time budget by which each part ends, so that none takes it all; the equivalent gets the rest."""
+
+EQUIVALENT_S = 5.0
+"""Longest time for measuring the same architecture in another library: a remark must not double the measurement."""
+
+BACKWARD = 2
+"""A backward pass takes about two forward passes (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
+
+
+def measure_cost(
+    request: CostRequest,
+    *,
+    emit: EventHandler | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> CostMeasurement:
+    """Measure one trained model on this machine, with what fits into ``cost.budget_s``.
+
+    Parameters
+    ----------
+    request : CostRequest
+        The trained model, how often to repeat, and images for a few training steps.
+    emit : callable, optional
+        Gets ``progress`` events with ``model, stage``.
+    clock : callable, default=time.perf_counter
+        The time, seconds: of the budget and of what is measured.
+
+    Returns
+    -------
+    CostMeasurement
+        Every field filled that there was time for; those of the equivalent only where the
+        network has one.
+
+    Raises
+    ------
+    DataError, ArtifactError, ConfigError
+        If an image changed, a stored file is gone, or the device is not there.
+    """
+    trained, spec, cost = request.trained, MODELS[request.trained.model], request.cost
+
+    def report(stage: str) -> None:
+        if emit is not None:
+            emit({"event": "progress", "model": spec.name, "stage": stage})
+
+    store = ArtifactStore(request.store_root)
+    if request.n_threads is not None:
+        torch.set_num_threads(request.n_threads)
+    device = pick_device(request.train.device, index=request.device_index)
+    make_repeatable(device)
+    placement = Placement(device=device, memory_format=trained.memory_format)
+    memory = PeakMemory(device)
+    network = build_model(spec, seed=trained.seed)
+    load_checkpoint(store, trained.checkpoint, network, model=spec.name)
+    network = placement.network(network).eval()
+    gc.collect()
+    memory.reset_peak()
+    budget, others, in_all = Budget(cost.budget_s, clock=clock), OtherLoad(), OtherLoad()
+    report("latency")
+    n_warmup, latencies_s = time_forward(
+        network,
+        placement,
+        size_px=trained.image_size_px,
+        batch=1,
+        n_warmup=cost.n_warmup,
+        n_repeats=cost.n_repeats,
+        budget=budget,
+        latest=(LATEST_WARMUP, LATEST_LATENCY),
+        at_least=(LEAST_WARMUP, LEAST_REPEATS),
+    )
+    latency_s = statistics.median(latencies_s)
+    report("throughput")
+    n_batches_before, batches_s = time_forward(
+        network,
+        placement,
+        size_px=trained.image_size_px,
+        batch=cost.throughput_batch,
+        n_warmup=1,
+        n_repeats=THROUGHPUT_BATCHES,
+        budget=budget,
+        latest=(LATEST_THROUGHPUT, LATEST_THROUGHPUT),
+        expected_s=cost.throughput_batch * latency_s,
+    )
+    loads_cores = [others.cores()]
+    # Without a batch it would be the memory of single images, less than that of other models.
+    peak = memory.peak_bytes() if n_batches_before else None
+    flops = count_flops(network, placement, size_px=trained.image_size_px)
+    n_parameters = count_parameters(network)
+    implementation = implementation_of(network)
+    del network
+    gc.collect()
+    report("training steps")
+    others = OtherLoad()
+    training = time_training(request, store, placement, budget=budget, latency_s=latency_s)
+    loads_cores.append(others.cores())
+    equivalent: dict[str, Any] = {}
+    if spec.maintained_equivalent is not None:
+        report("equivalent")
+        others = OtherLoad()
+        equivalent = time_equivalent(
+            MODELS[spec.maintained_equivalent],
+            placement,
+            size_px=trained.image_size_px,
+            cost=cost,
+            budget=budget,
+            latency_s=latency_s,
+        )
+        loads_cores.append(others.cores())
+    together = (
+        "alone"
+        if trained.n_parallel == 1
+        else f"{trained.n_parallel} trainings side by side, this one included"
+    )
+    return CostMeasurement(
+        model=spec.name,
+        implementation=implementation,
+        n_parameters=n_parameters,
+        flops=flops,
+        checkpoint_bytes=trained.checkpoint.n_bytes,
+        latency_ms_median=1e3 * latency_s,
+        latency_ms_median_ci=median_interval([1e3 * each for each in latencies_s]),
+        latency_ms_p95=1e3 * float(np.quantile(latencies_s, 0.95))
+        if len(latencies_s) >= FEWEST_FOR_P95
+        else None,
+        throughput_images_per_s=cost.throughput_batch / statistics.median(batches_s) if batches_s else None,
+        throughput_images_per_s_ci=median_interval([cost.throughput_batch / each for each in batches_s]),
+        throughput_batch=cost.throughput_batch,
+        peak_memory_bytes=peak,
+        training_images_per_s=training.images_per_s,
+        training_time_s=trained.elapsed_s,
+        training_conditions=f"{trained.device}, {trained.n_threads} threads, {trained.precision}, {together}",
+        **equivalent,
+        image_size_px=trained.image_size_px,
+        n_warmup=n_warmup,
+        n_warmup_planned=cost.n_warmup,
+        n_repeats=len(latencies_s),
+        n_repeats_planned=cost.n_repeats,
+        n_throughput_batches=len(batches_s),
+        n_throughput_batches_planned=THROUGHPUT_BATCHES,
+        n_training_steps=training.n_steps,
+        n_training_steps_planned=training.n_planned,
+        n_threads=torch.get_num_threads(),
+        precision="float32",
+        device=device_name(device),
+        budget_s=cost.budget_s,
+        elapsed_s=budget.elapsed_s(),
+        other_load_cores=max(
+            (load for load in loads_cores if load is not None), default=in_all.cores(shortest_s=0)
+        ),
+    )
+
+
+def time_forward(
+    network: nn.Module,
+    placement: Placement,
+    *,
+    size_px: int,
+    batch: int,
+    n_warmup: int,
+    n_repeats: int,
+    budget: Budget,
+    latest: tuple[float, float] = (1.0, 1.0),
+    at_least: tuple[int, int] = (0, 0),
+    expected_s: float = 0.0,
+) -> tuple[int, list[float]]:
+    """Time forward passes, after some that do not count, as many of both as fit.
+
+    Parameters
+    ----------
+    network, placement, size_px, batch
+        What runs, where, and on how many images of which side.
+    n_warmup, n_repeats : int
+        Passes planned before timing, and timed.
+    budget : Budget
+        The time there is.
+    latest : (float, float)
+        Shares of the budget by which the passes before timing, and the timed ones, end.
+    at_least : (int, int)
+        Passes of either kind that are done in any case.
+    expected_s : float, default=0.0
+        What the first pass is thought to take.
+
+    Returns
+    -------
+    int, list of float
+        Passes done before timing, and the seconds of each timed one.
+    """
+    inputs = _inputs(placement, batch, size_px)
+
+    def once() -> float:
+        _wait_for(placement.device)
+        started = budget.clock()
+        network(inputs)
+        _wait_for(placement.device)
+        return budget.clock() - started
+
+    with torch.inference_mode():
+        before = budget.as_many(once, n_warmup, latest=latest[0], at_least=at_least[0], expected_s=expected_s)
+        if not before:
+            return 0, []
+        timed = budget.as_many(once, n_repeats, latest=latest[1], at_least=at_least[1], expected_s=before[-1])
+    return len(before), timed
+
+
+def time_equivalent(
+    spec: ModelSpec,
+    placement: Placement,
+    *,
+    size_px: int,
+    cost: CostConfig,
+    budget: Budget,
+    latency_s: float,
+) -> dict[str, Any]:
+    """Latency of the same architecture in another library, from random weights: values are no matter.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        That implementation.
+    placement, size_px, cost
+        As for the network itself.
+    budget : Budget
+        The time that is left of it counts, `EQUIVALENT_S` at most.
+    latency_s : float
+        What the network itself takes for one image.
+
+    Returns
+    -------
+    dict
+        Fields of `CostMeasurement`; no time where none fitted.
+    """
+    found: dict[str, Any] = {"equivalent_model": spec.name}
+    network = build_model(spec, seed=0)
+    found["equivalent_implementation"] = implementation_of(network)
+    network = placement.network(network).eval()
+    left_s = min(EQUIVALENT_S, budget.seconds - budget.elapsed_s())
+    _, times_s = time_forward(
+        network,
+        placement,
+        size_px=size_px,
+        batch=1,
+        n_warmup=cost.n_warmup,
+        n_repeats=cost.n_repeats,
+        budget=Budget(left_s, clock=budget.clock),
+        latest=(0.2, 1.0),
+        expected_s=latency_s,
+    )
+    found["equivalent_n_repeats"] = len(times_s)
+    if times_s:
+        found["equivalent_latency_ms_median"] = 1e3 * statistics.median(times_s)
+        found["equivalent_latency_ms_median_ci"] = median_interval([1e3 * each for each in times_s])
+    return found
+
+
+def implementation_of(network: nn.Module) -> str:
+    """Library that provides the class of `network`, with its version: ``torchvision 0.29.2``."""
+    top = type(network).__module__.partition(".")[0]
+    [(library, installed)] = library_versions([DISTRIBUTION_OF.get(top, top)])
+    return f"{library} {installed}"
+
+
+def count_flops(network: nn.Module, placement: Placement, *, size_px: int) -> int:
+    """Floating-point operations of one forward pass of one image.
+
+    Counted by torch over convolutions and matrix products, a multiplication and an
+    addition as two; element-wise operations are not counted.
+    """
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(_inputs(placement, 1, size_px))
+    return int(counter.get_total_flops())
+
+
+class TrainingSpeed(NamedTuple):
+    """A few training steps: how fast, and how many of them were timed."""
+
+    images_per_s: float | None
+    n_steps: int
+    n_planned: int
+
+
+def time_training(
+    request: CostRequest, store: ArtifactStore, placement: Placement, *, budget: Budget, latency_s: float
+) -> TrainingSpeed:
+    """Speed of a few real training steps: crops, forward, backward, optimiser; images already in memory."""
+    trained, train, spec = request.trained, request.train, MODELS[request.trained.model]
+    rows = rows_of(read_assignments(store.read(request.split.assignments)), "train")
+    images = TrainingImages(
+        rows[: trained.batch_size * TRAINING_STEPS],
+        request.data_root,
+        size_px=trained.image_size_px,
+        cache_bytes=cache_budget_bytes(1),
+        crop_scale_min=train.crop_scale_min,
+        seed=trained.seed,
+    )
+    loader = BatchLoader(images, batch_size=trained.batch_size)
+    expected_s = (1 + BACKWARD) * trained.batch_size * latency_s
+    if not budget.fits(2 * expected_s, latest=LATEST_TRAINING):  # a step before timing, and a timed one
+        return TrainingSpeed(None, 0, loader.n_steps)
+    # Read and decoded beforehand: as in the epochs of a training, the images are found in memory.
+    read = budget.limited(loader.in_order(), loader.n_steps, latest=LATEST_TRAINING_WARMUP)
+    n_read = sum(1 for _ in read)
+    recipe = recipe_of(spec, train)
+    network = placement.network(build_model(spec, seed=trained.seed))
+    optimizer = optimizer_of(network, recipe)
+    settings = FitSettings(
+        spec=spec,
+        recipe=recipe,
+        epochs=1,
+        patience=1,
+        class_weights=trained.class_weights,
+        seed=trained.seed,
+        placement=placement,
+        precision=trained.precision,
+    )
+
+    def steps(n: int, latest: float) -> tuple[EpochTraining, int]:
+        done: list[int] = []
+        batches = budget.limited(loader.in_order(), n, latest=latest)
+        trained_on = train_one_epoch(
+            network,
+            optimizer,
+            batches,
+            settings,
+            epoch=1,
+            n_steps=n,
+            on_step=lambda step, *_: done.append(step),
+        )
+        return trained_on, len(done)
+
+    before, n_before = steps(min(TRAINING_WARMUP_STEPS, n_read), LATEST_TRAINING_WARMUP)
+    if not budget.fits(before.elapsed_s / n_before, latest=LATEST_TRAINING):
+        return TrainingSpeed(None, 0, loader.n_steps)
+    timed, n_timed = steps(n_read, LATEST_TRAINING)
+    return TrainingSpeed(timed.n_images / timed.elapsed_s, n_timed, loader.n_steps)
+
+
+def _inputs(placement: Placement, batch: int, size_px: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (batch, 3, size_px, size_px), dtype=torch.uint8, generator=generator)
+    return placement.inputs(images, next(iter(MODELS.values())))
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

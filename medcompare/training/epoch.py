@@ -1,0 +1,189 @@
+"""One epoch of a training: the pass over the training subset, and what it led to."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from medcompare.base.errors import TrainingError
+from medcompare.training.batch_statistics import measure_statistics
+from medcompare.training.dataset import BatchLoader
+from medcompare.training.scoring import (
+    area_under_roc,
+    balanced_accuracy,
+    logits_of,
+    positive_probability,
+    weighted_loss,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from medcompare.training.dataset import Batch
+    from medcompare.training.recipes import FitSettings
+
+
+class EpochTraining(NamedTuple):
+    """What one pass over the training subset gave."""
+
+    loss: float
+    n_images: int
+    elapsed_s: float
+
+
+class EpochValidation(NamedTuple):
+    """Figures of one pass over the validation subset."""
+
+    loss: float
+    auc: float | None
+    balanced_accuracy: float
+
+
+def seed_epoch(seed: int, epoch: int) -> None:
+    """Seed torch's global generators, which dropout and stochastic depth draw from.
+
+    The CPU's generator keeps only the low 32 bits of what it is given, so seed and epoch
+    are mixed into 32 bits rather than put side by side.
+    """
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+
+
+def train_one_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[Batch],
+    settings: FitSettings,
+    *,
+    epoch: int,
+    n_steps: int,
+    on_step: Callable[[int, float, float], None] | None = None,
+) -> EpochTraining:
+    """One pass over the training subset.
+
+    Parameters
+    ----------
+    network, optimizer
+        Changed in place.
+    batches : iterator of Batch
+        The images, already shuffled and cropped.
+    settings : FitSettings
+        Class weights, precision, placement.
+    epoch, n_steps : int
+        For messages.
+    on_step : callable, optional
+        Called with step (from 1), the epoch's mean loss so far, and images/s so far.
+
+    Returns
+    -------
+    EpochTraining
+        Loss: class-weighted mean over all images, in training mode, as the weights changed.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite: never transient, as the same would happen again.
+    """
+    placement, weights = settings.placement, settings.class_weights
+    class_weights = torch.tensor(weights, device=placement.device)
+    autocast = torch.autocast(
+        placement.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
+    )
+    network.train()
+    started = time.perf_counter()
+    loss_sum, weight_sum, n_images = 0.0, 0.0, 0
+    for step, batch in enumerate(batches, start=1):
+        labels = batch.labels.to(placement.device)
+        inputs = placement.inputs(batch.images, settings.spec)
+        with autocast:
+            logits = network(inputs)
+        loss = functional.cross_entropy(logits.float(), labels, weight=class_weights)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(
+                not_finite("training loss", settings, f"epoch {epoch}, step {step} of {n_steps}")
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        batch_weight = sum(weights[label] for label in batch.labels.tolist())
+        loss_sum += value * batch_weight
+        weight_sum += batch_weight
+        n_images += len(batch.labels)
+        if on_step is not None:
+            on_step(step, loss_sum / weight_sum, n_images / (time.perf_counter() - started))
+    return EpochTraining(loss_sum / weight_sum, n_images, time.perf_counter() - started)
+
+
+def validate_epoch(network: nn.Module, loader: BatchLoader, settings: FitSettings) -> EpochValidation:
+    """Figures on the images of `loader`, from float32 forward passes in evaluation mode."""
+    y_true = np.asarray(loader.images.labels, dtype=np.int64)
+    return _figures(logits_of(network, loader, settings.spec, settings.placement), y_true, settings)
+
+
+def _figures(
+    logits: NDArray[np.float64], y_true: NDArray[np.int64], settings: FitSettings
+) -> EpochValidation:
+    if not np.isfinite(logits).all():
+        return EpochValidation(math.nan, None, math.nan)
+    return EpochValidation(
+        loss=weighted_loss(logits, y_true, settings.class_weights),
+        auc=area_under_roc(y_true, positive_probability(logits)),
+        balanced_accuracy=balanced_accuracy(y_true, logits.argmax(axis=1)),
+    )
+
+
+COMPARED_IMAGES = 128
+"""Images of the sample whose losses in training and evaluation mode are compared: as each is its own control,
+few show the gap that matters (`training_findings.MAX_LOSS_GAP`)."""
+
+
+def remeasure(
+    network: nn.Module, sample: BatchLoader, validation: BatchLoader, settings: FitSettings
+) -> dict[str, float | None]:
+    """Give `network` batch statistics that belong to its weights, and say what that changed.
+
+    Returns
+    -------
+    dict
+        Fields of `EpochLog`: figures with the library's running statistics, losses of the same
+        images in training and in evaluation mode, and the time both took.
+    """
+    compared = BatchLoader(sample.images.first(COMPARED_IMAGES), batch_size=sample.batch_size)
+    started = time.perf_counter()
+    val_running, compared_running = (
+        validate_epoch(network, loader, settings) for loader in (validation, compared)
+    )
+    measuring = time.perf_counter()
+    logits = measure_statistics(network, sample, settings.spec, settings.placement)
+    measured = time.perf_counter()
+    labels = np.asarray(compared.images.labels, dtype=np.int64)
+    losses = {
+        "sample_loss_training_mode": _figures(logits[: len(labels)], labels, settings).loss,
+        "sample_loss": validate_epoch(network, compared, settings).loss,
+        "sample_loss_running": compared_running.loss,
+        "val_loss_running": val_running.loss,
+    }
+    return {
+        **{name: loss if math.isfinite(loss) else None for name, loss in losses.items()},
+        "val_auc_running": val_running.auc,
+        "remeasuring_s": measured - measuring,
+        "comparison_s": measuring - started + time.perf_counter() - measured,
+    }
+
+
+def not_finite(what: str, settings: FitSettings, when: str) -> str:
+    """Message about a loss that is not finite, with the remedy."""
+    model, rate = settings.spec.name, settings.recipe.learning_rate
+    message = (
+        f"{model}: the {what} is not finite at {when} (learning rate {rate:g}, {settings.precision}). "
+        f"Lower the learning rate: --set train.recipes.{model}.learning_rate={rate / 10:g}"
+    )
+    return message + (" or use --set train.precision=float32" if settings.precision == "bfloat16" else "")

@@ -1,0 +1,136 @@
+"""What identifies the result of a stage: small records that cache keys are made from.
+
+Only what can change the answer stands here. Folders, thread counts, time limits and the
+other models' settings do not; of the images, a training sees the training and validation
+subsets alone, so a changed test image retrains nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from typing import TYPE_CHECKING, Literal
+
+from medcompare.base.devices import MemoryFormat, native_bfloat16_on_cpu
+from medcompare.base.hardware import cpu_name
+from medcompare.base.record import Record
+
+if TYPE_CHECKING:
+    from medcompare.base.artifacts import ArtifactStore
+    from medcompare.base.hardware import ParallelPlan
+    from medcompare.base.record import Subset
+    from medcompare.config.schema import CostConfig, TrainConfig
+    from medcompare.data.records import DatasetSplit
+    from medcompare.training.records import TrainedModel
+    from medcompare.training.requests import ResolvedWeights
+
+NOT_IDENTITY = {
+    "weights_dir",
+    "weights_vintage",
+    "max_parallel",
+    "num_workers",
+    "timeout_minutes",
+    "recipes",
+    "device",
+}
+"""Fields of `TrainConfig` that cannot change a training's result, or are resolved below."""
+
+
+class TrainingIdentity(Record):
+    """Everything a training's result depends on, but its code."""
+
+    settings: str
+    override: str
+    images: str
+    weights: str
+    seed: int
+    device: Literal["cpu", "accelerator"]
+    native_bfloat16: bool
+
+
+class PredictionIdentity(Record):
+    """Everything predictions depend on, but their code."""
+
+    checkpoint: str
+    images: str
+    classes: tuple[str, str]
+    image_size_px: int
+    resize_px: int
+    class_weights: tuple[float, float]
+    batch_size: int
+    memory_format: MemoryFormat
+    device: Literal["cpu", "accelerator"]
+
+
+class CostIdentity(Record):
+    """Everything a cost measurement depends on, but its code.
+
+    The training's record counts whole: the cost repeats how long the training took.
+    """
+
+    trained: str
+    settings: str
+    machine: str
+
+
+def images_digest(split: DatasetSplit, store: ArtifactStore, subsets: tuple[Subset, ...]) -> str:
+    """Digest of the images of `subsets`: content, label and subset, free of order and place."""
+    table = csv.DictReader(io.StringIO(store.read(split.assignments).decode("utf-8")))
+    rows = sorted(
+        f"{row['sha256']} {row['label']} {row['subset']} {row['case_id']}"
+        for row in table
+        if row["subset"] in subsets
+    )
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def device_kind(plan: ParallelPlan) -> Literal["cpu", "accelerator"]:
+    """What kind of device the trainings of `plan` use."""
+    return "accelerator" if plan.n_gpus else "cpu"
+
+
+def training_identity(
+    model: str,
+    train: TrainConfig,
+    *,
+    images: str,
+    weights: ResolvedWeights,
+    seed: int,
+    plan: ParallelPlan,
+) -> TrainingIdentity:
+    """Identity of the training of `model` on images of the digest `images`."""
+    override = train.recipes.get(model)
+    return TrainingIdentity(
+        settings=train.model_dump_json(exclude=NOT_IDENTITY),
+        override=override.model_dump_json(exclude={"weights_vintage"}) if override else "",
+        images=images,
+        weights=weights.identity,
+        seed=seed,
+        device=device_kind(plan),
+        native_bfloat16=native_bfloat16_on_cpu() and train.precision == "auto",
+    )
+
+
+def prediction_identity(trained: TrainedModel, split: DatasetSplit, plan: ParallelPlan) -> PredictionIdentity:
+    """Identity of the predictions of `trained` on the images of `split`."""
+    return PredictionIdentity(
+        checkpoint=trained.checkpoint.sha256,
+        images=split.assignments.sha256,
+        classes=split.classes,
+        image_size_px=trained.image_size_px,
+        resize_px=trained.resize_px,
+        class_weights=trained.class_weights,
+        batch_size=trained.batch_size,
+        memory_format=trained.memory_format,
+        device=device_kind(plan),
+    )
+
+
+def cost_identity(trained: TrainedModel, cost: CostConfig, plan: ParallelPlan) -> CostIdentity:
+    """Identity of the cost of `trained` on this machine."""
+    return CostIdentity(
+        trained=hashlib.sha256(trained.model_dump_json().encode()).hexdigest(),
+        settings=cost.model_dump_json(exclude={"fresh"}),
+        machine=f"{cpu_name()} {device_kind(plan)} {trained.device} {plan.n_parallel * plan.n_threads}",
+    )

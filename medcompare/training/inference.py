@@ -1,0 +1,163 @@
+"""A stored checkpoint and the validation and test subsets: one probability per image.
+
+Scores are computed in float32 and turned into probabilities in float64; the table holds
+their shortest exact decimal form, so that reading it back gives the same numbers. What class
+weights added to the log-odds in training is subtracted, so that probabilities are those of the
+training subset's prevalence.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.devices import pick_device
+from medcompare.base.errors import TrainingError
+from medcompare.data.assignments import read_assignments, rows_of
+from medcompare.models.registry import build_model
+from medcompare.models.zoo import MODELS
+from medcompare.predictions.records import Predictions
+from medcompare.training.batch_statistics import load_statistics
+from medcompare.training.checkpoints import load_checkpoint
+from medcompare.training.dataset import BatchLoader, EvaluationImages, cache_budget_bytes
+from medcompare.training.scoring import Placement, logits_of, positive_probability, unweighted_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.base.record import Subset
+    from medcompare.data.assignments import ImageRow
+    from medcompare.training.events import EventHandler
+    from medcompare.training.requests import PredictionRequest
+
+PREDICTED: tuple[Subset, ...] = ("test", "val")
+COLUMNS = ("case_id", "y_true", "patient_id", "subset", "probability", "probability_running")
+
+
+def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = None) -> Predictions:
+    """Probabilities of the positive class for every image of both subsets.
+
+    Parameters
+    ----------
+    request : PredictionRequest
+        The trained model and the images.
+    emit : callable, optional
+        Gets ``progress`` events with ``model, subset, step, steps``.
+
+    Returns
+    -------
+    Predictions
+        With the table in the artifact store.
+
+    Raises
+    ------
+    TrainingError
+        If the network's output is not finite.
+    DataError, ArtifactError, ConfigError
+        If an image changed, a stored file is gone, or the device is not there.
+    """
+    trained, spec = request.trained, MODELS[request.trained.model]
+    store = ArtifactStore(request.store_root)
+    if request.n_threads is not None:
+        torch.set_num_threads(request.n_threads)
+    # The layout of training: another one would round differently in the last digits.
+    device = pick_device(request.train.device, index=request.device_index)
+    placement = Placement(device=device, memory_format=trained.memory_format)
+    network = build_model(spec, seed=trained.seed)
+    running = load_checkpoint(store, trained.checkpoint, network, model=spec.name)
+    network = placement.network(network)
+    rows = read_assignments(store.read(request.split.assignments))
+    workers = request.train.num_workers
+    # Every image is seen once, or twice where the running statistics are compared.
+    cache_bytes = cache_budget_bytes(1) // max(1, workers) // len(PREDICTED) if running else 0
+    loaders = {
+        subset: BatchLoader(
+            EvaluationImages(
+                rows_of(rows, subset),
+                request.data_root,
+                size_px=trained.image_size_px,
+                resize_px=trained.resize_px,
+                cache_bytes=cache_bytes,
+            ),
+            batch_size=trained.batch_size,
+            num_workers=workers,
+        )
+        for subset in PREDICTED
+    }
+
+    def scored(subsets: Sequence[Subset]) -> tuple[list[float], float]:
+        """Probabilities of `subsets` with the statistics the network has now; spread of the test cases."""
+        found: list[float] = []
+        spreads = {}
+        for subset in subsets:
+            loader = loaders[subset]
+
+            def report(step: int, subset: Subset = subset, steps: int = loader.n_steps) -> None:
+                if emit is not None:
+                    figures = {"subset": subset, "step": step, "steps": steps}
+                    emit({"event": "progress", "model": spec.name, **figures})
+
+            logits = logits_of(network, loader, spec, placement, on_step=report)
+            found += positive_probability(unweighted_logits(logits, trained.class_weights)).tolist()
+            spreads[subset] = float(np.std(logits[:, 1] - logits[:, 0]))
+        return found, spreads["test"]
+
+    chosen = [row for loader in loaders.values() for row in loader.images.rows]
+    values, log_odds_sd = scored(PREDICTED)
+    for row, value in zip(chosen, values, strict=True):
+        if not 0 <= value <= 1:
+            msg = f"{spec.name} gives no finite probability for case {row.case_id}; train it anew"
+            raise TrainingError(msg)
+    load_statistics(network, running)
+    # No threshold is chosen with them: only the test subset, which comes first, shows what they change.
+    values_running = scored(["test"])[0] if running else ()
+    return Predictions(
+        model=spec.name,
+        display_name=spec.display_name,
+        classes=request.split.classes,
+        table=store.write(prediction_table(chosen, values, values_running), ".csv"),
+        n_val=len(loaders["val"].images),
+        n_test=len(loaders["test"].images),
+        checkpoint_sha256=trained.checkpoint.sha256,
+        has_running=bool(running),
+        log_odds_sd=log_odds_sd,
+        log_odds_shift=trained.log_odds_shift,
+    )
+
+
+def prediction_table(
+    rows: Sequence[ImageRow], probabilities: Sequence[float], running: Sequence[float] = ()
+) -> bytes:
+    """CSV with one row per image, sorted by subset and case_id, probabilities in full precision.
+
+    File names stay out of it: ``case_id`` is the pseudonym. `running` are the probabilities of the first
+    rows with the library's running batch statistics: cells are empty where there are none or they are not finite.
+    """
+    further = [name for name, _ in rows[0].extra] if rows else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *further])
+    beside = [*map(_cell, running), *[""] * (len(rows) - len(running))]
+    cells = zip(rows, map(_cell, probabilities), beside, strict=True)
+    writer.writerows(
+        [
+            row.case_id,
+            row.label,
+            row.patient_id,
+            row.subset,
+            *scores,
+            *(cell for _, cell in row.extra),
+        ]
+        for row, *scores in sorted(cells, key=lambda one: (one[0].subset, one[0].case_id))
+    )
+    return text.getvalue().encode("utf-8")
+
+
+def _cell(value: float) -> str:
+    return repr(float(value)) if math.isfinite(value) else ""

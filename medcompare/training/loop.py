@@ -1,0 +1,307 @@
+"""Training one network: seeded, repeatable, resumable; the best validation checkpoint wins.
+
+Same machine, seed, precision and number of threads give the same history to the last
+digit. Every epoch draws from generators seeded by (seed, epoch), so a training that was
+cut off and resumed ends exactly where an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.devices import pick_device, resolve_precision
+from medcompare.base.errors import DataError, TrainingError
+from medcompare.base.hardware import device_name
+from medcompare.data.assignments import read_assignments, rows_of
+from medcompare.models.registry import build_model, count_parameters
+from medcompare.models.zoo import MODELS
+from medcompare.training.batch_statistics import load_statistics, momenta, normalisations, statistics_of
+from medcompare.training.checkpoints import ResumePoint, state_on_cpu, write_checkpoint
+from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages, cache_budget_bytes
+from medcompare.training.epoch import (
+    COMPARED_IMAGES,
+    not_finite,
+    remeasure,
+    seed_epoch,
+    train_one_epoch,
+    validate_epoch,
+)
+from medcompare.training.events import EpochReporter
+from medcompare.training.recipes import (
+    FitSettings,
+    class_weights_of,
+    described_optimizer,
+    optimizer_of,
+    recipe_of,
+)
+from medcompare.training.records import BatchNormFacts, EpochLog, TrainedModel
+from medcompare.training.scoring import Placement, make_repeatable
+from medcompare.training.state import FitState, resume_key, resumed_state, saved_state
+from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from medcompare.data.assignments import ImageRow
+    from medcompare.training.events import EventHandler
+    from medcompare.training.requests import TrainingRequest
+
+MIN_TRAINING_IMAGES = 2
+SELECTION = "highest validation AUC; among equals the lowest validation loss, then the earliest epoch"
+SELECTION_BY_LOSS = "lowest validation loss, as the validation subset has one class only"
+
+SAMPLE_IMAGES = 512
+"""At most so many training images batch statistics are measured on; docs/batch-statistics.md has the measurement."""
+
+
+def is_better(new: EpochLog, best: EpochLog | None) -> bool:
+    """Whether `new` replaces the best checkpoint: higher validation AUC, then lower loss."""
+    if best is None:
+        return True
+    if new.val_auc is None or best.val_auc is None:
+        return new.val_loss < best.val_loss
+    return (new.val_auc, -new.val_loss) > (best.val_auc, -best.val_loss)
+
+
+def has_progressed(new: EpochLog, best: EpochLog | None) -> bool:
+    """Whether `new` resets the patience: a truly higher AUC, not merely a lower loss."""
+    if best is None:
+        return True
+    if new.val_auc is None or best.val_auc is None:
+        return new.val_loss < best.val_loss
+    return new.val_auc > best.val_auc
+
+
+def fit(
+    network: nn.Module,
+    training: BatchLoader,
+    validation: BatchLoader,
+    sample: BatchLoader,
+    settings: FitSettings,
+    *,
+    emit: EventHandler | None = None,
+    resume_point: ResumePoint | None = None,
+) -> FitState:
+    """Train `network` until the last epoch or until patience ends.
+
+    Seeds torch's global generator at the start of every epoch (dropout draws from it).
+
+    Parameters
+    ----------
+    network : nn.Module
+        Placed as `settings` say; changed in place. The best state is returned, not loaded.
+    training, validation : BatchLoader
+        The two subsets.
+    sample : BatchLoader
+        Training images without augmentation, which batch statistics are measured on.
+    settings : FitSettings
+        Recipe, limits, seed, precision.
+    emit : callable, optional
+        Gets ``progress`` and ``epoch`` events.
+    resume_point : ResumePoint, optional
+        Where to resume from and to save to.
+
+    Returns
+    -------
+    FitState
+        History, best epoch and best state.
+
+    Raises
+    ------
+    TrainingError
+        If a loss is not finite.
+    DataError
+        If an image changed or cannot be read.
+    """
+    optimizer = optimizer_of(network, settings.recipe)
+    state = resumed_state(network, optimizer, resume_point, settings.spec.name)
+    saved_at = time.monotonic()
+    elapsed_before, started = state.elapsed_s, time.perf_counter()
+    for epoch in range(len(state.history) + 1, settings.epochs + 1):
+        if epoch - state.last_better_auc_epoch > settings.patience:
+            break
+        seed_epoch(settings.seed, epoch)
+        mean_epoch_s = state.elapsed_s / len(state.history) if state.history else None
+        last_auc = state.history[-1].val_auc if state.history else None
+        reporter = EpochReporter(
+            emit,
+            model=settings.spec.name,
+            epoch=epoch,
+            epochs=settings.epochs,
+            steps=training.n_steps,
+            val_auc=last_auc,
+            mean_epoch_s=mean_epoch_s,
+        )
+        batches = training.shuffled(seed=settings.seed, epoch=epoch)
+        trained = train_one_epoch(
+            network,
+            optimizer,
+            batches,
+            settings,
+            epoch=epoch,
+            n_steps=training.n_steps,
+            on_step=reporter.step,
+        )
+        # Judged with statistics that belong to the weights; trained on with the library's own.
+        running = statistics_of(network)
+        compared = remeasure(network, sample, validation, settings) if running else {}
+        validated = validate_epoch(network, validation, settings)
+        if not math.isfinite(validated.loss):
+            raise TrainingError(not_finite("validation loss", settings, f"the end of epoch {epoch}"))
+        state.elapsed_s = elapsed_before + time.perf_counter() - started
+        state.n_images_seen += trained.n_images
+        log = EpochLog(
+            epoch=epoch,
+            learning_rate=settings.recipe.learning_rate,
+            train_loss=trained.loss,
+            val_loss=validated.loss,
+            val_auc=validated.auc,
+            val_balanced_accuracy=validated.balanced_accuracy,
+            images_per_s=trained.n_images / trained.elapsed_s,
+            elapsed_s=state.elapsed_s,
+            **compared,
+        )
+        best = state.best
+        state.history.append(log)
+        if has_progressed(log, best):
+            state.last_better_auc_epoch = epoch
+        if is_better(log, best):
+            state.best_epoch, state.best_state = epoch, state_on_cpu(network)
+            state.best_running = {name: value.cpu() for name, value in running.items()}
+        load_statistics(network, running)
+        reporter.epoch_end(log)
+        if resume_point is not None and time.monotonic() - saved_at >= settings.resume_after_s:
+            resume_point.save(saved_state(network, optimizer, state))
+            saved_at = time.monotonic()
+    return state
+
+
+def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -> TrainedModel:
+    """Carry out one training and store its best checkpoint.
+
+    Parameters
+    ----------
+    request : TrainingRequest
+        What to train, on what, with what.
+    emit : callable, optional
+        Gets ``progress`` and ``epoch`` events.
+
+    Returns
+    -------
+    TrainedModel
+        The best checkpoint and how it came about.
+
+    Raises
+    ------
+    TrainingError, DataError, WeightsError, ConfigError, ArtifactError
+        As `fit`, `build_model`, `pick_device` and the store do.
+    """
+    train, spec = request.train, MODELS[request.model]
+    store = ArtifactStore(request.store_root)
+    if request.n_threads is not None:
+        torch.set_num_threads(request.n_threads)
+    device = pick_device(train.device, index=request.device_index)
+    make_repeatable(device)
+    precision, memory_format = resolve_precision(train.precision, device)
+    placement = Placement(device=device, memory_format=memory_format)
+    rows = read_assignments(store.read(request.split.assignments))
+    training, validation, sample = _loaders(rows, request)
+    recipe = recipe_of(spec, train)
+    network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
+    settings = FitSettings(
+        spec=spec,
+        recipe=recipe,
+        epochs=train.epochs,
+        patience=train.patience,
+        class_weights=class_weights_of(training.images.labels, train.class_weighting),
+        seed=request.seed,
+        placement=placement,
+        precision=precision,
+        resume_after_s=request.resume_after_s,
+    )
+    resume_point = ResumePoint(request.store_root, resume_key(request, precision, device.type))
+    state = fit(
+        placement.network(network),
+        training,
+        validation,
+        sample,
+        settings,
+        emit=emit,
+        resume_point=resume_point,
+    )
+    checkpoint = write_checkpoint(store, state.best_state, model=spec.name, running=state.best_running)
+    resume_point.clear()
+    return TrainedModel(
+        model=spec.name,
+        display_name=spec.display_name,
+        checkpoint=checkpoint,
+        history=tuple(state.history),
+        best_epoch=state.best_epoch,
+        selection=SELECTION if state.history[-1].val_auc is not None else SELECTION_BY_LOSS,
+        stopped_early=len(state.history) < train.epochs,
+        initial_weights=request.weights.initial,
+        optimizer=described_optimizer(recipe),
+        class_weights=settings.class_weights,
+        image_size_px=train.image_size_px,
+        resize_px=evaluation_resize_px(train.image_size_px, train.resize_px),
+        batch_size=train.batch_size,
+        n_parameters=count_parameters(network),
+        precision=precision,
+        memory_format=memory_format,
+        device=device_name(device),
+        n_threads=torch.get_num_threads(),
+        n_parallel=request.n_parallel,
+        seed=request.seed,
+        n_images_seen=state.n_images_seen,
+        elapsed_s=state.elapsed_s,
+        batch_norm=BatchNormFacts(
+            n_layers=len(normalisations(network)),
+            momenta=momenta(network),
+            n_sample_images=len(sample.images),
+            n_compared_images=min(COMPARED_IMAGES, len(sample.images)),
+        )
+        if normalisations(network)
+        else None,
+    )
+
+
+def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoader, BatchLoader, BatchLoader]:
+    train = request.train
+    budget = cache_budget_bytes(request.n_parallel) // max(1, train.num_workers)
+    sampled = random_stream(request.seed, STREAM_SAMPLE).permutation(len(rows_of(rows, "train")))
+    validation_images, sample_images = (
+        EvaluationImages(
+            chosen,
+            request.data_root,
+            size_px=train.image_size_px,
+            resize_px=evaluation_resize_px(train.image_size_px, train.resize_px),
+            cache_bytes=budget // 4,
+        )
+        for chosen in (
+            rows_of(rows, "val"),
+            [rows_of(rows, "train")[index] for index in sampled[:SAMPLE_IMAGES]],
+        )
+    )
+    training_images = TrainingImages(
+        rows_of(rows, "train"),
+        request.data_root,
+        size_px=train.image_size_px,
+        cache_bytes=budget // 2,
+        crop_scale_min=train.crop_scale_min,
+        seed=request.seed,
+    )
+    if len(training_images) < MIN_TRAINING_IMAGES:
+        n_images = len(training_images)
+        msg = f"the training subset holds {n_images} image(s); at least {MIN_TRAINING_IMAGES} are needed"
+        raise DataError(msg)
+    return (
+        BatchLoader(training_images, batch_size=train.batch_size, num_workers=train.num_workers),
+        BatchLoader(validation_images, batch_size=train.batch_size, num_workers=train.num_workers),
+        # The same few images several times in each epoch: read by this process, once.
+        BatchLoader(sample_images, batch_size=train.batch_size),
+    )

@@ -1,0 +1,94 @@
+"""What a training leaves behind."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field
+
+from medcompare.base.record import Artifact, Record
+from medcompare.models.spec import InitialWeights
+
+
+class EpochLog(Record):
+    """One epoch of training."""
+
+    epoch: int = Field(ge=1)
+    learning_rate: float
+    train_loss: float
+    val_loss: float
+    val_auc: float | None = Field(description="None where the subset has one class only.")
+    val_balanced_accuracy: float
+    images_per_s: float
+    elapsed_s: float
+    sample_loss_training_mode: float | None = Field(
+        default=None,
+        description="Loss of the sample, each image normalised within its batch; None without batch normalisation.",
+    )
+    sample_loss: float | None = Field(
+        default=None, description="Loss of the same images in evaluation mode, statistics re-measured."
+    )
+    sample_loss_running: float | None = Field(
+        default=None, description="The same with the library's running statistics; None: not finite."
+    )
+    val_loss_running: float | None = None
+    val_auc_running: float | None = None
+    remeasuring_s: float = Field(default=0.0, description="Time of re-measuring the batch statistics.")
+    comparison_s: float = Field(
+        default=0.0, description="Time of the figures that show what re-measuring changed."
+    )
+
+
+class BatchNormFacts(Record):
+    """How a network's batch statistics came about."""
+
+    n_layers: int = Field(ge=1)
+    momenta: tuple[float, ...] = Field(
+        description="Weight of each new batch in the library's running statistics."
+    )
+    n_sample_images: int = Field(ge=2, description="Training images the statistics were measured on.")
+    n_compared_images: int = Field(
+        ge=2, description="Of these, images whose losses in training and evaluation mode are compared."
+    )
+
+
+class TrainedModel(Record):
+    """A finished training: its best checkpoint and how it came about."""
+
+    model: str
+    display_name: str
+    checkpoint: Artifact
+    history: tuple[EpochLog, ...]
+    best_epoch: int
+    selection: str = Field(description="How the checkpoint was chosen, in plain words.")
+    stopped_early: bool
+    initial_weights: InitialWeights
+    optimizer: str = Field(description="e.g. 'Adam, learning rate 1e-05, weight decay 0'.")
+    class_weights: tuple[float, float]
+    image_size_px: int
+    resize_px: int
+    batch_size: int
+    n_parameters: int
+    precision: Literal["float32", "bfloat16"]
+    memory_format: Literal["contiguous", "channels_last"]
+    device: str
+    n_threads: int
+    n_parallel: int = Field(description="Trainings that ran side by side, this one included.")
+    seed: int
+    n_images_seen: int
+    elapsed_s: float
+    batch_norm: BatchNormFacts | None = Field(
+        default=None, description="None: the network has no batch normalisation, nothing was re-measured."
+    )
+
+    @property
+    def log_odds_shift(self) -> float:
+        """What the class weights added to the log-odds of the positive class."""
+        negative, positive = self.class_weights
+        return math.log(positive / negative)
+
+    @property
+    def kept(self) -> EpochLog:
+        """The epoch whose checkpoint was kept."""
+        return self.history[self.best_epoch - 1]

@@ -1,0 +1,74 @@
+"""What is asked of a training, prediction or cost-measuring process: small frozen records.
+
+Names travel, objects are built at the far end: a request names the model and the files,
+and the process that receives it builds the network and reads the images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from medcompare.base.file_names import EscapedPath
+from medcompare.base.record import Record
+from medcompare.config.schema import CostConfig, TrainConfig
+from medcompare.data.records import DatasetSplit
+from medcompare.models.spec import InitialWeights
+from medcompare.training.records import TrainedModel
+
+
+class ResolvedWeights(Record):
+    """Initial weights of one model, found and verified before any work starts."""
+
+    model: str
+    initial: InitialWeights
+    path: Path | None = Field(default=None, description="The verified file; None for random initialisation.")
+
+    @property
+    def identity(self) -> str:
+        """What of the weights can change a result: for cache keys, in place of path and source."""
+        return f"{self.initial.kind} {self.initial.name} {self.initial.vintage} {self.initial.sha256}"
+
+
+class TrainingRequest(Record):
+    """One training: everything its process needs to know."""
+
+    model: str
+    train: TrainConfig
+    split: DatasetSplit
+    data_root: EscapedPath = Field(description="Folder the split's image paths are relative to.")
+    store_root: Path = Field(description="Folder of the artifact store.")
+    weights: ResolvedWeights
+    seed: int = Field(ge=0, le=2**31 - 1)
+    n_parallel: int = Field(default=1, ge=1, description="Trainings side by side, this one included.")
+    n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores / n_parallel.")
+    device_index: int = Field(default=0, ge=0, description="Which GPU, where there are several.")
+    resume_after_s: float = Field(
+        default=60.0, ge=0, description="Least time between two saves of the state a retry resumes from."
+    )
+
+
+class PredictionRequest(Record):
+    """Probabilities of one trained model on the validation and test subsets."""
+
+    trained: TrainedModel
+    train: TrainConfig
+    split: DatasetSplit
+    data_root: EscapedPath
+    store_root: Path
+    n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores.")
+    device_index: int = Field(default=0, ge=0)
+
+
+class CostRequest(Record):
+    """Cost of one trained model, measured with nothing else running."""
+
+    trained: TrainedModel
+    train: TrainConfig
+    cost: CostConfig
+    split: DatasetSplit
+    data_root: EscapedPath
+    store_root: Path
+    n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores.")
+    device_index: int = Field(default=0, ge=0)

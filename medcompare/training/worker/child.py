@@ -1,0 +1,377 @@
+"""Work in a process of its own: events come back, and it never outlives its parent.
+
+The parent writes one line of JSON to the child's standard input and keeps the pipe
+open; the child answers with one JSON object per line. When the pipe closes, because the
+parent ended in whatever way, the child ends itself and all its own children. Each child
+leads a process group, so that a time limit or Ctrl-C ends data-loading processes too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from medcompare.base import errors
+from medcompare.base.code_identity import importing_this_code
+from medcompare.base.discretion import without_data
+from medcompare.base.errors import MedcompareError, TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+Event = Mapping[str, Any]
+EventHandler = Callable[[Event], None]
+Job = Callable[[str, EventHandler], str]
+"""What a child does: request (JSON) and a way to send events in, result (JSON) out."""
+
+POLL_S = 0.25
+EXIT_GRACE_S = 15.0
+STDERR_LINES = 30
+
+logger = logging.getLogger(__name__)
+
+_live: dict[int, subprocess.Popen[bytes]] = {}
+_stopped: set[int] = set()
+_closing = False
+_lock = threading.Lock()
+
+
+def run_child(
+    module: str,
+    job: str,
+    request: str,
+    *,
+    label: str,
+    on_event: EventHandler | None = None,
+    timeout_s: float | None = None,
+    time_limit_name: str = "timeout_s",
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run ``python -m module job`` with `request` and return its result.
+
+    Parameters
+    ----------
+    module : str
+        Module whose main calls `serve`.
+    job : str
+        Which of its jobs.
+    request : str
+        JSON without line breaks.
+    label : str
+        Plain words for messages, e.g. ``training of resnet50``.
+    on_event : callable, optional
+        Called in this thread with every event but ``log`` (logged here), ``result`` and ``error``.
+    timeout_s : float, optional
+        Wall-clock limit, seconds; the whole process group is killed when it passes.
+    time_limit_name : str
+        The setting the message names when the limit passes.
+    environment : mapping, optional
+        Variables to add to this process's own.
+
+    Returns
+    -------
+    str
+        The result as JSON.
+
+    Raises
+    ------
+    MedcompareError
+        The child's own error, with its class where it is one of `medcompare.base.errors`.
+    TrainingError
+        If the child died (transient where a signal ended it), passed its time limit or was stopped.
+    """
+    deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    with _started(module, job, environment) as process:
+        conversation = _Conversation(process, on_event)
+        conversation.ask(request)
+        in_time = conversation.listen(deadline)
+        if in_time and not _ended_by_itself(process):
+            logger.warning("%s: the process did not end by itself and was killed", label)
+        _kill_group(process)
+        conversation.hear_the_rest()
+        with _lock:
+            was_stopped = process.pid in _stopped
+    if not in_time:
+        msg = (
+            f"{label} passed its time limit of {timeout_s:g} s and was ended; "
+            f"raise {time_limit_name} or give it less to do"
+        )
+        raise TrainingError(msg)
+    if conversation.error is not None:
+        _raise_reported(conversation.error)
+    if conversation.result is not None:
+        return conversation.result
+    if was_stopped:
+        msg = f"{label} was stopped"
+        raise TrainingError(msg)
+    raise _death(label, process.returncode, conversation.last_words)
+
+
+def terminate_all(*, final: bool = False) -> int:
+    """Kill every live child with all its own children; return how many there were.
+
+    Parameters
+    ----------
+    final : bool, default=False
+        Also refuse to start further children: for Ctrl-C, where other threads may be
+        about to start the next training.
+    """
+    global _closing  # noqa: PLW0603 - one process, one registry of children
+    with _lock:
+        _closing = _closing or final
+        processes = list(_live.values())
+        _stopped.update(process.pid for process in processes)
+    for process in processes:
+        _kill_group(process)
+    return len(processes)
+
+
+def accept_children_again() -> None:
+    """Undo ``terminate_all(final=True)``: for a process that goes on after a cancelled run."""
+    global _closing  # noqa: PLW0603 - one process, one registry of children
+    with _lock:
+        _closing = False
+
+
+@contextlib.contextmanager
+def _started(
+    module: str, job: str, environment: Mapping[str, str] | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A started and registered child; dead with all its children when the block ends."""
+    with _lock:
+        if _closing:
+            msg = "no further process is started: the run is being stopped"
+            raise TrainingError(msg)
+        process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
+            # -P: a file in the working folder must not shadow a library.
+            [sys.executable, "-P", "-m", module, job],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=importing_this_code({**os.environ, **(environment or {})}),
+        )
+        _live[process.pid] = process
+    try:
+        yield process
+    finally:
+        _kill_group(process)
+        process.wait()
+        with _lock:
+            _live.pop(process.pid, None)
+            _stopped.discard(process.pid)
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+
+
+class _Conversation:
+    """One request to a child and everything it says; events are handled in the caller's thread."""
+
+    def __init__(self, process: subprocess.Popen[bytes], on_event: EventHandler | None) -> None:
+        self.result: str | None = None
+        self.error: Event | None = None
+        self.last_words: deque[str] = deque(maxlen=STDERR_LINES)
+        self._process = process
+        self._on_event = on_event
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._readers = [
+            threading.Thread(target=self._read_events, args=(process.stdout,), daemon=True),
+            threading.Thread(target=self._read_errors, args=(process.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def ask(self, request: str) -> None:
+        """Send the request; the pipe stays open, its end would end the child."""
+        stdin = self._process.stdin
+        # A child that died at once is reported by its exit status, not by this pipe.
+        with contextlib.suppress(BrokenPipeError):
+            if stdin is not None:
+                stdin.write(request.encode() + b"\n")
+                stdin.flush()
+
+    def listen(self, deadline: float) -> bool:
+        """Handle events until the child falls silent for good; False where `deadline` came first."""
+        while time.monotonic() <= deadline:
+            try:
+                line = self._lines.get(timeout=POLL_S)
+            except queue.Empty:
+                # A grandchild may hold the pipe open after the child has died.
+                if self._process.poll() is not None:
+                    return True
+                continue
+            if line is None:
+                return True
+            self._handle(line)
+        return False
+
+    def hear_the_rest(self) -> None:
+        """Handle what was said before the end; the process group must be dead."""
+        for reader in self._readers:
+            reader.join(timeout=EXIT_GRACE_S)
+        while not self._lines.empty():
+            line = self._lines.get()
+            if line is not None:
+                self._handle(line)
+
+    def _handle(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            # The last line of a child that was killed while it wrote.
+            logger.debug("unreadable event: %r", line)
+            return
+        kind = event["event"]
+        if kind == "result":
+            self.result = json.dumps(event["record"])
+        elif kind == "error":
+            self.error = event
+        elif kind == "log":
+            logger.log(event["level"], "%s", event["message"])
+        elif self._on_event is not None:
+            self._on_event(event)
+
+    def _read_events(self, stream: IO[bytes]) -> None:
+        with stream:
+            for line in stream:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def _read_errors(self, stream: IO[bytes]) -> None:
+        with stream:
+            for line in stream:
+                self.last_words.append(line.decode(errors="replace").rstrip())
+
+
+def _ended_by_itself(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(timeout=EXIT_GRACE_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # EPERM is what macOS answers for a group whose members have all ended.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _raise_reported(event: Event) -> NoReturn:
+    kind = getattr(errors, event["type"], None)
+    if kind is TrainingError or not (isinstance(kind, type) and issubclass(kind, MedcompareError)):
+        raise TrainingError(event["message"], transient=event["transient"])
+    raise kind(event["message"])
+
+
+def _death(label: str, code: int, tail: deque[str]) -> TrainingError:
+    last = "; its last words: " + " | ".join(list(tail)[-5:]) if tail else ""
+    if code >= 0:
+        return TrainingError(f"{label} ended with exit status {code} and no result{last}")
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    remedy = {
+        "SIGKILL": "often the system running out of memory: lower train.batch_size or train.max_parallel",
+        "SIGBUS": "often shared memory (/dev/shm) running out: set train.num_workers to 0",
+        "SIGTERM": "someone or something ended it from outside",
+    }.get(name, "a crash in native code")
+    return TrainingError(f"{label} was ended by {name} ({remedy}){last}", transient=True)
+
+
+class _ForwardLogs(logging.Handler):
+    """Sends the child's log records to the parent."""
+
+    def __init__(self, emit: EventHandler) -> None:
+        super().__init__()
+        self._emit_event = emit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._emit_event({"event": "log", "level": record.levelno, "message": record.getMessage()})
+
+
+def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
+    """Child's side: read the request, do the job named in `arguments`, send events and the result.
+
+    Parameters
+    ----------
+    jobs : mapping of str to callable
+        Jobs by name.
+    arguments : list of str
+        Exactly one: the name of the job.
+
+    Returns
+    -------
+    int
+        Exit status: 0 with a result, 1 with an error, 2 for an unknown job.
+    """
+    if len(arguments) != 1 or arguments[0] not in jobs:
+        sys.stderr.write(f"expected one job of {', '.join(jobs)}, got {arguments}\n")
+        return 2
+    # Events get the pipe to themselves: what a library prints goes to standard error.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def emit(event: Event) -> None:
+        with lock:
+            events.write(json.dumps(event) + "\n")
+            events.flush()
+
+    request = _read_request()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    package_logger = logging.getLogger("medcompare")
+    package_logger.addHandler(_ForwardLogs(emit))
+    package_logger.setLevel(logging.INFO)
+    try:
+        result = jobs[arguments[0]](request, emit)
+    except MedcompareError as error:
+        transient = getattr(error, "transient", False)
+        emit({"event": "error", "type": type(error).__name__, "message": str(error), "transient": transient})
+        return 1
+    except OSError as error:
+        # A full disk or a dropped network share may heal.
+        message = f"{arguments[0]} failed: {type(error).__name__}: {without_data(error)}"
+        emit({"event": "error", "type": "TrainingError", "message": message, "transient": True})
+        return 1
+    except Exception as error:  # noqa: BLE001 - a process boundary: everything is reported to the parent
+        message = f"{arguments[0]} failed: {without_data(error)}"
+        emit({"event": "error", "type": "TrainingError", "message": message, "transient": False})
+        return 1
+    emit({"event": "result", "record": json.loads(result)})
+    return 0
+
+
+def _read_request() -> str:
+    parts: list[bytes] = []
+    while not parts or not parts[-1].endswith(b"\n"):
+        part = os.read(0, 1 << 16)
+        if not part:
+            sys.exit(1)
+        parts.append(part)
+    return b"".join(parts).decode()
+
+
+def _die_with_parent() -> None:
+    """Wait for the end of standard input, then end this process and its children."""
+    # os.read, not sys.stdin: a lock held by this thread would block the interpreter's exit.
+    while os.read(0, 1 << 10):
+        pass
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)

@@ -1,0 +1,287 @@
+"""Training, prediction and cost measurement, each in a process of its own.
+
+The parent's side (`run_training`, `run_prediction`, `run_cost_measurement`,
+`plan_parallel`) never imports torch. ``python -m medcompare.training.worker.process JOB`` is
+the child's side; see `medcompare.training.worker.child` for what passes between them.
+
+Examples
+--------
+::
+
+    weights = ensure_weights(config.models, config.train)          # before any work
+    plan = plan_parallel(len(config.models), config.train)
+    trained = run_training(
+        TrainingRequest(
+            model="resnet50", train=config.train, split=split, data_root=root,
+            store_root=config.store, weights=weights["resnet50"], seed=config.seed,
+            n_parallel=plan.n_parallel, n_threads=plan.n_threads,
+        ),
+        on_event=lambda event: progress.report("resnet50", event),
+        timeout_s=None,
+    )
+    predictions = run_prediction(
+        PredictionRequest(trained=trained, train=config.train, split=split,
+                          data_root=root, store_root=config.store)
+    )
+    cost = run_cost_measurement(
+        CostRequest(trained=trained, train=config.train, cost=config.cost, split=split,
+                    data_root=root, store_root=config.store)
+    )
+    terminate_all(final=True)                                      # on Ctrl-C
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from typing import TYPE_CHECKING, TypeVar
+
+from medcompare.base.hardware import (
+    DeviceSummary,
+    ParallelPlan,
+    parallel_plan,
+    sign_of_accelerator,
+    usable_cores,
+)
+from medcompare.base.record import Record
+from medcompare.predictions.costs import CostMeasurement
+from medcompare.predictions.records import Predictions
+from medcompare.training.records import TrainedModel
+from medcompare.training.requests import CostRequest, PredictionRequest, ResolvedWeights, TrainingRequest
+from medcompare.training.worker.child import (
+    EventHandler,
+    accept_children_again,
+    run_child,
+    serve,
+    terminate_all,
+)
+
+if TYPE_CHECKING:
+    from medcompare.config.schema import TrainConfig
+
+__all__ = [
+    "CostRequest",
+    "PredictionRequest",
+    "ResolvedWeights",
+    "TrainingRequest",
+    "accept_children_again",
+    "plan_parallel",
+    "run_cost_measurement",
+    "run_prediction",
+    "run_training",
+    "terminate_all",
+]
+
+MODULE = "medcompare.training.worker.process"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+AnyRequest = TypeVar("AnyRequest", TrainingRequest, PredictionRequest, CostRequest)
+
+
+def run_training(
+    request: TrainingRequest, *, on_event: EventHandler | None = None, timeout_s: float | None = None
+) -> TrainedModel:
+    """Train one network in a process of its own.
+
+    Parameters
+    ----------
+    request : TrainingRequest
+        What to train, on what, with what.
+    on_event : callable, optional
+        Called in this thread with a mapping: ``event`` is ``"progress"`` (at most five a
+        second) or ``"epoch"`` (one at the end of each, with the whole `EpochLog` under
+        ``log``); both carry ``model, epoch, epochs, step, steps, loss, val_auc,
+        images_per_s, eta_s`` (None while unknown).
+    timeout_s : float, optional
+        Wall-clock limit, seconds; overrides ``train.timeout_minutes``.
+
+    Returns
+    -------
+    TrainedModel
+        With its checkpoint in the artifact store.
+
+    Raises
+    ------
+    TrainingError
+        Loss not finite, process killed, time limit passed. Where ``transient``, the same
+        request may be tried again and resumes from the last saved state.
+    DataError
+        If an image changed since it was validated or cannot be read.
+    """
+    if timeout_s is None and request.train.timeout_minutes is not None:
+        timeout_s = 60 * request.train.timeout_minutes
+    threads = request.n_threads or max(1, usable_cores() // request.n_parallel)
+    request = request.model_copy(update={"n_threads": threads})
+    label = f"training of {request.model}"
+    return _run(
+        "train", request, TrainedModel, label=label, n_threads=threads, on_event=on_event, timeout_s=timeout_s
+    )
+
+
+def run_prediction(
+    request: PredictionRequest, *, on_event: EventHandler | None = None, timeout_s: float | None = None
+) -> Predictions:
+    """Probabilities of one trained model, computed in a process of its own.
+
+    Parameters
+    ----------
+    request : PredictionRequest
+        The trained model and the images.
+    on_event : callable, optional
+        Gets ``progress`` events with ``model, subset, step, steps``.
+    timeout_s : float, optional
+        Wall-clock limit, seconds.
+    """
+    threads = request.n_threads or usable_cores()
+    request = request.model_copy(update={"n_threads": threads})
+    label = f"prediction with {request.trained.model}"
+    return _run(
+        "predict",
+        request,
+        Predictions,
+        label=label,
+        n_threads=threads,
+        on_event=on_event,
+        timeout_s=timeout_s,
+    )
+
+
+def run_cost_measurement(
+    request: CostRequest, *, on_event: EventHandler | None = None, timeout_s: float | None = None
+) -> CostMeasurement:
+    """Cost of one trained model, measured in a process of its own.
+
+    Call it with nothing else running: the figures are those of a machine to itself.
+
+    Parameters
+    ----------
+    request : CostRequest
+        The trained model, how to measure, and images for a few training steps.
+    on_event : callable, optional
+        Gets ``progress`` events with ``model, stage``.
+    timeout_s : float, optional
+        Wall-clock limit, seconds, after which the process is taken for stuck; without one,
+        `hard_limit_s` of ``cost.budget_s``.
+
+    Raises
+    ------
+    TrainingError
+        If the process is killed, or passes its time limit.
+    DataError
+        If an image changed since it was validated or cannot be read.
+    """
+    threads = request.n_threads or usable_cores()
+    request = request.model_copy(update={"n_threads": threads})
+    label = f"cost measurement of {request.trained.model}"
+    return _run(
+        "cost",
+        request,
+        CostMeasurement,
+        label=label,
+        n_threads=threads,
+        on_event=on_event,
+        timeout_s=hard_limit_s(request.cost.budget_s) if timeout_s is None else timeout_s,
+        time_limit_name="cost.budget_s",
+    )
+
+
+def hard_limit_s(budget_s: float) -> float:
+    """Seconds after which a measurement of cost is taken for stuck.
+
+    A convention: the process starts, reads files and always does its least, all of which a
+    loaded machine takes long for; within two minutes and five budgets it does, unless it hangs.
+    """
+    return 120 + 5 * budget_s
+
+
+def plan_parallel(n_models: int, train: TrainConfig) -> ParallelPlan:
+    """How many trainings run side by side, and with how many threads each.
+
+    Parameters
+    ----------
+    n_models : int
+        Trainings to run.
+    train : TrainConfig
+        ``device`` and ``max_parallel`` count.
+
+    Returns
+    -------
+    ParallelPlan
+        On a CPU the cores are shared out; on GPUs there is one training per GPU.
+
+    Raises
+    ------
+    ConfigError
+        If a device is asked for that this machine does not have.
+    """
+    n_gpus = 0
+    if train.device != "cpu" and (train.device != "auto" or sign_of_accelerator()):
+        answer = run_child(
+            MODULE, "devices", train.model_dump_json(), label="look for devices", timeout_s=120
+        )
+        n_gpus = DeviceSummary.model_validate_json(answer).n_accelerators
+    return parallel_plan(n_models, max_parallel=train.max_parallel, n_cores=usable_cores(), n_gpus=n_gpus)
+
+
+Result = TypeVar("Result", bound=Record)
+
+
+def _run(
+    job: str,
+    request: AnyRequest,
+    result: type[Result],
+    *,
+    label: str,
+    n_threads: int,
+    on_event: EventHandler | None,
+    timeout_s: float | None,
+    time_limit_name: str = "train.timeout_minutes",
+) -> Result:
+    store = request.store_root.resolve()
+    store.mkdir(parents=True, exist_ok=True)
+    request = request.model_copy(update={"store_root": store, "data_root": request.data_root.resolve()})
+    # The parent owns the scratch folder, so that nothing is left where the child is killed.
+    with tempfile.TemporaryDirectory(dir=store, prefix="scratch-", ignore_cleanup_errors=True) as scratch:
+        environment = {name: str(n_threads) for name in THREAD_VARIABLES} | {"TMPDIR": scratch}
+        answer = run_child(
+            MODULE,
+            job,
+            request.model_dump_json(),
+            label=label,
+            on_event=on_event,
+            timeout_s=timeout_s,
+            time_limit_name=time_limit_name,
+            environment=environment,
+        )
+    return result.model_validate_json(answer)
+
+
+def _train(request: str, emit: EventHandler) -> str:
+    from medcompare.training.loop import train_model
+
+    return train_model(TrainingRequest.model_validate_json(request), emit=emit).model_dump_json()
+
+
+def _predict(request: str, emit: EventHandler) -> str:
+    from medcompare.training.inference import predict_subsets
+
+    return predict_subsets(PredictionRequest.model_validate_json(request), emit=emit).model_dump_json()
+
+
+def _cost(request: str, emit: EventHandler) -> str:
+    from medcompare.training.cost import measure_cost
+
+    return measure_cost(CostRequest.model_validate_json(request), emit=emit).model_dump_json()
+
+
+def _devices(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signature of a job
+    from medcompare.base.hardware import summarise_devices
+    from medcompare.config.schema import TrainConfig
+
+    return summarise_devices(TrainConfig.model_validate_json(request).device).model_dump_json()
+
+
+JOBS = {"train": _train, "predict": _predict, "cost": _cost, "devices": _devices}
+
+if __name__ == "__main__":
+    sys.exit(serve(JOBS, sys.argv[1:]))

@@ -1,0 +1,122 @@
+"""What the machine offers: read from files made here, so that the answers are known."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from medcompare.base.devices import native_bfloat16_on_cpu, pick_device, resolve_precision
+from medcompare.base.errors import ConfigError
+from medcompare.base.hardware import cpu_name, memory_bytes, parallel_plan, summarise_devices, usable_cores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CPU = torch.device("cpu")
+
+
+def write(folder: Path, **files: str) -> Path:
+    """A folder that looks like a control group."""
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_DOT_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_a_containers_quota_limits_the_cores(tmp_path: Path) -> None:
+    """Version 2 and version 1 of control groups; a fraction counts as one; never more than the mask."""
+    free = usable_cores(cgroup=tmp_path / "none")
+
+    assert free == len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else free >= 1
+    assert usable_cores(cgroup=write(tmp_path / "a", cpu_DOT_max="50000 100000\n")) == 1
+    assert usable_cores(cgroup=write(tmp_path / "b", cpu_DOT_max="max 100000\n")) == free
+    assert usable_cores(cgroup=write(tmp_path / "c", cpu_DOT_max="99900000 100000\n")) == free
+    old = write(tmp_path / "d", cpu__cpu_DOT_cfs_quota_us="100000\n", cpu__cpu_DOT_cfs_period_us="100000\n")
+    assert usable_cores(cgroup=old) == 1
+    endless = write(tmp_path / "e", cpu__cpu_DOT_cfs_quota_us="-1\n", cpu__cpu_DOT_cfs_period_us="100000\n")
+    assert usable_cores(cgroup=endless) == free
+
+
+def test_a_containers_limit_limits_the_memory(tmp_path: Path) -> None:
+    """The lower of machine and container."""
+    free = memory_bytes(cgroup=tmp_path / "none")
+
+    assert memory_bytes(cgroup=write(tmp_path / "a", memory_DOT_max="1000000\n")) == 1_000_000
+    assert memory_bytes(cgroup=write(tmp_path / "b", memory_DOT_max="max\n")) == free
+    assert free > 2**28
+
+
+@pytest.mark.parametrize(
+    ("flags", "native"),
+    [
+        ("fpu avx512f avx512_bf16", True),
+        ("fpu amx_bf16 amx_tile", True),
+        ("fpu avx2 avx512f", False),
+    ],
+)
+def test_native_bfloat16_is_read_from_the_processors_flags(
+    tmp_path: Path, flags: str, *, native: bool
+) -> None:
+    """AVX512-BF16 or AMX."""
+    path = tmp_path / "cpuinfo"
+    path.write_text(f"processor : 0\nmodel name : Some  CPU @ 2 GHz\nflags : {flags}\n")
+
+    assert native_bfloat16_on_cpu(cpuinfo=path) is native
+    assert cpu_name(cpuinfo=path) == "Some CPU @ 2 GHz"
+
+
+def test_a_processor_that_says_nothing_has_a_name_all_the_same(tmp_path: Path) -> None:
+    """And no native bfloat16."""
+    assert cpu_name(cpuinfo=tmp_path / "none") != ""
+    assert not native_bfloat16_on_cpu(cpuinfo=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("n_models", "max_parallel", "n_cores", "n_gpus", "n_parallel", "n_threads"),
+    [
+        pytest.param(2, None, 4, 0, 2, 2, id="two models share four cores"),
+        pytest.param(3, None, 4, 0, 3, 1, id="never more threads than cores"),
+        pytest.param(5, None, 2, 0, 2, 1, id="no more trainings than cores"),
+        pytest.param(1, None, 4, 0, 1, 4, id="one has all"),
+        pytest.param(3, 1, 4, 0, 1, 4, id="one after the other, if asked"),
+        pytest.param(2, None, 16, 1, 1, 16, id="one GPU: one at a time"),
+        pytest.param(3, None, 16, 2, 2, 8, id="two GPUs"),
+        pytest.param(2, 2, 16, 1, 2, 8, id="two on one GPU, if asked"),
+    ],
+)
+def test_trainings_share_the_machine_without_oversubscribing(
+    n_models: int, max_parallel: int | None, n_cores: int, n_gpus: int, *, n_parallel: int, n_threads: int
+) -> None:
+    """Threads x trainings never exceed the cores."""
+    plan = parallel_plan(n_models, max_parallel=max_parallel, n_cores=n_cores, n_gpus=n_gpus)
+
+    assert (plan.n_parallel, plan.n_threads) == (n_parallel, n_threads)
+    assert [plan.device_index(i) for i in range(3)] == (
+        [i % n_gpus for i in range(3)] if n_gpus else [0, 0, 0]
+    )
+
+
+def test_a_device_that_is_not_there_is_a_configuration_error() -> None:
+    """What there is, is listed."""
+    absent = "mps" if not torch.backends.mps.is_available() else "cuda"
+
+    with pytest.raises(ConfigError, match=f"train.device is '{absent}', but torch .* finds only: cpu"):
+        pick_device(absent)
+    assert pick_device("cpu") == CPU
+    assert summarise_devices("cpu").n_accelerators == 0
+
+
+def test_precision() -> None:
+    """What is asked for is done; bfloat16 comes with channels-last; never on mps."""
+    assert resolve_precision("bfloat16", CPU) == ("bfloat16", "channels_last")
+    assert resolve_precision("float32", CPU) == ("float32", "channels_last")
+    assert resolve_precision("float32", torch.device("cuda")) == ("float32", "contiguous")
+    automatic = resolve_precision("auto", CPU)[0]
+    assert automatic == ("bfloat16" if native_bfloat16_on_cpu() else "float32")
+    assert resolve_precision("auto", torch.device("mps"))[0] == "float32"
+    with pytest.raises(ConfigError, match="not supported on mps"):
+        resolve_precision("bfloat16", torch.device("mps"))

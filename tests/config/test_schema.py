@@ -1,0 +1,120 @@
+"""Configuration: presets fill, users decide, mistakes are named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from medcompare.config.data import DataConfig
+from medcompare.config.presets import PRESETS, merged
+from medcompare.config.schema import CompareConfig, TrainConfig
+from medcompare.models.zoo import MODELS
+
+
+def test_the_studys_recipes_are_the_defaults() -> None:
+    """ResNet-50: Adam 1e-5; EfficientNet-B0: AdamW 1e-3, weight decay 1e-4."""
+    resnet, efficientnet = MODELS["resnet50"].recipe, MODELS["efficientnet_b0"].recipe
+
+    assert (resnet.optimizer, resnet.learning_rate, resnet.weight_decay) == ("adam", 1e-5, 0.0)
+    assert (efficientnet.optimizer, efficientnet.learning_rate, efficientnet.weight_decay) == (
+        "adamw",
+        1e-3,
+        1e-4,
+    )
+    assert CompareConfig(data={"source": "x"}).train.recipes == {}
+
+
+def test_preset_follows_the_data() -> None:
+    """Without images the demo preset, with images the published one."""
+    assert CompareConfig().preset == "demo"
+    assert CompareConfig(data=DataConfig(source="images")).preset == "published"
+    assert CompareConfig(data=DataConfig(source="images")).train.initial_weights == "imagenet"
+
+
+def test_the_user_wins_over_the_preset() -> None:
+    """A field the user sets keeps the value; its neighbours come from the preset."""
+    config = CompareConfig(preset="quick", data=DataConfig(source="x"), train=TrainConfig(epochs=2))
+
+    assert config.train.epochs == 2
+    assert config.train.image_size_px == 128
+
+
+def test_a_dumped_configuration_comes_back_equal() -> None:
+    """JSON round trip, presets included."""
+    config = CompareConfig(seed=7)
+
+    assert CompareConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"models": ["resnet51"]}, "unknown model 'resnet51'; known models: resnet50, "),
+        ({"models": ["resnet50", "resnet50"]}, "named twice"),
+        ({"train": {"recipes": {"vgg": {}}}}, "unknown model 'vgg'"),
+        ({"train": {"resize_px": 64, "image_size_px": 128}}, "must not be smaller"),
+        ({"decide": {"net_benefit_range": [0.5, 0.2]}}, "low before high"),
+        ({"train": {"epochs": 0}}, "greater than or equal to 1"),
+        ({"tarin": {}}, "Extra inputs"),
+        ({"preset": "fast"}, "'published', 'quick' or 'demo'"),
+        ({"name": "../escape"}, "match pattern"),
+    ],
+)
+def test_mistakes_are_named(values: dict[str, object], message: str) -> None:
+    """Each bad value is refused with its own message."""
+    with pytest.raises(ValidationError, match=message):
+        CompareConfig.model_validate(values)
+
+
+def test_sections_merge_and_values_replace() -> None:
+    """`merged` goes into sections and leaves its inputs alone."""
+    base = {"a": {"x": 1, "y": 2}, "b": 3}
+
+    assert merged(base, {"a": {"y": 5}, "b": {"z": 1}}) == {"a": {"x": 1, "y": 5}, "b": {"z": 1}}
+    assert base == {"a": {"x": 1, "y": 2}, "b": 3}
+
+
+def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
+    """The UI's form sends every default it shows: fields of a preset must have none, all others do."""
+    schema = CompareConfig.model_json_schema()
+    sections = {"split": "SplitConfig", "train": "TrainConfig", "evaluate": "EvaluateConfig"}
+    of_presets = {
+        (section, name)
+        for preset in PRESETS.values()
+        for section, fields in preset.items()
+        for name, value in fields.items()
+        if not isinstance(value, dict)  # a table: an empty one laid over the preset's changes nothing
+    }
+    without = {
+        (section, name)
+        for section, record in sections.items()
+        for name, field in schema["$defs"][record]["properties"].items()
+        if "default" not in field
+    }
+
+    assert without == of_presets
+    assert "default" not in schema["properties"]["preset"]
+    epochs = schema["$defs"]["TrainConfig"]["properties"]["epochs"]["description"]
+    assert epochs.endswith("Empty: as the preset says (published 20, quick 5, demo 5).")
+
+
+def test_what_the_untouched_form_sends_is_the_demonstration() -> None:
+    """Every default that the schema shows, sent explicitly, gives the same run as none at all."""
+    schema = CompareConfig.model_json_schema()
+
+    def shown(properties: dict[str, Any]) -> dict[str, Any]:
+        values = {}
+        for name, field in properties.items():
+            if "default" in field:
+                values[name] = field["default"]
+            elif "$ref" in field:
+                values[name] = shown(schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"])
+        return values
+
+    sent = shown(schema["properties"])
+
+    assert sent["train"]["max_parallel"] is None
+    assert CompareConfig.model_validate(sent) == CompareConfig()
+    assert CompareConfig.model_validate({**sent, "preset": "quick"}).train.epochs == 5

@@ -1,0 +1,328 @@
+"""The partition: no leaks, close proportions, the same for the same content and seed."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medcompare.base.artifacts import ArtifactStore, sha256_of_bytes
+from medcompare.base.errors import DataError, MedcompareError
+from medcompare.config.data import DataConfig
+from medcompare.config.schema import SplitConfig
+from medcompare.data import split as splitting
+from medcompare.data.manifest import ingest
+from medcompare.data.records import DatasetManifest
+from medcompare.data.sources.resolve import resolve_source
+from medcompare.data.split import read_assignments, split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REAL_DATA = Path(os.environ.get("MEDCOMPARE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    """An empty store."""
+    return ArtifactStore(tmp_path)
+
+
+def manifest_of(
+    store: ArtifactStore,
+    y: Sequence[int],
+    *,
+    patients: Sequence[str] | None = None,
+    content: Sequence[str] | None = None,
+    twins: Sequence[tuple[str, str]] = (),
+    names: str = "img",
+) -> DatasetManifest:
+    """A manifest of images that exist as digests only; `content` says which are copies."""
+    shas = [sha256_of_bytes((content[i] if content else str(i)).encode()) for i in range(len(y))]
+    table = pd.DataFrame(
+        {
+            "case_id": [f"case-{i}" for i in range(len(y))],
+            "path": [f"{names}{i}.png" for i in range(len(y))],
+            "label": list(y),
+            "patient_id": list(patients) if patients else "",
+            "sha256": shas,
+            "width_px": 64,
+            "height_px": 64,
+            "mode": "RGB",
+        }
+    ).sort_values(["sha256", "patient_id"])
+    twin_table = pd.DataFrame(
+        [(sha256_of_bytes(a.encode()), b) for a, b in twins], columns=["sha256", "pixel_sha256"]
+    )
+    images = store.write(table.to_csv(index=False).encode(), ".csv")
+    return DatasetManifest(
+        name="made up",
+        synthetic=True,
+        classes=("non_cancer", "cancer"),
+        class_counts=(len(y) - sum(y), sum(y)),
+        n_found=len(y),
+        n_images=len(y),
+        n_patients=len(set(patients)) if patients else None,
+        n_rejected=0,
+        rejected_by_reason=(),
+        n_duplicate_groups=0,
+        n_conflicting_groups=0,
+        image_sizes=(("64x64", len(y)),),
+        extra_columns=(),
+        fingerprint=sha256_of_bytes(repr(sorted(shas)).encode()),
+        images=images,
+        rejected=store.write(b"path,label,reason,detail\n", ".csv"),
+        twins=store.write(twin_table.to_csv(index=False).encode(), ".csv") if twins else None,
+    )
+
+
+def subsets_by(manifest: DatasetManifest, store: ArtifactStore, column: str, *, seed: int = 0) -> pd.Series:
+    """Number of subsets that each value of `column` stands in."""
+    table = read_assignments(split(manifest, SplitConfig(), seed=seed, store=store), store)
+    return table.groupby(column)["subset"].nunique()
+
+
+def test_exact_proportions_without_patients(store: ArtifactStore) -> None:
+    """200 images, 30 % positive: 140/20/40 with 42/6/12 positive."""
+    manifest = manifest_of(store, [1] * 60 + [0] * 140)
+
+    result = split(manifest, SplitConfig(), seed=3, store=store)
+
+    assert [(s.subset, s.n_images, s.class_counts) for s in result.subsets] == [
+        ("train", 140, (98, 42)),
+        ("val", 20, (14, 6)),
+        ("test", 40, (28, 12)),
+    ]
+    assert [s.fraction for s in result.subsets] == pytest.approx([0.7, 0.1, 0.2])
+    assert [s.target_fraction for s in result.subsets] == pytest.approx([0.7, 0.1, 0.2])
+    assert [s.positive_fraction for s in result.subsets] == pytest.approx([0.3, 0.3, 0.3])
+    assert result.grouped_by is None
+    assert result.method == "StratifiedShuffleSplit over images, stratified by class"
+    assert result.manifest_fingerprint == manifest.fingerprint
+    assert result.notes == ()
+    table = read_assignments(result, store)
+    assert len(table) == 200
+    assert table["subset"].value_counts().to_dict() == {"train": 140, "test": 40, "val": 20}
+
+
+def test_other_fractions(store: ArtifactStore) -> None:
+    """The fractions asked for are met and recorded."""
+    config = SplitConfig(test_fraction=0.3, validation_fraction=0.5)
+
+    result = split(manifest_of(store, [0, 1] * 100), config, seed=0, store=store)
+
+    assert [s.n_images for s in result.subsets] == [70, 70, 60]
+    assert [s.target_fraction for s in result.subsets] == pytest.approx([0.35, 0.35, 0.3])
+
+
+def test_same_seed_same_split_whatever_the_names(store: ArtifactStore) -> None:
+    """Content and seed decide: names, patient names and order do not."""
+    y = [0, 1] * 60
+    patients = [f"p{i // 4}" for i in range(120)]
+    first = manifest_of(store, y, patients=patients)
+    renamed = manifest_of(store, y, patients=[f"z{p[::-1]}" for p in patients], names="other")
+
+    results = [
+        read_assignments(split(m, SplitConfig(), seed=5, store=store), store) for m in (first, renamed)
+    ]
+
+    sides = [dict(zip(table["sha256"], table["subset"], strict=True)) for table in results]
+    assert sides[0] == sides[1]
+    assert split(first, SplitConfig(), seed=5, store=store) == split(
+        first, SplitConfig(), seed=5, store=store
+    )
+    other_seed = read_assignments(split(first, SplitConfig(), seed=6, store=store), store)
+    assert dict(zip(other_seed["sha256"], other_seed["subset"], strict=True)) != sides[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_patients_never_straddle(store: ArtifactStore, seed: int) -> None:
+    """Random patients of 1 to 12 images, some with both classes: one side each, proportions close."""
+    rng = np.random.default_rng(seed)
+    y, patients = [], []
+    for patient in range(120):
+        share = rng.choice([0.0, 0.0, 0.0, 0.5, 1.0])
+        for _ in range(rng.integers(1, 13)):
+            y.append(int(rng.random() < share))
+            patients.append(f"p{patient}")
+    manifest = manifest_of(store, y, patients=patients)
+
+    result = split(manifest, SplitConfig(), seed=seed, store=store)
+
+    table = read_assignments(result, store)
+    assert table.groupby("patient_id")["subset"].nunique().max() == 1
+    assert result.grouped_by == "patient_id"
+    assert result.max_group_overlap == 0
+    prevalence = sum(y) / len(y)
+    for summary in result.subsets:
+        assert summary.fraction == pytest.approx(summary.target_fraction, abs=0.015)
+        assert summary.positive_fraction == pytest.approx(prevalence, abs=0.02)
+        part = table[table["subset"] == summary.subset]
+        assert summary.n_patients == part["patient_id"].nunique()
+        assert summary.patients_by_class == tuple(
+            part[part["label"] == label]["patient_id"].nunique() for label in (0, 1)
+        )
+    assert sum(summary.n_patients or 0 for summary in result.subsets) == 120
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_never_straddle(store: ArtifactStore, seed: int) -> None:
+    """Every third image is there twice: copies share a side, and the method says so."""
+    content = [str(i if i % 3 else i // 6 * 6) for i in range(240)]
+    y = [(int(name) // 2) % 2 for name in content]
+    manifest = manifest_of(store, y, content=content)
+
+    result = split(manifest, SplitConfig(), seed=seed, store=store)
+
+    assert subsets_by(manifest, store, "sha256", seed=seed).max() == 1
+    assert result.method.endswith("copies of an image kept in one subset")
+    assert result.n_duplicates_kept_together == 80
+
+
+def test_copies_join_patients(store: ArtifactStore) -> None:
+    """A picture filed under two patients ties both to one side, and chains reach further."""
+    patients = [f"p{i // 3}" for i in range(180)]
+    content = [str(i) for i in range(180)]
+    for i in range(0, 30, 3):
+        # The first image of a patient is the second of the next: ten patients in a chain.
+        content[i + 4] = content[i]
+    y = [0] * 90 + [1] * 90
+    manifest = manifest_of(store, y, patients=patients, content=content)
+
+    table = read_assignments(split(manifest, SplitConfig(), seed=1, store=store), store)
+
+    chain = table[table["patient_id"].isin([f"p{i}" for i in range(11)])]
+    assert len(set(chain["subset"])) == 1
+    assert table.groupby("sha256")["subset"].nunique().max() == 1
+
+
+def test_same_pixels_never_straddle(store: ArtifactStore) -> None:
+    """Files that differ in bytes only are kept together, too."""
+    twins = [(str(i), f"pixels{i // 2}") for i in range(100)]
+    manifest = manifest_of(store, [(i // 2) % 2 for i in range(200)], twins=twins)
+
+    table = read_assignments(split(manifest, SplitConfig(), seed=2, store=store), store)
+
+    pixels = {sha256_of_bytes(name.encode()): pixel for name, pixel in twins}
+    tied = table[table["sha256"].isin(pixels)]
+    assert tied.groupby(tied["sha256"].map(pixels))["subset"].nunique().max() == 1
+
+
+def test_one_huge_patient_is_said(store: ArtifactStore) -> None:
+    """Where a patient holds a third of all images no fraction can be met, and a note says so."""
+    y = [0] * 50 + [i % 2 for i in range(100)]
+    patients = ["huge"] * 50 + [f"p{i // 4}" for i in range(100)]
+
+    result = split(manifest_of(store, y, patients=patients), SplitConfig(), seed=0, store=store)
+
+    assert result.max_group_overlap == 0
+    assert all(summary.class_counts[0] > 0 and summary.class_counts[1] > 0 for summary in result.subsets)
+    assert any("patients have images of both classes" in note for note in result.notes)
+
+
+def test_missed_target_is_said(store: ArtifactStore) -> None:
+    """Six patients of 20 images: fractions come in steps of a sixth."""
+    y = [int(i // 20 >= 3) for i in range(120)]
+
+    result = split(
+        manifest_of(store, y, patients=[f"p{i // 20}" for i in range(120)]),
+        SplitConfig(test_fraction=0.4, validation_fraction=0.5),
+        seed=0,
+        store=store,
+    )
+
+    assert [s.n_images for s in result.subsets] == [40, 40, 40]
+    assert result.notes == tuple(
+        f"The {subset} subset holds 33.3% of the images where {asked} was asked for: "
+        "groups that stay together allow no closer fit."
+        for subset, asked in (("train", "30.0%"), ("val", "30.0%"), ("test", "40.0%"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("y", "patients", "message"),
+    [
+        pytest.param(
+            [0] * 50 + [1] * 2, None, "'cancer' has 2 different images; at least 3", id="two images"
+        ),
+        pytest.param(
+            [0] * 50 + [1] * 50,
+            [f"p{i}" for i in range(50)] + [f"q{i // 25}" for i in range(50)],
+            "'cancer' has 2 patients; at least 3",
+            id="two patients",
+        ),
+        pytest.param(
+            [0] * 97 + [1] * 3,
+            None,
+            r"would hold no image of class 'cancer'. Add images of that class, or raise split\.validation_fraction",
+            id="no positive in validation",
+        ),
+        pytest.param(
+            [0] * 97 + [1] * 3,
+            [f"p{i}" for i in range(100)],
+            "Add patients of that class",
+            id="no positive patient in validation",
+        ),
+    ],
+)
+def test_too_little_data(
+    store: ArtifactStore, y: list[int], patients: list[str] | None, message: str
+) -> None:
+    """A subset without a class is refused with the remedy."""
+    with pytest.raises(DataError, match=message):
+        split(manifest_of(store, y, patients=patients), SplitConfig(), seed=0, store=store)
+
+
+def test_torn_group_is_an_error() -> None:
+    """The check after the fact does find a patient on two sides."""
+    table = pd.DataFrame({"patient_id": ["a", "a", "b"], "subset": ["train", "test", "val"]})
+
+    with pytest.raises(MedcompareError, match=r"tore apart .*\(patient_id: 1 values on two sides\)"):
+        splitting._verified_overlap(table, [table["patient_id"]])
+
+
+def test_every_patient_has_both_classes(store: ArtifactStore) -> None:
+    """One stratum only is no problem."""
+    y = [0, 1, 0] * 40
+
+    result = split(
+        manifest_of(store, y, patients=[f"p{i // 3}" for i in range(120)]), SplitConfig(), seed=0, store=store
+    )
+
+    assert [s.n_patients for s in result.subsets] == [28, 4, 8]
+
+
+@pytest.mark.slow
+def test_large_data_set_is_quick(store: ArtifactStore) -> None:
+    """A hundred thousand images of twenty thousand patients within half a minute."""
+    n = 100_000
+    manifest = manifest_of(
+        store, [int(i % 50 < 5) for i in range(n)], patients=[f"p{i // 5}" for i in range(n)]
+    )
+
+    result = split(manifest, SplitConfig(), seed=0, store=store)
+
+    assert [s.positive_fraction for s in result.subsets] == pytest.approx([0.1] * 3, abs=0.002)
+
+
+def test_isic_patients(store: ArtifactStore) -> None:
+    """Real patients with both classes, 39 of 601 images positive: grouped, and balanced all the same."""
+    place = REAL_DATA / "isic2020-patients" / "manifest.csv"
+    if not place.is_file():
+        pytest.skip("the public data set isic2020-patients is not here")
+    data = DataConfig(source=str(place))
+    manifest = ingest(resolve_source(data, demo_root=place.parent), data, store)
+
+    result = split(manifest, SplitConfig(), seed=0, store=store)
+
+    assert (manifest.n_images, manifest.class_counts, manifest.n_patients) == (601, (562, 39), 130)
+    table = pd.read_csv(io.BytesIO(store.read(result.assignments)))
+    assert table.groupby("patient_id")["subset"].nunique().max() == 1
+    assert [s.class_counts[1] for s in result.subsets] == [27, 4, 8]
+    for summary in result.subsets:
+        assert summary.fraction == pytest.approx(summary.target_fraction, abs=0.01)

@@ -1,0 +1,260 @@
+"""A mail says what was found, and nothing that must stay on the machine."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from email.policy import SMTP
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from medcompare.notify.message import MailError, build_failure_mail, build_report_mail, should_mail, title_of
+from medcompare.runs.changes import what_changed
+from medcompare.runs.summary import Failure
+from medcompare.stats.records import Outcome
+from tests.notify.mail_servers import (
+    config,
+)
+from tests.notify.sample_mails import NOW, PDF, attachments, body_text, report_mail
+from tests.runs.sample_runs import figures, summary, verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def pdf(tmp_path: Path) -> Path:
+    """A report on the disk, in a folder whose name must not be mailed."""
+    path = tmp_path / "Jane_Doe_1962" / "report.pdf"
+    path.parent.mkdir()
+    path.write_bytes(PDF)
+    return path
+
+
+def test_a_report_mail_says_verdict_figures_and_changes(pdf: Path) -> None:
+    """Both bodies carry the same facts, and the PDF comes back byte for byte."""
+    message = report_mail(config(25), pdf, data_fingerprint="e" * 64, n_images=903)
+
+    assert message["Subject"] == "oral: Prefer EfficientNet-B0"
+    assert message["To"] == "board@hospital.example, chief@hospital.example"
+    for kind in ("plain", "html"):
+        text = body_text(message, kind)
+        for fact in (
+            "Prefer EfficientNet-B0",
+            "EfficientNet-B0 is as accurate within the margin and cheaper.",
+            "0.910 (0.860 to 0.960)",
+            "12.5\u202fms (12.1 to 12.9)",
+            "10\u202fmin 00\u202fs",
+            "Data: 851 → 903 images (+52).",
+            "The margins are software defaults.",
+            "attached as a PDF",
+        ):
+            assert fact in text, (kind, fact)
+    assert attachments(message) == {"medcompare-report-2026-11-02.pdf": PDF}
+
+
+def test_the_subject_says_that_the_verdict_changed_and_that_data_are_synthetic() -> None:
+    """A reader who sees only the subject is not misled."""
+    other = verdict(outcome=Outcome.NOT_ENOUGH_DATA, model=None, headline="Not enough data")
+
+    message = report_mail(config(25), None, verdict=other, synthetic=True)
+
+    assert message["Subject"] == "oral: Not enough data (verdict changed, synthetic data)"
+    assert "SYNTHETIC DATA" in body_text(message)
+    assert "these figures say nothing about patients" in body_text(message, "html")
+
+
+@pytest.mark.parametrize(
+    ("values", "link", "words"),
+    [
+        (
+            {"max_attachment_bytes": 1000},
+            None,
+            "too large to attach (0.0 MB, limit 0.001 MB); it stands in the folder",
+        ),
+        (
+            {"max_attachment_bytes": 1000},
+            "https://reports.example/runs/2026-11-02_oral/report.pdf",
+            "it stands behind the link",
+        ),
+    ],
+)
+def test_a_large_report_is_linked_instead(
+    pdf: Path, values: dict[str, Any], link: str | None, words: str
+) -> None:
+    """Above the limit nothing is attached, and the body says where the report is."""
+    message = report_mail(config(25, **values), pdf, link=link)
+
+    assert attachments(message) == {}
+    assert words in body_text(message)
+    assert words in body_text(message, "html")
+    if link is not None:
+        assert link in body_text(message)
+        assert f'href="{link}"' in body_text(message, "html")
+
+
+def test_a_report_of_exactly_the_limit_is_attached(pdf: Path) -> None:
+    """The limit itself is still allowed."""
+    assert attachments(report_mail(config(25, max_attachment_bytes=len(PDF)), pdf)) != {}
+    assert attachments(report_mail(config(25, max_attachment_bytes=len(PDF) - 1), pdf)) == {}
+
+
+def test_a_mail_without_what_it_is_about_is_refused(pdf: Path) -> None:
+    """A report needs a verdict and a PDF, a failure needs a cause."""
+    with pytest.raises(MailError, match="has no verdict"):
+        build_report_mail(summary(status="failed"), None, config(25), pdf=None, now=NOW)
+    with pytest.raises(MailError, match="has no failure"):
+        build_failure_mail(summary(), config(25), now=NOW)
+    pdf.unlink()
+    with pytest.raises(MailError, match=r"report\.pdf cannot be read"):
+        build_report_mail(summary(), None, config(25), pdf=pdf, now=NOW)
+
+
+def test_many_models_stand_below_each_other() -> None:
+    """Up to three models are columns, more are rows; every figure is there either way."""
+    models = tuple(figures(f"m{k}", f"Model {k}", 0.8 + 0.01 * k) for k in range(5))
+
+    text = body_text(report_mail(config(25), None, models=models), "html")
+
+    assert text.count('<tr>\n<th scope="row"') == 5
+    assert all(f"0.8{k}0 (" in text for k in range(5))
+
+
+def test_html_is_escaped() -> None:
+    """A headline cannot bring markup along."""
+    message = report_mail(config(25), None, verdict=verdict(sentence="<script>alert(1)</script> & more"))
+
+    assert "<script>" not in body_text(message, "html")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in body_text(message, "html")
+    assert "<script>alert(1)</script> & more" in body_text(message)
+
+
+SECRETS_OF_A_RUN = (
+    "Jane",
+    "Doe",
+    "P-0123",
+    "ISIC_0012345",
+    "smith_john",
+    "IMG_0045",
+    "4711",
+    "/mnt",
+    ".png",
+    ".csv",
+    "Müller",
+)
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "/mnt/scans of Jane/Jane Middle Doe.png cannot be read: truncated file",
+        "manifest row 12 of /mnt/x/Doe.csv: ISIC_0012345/IMG_0045.png: no such file",
+        "patient 'P-0123' stands on two sides",
+        "patient 4711 and patient Müller have opposite labels",
+        "smith_john has no image; ISIC_0012345 neither",
+        "C:\\Users\\Jane\\IMG_0045.tif: cannot be read",
+        "[Errno 2] No such file or directory: 'Doe, Jane.csv'",
+    ],
+)
+def test_no_file_name_and_no_patient_leaves_in_a_failure_mail(cause: str) -> None:
+    """Neither subject nor body, in whatever encoding, holds a name from the data."""
+    run = summary(
+        status="failed",
+        data_name="/mnt/Jane/oral.csv",
+        failure=Failure(stage=f"ingest of {cause}", kind="DataError", cause=cause, remedy=f"mend {cause}"),
+    )
+
+    message = build_failure_mail(run, config(25), now=NOW)
+
+    everything = "\n".join([str(message["Subject"]), body_text(message), body_text(message, "html")])
+    assert not [secret for secret in SECRETS_OF_A_RUN if secret in everything]
+    assert title_of(run) == "oral"
+    assert message["Subject"].startswith("oral: the run failed in ingest of ")
+
+
+def test_no_path_and_no_case_leaves_in_a_report_mail(pdf: Path) -> None:
+    """Folders of the run, of the data and of the store stay at home."""
+    other = {"data": {"source": "/mnt/Jane_Doe/images"}, "out": "/mnt/Jane_Doe/runs"}
+
+    message = report_mail(config(25), pdf, config=other, host="janes-machine")
+
+    everything = message.as_string() + body_text(message) + body_text(message, "html")
+    for secret in ("Jane", "janes", "/mnt", "runs/x", "report.html"):
+        assert secret not in everything
+
+
+def test_a_failure_mail_names_stage_cause_and_remedy() -> None:
+    """What can be said without names from the data is said."""
+    run = summary(
+        status="failed",
+        failure=Failure(
+            stage="training of ResNet-50",
+            kind="TrainingError",
+            cause="training of resnet50: loss is not finite in epoch 3, step 120 (learning rate 0.01)",
+            remedy="lower the learning rate with --set train.recipes.resnet50.learning_rate",
+        ),
+    )
+
+    message = build_failure_mail(run, config(25), now=NOW, link="https://prefect.example/runs/1")
+
+    assert message["Subject"] == "oral: the run failed in training of ResNet-50"
+    text = body_text(message)
+    assert (
+        "TrainingError: training of resnet50: loss is not finite in epoch 3, step 120 (learning rate 0.01)"
+        in text
+    )
+    assert "What to do: lower the learning rate with --set" in text
+    assert "Open the run: https://prefect.example/runs/1" in text
+
+
+def test_words_that_the_caller_calls_private_go_too() -> None:
+    """An id that is an ordinary word is taken out when it is known to be one."""
+    run = summary(
+        status="failed", failure=Failure(stage="split", kind="DataError", cause="training rose too early")
+    )
+
+    message = build_failure_mail(run, config(25), now=NOW, private=("training",))
+
+    assert "training" not in body_text(message)
+
+
+@pytest.mark.parametrize(
+    ("when", "status", "changed", "expected"),
+    [
+        (("always",), "completed", False, True),
+        (("always",), "failed", None, True),
+        (("failure",), "completed", True, False),
+        (("failure",), "failed", None, True),
+        (("failure",), "crashed", None, True),
+        (("verdict_change",), "completed", True, True),
+        (("verdict_change",), "completed", False, False),
+        (("verdict_change",), "failed", None, False),
+        (("verdict_change", "failure"), "failed", None, True),
+    ],
+)
+def test_mail_is_sent_only_when_asked_for(
+    when: tuple[str, ...],
+    status: str,
+    changed: bool | None,  # noqa: FBT001 - parametrised
+    expected: bool,  # noqa: FBT001 - parametrised
+) -> None:
+    """Always, on another verdict, on failure: each alone and together."""
+    other = {"verdict": verdict(model="resnet50")} if changed else {}
+    run = summary(2, status=status, **other)
+
+    assert should_mail(config(25, when=when), run, what_changed(summary(1), run)) is expected
+
+
+def test_the_first_verdict_is_news() -> None:
+    """With nothing before it, a verdict counts as changed."""
+    assert should_mail(config(25, when=("verdict_change",)), summary(), what_changed(None, summary()))
+
+
+def test_a_data_set_name_cannot_inject_a_header() -> None:
+    """Line breaks in any part of the subject become blanks."""
+    message = report_mail(config(25), None, data_name="oral\r\nBcc: spy@evil.example\n\nbody\x00\u2028x")
+
+    parsed = message_from_bytes(message.as_bytes(policy=SMTP), policy=SMTP)
+    assert parsed["Bcc"] is None
+    assert parsed["Subject"] == "oral Bcc: spy@evil.example body x: Prefer EfficientNet-B0"
+    assert len(report_mail(config(25), None, data_name="x" * 500)["Subject"]) == 150

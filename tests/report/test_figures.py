@@ -1,0 +1,173 @@
+"""Figures: deterministic, safe among threads, and drawn from what they are given."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+import pytest
+
+from medcompare.report.figures.curves import (
+    draw_calibration,
+    draw_roc_and_precision_recall,
+    draw_score_distributions,
+)
+from medcompare.report.figures.decision import draw_decision_curve
+from medcompare.report.figures.drawing import OKABE_ITO, styles_of, thin_curve
+from medcompare.report.figures.forest import ForestRow, draw_differences
+from medcompare.report.figures.runs import draw_accuracy_and_cost, draw_learning_curves, draw_seeds
+from medcompare.stats.records import Curve, Estimate
+from tests.report.sample import make_assessment, make_seeds, make_trained
+
+if TYPE_CHECKING:
+    from medcompare.report.figures.drawing import Drawing
+    from medcompare.stats.records import Assessment
+
+
+@pytest.fixture(scope="module")
+def assessment() -> Assessment:
+    """Two simulated models."""
+    return make_assessment(n=150, subgroups=False)
+
+
+def _roc(assessment: Assessment) -> Drawing:
+    styles = styles_of(assessment.models, assessment.display_names)
+    return draw_roc_and_precision_recall(assessment.evaluations, styles, prevalence=assessment.prevalence)
+
+
+def test_equal_input_gives_equal_svg(assessment: Assessment) -> None:
+    """No dates, no random ids, also when drawn by several threads at once."""
+    alone = _roc(assessment).svg
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: _roc(assessment).svg, range(4)))
+
+    assert set(together) == {alone}
+    assert not re.search(r"20\d\d-\d\d-\d\d", alone)
+
+
+def test_svg_needs_nothing_from_outside(assessment: Assessment) -> None:
+    """Text is drawn as paths, and nothing is linked."""
+    svg = _roc(assessment).svg
+
+    root = ET.fromstring(svg)  # noqa: S314 - our own drawing
+    assert not list(root.iter("{http://www.w3.org/2000/svg}text"))
+    links = [v for e in root.iter() for k, v in e.attrib.items() if k.endswith("href")]
+    assert all(link.startswith("#") for link in links)
+
+
+def test_drawing_leaves_settings_alone(assessment: Assessment) -> None:
+    """The global settings of matplotlib are as they were, and pyplot was never needed."""
+    before = dict(mpl.rcParams)
+
+    _roc(assessment)
+
+    assert dict(mpl.rcParams) == before
+
+
+def test_alt_texts_carry_the_figures(assessment: Assessment) -> None:
+    """A reader who cannot see the ROC curve hears both AUCs and the number of cases."""
+    alt = _roc(assessment).alt
+
+    assert f"n = {assessment.n}, {assessment.n_positive} positive" in alt
+    for evaluation in assessment.evaluations:
+        assert f"{evaluation.metrics['auc'].value:.3f}" in alt
+
+
+def test_models_differ_in_colour_mark_and_line() -> None:
+    """Two signs beside colour, so that the figures survive a black-and-white printer."""
+    styles = list(styles_of(["a", "b", "c", "d", "e"], {}).values())
+
+    assert [style.colour for style in styles[:2]] == ["#0072B2", "#D55E00"]
+    assert (
+        len({s.colour for s in styles})
+        == len({s.marker for s in styles})
+        == len({s.line for s in styles})
+        == 5
+    )
+    assert len(OKABE_ITO) >= 10
+
+
+def test_thin_curve_keeps_corners_and_ends() -> None:
+    """Points inside a straight run go; corners and both ends stay."""
+    steps = Curve(x=(0, 0.1, 0.2, 0.3, 0.3, 0.3, 1), y=(0, 0, 0, 0, 0.5, 1, 1))
+
+    x, y, low, high = thin_curve(steps)
+
+    assert list(zip(x, y, strict=True)) == [(0, 0), (0.3, 0), (0.3, 1), (1, 1)]
+    assert (low, high) == ([], [])
+
+
+def test_thin_curve_bounds_long_curves() -> None:
+    """A curve of ten thousand corners is drawn with some five hundred, its band with it."""
+    n = 10_000
+    grid = tuple(i / n for i in range(n + 1))
+    curve = Curve(x=grid, y=grid, y_low=grid, y_high=grid)
+
+    x, _, low, _ = thin_curve(curve)
+
+    assert len(x) == len(low) == 500
+    assert (x[0], x[-1]) == (0.0, 1.0)
+
+
+def test_forest_tells_lower_is_better_apart() -> None:
+    """Every row is in the alternative text, an absent one in words."""
+    rows = [
+        ForestRow(
+            label="AUC",
+            estimate=Estimate(value=-0.01, ci_low=-0.03, ci_high=0.01, method="DeLong"),
+            margin=0.03,
+        ),
+        ForestRow(label="PPV", estimate=Estimate(value=None, method="bootstrap", note="no call")),
+        ForestRow(label="Brier", estimate=Estimate(value=0.002, method="bootstrap"), lower_is_better=True),
+    ]
+
+    drawing = draw_differences(rows, reference="A", candidate="B", n=50, n_positive=20, level=0.95)
+
+    assert "AUC: \u22120.010 (\u22120.030 to +0.010); PPV: not estimable; Brier: +0.002" in drawing.alt
+
+
+def test_single_epoch_and_no_auc() -> None:
+    """One epoch without a validation AUC is still a figure."""
+    trained = make_trained("resnet50", "ResNet-50", epochs=1)
+    history = (trained.history[0].model_copy(update={"val_auc": None}),)
+    style = styles_of(["resnet50"], {"resnet50": "ResNet-50"})["resnet50"]
+
+    drawing = draw_learning_curves(trained.model_copy(update={"history": history}), style)
+
+    assert drawing.alt == "Learning curves of ResNet-50 over 1 epochs; checkpoint of epoch 1 kept."
+
+
+def test_calibration_needs_probabilities() -> None:
+    """A model without calibration is refused by name."""
+    assessment = make_assessment(n=120, probabilities=False, subgroups=False)
+    with pytest.raises(ValueError, match="resnet50 has no calibration to draw"):
+        draw_calibration(assessment.evaluations, styles_of(assessment.models, {}))
+
+
+def test_other_figures_draw(assessment: Assessment) -> None:
+    """Decision curve over a stated range, scores at the edge, cost on both scales, seeds."""
+    styles = styles_of(assessment.models, assessment.display_names)
+    auc = assessment.evaluations[0].metrics["auc"]
+    first, second = styles.values()
+
+    benefit = draw_decision_curve(
+        assessment.evaluations, styles, treat_all=assessment.treat_all, stated_range=(0.05, 0.3)
+    )
+    scores = draw_score_distributions(
+        first, edges=(0, 0.5, 1), negative=(0, 0), positive=(3, 1), threshold=0.0, n_false_negative=0,
+        n_false_positive=0, classes=("no", "yes"),
+    )  # fmt: skip
+    near = draw_accuracy_and_cost(
+        [(first, auc, 10.0, None), (second, auc, 12.0, (11.0, 13.0))], cost_label="ms"
+    )
+    far = draw_accuracy_and_cost([(first, auc, 10.0, None), (second, auc, 900.0, None)], cost_label="ms")
+    seeds = draw_seeds(make_seeds(assessment), styles)
+
+    for drawing in (benefit, scores, near, far, seeds):
+        assert drawing.svg.startswith("<?xml")
+    assert "0 positives below it" in scores.alt
+    assert "cost 900, AUC" in far.alt

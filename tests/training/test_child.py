@@ -1,0 +1,302 @@
+"""Processes of our own: what they say, how they die, and that none is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medcompare.base.errors import ArtifactError, DataError, TrainingError
+from medcompare.training.worker.child import accept_children_again, run_child, serve, terminate_all
+
+ROOT = Path(__file__).resolve().parents[2]
+
+JOBS = """
+import json, logging, os, signal, subprocess, sys, time
+from medcompare.base import errors
+from medcompare.training.worker.child import serve
+
+def echo(request, emit):
+    print("stray output of a library")
+    emit({"event": "progress", "step": 1})
+    logging.getLogger("medcompare.somewhere").warning("beware of %s", "dogs")
+    return json.dumps({"asked": json.loads(request), "threads": os.environ.get("OMP_NUM_THREADS")})
+
+def fail(request, emit):
+    name, message, options = json.loads(request)
+    raise getattr(errors, name)(message, **options)
+
+def crash(request, emit):
+    {}["Mustermann 1957-03-01"]
+
+def disk(request, emit):
+    raise OSError(28, "No space left on device")
+
+def die(request, emit):
+    sys.stderr.write("last words\\n")
+    sys.stderr.flush()
+    os.kill(os.getpid(), json.loads(request))
+
+def leave(request, emit):
+    os._exit(7)
+
+def family(request, emit):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    emit({"event": "progress", "pids": [os.getpid(), child.pid]})
+    time.sleep(120)
+
+def orphan(request, emit):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    emit({"event": "progress", "pids": [child.pid]})
+    return "{}"
+
+JOBS = dict(echo=echo, fail=fail, crash=crash, disk=disk, die=die, leave=leave, family=family, orphan=orphan)
+if __name__ == "__main__":
+    sys.exit(serve(JOBS, sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Where the jobs of these tests are found."""
+    folder = tmp_path_factory.mktemp("jobs")
+    (folder / "sample_jobs.py").write_text(JOBS)
+    return {"PYTHONPATH": str(folder)}
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs (one that ended and waits to be collected does not)."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return done.stdout.strip() != "" and not done.stdout.strip().startswith("Z")
+
+
+def gone_soon(pids: list[int]) -> bool:
+    """Whether all of `pids` end within a few seconds."""
+    for _ in range(400):
+        if not any(alive(pid) for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_result_events_and_logs_come_back(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the caller's thread; what a library prints disturbs nothing."""
+    events: list[tuple[Any, int]] = []
+    answer = run_child(
+        "sample_jobs",
+        "echo",
+        json.dumps({"a": "ü"}),
+        label="echo",
+        on_event=lambda event: events.append((event, threading.get_ident())),
+        environment={**environment, "OMP_NUM_THREADS": "3"},
+    )
+
+    assert json.loads(answer) == {"asked": {"a": "ü"}, "threads": "3"}
+    assert events == [({"event": "progress", "step": 1}, threading.get_ident())]
+    assert "beware of dogs" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kind", "transient"),
+    [
+        ("DataError", {}, DataError, None),
+        ("ArtifactError", {}, ArtifactError, None),
+        ("TrainingError", {"transient": True}, TrainingError, True),
+        ("TrainingError", {}, TrainingError, False),
+    ],
+)
+def test_errors_keep_their_class(
+    environment: dict[str, str], name: str, options: dict[str, bool], kind: type, *, transient: bool | None
+) -> None:
+    """So that the retry rule and the exit status see what happened."""
+    with pytest.raises(kind, match=r"^image x is gone$") as caught:
+        run_child(
+            "sample_jobs",
+            "fail",
+            json.dumps([name, "image x is gone", options]),
+            label="t",
+            environment=environment,
+        )
+    assert getattr(caught.value, "transient", None) == transient
+
+
+def test_an_unforeseen_error_is_reported_with_its_place_and_no_data(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its class and where it was raised; what was being worked on stands neither there nor in the log."""
+    with pytest.raises(TrainingError, match=r"(?s)crash failed: KeyError: .*sample_jobs\.py, line") as caught:
+        run_child("sample_jobs", "crash", "{}", label="t", environment=environment)
+    assert not caught.value.transient
+    assert "Mustermann" not in str(caught.value) + caplog.text
+
+
+def test_a_full_disk_may_heal(environment: dict[str, str]) -> None:
+    """Errors of the operating system are worth another try."""
+    with pytest.raises(TrainingError, match="No space left on device") as caught:
+        run_child("sample_jobs", "disk", "{}", label="t", environment=environment)
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, "ended by SIGKILL .*running out of memory"),
+        (signal.SIGTERM, "ended by SIGTERM .*from outside"),
+        (signal.SIGBUS, "ended by SIGBUS .*train.num_workers to 0"),
+        (signal.SIGSEGV, "ended by SIGSEGV .*native code"),
+    ],
+)
+def test_death_by_a_signal_names_it(environment: dict[str, str], number: int, words: str) -> None:
+    """With a remedy and the last words; it may be tried again."""
+    with pytest.raises(TrainingError, match=f"training of x was {words}.*last words") as caught:
+        run_child("sample_jobs", "die", json.dumps(number), label="training of x", environment=environment)
+    assert caught.value.transient
+
+
+def test_an_exit_without_a_result_is_an_error(environment: dict[str, str]) -> None:
+    """Even a silent one."""
+    with pytest.raises(TrainingError, match="ended with exit status 7 and no result"):
+        run_child("sample_jobs", "leave", "{}", label="t", environment=environment)
+
+
+def test_an_unknown_job_is_refused(environment: dict[str, str]) -> None:
+    """The known ones are listed."""
+    with pytest.raises(TrainingError, match=r"exit status 2.*expected one job of echo, fail"):
+        run_child("sample_jobs", "nonsense", "{}", label="t", environment=environment)
+
+
+def test_a_module_that_cannot_start_says_why() -> None:
+    """Its last words are in the message."""
+    with pytest.raises(TrainingError, match="No module named"):
+        run_child("no_such_module_at_all", "job", "{}", label="t")
+
+
+def test_the_time_limit_kills_the_whole_family(environment: dict[str, str]) -> None:
+    """Child and grandchild; the setting to change is named."""
+    pids: list[int] = []
+    with pytest.raises(
+        TrainingError, match=r"passed its time limit of 4 s.*raise train\.timeout_minutes"
+    ) as caught:
+        run_child(
+            "sample_jobs",
+            "family",
+            "{}",
+            label="t",
+            timeout_s=4,
+            time_limit_name="train.timeout_minutes",
+            on_event=lambda event: pids.extend(event["pids"]),
+            environment=environment,
+        )
+
+    assert not caught.value.transient
+    assert len(pids) == 2
+    assert gone_soon(pids)
+
+
+def test_a_grandchild_that_outlives_the_child_is_ended(environment: dict[str, str]) -> None:
+    """It holds the pipe open, but neither delays the result nor survives it."""
+    pids: list[int] = []
+    started = time.monotonic()
+    answer = run_child(
+        "sample_jobs",
+        "orphan",
+        "{}",
+        label="t",
+        on_event=lambda event: pids.extend(event["pids"]),
+        environment=environment,
+    )
+
+    assert answer == "{}"
+    assert time.monotonic() - started < 10
+    assert gone_soon(pids)
+
+
+def test_an_error_of_the_callers_handler_ends_the_child(environment: dict[str, str]) -> None:
+    """As a cancellation does that is raised while events are handled."""
+    pids: list[int] = []
+
+    def handler(event: Any) -> None:
+        pids.extend(event["pids"])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_child("sample_jobs", "family", "{}", label="t", on_event=handler, environment=environment)
+    assert gone_soon(pids)
+
+
+def test_terminate_all_ends_every_child(environment: dict[str, str]) -> None:
+    """From another thread, as on Ctrl-C; what was stopped is not tried again."""
+    pids: list[int] = []
+    failures: list[TrainingError] = []
+
+    def work() -> None:
+        try:
+            run_child(
+                "sample_jobs",
+                "family",
+                "{}",
+                label="training of x",
+                on_event=lambda event: pids.extend(event["pids"]),
+                environment=environment,
+            )
+        except TrainingError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while len(pids) < 4:
+        time.sleep(0.02)
+    count = terminate_all(final=True)
+    for thread in threads:
+        thread.join(timeout=20)
+    try:
+        with pytest.raises(TrainingError, match="no further process is started"):
+            run_child("sample_jobs", "echo", "{}", label="t", environment=environment)
+    finally:
+        accept_children_again()
+
+    assert count == 2
+    assert [str(error) for error in failures] == ["training of x was stopped"] * 2
+    assert not any(error.transient for error in failures)
+    assert gone_soon(pids)
+    assert terminate_all() == 0
+
+
+def test_a_child_does_not_outlive_its_parent(environment: dict[str, str], tmp_path: Path) -> None:
+    """The parent is killed without a chance to clean up; child and grandchild end by themselves."""
+    out = tmp_path / "pids"
+    parent = textwrap.dedent(f"""
+        import json
+        from pathlib import Path
+        from medcompare.training.worker.child import run_child
+        run_child("sample_jobs", "family", "{{}}", label="t",
+                  on_event=lambda event: Path({str(out)!r}).write_text(json.dumps(event["pids"]) + " "))
+    """)
+    paths = os.pathsep.join([str(ROOT), environment["PYTHONPATH"]])
+    process = subprocess.Popen([sys.executable, "-c", parent], env={**os.environ, "PYTHONPATH": paths})
+    while not (out.exists() and out.read_text().endswith(" ")):
+        time.sleep(0.02)
+    pids = json.loads(out.read_text())
+    assert all(alive(pid) for pid in pids)
+    process.kill()
+    process.wait()
+
+    assert gone_soon(pids)
+
+
+def test_serve_wants_exactly_one_job(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2, before anything is read."""
+    assert serve({"a": lambda request, _: request}, []) == 2
+    assert "expected one job of a" in capsys.readouterr().err

@@ -1,0 +1,186 @@
+"""Batches: verified images, the same whoever loads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from medcompare.base.artifacts import sha256_of_bytes
+from medcompare.base.errors import DataError
+from medcompare.data.assignments import ImageRow, read_assignments, rows_of
+from medcompare.training.dataset import (
+    BatchLoader,
+    EvaluationImages,
+    SubsetImages,
+    TrainingImages,
+    batch_starts,
+    cache_budget_bytes,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER = "case_id,path,label,patient_id,sha256,width_px,height_px,mode,site,subset"
+
+
+def rows_in(folder: Path, n_images: int = 7) -> list[ImageRow]:
+    """Images of different sizes, and their rows."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(n_images):
+        path = folder / f"{number}.png"
+        Image.fromarray(rng.integers(0, 256, (40 + number, 50, 3), dtype=np.uint8)).save(path)
+        digest = sha256_of_bytes(path.read_bytes())
+        rows.append(
+            ImageRow(
+                case_id=f"c{number}",
+                path=path.name,
+                label=number % 2,
+                patient_id="",
+                sha256=digest,
+                subset="train",
+                extra=(),
+            )
+        )
+    return rows
+
+
+def training_images(folder: Path, *, cache_bytes: int = 2**20, seed: int = 3) -> TrainingImages:
+    """Random crops of them."""
+    return TrainingImages(
+        rows_in(folder), folder, size_px=32, cache_bytes=cache_bytes, crop_scale_min=0.3, seed=seed
+    )
+
+
+def epoch_of(images: SubsetImages, epoch: int, **options: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """All images and labels of one shuffled epoch."""
+    loader = BatchLoader(images, batch_size=3, **options)
+    batches = list(loader.shuffled(seed=3, epoch=epoch))
+    assert len(batches) == loader.n_steps
+    return torch.cat([batch.images for batch in batches]), torch.cat([batch.labels for batch in batches])
+
+
+def test_an_epoch_is_the_same_whoever_loads_it(tmp_path: Path) -> None:
+    """From memory, from disk, by two processes: byte for byte; the next epoch differs."""
+    kept = training_images(tmp_path)
+    first, labels = epoch_of(kept, 1)
+
+    assert torch.equal(epoch_of(kept, 1)[0], first)
+    assert torch.equal(epoch_of(training_images(tmp_path, cache_bytes=0), 1)[0], first)
+    assert torch.equal(epoch_of(training_images(tmp_path), 1, num_workers=2)[0], first)
+    assert not torch.equal(epoch_of(kept, 2)[0], first)
+    assert not torch.equal(epoch_of(training_images(tmp_path, seed=4), 1)[0], first)
+    assert sorted(labels.tolist()) == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_every_image_appears_once_per_epoch(tmp_path: Path) -> None:
+    """In an order of its own each epoch."""
+    images = EvaluationImages(rows_in(tmp_path), tmp_path, size_px=32, resize_px=37, cache_bytes=2**20)
+    in_order = torch.cat([batch.images for batch in BatchLoader(images, batch_size=3).in_order()])
+    shuffled = epoch_of(images, 1)[0]
+
+    assert not torch.equal(in_order, shuffled)
+    assert sorted(map(str, in_order.tolist())) == sorted(map(str, shuffled.tolist()))
+
+
+def test_the_memory_budget_is_kept(tmp_path: Path) -> None:
+    """Whole images for training, crops for evaluation, up to the limit and no further."""
+    rows = rows_in(tmp_path)
+    images = training_images(tmp_path, cache_bytes=3 * 46 * 50 * 2)
+    for index in range(len(rows)):
+        images[(1, index)]
+    crops = EvaluationImages(rows, tmp_path, size_px=32, resize_px=37, cache_bytes=3 * 32 * 32 * 5)
+    for index in range(len(rows)):
+        crops[(0, index)]
+
+    assert sum(kept.untyped_storage().nbytes() for kept in images._kept.values()) <= 3 * 46 * 50 * 2
+    assert len(images._kept) == 2
+    assert [kept.untyped_storage().nbytes() for kept in crops._kept.values()] == [3 * 32 * 32] * 5
+    assert cache_budget_bytes(2) == cache_budget_bytes(1) // 2 > 0
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_changed_image_is_named(tmp_path: Path, num_workers: int) -> None:
+    """Also where another process finds it: the message comes without that process's traceback."""
+    images = training_images(tmp_path)
+    (tmp_path / "4.png").write_bytes((tmp_path / "5.png").read_bytes())
+
+    with pytest.raises(DataError, match=r"^image 4\.png changed since ingest"):
+        epoch_of(images, 1, num_workers=num_workers)
+
+
+def test_a_lost_image_is_named(tmp_path: Path) -> None:
+    """With the folder it was looked for in."""
+    images = training_images(tmp_path)
+    (tmp_path / "2.png").unlink()
+
+    with pytest.raises(DataError, match=r"image 2\.png is gone from"):
+        images.read(2)
+
+
+def test_an_image_that_does_not_decode_is_named(tmp_path: Path) -> None:
+    """Even though its digest is right."""
+    (tmp_path / "0.png").write_bytes(b"x")
+    row = rows_in(tmp_path, 1)[0]
+    (tmp_path / "0.png").write_bytes(b"x")
+    broken = ImageRow(**{**row.__dict__, "sha256": sha256_of_bytes(b"x")})
+
+    with pytest.raises(DataError, match=r"image 0\.png cannot be decoded"):
+        EvaluationImages([broken], tmp_path, size_px=32, resize_px=37, cache_bytes=0).read(0)
+
+
+def test_what_a_subset_shows_is_for_its_kind_to_say(tmp_path: Path) -> None:
+    """The base class shows nothing."""
+    with pytest.raises(NotImplementedError):
+        SubsetImages(rows_in(tmp_path), tmp_path, size_px=32, cache_bytes=0)[(1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("n_images", "batch_size", "spans"),
+    [
+        (6, 3, [(0, 3), (3, 6)]),
+        (7, 3, [(0, 3), (3, 7)]),
+        (8, 3, [(0, 3), (3, 6), (6, 8)]),
+        (1, 3, [(0, 1)]),
+        (2, 3, [(0, 2)]),
+        (4, 3, [(0, 4)]),
+    ],
+)
+def test_a_rest_of_one_image_joins_the_batch_before(
+    n_images: int, batch_size: int, spans: list[tuple[int, int]]
+) -> None:
+    """A rest of two stands alone."""
+    assert batch_starts(n_images, batch_size) == spans
+
+
+def test_the_table_of_a_split_is_read_in_order_of_cases() -> None:
+    """Whatever the order of its lines; the user's own columns come along."""
+    lines = [HEADER, "b,2.png,1,p1,dd,4,4,RGB,Oslo,val", "a,1.png,0,,cc,4,4,RGB,,train"]
+    rows = read_assignments("\n".join(lines).encode())
+
+    assert [row.case_id for row in rows] == ["a", "b"]
+    assert rows[0].patient_id == ""
+    assert rows[1].extra == (("site", "Oslo"),)
+    assert rows_of(rows, "val") == [rows[1]]
+
+
+def test_a_table_that_lacks_columns_is_refused() -> None:
+    """Those that lack, and those there are."""
+    with pytest.raises(DataError, match="lacks column label, subset; it has: case_id, path, sha256"):
+        read_assignments(b"case_id,path,sha256\n")
+
+
+def test_a_label_that_is_no_label_is_refused() -> None:
+    """With its row."""
+    with pytest.raises(DataError, match="row 2, column label: 'cancer' is neither 0 nor 1"):
+        read_assignments(f"{HEADER}\na,1.png,cancer,,cc,4,4,RGB,,train\n".encode())
+
+
+def test_an_empty_subset_is_refused() -> None:
+    """Named."""
+    with pytest.raises(DataError, match="subset 'test' holds no images"):
+        rows_of([], "test")
