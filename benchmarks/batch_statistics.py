@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from flows.preflight import locate_images
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.config.schema import CompareConfig
 from medcompare.data.assignments import read_assignments, rows_of
@@ -38,7 +39,6 @@ from medcompare.models.registry import build_model
 from medcompare.models.spec import ModelSpec, Recipe
 from medcompare.models.zoo import MODELS
 from medcompare.report.results import read_results
-from medcompare.runs.preflight import locate_images
 from medcompare.stats.intervals.auc import auc_difference
 from medcompare.training.batch_statistics import (
     load_statistics,

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.overhead import StopWatch
+from flows.preflight import check_before_work, locate_images
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.config.settings_table import set_by_user
 from medcompare.data.manifest import ingest
@@ -20,7 +21,6 @@ from medcompare.report.collect import gather
 from medcompare.report.render import write_report
 from medcompare.runs.folder import default_run_name, now, run_folder
 from medcompare.runs.history import this_host
-from medcompare.runs.preflight import check_before_work, locate_images
 from medcompare.runs.provenance import collect_provenance
 from medcompare.runs.summary import RunFiles, completed_run, start_of_run
 from medcompare.stats.assessment import assemble

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from flows.console import install_filter, prepare_environment
+from flows.preflight import check_ahead
 from flows.temporary_server import start_temporary_server
 from medcompare import __version__
 from medcompare.base.discretion import without_data
@@ -31,7 +32,6 @@ from medcompare.config.presets import PRESETS, merged
 from medcompare.config.schema import CompareConfig
 from medcompare.models.zoo import MODELS
 from medcompare.runs.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
-from medcompare.runs.preflight import check_ahead
 from medcompare.training.progress import training_display
 
 if TYPE_CHECKING:

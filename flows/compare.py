@@ -27,6 +27,7 @@ from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.night import Night, conducted, parameter, title
+from flows.preflight import checked, locate_images
 from medcompare.base.artifacts import ArtifactStore, write_atomically
 from medcompare.config.data import DEMO, DataConfig
 from medcompare.config.schema import CompareConfig
@@ -36,7 +37,6 @@ from medcompare.predictions.join import scored_cases
 from medcompare.predictions.table import write_prediction_table
 from medcompare.report.collect import gather
 from medcompare.runs.folder import now, run_folder
-from medcompare.runs.preflight import checked, locate_images
 from medcompare.runs.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
 from medcompare.runs.result import RunResult, run_result
 from medcompare.runs.stages import in_stage

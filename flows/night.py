@@ -16,6 +16,7 @@ from prefect.states import Completed, Failed
 
 from flows.orchestration import clear_up_after
 from flows.orphaned import go_on_without_reader
+from flows.preflight import check_folders
 from medcompare.base.discretion import without_data
 from medcompare.base.errors import OUTSIDE, ConfigError, MedcompareError
 from medcompare.base.file_access import access_warning, files_readable_by
@@ -27,7 +28,6 @@ from medcompare.config.schema import AssessConfig, CompareConfig
 from medcompare.notify import nightly
 from medcompare.runs.folder import default_run_name, held_name, now
 from medcompare.runs.history import this_host
-from medcompare.runs.preflight import check_folders
 from medcompare.runs.stages import in_stage, remedy_of, stage_of
 from medcompare.runs.summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
 from medcompare.training.worker.process import terminate_all
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
     from pydantic import BaseModel
 
-    from medcompare.notify.nightly import NightContext
     from medcompare.report.inputs import ReportInputs
+    from medcompare.runs.changes import NightContext
     from medcompare.runs.result import RunResult
     from medcompare.runs.summary import RunKind, RunSummary
 

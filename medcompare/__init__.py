@@ -1,17 +1,21 @@
 """medcompare: a fair comparison of medical image classifiers.
 
-Map of the package (pure code: nothing here imports Prefect)::
+The package is pure code (nothing here imports Prefect), laid out in rooms. A room imports only from rooms above it:
 
-    config, presets      what the user can set: one pydantic model
-    records, *_records   what flows between stages: the base, and one module beside each stage
-    errors               what can go wrong
-    artifacts            content-addressed files: atomic write, verified read
-    code_identity        digest of the code behind a stage, for correct caching
-    data/                demo data, ingest and validation, split, torch dataset
-    models/              the table of networks, their recipes and weights
-    training, prediction, cost      the torch side
-    stats/               the statistics and the verdict; never imports torch
-    report/              records -> figures -> HTML and PDF
+``base``         records, errors, stored files, number formats, hardware, locks, digest of the code
+``models``       what a network is (`spec`), the table of networks (`zoo`), their pretrained weights
+``config``       everything a user can set: schema, presets, form, and who set each field
+``data``         images: sources, decoding, validation, manifest, split, tables of users
+``predictions``  tables of predictions and costs, where training and statistics meet
+``training``     from a split to a trained network, its predictions and its cost; the only room with torch
+``stats``        intervals, resampling, calibration, comparison and the verdict; no torch
+``runs``         what a run leaves behind: folder, summary, history, changes, provenance, pruning
+``report``       from records to pages, figures, checklists, HTML and PDF
+``notify``       mail: settings, message, sending
+``cli``          the command line
+
+Above them, ``tasks/`` wraps the stages for Prefect and ``flows/`` wires them.
+``tests/contracts/test_architecture.py`` holds the table of allowed imports and this map.
 """
 
 __version__ = "0.1.0"

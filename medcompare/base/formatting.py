@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from medcompare.stats.records import Assessment, Estimate
 
 MINUS = "\u2212"
 THIN_SPACE = "\u202f"
@@ -72,7 +70,23 @@ def format_interval(low: float | None, high: float | None, *, digits: int = 3, s
     return f"{low_text} to {high_text}"
 
 
-def format_estimate(estimate: Estimate, *, digits: int = 3, signed: bool = False) -> str:
+class ValueWithInterval(Protocol):
+    """Anything with a value and the limits of its interval, such as `medcompare.stats.records.Estimate`."""
+
+    @property
+    def value(self) -> float | None:
+        """None where the value cannot be computed."""
+
+    @property
+    def ci_low(self) -> float | None:
+        """Lower limit."""
+
+    @property
+    def ci_high(self) -> float | None:
+        """Upper limit."""
+
+
+def format_estimate(estimate: ValueWithInterval, *, digits: int = 3, signed: bool = False) -> str:
     """An estimate with its interval, or "not estimable" (its note stands with the table)."""
     if estimate.value is None:
         return NOT_ESTIMABLE
@@ -106,15 +120,6 @@ def format_percent(value: float, *, digits: int = 1) -> str:
 def format_level(level: float) -> str:
     """A confidence level as "95 %", with decimals only where there are any."""
     return f"{100 * level:.4g}{THIN_SPACE}%"
-
-
-def format_patients(assessment: Assessment) -> str:
-    """What the intervals take as independent: images or patients, and whether that is known."""
-    if assessment.n_patients is None:
-        return "No patient ids were given: all intervals assume one image per patient."
-    if assessment.clustered:
-        return "Intervals allow for several images per patient."
-    return f"The test subset holds {format_count(assessment.n_patients)} patients, one image each."
 
 
 def format_significant(value: float, *, digits: int = SIGNIFICANT_DIGITS) -> str:

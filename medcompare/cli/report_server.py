@@ -25,7 +25,7 @@ from starlette.responses import FileResponse, HTMLResponse
 from starlette.routing import Route
 
 from medcompare.base.errors import ConfigError
-from medcompare.notify.settings import is_loopback
+from medcompare.base.hosts import is_loopback
 from medcompare.runs.folder import LATEST
 
 if TYPE_CHECKING:

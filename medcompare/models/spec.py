@@ -7,6 +7,7 @@ library when called, so that the command line can list models at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -82,3 +83,16 @@ class ModelSpec:
     """Model of the same architecture in a maintained library, where this one's library is not."""
     hidden: bool = False
     """For tests: left out of the lists that people read."""
+
+
+class ResolvedWeights(Record):
+    """Initial weights of one model, found and verified before any work starts."""
+
+    model: str
+    initial: InitialWeights
+    path: Path | None = Field(default=None, description="The verified file; None for random initialisation.")
+
+    @property
+    def identity(self) -> str:
+        """What of the weights can change a result: for cache keys, in place of path and source."""
+        return f"{self.initial.kind} {self.initial.name} {self.initial.vintage} {self.initial.sha256}"

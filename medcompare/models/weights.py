@@ -15,20 +15,18 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from medcompare.base.artifacts import sha256_of_file
 from medcompare.base.errors import ConfigError, WeightsError
 from medcompare.base.file_access import new_part
-from medcompare.models.spec import InitialWeights
+from medcompare.models.spec import InitialWeights, ResolvedWeights
 from medcompare.models.zoo import MODELS
-from medcompare.training.requests import ResolvedWeights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from http.client import HTTPResponse
 
-    from medcompare.config.schema import TrainConfig
     from medcompare.models.spec import ModelSpec, WeightsFile
 
 CONNECT_TIMEOUT_S = 10.0
@@ -37,6 +35,26 @@ PROGRESS_EVERY_S = 5.0
 ALTERNATIVE = "--set train.initial_weights=none"
 
 logger = logging.getLogger(__name__)
+
+
+class WeightsSettings(Protocol):
+    """What is read here of the settings of training."""
+
+    @property
+    def initial_weights(self) -> str:
+        """Either "imagenet" or "none"."""
+
+    @property
+    def weights_vintage(self) -> str:
+        """Version of published weights, where a recipe names no other."""
+
+    @property
+    def weights_dir(self) -> Path | None:
+        """Folder searched first."""
+
+    @property
+    def recipes(self) -> Mapping[str, Any]:
+        """Model to recipe, with a `weights_vintage` that may be None."""
 
 
 def hub_folder() -> Path:
@@ -95,14 +113,15 @@ def find_weights(
     return None
 
 
-def ensure_weights(models: Sequence[str], train: TrainConfig) -> dict[str, ResolvedWeights]:
+def ensure_weights(models: Sequence[str], train: WeightsSettings) -> dict[str, ResolvedWeights]:
     """Initial weights of every model, found or downloaded, and verified.
 
     Parameters
     ----------
     models : sequence of str
         Names in the table of networks.
-    train : TrainConfig
+    train : WeightsSettings
+        Such as `medcompare.config.schema.TrainConfig`:
         ``initial_weights, weights_vintage, weights_dir`` and the recipes' vintages count.
 
     Returns
@@ -192,7 +211,7 @@ def _read(answer: HTTPResponse) -> bytes:
         raise ConnectionError(msg) from error
 
 
-def _vintage(model: str, train: TrainConfig) -> str:
+def _vintage(model: str, train: WeightsSettings) -> str:
     override = train.recipes.get(model)
     return (override.weights_vintage if override else None) or train.weights_vintage
 

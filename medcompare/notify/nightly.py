@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import MedcompareError
-from medcompare.base.record import Record
 from medcompare.notify.message import build_failure_mail, build_report_mail, should_mail
 from medcompare.notify.outbox import OutboxError, deliver, outbox_folder, send_waiting
 from medcompare.notify.send import BACK_OFF_S, send
-from medcompare.runs.changes import Changes, what_changed
+from medcompare.runs.changes import Changes, NightContext, what_changed
 from medcompare.runs.history import (
     history_path,
     last_completed,
@@ -26,7 +25,6 @@ from medcompare.runs.history import (
     series_until,
     this_host,
 )
-from medcompare.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,21 +32,12 @@ if TYPE_CHECKING:
 
     from medcompare.notify.outbox import OutboxReport
     from medcompare.notify.settings import MailConfig
+    from medcompare.runs.summary import RunSummary
 
 
 TREND_RUNS = 30
 
 logger = logging.getLogger(__name__)
-
-
-class NightContext(Record):
-    """What a report says about the nights before: taken from the history just before rendering."""
-
-    changes: Changes
-    runs: tuple[RunSummary, ...]
-    """The series up to and with this run, oldest first."""
-    n_earlier_looks: int = 0
-    """Earlier runs that evaluated the same test images with other settings or other code."""
 
 
 def begin(store: Path, run: RunSummary, *, now: datetime | None = None) -> tuple[RunSummary, ...]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
+from medcompare.base.artifacts import OUTBOX_FOLDER
 from medcompare.base.errors import MedcompareError
 from medcompare.base.record import Record
 from medcompare.notify.send import BACK_OFF_S, Delivery, Fault, send
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from medcompare.notify.settings import MailConfig
 
-OUTBOX_FOLDER = "outbox"
 REFUSED_FOLDER = "refused"
 SUFFIX = ".mail"
 LOCK_FILE = ".lock"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 
 from medcompare.base.errors import ConfigError
+from medcompare.base.hosts import is_loopback
 from medcompare.base.record import Record
 
 if TYPE_CHECKING:
@@ -122,14 +123,6 @@ class MailConfig(Record):
             msg = f"a recipient is named twice in {', '.join(self.recipients)}"
             raise ValueError(msg)
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def mail_config_from_environment(environment: Mapping[str, str]) -> MailConfig | None:

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from medcompare.config.schema import AssessConfig, CompareConfig
     from medcompare.data.assignments import ImageRow
     from medcompare.data.records import DatasetManifest, DatasetSplit
-    from medcompare.notify.nightly import NightContext
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
     from medcompare.predictions.table import PredictionTables
+    from medcompare.runs.changes import NightContext
     from medcompare.runs.provenance import Provenance
     from medcompare.stats.records import Assessment
     from medcompare.training.records import TrainedModel

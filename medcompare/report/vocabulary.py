@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from medcompare.base.formatting import format_count
 from medcompare.report.blocks import Column, Mark, svg_uri
 from medcompare.report.figures.drawing import ModelStyle, marker_svg, styles_of
 from medcompare.report.results import pair_of_verdict
 
 if TYPE_CHECKING:
     from medcompare.report.inputs import ReportInputs
-    from medcompare.stats.records import ModelEvaluation, PairedComparison
+    from medcompare.stats.records import Assessment, ModelEvaluation, PairedComparison
 
 METRIC_NAMES = {
     "auc": "AUC (area under the ROC curve)",
@@ -192,3 +193,12 @@ def view_of(inputs: ReportInputs) -> View:
         evaluations=tuple(evaluations[model] for model in order if model in evaluations),
         pair=pair,
     )
+
+
+def format_patients(assessment: Assessment) -> str:
+    """What the intervals take as independent: images or patients, and whether that is known."""
+    if assessment.n_patients is None:
+        return "No patient ids were given: all intervals assume one image per patient."
+    if assessment.clustered:
+        return "Intervals allow for several images per patient."
+    return f"The test subset holds {format_count(assessment.n_patients)} patients, one image each."

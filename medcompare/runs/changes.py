@@ -21,11 +21,11 @@ from medcompare.base.formatting import (
     join_words,
 )
 from medcompare.base.record import Record
+from medcompare.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from medcompare.runs.summary import RunSummary
     from medcompare.stats.records import Estimate
 
 Cause = Literal["data", "code", "libraries", "machine", "configuration", "models", "seed"]
@@ -374,3 +374,13 @@ def _repeatability(causes: tuple[Cause, ...], figures: tuple[FigureChange, ...])
         yield "Nothing that is recorded changed, yet the figures differ: the run did not repeat exactly."
     elif not causes:
         yield "The figures are the same to the last digit."
+
+
+class NightContext(Record):
+    """What a report says about the nights before: taken from the history just before rendering."""
+
+    changes: Changes
+    runs: tuple[RunSummary, ...]
+    """The series up to and with this run, oldest first."""
+    n_earlier_looks: int = 0
+    """Earlier runs that evaluated the same test images with other settings or other code."""

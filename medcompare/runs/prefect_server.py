@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import certifi
 
 from medcompare.base.errors import ConfigError
-from medcompare.notify.settings import is_loopback
+from medcompare.base.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

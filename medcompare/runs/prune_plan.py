@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from medcompare.base.artifacts import OUTBOX_FOLDER
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.base.record import Record
-from medcompare.notify.outbox import OUTBOX_FOLDER
 from medcompare.runs.folder import LATEST
 from medcompare.runs.history import HISTORY_FILE, history_path, list_runs, process_is_alive, this_host
 

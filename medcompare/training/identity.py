@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from medcompare.base.record import Subset
     from medcompare.config.schema import CostConfig, TrainConfig
     from medcompare.data.records import DatasetSplit
+    from medcompare.models.spec import ResolvedWeights
     from medcompare.training.records import TrainedModel
-    from medcompare.training.requests import ResolvedWeights
 
 NOT_IDENTITY = {
     "weights_dir",

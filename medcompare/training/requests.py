@@ -14,21 +14,8 @@ from medcompare.base.file_names import EscapedPath
 from medcompare.base.record import Record
 from medcompare.config.schema import CostConfig, TrainConfig
 from medcompare.data.records import DatasetSplit
-from medcompare.models.spec import InitialWeights
+from medcompare.models.spec import ResolvedWeights
 from medcompare.training.records import TrainedModel
-
-
-class ResolvedWeights(Record):
-    """Initial weights of one model, found and verified before any work starts."""
-
-    model: str
-    initial: InitialWeights
-    path: Path | None = Field(default=None, description="The verified file; None for random initialisation.")
-
-    @property
-    def identity(self) -> str:
-        """What of the weights can change a result: for cache keys, in place of path and source."""
-        return f"{self.initial.kind} {self.initial.name} {self.initial.vintage} {self.initial.sha256}"
 
 
 class TrainingRequest(Record):

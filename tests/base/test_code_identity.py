@@ -60,7 +60,7 @@ def f():
         Import("medcompare.stats", for_types_only=True),
         Import("medcompare.stats.paired", for_types_only=True),
         Import("medcompare.base.errors", for_types_only=False),
-        Import("medcompare.stats", for_types_only=False),
+        Import("medcompare.stats.intervals", for_types_only=False),
         Import("medcompare.stats.intervals.auc", for_types_only=False),
     }
 

@@ -220,7 +220,7 @@ def count(event, arguments):
     n_listed += event in {"os.scandir", "os.listdir"} and str(arguments[0]).endswith("benign")
 sys.addaudithook(count)
 from medcompare.config.schema import CompareConfig
-from medcompare.runs.preflight import check_ahead, checked
+from flows.preflight import check_ahead, checked
 config = CompareConfig.model_validate(
     {"data": {"source": "images"}, "train": {"initial_weights": "none"}, "evaluate": {"n_resamples": 200}}
 )

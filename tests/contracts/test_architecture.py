@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,143 +24,22 @@ from medcompare.models.zoo import MODELS
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("medcompare", "tasks", "flows")
 
-GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # group: (modules, first match wins), (groups it may import beside itself)
-    "words": (
-        (
-            "medcompare",
-            "medcompare.base.errors",
-            "medcompare.base.file_access",
-            "medcompare.base.file_names",
-            "medcompare.base.record",
-            "medcompare.data.records",
-            "medcompare.training.records",
-            "medcompare.predictions.records",
-            "medcompare.predictions.costs",
-            "medcompare.config.presets",
-            "medcompare.models",
-            "medcompare.models.spec",
-            "medcompare.models.zoo*",
-            "medcompare.config.schema",
-            "medcompare.config.form",
-            "medcompare.base.artifacts",
-            "medcompare.base.code_identity",
-            "medcompare.base.discretion",
-            "medcompare.training.requests",
-            "medcompare.training.events",
-            "medcompare.stats",
-            "medcompare.report",
-            "medcompare.data",
-            "medcompare.config.data",
-        ),
-        (),
-    ),
-    "hardware": (("medcompare.base.hardware", "medcompare.base.devices"), ("words",)),
-    "provenance": (("medcompare.runs.provenance",), ("words", "hardware")),
-    "torch": (
-        (
-            "medcompare.training.dataset",
-            "medcompare.training.transforms",
-            "medcompare.models.*",
-            "medcompare.training.batch_statistics",
-            "medcompare.training.checkpoints",
-            "medcompare.training.cost",
-            "medcompare.training.cost_instruments",
-            "medcompare.training.inference",
-            "medcompare.training.recipes",
-            "medcompare.training.scoring",
-            "medcompare.training.loop",
-            "medcompare.training.epoch",
-            "medcompare.training.worker.process",
-            "medcompare.training.state",
-            "medcompare.training.worker.child",
-        ),
-        ("words", "hardware", "data"),
-    ),
-    # Any table of a user as text: images listed or predictions.
-    "tables": (("medcompare.data.table_file", "medcompare.data.spelling"), ("words",)),
-    "data": (("medcompare.data.*",), ("words", "tables")),
-    "stats_records": (("medcompare.stats.records",), ("words",)),
-    # The table of predictions, where the torch side and the statistics meet.
-    "predictions": (
-        (
-            "medcompare.predictions.cases",
-            "medcompare.predictions.table",
-            "medcompare.predictions.columns",
-            "medcompare.predictions.layout",
-            "medcompare.predictions.roles",
-            "medcompare.predictions.cost_file",
-            "medcompare.stats.arrays",
-        ),
-        ("words", "tables"),
-    ),
-    # A bootstrap runs on the cores there are.
-    "stats": (("medcompare.stats.*",), ("words", "hardware", "stats_records", "predictions")),
-    "history": (
-        ("medcompare.runs.summary", "medcompare.runs.changes", "medcompare.runs.history"),
-        ("words", "stats_records", "formatting", "provenance"),
-    ),
-    "formatting": (("medcompare.base.formatting",), ("words", "stats_records")),
-    "report": (("medcompare.report.*",), ("words", "stats_records", "formatting", "history", "provenance")),
-    "mail": (
-        ("medcompare.notify.send*", "medcompare.notify.outbox"),
-        ("words", "stats_records", "formatting", "history"),
-    ),
-    # What joins the sides: every other module at the top of the package.
-    "glue": (
-        ("medcompare.*",),
-        (
-            "words",
-            "hardware",
-            "provenance",
-            "data",
-            "torch",
-            "stats_records",
-            "predictions",
-            "stats",
-            "history",
-            "formatting",
-            "report",
-            "mail",
-        ),
-    ),
-    "tasks": (
-        ("tasks", "tasks.*"),
-        (
-            "words",
-            "hardware",
-            "provenance",
-            "data",
-            "torch",
-            "stats_records",
-            "predictions",
-            "stats",
-            "history",
-            "report",
-            "mail",
-            "glue",
-        ),
-    ),
-    "flows": (
-        ("flows", "flows.*"),
-        (
-            "words",
-            "hardware",
-            "provenance",
-            "data",
-            "torch",
-            "stats_records",
-            "predictions",
-            "history",
-            "formatting",
-            "report",
-            "mail",
-            "glue",
-            "tasks",
-        ),
-    ),
+BELOW: dict[str, str] = {
+    "base": "",
+    "models": "base",
+    "config": "base models",
+    "data": "base models config",
+    "predictions": "base models config data",
+    "training": "base models config data predictions",
+    "stats": "base models config data predictions",
+    "runs": "base models config data predictions training stats",
+    "report": "base models config data predictions training stats runs",
+    "notify": "base models config data predictions training stats runs",
+    "cli": "base models config data predictions training stats runs report notify",
+    "tasks": "base models config data predictions training stats runs report notify",
+    "flows": "base models config data predictions training stats runs report notify cli tasks",
 }
-"""The whole table. ``report`` reads the records of the statistics, never the statistics."""
+"""Room -> the rooms that it may import from. Training and statistics meet in the table of predictions."""
 
 TORCH = {"torch", "torchvision", "efficientnet_pytorch"}
 DRAWING = {"matplotlib", "seaborn", "weasyprint", "jinja2"}
@@ -214,13 +94,10 @@ def imports_of(module: str) -> tuple[Import, ...]:
     return tuple(found)
 
 
-def group_of(module: str) -> str:
-    """Group that a module of ours belongs to."""
-    return next(
-        name
-        for name, (patterns, _) in GROUPS.items()
-        if any(fnmatchcase(module, pattern) for pattern in patterns)
-    )
+def room_of(module: str) -> str:
+    """Room that a module of ours belongs to; the package itself is the map of the rooms."""
+    top, _, inside = module.partition(".")
+    return inside.partition(".")[0] if top == "medcompare" and inside else top
 
 
 def loaded_by(module: str) -> dict[str, str]:
@@ -244,29 +121,44 @@ def loaded_by(module: str) -> dict[str, str]:
 
 
 def test_every_arrow_stands_in_the_table() -> None:
-    """A module imports only from groups that the table names for its own."""
+    """A module imports only from the rooms that the table names for its own."""
     wrong = [
-        f"{MODULES[module].relative_to(ROOT)}:{entry.line} imports {entry.target} ({group} -> {group_of(entry.target)})"
-        for module in sorted(MODULES)
+        f"{MODULES[module].relative_to(ROOT)}:{entry.line} imports {entry.target} ({room} -> {room_of(entry.target)})"
+        for module in sorted(set(MODULES) - {"medcompare"})
         for entry in imports_of(module)
-        if (group := group_of(module))
+        if (room := room_of(module))
         and entry.target in MODULES
-        and group_of(entry.target) not in {group, *GROUPS[group][1]}
+        and room_of(entry.target) not in {room, "medcompare", *BELOW[room].split()}
     ]
 
     assert wrong == []
 
 
-def test_the_table_has_no_circles() -> None:
-    """No group reaches itself through others."""
+def test_the_table_has_one_row_per_room_and_no_circle() -> None:
+    """A room may import only from rooms above it in the table."""
+    rooms = list(BELOW)
 
-    def reached(group: str, path: tuple[str, ...]) -> None:
-        assert group not in path, f"circle: {' -> '.join([*path, group])}"
-        for below in GROUPS[group][1]:
-            reached(below, (*path, group))
+    assert {room_of(module) for module in MODULES} == {"medcompare", *rooms}
+    for place, room in enumerate(rooms):
+        assert set(BELOW[room].split()) <= set(rooms[:place]), room
 
-    for group in GROUPS:
-        reached(group, ())
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """What is executed on import has an order, inside a room too."""
+    graph = {
+        module: {entry.target for entry in imports_of(module) if entry.at_start and entry.target in MODULES}
+        for module in MODULES
+    }
+
+    list(TopologicalSorter(graph).static_order())  # raises a CycleError that names the circle
+
+
+def test_the_map_names_every_room() -> None:
+    """The docstring of the package has one line per room."""
+    text = ast.get_docstring(ast.parse(MODULES["medcompare"].read_text("utf-8"))) or ""
+
+    named = re.findall(r"^``(\w+)/?``", text, re.MULTILINE)
+    assert named == [room for room in BELOW if (ROOT / "medcompare" / room).is_dir()]
 
 
 @pytest.mark.parametrize(
@@ -311,13 +203,17 @@ def test_no_pyplot_anywhere() -> None:
     assert wrong == []
 
 
-def test_torch_side_and_statistics_never_meet() -> None:
-    """They meet in the table of predictions, so that a statistic can be tested on typed numbers."""
-    for module in MODULES:
-        if group_of(module) == "torch":
-            assert not [e for e in imports_of(module) if e.target.startswith("medcompare.stats")], module
-        if group_of(module) in {"stats", "stats_records", "report", "formatting"}:
-            assert not [e for e in imports_of(module) if e.target.split(".")[0] in TORCH], module
+def test_the_report_reads_only_the_records_of_the_statistics() -> None:
+    """What is printed was computed before: nothing is computed while a page is written."""
+    wrong = [
+        f"{module} imports {entry.target}"
+        for module in MODULES
+        if room_of(module) == "report"
+        for entry in imports_of(module)
+        if entry.target.startswith("medcompare.stats.") and entry.target != "medcompare.stats.records"
+    ]
+
+    assert wrong == []
 
 
 def code_only(source: str) -> str:

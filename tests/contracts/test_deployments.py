@@ -112,7 +112,7 @@ def test_units_start_what_exists(unit: Path) -> None:
             source = (ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8")
             source += "".join(
                 (ROOT / f"{part.replace('.', '/')}.py").read_text("utf-8")
-                for part in re.findall(r"^from (medcompare\.\w+) import", source, re.MULTILINE)
+                for part in re.findall(r"^from (medcompare\.[\w.]+) import", source, re.MULTILINE)
             )
             assert [one for one in options if one.startswith("--") and f'"{one}"' not in source] == []
 

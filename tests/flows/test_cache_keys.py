@@ -80,34 +80,38 @@ TASKS: dict[str, Task[..., Any]] = {
 
 # What each result rests on, stated by hand: a module that joins or leaves must be added here with a thought.
 IMAGES_TO_NETWORK = """
-    tasks.{task} artifacts records checkpoints devices scoring batch_statistics
-    data data.assignments data.dataset data.decoding data.reading data.transforms file_names
-    models models.registry models.spec models.zoo.tiny
+    tasks.{task} base base.artifacts base.record base.devices base.file_names
+    data data.assignments data.decoding data.reading models models.registry models.spec models.zoo.tiny
+    training training.batch_statistics training.checkpoints training.dataset training.scoring training.transforms
 """
-TRAINING = "training training_epoch training_records training_state recipes"
+TRAINING = " training.loop training.epoch training.records training.state training.recipes"
 STATISTICS = (
-    "tasks.{task} records cases cost_records stats stats.records stats.arrays stats.evaluation stats.*"
+    "tasks.{task} base base.record predictions predictions.cases predictions.costs "
+    "stats stats.records stats.arrays stats.evaluation stats.*"
 )
-VERDICT = "stats.assessment stats.comparison stats.verdict stats.sentences"
-TABLES = "artifacts prediction_records prediction_tables"
+VERDICT = "stats.assessment stats.comparison stats.verdict.rule stats.verdict.sentences"
+TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
-    "ingest": "tasks.{task} artifacts records data data.records data.manifest data.validate data.decoding "
-    "data.confounders data.reading file_names",
-    "split": "tasks.{task} artifacts records data data.records data.split data.tables",
+    "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
+    "data.validation data.decoding data.confounders data.reading training",  # the room of the progress bar
+    "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables",
     "train": IMAGES_TO_NETWORK + TRAINING,
-    "predict": IMAGES_TO_NETWORK + "prediction prediction_records training_records",
+    "predict": IMAGES_TO_NETWORK + " training.inference predictions predictions.records training.records",
     "evaluate": f"{STATISTICS} {TABLES}",
     # It times steps of a training, and names the machine.
-    "measure cost": IMAGES_TO_NETWORK + "cost cost_instruments cost_records hardware training_epoch recipes",
+    "measure cost": IMAGES_TO_NETWORK
+    + " training.cost training.cost_instruments training.epoch training.recipes"
+    + " predictions predictions.costs base.hardware",
     "decide": f"{STATISTICS} {TABLES} {VERDICT}",
     "assess": f"{STATISTICS} {VERDICT}",
 }
 
 
 WITHIN_STATISTICS = {
-    "evaluate": f"{VERDICT} stats.explanations stats.cost_order stats.criteria stats.examples stats.simulated",
-    "decide": "stats.examples stats.simulated",
-    "assess": "stats.examples stats.simulated",
+    "evaluate": f"{VERDICT} stats.verdict.explanations stats.verdict.cost_order stats.verdict.criteria "
+    "stats.verdict.examples stats.simulated",
+    "decide": "stats.verdict.examples stats.simulated",
+    "assess": "stats.verdict.examples stats.simulated",
 }
 """Task -> modules of the statistics that it must not rest on: others may join or leave as they are written."""
 
@@ -381,12 +385,18 @@ def test_what_runs_is_in_the_key(stages: Stages, task: str) -> None:
     heart = {
         "ingest": {"data.manifest", "data.decoding"},
         "split": {"data.split"},
-        "train": {"training", "data.dataset", "models.registry", "models.zoo.tiny", "training_events"},
-        "predict": {"prediction", "data.dataset", "scoring"},
-        "evaluate": {"prediction_tables", "stats.evaluation"},
-        "measure cost": {"cost", "training_epoch", "hardware"},
-        "decide": {"prediction_tables", "stats.verdict"},
-        "assess": {"stats.assessment", "stats.verdict", "cases"},
+        "train": {
+            "training.loop",
+            "training.dataset",
+            "models.registry",
+            "models.zoo.tiny",
+            "training.events",
+        },
+        "predict": {"training.inference", "training.dataset", "training.scoring"},
+        "evaluate": {"predictions.join", "stats.evaluation"},
+        "measure cost": {"training.cost", "training.epoch", "base.hardware"},
+        "decide": {"predictions.join", "stats.verdict.rule"},
+        "assess": {"stats.assessment", "stats.verdict.rule", "predictions.cases"},
     }
     assert {f"medcompare.{name}" for name in heart[task]} <= executed
 
@@ -439,7 +449,7 @@ for path in sorted(one for top in ("medcompare", "tasks", "flows") for one in (h
     parts = path.relative_to(here).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
     found[name] = changed_by(path, lambda text: text + "\\n\\ndef _added():\\n    return 1\\n")
-reading = here / "medcompare" / "prediction_tables.py"
+reading = here / "medcompare" / "predictions" / "join.py"
 found["test and validation exchanged"] = changed_by(
     reading, lambda text: text.replace('table["subset"] == subset', 'table["subset"] != subset')
 )

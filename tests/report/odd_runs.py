@@ -14,11 +14,10 @@ import numpy as np
 from scipy.special import expit
 
 from medcompare.config.schema import AssessConfig
-from medcompare.notify.nightly import NightContext
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.predictions.table import PredictionTables, ScoredCases
 from medcompare.report.collect import gather_assessment
-from medcompare.runs.changes import Changes
+from medcompare.runs.changes import Changes, NightContext
 from medcompare.stats.assessment import assess
 from tests.report.sample import make_provenance
 

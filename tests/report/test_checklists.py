@@ -623,7 +623,7 @@ def test_nothing_is_said_twice_in_one_checklist() -> None:
 def test_sections_pointed_to_exist() -> None:
     """Every section an answer points to is a title of the report."""
     report = Path(__file__).parents[2] / "medcompare" / "report"
-    sources = "".join(path.read_text(encoding="utf-8") for path in sorted(report.glob("context*.py")))
+    sources = "".join(path.read_text(encoding="utf-8") for path in sorted((report / "pages").glob("*.py")))
     alone = make_assessment(models=("a",), evaluations=make_assessment().evaluations[:1], comparisons=())
     items = [*fill().values(), *fill(assessment=alone, trained=(make_trained("a"),)).values()]
     titles = {

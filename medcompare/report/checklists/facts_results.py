@@ -8,7 +8,6 @@ from medcompare.base.formatting import (
     format_estimate,
     format_level,
     format_number,
-    format_patients,
     format_percent,
     format_time,
     join_words,
@@ -25,6 +24,7 @@ from medcompare.report.checklists.facts import (
     subgroup_sizes,
     test_counts,
 )
+from medcompare.report.vocabulary import format_patients
 
 if TYPE_CHECKING:
     from medcompare.stats.records import AgreementTable

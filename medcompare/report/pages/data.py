@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import (
     format_count,
-    format_patients,
     format_percent,
     format_significant,
     join_words,
@@ -25,6 +24,7 @@ from medcompare.report.blocks import (
     absent,
     text_rows,
 )
+from medcompare.report.vocabulary import format_patients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

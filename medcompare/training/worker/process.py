@@ -44,10 +44,11 @@ from medcompare.base.hardware import (
     usable_cores,
 )
 from medcompare.base.record import Record
+from medcompare.models.spec import ResolvedWeights
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.predictions.records import Predictions
 from medcompare.training.records import TrainedModel
-from medcompare.training.requests import CostRequest, PredictionRequest, ResolvedWeights, TrainingRequest
+from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest
 from medcompare.training.worker.child import (
     EventHandler,
     accept_children_again,

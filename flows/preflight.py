@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from medcompare.config.schema import AssessConfig, CompareConfig
     from medcompare.data.sources.resolve import ImageSource
-    from medcompare.training.requests import ResolvedWeights
+    from medcompare.models.spec import ResolvedWeights
 
 LEAST_FREE_BYTES = 500_000_000
 """Checkpoints of the default pair take about 110 MB, and are written twice while saving."""
@@ -49,7 +49,7 @@ def check_before_work(config: CompareConfig) -> Checked:
         source = None if config.data.source == DEMO else locate_images(config)
         if source is not None:
             # Drawing is imported late: a refusal of the folder comes without it.
-            from medcompare.report.fonts import require_fonts, words_of_report  # noqa: PLC0415
+            from medcompare.report.fonts import require_fonts, words_of_report
 
             words = words_of_report(
                 title=config.report.title, organisation=config.report.organisation, classes=source.classes
