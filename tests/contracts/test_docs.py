@@ -82,6 +82,21 @@ def test_commands_exist() -> None:
     assert {name for name in modules if importlib.util.find_spec(name) is None} == set()
 
 
+def test_files_exist() -> None:
+    """Every file or folder of the project that a page names in code type is there."""
+    named = {
+        (path.name, name)
+        for path, text in TEXTS.items()
+        for name in re.findall(
+            r"`((?:medcompare|tasks|flows|tests|templates|docs|deploy|benchmarks)/[\w./-]*)`", text
+        )
+        if not name.startswith("docs/_build")
+    }
+
+    assert len(named) > 20
+    assert {row for row in named if not (ROOT / row[1]).exists()} == set()
+
+
 def test_fields_exist() -> None:
     """Every setting that a page names is a field of a configuration."""
     sections = set(CompareConfig.model_fields) | set(AssessConfig.model_fields)
