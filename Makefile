@@ -53,6 +53,7 @@ test-browser: setup ## start a run from Prefect's page in a real Chromium; MEDCO
 	@$(RUN) -m pytest -q -m browser $(ARGS)
 
 docs: setup ## build the pages of docs/ into docs/_build/html; any warning is an error
+	@rm -rf docs/api docs/_build # pages of modules that have since moved would stay
 	@$(RUN) -m sphinx -W --keep-going -n -E -q -b html docs docs/_build/html && echo "docs: ok"
 
 check: lint types test ## lint, types and tests: what must pass before a commit is shared
