@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     say(f"Reports of {arguments.out}: http://{LOOPBACK}:{listening.getsockname()[1]}")
     sys.stdout.flush()
     with listening, contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(uvicorn.Config(app, server_header=False)).run(sockets=[listening])
+        uvicorn.Server(uvicorn.Config(app, server_header=False, access_log=False)).run(sockets=[listening])
     return SUCCESS
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.serving_place import Place
+from flows.serving import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def command(folder: Path, *arguments: str, timeout_s: float = 300, **variables: 
 def served(copy_of_checkout: Path, chromium: tuple[str, str]) -> Iterator[Place]:  # noqa: ARG001 - looked for first
     """Server, worker and reports running, everything deployed; stopped at the end, whatever happened."""
     port, reports_port = free_ports()
-    place = Place(port=port, reports_port=reports_port, checkout=copy_of_checkout)
+    place = Place(port, reports_port)
     ports = ("--port", str(port), "--reports-port", str(reports_port))
     try:
         command(copy_of_checkout, "flows.serving", "start", *ports)

@@ -21,7 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from flows.serving_place import ask
+from flows.serving import ask
 from medcompare.config.schema import CompareConfig
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
     from selenium.webdriver.remote.webelement import WebElement
 
-    from flows.serving_place import Place
+    from flows.serving import Place
 
 SCHEMA: dict[str, Any] = CompareConfig.model_json_schema()
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.serving_place import ask
+from flows.serving import ask
 from medcompare.config.presets import DEMO
 from medcompare.config.schema import CompareConfig
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from http.client import HTTPResponse
     from pathlib import Path
 
-    from flows.serving_place import Place
     from tests.browser.pages import Pages
 
 # Bringing everything up and the one real run are part of the first tests that ask for them.
@@ -130,13 +129,13 @@ def test_a_value_out_of_range_makes_no_run(pages: Pages, name: str, typed: str, 
     ids=["fields that contradict each other", "the form's own check switched off"],
 )
 def test_what_the_form_lets_through_fails_at_once(
-    pages: Pages, values: dict[str, str], *, validate: bool
+    pages: Pages, copy_of_checkout: Path, values: dict[str, str], *, validate: bool
 ) -> None:
     """Before any work, with the sentence of the command line."""
     options = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     done = subprocess.run(
         [sys.executable, "-m", "flows.compare", *options],
-        cwd=pages.place.checkout,
+        cwd=copy_of_checkout,
         capture_output=True,
         text=True,
         timeout=60,
@@ -194,9 +193,9 @@ def page(pages: Pages, run: str) -> Pages:
 
 
 @pytest.fixture(scope="module")
-def folder(run: str, served: Place) -> Path:
+def folder(run: str, copy_of_checkout: Path) -> Path:
     """The folder that the run has written."""
-    folders = (path for path in (served.checkout / served.out).iterdir() if not path.is_symlink())
+    folders = (path for path in (copy_of_checkout / "runs").iterdir() if not path.is_symlink())
     found = [path for path in folders if (path / "report.pdf").is_file()]
     assert len(found) == 1, f"run {run} is the only one that has a report: {found}"
     return found[0]

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from flows.temporary_server import prefect_is_set_up
-
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """
 import os, sys, time, urllib.request
@@ -25,34 +23,43 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize(
-    "variable",
-    ["PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_SERVER_EPHEMERAL_ENABLED"],
-)
-def test_a_variable_decides(variable: str, tmp_path: Path) -> None:
-    """Whoever names a server or a profile is not given another one."""
-    home = {"PREFECT_HOME": str(tmp_path / "home")}
-    assert not prefect_is_set_up(home, tmp_path)
-    assert prefect_is_set_up({**home, variable: "x"}, tmp_path)
+START = "from flows.temporary_server import start_temporary_server; start_temporary_server()"
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("variables", "file", "content"),
     [
-        ("home/profiles.toml", ""),
-        (".env", ""),
-        ("prefect.toml", ""),
-        ("pyproject.toml", "[tool.prefect.api]\n"),
+        ({"PREFECT_API_URL": "http://127.0.0.1:4/api"}, "unrelated.toml", ""),
+        ({"PREFECT_PROFILE": "local"}, "unrelated.toml", ""),
+        ({"PREFECT_SERVER_EPHEMERAL_ENABLED": "false"}, "unrelated.toml", ""),
+        ({}, "prefect.toml", '[api]\nurl = "http://127.0.0.1:4/api"\n'),
+        (
+            {},
+            "home/profiles.toml",
+            'active = "a"\n[profiles.a]\nPREFECT_API_URL = "http://127.0.0.1:4/api"\n',
+        ),
     ],
+    ids=["address", "profile", "none allowed", "settings file", "active profile"],
 )
-def test_a_file_decides(name: str, content: str, tmp_path: Path) -> None:
-    """So does every file in which Prefect keeps its settings; another pyproject.toml does not."""
+def test_whoever_has_configured_a_server_gets_no_other(
+    variables: dict[str, str], file: str, content: str, tmp_path: Path
+) -> None:
+    """Neither a variable nor a file in which Prefect keeps its settings is overruled."""
     (tmp_path / "home").mkdir()
-    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
-    environment = {"PREFECT_HOME": str(tmp_path / "home")}
-    assert not prefect_is_set_up(environment, tmp_path)
-    (tmp_path / name).write_text(content)
-    assert prefect_is_set_up(environment, tmp_path)
+    (tmp_path / file).write_text(content)
+    code = f"import os; {START}; print(os.environ.get('MEDCOMPARE_TEMPORARY_SERVER'))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PREFECT_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), **variables}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert run.stdout == "None\n"
 
 
 @pytest.mark.slow

@@ -22,15 +22,15 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from flows import serving
 from flows.missed import superseded
-from flows.serving import build_parser, main
-from flows.serving_place import AUTH, ORDER, SERVER, WORKER, Place, environment, programs, run_processes
+from flows.serving import AUTH, Place, build_parser, end, environment, is_taken, main, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("flows", "tasks", "medcompare", "templates", "prefect.yaml")
+CODE = ("flows", "tasks", "medcompare", "templates", "deploy", "prefect.yaml")
 
 
 def free_ports() -> tuple[int, int]:
@@ -92,21 +92,31 @@ def place(clone: Path) -> Iterator[Place]:
     done = serve(clone, "start", port, reports_port)
     try:
         assert done.returncode == 0, done.stdout + done.stderr
-        yield Place(port=port, reports_port=reports_port, checkout=clone)
+        yield Place(port, reports_port)
     finally:
         serve(clone, "stop", port, reports_port)
 
 
-def ours(clone: Path) -> list[psutil.Process]:
-    """Living processes that work in the clone."""
-    found = []
+def ours(clone: Path) -> dict[str, psutil.Process]:
+    """Living processes that work in the clone, by a word of their command line."""
+    found = {}
     for process in psutil.process_iter():
         try:
             if process.cwd() == str(clone) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                line = " ".join(process.cmdline())
+                words = ("flows.serving run", "server start", "worker start", "flows.reports")
+                found[next((word for word in words if word in line), line)] = process
         except psutil.Error:
             continue
     return found
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether `condition` comes true within a minute and a half."""
+    deadline = time.monotonic() + 90
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return condition()
 
 
 def deploy(clone: Path, place: Place, *options: str) -> subprocess.CompletedProcess[str]:
@@ -124,14 +134,15 @@ def deploy(clone: Path, place: Place, *options: str) -> subprocess.CompletedProc
 
 
 def test_a_second_call_says_what_runs_already(place: Place, clone: Path) -> None:
-    """Nothing is started twice; pid files lead to the processes; the next commands are printed again."""
-    before = {name: (place.folder / f"{name}.pid").read_text() for name in ORDER}
+    """Nothing is started twice, and the next commands are printed again."""
+    before = ours(clone)
     done = serve(clone, "start", place.port, place.reports_port)
 
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("runs already") == 3
+    assert "It runs already" in done.stdout
     assert f"export PREFECT_API_URL={place.api}\n" in done.stdout
-    assert {name: (place.folder / f"{name}.pid").read_text() for name in ORDER} == before
+    assert ours(clone) == before
+    assert sorted(before) == ["flows.reports", "flows.serving run", "server start", "worker start"]
     assert serve(clone, "status", place.port, place.reports_port).returncode == 0
 
 
@@ -140,7 +151,7 @@ def test_another_port_is_refused_while_it_runs(place: Place, clone: Path) -> Non
     done = serve(clone, "start", *free_ports())
 
     assert done.returncode == 2
-    assert f"server runs already, on port {place.port}; to move it: make serve-stop" in done.stdout
+    assert f"it runs already, on port {place.port}; to move it: make serve-stop" in done.stdout
 
 
 def test_pages_ask_the_server_they_came_from(place: Place) -> None:
@@ -185,7 +196,7 @@ def test_deploys_without_a_question(place: Place, clone: Path) -> None:
         assert one["job_variables"]["working_dir"] == str(clone.resolve())
 
 
-def test_a_schedule_makes_runs(place: Place) -> None:
+def test_a_schedule_makes_runs(place: Place, clone: Path) -> None:
     """The server plans the coming nights: with a wrong version of its database library it plans none."""
     deadline, planned = time.monotonic() + 30, []
     while not planned and time.monotonic() < deadline:
@@ -195,7 +206,7 @@ def test_a_schedule_makes_runs(place: Place) -> None:
             {"deployments": {"name": {"any_": ["nightly"]}}, "sort": "EXPECTED_START_TIME_ASC"},
         )
 
-    assert len(planned) >= 3, (place.folder / "server.log").read_text()[-3000:]
+    assert len(planned) >= 3, (clone / ".medcompare/serve/serve.log").read_text()[-3000:]
     first = datetime.fromisoformat(planned[0]["expected_start_time"])
     assert first.minute == 0
     assert timedelta(0) < first - datetime.now(UTC) <= timedelta(hours=25)
@@ -211,29 +222,41 @@ def test_deploys_from_a_script(place: Place, clone: Path, options: tuple[str, ..
 
 
 @pytest.mark.slow
-def test_a_dead_worker_is_started_again(place: Place, clone: Path) -> None:
-    """Its pid file is noticed to mean nothing; what runs is left alone."""
-    old = json.loads((place.folder / "worker.pid").read_text())["pid"]
-    server = json.loads((place.folder / "server.pid").read_text())["pid"]
-    psutil.Process(old).kill()
-    assert serve(clone, "status", place.port, place.reports_port).returncode == 1
+@pytest.mark.parametrize("name", ["server start", "worker start", "flows.reports"])
+def test_a_program_that_dies_is_started_again(place: Place, clone: Path, name: str) -> None:
+    """Without a command, and the others are left alone."""
+    assert eventually(lambda: len(ours(clone)) == 4)  # a worker that was just started again has preparations
+    before = ours(clone)
+    before[name].kill()
+
+    assert eventually(lambda: len(ours(clone)) == 4 and ours(clone).get(name) != before[name])
+    assert eventually(lambda: serve(clone, "status", place.port, place.reports_port).returncode == 0)
+    assert {one for one, process in ours(clone).items() if before[one] != process} == {name}
+
+
+@pytest.mark.slow
+def test_what_a_killed_main_process_left_is_replaced(place: Place, clone: Path) -> None:
+    """The next start ends it and starts everything again."""
+    assert eventually(lambda: len(ours(clone)) == 4)  # a worker that was just started again has preparations
+    before = ours(clone)
+    before["flows.serving run"].kill()
+    left = serve(clone, "status", place.port, place.reports_port)
     done = serve(clone, "start", place.port, place.reports_port)
 
+    assert left.returncode == 1
+    assert "Not running: make serve" in left.stdout
     assert done.returncode == 0, done.stdout
-    assert "worker   left a pid file behind" in done.stdout
-    assert re.search(r"worker   ready after", done.stdout)
-    assert json.loads((place.folder / "worker.pid").read_text())["pid"] != old
-    assert json.loads((place.folder / "server.pid").read_text())["pid"] == server
+    assert ours(clone).keys() == before.keys()
+    assert not {*ours(clone).values()} & {*before.values()}
 
 
 def test_stop_leaves_nothing_and_can_be_repeated(place: Place, clone: Path) -> None:
-    """In reverse order; afterwards no process works in the clone, and a second stop says so."""
-    assert len(ours(clone)) >= 3
+    """Afterwards no process works in the clone, and a second stop says so."""
+    assert len(ours(clone)) == 4
     done = serve(clone, "stop", place.port, place.reports_port)
 
-    assert done.returncode == 0, done.stdout
-    assert re.findall(r"^(\w+) +stopped", done.stdout, flags=re.MULTILINE) == [*reversed(ORDER)]
-    assert ours(clone) == []
+    assert (done.returncode, done.stdout) == (0, "Stopped.\n")
+    assert ours(clone) == {}
     again = serve(clone, "stop", place.port, place.reports_port)
     assert (again.returncode, again.stdout) == (0, "Nothing runs.\n")
 
@@ -247,30 +270,30 @@ def test_a_taken_port_is_refused_before_anything_starts(clone: Path) -> None:
         done = serve(clone, "start", port, free_ports()[0])
 
     assert done.returncode == 2
-    assert f"error: port {port} for the server is taken by" in done.stdout
+    assert f"error: port {port} is taken" in done.stdout
     assert re.search(r"make serve SERVE_PORT=\d+\n", done.stdout)
-    assert ours(clone) == []
+    assert ours(clone) == {}
 
 
 @pytest.mark.slow
 def test_what_was_started_is_taken_down_when_a_part_fails(clone: Path, tmp_path: Path) -> None:
-    """A worker that cannot start takes the server with it, and its last words are shown."""
+    """A worker that cannot start stops the server, too, and why is shown."""
     broken = tmp_path / "broken"
     shutil.copytree(clone, broken, ignore=shutil.ignore_patterns(".medcompare"))
     (broken / "flows" / "recover.py").write_text("raise SystemExit('no disk today')", encoding="utf-8")
     done = serve(broken, "start", *free_ports())
 
     assert done.returncode == 1
-    assert "server   ready after" in done.stdout
-    assert re.search(r"error: recover failed with status 1; .*\n\s+no disk today", done.stdout)
-    assert "What was started is taken down again." in done.stdout
-    assert ours(broken) == []
+    assert re.search(
+        r"no disk today\n(.*\n)*    error: worker ended with status 1; everything is stopped", done.stdout
+    )
+    assert ours(broken) == {}
 
 
 # --- without a server ------------------------------------------------------------------------------
 
 
-def test_a_profile_of_the_user_is_not_touched(tmp_path: Path) -> None:
+def test_a_profile_of_the_user_is_not_touched() -> None:
     """Where the server is and keeps things is decided here; settings of how it logs are passed on."""
     caller = {
         "PATH": "/bin",
@@ -281,10 +304,9 @@ def test_a_profile_of_the_user_is_not_touched(tmp_path: Path) -> None:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql://elsewhere",
         "PREFECT_LOGGING_LEVEL": "DEBUG",
     }
-    place = Place(port=4370, reports_port=4371, checkout=tmp_path)
-    given = environment(place, caller)
+    given = environment(Place(4370, 4371), caller)
 
-    assert given["PREFECT_HOME"] == str(tmp_path / ".medcompare/prefect")
+    assert given["PREFECT_HOME"] == str(ROOT / ".medcompare/prefect")
     assert given["PREFECT_API_URL"] == given["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4370/api"
     assert given["MEDCOMPARE_LINK_BASE"] == "http://127.0.0.1:4371"
     assert (given["PATH"], given["PREFECT_LOGGING_LEVEL"]) == ("/bin", "DEBUG")
@@ -294,12 +316,11 @@ def test_a_profile_of_the_user_is_not_touched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", AUTH)
-def test_a_password_holds_for_server_and_worker(tmp_path: Path, name: str) -> None:
+def test_a_password_holds_for_server_and_worker(name: str) -> None:
     """Set either of the two: on a machine with other users the pages then ask for it."""
-    given = environment(Place(port=4370, reports_port=4371, checkout=tmp_path), {name: "me:secret"})
+    given = environment(Place(4370, 4371), {name: "me:secret"})
 
     assert [given[one] for one in AUTH] == ["me:secret", "me:secret"]
-    assert "secret" not in repr(programs(Place(port=4370, reports_port=4371, checkout=tmp_path)))
 
 
 @pytest.mark.parametrize("text", ["0", "80", "65536", "x", ""])
@@ -317,26 +338,50 @@ def test_server_and_reports_need_two_ports(capsys: pytest.CaptureFixture[str]) -
     assert "are both 4370" in capsys.readouterr().err
 
 
-def test_processes_of_runs_are_told_from_others(tmp_path: Path) -> None:
-    """Only those that report to our server: a run of another server is none of our business."""
-    place = Place(port=free_ports()[0], reports_port=4371, checkout=tmp_path)
+SLEEP = "import time; print('up', flush=True); time.sleep(60)"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
 
-    def engine(**variables: str) -> subprocess.Popen[bytes]:
-        # What `ps` shows of a run's process, and the environment it gets.
-        command = [sys.executable, "-c", "import time; time.sleep(60)", "-m", "prefect.engine"]
-        return subprocess.Popen(command, env={**os.environ, **variables})
 
-    processes = [
-        engine(PREFECT_API_URL=place.api, PREFECT__FLOW_RUN_ID="a"),
-        engine(PREFECT_API_URL="http://127.0.0.1:1/api", PREFECT__FLOW_RUN_ID="b"),
-        engine(PREFECT_API_URL=place.api),
+def test_processes_of_this_checkout_are_told_from_others_and_ended() -> None:
+    """By what is in their environment; one that ignores SIGTERM is killed, others are left alone."""
+    mark = {serving.MARK: str(serving.FOLDER)}
+    given = [
+        (SLEEP, mark),
+        (STUBBORN, {**mark, "PREFECT__FLOW_RUN_ID": "a"}),
+        (SLEEP, {serving.MARK: "/other"}),
+    ]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], env={**os.environ, **variables}, stdout=subprocess.PIPE
+        )
+        for code, variables in given
     ]
     try:
-        assert [one.pid for one in run_processes(place)] == [processes[0].pid]
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+        found = {kind: [one.pid for one in some] for kind, some in processes().items()}
+        assert found == {"main": [], "programs": [started[0].pid], "runs": [started[1].pid]}
+        end([one for some in processes().values() for one in some], grace_s=0.3)
+
+        assert started[2].poll() is None
+        assert processes() == {"main": [], "programs": [], "runs": []}
     finally:
-        for process in processes:
+        for process in started:
             process.kill()
-            process.wait()
+            process.communicate()
+
+
+def test_a_taken_port_is_seen() -> None:
+    """Before anything is started; a port that is just being closed counts as free."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert is_taken(port)
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = listening.accept()
+        accepted.close()
+        client.close()
+    assert not is_taken(port)
 
 
 def test_of_missed_nights_the_last_is_kept() -> None:
@@ -355,14 +400,3 @@ def test_of_missed_nights_the_last_is_kept() -> None:
 
     assert superseded([*nights, *alone]) == [nights[0], nights[2]]
     assert superseded([]) == []
-
-
-def test_worker_and_server_are_started_by_name() -> None:
-    """The pool and the loopback address stand in the command lines that `ps` shows."""
-    found = programs(Place(port=4370, reports_port=4371))
-
-    assert found[SERVER].command[1:] == (
-        *("-m", "prefect", "server", "start"),
-        *("--host", "127.0.0.1", "--port", "4370"),
-    )
-    assert found[WORKER].command[3:9] == ("worker", "start", "--pool", "medcompare", "--type", "process")
