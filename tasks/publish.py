@@ -21,7 +21,7 @@ def publish(inputs: ReportInputs, report: str, link: str | None) -> None:
     """Artifacts of the run; `report` is the PDF on this machine, `link` its web address."""
     page = run_page(inputs, report=report, link=link)
     create_markdown_artifact(page.verdict, key="verdict", description="Recommendation and key figures")
-    create_markdown_artifact(page.data, key="data", description="Images found, set aside and used")
+    create_markdown_artifact(page.data, key="data", description="Images found, excluded and used")
     # Markdown, not image artifacts: those print the whole embedded picture as an address below it.
     create_markdown_artifact(page.figures, key="figures", description="ROC curves and confusion matrices")
     if link is not None:

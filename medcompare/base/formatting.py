@@ -114,12 +114,12 @@ def format_count(value: int) -> str:
 
 def format_percent(value: float, *, digits: int = 1) -> str:
     """A fraction in [0, 1] as a percentage."""
-    return f"{format_number(100 * value, digits=digits)}{THIN_SPACE}%"
+    return f"{format_number(100 * value, digits=digits)}%"
 
 
 def format_level(level: float) -> str:
-    """A confidence level as "95 %", with decimals only where there are any."""
-    return f"{100 * level:.4g}{THIN_SPACE}%"
+    """A confidence level as "95%", with decimals only where there are any."""
+    return f"{100 * level:.4g}%"
 
 
 def format_significant(value: float, *, digits: int = SIGNIFICANT_DIGITS) -> str:

@@ -37,7 +37,7 @@ class SplitConfig(Settings):
         gt=0,
         lt=0.9,
         description="Share of the remaining images used for checkpoint choice, early stopping and "
-        "thresholds (0.125 of 80 % gives 70/10/20).",
+        "thresholds (0.125 of 80% gives 70/10/20).",
         json_schema_extra=left_to_preset("split.validation_fraction"),
     )
 

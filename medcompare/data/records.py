@@ -10,7 +10,7 @@ from medcompare.base.record import Artifact, Record, Subset
 
 
 class DatasetManifest(Record):
-    """What ingest found: the usable images and what was set aside, and why.
+    """What ingest found: the usable images and what was excluded, and why.
 
     ``images`` is a CSV with columns ``case_id, path, label, patient_id, sha256,
     width_px, height_px, mode`` and any further columns of the user's manifest;
@@ -30,7 +30,7 @@ class DatasetManifest(Record):
     rejected_by_reason: tuple[tuple[str, int], ...] = Field(description="Sorted by reason.")
     n_duplicate_groups: int = Field(ge=0, description="Groups of byte-identical files found.")
     n_conflicting_groups: int = Field(
-        ge=0, description="Of these, groups with opposite labels: set aside whole."
+        ge=0, description="Of these, groups with opposite labels: excluded entirely."
     )
     image_sizes: tuple[tuple[str, int], ...] = Field(
         description="('224x224', count), most frequent first, at most ten."

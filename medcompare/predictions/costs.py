@@ -7,7 +7,7 @@ from pydantic import Field
 from medcompare.base.record import Record
 
 FEWEST_PASSES = 6
-"""A median of fewer values has no 95 % interval: the whole range of n covers it with probability 1 - 2 / 2**n only."""
+"""A median of fewer values has no 95% interval: the whole range of n covers it with probability 1 - 2 / 2**n only."""
 
 DISTURBING_CORES = 0.5
 """A convention: less than half a core is what a desktop and this software's own server use by the way."""
@@ -30,13 +30,13 @@ class CostMeasurement(Record):
     latency_ms_median: float | None = Field(default=None, description="Per image, batch 1.")
     latency_ms_median_ci: tuple[float, float] | None = Field(
         default=None,
-        description="95 % interval of the median (order statistics); None with fewer than 6 passes.",
+        description="95% interval of the median (order statistics); None with fewer than 6 passes.",
     )
     latency_ms_p95: float | None = Field(default=None, description="None with fewer than 20 passes.")
     throughput_images_per_s: float | None = Field(default=None, description="Median, at throughput_batch.")
     throughput_images_per_s_ci: tuple[float, float] | None = Field(
         default=None,
-        description="95 % interval of the median (order statistics); None with fewer than 6 batches.",
+        description="95% interval of the median (order statistics); None with fewer than 6 batches.",
     )
     throughput_batch: int | None = None
     peak_memory_bytes: int | None = Field(

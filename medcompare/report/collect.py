@@ -148,7 +148,7 @@ def gather(
             ("predictions_validation.csv", "the same for the validation subset, which set the thresholds"),
             ("config.json", "the configuration, field by field"),
             ("settings.json", "what was given of it, for the command that repeats the run"),
-            ("results.json", "every figure of this report at full precision"),
+            ("results.json", "every number of this report at full precision"),
         ),
         **_over_time(night),
     )
@@ -203,7 +203,7 @@ def gather_assessment(
             ),
             read_answers(config.report.checklist_answers),
         ),
-        files=(("results.json", "every figure of this report at full precision"),),
+        files=(("results.json", "every number of this report at full precision"),),
         **_over_time(night),
     )
 
@@ -241,7 +241,8 @@ def assessment_notices(config: AssessConfig) -> tuple[str, ...]:
     found = [elsewhere]
     if config.validation is None and not config.thresholds:
         found.append(
-            "No validation file and no thresholds were given: 0.5 was used, which is a habit, not a choice."
+            "No validation file and no thresholds were given: 0.5 was used, a convention that was not chosen for "
+            "these models."
         )
     if not config.scores_are_probabilities:
         found.append("The scores are not probabilities: calibration and net benefit are left out.")
@@ -293,7 +294,7 @@ def notices(
             f"{' and '.join(still_improving)} reached the best validation AUC in the last epoch allowed: "
             "more epochs may help."
         )
-    found.append("Each network was trained once, with one seed: another seed could give another order.")
+    found.append("Each network was trained once, with one seed: another seed could change the ranking.")
     if config.preset == "quick":
         found.append("The preset 'quick' is for a first look, not for decisions.")
     return (*found, *manifest.warnings)
@@ -302,7 +303,7 @@ def notices(
 def rejected_rows(
     manifest: DatasetManifest, store: ArtifactStore, *, pseudonymise: bool
 ) -> tuple[RejectedRow, ...]:
-    """Files set aside at ingest; with a pseudonym derived from the path where asked for."""
+    """Files excluded at ingest; with a pseudonym derived from the path where asked for."""
     table = csv.DictReader(io.StringIO(store.read(manifest.rejected).decode("utf-8")))
     return tuple(
         RejectedRow(

@@ -273,12 +273,12 @@ def spelled_out(text: str) -> str:
 def isolated(text: str) -> str:
     """`text` with every run of Arabic or Hebrew isolated, so that numbers beside a name keep their places.
 
-    Without that, "110 NAME (45.8 %)" is shown as "(% 45.8) NAME 110" (Unicode annex 9).
+    Without that, "110 NAME (45.8%)" is shown as "(% 45.8) NAME 110" (Unicode annex 9).
 
     Examples
     --------
-    >>> isolated("110 malignant (45.8 %)")
-    '110 malignant (45.8 %)'
+    >>> isolated("110 malignant (45.8%)")
+    '110 malignant (45.8%)'
     """
     return RIGHT_TO_LEFT.sub(rf"{FIRST_STRONG_ISOLATE}\g<0>{END_OF_ISOLATE}", text)
 

@@ -36,7 +36,7 @@ class SettingRow(Record):
 
 
 class RejectedRow(Record):
-    """One file that was set aside at ingest."""
+    """One file that was excluded at ingest."""
 
     name: str = Field(description="File name, or a pseudonym where the run pseudonymises.")
     label: str | None = Field(default=None, description="Class name, where it is known.")
@@ -107,7 +107,7 @@ class ChecklistItem(Record):
     section: str = ""
     text: str
     status: Literal["filled by software", "filled by user", "missing", "not applicable"]
-    answer: str = Field(default="", description="What was reported, or where it stands.")
+    answer: str = Field(default="", description="What was reported, or where it is reported.")
 
 
 class ChecklistTable(Record):

@@ -46,7 +46,7 @@ def _confusion(view: View, evaluation: ModelEvaluation) -> Matrix:
         title=view.name(evaluation.model),
         mark=view.mark(evaluation.model),
         row_axis="True class",
-        column_axis="Called",
+        column_axis="Predicted class",
         row_heads=(positive, negative),
         column_heads=(positive, negative),
         cells=(

@@ -76,7 +76,7 @@ class Results(Record):
     synthetic: bool
     notices: tuple[str, ...]
     quantities: tuple[Quantity, ...] = Field(description="Flat table: one row per figure.")
-    assessment: Assessment = Field(description="Nested records; its ``quantities`` stand one level up.")
+    assessment: Assessment = Field(description="Nested records; its ``quantities`` are one level up.")
     derived: tuple[DerivedNumber, ...]
     rule: DecideConfig
     n_earlier_looks: int

@@ -95,12 +95,12 @@ def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
 
 
 def _data(inputs: ReportInputs) -> str:
-    """Images found, set aside and used, as tables."""
+    """Images found, excluded and used, as tables."""
     parts = []
     if inputs.manifest is not None:
         manifest = inputs.manifest
         rows = [("Files found", manifest.n_found), ("Usable images", manifest.n_images)]
-        rows += [(f"Set aside: {reason}", count) for reason, count in manifest.rejected_by_reason]
+        rows += [(f"Excluded: {reason}", count) for reason, count in manifest.rejected_by_reason]
         rows += [
             ("Groups of identical files", manifest.n_duplicate_groups),
             ("... of them with opposite labels", manifest.n_conflicting_groups),

@@ -23,9 +23,9 @@ BoolArray = NDArray[np.bool_]
 LEAST_UNITS = 10
 """Independent cases (patients) of each class below which no figure of a ranking is given.
 
-Simulated (true AUC 0.95 against 0.85, 200 negatives, k positives, 1,500 studies): DeLong's 95 %
-interval of the difference misses the truth in 34 % of studies with k = 2, 18 % with 5, 12 % with 10
-and 7 % with 20, the percentile bootstrap in 42, 23, 16 and 7 %; with k = 1 there is no variance at
+Simulated (true AUC 0.95 against 0.85, 200 negatives, k positives, 1,500 studies): DeLong's 95%
+interval of the difference misses the truth in 34% of studies with k = 2, 18% with 5, 12% with 10
+and 7% with 20, the percentile bootstrap in 42, 23, 16 and 7%; with k = 1 there is no variance at
 all. Ten is also the practice for subgroups; the rule's own `min_units` is above it.
 """
 
@@ -144,7 +144,7 @@ def says_nothing(scores: FloatArray, positive: BoolArray) -> bool:
     Returns
     -------
     bool
-        True where in each class 99 % of the cases or more have the same score. A score that
+        True where in each class 99% of the cases or more have the same score. A score that
         singles out the few cases of one class is not constant.
     """
     same = scores == np.median(scores)

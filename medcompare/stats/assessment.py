@@ -262,7 +262,7 @@ def _notes(test: ScoredCases, validation: ScoredCases | None, compared: Sequence
         found.append(caveats.ONE_CASE_PER_PATIENT)
     elif validation is not None and validation.patient_id is None:
         found.append(
-            "The validation subset names no patients: that no patient stands in both subsets could not be checked."
+            "The validation subset names no patients: that no patient is in both subsets could not be checked."
         )
     for model, column in test.judged.items():
         if column != model:

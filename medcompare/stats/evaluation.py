@@ -172,8 +172,8 @@ def _metrics(
         "specificity": share(
             ~called, ~positive, clusters, evaluate, why_empty=f"undefined: no {negative_name} case"
         ),
-        "ppv": share(positive, called, clusters, evaluate, why_empty="undefined: no positive call"),
-        "npv": share(~positive, ~called, clusters, evaluate, why_empty="undefined: no negative call"),
+        "ppv": share(positive, called, clusters, evaluate, why_empty="undefined: no positive prediction"),
+        "npv": share(~positive, ~called, clusters, evaluate, why_empty="undefined: no negative prediction"),
     }
     metrics["auc"] = (
         auc_interval(test.y_true, test.scores[model], level=evaluate.level, clusters=clusters)
@@ -357,9 +357,9 @@ def _warnings(
     if constant:
         found.append("The model gives (nearly) every case the same score: nothing can be told from it.")
     elif counts.true_positive + counts.false_positive == 0:
-        found.append(f"The model calls no case {positive} at its threshold.")
+        found.append(f"The model predicts no case as {positive} at its threshold.")
     elif counts.true_negative + counts.false_negative == 0:
-        found.append(f"The model calls every case {positive} at its threshold, and none {negative}.")
+        found.append(f"The model predicts every case as {positive} at its threshold, and none as {negative}.")
     auc = metrics["auc"]
     if auc.value == 1:
         found.append(
@@ -408,4 +408,4 @@ def _short(estimate: Estimate) -> str:
 def _limits(estimate: Estimate) -> str:
     if estimate.ci_low is None or estimate.ci_high is None or estimate.level is None:
         return ""
-    return f"({100 * estimate.level:g} % interval {estimate.ci_low:.3f} to {estimate.ci_high:.3f})"
+    return f"({100 * estimate.level:g}% interval {estimate.ci_low:.3f} to {estimate.ci_high:.3f})"

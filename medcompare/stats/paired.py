@@ -96,7 +96,7 @@ def mcnemar_exact(n_only_reference: int, n_only_candidate: int) -> float:
 
 
 def detectable_difference(difference: Estimate) -> Estimate:
-    """Smallest true difference that such a study would have found with a power of 80 %.
+    """Smallest true difference that such a study would have found with a power of 80%.
 
     ``(z[1 - alpha / 2] + z[power])`` times the standard error of the difference in this study, two-sided.
 
@@ -120,7 +120,7 @@ def detectable_difference(difference: Estimate) -> Estimate:
         note = f"not estimable: {difference.note or 'the difference has no interval'}"
         return Estimate(value=None, level=None, method="none", n=difference.n, note=note)
     reach = normal_quantile(difference.level), float(stats.norm.ppf(POWER))
-    method = f"{reach[0]:.2f} + {reach[1]:.2f} standard errors (power {100 * POWER:g} %)"
+    method = f"{reach[0]:.2f} + {reach[1]:.2f} standard errors (power {100 * POWER:g}%)"
     return Estimate(value=min(sum(reach) * error, 1.0), level=None, method=method, n=difference.n)
 
 

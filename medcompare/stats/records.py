@@ -27,7 +27,7 @@ class Estimate(Record):
     method: str = Field(description="Short standard name, e.g. 'Wilson', 'DeLong (logit)'.")
     p_value: float | None = Field(default=None, ge=0, le=1)
     n: int | None = Field(default=None, ge=0, description="Cases the figure rests on.")
-    note: str | None = Field(default=None, description="Why null, or what to beware of.")
+    note: str | None = Field(default=None, description="Why null, or a warning.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -153,7 +153,7 @@ class ModelEvaluation(Record):
     confusion: ConfusionCounts
     confusion_at_half: ConfusionCounts | None = Field(
         default=None,
-        description="Counts at 0.5, the threshold of habit; None where the scores are not probabilities.",
+        description="Counts at 0.5, the conventional threshold; None where the scores are not probabilities.",
     )
     metrics: dict[str, Estimate]
     classification_report: tuple[ClassReport, ClassReport]

@@ -322,7 +322,7 @@ def _size(
         present_negative=one.n_units_negative,
         sentence=(
             f"About {' and '.join(wanted)} {units_of(one)} in the test subset{images} would show with a probability of "
-            f"{100 * POWER:.0f} % that {shown}, {condition}{shared}; there are {' and '.join(present)}."
+            f"{100 * POWER:.0f}% that {shown}, {condition}{shared}; there are {' and '.join(present)}."
         ),
     )
 

@@ -82,7 +82,7 @@ def choose_threshold(
     else:
         why = ""
     if validation is None or why:
-        note = f"{HABIT:g} is a habit, not a choice: {why}, so no rule could be applied"
+        note = f"{HABIT:g} is a convention, not chosen for this model: {why}, so no rule could be applied"
         if not scores_are_probabilities:
             note = (
                 f"{why}, and {HABIT:g} means nothing for scores that are not probabilities: give a threshold"

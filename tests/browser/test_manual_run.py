@@ -278,7 +278,7 @@ def test_the_tab_lists_what_there_is_to_read(page: Pages) -> None:
 def test_the_recommendation_has_a_page(page: Pages, folder: Path, headline: str) -> None:
     """Headline, warnings, the table of key figures, and a link to the report that opens."""
     page.driver.get(page.artifacts()["verdict"])
-    shown = page.wait_for_text("Key figures")
+    shown = page.wait_for_text("Key metrics")
     page.shot("11-verdict")
 
     assert page.all("h1")[0].text == headline
@@ -322,7 +322,7 @@ def test_the_pictures_are_drawn(page: Pages) -> None:
 
 
 def test_the_images_are_counted(page: Pages) -> None:
-    """Found, set aside and used; the subsets as they came out."""
+    """Found, excluded and used; the subsets as they came out."""
     page.driver.get(page.artifacts()["data"])
     shown = page.wait_for_text("Subsets")
     page.shot("14-data")

@@ -255,7 +255,7 @@ def _ahead_of_all(s: Situation, model: str) -> bool:
 
 
 SIGNED = r"([+\u2212]?\d\.\d{3})"
-DIFFERENCE = re.compile(rf": {SIGNED}, 95 % interval {SIGNED} to {SIGNED}")
+DIFFERENCE = re.compile(rf": {SIGNED}, 95% interval {SIGNED} to {SIGNED}")
 SILENT = re.compile(r"without raising|significant difference|to settle|better point estimate")
 
 
@@ -348,7 +348,7 @@ def _check_sizes(s: Situation, verdict: Verdict) -> None:
             (size.needed_negative, size.present_negative),
         ):
             assert needed is None or needed > present
-        assert "80 %" in size.sentence
+        assert "80%" in size.sentence
         if len(size.models) == 1:
             one = next(each for each in s.judged if each.model == size.models[0])
             low, high = one.metrics[size.quantity].ci_low, one.metrics[size.quantity].ci_high
@@ -384,13 +384,13 @@ def _check_costs(s: Situation, verdict: Verdict) -> None:
     assert set(verdict.cost_remarks) <= set(verdict.caveats)
     few = {m for m, c in costs.items() if c.n_repeats is not None and c.n_repeats < 6}
     assert ("known well enough" in f"{verdict.headline} {verdict.sentence}") <= bool(few)
-    assert ("has no 95 % interval" in told) == bool(few)
+    assert ("has no 95% interval" in told) == bool(few)
     assert ("(disturbed)" in told) == any((c.other_load_cores or 0) > 0.5 for c in costs.values())
     assert ("(cost.budget_s)" in told) == any(
         c.n_repeats is not None and c.n_repeats < (c.n_repeats_planned or 0) for c in costs.values()
     )
     assert ("cost.fresh=true" in told) == any(
-        words in told for words in ("no 95 % interval", "(disturbed)", "(cost.budget_s)")
+        words in told for words in ("no 95% interval", "(disturbed)", "(cost.budget_s)")
     )
     if verdict.cheaper is not None and verdict.reference is not None and verdict.candidate is not None:
         other = verdict.reference if verdict.cheaper == verdict.candidate else verdict.candidate

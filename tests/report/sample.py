@@ -289,7 +289,9 @@ def make_assessment(
         for key in ("ppv_at_prevalence", "npv_at_prevalence"):
             metrics[key] = Estimate(value=None, method="Bayes", note="No prevalence was stated.")
         if undefined:
-            metrics["ppv"] = Estimate(value=None, method="Wilson", n=0, note="No case was called positive.")
+            metrics["ppv"] = Estimate(
+                value=None, method="Wilson", n=0, note="No case was predicted positive."
+            )
         if not probabilities:
             metrics["brier"] = Estimate(
                 value=None, method="Bootstrap", note="The scores are not probabilities."
@@ -365,7 +367,7 @@ def make_assessment(
             )
             if undefined:
                 differences["ppv"] = Estimate(
-                    value=None, method="Paired bootstrap", note="No case was called positive."
+                    value=None, method="Paired bootstrap", note="No case was predicted positive."
                 )
             tables = []
             for label in (1, 0):
@@ -515,7 +517,7 @@ def make_assessment(
             Parameter(name="auc_floor", value="0.70", set_by=DEFAULT),
             Parameter(name="guard", value="strict", set_by=DEFAULT),
             Parameter(name="min_units", value="30", set_by=DEFAULT),
-            Parameter(name="cost_metric", value="latency_ms_median, 10 % tolerance", set_by=DEFAULT),
+            Parameter(name="cost_metric", value="latency_ms_median, 10% tolerance", set_by=DEFAULT),
         ),
     )
     grid = np.linspace(0.01, 0.95, 95)

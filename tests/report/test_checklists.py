@@ -108,7 +108,7 @@ def make_evaluation(
 SIZE = SizeNeeded(
     quantity="sensitivity", models=("a", "b"), bound=0.05, assumed=0.0, power=0.8, unit="patients",
     needed_positive=314, present_positive=48, present_negative=72,
-    sentence="About 320 cancer patients would show it with a probability of 80 %, if there is no loss; there are 48.",
+    sentence="About 320 cancer patients would show it with a probability of 80%, if there is no loss; there are 48.",
 )  # fmt: skip
 
 

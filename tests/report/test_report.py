@@ -272,7 +272,7 @@ def test_undefined_figures_are_words_with_a_reason() -> None:
     read = html_of(make_inputs(assessment=make_assessment(undefined=True)))
 
     assert read.text.count("not estimable") >= 4
-    assert "No case was called positive." in read.text
+    assert "No case was predicted positive." in read.text
     assert not re.search(r"\b(None|nan)\b", read.text)
 
 
@@ -368,7 +368,7 @@ def test_seeds_long_lists_and_images_in_their_places() -> None:
     assert "Training seeds" in repr(model_section(view_of(inputs), 3).blocks)
     assert "listed at the end of the methods section" in repr(data_section(view_of(inputs), 1).blocks)
     assert "image file is truncated" in repr(data_section(view_of(few), 1).blocks)
-    assert "80 more stand in results.json" in repr(methods_section(view_of(many), 6).blocks)
+    assert "80 more are in results.json" in repr(methods_section(view_of(many), 6).blocks)
 
 
 def test_characteristics_are_tabulated_per_subset(inputs: ReportInputs) -> None:
@@ -381,9 +381,9 @@ def test_characteristics_are_tabulated_per_subset(inputs: ReportInputs) -> None:
         if block.kind == "table" and "Images that are cancer / all" in block.caption
     ]
     assert [[f"{cell.text} {cell.interval}".strip() for cell in row] for row in table.rows] == [
-        ["sex: female", "275 / 675 (57.2\u202f%)", "40 / 100 (59.2\u202f%)", "77 / 180 (52.9\u202f%)"],
-        ["sex: male", "195 / 495 (41.9\u202f%)", "28 / 69 (40.8\u202f%)", "58 / 158 (46.5\u202f%)"],
-        ["sex: not given", "5 / 11 (0.9\u202f%)", "0 / 0 (0.0\u202f%)", "2 / 2 (0.6\u202f%)"],
+        ["sex: female", "275 / 675 (57.2%)", "40 / 100 (59.2%)", "77 / 180 (52.9%)"],
+        ["sex: male", "195 / 495 (41.9%)", "28 / 69 (40.8%)", "58 / 158 (46.5%)"],
+        ["sex: not given", "5 / 11 (0.9%)", "0 / 0 (0.0%)", "2 / 2 (0.6%)"],
         ["age, median (quartiles)", "63.0 (51.0 to 71.5)", "none given", "62.0 (50.0 to 72.0)"],
     ]
     assert [column.head for column in table.columns[1:]] == [

@@ -159,4 +159,4 @@ def test_documented_schema_is_current() -> None:
     """``docs/results.schema.json`` is generated; docs/results-schema.md names the command."""
     stored = (ROOT / "docs" / "results.schema.json").read_bytes()
 
-    assert stored == schema_json(), "generate it anew: see docs/results-schema.md"
+    assert stored == schema_json(), "generate it again: see docs/results-schema.md"

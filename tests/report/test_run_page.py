@@ -56,7 +56,7 @@ def test_hostile_names_reach_the_page_as_text() -> None:
 
     assert "<b>" not in page.data + page.verdict + page.figures
     assert r"&lt;b&gt;\|x\](http://evil.example)" in page.data
-    assert ["Set aside: &lt;b&gt;|x](http://evil.example)", "3"] in rows_of(page.data)
+    assert ["Excluded: &lt;b&gt;|x](http://evil.example)", "3"] in rows_of(page.data)
 
 
 def test_key_figures_are_those_of_the_report() -> None:
@@ -151,18 +151,18 @@ def test_pictures_are_drawn_on_white() -> None:
 
 
 def test_data_counts_are_those_of_the_manifest() -> None:
-    """Found, usable, set aside by reason, identical files, patients; then the subsets."""
+    """Found, usable, excluded by reason, identical files, patients; then the subsets."""
     data = run_page(make_inputs(), report=REPORT, link=None).data
-    images, subsets = data.split("## Subsets as achieved")
+    images, subsets = data.split("## Subsets")
 
     assert rows_of(images) == [
         ["What", "Number"],
         ["---", "---:"],
         ["Files found", "1,713"],
         ["Usable images", "1,690"],
-        ["Set aside: identical file with the opposite label", "8"],
-        ["Set aside: too small", "3"],
-        ["Set aside: unreadable", "12"],
+        ["Excluded: identical file with the opposite label", "8"],
+        ["Excluded: too small", "3"],
+        ["Excluded: unreadable", "12"],
         ["Groups of identical files", "6"],
         ["... of them with opposite labels", "4"],
         ["Patients", "590"],

@@ -249,7 +249,7 @@ def test_conditions_are_met_and_missed(phrase: str) -> None:
 
 
 def test_axis_of_a_decision_curve_ends_where_nothing_is_gained() -> None:
-    """At 2.8 % positive: not to 1, where the models are two spikes at the left edge (A6)."""
+    """At 2.8% positive: not to 1, where the models are two spikes at the left edge (A6)."""
     assessment = run("rare").assessment
     low, high = shown_range(assessment.evaluations, assessment.treat_all, None)
     top = max(y for one in assessment.evaluations for y in one.decision_curve.y)
@@ -269,7 +269,7 @@ def test_axis_of_a_decision_curve_ends_where_nothing_is_gained() -> None:
 
 @pytest.mark.parametrize("name", ["rare", "miscalibrated"])
 def test_models_stay_in_view_of_a_decision_curve(name: str) -> None:
-    """Down to as much harm as there is gain: at 2.8 % positive the models left the axes at once (A6)."""
+    """Down to as much harm as there is gain: at 2.8% positive the models left the axes at once (A6)."""
     assessment = run(name).assessment
     across = shown_range(assessment.evaluations, assessment.treat_all, None)
     bottom, top = shown_height(assessment.evaluations, assessment.treat_all, across)
@@ -295,7 +295,7 @@ def test_models_stay_in_view_of_a_decision_curve(name: str) -> None:
     ],
 )
 def test_height_of_a_decision_curve(nets: tuple[float, float], expected: tuple[float, float]) -> None:
-    """Worked by hand: 18 % of the top below zero, else 1.08 of the harm, at most the top; no gain: 0.01."""
+    """Worked by hand: 18% of the top below zero, else 1.08 of the harm, at most the top; no gain: 0.01."""
     [one, _] = run("rare").assessment.evaluations
     one = one.model_copy(update={"decision_curve": Curve(x=(0.01, 0.05, 0.9), y=(*nets, -9.0))})
     everyone = Curve(x=(0.01, 0.05), y=(0.0, -7.0))
@@ -388,7 +388,7 @@ def test_probability_of_more_accuracy_is_said_once(name: str) -> None:
     estimate = pair.probability_candidate_more_accurate
 
     [line] = {line for line in words(name).splitlines() if "is right more often than" in line}
-    assert f"each at its threshold: {100 * estimate.value:.0f} % ({estimate.method})." in line
+    assert f"each at its threshold: {100 * estimate.value:.0f}% ({estimate.method})." in line
     assert "prior" in estimate.method
     assert "really" not in words(name)
 
@@ -439,4 +439,4 @@ def test_page_one_carries_what_forbids_the_use_of_a_model() -> None:
     narrow = next(one for one in run("miscalibrated").assessment.evaluations if one.model == "narrow")
 
     [text] = [text for text in page.caveats if text.startswith("Do not read these outputs as probabilities")]
-    assert f"narrow are too timid (slope {narrow.calibration.slope.value:.3f}" in text
+    assert f"narrow are under-confident (slope {narrow.calibration.slope.value:.3f}" in text

@@ -151,7 +151,7 @@ def test_names_with_braces_dots_and_signs() -> None:
     )  # fmt: skip
 
     assert any(
-        "{b} is cheaper: its time per image is 50 % of that of vit{0}.b/16" in text
+        "{b} is cheaper: its time per image is 50% of that of vit{0}.b/16" in text
         for text in found.verdict.reasons
     )
 
@@ -299,13 +299,13 @@ def test_twelve_cases_and_fewer(n: tuple[int, int]) -> None:
 
 
 def test_rare_positives() -> None:
-    """3 % prevalence: accuracy is told to say little."""
+    """3% prevalence: accuracy is told to say little."""
     found = assessed(study(n=(1940, 60)))
 
     finite(found)
     text = " ".join(found.verdict.caveats)
-    assert "Only 3.0 % of the test cases are cancer" in text
-    assert "would be right in 97.0 %" in text
+    assert "Only 3.0% of the test cases are cancer" in text
+    assert "would be right in 97.0%" in text
 
 
 def test_inverted_scores() -> None:
@@ -316,7 +316,7 @@ def test_inverted_scores() -> None:
 
     finite(found)
     assert found.verdict.outcome is Outcome.INVALID
-    assert "b (AUC 0.092, 95 % interval" in found.verdict.sentence
+    assert "b (AUC 0.092, 95% interval" in found.verdict.sentence
     assert "the positive class is swapped, or there is no signal" in found.verdict.sentence
 
 
@@ -360,7 +360,7 @@ def test_patients_in_both_subsets_are_invalid() -> None:
     found = assessed(test, replace(validation, patient_id=shared))
 
     assert found.verdict.outcome is Outcome.INVALID
-    assert "1 patient stands in both the validation and the test subset" in found.verdict.sentence
+    assert "1 patient is in both the validation and the test subset" in found.verdict.sentence
 
 
 def test_threshold_chosen_on_the_test_is_invalid() -> None:

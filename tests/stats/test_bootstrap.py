@@ -125,7 +125,7 @@ def test_standard_errors_agree_with_theory() -> None:
 
 
 def test_f1_of_a_rare_class_is_not_stratified_away() -> None:
-    """At 3 % prevalence the unstratified error of F1 is clearly the larger one."""
+    """At 3% prevalence the unstratified error of F1 is clearly the larger one."""
     rng = np.random.default_rng(0)
     y = np.arange(1000) < 30
     p = np.clip(rng.normal(0.3 + 0.4 * y, 0.12), 0, 1)
@@ -183,16 +183,16 @@ def test_collapsed_model_is_undefined_where_it_is() -> None:
     y, p = sample()
     result = bootstrap_metrics(y, [p[0] * 0.1], [0.5], n_resamples=200, seed=0)
 
-    assert result.metric(0, "ppv").note == "undefined: no positive call"
+    assert result.metric(0, "ppv").note == "undefined: no positive prediction"
     assert result.metric(0, "mcc").note == "undefined: every call is the same"
     assert result.metric(0, "f1").value == 0.0
     assert result.metric(0, "npv").value == pytest.approx(1 - y.mean())
     other_way = bootstrap_metrics(y, [p[0]], [0.0], n_resamples=200, seed=0)
-    assert other_way.metric(0, "npv").note == "undefined: no negative call"
+    assert other_way.metric(0, "npv").note == "undefined: no negative prediction"
 
 
 def test_undefined_resamples_are_counted() -> None:
-    """One positive call in fifty cases: PPV is undefined in about 36 % of resamples."""
+    """One positive call in fifty cases: PPV is undefined in about 36% of resamples."""
     y = np.arange(50) < 10
     p = np.where(np.arange(50) == 0, 0.9, 0.1)
     result = bootstrap_metrics(y, [p], [0.5], n_resamples=2000, seed=0)
@@ -205,7 +205,7 @@ def test_undefined_resamples_are_counted() -> None:
 
 
 def test_mostly_undefined_figures_have_no_interval() -> None:
-    """Each model calls one case positive: both are drawn in (1 - 1/e)^2 = 40 % of resamples."""
+    """Each model calls one case positive: both are drawn in (1 - 1/e)^2 = 40% of resamples."""
     y = np.arange(60) < 30
     p = np.full((2, 60), 0.1)
     p[0, 0] = p[1, 31] = 0.9

@@ -105,7 +105,7 @@ def test_known_miscalibration_is_found(slope: float, shift: float) -> None:
 
 
 def test_perfect_calibration_is_seldom_denied() -> None:
-    """Over 100 samples the 95 % intervals enclose slope 1, intercept 0 and O:E 1 about 95 times."""
+    """Over 100 samples the 95% intervals enclose slope 1, intercept 0 and O:E 1 about 95 times."""
     covered = np.zeros(3)
     for seed in range(100):
         result = calibration(*sample(300, seed=seed), seed=0, n_resamples=100)

@@ -111,9 +111,9 @@ def test_model_without_any_cost() -> None:
         (
             {"latency_ms_median": 40},
             {"latency_ms_median": 17},
-            "Model {B} is cheaper: its time per image is 42 % of",
+            "Model {B} is cheaper: its time per image is 42% of",
         ),
-        ({"latency_ms_median": 40}, {"latency_ms_median": 39}, "does not differ by 10 % or more"),
+        ({"latency_ms_median": 40}, {"latency_ms_median": 39}, "does not differ by 10% or more"),
         ({}, {"latency_ms_median": 39}, "is not known for both models"),
         (
             {"latency_ms_median": 40, "n_parameters": 5, "flops": 1},
@@ -131,7 +131,7 @@ def test_told_in_words(a: dict[str, Any], b: dict[str, Any], words: str) -> None
 
 
 def test_half_the_time_within_overlapping_intervals_is_not_called_the_same() -> None:
-    """Neither is cheaper, but "does not differ by 10 %" would be false of 20 ms against 40 ms."""
+    """Neither is cheaper, but "does not differ by 10%" would be false of 20 ms against 40 ms."""
     measured = (
         CostMeasurement(model="a", latency_ms_median=40.0, latency_ms_median_ci=(10.0, 60.0)),
         CostMeasurement(model="b", latency_ms_median=20.0, latency_ms_median_ci=(8.0, 40.0)),
@@ -141,7 +141,7 @@ def test_half_the_time_within_overlapping_intervals_is_not_called_the_same() -> 
         order = cheaper_of(one, other, measured, DecideConfig())
         assert order.relation == "similar"
         assert order.told({"a": "A", "b": "B"}) == (
-            "The time per image of B is 50 % of that of A (20.0 ms, 95 % interval 8.00 to 40.0, against 40.0 ms, 95 % "
+            "The time per image of B is 50% of that of A (20.0 ms, 95% interval 8.00 to 40.0, against 40.0 ms, 95% "
             "interval 10.0 to 60.0), but the measured intervals overlap, so neither is called cheaper."
         )
 
@@ -235,7 +235,7 @@ def test_what_the_maintained_library_would_change(
 
     [text] = equivalents_told(costs(a, b), DecideConfig(), NAMES)
     assert text.startswith(
-        "Model {B} takes 34.7 ms per image (95 % interval 34.1 to 35.2) as implemented by efficientnet-pytorch 0.7.1. "
+        "Model {B} takes 34.7 ms per image (95% interval 34.1 to 35.2) as implemented by efficientnet-pytorch 0.7.1. "
         "The same architecture in torchvision 0.29.2, which is maintained, takes "
     )
     assert text.endswith(words)

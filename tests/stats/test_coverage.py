@@ -20,14 +20,14 @@ STUDIES = 600
     ids=lambda simulate: simulate.__name__,
 )
 def test_intervals_cover(simulate) -> None:  # noqa: ANN001
-    """Every procedure the report uses covers in 92.5 % of studies or more."""
+    """Every procedure the report uses covers in 92.5% of studies or more."""
     for row in simulate(STUDIES):
         if "ignoring" not in row.procedure:
             assert row.percent >= 92.5 - 2 * row.error, row
 
 
 def test_bootstrap_intervals_cover() -> None:
-    """F1 and MCC of a single model: percentile intervals cover in 91 % or more."""
+    """F1 and MCC of a single model: percentile intervals cover in 91% or more."""
     for row in coverage.bootstrap_coverage(STUDIES):
         if "not reported" not in row.procedure:
             assert row.percent >= 91 - 2 * row.error, row
@@ -39,7 +39,7 @@ def test_bootstrap_intervals_cover() -> None:
     ids=lambda simulate: simulate.__name__,
 )
 def test_equal_models_are_seldom_told_apart(simulate) -> None:  # noqa: ANN001
-    """Every test the report uses rejects in 6.5 % of studies or fewer."""
+    """Every test the report uses rejects in 6.5% of studies or fewer."""
     for row in simulate(STUDIES):
         if "ignoring" not in row.procedure:
             assert row.percent <= 6.5 + 2 * row.error, row

@@ -227,22 +227,22 @@ def test_no_positive_call() -> None:
     found = evaluated(cases([0, 0, 1, 1] * 8, [0.1, 0.2, 0.15, 0.3] * 8))
 
     assert found.metrics["ppv"].value is None
-    assert found.metrics["ppv"].note == "undefined: no positive call"
+    assert found.metrics["ppv"].note == "undefined: no positive prediction"
     assert found.metrics["f1"].value == 0
     assert found.metrics["sensitivity"].value == 0
     assert found.metrics["sensitivity"].ci_high is not None
     assert found.metrics["sensitivity"].ci_high > 0.1
-    assert found.warnings == ("The model calls no case cancer at its threshold.",)
+    assert found.warnings == ("The model predicts no case as cancer at its threshold.",)
 
 
 def test_every_case_called_positive() -> None:
     """NPV is undefined; the F1 of the negative class is 0, not missing."""
     found = evaluated(cases([0, 0, 1, 1] * 8, [0.6, 0.7, 0.8, 0.9] * 8))
 
-    assert found.metrics["npv"].note == "undefined: no negative call"
+    assert found.metrics["npv"].note == "undefined: no negative prediction"
     assert found.classification_report[0].precision.note == "undefined: no case was called benign"
     assert found.classification_report[0].f1.value == 0
-    assert "calls every case cancer" in found.warnings[0]
+    assert "predicts every case as cancer" in found.warnings[0]
 
 
 def test_constant_scores() -> None:
@@ -381,7 +381,7 @@ def test_texts_for_the_log() -> None:
     assert report[0].split() == ["precision", "recall", "F1", "cases"]
     assert report[1].split() == ["benign", "0.932", "0.917", "0.924", "1,200"]
     assert report[2].split() == ["cancer", "0.878", "0.900", "0.889", "800"]
-    assert report[3].startswith("accuracy               0.910  (95 % interval 0.897 to 0.922)")
+    assert report[3].startswith("accuracy               0.910  (95% interval 0.897 to 0.922)")
     assert len({len(line) for line in report[:3]}) == 1
 
 

@@ -50,7 +50,7 @@ def test_study_ends_in_its_sentence(example: Example, monkeypatch: pytest.Monkey
     if re.search("no relevant difference|Prefer|Of Model", found.sentence):
         # Wherever a sentence says that models do not differ, margin and interval stand in it.
         assert "acceptable 0.03" in found.sentence
-        assert "95 % interval" in found.sentence
+        assert "95% interval" in found.sentence
     assert len(found.headline) <= 60
     assert not re.search(r"non-inferior|superior|null hypothesis|p-value|p <|DeLong|Tango", found.sentence)
 
@@ -83,4 +83,4 @@ def test_text_for_reading_aloud() -> None:
 
     assert text.startswith("Not enough data to decide   [step 6: cannot_tell]")
     assert "If you had to decide today" in text
-    assert "non_cancer cases in the test subset would show with a probability of 80 %" in text
+    assert "non_cancer cases in the test subset would show with a probability of 80%" in text

@@ -21,10 +21,10 @@ def caveats(models: tuple[ModelEvaluation, ...], **fields: object) -> str:
 
 def test_interval_in_words() -> None:
     """Signs, level, missing limits, and no minus zero."""
-    assert interval(estimate(0.8, 0.9)) == "0.850, 95 % interval 0.800 to 0.900"
-    assert interval(estimate(-0.03, 0.01), signed=True) == "−0.010, 95 % interval −0.030 to +0.010"
+    assert interval(estimate(0.8, 0.9)) == "0.850, 95% interval 0.800 to 0.900"
+    assert interval(estimate(-0.03, 0.01), signed=True) == "−0.010, 95% interval −0.030 to +0.010"
     almost_none = Estimate(value=-0.0001, ci_low=-0.0004, ci_high=0.0002, level=0.975, method="m")
-    assert interval(almost_none, signed=True) == "0.000, 97.5 % interval 0.000 to 0.000"
+    assert interval(almost_none, signed=True) == "0.000, 97.5% interval 0.000 to 0.000"
     assert interval(missing("no case")) == "not computed (no case)"
     assert interval(Estimate(value=0.5, method="m", note="constant")) == "0.500 (constant)"
     assert interval(Estimate(value=0.5, method="m")) == "0.500 (no interval)"
@@ -50,8 +50,8 @@ def test_parameters_and_who_set_them() -> None:
     assert rows["net_benefit_range"] == ("0.05 to 0.2", "user")
     assert rows["auc_floor"] == ("0.7", default)
     assert rows["sensitivity_floor"] == ("0.9", default)
-    assert rows["cost_tolerance"] == ("10 %", default)
-    assert rows["level"] == ("95 %", default)
+    assert rows["cost_tolerance"] == ("10%", default)
+    assert rows["level"] == ("95%", default)
     assert "specificity_floor" not in rows
 
 
@@ -70,22 +70,22 @@ def test_defaults_are_said_until_all_are_set() -> None:
 
 def test_warnings_come_first() -> None:
     """A collapsed model is said before anything else."""
-    collapsed = evaluation("b", warnings=("The model calls no case cancer at its threshold.",))
+    collapsed = evaluation("b", warnings=("The model predicts no case as cancer at its threshold.",))
 
     found = decide(situation((A, collapsed), [PAIR], patients_known=False)).caveats
 
-    assert found[0] == "Model B: The model calls no case cancer at its threshold."
+    assert found[0] == "Model B: The model predicts no case as cancer at its threshold."
     assert found[1].startswith("No patient ids were given")
 
 
 def test_equal_notes_on_thresholds_are_said_once() -> None:
     """Of two models without validation; a given threshold has its own words."""
-    note = "0.5 is a habit, not a choice: there was no validation subset, so no rule could be applied"
-    habit = caveats((evaluation("a", note=note), evaluation("b", note=note)))
+    note = "0.5 is a convention, not chosen for this model: there was no validation subset, so no rule could be applied"
+    noted = caveats((evaluation("a", note=note), evaluation("b", note=note)))
     given = caveats((evaluation("a", chosen_on="user"), B))
 
-    assert f"Model A and Model B: {note}." in habit
-    assert habit.count("habit") == 1
+    assert f"Model A and Model B: {note}." in noted
+    assert noted.count("not chosen for this model") == 1
     assert "Model A: the threshold was given, not chosen here" in given
 
 
@@ -95,11 +95,10 @@ def test_imbalance() -> None:
     common = tuple(evaluation(model, units=(50, 450)) for model in "ab")
     fair = tuple(evaluation(model, units=(200, 800)) for model in "ab")
 
-    assert (
-        "Only 5.0 % of the test cases are cancer: never calling a case cancer would be right in 95.0 %"
-        in (caveats(rare))
+    assert "Only 5.0% of the test cases are cancer: never predicting cancer would be right in 95.0%" in (
+        caveats(rare)
     )
-    assert "Only 10.0 % of the test cases are non_cancer" in caveats(common)
+    assert "Only 10.0% of the test cases are non_cancer" in caveats(common)
     assert "accuracy says little" not in caveats(fair)
 
 
@@ -154,16 +153,16 @@ def calibrated(slope: Estimate, shift: Estimate) -> str:
 
 
 def test_calibration_in_words() -> None:
-    """Too extreme, too timid, too high, too low, or nothing shown."""
+    """Over-confident, under-confident, too high, too low, or nothing shown."""
     fine = estimate(0.9, 1.1), estimate(-0.1, 0.1)
 
     assert "no miscalibration shown (slope 1.000" in calibrated(*fine)
-    assert "probabilities are too extreme (slope 0.700" in calibrated(estimate(0.5, 0.9), fine[1])
+    assert "probabilities are over-confident (slope 0.700" in calibrated(estimate(0.5, 0.9), fine[1])
     assert "probabilities show no relation to the truth (slope 0.100" in calibrated(
         estimate(-0.3, 0.5), fine[1]
     )
     assert "probabilities fall where the truth is positive" in calibrated(estimate(-0.9, -0.5), fine[1])
-    assert "probabilities are too timid" in calibrated(estimate(1.1, 1.5), fine[1])
+    assert "probabilities are under-confident" in calibrated(estimate(1.1, 1.5), fine[1])
     assert "probabilities are too low on average" in calibrated(fine[0], estimate(0.1, 0.3))
     assert "probabilities are too high on average" in calibrated(fine[0], estimate(-0.3, -0.1))
     assert "not estimable (perfect separation)" in calibrated(missing("perfect separation"), fine[1])
@@ -178,7 +177,7 @@ def test_floors_in_words() -> None:
     text = sentence_of(looked_at, first_match(looked_at), None)
 
     assert "none reaches an AUC of 0.96 and a sensitivity of 0.9" in text
-    assert "Model A: AUC 0.900, 95 % interval 0.850 to 0.950, sensitivity 0.940" in text
+    assert "Model A: AUC 0.900, 95% interval 0.850 to 0.950, sensitivity 0.940" in text
     assert "specificity" not in standing_of(A, rule)
     assert "specificity 0.750" in standing_of(A, DecideConfig(specificity_floor=0.5))
 
@@ -254,7 +253,7 @@ def test_a_threshold_that_is_not_held_stands_among_the_caveats() -> None:
 
     text = (
         "Do not use this threshold: the sensitivity of 0.95 reached on validation is not held on the test subset by "
-        "Model A (0.850, 95 % interval 0.800 to 0.900)."
+        "Model A (0.850, 95% interval 0.800 to 0.900)."
     )
     assert text in caveats((broken, held))
     assert text.replace("reached on", "aimed at on") in caveats((out_of_reach, held))
@@ -262,7 +261,7 @@ def test_a_threshold_that_is_not_held_stands_among_the_caveats() -> None:
     assert "Do not use" not in caveats((evaluation("a", sensitivity=(0.8, 0.9), chosen_on="user"), held))
     both = caveats((broken, evaluation("b", sensitivity=(0.70, 0.80))))
     assert "Do not use these thresholds" in both
-    assert "by Model A (0.850, 95 % interval 0.800 to 0.900) and Model B (0.750, 95 % interval" in both
+    assert "by Model A (0.850, 95% interval 0.800 to 0.900) and Model B (0.750, 95% interval" in both
 
 
 def test_outputs_that_are_no_probabilities_stand_among_the_caveats() -> None:
@@ -279,9 +278,9 @@ def test_outputs_that_are_no_probabilities_stand_among_the_caveats() -> None:
 
     fine = estimate(0.9, 1.1), estimate(-0.1, 0.1)
     assert (
-        "Do not read these outputs as probabilities: those of Model A are too timid (slope 1.300, 95 % interval 1.100 "
-        "to 1.500) and are too low on average (calibration-in-the-large +0.200, 95 % interval +0.100 to +0.300)."
+        "Do not read these outputs as probabilities: those of Model A are under-confident (slope 1.300, 95% interval "
+        "1.100 to 1.500) and are too low on average (calibration-in-the-large +0.200, 95% interval +0.100 to +0.300)."
     ) in with_calibration(estimate(1.1, 1.5), estimate(0.1, 0.3))
-    assert "those of Model A are too extreme (slope 0.700" in with_calibration(estimate(0.5, 0.9), fine[1])
+    assert "those of Model A are over-confident (slope 0.700" in with_calibration(estimate(0.5, 0.9), fine[1])
     for slope, shift in (fine, (missing("separated"), fine[1])):
         assert "as probabilities" not in with_calibration(slope, shift)

@@ -64,7 +64,7 @@ def test_cochran_q_degenerate_and_bad_input() -> None:
 
 
 def test_noninferiority_agrees_with_the_interval() -> None:
-    """P = 0.025 exactly where the lower 95 % limit touches the margin."""
+    """P = 0.025 exactly where the lower 95% limit touches the margin."""
     error = 0.01
     difference = -0.03 + 1.959963984540054 * error
 

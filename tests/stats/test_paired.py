@@ -292,7 +292,7 @@ def test_an_unknown_test_is_refused() -> None:
 
 
 def test_detectable_difference_is_found_in_four_of_five_studies() -> None:
-    """A study of two models that differ by what a first study could detect finds it in 80 %."""
+    """A study of two models that differ by what a first study could detect finds it in 80%."""
     rng = np.random.default_rng(0)
     y = np.arange(300) < 150
 
@@ -307,11 +307,11 @@ def test_detectable_difference_is_found_in_four_of_five_studies() -> None:
     found = np.mean([(one.p_value or 0) < 0.05 for one in studies])
     expected = stats.norm.cdf(true / detectable * (1.959964 + 0.841621) - 1.959964)
     assert found == pytest.approx(expected, abs=0.06)
-    assert detectable_difference(studies[0]).method == "1.96 + 0.84 standard errors (power 80 %)"
+    assert detectable_difference(studies[0]).method == "1.96 + 0.84 standard errors (power 80%)"
 
 
 def test_detectable_difference_by_hand() -> None:
-    """Standard error 0.01 at 95 %: 0.028016; none where there is no interval."""
+    """Standard error 0.01 at 95%: 0.028016; none where there is no interval."""
     known = Estimate(value=0.1, ci_low=0.1 - 1.959964e-2, ci_high=0.1 + 1.959964e-2, method="typed", n=5)
     assert detectable_difference(known).value == pytest.approx(0.02801585, abs=1e-7)
     unknown = Estimate(value=None, method="typed", note="undefined: no cases to compare")

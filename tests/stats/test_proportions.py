@@ -150,7 +150,7 @@ def test_clustered_degenerate_inputs() -> None:
 
 
 def test_predictive_values_by_bayes() -> None:
-    """Sensitivity 0.9, specificity 0.8 at 10 %: PPV 0.09 / 0.27, NPV 0.72 / 0.73."""
+    """Sensitivity 0.9, specificity 0.8 at 10%: PPV 0.09 / 0.27, NPV 0.72 / 0.73."""
     ppv, npv = predictive_values_at_prevalence(proportion(90, 100), proportion(160, 200), 0.1)
 
     assert ppv.value == pytest.approx(1 / 3)
@@ -159,7 +159,7 @@ def test_predictive_values_by_bayes() -> None:
 
 
 def test_predictive_values_cover_nominally() -> None:
-    """Simulated coverage of the combined interval stays near 95 %."""
+    """Simulated coverage of the combined interval stays near 95%."""
     rng = np.random.default_rng(5)
     truth = 0.85 * 0.1 / (0.85 * 0.1 + 0.2 * 0.9)
     hits = 0
@@ -186,11 +186,11 @@ def test_predictive_values_at_perfect_specificity_keep_width() -> None:
 
 
 def test_predictive_values_without_calls_are_undefined() -> None:
-    """Sensitivity 0 and specificity 1: no positive call, so no PPV at any prevalence."""
+    """Sensitivity 0 and specificity 1: no positive prediction, so no PPV at any prevalence."""
     ppv, npv = predictive_values_at_prevalence(proportion(0, 10), proportion(10, 10), 0.2)
 
     assert ppv.value is None
-    assert ppv.note == "undefined: no positive call"
+    assert ppv.note == "undefined: no positive prediction"
     assert npv.value == pytest.approx(0.8)
 
 
@@ -254,19 +254,19 @@ def test_likelihood_ratios_without_wrong_calls() -> None:
     positive, negative = likelihood_ratios(*table(40, 40, 0, 80), None)
 
     assert positive.value is None
-    assert positive.note == "undefined: no negative case got a positive call; at least 21.7 (95 % limit)"
+    assert positive.note == "undefined: no negative case got a positive prediction; at least 21.7 (95% limit)"
     assert (negative.value, negative.ci_low) == (0.0, 0.0)
     # 0 of 40 against 80 of 80: the limit where (ratio)**2 = z**2 * ratio * (1 - ratio) / 40 * 120 / 119.
     assert negative.ci_high == pytest.approx(1 / (1 + 40 * 119 / 120 / 1.959964**2), rel=1e-5)
     none, all_negative = likelihood_ratios(*table(0, 40, 0, 80), None)
-    assert none.note == "undefined: no positive call"
+    assert none.note == "undefined: no positive prediction"
     assert all_negative.value == pytest.approx(1.0)
     one_class = likelihood_ratios(np.ones(5, dtype=bool), np.ones(5, dtype=bool), None)[0]
     assert one_class.note == "undefined: no negative case"
 
 
 def test_clustered_likelihood_ratios_cover() -> None:
-    """Copies of a case do not narrow the interval; with 4 images per patient 95 % hold the truth."""
+    """Copies of a case do not narrow the interval; with 4 images per patient 95% hold the truth."""
     called, positive = table(36, 40, 16, 80)
     patients = np.arange(120)
     one = likelihood_ratios(called, positive, patients)[0]

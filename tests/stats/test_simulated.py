@@ -48,7 +48,7 @@ def test_a_model_may_have_patients_of_its_own() -> None:
 
 
 def test_ignoring_patients_errs_where_each_model_has_its_own() -> None:
-    """Two equal models, 4 images per patient: by image the test errs in about a quarter, by patient in 5 %."""
+    """Two equal models, 4 images per patient: by image the test errs in about a quarter, by patient in 5%."""
     errors = np.zeros((2, 2))
     for share in (0.0, 0.7):
         for seed in range(400):

@@ -50,7 +50,7 @@ def test_no_number_without_room_or_interval() -> None:
 
 
 def test_auc_size_gives_the_power() -> None:
-    """Studies of equal models at the size read from a small one: about 80 % show a loss below the margin."""
+    """Studies of equal models at the size read from a small one: about 80% show a loss below the margin."""
     aucs, margin = {"a": 0.9, "b": 0.9}, 0.03
     pilots = [draw_study(aucs, n_negative=90, n_positive=60, seed=seed) for seed in range(40)]
     factors = [

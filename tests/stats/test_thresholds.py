@@ -111,7 +111,7 @@ def test_without_validation_the_habit_is_called_a_habit() -> None:
 
     assert (point.threshold, point.chosen_on, point.reached) == (0.5, "convention", True)
     assert point.note is not None
-    assert "0.5 is a habit, not a choice: there was no validation subset" in point.note
+    assert "0.5 is a convention, not chosen for this model: there was no validation subset" in point.note
     logits = choose_threshold("m", None, EvaluateConfig(), scores_are_probabilities=False)
     assert logits.note is not None
     assert "means nothing for scores that are not probabilities" in logits.note
@@ -129,7 +129,7 @@ def test_validation_of_one_class_cannot_choose() -> None:
 @pytest.mark.parametrize("noise", [0.0, 1e-9], ids=["constant", "rounding"])
 @pytest.mark.parametrize("rule", ["youden", "target_sensitivity", "cost_ratio"])
 def test_constant_scores_on_validation(noise: float, rule: str) -> None:
-    """No rule can choose where every case has the same score: 0.5 is taken and said to be a habit."""
+    """No rule can choose where every case has the same score: 0.5 is taken and said to be a convention."""
     scores = [0.4, 0.4 + noise, 0.4 - noise]
     point = choose_threshold("m", validation([0, 1, 1], scores), EvaluateConfig(threshold_rule=rule))
 

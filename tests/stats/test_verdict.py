@@ -607,7 +607,7 @@ def test_favourite_of_two() -> None:
 
     assert verdict.provisional_favourite == "b"
     assert verdict.provisional_sentence == (
-        "If you had to decide today: Model B has the higher AUC so far (AUC of Model B minus Model A: +0.020, 95 % "
+        "If you had to decide today: Model B has the higher AUC so far (AUC of Model B minus Model A: +0.020, 95% "
         "interval \u22120.050 to +0.090). Chance alone may explain its lead over Model A."
     )
 
@@ -648,7 +648,7 @@ def test_size_belongs_to_what_is_open() -> None:
     assert (size.needed_positive, size.needed_negative) == (1635, 1635)
     assert (size.assumed, size.bound, size.power) == (0.0, 0.03, 0.8)
     assert size.sentence == (
-        "About 1,700 cancer and 1,700 non_cancer cases in the test subset would show with a probability of 80 % that "
+        "About 1,700 cancer and 1,700 non_cancer cases in the test subset would show with a probability of 80% that "
         "the loss of AUC with Model B instead of Model A is below 0.03, if the models are truly alike in this; there "
         "are 200 and 200."
     )
@@ -790,7 +790,7 @@ def test_thresholds_from_few_validation_cases_are_doubted() -> None:
 
     # Wilson, 5 of 5: 0.566 to 1
     assert any(
-        "its threshold comes from 5 cancer validation cases, with a sensitivity of 1.000, 95 % interval 0.566 to 1.000"
+        "its threshold comes from 5 cancer validation cases, with a sensitivity of 1.000, 95% interval 0.566 to 1.000"
         in caveat
         for caveat in few
     )

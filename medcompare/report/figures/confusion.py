@@ -88,7 +88,7 @@ def _matrix(axes: Axes, evaluation: ModelEvaluation, *, title: str) -> None:
         yticklabels=[positive, negative],
         annot_kws={"fontsize": 8.5},
     )
-    axes.set(xlabel="Called", ylabel="True class")
+    axes.set(xlabel="Predicted class", ylabel="True class")
     axes.set_title(title)
     axes.tick_params(length=0)
 

@@ -68,7 +68,7 @@ def head_to_head_section(view: View, number: int) -> Section:
             curves,
             caption=f"Marks with crosses: operating points with {format_level(assessment.level)} intervals, "
             f"at {view.thresholds}. "
-            "Bands, where drawn, are bootstrap intervals. Dotted: a ranking by chance.",
+            "Bands, where drawn, are bootstrap intervals. Dotted: chance level.",
         ),
     ]
     if view.pair is not None:
@@ -83,8 +83,11 @@ def _judgements(view: View) -> list[Block]:
         return []
     return [
         Table(
-            caption="Judged apart",
-            columns=(Column(head="What", kind="text", width="17%"), Column(head="Judgement", kind="text")),
+            caption="Assessment by criterion",
+            columns=(
+                Column(head="Criterion", kind="text", width="17%"),
+                Column(head="Assessment", kind="text"),
+            ),
             rows=tuple((Cell(text=capital(line.topic), strong=True), Cell(text=line.text)) for line in lines),
             dense=True,
         )
@@ -342,7 +345,7 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
         caption=f"Differences with {level} intervals; "
         "a p-value without margin and interval says nothing about equality",
         columns=(
-            Column(head="Figure", kind="text", width="18%"),
+            Column(head="Metric", kind="text", width="18%"),
             view.model_column(pair.reference),
             view.model_column(pair.candidate),
             Column(head="Difference", width="23%"),

@@ -194,7 +194,7 @@ def cost_section(view: View, number: int) -> Section:
         none = "\u2013" if label in EQUIVALENT else NOT_STATED
         cells = [Cell(text=none if text is None else text, muted=True) for text in texts]
         rows.append((Cell(text=label, muted=True), *cells, *([Cell(text="")] if with_ratio else [])))
-    tail = f"; intervals: 95{THIN_SPACE}%" + ("; ratio: candidate over reference" if with_ratio else "")
+    tail = "; intervals: 95%" + ("; ratio: candidate over reference" if with_ratio else "")
     supplied = view.inputs.source == "predictions supplied"
     lead = "Measured, not assumed: fewer operations do not always mean less time on a given device."
     if supplied:

@@ -1,4 +1,4 @@
-"""Section on data: what came in, what was set aside, how it was split."""
+"""Section on data: what came in, what was excluded, how it was split."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def data_section(view: View, number: int) -> Section:
     inputs = view.inputs
     blocks: list[Block] = []
     if inputs.manifest is not None:
-        lead = "Every image was decoded once; what could not be used was set aside, counted and listed."
+        lead = "Every image was decoded once; what could not be used was excluded, counted and listed."
         blocks.append(_flow(inputs.manifest, inputs.split, n_earlier_looks=inputs.n_earlier_looks))
     else:
         lead = "The predictions were supplied; the images behind them were not seen by this software."
@@ -76,7 +76,7 @@ def data_section(view: View, number: int) -> Section:
     elif inputs.rejected:
         count = format_count(len(inputs.rejected))
         blocks.append(
-            Paragraph(text=f"The {count} files set aside are listed at the end of the methods section.")
+            Paragraph(text=f"The {count} excluded files are listed at the end of the methods section.")
         )
     return Section(number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks))
 
@@ -87,7 +87,7 @@ def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_lo
     if manifest.n_duplicate_groups:
         groups = [
             f"{format_count(manifest.n_duplicate_groups)} groups of identical files",
-            f"{format_count(manifest.n_conflicting_groups)} with opposite labels, set aside",
+            f"{format_count(manifest.n_conflicting_groups)} with opposite labels, excluded",
         ]
     classes = [
         f"{format_count(n)} {name}" for name, n in zip(manifest.classes, manifest.class_counts, strict=True)
@@ -95,7 +95,7 @@ def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_lo
     patients = [] if manifest.n_patients is None else [f"{format_count(manifest.n_patients)} patients"]
     steps = (
         FlowStep(
-            title="Files found", number=format_count(manifest.n_found), aside=aside or ("nothing set aside",)
+            title="Files found", number=format_count(manifest.n_found), aside=aside or ("nothing excluded",)
         ),
         FlowStep(
             title="Usable images",
@@ -172,7 +172,7 @@ def _subset_table(split: DatasetSplit) -> Table:
             row.append("unknown" if summary.n_patients is None else format_count(summary.n_patients))
             row.append("unknown" if by_class is None else format_count(by_class[1]))
         rows.append(row)
-    return Table(caption="Subsets as achieved", columns=tuple(columns), rows=text_rows(rows))
+    return Table(caption="Subsets", columns=tuple(columns), rows=text_rows(rows))
 
 
 def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
@@ -243,7 +243,7 @@ def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
     facts = []
     if split.grouped_by is not None:
         facts.append(
-            f"Patients that stand in more than one subset: {split.max_group_overlap} (verified after the split)."
+            f"Patients in more than one subset: {split.max_group_overlap} (verified after the split)."
         )
     if split.n_duplicates_kept_together:
         facts.append(f"Identical files kept in one subset: {format_count(split.n_duplicates_kept_together)}.")
@@ -272,16 +272,16 @@ def _image_table(manifest: DatasetManifest) -> Table:
 
 
 def rejected_blocks(view: View) -> list[Block]:
-    """Every file that was set aside, with its reason; empty without any."""
+    """Every file that was excluded, with its reason; empty without any."""
     rejected = view.inputs.rejected
     if not rejected:
         return []
     shown = rejected[:MOST_REJECTED_ROWS]
     names = "pseudonyms" if view.inputs.pseudonymised else "file names"
     blocks: list[Block] = [
-        Heading(text="Files set aside"),
+        Heading(text="Excluded files"),
         Table(
-            caption=f"{format_count(len(rejected))} files set aside ({names})",
+            caption=f"{format_count(len(rejected))} excluded files ({names})",
             columns=(
                 Column(head="File", kind="code", width="34%"),
                 Column(head="Class", kind="text", width="14%"),
@@ -303,5 +303,5 @@ def rejected_blocks(view: View) -> list[Block]:
     ]
     if len(rejected) > len(shown):
         rest = format_count(len(rejected) - len(shown))
-        blocks.append(Paragraph(text=f"{rest} more stand in results.json.", tone="note"))
+        blocks.append(Paragraph(text=f"{rest} more are in results.json.", tone="note"))
     return blocks

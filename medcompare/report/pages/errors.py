@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SUBGROUP_METRICS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
 THUMBNAIL_MM = 26.0
 MOST_NAMED = 3
-"""More models than these are counted, not named, where a case was called wrongly."""
+"""More models than these are counted, not named, where a case was misclassified."""
 
 MOST_SCORES = 5
 """Scores of one case next to each other; those of further models stand in a further table."""
@@ -76,7 +76,7 @@ def _hard_cases(view: View) -> list[Block]:
         shown = f"{format_count(len(cases))} of {format_count(total)} cases"
     n_missed = sum(case.truth == POSITIVE for case in cases)
     intro = (
-        f"{shown} that at least one model called wrongly: {format_count(n_missed)} missed "
+        f"{shown} that at least one model misclassified: {format_count(n_missed)} missed "
         f"{view.inputs.assessment.classes[1]} first, then {format_count(len(cases) - n_missed)} false alarms. "
         "The case ids are those of the predictions table."
     )

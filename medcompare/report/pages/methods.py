@@ -127,7 +127,7 @@ def methods_section(view: View, number: int) -> Section:
         number=number,
         anchor="methods",
         title="Methods, configuration and provenance",
-        lead=f"Every number stands at full precision in results.json (schema {SCHEMA_VERSION}).",
+        lead=f"Every number is in results.json at full precision (schema {SCHEMA_VERSION}).",
         blocks=tuple(blocks),
     )
 

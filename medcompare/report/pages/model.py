@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 PAIR = 2
 CALIBRATION_ROWS = (
     ("slope", "Slope (1 is ideal)"),
-    ("in_the_large", "In the large (0 is ideal)"),
+    ("in_the_large", "Calibration-in-the-large (0 is ideal)"),
     ("observed_expected", "Observed : expected (1 is ideal)"),
     ("brier", "Brier score (lower is better)"),
     ("scaled_brier", "Scaled Brier (higher is better)"),
@@ -67,7 +67,7 @@ def model_section(view: View, number: int) -> Section:
     for evaluation in view.evaluations:
         if evaluation.warnings:
             blocks += [
-                Heading(text=f"To beware of: {view.name(evaluation.model)}", level=4),
+                Heading(text=f"Warnings: {view.name(evaluation.model)}", level=4),
                 Bullets(items=evaluation.warnings),
             ]
     single = len(view.evaluations) == 1
@@ -75,7 +75,7 @@ def model_section(view: View, number: int) -> Section:
         number=number,
         anchor="models",
         title="The model" if single else "Each model",
-        lead=f"Figures of the test subset at {view.thresholds}.",
+        lead=f"Metrics on the test subset at {view.thresholds}.",
         blocks=tuple(blocks),
     )
 
@@ -93,8 +93,8 @@ def _metric_tables(view: View) -> list[Table]:
         ]
         rows.append((Cell(text=metric_name(key)), *cells))
     return model_tables(
-        caption=f"All figures ({format_level(view.inputs.assessment.level)} intervals)",
-        corner=Column(head="Figure", kind="text", width="24%"),
+        caption=f"All metrics ({format_level(view.inputs.assessment.level)} intervals)",
+        corner=Column(head="Metric", kind="text", width="24%"),
         models=[view.model_column(e.model) for e in view.evaluations],
         rows=rows,
         notes=notes,
@@ -125,7 +125,7 @@ def _operating_table(view: View) -> Table:
                         "validation": "validation subset",
                         "user": "set by the user",
                         "fixed": "fixed value",
-                        "convention": "nothing: a convention",
+                        "convention": "none: a convention",
                     }[point.chosen_on]
                 ),
                 _habit(evaluation),
@@ -171,7 +171,7 @@ def _class_table(view: View) -> Table:
                 )
             )
     return Table(
-        caption=f"Figures per class ({format_level(view.inputs.assessment.level)} intervals)",
+        caption=f"Metrics per class ({format_level(view.inputs.assessment.level)} intervals)",
         columns=(
             Column(head="Model", kind="text", width="24%"),
             Column(head="Class", kind="text", width="22%"),
@@ -238,7 +238,7 @@ def _calibration(view: View) -> list[Block]:
         rows.append((Cell(text=label), *cells))
     tables = model_tables(
         caption="Calibration in numbers",
-        corner=Column(head="Figure", kind="text", width="30%"),
+        corner=Column(head="Metric", kind="text", width="30%"),
         models=[view.model_column(e.model) for e in with_curve],
         rows=rows,
         notes=notes,

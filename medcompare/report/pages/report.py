@@ -238,7 +238,7 @@ def key_tables(view: View) -> list[Table]:
     if with_difference and view.pair is not None:
         tail = f"; difference: {view.label(view.pair.candidate)} minus {view.label(view.pair.reference)}"
     return model_tables(
-        caption=f"Key figures ({level} confidence intervals{tail})",
+        caption=f"Key metrics ({level} confidence intervals{tail})",
         corner=Column(head="Test subset", kind="text", width="16%"),
         models=[view.model_column(e.model) for e in view.evaluations],
         rows=rows,

@@ -142,7 +142,7 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
     return model_tables(
         caption=f"Batch statistics at the epoch that was kept; measured on {sample} training images without "
         f"augmentation, losses on the first {compared} of them",
-        corner=Column(head="Figure", kind="text", width="40%"),
+        corner=Column(head="Metric", kind="text", width="40%"),
         models=[view.model_column(t.model) for t in trained],
         rows=[(Cell(text=label), *cells) for label, cells in lines],
         notes=notes,

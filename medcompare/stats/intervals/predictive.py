@@ -80,11 +80,11 @@ def _ratio(
         counts.append((float(made.sum() * scale), float(made.size * scale)))
     (hits, n_positive), (alarms, n_negative) = counts
     if hits == 0 and alarms == 0:
-        return Estimate(value=None, level=level, method=method, n=n, note=f"undefined: no {call} call")
+        return Estimate(value=None, level=level, method=method, n=n, note=f"undefined: no {call} prediction")
     # In statsmodels the upper limit is wrong where a count is 0 and the other is all.
     low = 1 / _ratio_upper(alarms, n_negative, hits, n_positive, level) if hits else 0.0
     if alarms == 0:
-        note = f"undefined: no negative case got a {call} call; at least {low:.3g} ({100 * level:g} % limit)"
+        note = f"undefined: no negative case got a {call} prediction; at least {low:.3g} ({100 * level:g}% limit)"
         return Estimate(value=None, level=level, method=method, n=n, note=note)
     value, high = (
         hits / n_positive / (alarms / n_negative),
@@ -181,7 +181,7 @@ def _posterior(right: Estimate, wrong: Estimate, odds: float, level: float, call
         return Estimate(value=None, level=level, method=method, note=note)
     hit, miss = right.value, 1 - wrong.value
     if hit == 0 and miss == 0:
-        return Estimate(value=None, level=level, method=method, note=f"undefined: no {call} call")
+        return Estimate(value=None, level=level, method=method, note=f"undefined: no {call} prediction")
     value = _bayes(hit, miss, odds)
     if None in (right.ci_low, right.ci_high, wrong.ci_low, wrong.ci_high):
         note = "no interval: sensitivity or specificity has none"

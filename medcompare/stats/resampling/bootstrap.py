@@ -56,8 +56,8 @@ STRATIFIED: frozenset[MetricName] = frozenset({"auc", "sensitivity", "specificit
 """Metrics of a single model that do not depend on prevalence."""
 
 _UNDEFINED: dict[MetricName, str] = {
-    "ppv": "undefined: no positive call",
-    "npv": "undefined: no negative call",
+    "ppv": "undefined: no positive prediction",
+    "npv": "undefined: no negative prediction",
     "mcc": "undefined: every call is the same",
     "brier": "undefined: the scores are not probabilities",
 }

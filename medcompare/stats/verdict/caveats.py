@@ -1,4 +1,4 @@
-"""What to beware of beside a verdict: data, training, thresholds, costs and who set the rule."""
+"""Warnings beside a verdict: data, training, thresholds, costs and who set the rule."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: boo
     rarer, count = min(((positive, one.n_positive), (negative, one.n_negative)), key=lambda pair: pair[1])
     if 0 < count < RARE_SHARE * one.n:
         found.append(
-            f"Only {100 * count / one.n:.1f} % of the test cases are {rarer}: never calling a case {rarer} would be "
-            f"right in {100 * (1 - count / one.n):.1f} %, so accuracy says little here."
+            f"Only {100 * count / one.n:.1f}% of the test cases are {rarer}: never predicting {rarer} would be "
+            f"right in {100 * (1 - count / one.n):.1f}%, so accuracy says little here."
         )
     unset = [name for name in CLINICAL if f"decide.{name}" not in s.set_by_user]
     if unset:
@@ -153,9 +153,9 @@ def miscalibration(one: ModelEvaluation) -> tuple[str, ...]:
         elif slope.ci_high < 0:
             parts.append(f"fall where the truth is positive (slope {interval(slope)})")
         elif slope.ci_high < 1:
-            parts.append(f"are too extreme (slope {interval(slope)})")
+            parts.append(f"are over-confident (slope {interval(slope)})")
         elif slope.ci_low > 1:
-            parts.append(f"are too timid (slope {interval(slope)})")
+            parts.append(f"are under-confident (slope {interval(slope)})")
     if shift.ci_low is not None and shift.ci_high is not None and not shift.ci_low <= 0 <= shift.ci_high:
         direction = "low" if shift.ci_low > 0 else "high"
         parts.append(
@@ -244,7 +244,7 @@ def cost_remarks(s: Situation) -> tuple[str, ...]:
         doubts.append(f"There was no time (cost.budget_s) for all that was planned: {'; '.join(short)}.")
     if few:
         doubts.append(
-            f"With fewer than {FEWEST_PASSES} passes the {WORDS[s.rule.cost_metric]} of {joined(few)} has no 95 % "
+            f"With fewer than {FEWEST_PASSES} passes the {WORDS[s.rule.cost_metric]} of {joined(few)} has no 95% "
             "interval, and is not used to call a model cheaper."
         )
     if doubts:

@@ -98,15 +98,15 @@ class CostOrder:
             return f"{lower} has the lower {words}{figures}, {higher} the lower {' and '.join(self.against)}."
         if self.overlap:
             return (
-                f"The {words} of {lower} is {100 * self.ratio:.0f} % of that of {higher}{figures}, but the measured "
+                f"The {words} of {lower} is {100 * self.ratio:.0f}% of that of {higher}{figures}, but the measured "
                 "intervals overlap, so neither is called cheaper."
             )
         if self.relation == "similar":
-            margin = f"{100 * self.tolerance:g} % or more"
+            margin = f"{100 * self.tolerance:g}% or more"
             return f"The {words} of {lower} and {higher} does not differ by {margin}{figures}."
         if self.metric in MORE_IS_CHEAPER:
             return f"{lower} is cheaper: its {words} is {1 / self.ratio:.1f} times that of {higher}{figures}."
-        return f"{lower} is cheaper: its {words} is {100 * self.ratio:.0f} % of that of {higher}{figures}."
+        return f"{lower} is cheaper: its {words} is {100 * self.ratio:.0f}% of that of {higher}{figures}."
 
 
 def cheaper_of(one: str, other: str, costs: Sequence[CostMeasurement], decide: DecideConfig) -> CostOrder:
@@ -296,7 +296,7 @@ def _figures(one: CostMeasurement, other: CostMeasurement, metric: str) -> tuple
 
 
 def _figure(cost: CostMeasurement, metric: str) -> tuple[str, str]:
-    """A median and its interval, e.g. ``24.9 ms`` and ``95 % interval 24.5 to 25.4``."""
+    """A median and its interval, e.g. ``24.9 ms`` and ``95% interval 24.5 to 25.4``."""
     field, passes, unit = TIMED[metric]
     limits, n_passes = getattr(cost, field), getattr(cost, passes)
     text = f"{_short(getattr(cost, metric))} {unit}"
@@ -304,7 +304,7 @@ def _figure(cost: CostMeasurement, metric: str) -> tuple[str, str]:
         return text, f"no interval from {n_passes} pass{'' if n_passes == 1 else 'es'}"
     if limits is None:
         return text, "interval not stated"
-    return text, f"95 % interval {_short(limits[0])} to {_short(limits[1])}"
+    return text, f"95% interval {_short(limits[0])} to {_short(limits[1])}"
 
 
 def _short(value: float) -> str:

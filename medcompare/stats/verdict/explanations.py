@@ -172,7 +172,7 @@ def _reasons(
         if more.value is not None:
             found.append(
                 f"Probability that {s.names[pair.candidate]} is right more often than {s.names[pair.reference]}, "
-                f"each at its threshold: {100 * more.value:.0f} % ({more.method})."
+                f"each at its threshold: {100 * more.value:.0f}% ({more.method})."
             )
     elif len(s.comparisons) > 1:
         found += [_adjusted_told(s, each) for each in s.comparisons]
@@ -254,14 +254,14 @@ def parameters(s: Situation) -> tuple[Parameter, ...]:
         "guard": rule.guard,
         "min_units": f"{rule.min_units:,}",
         "cost_metric": rule.cost_metric,
-        "cost_tolerance": f"{100 * rule.cost_tolerance:g} %",
+        "cost_tolerance": f"{100 * rule.cost_tolerance:g}%",
     }
     optional = {"sensitivity_floor": rule.sensitivity_floor, "specificity_floor": rule.specificity_floor}
     values |= {name: f"{value:g}" for name, value in optional.items() if value is not None}
     if rule.net_benefit_range is not None:
         values["net_benefit_range"] = f"{rule.net_benefit_range[0]:g} to {rule.net_benefit_range[1]:g}"
     rows = [(f"decide.{name}", name, value) for name, value in values.items()]
-    rows.append(("evaluate.level", "level", f"{100 * s.evaluate.level:g} %"))
+    rows.append(("evaluate.level", "level", f"{100 * s.evaluate.level:g}%"))
     return tuple(
         Parameter(name=name, value=value, set_by="user" if field in s.set_by_user else NO_DEFAULT)
         for field, name, value in rows

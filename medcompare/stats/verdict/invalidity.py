@@ -52,8 +52,8 @@ def below_chance(models: Sequence[ModelEvaluation]) -> str:
 
 def shared_patients(n: int) -> str:
     """Reason: the threshold has seen patients of the test."""
-    stand = "patient stands" if n == 1 else "patients stand"
-    return f"{n:,} {stand} in both the validation and the test subset, so the test is not independent."
+    are = "patient is" if n == 1 else "patients are"
+    return f"{n:,} {are} in both the validation and the test subset, so the test is not independent."
 
 
 def same_scores_in_validation(models: Sequence[str]) -> str:

@@ -324,7 +324,7 @@ def told(pair: PairedComparison, name: str, names: Mapping[str, str]) -> str:
     Returns
     -------
     str
-        e.g. ``AUC of B minus A: −0.012, 95 % interval −0.031 to +0.007``.
+        e.g. ``AUC of B minus A: −0.012, 95% interval −0.031 to +0.007``.
     """
     figure = "AUC" if name == "auc" else name
     difference = interval(pair.differences[name], signed=True)
@@ -332,7 +332,7 @@ def told(pair: PairedComparison, name: str, names: Mapping[str, str]) -> str:
 
 
 def interval(estimate: Estimate, *, signed: bool = False) -> str:
-    """Value with its interval, e.g. ``0.910, 95 % interval 0.871 to 0.942``.
+    """Value with its interval, e.g. ``0.910, 95% interval 0.871 to 0.942``.
 
     Parameters
     ----------
@@ -354,7 +354,7 @@ def interval(estimate: Estimate, *, signed: bool = False) -> str:
     if estimate.ci_low is None or estimate.ci_high is None or estimate.level is None:
         return f"{text} ({estimate.note or 'no interval'})"
     limits = f"{number(estimate.ci_low, sign)} to {number(estimate.ci_high, sign)}"
-    return f"{text}, {100 * estimate.level:g} % interval {limits}"
+    return f"{text}, {100 * estimate.level:g}% interval {limits}"
 
 
 def number(value: float, sign: str) -> str:
