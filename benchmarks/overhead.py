@@ -107,7 +107,7 @@ def run_flow(config: CompareConfig) -> Times:
             with watch.running("report"):
                 return report(*inputs)
 
-        flow.run_trusted, flow.run_side_by_side = timed(flow.run_trusted), timed(flow.run_side_by_side)
+        flow.run_cached, flow.map_cached = timed(flow.run_cached), timed(flow.map_cached)
         flow.write_report = write_report
         flow.compare(config)
 

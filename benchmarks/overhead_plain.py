@@ -20,7 +20,7 @@ from medcompare.predictions.join import scored_cases
 from medcompare.report.collect import gather
 from medcompare.report.render import write_report
 from medcompare.runs.folder import default_run_name, now, run_folder
-from medcompare.runs.history import this_host
+from medcompare.runs.history import history_path, record_run, this_host
 from medcompare.runs.provenance import collect_provenance
 from medcompare.runs.summary import RunFiles, completed_run, start_of_run
 from medcompare.stats.assessment import assemble
@@ -57,7 +57,7 @@ def run_plain(config: CompareConfig) -> dict[str, float]:
         pid=os.getpid(),
         series="benchmark",
     )
-    nightly.begin(config.store, begun)
+    record_run(history_path(config.store), begun)
     with run_folder(config.out, name) as folder:
         with watch.running("ingest"):
             manifest = ingest(source, config.data, store)
@@ -140,5 +140,5 @@ def run_plain(config: CompareConfig) -> dict[str, float]:
         )
         with watch.running("report"):
             write_report(inputs, folder)
-    nightly.end(config.store, ended)
+    record_run(history_path(config.store), ended)
     return dict(watch.seconds)

@@ -19,7 +19,8 @@ from pathlib import Path
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.night import Night, conducted, parameter, title
+from flows.lifecycle import RunLifecycle, parameter, run_recorded, title
+from flows.recover import after_crash
 from medcompare.base.artifacts import write_atomically
 from medcompare.config.schema import AssessConfig
 from medcompare.config.settings_table import set_by_user
@@ -31,7 +32,7 @@ from medcompare.runs.provenance import SETTINGS_FILE, collect_provenance, settin
 from medcompare.runs.result import RunResult, run_result
 from medcompare.runs.stages import in_stage
 from tasks.assess import assess_predictions
-from tasks.policies import run_trusted
+from tasks.cache import run_cached
 from tasks.report import write_report
 
 
@@ -45,6 +46,7 @@ def data_name_given() -> str:
     name="assess",
     description="Compare models from their predictions alone, without training.",
     flow_run_name=lambda: title(data_name_given()),
+    on_crashed=[after_crash],
     persist_result=False,
     # Done below instead, so that a bad value reads the same here and on the command line.
     validate_parameters=False,
@@ -52,10 +54,10 @@ def data_name_given() -> str:
 def assess(config: AssessConfig) -> RunResult:
     """Read and check the tables, compute every figure, decide, report."""
     # A caller gets the result of the state.
-    return conducted(AssessConfig, config, kind="assess", data_name=data_name_given(), work=_assess)  # type: ignore[return-value]
+    return run_recorded(AssessConfig, config, kind="assess", data_name=data_name_given(), work=_assess)  # type: ignore[return-value]
 
 
-def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:
+def _assess(config: AssessConfig, name: str, lifecycle: RunLifecycle) -> RunResult:
     logger, started_at = get_run_logger(), now()
     with in_stage("checks before work"):
         tables = read_tables(config)
@@ -63,7 +65,7 @@ def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:
         for note in (*tables.notes, *tables.caveats):
             logger.info(note)
     with run_folder(config.out, name) as folder:
-        assessment = run_trusted(
+        assessment = run_cached(
             assess_predictions,
             config.store,
             digest=tables.digest,
@@ -87,7 +89,7 @@ def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:
             assessment=assessment,
             tables=tables,
             provenance=provenance,
-            night=night.look_back(
+            night=lifecycle.look_back(
                 folder=config.out / name,
                 assessment=assessment,
                 provenance=provenance,
@@ -97,6 +99,6 @@ def _assess(config: AssessConfig, name: str, night: Night) -> RunResult:
         with in_stage("report"):
             write_report(inputs, folder)
     result = run_result(config.out, name, assessment.verdict)
-    night.end(inputs, result)
+    lifecycle.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)
     return result

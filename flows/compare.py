@@ -3,7 +3,7 @@
 Trigger      ``python -m flows.compare``, a manual run from the Prefect UI, or the nightly
              deployment in ``prefect.yaml``.
 Caching      every stage is keyed on the content of its inputs and on the code that does the
-             work (`tasks.policies`); the report is always written anew, as it names the run.
+             work (`tasks.cache`); the report is always written anew, as it names the run.
 Parallelism  trainings run side by side, each in a process of its own, tagged ``gpu``; cost is
              measured afterwards, one model at a time with nothing else running.
 """
@@ -24,10 +24,10 @@ from typing import Literal
 
 from prefect import flow
 from prefect.logging import get_run_logger
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.night import Night, conducted, parameter, title
+from flows.lifecycle import RunLifecycle, parameter, run_recorded, title
 from flows.preflight import checked, locate_images
+from flows.recover import after_crash
 from medcompare.base.artifacts import ArtifactStore, write_atomically
 from medcompare.config.data import DEMO, DataConfig
 from medcompare.config.schema import CompareConfig
@@ -45,11 +45,11 @@ from medcompare.training.identity import cost_identity, images_digest, predictio
 from medcompare.training.progress import sentence_about_cost, sentence_about_images, sentence_about_split
 from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest
 from medcompare.training.worker.process import plan_parallel
+from tasks.cache import map_cached, run_cached
 from tasks.decide import decide
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.measure_cost import measure_cost
-from tasks.policies import run_side_by_side, run_trusted
 from tasks.predict import predict
 from tasks.report import write_report
 from tasks.split import split as split_images
@@ -59,9 +59,6 @@ PREDICTION_FILES: tuple[tuple[Literal["val", "test"], str], ...] = (
     ("test", "predictions_test.csv"),
     ("val", "predictions_validation.csv"),
 )
-
-MOST_THREADS = 64
-"""Upper bound only: how many trainings really run side by side is planned per run."""
 
 
 def data_name_given() -> str:
@@ -74,7 +71,7 @@ def data_name_given() -> str:
     name="compare",
     description="Compare image classifiers fairly, from images to a PDF report.",
     flow_run_name=lambda: title(data_name_given()),
-    task_runner=ThreadPoolTaskRunner(max_workers=MOST_THREADS),  # type: ignore[arg-type] # Prefect's own types
+    on_crashed=[after_crash],
     persist_result=False,
     # Done below instead, so that a bad value reads the same here and on the command line.
     validate_parameters=False,
@@ -82,10 +79,10 @@ def data_name_given() -> str:
 def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008 - frozen, and shown in the UI form
     """Ingest, split, train, predict, evaluate, measure cost, decide, report."""
     # A caller gets the result of the state.
-    return conducted(CompareConfig, config, kind="compare", data_name=data_name_given(), work=_compare)  # type: ignore[return-value]
+    return run_recorded(CompareConfig, config, kind="compare", data_name=data_name_given(), work=_compare)  # type: ignore[return-value]
 
 
-def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
+def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunResult:
     logger, started_at, store = get_run_logger(), now(), ArtifactStore(config.store)
     with in_stage("checks before work"):
         weights, listed = checked(config)
@@ -93,7 +90,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
     plan = plan_parallel(len(config.models), config.train)
 
     with run_folder(config.out, name) as folder:
-        manifest = run_trusted(
+        manifest = run_cached(
             ingest,
             config.store,
             fingerprint=fingerprint(source, config.data, known=config.store / "digests"),
@@ -102,7 +99,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             data=config.data,
             store=config.store,
         )
-        split = run_trusted(
+        split = run_cached(
             split_images,
             config.store,
             manifest=manifest,
@@ -121,7 +118,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             "store_root": config.store,
         }
 
-        trained = run_side_by_side(
+        trained = map_cached(
             train,
             config.store,
             [
@@ -149,10 +146,10 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
                 }
                 for position, model in enumerate(config.models)
             ],
-            at_once=plan.n_parallel,
+            max_workers=plan.n_parallel,
         )
         predictions = [
-            run_trusted(
+            run_cached(
                 predict,
                 config.store,
                 model=one.model,
@@ -162,7 +159,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             for one in trained
         ]
         evaluations = [
-            run_trusted(
+            run_cached(
                 evaluate,
                 config.store,
                 model=one.model,
@@ -174,7 +171,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             for one in predictions
         ]
         costs = [
-            run_trusted(
+            run_cached(
                 measure_cost,
                 config.store,
                 fresh=config.cost.fresh,
@@ -191,7 +188,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
                 "%s",
                 sentence_about_cost(one.display_name, cost),
             )
-        assessment = run_trusted(
+        assessment = run_cached(
             decide,
             config.store,
             predictions=tuple(predictions),
@@ -227,7 +224,7 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
             provenance=provenance,
             data_root=source.root,
             store=store,
-            night=night.look_back(
+            night=lifecycle.look_back(
                 folder=config.out / name,
                 assessment=assessment,
                 provenance=provenance,
@@ -238,6 +235,6 @@ def _compare(config: CompareConfig, name: str, night: Night) -> RunResult:
         with in_stage("report"):
             write_report(inputs, folder)
     result = run_result(config.out, name, assessment.verdict)
-    night.end(inputs, result)
+    lifecycle.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)
     return result

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+DEFAULT_PAIR = 2
+
 
 def ensure_gpu_limit() -> dict[str, int]:
-    """Create the concurrency limit ``gpu`` where there is none.
+    """Create the concurrency limit ``gpu`` where there is none; a number set by a person is kept.
 
     Returns
     -------
     dict of str to int
-        Its slots, for later steps to refer to.
+        Its slots, for later steps to refer to: one per GPU; without a GPU, trainings of the default
+        pair that this machine does side by side.
     """
-    from flows.orchestration import ensure_gpu_limit as ensure
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+    from prefect.exceptions import ObjectNotFound
 
-    slots = ensure()
-    print(f"concurrency limit 'gpu': {slots} slot(s)")
+    from medcompare.config.schema import TrainConfig
+    from medcompare.training.worker.process import plan_parallel
+    from tasks.gpu import GPU_LIMIT
+
+    with get_client(sync_client=True) as client:
+        try:
+            slots = client.read_global_concurrency_limit_by_name(GPU_LIMIT).limit
+        except ObjectNotFound:
+            plan = plan_parallel(DEFAULT_PAIR, TrainConfig())
+            slots = plan.n_gpus or plan.n_parallel
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots))
+    print(f"concurrency limit '{GPU_LIMIT}': {slots} slot(s)")
     return {"gpu_slots": slots}
 
 

@@ -1,76 +1,229 @@
-"""``python -m flows.recover``: after a crash, say so in the history, free what was held, and go on.
+"""``python -m flows.recover``: before a worker starts, go on with what a crash interrupted.
 
-Every run marks and frees for itself when it begins. A worker calls this before it starts, as a
-run that waits for the slot of a dead one would never begin; runs of deployments that crashed
-are scheduled again, once.
+Runs whose process is gone are marked as crashed in the history and in Prefect, mailed about, and
+scheduled again, once. Of the nights that were missed, only the last is made up for. Slots are not
+touched: the server frees those of a dead process when their lease ends.
+
+Prefect's worker marks a run as crashed whose process dies under it, and calls `after_crash`. Where
+the worker dies as well, as in a power cut, nobody does; so every run and every worker looks
+for such runs when it starts.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shutil
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medcompare.base.errors import MedcompareError
-from medcompare.base.file_access import keep_private
-from medcompare.runs.history import history_path, list_runs, mark_crashed_runs, this_host
+from medcompare.base.file_access import files_readable_by, keep_private
+from medcompare.runs.folder import partial_folder
+from medcompare.runs.history import history_path, list_runs, mark_crashed_runs, record_run, this_host
 from medcompare.runs.prefect_server import bypass_proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from prefect import Flow
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun, State, TaskRun
+
+    from medcompare.runs.summary import RunSummary
 
 SUCCESS, FAILURE = 0, 1
-MOST_RUNS = 100
-"""Crashed runs the server is told of; older ones it has long been told of."""
+DEFAULT_STORE = Path(".medcompare")
+RESUMED_WITHIN = timedelta(hours=24)
+MAX_RUNS = 100
+PAGE = 200
+RESUMED = "It was started again and goes on where it was; there is nothing to do."
+CRASHED_TWICE = (
+    "It crashed twice and is not started again. If memory ran out, lower train.batch_size or "
+    "train.max_parallel; then start it again: what was finished is reused."
+)
+START_AGAIN = (
+    "Start it again: what was finished is reused. If memory ran out, lower train.batch_size or "
+    "train.max_parallel first."
+)
+
+
+def recover(store: Path) -> list[str]:
+    """Mark the runs on `store` that died, mail about them, and schedule those of a deployment again, once.
+
+    Returns
+    -------
+    list of str
+        What was done, in sentences.
+
+    Raises
+    ------
+    HistoryError
+        If the history cannot be read or written.
+    """
+    from prefect.client.orchestration import get_client
+
+    now, path = datetime.now(UTC), history_path(store)
+    with files_readable_by("owner"):
+        marked = {run.run_id for run in mark_crashed_runs(path, host=this_host(), now=now)}
+        # Also those marked earlier: the server may have been away then.
+        crashed = list_runs(path, status="crashed", limit=MAX_RUNS) if path.is_file() else ()
+        done: list[str] = []
+        with get_client(sync_client=True) as client:
+            for run in crashed:
+                if run.run_id in marked:
+                    done.append(f"run '{run.name}' of {run.started_at[:16]} UTC crashed")
+                if (
+                    run.run_id in marked
+                    or now - datetime.fromisoformat(str(run.finished_at)) < RESUMED_WITHIN
+                ):
+                    done += _settle(client, run, store, is_new=run.run_id in marked)
+    return done
+
+
+def _settle(client: SyncPrefectClient, run: RunSummary, store: Path, *, is_new: bool) -> Iterator[str]:
+    """Tell Prefect that `run` crashed, mail where the crash `is_new`, and schedule the run again if it may be."""
+    from prefect.states import Crashed, Scheduled
+    from prefect.utilities.urls import url_for
+
+    from tasks.mail import mail
+
+    flow_run = _going_or_crashed(client, run.run_id)
+    unfinished = [] if flow_run is None else _unfinished_tasks(client, flow_run)
+    may_resume = flow_run is not None and flow_run.deployment_id is not None and flow_run.run_count <= 1
+    if is_new and run.failure is not None:
+        _remove_partial_folder(run)
+        twice = flow_run is not None and flow_run.run_count > 1
+        remedy = RESUMED if may_resume else CRASHED_TWICE if twice else START_AGAIN
+        stage = ", ".join(sorted(one.name for one in unfinished)) or run.failure.stage
+        run = run.model_copy(
+            update={"failure": run.failure.model_copy(update={"stage": stage, "remedy": remedy})}
+        )
+        record_run(history_path(store), run)
+        mail.fn(run, store, link=url_for("flow-run", obj_id=run.run_id))
+    if flow_run is None:
+        return
+    for one in unfinished:
+        gone: State[Any] = Crashed(message="The process of the run is gone.")
+        client.set_task_run_state(one.id, gone, force=True)
+    if not flow_run.state_type or flow_run.state_type.value != "CRASHED":
+        lost: State[Any] = Crashed(message="The process of the run is gone.")
+        client.set_flow_run_state(flow_run.id, lost, force=True)
+        yield f"run '{flow_run.name}' is marked Crashed"
+    if may_resume:
+        again: State[Any] = Scheduled(message="It crashed; it goes on where it was.")
+        client.set_flow_run_state(flow_run.id, again, force=True)
+        yield f"run '{flow_run.name}' is scheduled again"
+
+
+def _going_or_crashed(client: SyncPrefectClient, run_id: str) -> FlowRun | None:
+    """The run as the server knows it; None where it is unknown, as on a temporary server, or has another end."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        flow_run = client.read_flow_run(run_id)  # type: ignore[arg-type] # the text of an id will do
+    except ObjectNotFound:
+        return None
+    going = {"RUNNING", "PENDING", "CRASHED"}
+    return flow_run if flow_run.state_type and flow_run.state_type.value in going else None
+
+
+def _unfinished_tasks(client: SyncPrefectClient, flow_run: FlowRun) -> list[TaskRun]:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+    tasks = client.read_task_runs(flow_run_filter=mine)
+    return [one for one in tasks if one.state is None or not one.state.is_final()]
+
+
+def _remove_partial_folder(run: RunSummary) -> None:
+    """Remove what a dead run had written of its report."""
+    out = json.loads(run.config_json).get("out")
+    if out and run.pid is not None:
+        shutil.rmtree(partial_folder(Path(out), run.name, run.pid), ignore_errors=True)
+
+
+def after_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - as Prefect calls it
+    """`recover` on the store of a run that crashed: a hook, called by the worker whose run was killed."""
+    from prefect.logging.loggers import flow_run_logger
+
+    config = flow_run.parameters.get("config")
+    named = config.get("store") if isinstance(config, dict) else getattr(config, "store", None)
+    for sentence in recover(Path(named or DEFAULT_STORE)):
+        flow_run_logger(flow_run).warning("%s", sentence)
+
+
+def superseded(runs: Sequence[Any]) -> list[Any]:
+    """Overdue runs that a newer overdue run of the same deployment and schedule replaces.
+
+    Parameters
+    ----------
+    runs : sequence of FlowRun
+        Overdue runs that a schedule made.
+    """
+    newest = {}
+    for run in sorted(runs, key=lambda run: run.expected_start_time):
+        newest[run.deployment_id, run.created_by and run.created_by.id] = run
+    return [run for run in runs if run not in newest.values()]
+
+
+def skip_missed_runs() -> list[str]:
+    """Skip all but the newest overdue run of each schedule; returns what was skipped, in sentences.
+
+    Prefect has no such setting: while no worker runs, its server keeps every scheduled run and hands
+    all of them to the next worker. Runs that a person asked for are kept.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterExpectedStartTime,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Cancelled
+
+    overdue = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
+    with get_client(sync_client=True) as client:
+        found: list[Any] = []
+        while page := client.read_flow_runs(flow_run_filter=overdue, limit=PAGE, offset=len(found)):
+            found.extend(page)
+        # A run that is scheduled again has begun before: it was not missed.
+        missed = superseded([run for run in found if run.auto_scheduled and not run.run_count])
+        for run in missed:
+            why = "missed while no worker ran; only the last missed run is made up for"
+            client.set_flow_run_state(run.id, Cancelled(name="Skipped", message=why))
+    return [f"skipped {run.name} (due {run.expected_start_time:%Y-%m-%d %H:%M} UTC)" for run in missed]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Mark what died, free its slots; returns the exit status."""
+    """Recover and skip missed runs from the command line; returns the exit status."""
     keep_private()
     parser = argparse.ArgumentParser(
-        prog="python -m flows.recover", description=(__doc__ or "").partition("\n")[0]
+        prog="python -m flows.recover",
+        description="Before a worker starts: go on with runs that crashed, skip missed ones but the last.",
+        epilog="Exit status: 0 success, 1 the history or the server cannot be used.",
     )
     parser.add_argument(
-        "--store", type=Path, default=Path(".medcompare"), help="folder of the cache and the history"
+        "--store", type=Path, default=DEFAULT_STORE, help="folder of the cache and the history"
     )
-    parser.add_argument("--no-resume", action="store_true", help="do not schedule crashed runs again")
     arguments = parser.parse_args(argv)
-    path = history_path(arguments.store)
+    bypass_proxy(os.environ)
     try:
-        marked = mark_crashed_runs(path, host=this_host(), now=datetime.now(UTC))
-        for run in marked:
-            print(
-                f"run '{run.name}' of {run.started_at[:16]} UTC had crashed; it is marked so in the history"
-            )
-        # Also those marked earlier: the server may have been away then.
-        crashed = (
-            [run.run_id for run in list_runs(path, status="crashed", limit=MOST_RUNS)]
-            if path.is_file()
-            else []
-        )
+        for sentence in (*recover(arguments.store), *skip_missed_runs()):
+            print(sentence)
     except MedcompareError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILURE
-    bypass_proxy(os.environ)
-    from flows.orchestration import clear_up_after, resume_crashed
-    from tasks.mail import mail
-
-    try:
-        for sentence in clear_up_after(crashed):
-            print(sentence)
-        resumed = {} if arguments.no_resume else resume_crashed(datetime.now(UTC))
-        for name in resumed.values():
-            print(f"run '{name}' is scheduled again")
-        for run in marked:
-            if run.run_id not in resumed:
-                mail.fn(run, arguments.store)
-    except Exception as error:  # noqa: BLE001 - whatever keeps us from the server is said in one line
-        print(
-            f"error: the Prefect server cannot be asked ({error}): is PREFECT_API_URL right?", file=sys.stderr
-        )
+    except Exception as error:  # noqa: BLE001 - whatever keeps us from the server is told in one line
+        told = f"the Prefect server cannot be asked ({type(error).__name__}: {error})"
+        print(f"error: {told}: is PREFECT_API_URL right?", file=sys.stderr)
         return FAILURE
     return SUCCESS
 

@@ -103,9 +103,9 @@ def environment(place: Place, caller: Mapping[str, str] = os.environ) -> dict[st
 def commands(place: Place) -> dict[str, list[str]]:
     """Command line of each program."""
     python = f"{shlex.quote(sys.executable)} -m"
-    # As in deploy/systemd: what crashed is marked, and of the missed nights the last is kept.
+    # As in deploy/systemd: what crashed goes on, and of the missed nights the last is kept.
     before = " && ".join(
-        f"{python} flows.{step}" for step in (f"serving wait --port {place.port}", "recover", "missed")
+        f"{python} flows.{step}" for step in (f"serving wait --port {place.port}", "recover")
     )
     worker = f"{python} prefect worker start --pool {POOL} --type process --name {shlex.quote(WORKER_NAME)}"
     reports = f"{python} flows.reports --port {place.reports_port}"

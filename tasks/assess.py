@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.stats import assessment
-from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from medcompare.config.schema import DecideConfig, EvaluateConfig

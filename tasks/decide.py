@@ -9,7 +9,7 @@ from prefect import task
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.predictions.join import scored_cases
 from medcompare.stats import assessment
-from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path

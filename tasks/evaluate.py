@@ -11,7 +11,7 @@ from medcompare.base.artifacts import ArtifactStore
 from medcompare.predictions.join import running_scores, scored_cases
 from medcompare.stats import evaluation
 from medcompare.stats.running_statistics import compare_running
-from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,13 +9,15 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
-from medcompare.base.work_lock import lock_machine
+from medcompare.base.store_lock import machine_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 GPU_LIMIT = "gpu"
+LEASE_S = 60.0
+"""A slot is renewed while its task runs; that of a process that was killed is free again after so long."""
 
 
 @contextmanager
@@ -25,8 +27,8 @@ def on_the_machine(store: Path, *, alone: bool = False, label: str) -> Iterator[
     Inside the task, not by its tag: a result that is reused needs no slot, and asking the
     server for one takes a second. Without such a limit, as on a laptop, nothing is asked for.
     """
-    slot = concurrency(GPU_LIMIT, occupy=1) if _limit_exists() else nullcontext()
-    with slot, lock_machine(store, alone=alone, label=label):
+    slot = concurrency(GPU_LIMIT, occupy=1, lease_duration=LEASE_S) if _limit_exists() else nullcontext()
+    with slot, machine_lock(store, alone=alone, label=label):
         yield
 
 

@@ -9,7 +9,7 @@ from prefect import task
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.data import manifest
 from medcompare.training import progress
-from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path

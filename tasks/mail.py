@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from medcompare.base.errors import ConfigError
 from medcompare.notify import nightly
 from medcompare.notify.settings import mail_config_from_environment
+from tasks.cache import keeps_data_out
 from tasks.mail_block import mail_config_from_block
-from tasks.policies import keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.training.worker.process import run_prediction
+from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
 from tasks.gpu import on_the_machine
-from tasks.policies import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from medcompare.predictions.records import Predictions

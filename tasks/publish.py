@@ -9,7 +9,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from medcompare.report.run_page import run_page
-from tasks.policies import RETRIES, keeps_data_out
+from tasks.cache import RETRIES, keeps_data_out
 
 if TYPE_CHECKING:
     from medcompare.report.inputs import ReportInputs

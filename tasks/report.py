@@ -9,7 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from medcompare.report import render
-from tasks.policies import RETRIES, keeps_data_out
+from tasks.cache import RETRIES, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path

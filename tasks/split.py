@@ -8,7 +8,7 @@ from prefect import task
 
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.data import split as splitting
-from tasks.policies import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -43,11 +43,11 @@ NOT_FOLLOWED: dict[str, str] = {
     "medcompare.training.identity": _KEYS,
     "medcompare.training.worker.process": "passes request and answer of a child process on unchanged",
     "medcompare.base.file_access": "who may read a file, not what is in it",
-    "medcompare.base.work_lock": _ORCHESTRATION,
+    "medcompare.base.store_lock": _ORCHESTRATION,
     "medcompare.training.progress": _PROGRESS,
     "medcompare.training.events": _PROGRESS,
     "tasks": "a docstring",
-    "tasks.policies": _ORCHESTRATION,
+    "tasks.cache": _ORCHESTRATION,
     "tasks.gpu": _ORCHESTRATION,
     "tasks.progress_bar": _PROGRESS,
 }

@@ -49,7 +49,7 @@ class DiskFullError(MedcompareError):
     """There is no room left to write to; trying again at once cannot help."""
 
 
-OUTSIDE = (InputError, DiskFullError)
+EXPECTED_ERRORS = (InputError, DiskFullError)
 """What a person must mend outside the software: its sentence says all, a traceback would hide it."""
 
 

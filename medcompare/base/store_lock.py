@@ -1,14 +1,18 @@
-"""Who uses the store: runs share it, housekeeping wants it alone.
+"""Locks of the store: the same work is done once, cost is measured in quiet, and housekeeping waits for runs.
 
-The lock is the kernel's (``flock``): it is freed when its process dies, however it dies,
-so that a crashed run never blocks anything.
+The locks are the kernel's (``flock``): they are freed when their process dies, however it
+dies, so that a crashed run never blocks another.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import logging
+import math
 import os
+import time
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import MedcompareError
@@ -19,10 +23,79 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IN_USE_FILE = ".in-use.lock"
+LOCKS_FOLDER = "locks"
+MACHINE_FILE = "machine.lock"
+"""Lock that whatever loads the machine shares, and a measurement of cost holds alone."""
+BUCKET_DIGITS = 3
+"""Lock files are shared by keys that begin alike: 4096 at most, so that none need be deleted."""
+POLL_S = 0.2
+
+logger = logging.getLogger(__name__)
 
 
 class StoreBusyError(MedcompareError):
     """The store is in use in a way that excludes what was asked for."""
+
+
+def work_lock_path(store: Path, key: str) -> Path:
+    """Lock file of the work whose result has the cache key `key`."""
+    return store / LOCKS_FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:BUCKET_DIGITS]}.lock"
+
+
+def acquire_lock(
+    path: Path, *, shared: bool = False, timeout_s: float = math.inf, waiting: str = ""
+) -> int | None:
+    """Hold the lock at `path`, alone or `shared`; close the descriptor that is returned to release it.
+
+    Parameters
+    ----------
+    path : Path
+        Lock file; made where it is missing.
+    shared : bool
+        Whether others may share the lock.
+    timeout_s : float
+        How long to wait, seconds.
+    waiting : str
+        What to log, once, where the lock has to be waited for.
+
+    Returns
+    -------
+    int or None
+        Descriptor; None where `timeout_s` passed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = open_lock(path)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                return descriptor
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+            if waiting:
+                logger.info("%s", waiting)
+                waiting = ""
+            # Asked again and again, not waited for in the kernel, so that Ctrl-C ends it.
+            time.sleep(POLL_S)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+@contextlib.contextmanager
+def machine_lock(store: Path, *, alone: bool, label: str) -> Iterator[None]:
+    """Share the machine with other runs of the same store, or have it `alone`.
+
+    What is measured while another run trains says little about a model; a measurement
+    therefore waits for the trainings and predictions of other runs, and they for it.
+    """
+    waiting = f"{label}: waiting until the other run on this store leaves the machine " + (
+        "to itself" if alone else "free (it measures cost)"
+    )
+    with _held(acquire_lock(store / LOCKS_FOLDER / MACHINE_FILE, shared=not alone, waiting=waiting)):
+        yield
 
 
 @contextlib.contextmanager
@@ -31,8 +104,7 @@ def store_in_use(store: Path) -> Iterator[None]:
 
     Waits while housekeeping deletes, which takes seconds.
     """
-    with _open(store) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    with _held(acquire_lock(store / IN_USE_FILE, shared=True)):
         yield
 
 
@@ -45,20 +117,17 @@ def store_alone(store: Path) -> Iterator[None]:
     StoreBusyError
         If a run holds it.
     """
-    with _open(store) as descriptor:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _held(acquire_lock(store / IN_USE_FILE, timeout_s=0)) as descriptor:
+        if descriptor is None:
             msg = f"a run is using {store}: nothing is deleted meanwhile; try again when it has ended"
-            raise StoreBusyError(msg) from None
+            raise StoreBusyError(msg)
         yield
 
 
 @contextlib.contextmanager
-def _open(store: Path) -> Iterator[int]:
-    store.mkdir(parents=True, exist_ok=True)
-    descriptor = open_lock(store / IN_USE_FILE)
+def _held(descriptor: int | None) -> Iterator[int | None]:
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)

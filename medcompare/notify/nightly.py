@@ -20,10 +20,7 @@ from medcompare.runs.history import (
     history_path,
     last_completed,
     list_runs,
-    mark_crashed_runs,
-    record_run,
     series_until,
-    this_host,
 )
 
 if TYPE_CHECKING:
@@ -38,36 +35,6 @@ if TYPE_CHECKING:
 TREND_RUNS = 30
 
 logger = logging.getLogger(__name__)
-
-
-def begin(store: Path, run: RunSummary, *, now: datetime | None = None) -> tuple[RunSummary, ...]:
-    """Record that `run` has begun, and mark those that died without a word as crashed.
-
-    Parameters
-    ----------
-    store : Path
-        The store, which holds the history.
-    run : RunSummary
-        As `medcompare.runs.summary.start_of_run` gives it.
-    now : datetime, optional
-        With a time zone.
-
-    Returns
-    -------
-    tuple of RunSummary
-        The runs that were marked; each is worth a mail of failure.
-
-    Raises
-    ------
-    HistoryError
-        If the history cannot be written.
-    """
-    path = history_path(store)
-    crashed = mark_crashed_runs(path, host=this_host(), now=now or datetime.now(UTC))
-    for other in crashed:
-        logger.warning("run %s of %s had crashed; it is marked so", other.name, other.started_at[:16])
-    record_run(path, run)
-    return crashed
 
 
 def look_back(store: Path, run: RunSummary, *, n_runs: int = TREND_RUNS) -> NightContext:
@@ -100,17 +67,6 @@ def look_back(store: Path, run: RunSummary, *, n_runs: int = TREND_RUNS) -> Nigh
         runs=series_until(path, run, n_runs=n_runs),
         n_earlier_looks=len(looks) if run.data_fingerprint is not None else 0,
     )
-
-
-def end(store: Path, run: RunSummary) -> None:
-    """Record how `run` ended; to be called when its report stands in its folder.
-
-    Raises
-    ------
-    HistoryError
-        If the history cannot be written.
-    """
-    record_run(history_path(store), run)
 
 
 def mail_about(

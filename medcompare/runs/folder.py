@@ -31,6 +31,11 @@ def default_run_name(started_at: datetime, data_name: str) -> str:
     return f"{started_at:%Y-%m-%d_%H%M%S}_{slug[:60]}"
 
 
+def partial_folder(out: Path, name: str, pid: int) -> Path:
+    """Hidden folder that the process `pid` fills for the run `name`."""
+    return out / f".{name}.{pid}.partial"
+
+
 @contextmanager
 def run_folder(out: Path, name: str) -> Iterator[Path]:
     """Folder to fill; becomes ``<out>/<name>`` when the block ends without an error.
@@ -56,7 +61,7 @@ def run_folder(out: Path, name: str) -> Iterator[Path]:
     if final.exists():
         msg = f"a run named '{name}' exists in {out}: choose another --name or leave it out"
         raise ConfigError(msg)
-    partial = out / f".{name}.{os.getpid()}.partial"
+    partial = partial_folder(out, name, os.getpid())
     try:
         partial.mkdir(parents=True, exist_ok=True)  # `held_name` may have made it already
     except OSError as error:
@@ -107,7 +112,7 @@ def held_name(out: Path, given: str | None, *, started_at: datetime, data_name: 
             alone.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         name = given or free_run_name(out, default_run_name(started_at, data_name))
-        claim = out / f".{name}.{os.getpid()}.partial"
+        claim = partial_folder(out, name, os.getpid())
         try:
             claim.mkdir(parents=True)
         except FileExistsError:

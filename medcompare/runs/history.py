@@ -222,16 +222,18 @@ def mark_crashed_runs(
             run = _summary(path, row[0])
             if run.host == host and run.pid is not None:
                 crashed = not is_alive(run)
-                cause = f"process {run.pid} on this machine ended without recording a result"
+                cause = (
+                    "the process of the run ended without a result: it was killed or the machine went down"
+                )
             else:
                 crashed = now - datetime.fromisoformat(run.started_at) > stale_after
                 cause = f"no end was recorded within {stale_after.total_seconds() / 3600:.0f} hours"
             if crashed:
                 failure = Failure(
-                    stage="unknown",
+                    stage="an unfinished stage",
                     kind="Crash",
                     cause=cause,
-                    remedy="look for lack of memory, a restart of the machine or of the worker; then start it again",
+                    remedy="Look for lack of memory or a restart of the machine; then start it again.",
                 )
                 marked.append(failed_run(run, failure=failure, finished_at=now, status="crashed"))
                 _insert(connection, marked[-1])

@@ -148,9 +148,10 @@ def test_before_work_begins_what_crashed_is_marked_and_missed_nights_are_skipped
     """Wherever a worker is started."""
     worker = commands_of(ROOT / "deploy/systemd/medcompare-worker.service")
 
-    assert [line.rpartition(" ")[2] for line in worker["ExecStartPre"]] == ["flows.recover", "flows.missed"]
-    for name in ("Dockerfile", "deploy/kubernetes/medcompare.yaml"):
-        assert "python -m flows.recover && python -m flows.missed" in (ROOT / name).read_text("utf-8")
+    assert [line.rpartition(" ")[2] for line in worker["ExecStartPre"]] == ["flows.recover"]
+    assert "python -m flows.recover && exec prefect worker" in (ROOT / "Dockerfile").read_text("utf-8")
+    kubernetes = (ROOT / "deploy/kubernetes/medcompare.yaml").read_text("utf-8")
+    assert "command: [python, -m, flows.recover]" in kubernetes
 
 
 def test_make_serve_has_the_settings_of_the_units() -> None:

@@ -13,15 +13,15 @@ from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-from flows.night import conducted
+from flows.lifecycle import run_recorded
 from medcompare.base.errors import UnexpectedError
 from medcompare.config.schema import AssessConfig
 from medcompare.runs.history import history_path
 from medcompare.runs.result import RunResult
-from tasks.policies import keeps_data_out
+from tasks.cache import keeps_data_out
 
 if TYPE_CHECKING:
-    from flows.night import Night
+    from flows.lifecycle import RunLifecycle
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENT = "Mustermann"
@@ -36,12 +36,12 @@ def write(table: str) -> bytes:
     return table.encode("ascii")
 
 
-def in_a_task(config: AssessConfig, name: str, night: Night) -> RunResult:  # noqa: ARG001 - as `conducted` calls it
+def in_a_task(config: AssessConfig, name: str, lifecycle: RunLifecycle) -> RunResult:  # noqa: ARG001 - as `run_recorded` calls it
     """Planted in a task."""
     return write(TABLE)  # type: ignore[return-value] # never returns
 
 
-def in_the_flow(config: AssessConfig, name: str, night: Night) -> RunResult:  # noqa: ARG001 - as `conducted` calls it
+def in_the_flow(config: AssessConfig, name: str, lifecycle: RunLifecycle) -> RunResult:  # noqa: ARG001 - as `run_recorded` calls it
     """Planted between tasks: a key that is a patient."""
     return {}[f"{PATIENT} 1957-03-01"]  # type: ignore[no-any-return]
 
@@ -63,7 +63,7 @@ def test_an_unforeseen_error_repeats_no_data(
     @flow
     def planted() -> RunResult:
         given = {"predictions": tmp_path / "t.csv", "out": tmp_path / "runs", "store": tmp_path / "store"}
-        return conducted(AssessConfig, given, kind="assess", data_name="t", work=work)  # type: ignore[return-value]
+        return run_recorded(AssessConfig, given, kind="assess", data_name="t", work=work)  # type: ignore[return-value]
 
     state = planted(return_state=True)
     assert state.is_failed()

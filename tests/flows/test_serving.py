@@ -15,15 +15,12 @@ import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import psutil
 import pytest
 
 from flows import serving
-from flows.missed import superseded
 from flows.serving import AUTH, Place, build_parser, end, environment, is_taken, main, processes
 
 if TYPE_CHECKING:
@@ -382,21 +379,3 @@ def test_a_taken_port_is_seen() -> None:
         accepted.close()
         client.close()
     assert not is_taken(port)
-
-
-def test_of_missed_nights_the_last_is_kept() -> None:
-    """Per deployment and schedule; one that is overdue alone is kept."""
-    nightly, other = uuid4(), uuid4()
-    every_night, weekly = uuid4(), uuid4()
-
-    def overdue(deployment: object, schedule: object, night: int) -> SimpleNamespace:
-        due = datetime(2026, 11, night, 2, tzinfo=UTC)
-        return SimpleNamespace(
-            deployment_id=deployment, created_by=SimpleNamespace(id=schedule), expected_start_time=due
-        )
-
-    nights = [overdue(nightly, every_night, night) for night in (20, 22, 21)]
-    alone = [overdue(nightly, weekly, 18), overdue(other, every_night, 19)]
-
-    assert superseded([*nights, *alone]) == [nights[0], nights[2]]
-    assert superseded([]) == []

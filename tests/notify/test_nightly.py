@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medcompare.notify.nightly import begin, end, look_back, mail_about
+from medcompare.notify.nightly import look_back, mail_about
 from medcompare.notify.outbox import outbox_folder, waiting
 from medcompare.report.figures.drawing import styles_of
 from medcompare.report.trend import trend_figure, trend_marks, trend_runs
-from medcompare.runs.history import find_run, history_path, list_runs, this_host
+from medcompare.runs.history import history_path, list_runs, record_run, this_host
 from medcompare.runs.summary import Failure, failed_run
 from medcompare.stats.records import Outcome
 from tests.notify.mail_servers import Mailbox, config, free_port, mail_server
@@ -36,9 +36,9 @@ def pdf(tmp_path: Path) -> Path:
 
 
 def _night(store: Path, run: RunSummary, port: int, pdf: Path, when: tuple[str, ...]) -> OutboxReport | None:
-    begin(store, summary(int(run.run_id[4:]), status="running", host=this_host(), pid=1), now=NOW)
+    record_run(history_path(store), summary(int(run.run_id[4:]), status="running", host=this_host(), pid=1))
     context = look_back(store, run)
-    end(store, run)
+    record_run(history_path(store), run)
     return mail_about(run, config(port, when=when), store, changes=context.changes, pdf=pdf, now=NOW)
 
 
@@ -86,12 +86,12 @@ def test_a_failed_night_is_recorded_and_mailed_and_compared_over(tmp_path: Path,
     with mail_server(mailbox) as port:
         _night(tmp_path, summary(1), port, pdf, ("failure",))
         begun = summary(2, status="running", host=this_host(), pid=1)
-        begin(tmp_path, begun, now=NOW)
+        record_run(history_path(tmp_path), begun)
         failure = Failure(
             stage="ingest", kind="DataError", cause="/data/p_17/scan.png cannot be read: truncated file"
         )
         failed = failed_run(begun, failure=failure, finished_at=NOW)
-        end(tmp_path, failed)
+        record_run(history_path(tmp_path), failed)
         mail_about(failed, config(port, when=("failure",)), tmp_path, now=NOW)
         context = look_back(tmp_path, summary(3))
 
@@ -102,25 +102,13 @@ def test_a_failed_night_is_recorded_and_mailed_and_compared_over(tmp_path: Path,
     assert [run.run_id for run in context.runs] == ["run-1", "run-3"]
 
 
-def test_a_night_that_died_is_found_by_the_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Its process is gone, so it is marked as crashed and handed back, for a mail."""
-    begin(tmp_path, summary(1, status="running", host=this_host(), pid=2**22 - 1), now=NOW)
-
-    crashed = begin(tmp_path, summary(2, status="running", host=this_host(), pid=2**22 - 1), now=NOW)
-
-    assert [run.run_id for run in crashed] == ["run-1"]
-    assert find_run(history_path(tmp_path), "run-1").status == "crashed"
-    assert find_run(history_path(tmp_path), "run-2").status == "running"
-    assert "had crashed" in caplog.text
-
-
 def test_a_dead_mail_server_never_fails_a_night(
     tmp_path: Path, pdf: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The mail waits and goes with the next night, also when that one is not to be mailed itself."""
     port = free_port()
     slow = config(port, when=("always",))
-    end(tmp_path, summary(1))
+    record_run(history_path(tmp_path), summary(1))
     report = mail_about(summary(1), slow, tmp_path, pdf=pdf, now=NOW, back_off_s=(0.01,))
     assert report is not None
     assert report.n_waiting == 1
@@ -200,7 +188,7 @@ def test_earlier_looks_at_the_same_test_images_are_counted(tmp_path: Path) -> No
         summary(8, config={"x": 3}, status="failed"),
         summary(9, config={"x": 4}, series="by hand"),  # another series looks at the same images
     ):
-        end(tmp_path, run)
+        record_run(history_path(tmp_path), run)
 
     assert look_back(tmp_path, summary(10)).n_earlier_looks == 3
     assert look_back(tmp_path, summary(10, config=other)).n_earlier_looks == 3
@@ -210,7 +198,7 @@ def test_earlier_looks_at_the_same_test_images_are_counted(tmp_path: Path) -> No
 
 def test_the_begin_of_a_run_is_replaced_by_its_end(tmp_path: Path) -> None:
     """One run, one row."""
-    begin(tmp_path, summary(1, status="running", host=this_host(), pid=1), now=NOW)
-    end(tmp_path, summary(1))
+    record_run(history_path(tmp_path), summary(1, status="running", host=this_host(), pid=1))
+    record_run(history_path(tmp_path), summary(1))
 
     assert [run.status for run in list_runs(history_path(tmp_path))] == ["completed"]

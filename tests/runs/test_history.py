@@ -278,7 +278,9 @@ def test_runs_whose_process_is_gone_are_marked_crashed(file: Path) -> None:
     crashed = find_run(file, "run-1")
     assert crashed.finished_at == utc_text(NOW)
     assert crashed.failure is not None
-    assert "process 1 on this machine ended" in crashed.failure.cause
+    assert crashed.failure.cause == (
+        "the process of the run ended without a result: it was killed or the machine went down"
+    )
     assert mark_crashed_runs(file, host="ward7", now=NOW, is_alive=lambda run: run.pid == 2) == ()
 
 

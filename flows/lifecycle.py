@@ -1,4 +1,4 @@
-"""One run, from its begin to its end, as the history, the mail and the orchestrator see it."""
+"""One run, from start to end, as the history, the mail and Prefect see it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,11 +15,10 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
-from flows.orchestration import clear_up_after
-from flows.orphaned import go_on_without_reader
 from flows.preflight import check_folders
+from flows.recover import recover
 from medcompare.base.discretion import without_data
-from medcompare.base.errors import OUTSIDE, ConfigError, MedcompareError
+from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError
 from medcompare.base.file_access import access_warning, files_readable_by
 from medcompare.base.store_lock import store_in_use
 from medcompare.cli.report_server import for_others, report_link
@@ -27,10 +27,9 @@ from medcompare.config.form import without_shown_defaults
 from medcompare.config.schema import AssessConfig, CompareConfig
 from medcompare.notify import nightly
 from medcompare.runs.folder import default_run_name, held_name, now
-from medcompare.runs.history import this_host
+from medcompare.runs.history import HistoryError, history_path, record_run, this_host
 from medcompare.runs.stages import in_stage, remedy_of, stage_of
 from medcompare.runs.summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
-from medcompare.training.worker.process import terminate_all
 from tasks.mail import mail
 from tasks.publish import publish
 
@@ -47,41 +46,47 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", CompareConfig, AssessConfig)
 
-logger = logging.getLogger("medcompare.night")
+logger = logging.getLogger("medcompare.lifecycle")
 
 
-class Night:
-    """A run that is going.
+class RunLifecycle:
+    """Start, look back, end or failure of one run.
 
     Parameters
     ----------
-    begun : RunSummary
+    started : RunSummary
         As `medcompare.runs.summary.start_of_run` gives it.
     store : Path
         The store, which holds history and outbox.
     """
 
-    def __init__(self, begun: RunSummary, store: Path) -> None:
-        self._begun, self._store = begun, store
+    def __init__(self, started: RunSummary, store: Path) -> None:
+        self._started, self._store = started, store
         self._completed: RunSummary | None = None
         self._context: NightContext | None = None
 
-    def begin(self) -> None:
-        """Record the begin; mark runs that died without a word, free what they hold, and mail about them."""
-        crashed = nightly.begin(self._store, self._begun)
+    def start(self) -> None:
+        """Record the run before it works, so that a crash leaves a trace; recover runs that crashed before.
+
+        Raises
+        ------
+        HistoryError
+            If the history cannot be written.
+        """
         try:
-            for sentence in clear_up_after(run.run_id for run in crashed):
+            for sentence in recover(self._store):
                 logger.warning("%s", sentence)
+        except HistoryError:
+            raise
         except Exception:
-            logger.warning("runs that died could not be marked in Prefect", exc_info=True)
-        for run in crashed:
-            mail(run, self._store)
+            logger.warning("runs that crashed could not be recovered", exc_info=True)
+        record_run(history_path(self._store), self._started)
 
     def look_back(self, *, folder: Path, **results: Any) -> NightContext:  # noqa: ANN401 - as `completed_run` takes them
         """What changed since the run before, and the runs so far, this one as the last."""
         names = {"pdf": "report.pdf", "html": "report.html", "results": "results.json"}
         self._completed = completed_run(
-            self._begun,
+            self._started,
             files=RunFiles(
                 folder=str(folder), **{field: str(folder / name) for field, name in names.items()}
             ),
@@ -92,7 +97,7 @@ class Night:
         return self._context
 
     def end(self, inputs: ReportInputs, result: RunResult) -> None:
-        """The report stands in its folder: record the end, show the run's page, mail.
+        """Record the end, show the run's page, mail; the report must be in its folder.
 
         Raises
         ------
@@ -105,7 +110,7 @@ class Night:
             msg = "look_back comes before end"
             raise RuntimeError(msg)
         run = self._completed.model_copy(update={"finished_at": datetime.now(UTC).isoformat()})
-        nightly.end(self._store, run)
+        record_run(history_path(self._store), run)
         link = self._link(result.run_name)
         try:
             publish(inputs, str(Path(result.pdf).absolute()), link)
@@ -124,9 +129,9 @@ class Night:
     def failed(self, error: BaseException) -> None:
         """Record why the run did not complete, and mail about it where that was asked for."""
         failure = failure_of(error, stage_of(error), remedy=remedy_of(error))
-        run = failed_run(self._begun, failure=failure, finished_at=datetime.now(UTC))
+        run = failed_run(self._started, failure=failure, finished_at=datetime.now(UTC))
         try:
-            nightly.end(self._store, run)
+            record_run(history_path(self._store), run)
         except (MedcompareError, OSError) as other:
             logger.warning("the failure could not be recorded: %s", other)
         # Whoever interrupts or cancels a run knows of it; that its worker died, nobody may know.
@@ -134,13 +139,13 @@ class Night:
             mail(run, self._store, link=for_others(runtime.flow_run.ui_url))
 
 
-def conducted(
+def run_recorded(
     model: type[Config],
     given: object,
     *,
     kind: RunKind,
     data_name: str,
-    work: Callable[[Config, str, Night], RunResult],
+    work: Callable[[Config, str, RunLifecycle], RunResult],
 ) -> State[Any]:
     """Final state of a whole run: settings, name, record, `work`, and how it ended.
 
@@ -153,12 +158,12 @@ def conducted(
     kind, data_name
         As in `medcompare.runs.summary.start_of_run`.
     work : callable
-        Gets the settings, the name of the run and the `Night`.
+        Gets the settings, the name of the run and its `RunLifecycle`.
 
     Returns
     -------
     State
-        With the headline, or the sentence of an error in `OUTSIDE`, as the message that the UI shows;
+        With the headline, or the sentence of an error in `EXPECTED_ERRORS`, as the message that the UI shows;
         a caller gets the result, or the error. Other errors are raised, without data in them.
     """
     failure = None
@@ -168,10 +173,10 @@ def conducted(
         with (
             files_readable_by(config.file_access),
             held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
-            recorded(config, kind=kind, name=name, data_name=data_name, started_at=started_at) as night,
+            recorded(config, kind=kind, name=name, data_name=data_name, started_at=started_at) as lifecycle,
         ):
-            result = work(config, name, night)
-    except OUTSIDE as error:
+            result = work(config, name, lifecycle)
+    except EXPECTED_ERRORS as error:
         return Failed(message=str(error), data=error)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
         failure = without_data(error)
@@ -181,10 +186,10 @@ def conducted(
 
 
 def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: str) -> Config:
-    """`given` as settings of type `model`; where they are refused, history and mail hear of it.
+    """`given` as settings of type `model`; where they are refused, history and mail say so.
 
-    A deployment's parameters are checked by nobody before the flow: without this, a night
-    that was set up wrongly would end in silence.
+    Nobody checks a deployment's parameters before the flow does: without this, a run
+    that was set up wrongly would fail unnoticed.
     """
     if runtime.deployment.id is not None and isinstance(given, dict):
         given = without_shown_defaults(model, given)
@@ -194,7 +199,7 @@ def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: s
     except ConfigError as error:
         started_at, named = now(), parameter("config", "store")
         store = Path(named) if named else model.model_fields["store"].default
-        begun = _start(
+        started = _start(
             given if isinstance(given, dict) else {"config": given},
             kind=kind,
             name=default_run_name(started_at, data_name),
@@ -202,12 +207,12 @@ def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: s
             seed=0,
             started_at=started_at,
         )
-        Night(begun, store).failed(error)
+        RunLifecycle(started, store).failed(error)
         raise
 
 
 def without_traceback(record: logging.LogRecord) -> bool:
-    """Let an error of ours be told by its sentence: Prefect's call stack says nothing to who must fix it."""
+    """Log an error of ours as its sentence: the call stack does not help whoever must fix the input."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, MedcompareError):
         record.msg, record.args, record.exc_info = str(error), (), None
@@ -245,8 +250,8 @@ def _start(
 @contextlib.contextmanager
 def recorded(
     config: CompareConfig | AssessConfig, *, kind: RunKind, name: str, data_name: str, started_at: datetime
-) -> Iterator[Night]:
-    """Record the run of the block: begun, completed or failed; end every child process where it fails.
+) -> Iterator[RunLifecycle]:
+    """Record the run of the block: started, completed or failed.
 
     Parameters
     ----------
@@ -256,9 +261,11 @@ def recorded(
         As in `medcompare.runs.summary.start_of_run`.
     """
     if runtime.deployment.id is not None:  # a worker reads what we print
-        go_on_without_reader()
-    begun = _start(config, kind=kind, name=name, data_name=data_name, seed=config.seed, started_at=started_at)
-    night = Night(begun, config.store)
+        ignore_broken_pipes()
+    started = _start(
+        config, kind=kind, name=name, data_name=data_name, seed=config.seed, started_at=started_at
+    )
+    lifecycle = RunLifecycle(started, config.store)
     try:
         with in_stage("checks before work"):
             check_folders(config)
@@ -267,13 +274,24 @@ def recorded(
                 logger.warning("%s", warning)
         with store_in_use(config.store):  # housekeeping waits
             _tag(data_name)
-            night.begin()
-            yield night
+            lifecycle.start()
+            yield lifecycle
     except BaseException as error:
-        # Ctrl-C, a cancellation or any failure: no training may go on behind our back.
-        terminate_all()
-        night.failed(without_data(error) if isinstance(error, Exception) else error)
+        lifecycle.failed(without_data(error) if isinstance(error, Exception) else error)
         raise
+
+
+def ignore_broken_pipes() -> None:
+    """Drop lines for the terminal once nobody reads them; the server's log gets them all the same.
+
+    The worker reads what its runs print. Where it is killed, rich, through which Prefect prints, would end
+    the thread that prints next, a training among them, and the run would crash half done.
+    """
+    for known in (logging.root, *logging.root.manager.loggerDict.values()):
+        for handler in known.handlers if isinstance(known, logging.Logger) else ():
+            if console := getattr(handler, "console", None):
+                # The hook that rich offers; by itself it raises SystemExit.
+                console.on_broken_pipe = partial(setattr, console, "quiet", True)  # noqa: FBT003 - setattr's own order
 
 
 def title(data_name: str) -> str:

@@ -1,26 +1,31 @@
-"""What every task shares: cache key, retry rule, tags, and trust in cached files."""
+"""What every task shares: cache key, lock, retry rule, and a check of the files behind a cached result."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+import math
 import os
-import threading
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from prefect import runtime
 from prefect.cache_policies import INPUTS, CachePolicy
 from prefect.futures import wait
+from prefect.locking.protocol import LockManager
 from prefect.logging import get_run_logger
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from medcompare.base.artifacts import ArtifactStore, artifacts_in
 from medcompare.base.code_identity import code_digest
 from medcompare.base.discretion import without_data
 from medcompare.base.errors import ArtifactError, InputError, TrainingError
-from medcompare.base.work_lock import lock_work
+from medcompare.base.store_lock import acquire_lock, work_lock_path
 from medcompare.models.zoo import MODELS
 from medcompare.runs.stages import in_stage
+from medcompare.training.worker.process import terminate_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +34,6 @@ if TYPE_CHECKING:
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.context import TaskRunContext
-
-    from medcompare.base.work_lock import WorkLock
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -88,7 +91,7 @@ def content_key(*, ignore: tuple[str, ...] = (), **code: Any) -> CachePolicy:  #
     return inputs + CodeOf(**code)
 
 
-def can_heal(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 - Prefect's signature
+def is_retryable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 - Prefect's signature
     """Whether trying again can help: never for bad input, never for a loss that is not finite."""
     error = state.result(raise_on_failure=False)
     if isinstance(error, InputError):
@@ -114,8 +117,72 @@ def keeps_data_out(task: Task[Parameters, Result]) -> Task[Parameters, Result]:
     return task
 
 
-RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": can_heal}
+RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": is_retryable}
 STORED: dict[str, Any] = {"persist_result": True, "result_serializer": "json", "log_prints": False}
+
+
+class StoreLocks(LockManager):
+    """Prefect's locks on stored results, held by the kernel: a run that dies leaves none behind.
+
+    Prefect's own `FileSystemLockManager` leaves its files behind where a process is killed, and the
+    next run would wait for ever.
+
+    Parameters
+    ----------
+    store : Path
+        The store that runs share; whoever comes second waits for the result of the first and reuses it.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._held: dict[str, tuple[str, int]] = {}
+
+    def acquire_lock(
+        self,
+        key: str,
+        holder: str,
+        acquire_timeout: float | None = None,
+        hold_timeout: float | None = None,  # noqa: ARG002 - Prefect's signature
+    ) -> bool:
+        """Wait until no other run computes the result `key`, then hold it."""
+        if not self.is_lock_holder(key, holder):
+            label = runtime.task_run.name or "a task"
+            descriptor = acquire_lock(
+                work_lock_path(self._store, key),
+                timeout_s=math.inf if acquire_timeout is None else acquire_timeout,
+                waiting=f"{label}: another run is doing the same work; waiting for its result",
+            )
+            if descriptor is None:
+                return False
+            self._held[key] = (holder, descriptor)
+        return True
+
+    def release_lock(self, key: str, holder: str) -> None:
+        """Let the next one in."""
+        if self.is_lock_holder(key, holder):
+            os.close(self._held.pop(key)[1])
+
+    def is_locked(self, key: str) -> bool:
+        """Whether this process holds the lock of `key`."""
+        return key in self._held
+
+    def is_lock_holder(self, key: str, holder: str) -> bool:
+        """Whether `holder` holds the lock of `key`."""
+        return key in self._held and self._held[key][0] == holder
+
+    def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
+        """Wait until nobody computes the result `key`."""
+        is_free = self.acquire_lock(key, "reader", timeout)
+        self.release_lock(key, "reader")
+        return is_free
+
+    async def aacquire_lock(self, *arguments: Any) -> bool:  # noqa: ANN401 - those of `acquire_lock`
+        """`acquire_lock`, in a thread."""
+        return await asyncio.to_thread(self.acquire_lock, *arguments)
+
+    async def await_for_lock(self, key: str, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - Prefect's
+        """`wait_for_lock`, in a thread."""
+        return await asyncio.to_thread(self.wait_for_lock, key, timeout)
 
 
 def results_folder(store: Path) -> Path:
@@ -134,7 +201,7 @@ def is_intact(record: object, store: Path) -> str | None:
     return None
 
 
-def run_trusted(
+def run_cached(
     task: Task[..., Result],
     store: Path,
     /,
@@ -142,80 +209,65 @@ def run_trusted(
     fresh: bool = False,
     **inputs: Any,  # noqa: ANN401 - a task's inputs
 ) -> Result:
-    """Result of `task`, computed anew if `fresh`, or where a cached one refers to a lost or altered file."""
-    return run_side_by_side(task.with_options(refresh_cache=True) if fresh else task, store, [inputs])[0]
+    """Result of `task`, computed again if `fresh`, or where a cached one refers to a lost or altered file."""
+    return map_cached(task.with_options(refresh_cache=True) if fresh else task, store, [inputs])[0]
 
 
-def run_side_by_side(
-    task: Task[..., Result], store: Path, jobs: Sequence[dict[str, Any]], *, at_once: int = 1
+def map_cached(
+    task: Task[..., Result], store: Path, jobs: Sequence[dict[str, Any]], *, max_workers: int = 1
 ) -> list[Result]:
-    """Results of `task` for each of `jobs`, in order; up to `at_once` run at the same time.
+    """Results of `task` for each of `jobs`, in order; up to `max_workers` run at the same time.
 
-    A result that comes back from the cache is trusted only if every file it refers to is
+    A result that comes back from the cache is used only if every file it refers to is
     there and unaltered; otherwise that job runs again and the log says so. Where another
     run on the same store is doing the same work, its result is waited for and reused.
     """
     logger = get_run_logger()
-    stored = task.with_options(result_storage=results_folder(store))
-    with in_stage(task.name):  # for what comes from outside while all are waited for
-        states = _run(stored, dict(enumerate(jobs)), store, at_once)
-    results = {}
-    broken = {}
-    for index, state in states.items():
-        label = _label(task, jobs[index])
-        results[index] = _result(state, label)
+    locked = task.cache_policy.configure(lock_manager=StoreLocks(store), isolation_level="SERIALIZABLE")
+    stored = task.with_options(result_storage=results_folder(store), cache_policy=locked)
+    states = _run(stored, jobs, max_workers)
+    results = [_result(state, task, job) for state, job in zip(states, jobs, strict=True)]
+    broken = []
+    for index, (job, state) in enumerate(zip(jobs, states, strict=True)):
         problem = is_intact(results[index], store)
         if problem is not None:
-            logger.warning("%s: the cached result cannot be used (%s); computing it anew", label, problem)
-            broken[index] = jobs[index]
+            logger.warning(
+                "%s: the cached result cannot be used (%s); computing it again", _label(task, job), problem
+            )
+            broken.append(index)
         elif state.name == "Cached":
-            logger.info("%s: nothing it depends on has changed, earlier result reused", label)
+            logger.info("%s: nothing it depends on has changed, earlier result reused", _label(task, job))
             _mark_as_used(state, store)
-    for index, state in _run(stored.with_options(refresh_cache=True), broken, store, at_once).items():
-        results[index] = _result(state, _label(task, jobs[index]))
-    return [results[index] for index in range(len(jobs))]
+    again = [jobs[index] for index in broken]
+    repaired = _run(stored.with_options(refresh_cache=True), again, max_workers)
+    for index, state in zip(broken, repaired, strict=True):
+        results[index] = _result(state, task, jobs[index])
+    return results
 
 
-def _run(
-    task: Task[..., Result], jobs: dict[int, dict[str, Any]], store: Path, at_once: int
-) -> dict[int, State[Result]]:
+def _run(task: Task[..., Result], jobs: Sequence[dict[str, Any]], max_workers: int) -> list[State[Result]]:
+    """Final state of `task` for each of `jobs`."""
     if len(jobs) <= 1:  # no thread needed
-        states = {}
-        for index, job in jobs.items():
-            with in_stage(_label(task, job)), _lock(task, job, store):
-                states[index] = task(**job, return_state=True)
+        states = []
+        for job in jobs:
+            with in_stage(_label(task, job)):
+                states.append(task(**job, return_state=True))
         return states
-    slots = threading.BoundedSemaphore(at_once)
-    futures = {}
-    for index, job in jobs.items():
-        slots.acquire()
-        lock = _lock(task, job, store)
-        futures[index] = task.submit(**job)
-        futures[index].add_done_callback(partial(_let_next_in, lock, slots))
-    wait(list(futures.values()))
-    return {index: future.state for index, future in futures.items()}
+    with in_stage(task.name), ThreadPoolTaskRunner(max_workers=max_workers) as runner:  # type: ignore[var-annotated]
+        futures = [runner.submit(task, job) for job in jobs]
+        try:
+            wait([*futures])
+        except BaseException:
+            # Ctrl-C or a cancellation: leaving the runner would wait for the trainings to end.
+            for future in futures:
+                future.wrapped_future.cancel()
+            terminate_all()
+            raise
+        return [future.state for future in futures]
 
 
-def _lock(task: Task[..., Any], job: dict[str, Any], store: Path) -> WorkLock:
-    """Lock under which `job` is done once among all runs on `store`; release it when the result is stored."""
-    key = task.cache_policy.compute_key(_TaskOnly(task), job, {})  # type: ignore[arg-type]
-    return lock_work(store, f"{task.task_key} {key}", label=_label(task, job))
-
-
-def _let_next_in(lock: WorkLock, slots: threading.Semaphore, _: object) -> None:
-    lock.release()
-    slots.release()
-
-
-@dataclass(frozen=True)
-class _TaskOnly:
-    """As much of Prefect's context as a cache policy of ours looks at."""
-
-    task: Task[..., Any]
-
-
-def _result(state: State[Result], label: str) -> Result:
-    with in_stage(label):
+def _result(state: State[Result], task: Task[..., Result], job: dict[str, Any]) -> Result:
+    with in_stage(_label(task, job)):
         return state.result()
 
 

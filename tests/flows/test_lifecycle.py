@@ -5,39 +5,33 @@ from __future__ import annotations
 import json
 import logging
 import re
-from datetime import UTC, datetime
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
-from prefect.states import Running
 
-from flows.compare import compare
-from flows.night import Night
-from flows.recover import main as recover
+from flows.lifecycle import RunLifecycle
 from medcompare.base.code_identity import PACKAGE_ROOT
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.base.formatting import format_estimate
 from medcompare.config.schema import AssessConfig
-from medcompare.runs.history import history_path, list_runs, record_run, this_host
-from medcompare.runs.summary import start_of_run
+from medcompare.runs.history import history_path, list_runs
 from medcompare.stats.records import Estimate
 from tests.flows.conftest import set_mail_server
 from tests.flows.small_runs import Done, run, small_assessment, small_config
 from tests.notify.mail_servers import Mailbox, mail_server
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from medcompare.runs.summary import RunSummary
     from tests.flows.small_runs import First
 
 pytestmark = pytest.mark.timeout(900)  # real trainings, on a machine that may be busy
 
-NO_PROCESS = 2**22 - 1
-"""Above the largest process id that a kernel gives out by default."""
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def results_of(done: Done) -> dict[str, Any]:
@@ -245,82 +239,6 @@ def test_a_failed_run_is_recorded_with_stage_and_cause(images: Path, tmp_path: P
     assert done.artifacts == {}
 
 
-def begin_and_die(config: Any, store: Path, *, data_name: str) -> UUID:
-    """A run that the server believes to be running and whose process is gone; returns its id."""
-    with get_client(sync_client=True) as client:
-        flow_run = client.create_flow_run(compare, name="killed", state=Running())
-    begun = start_of_run(
-        config,
-        run_id=str(flow_run.id),
-        name="2026-11-22_020000_two-classes",
-        kind="compare",
-        data_name=data_name,
-        seed=0,
-        started_at=datetime(2026, 11, 22, 2, tzinfo=UTC),
-        host=this_host(),
-        pid=NO_PROCESS,
-    )
-    record_run(history_path(store), begun)
-    return flow_run.id
-
-
-def test_the_next_run_marks_one_that_died(
-    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Crashed in the history and on the server; the run that found it goes its own way."""
-    config = small_config(one_class_only(images), tmp_path)
-    died = begin_and_die(config, config.store, data_name="two-classes")
-
-    done = run(config)
-
-    newest, oldest = list_runs(history_path(config.store))
-    assert (newest.run_id, newest.status) == (str(done.flow_run_id), "failed")
-    assert (oldest.run_id, oldest.status) == (str(died), "crashed")
-    assert oldest.failure is not None
-    assert oldest.failure.cause == f"process {NO_PROCESS} on this machine ended without recording a result"
-    with get_client(sync_client=True) as client:
-        state = client.read_flow_run(died).state
-    assert state is not None
-    assert (state.type, state.message) == (
-        StateType.CRASHED,
-        "The process of the run is gone; it was marked by a later run or by flows.recover.",
-    )
-    assert "had crashed; it is marked so" in caplog.text
-    assert "run 'killed' is marked Crashed" in caplog.text
-
-
-def test_recover_marks_one_that_died(
-    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The same before a worker starts; a second call finds nothing left to say."""
-    config = small_config(images, tmp_path)
-    died = begin_and_die(config, config.store, data_name="two-classes")
-
-    assert recover(["--store", str(config.store)]) == 0
-    first_words = capsys.readouterr().out.splitlines()
-    assert recover(["--store", str(config.store)]) == 0
-
-    assert first_words == [
-        "run '2026-11-22_020000_two-classes' of 2026-11-22T02:00 UTC had crashed; it is marked so in the history",
-        "run 'killed' is marked Crashed",
-    ]
-    assert capsys.readouterr().out == ""
-    [row] = list_runs(history_path(config.store))
-    assert (row.status, row.run_id) == ("crashed", str(died))
-    with get_client(sync_client=True) as client:
-        assert client.read_flow_run(died).state_type == StateType.CRASHED
-
-
-def test_recover_says_what_is_wrong_with_a_history(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A file that is no history: one line, status 1."""
-    history_path(tmp_path).write_bytes(b"not a database" * 100)
-
-    assert recover(["--store", str(tmp_path)]) == 1
-    assert re.match(r"error: history .* is not a database", capsys.readouterr().err)
-
-
 def test_a_bad_parameter_reads_as_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -364,5 +282,46 @@ def test_a_wrong_web_address_costs_the_link_not_the_run(
     """The report stands by then: page and mail go out without a link, and the log names the variable."""
     monkeypatch.setenv("MEDCOMPARE_LINK_BASE", "javascript:alert(1)")
 
-    assert Night._link("one") is None
+    assert RunLifecycle._link("one") is None
     assert "MEDCOMPARE_LINK_BASE: 'javascript:alert(1)' is not an address" in caplog.text
+
+
+PRINTING = """
+import logging, sys
+import flows
+from prefect.logging import get_logger
+from prefect.logging.configuration import setup_logging
+from flows.lifecycle import ignore_broken_pipes
+
+setup_logging()
+if sys.argv[1] == "prepared":
+    ignore_broken_pipes()
+get_logger("night").info("one line")
+sys.stdin.readline()
+for _ in range(2):
+    get_logger("night").info("nobody reads this")
+    logging.getLogger("medcompare.train").info("nor this")
+print("went on")
+"""
+
+
+@pytest.mark.parametrize(("how", "ended"), [("prepared", (0, "went on\n")), ("as Prefect is", (1, ""))])
+def test_lines_nobody_reads_end_nothing(how: str, ended: tuple[int, str]) -> None:
+    """The other end of the pipe closes, as when a worker is killed; unprepared, the process ends there and then."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PRINTING, how],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "one line" in process.stderr.readline()
+        process.stderr.close()
+        process.stdin.write("\n")
+        process.stdin.close()
+        printed = process.stdout.read()
+        assert (process.wait(60), printed) == ended
