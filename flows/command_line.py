@@ -22,8 +22,7 @@ from flows.console import install_filter, prepare_environment
 from flows.preflight import check_ahead
 from flows.temporary_server import start_temporary_server
 from medcompare import __version__
-from medcompare.base.discretion import without_data
-from medcompare.base.errors import ConfigError, InputError, UnexpectedError
+from medcompare.base.errors import ConfigError, InputError, UnexpectedError, redact
 from medcompare.base.file_access import keep_private
 from medcompare.base.file_names import escape_name, is_text
 from medcompare.config.errors import validated
@@ -290,7 +289,7 @@ def run_flow(start: Callable[[], None]) -> int:
 
 def fail(error: Exception) -> int:
     """Print an error without the data that its message may hold; returns the exit status for it."""
-    told = without_data(error)
+    told = redact(error)
     kind = "" if isinstance(told, UnexpectedError) else f"{type(told).__name__}: "
     print(f"\nfailed: {kind}{told}", file=sys.stderr)
     return FAILURE

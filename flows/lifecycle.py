@@ -17,8 +17,7 @@ from prefect.states import Completed, Failed
 
 from flows.preflight import check_folders
 from flows.recover import recover
-from medcompare.base.discretion import without_data
-from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError
+from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError, redact
 from medcompare.base.file_access import access_warning, files_readable_by
 from medcompare.base.store_lock import store_in_use
 from medcompare.cli.report_server import for_others, report_link
@@ -179,7 +178,7 @@ def run_recorded(
     except EXPECTED_ERRORS as error:
         return Failed(message=str(error), data=error)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
-        failure = without_data(error)
+        failure = redact(error)
     if failure is not None:
         raise failure  # here, where the first error is not its context
     return Completed(message=result.headline, data=result)
@@ -277,7 +276,7 @@ def recorded(
             lifecycle.start()
             yield lifecycle
     except BaseException as error:
-        lifecycle.failed(without_data(error) if isinstance(error, Exception) else error)
+        lifecycle.failed(redact(error) if isinstance(error, Exception) else error)
         raise
 
 

@@ -70,7 +70,7 @@ def recover(store: Path) -> list[str]:
     with files_readable_by("owner"):
         marked = {run.run_id for run in mark_crashed_runs(path, host=this_host(), now=now)}
         # Also those marked earlier: the server may have been away then.
-        crashed = list_runs(path, status="crashed", limit=MAX_RUNS) if path.is_file() else ()
+        crashed = list_runs(path, status="crashed", limit=MAX_RUNS)
         done: list[str] = []
         with get_client(sync_client=True) as client:
             for run in crashed:

@@ -20,8 +20,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from medcompare.base.artifacts import ArtifactStore, artifacts_in
 from medcompare.base.code_identity import code_digest
-from medcompare.base.discretion import without_data
-from medcompare.base.errors import ArtifactError, InputError, TrainingError
+from medcompare.base.errors import ArtifactError, InputError, TrainingError, redact
 from medcompare.base.store_lock import acquire_lock, work_lock_path
 from medcompare.models.zoo import MODELS
 from medcompare.runs.stages import in_stage
@@ -110,7 +109,7 @@ def keeps_data_out(task: Task[Parameters, Result]) -> Task[Parameters, Result]:
         try:
             return work(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
-            failure = without_data(error)
+            failure = redact(error)
         raise failure  # here, where the first error is not its context
 
     task.fn = guarded

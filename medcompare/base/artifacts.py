@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
-OUTBOX_FOLDER = "outbox"
-"""Beside the objects of a store: mails that wait."""
 
 
 def sha256_of_bytes(content: bytes) -> str:

@@ -1,25 +1,37 @@
 """Errors a person can act on: each message names the file or field and the remedy.
 
 `DataError` and `ConfigError` mean the input must change (exit status 2, never
-retried). `ArtifactError` means a stored file is gone or altered (computed anew).
-`DiskFullError` means what it says.
+retried). `ArtifactError` means a stored file is missing or was altered (computed again).
 `TrainingError` means a training failed; `transient` says whether trying again can help.
+
+Messages may name files and values, so they stay in the log of the run. What leaves the
+machine, such as a mail, quotes only the class and its constant `public`.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import traceback
+from typing import ClassVar
 
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
-"""Python's stand-ins for bytes that are not UTF-8."""
+"""Python's placeholders for bytes that are not UTF-8."""
+
+MAX_FRAMES = 12
+STAGE_ATTRIBUTE = "medcompare_stage"
+"""Where `medcompare.runs.stages` notes the stage an error was raised in."""
 
 
 class MedcompareError(Exception):
     r"""Base of every error this project raises on purpose.
 
-    Bytes of a file name that are not UTF-8 stand in the message as ``\xNN``
+    Bytes of a file name that are not UTF-8 appear in the message as ``\xNN``
     (`medcompare.base.file_names`), so that every log and database can hold it.
     """
+
+    public: ClassVar[str] = ""
+    """What may be mailed about an error of this class: a constant, without data."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(_NOT_TEXT.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", message))
@@ -28,33 +40,51 @@ class MedcompareError(Exception):
 class InputError(MedcompareError):
     """The user's input must change; trying again cannot help."""
 
+    public = "the input cannot be used"
+
 
 class ConfigError(InputError):
     """A configuration field or command-line argument is wrong."""
+
+    public = "a setting is wrong"
 
 
 class DataError(InputError):
     """The images, a manifest or a table of predictions are not usable."""
 
+    public = "images, manifest or prediction table cannot be used"
+
 
 class WeightsError(InputError):
     """Pretrained weights cannot be had or are not the published file."""
+
+    public = "pretrained weights are missing or not the published file"
 
 
 class ArtifactError(MedcompareError):
     """A stored file is missing or does not match its recorded digest."""
 
+    public = "a file of the store is missing or was altered"
+
 
 class DiskFullError(MedcompareError):
     """There is no room left to write to; trying again at once cannot help."""
 
+    public = "no space left on the disk"
+
 
 EXPECTED_ERRORS = (InputError, DiskFullError)
-"""What a person must mend outside the software: its sentence says all, a traceback would hide it."""
+"""What a person must fix outside the software: the message says all, a traceback would hide it."""
 
 
 class UnexpectedError(MedcompareError):
-    """An error that nobody foresaw, without the data that its message may hold (see `medcompare.base.discretion`)."""
+    """An error that nobody foresaw, as `redact` reports it; `kind` is the class it had."""
+
+    public = "an unexpected error in the software"
+
+    def __init__(self, message: str = "", *, kind: str = "UnexpectedError") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class TrainingError(MedcompareError):
@@ -69,6 +99,43 @@ class TrainingError(MedcompareError):
         process killed from outside); never for a loss that is not finite.
     """
 
+    public = "a training or prediction process failed"
+
     def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
+
+
+def redact(error: Exception) -> Exception:
+    """`error` if it is one of ours, else one that repeats no data.
+
+    Messages of Python and of libraries may hold whatever was being worked on: a key, a row, a
+    whole table. So only the class, and the modules, functions and lines it passed through, are kept.
+
+    Returns
+    -------
+    Exception
+        A `MedcompareError`; for an error of the system an `OSError` of the same number, without its file.
+    """
+    if isinstance(error, MedcompareError):
+        return error
+    if isinstance(error, OSError) and error.errno is not None:
+        clean: Exception = OSError(error.errno, os.strerror(error.errno))
+    else:
+        kind = type(error).__name__
+        note = "This is a fault of the software: please report these lines, which hold no data of yours."
+        clean = UnexpectedError("\n  ".join([f"{kind}\n{note}", *_places(error)]), kind=kind)
+    if hasattr(error, STAGE_ATTRIBUTE):
+        setattr(clean, STAGE_ATTRIBUTE, getattr(error, STAGE_ATTRIBUTE))
+    return clean
+
+
+def _places(error: Exception) -> list[str]:
+    """Where `error` passed through our code, and where it was raised."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    names = [str(frame.f_globals.get("__name__", "?")) for frame, _ in frames]
+    return [
+        f"{name}, line {line}, in {frame.f_code.co_name}"
+        for position, (name, (frame, line)) in enumerate(zip(names, frames, strict=True), start=1)
+        if name.partition(".")[0] in {"medcompare", "tasks", "flows"} or position == len(frames)
+    ][-MAX_FRAMES:]

@@ -1,13 +1,13 @@
 """Who may read what we write: patients' images, their predictions and reports are nobody else's business.
 
 The umask does it, so that it holds for every file, whoever writes it: our own code, Prefect, SQLite, the
-libraries, and the processes that we start. No file is therefore given a mode of its own, but for the
-outbox, which is its owner's in any case.
+libraries, and the processes that we start. No file is therefore given a mode of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import threading
@@ -70,6 +70,17 @@ def _strictest() -> int:
 def open_lock(path: Path) -> int:
     """Descriptor of the file at `path`, made where it is missing, to be locked with ``flock``; close it to let go."""
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path` alone, after waiting for it; the kernel frees it when its process dies."""
+    descriptor = open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def new_part(path: Path) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import smtplib
@@ -29,7 +28,7 @@ from medcompare.base.hardware import sign_of_accelerator
 from medcompare.base.record import Record
 from medcompare.models.weights import hub_folder
 from medcompare.models.zoo import MODELS
-from medcompare.notify.outbox import REFUSED_FOLDER, SUFFIX, outbox_folder, waiting
+from medcompare.notify.outbox import outbox_folder, refused, waiting
 from medcompare.notify.send import fault_of, probe
 from medcompare.notify.settings import mail_config_from_environment
 from medcompare.runs.history import HistoryError, history_path, list_runs
@@ -334,7 +333,7 @@ def check_mail(
         limit = probe(quick)
     except (OSError, smtplib.SMTPException, ConfigError) as error:
         fault = fault_of(error, quick)
-        remedy = "check host, port and firewall" if fault.kind == "transient" else fault.remedy
+        remedy = "check host, port and firewall" if fault.kind in {"server", "transient"} else fault.remedy
         return _result(name, "fail", fault.detail, remedy)
     login = f", logged in as {config.username}" if config.username else ""
     detail = f"{config.host}:{config.port}, {config.security}{login}"
@@ -354,27 +353,24 @@ def check_mail(
 def check_outbox(store: Path) -> CheckResult:
     """No mail waits, none was refused."""
     folder = outbox_folder(store)
-    n_waiting = len(waiting(folder)) if folder.is_dir() else 0
-    n_refused = len(list((folder / REFUSED_FOLDER).glob(f"*{SUFFIX}")))
+    n_waiting, n_refused = len(waiting(folder)), len(refused(folder))
     if n_waiting or n_refused:
-        remedy = f"those that wait are sent with the next run; the first line of a file in {folder} says why it waits"
+        remedy = f"those that wait are sent with the next run, whose log says what kept them; see {folder}"
         return _result("Outbox", "warn", f"{n_waiting} mails wait, {n_refused} were refused for good", remedy)
     return _result("Outbox", "ok", "empty")
 
 
 def check_history(store: Path) -> CheckResult:
     """The history can be read."""
-    path = history_path(store)
-    if not os.path.lexists(path):
-        return _result("History", "ok", "no run recorded yet")
     try:
-        runs = list_runs(path)
+        runs = list_runs(history_path(store))
     except HistoryError as error:
         # Its message ends with the remedy, which differs: a newer history must not be moved away.
         detail, _, remedy = str(error).rpartition(": ")
         return _result("History", "fail", detail, remedy)
-    last = f", the last {runs[0].status} ({runs[0].name})" if runs else ""
-    return _result("History", "ok", f"{len(runs)} runs{last}")
+    if not runs:
+        return _result("History", "ok", "no run recorded yet")
+    return _result("History", "ok", f"{len(runs)} runs, the last {runs[0].status} ({runs[0].name})")
 
 
 def check_weights(models: tuple[str, ...], weights_dir: Path | None, *, vintage: str = "V1") -> CheckResult:

@@ -1,8 +1,8 @@
-"""The mails: what stands in the subject, the body and the attachment.
+"""The mails: subject, body and attachment.
 
-Bodies hold the verdict, the key figures and what changed; never a path, a file name or
-a patient's id (`medcompare.base.discretion`). Every number is formatted here, the templates
-only place it.
+Bodies hold the verdict, the key metrics and what changed; never a path, a file name or a
+patient's id. Of a failure they name the stage, the kind of error and what to do, in constant
+words: its message stays in the log of the run. Numbers are formatted here.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-from pydantic import Field
 
 from medcompare import __version__
 from medcompare.base.code_identity import PACKAGE_ROOT
-from medcompare.base.discretion import discreet
 from medcompare.base.errors import MedcompareError
 from medcompare.base.formatting import (
     NOT_MEASURED,
@@ -30,11 +28,9 @@ from medcompare.base.formatting import (
     format_milliseconds,
     format_time,
 )
-from medcompare.base.record import Record
-from medcompare.models.zoo import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -43,35 +39,15 @@ if TYPE_CHECKING:
     from medcompare.runs.summary import RunSummary
 
 TEMPLATES = PACKAGE_ROOT.parent / "templates"
-PDF_NAME = "report.pdf"
-MOST_SUBJECT_CHARACTERS = 150
-MOST_CHANGES = 12
-MOST_MODELS_SIDE_BY_SIDE = 3
+MAX_SUBJECT_CHARACTERS = 150
+MAX_CHANGES = 12
+MAX_MODELS_AS_COLUMNS = 3
+EMPTY = dict.fromkeys(("remedy", "columns", "rows", "table", "caveats", "changes"), ())
+"""What only some mails have."""
 
 
 class MailError(MedcompareError):
     """A mail could not be made."""
-
-
-class MailContent(Record):
-    """Everything a mail's body says, formatted."""
-
-    subject: str
-    failed: bool
-    synthetic: bool
-    headline: str
-    sentence: str
-    caveats: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    table: str = Field(default="", description="The same table for plain text.")
-    facts: tuple[tuple[str, str], ...]
-    changes: tuple[str, ...] = ()
-    remedy: str | None = None
-    attachment: str = ""
-    link: str | None = None
-    link_text: str = ""
-    footer: str
 
 
 def should_mail(config: MailConfig, run: RunSummary, changes: Changes | None = None) -> bool:
@@ -98,27 +74,7 @@ def build_report_mail(
     now: datetime,
     link: str | None = None,
 ) -> EmailMessage:
-    """Mail about a completed run.
-
-    Parameters
-    ----------
-    run : RunSummary
-        The run, with its verdict.
-    changes : Changes or None
-        What changed since the run before it.
-    config : MailConfig
-        Sender, recipients, and the limit above which the PDF is linked.
-    pdf : Path or None
-        The report; attached under a neutral name.
-    now : datetime
-        Date of the mail, with a time zone.
-    link : str, optional
-        Web address of the report.
-
-    Returns
-    -------
-    EmailMessage
-        Plain text, HTML, and the PDF.
+    """Mail about a completed run: plain text, HTML, and the PDF, which is linked instead where it is too large.
 
     Raises
     ------
@@ -128,94 +84,63 @@ def build_report_mail(
     if run.verdict is None:
         msg = f"run '{run.name}' is {run.status} and has no verdict: use build_failure_mail"
         raise MailError(msg)
-    changed = changes is not None and changes.verdict_changed is True
-    parts = [f"{title_of(run)}: {run.verdict.headline}"]
-    parts += ["verdict changed"] if changed else []
-    parts += ["synthetic data"] if run.synthetic else []
-    figures = _figures(run)
-    # Few models stand side by side, which also fits a telephone; many stand below each other.
-    table = tuple(zip(*figures, strict=True)) if len(run.models) <= MOST_MODELS_SIDE_BY_SIDE else figures
-    content, attachment_text = _attachment(pdf, config, has_link=link is not None)
-    body = MailContent(
-        subject=one_line(f"{parts[0]}{' (' + ', '.join(parts[1:]) + ')' if parts[1:] else ''}"),
+    notes = ["verdict changed"] if changes is not None and changes.verdict_changed is True else []
+    notes += ["synthetic data"] if run.synthetic else []
+    metrics = _metrics(run)
+    # Few models are columns, which also fits a telephone; many are rows.
+    table = tuple(zip(*metrics, strict=True)) if len(run.models) <= MAX_MODELS_AS_COLUMNS else metrics
+    content, about_report = _attachment(pdf, config, has_link=link is not None)
+    message = _message(
+        f"{title_of(run)}: {run.verdict.headline}{' (' + ', '.join(notes) + ')' if notes else ''}",
+        run,
+        config,
+        now=now,
         failed=False,
-        synthetic=run.synthetic,
         headline=run.verdict.headline,
         sentence=run.verdict.sentence,
         caveats=run.verdict.caveats,
         columns=table[0],
-        rows=tuple(table[1:]),
-        table=text_table(figures[0], figures[1:]),
-        facts=tuple(_facts(run)),
+        rows=table[1:],
+        table=text_table(metrics[0], metrics[1:]),
         changes=_shortened(changes.sentences) if changes is not None else (),
-        attachment=attachment_text,
+        attachment=about_report,
         link=link,
         link_text="Open the report",
-        footer=_footer(),
     )
-    return _message(
-        body, config, now=now, pdf=content, pdf_name=f"medcompare-report-{run.started_at[:10]}.pdf"
-    )
+    if content is not None:
+        name = f"medcompare-report-{run.started_at[:10]}.pdf"
+        message.add_attachment(content, maintype="application", subtype="pdf", filename=name)
+    return message
 
 
 def build_failure_mail(
-    run: RunSummary,
-    config: MailConfig,
-    *,
-    now: datetime,
-    link: str | None = None,
-    keep: Iterable[str] = (),
-    private: Iterable[str] = (),
+    run: RunSummary, config: MailConfig, *, now: datetime, link: str | None = None
 ) -> EmailMessage:
-    """Mail about a run that failed or crashed: stage, cause and remedy.
-
-    Parameters
-    ----------
-    run : RunSummary
-        The run, with its failure; the cause is made discreet here.
-    config : MailConfig
-        Sender and recipients.
-    now : datetime
-        Date of the mail, with a time zone.
-    link : str, optional
-        Web address of the run, where its log can be read.
-    keep, private : iterable of str
-        As in `medcompare.base.discretion.discreet`.
+    """Mail about a run that failed or crashed: stage, kind of error and remedy, with a link to the run.
 
     Raises
     ------
     MailError
         If the run did not fail.
     """
-    if run.failure is None:
+    failure = run.failure
+    if failure is None:
         msg = f"run '{run.name}' is {run.status} and has no failure to report: use build_report_mail"
         raise MailError(msg)
-    ours = [
-        name
-        for spec in MODELS.values()
-        for name in (spec.name, spec.display_name, *spec.display_name.split())
-    ]
-    kept = {*keep, *ours}
-
-    def clean(text: str) -> str:
-        return discreet(text, keep=kept, private=private)
-
-    stage = clean(run.failure.stage)
-    kind = clean(run.failure.kind)
-    body = MailContent(
-        subject=one_line(f"{title_of(run)}: the run {run.status} in {stage}"),
+    headline = f"The run {run.status} in {failure.stage}"
+    return _message(
+        f"{title_of(run)}: the run {run.status} in {failure.stage}",
+        run,
+        config,
+        now=now,
         failed=True,
-        synthetic=run.synthetic,
-        headline=f"The run {run.status} in {stage}",
-        sentence=f"{kind}: {clean(run.failure.cause)}",
-        facts=tuple(_facts(run)),
-        remedy=clean(run.failure.remedy) if run.failure.remedy else "The log of the run says more.",
-        attachment="No report was made. Names of files and values were left out here; the log of the run holds them.",
+        headline=headline,
+        sentence=f"{failure.kind}: {failure.public}" if failure.public else failure.kind,
+        remedy=failure.remedy or "The log of the run says more.",
+        attachment="No report was made. The log of the run has the details, which are never mailed.",
         link=link,
         link_text="Open the run",
-        footer=_footer(),
     )
-    return _message(body, config, now=now)
 
 
 def title_of(run: RunSummary) -> str:
@@ -228,16 +153,12 @@ def one_line(text: str) -> str:
     """`text` as a header can carry it: no control characters, blanks joined, not too long."""
     visible = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(visible.split())
-    return (
-        line if len(line) <= MOST_SUBJECT_CHARACTERS else f"{line[: MOST_SUBJECT_CHARACTERS - 1].rstrip()}…"
-    )
+    return line if len(line) <= MAX_SUBJECT_CHARACTERS else f"{line[: MAX_SUBJECT_CHARACTERS - 1].rstrip()}…"
 
 
 def _attachment(pdf: Path | None, config: MailConfig, *, has_link: bool) -> tuple[bytes | None, str]:
     """The PDF where it is to be attached, and what the body says about it."""
-    elsewhere = (
-        "it stands behind the link below" if has_link else "it stands in the folder of the run on the server"
-    )
+    elsewhere = "see the link below" if has_link else "it is in the folder of the run on the server"
     if pdf is None:
         return None, f"The report is not attached; {elsewhere}."
     try:
@@ -251,7 +172,7 @@ def _attachment(pdf: Path | None, config: MailConfig, *, has_link: bool) -> tupl
         raise MailError(msg) from error
 
 
-def _figures(run: RunSummary) -> tuple[tuple[str, ...], ...]:
+def _metrics(run: RunSummary) -> tuple[tuple[str, ...], ...]:
     """Head, then one row per model."""
     rows: list[tuple[str, ...]] = [
         ("", "AUC", "Sensitivity", "Specificity", "Latency per image", "Training time")
@@ -270,7 +191,7 @@ def _figures(run: RunSummary) -> tuple[tuple[str, ...], ...]:
     return tuple(rows)
 
 
-def _facts(run: RunSummary) -> Iterable[tuple[str, str]]:
+def _facts(run: RunSummary) -> Iterator[tuple[str, str]]:
     yield "Data set", title_of(run)
     if run.n_images is not None:
         patients = "" if run.n_patients is None else f" of {format_count(run.n_patients)} patients"
@@ -281,13 +202,9 @@ def _facts(run: RunSummary) -> Iterable[tuple[str, str]]:
 
 
 def _shortened(sentences: Sequence[str]) -> tuple[str, ...]:
-    if len(sentences) <= MOST_CHANGES:
+    if len(sentences) <= MAX_CHANGES:
         return tuple(sentences)
-    return (*sentences[: MOST_CHANGES - 1], f"And {len(sentences) - MOST_CHANGES + 1} more, in the report.")
-
-
-def _footer() -> str:
-    return f"Sent by medcompare {__version__}. The software is a research tool, not a medical device."
+    return (*sentences[: MAX_CHANGES - 1], f"And {len(sentences) - MAX_CHANGES + 1} more, in the report.")
 
 
 @cache
@@ -302,29 +219,35 @@ def _templates() -> jinja2.Environment:
 
 
 def _message(
-    body: MailContent,
+    subject: str,
+    run: RunSummary,
     config: MailConfig,
     *,
     now: datetime,
-    pdf: bytes | None = None,
-    pdf_name: str = PDF_NAME,
+    **values: Any,  # noqa: ANN401 - what the templates ask for
 ) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["From"] = config.sender
     message["To"] = ", ".join(config.recipients)
-    message["Subject"] = body.subject
+    message["Subject"] = one_line(subject)
     message["Date"] = format_datetime(now)
     # The same id in every attempt, so that mail systems can drop a copy that was sent twice.
     message["Message-ID"] = make_msgid(domain=config.sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    values = body.model_dump()
-    text = _templates().get_template("mail.txt.j2").render(**values)
+    values = (
+        EMPTY
+        | values
+        | {
+            "subject": message["Subject"],
+            "synthetic": run.synthetic,
+            "facts": tuple(_facts(run)),
+            "footer": f"Sent by medcompare {__version__}. The software is a research tool, not a medical device.",
+        }
+    )
+    text, html = (_templates().get_template(name).render(values) for name in ("mail.txt.j2", "mail.html.j2"))
     message.set_content(text, cte="quoted-printable")
-    html = _templates().get_template("mail.html.j2").render(**values)
     message.add_alternative(html, subtype="html", cte="quoted-printable")
-    if pdf is not None:
-        message.add_attachment(pdf, maintype="application", subtype="pdf", filename=pdf_name)
     return message
 
 

@@ -1,20 +1,16 @@
-"""Sending one mail: what each recipient's server said, and whether trying again can help.
+"""Sending one mail over SMTP: which recipients the server did not take it for, and why.
 
-`send` never raises for what a mail server does: it returns an outcome per recipient, so
-that the outbox can keep what was not delivered. Faults of three kinds are told apart:
-those that pass (server down, greylisting), those in the settings (login, certificate),
-and refusals of this mail or this recipient.
+Kept on `smtplib` rather than prefect-email 0.4.3, whose block sets no time limit, takes no
+certificate authority of one's own, and reports no refused recipients.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import logging
 import re
 import smtplib
 import ssl
-import time
 from email.policy import SMTP
 from typing import TYPE_CHECKING, Literal
 
@@ -22,26 +18,26 @@ from medcompare.base.errors import ConfigError
 from medcompare.base.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from email.message import EmailMessage
 
     from medcompare.notify.settings import MailConfig
 
-FaultKind = Literal["transient", "settings", "refused"]
-
-BACK_OFF_S = (2.0, 10.0)
-"""Pauses before the second and the third attempt."""
+FaultKind = Literal["transient", "server", "settings", "refused"]
 
 TRANSIENT_CODES = range(400, 500)
 TOO_LARGE = 552
-LONGEST_DETAIL = 300
+MAX_DETAIL_CHARACTERS = 300
+NEXT_RUN = "tried again with the next run"
 ADDRESS = re.compile(r"[^\s<>:;,\"]+@[^\s<>:;,\"]+")
-
-logger = logging.getLogger(__name__)
 
 
 class Fault(Record):
-    """Why a mail was not taken, and what to do."""
+    """Why a mail was not taken, and what to do.
+
+    ``transient``: this mail may be taken later; ``server``: nobody answers; ``settings``: login,
+    certificate or sender are wrong; ``refused``: this mail or recipient will never be taken.
+    """
 
     kind: FaultKind
     code: int | None = None
@@ -49,109 +45,29 @@ class Fault(Record):
     remedy: str
 
 
-class RecipientOutcome(Record):
-    """What became of the mail for one recipient."""
-
-    recipient: str
-    fault: Fault | None = None
-
-    @property
-    def delivered(self) -> bool:
-        """Whether the server took the mail for this recipient."""
-        return self.fault is None
-
-
-class Delivery(Record):
-    """What became of one mail."""
-
-    outcomes: tuple[RecipientOutcome, ...]
-    n_attempts: int
-
-    @property
-    def delivered(self) -> tuple[str, ...]:
-        """Recipients the server took the mail for."""
-        return tuple(outcome.recipient for outcome in self.outcomes if outcome.fault is None)
-
-    @property
-    def waiting(self) -> tuple[str, ...]:
-        """Recipients for whom trying again later, or mending the settings, can help."""
-        return tuple(o.recipient for o in self.outcomes if o.fault is not None and o.fault.kind != "refused")
-
-    @property
-    def refused(self) -> tuple[str, ...]:
-        """Recipients for whom the mail was refused for good."""
-        return tuple(o.recipient for o in self.outcomes if o.fault is not None and o.fault.kind == "refused")
-
-
-def send(
-    message: EmailMessage,
-    config: MailConfig,
-    *,
-    recipients: Sequence[str] | None = None,
-    back_off_s: Sequence[float] = BACK_OFF_S,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Delivery:
-    """Send `message`, again after a pause where the fault may pass.
-
-    Parameters
-    ----------
-    message : EmailMessage
-        As `medcompare.notify.message` builds it.
-    config : MailConfig
-        Server and login.
-    recipients : sequence of str, optional
-        Those still waiting for it; by default ``config.recipients``.
-    back_off_s : sequence of float
-        Pauses between attempts, seconds; their number plus one is that of the attempts.
-    sleep : callable
-        Waits; exchanged in tests.
+def send(message: EmailMessage, config: MailConfig, recipients: Sequence[str]) -> dict[str, Fault]:
+    """Send `message` once; problems are returned, never raised.
 
     Returns
     -------
-    Delivery
-        One outcome per recipient, in order. A recipient for whom the server took the mail
-        is never sent it again.
+    dict
+        Recipient to fault, for those the server did not take the mail for.
     """
-    wanted = tuple(config.recipients if recipients is None else recipients)
-    content = message.as_bytes(policy=SMTP)
-    faults: dict[str, Fault | None] = {}
-    pending = wanted
-    attempt = 0
-    for attempt, pause in enumerate((0.0, *back_off_s), start=1):
-        if pause:
-            sleep(pause)
-        faults |= _attempt(content, config, pending)
-        pending = tuple(
-            name for name in pending if (fault := faults[name]) is not None and fault.kind == "transient"
-        )
-        if not pending:
-            break
-        fault = faults[pending[0]]
-        logger.warning("mail not delivered in attempt %d: %s", attempt, fault.detail if fault else "")
-    outcomes = tuple(RecipientOutcome(recipient=name, fault=faults[name]) for name in wanted)
-    delivery = Delivery(outcomes=outcomes, n_attempts=attempt)
-    logger.info("mail taken for %d of %d recipients", len(delivery.delivered), len(wanted))
-    return delivery
-
-
-def _attempt(content: bytes, config: MailConfig, recipients: Sequence[str]) -> dict[str, Fault | None]:
-    faults: dict[str, Fault | None] = dict.fromkeys(recipients)
     try:
         with connected(config) as server:
-            refused = server.sendmail(config.sender, list(recipients), content)
+            answers = server.sendmail(config.sender, list(recipients), message.as_bytes(policy=SMTP))
+            faults = {}
     except smtplib.SMTPRecipientsRefused as error:
-        refused = error.recipients
+        answers = error.recipients
         # Where the server hangs up among the recipients, the rest was never asked for.
-        unasked = _fault(
-            "transient", f"{config.host} ended the connection", "tried again with the next run", config
-        )
+        unasked = _fault("transient", f"{config.host} ended the connection", NEXT_RUN, config)
         faults = dict.fromkeys(recipients, unasked)
     except (OSError, smtplib.SMTPException, ConfigError) as error:
-        fault = fault_of(error, config)
-        return dict.fromkeys(recipients, fault)
-    for name, (code, reply) in refused.items():
-        faults[name] = _reply_fault(code, reply, config, "check the address")
-    return faults
+        return dict.fromkeys(recipients, fault_of(error, config))
+    return faults | {
+        name: _reply_fault(code, reply, config, "check the address")
+        for name, (code, reply) in answers.items()
+    }
 
 
 @contextlib.contextmanager
@@ -182,7 +98,7 @@ def connected(config: MailConfig) -> Iterator[smtplib.SMTP]:
         if config.username is not None and config.password is not None:
             server.login(config.username, config.password.get_secret_value())
         yield server
-        # What was taken is taken: a server that dies at the farewell changes nothing.
+        # The mail was taken: a server that hangs up now changes nothing.
         with contextlib.suppress(OSError, smtplib.SMTPException):
             server.quit()
     finally:
@@ -245,16 +161,13 @@ def fault_of(error: Exception, config: MailConfig) -> Fault:
         return _fault(
             "settings", detail, "name its authority with ca_file, or the host the certificate is for", config
         )
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | TimeoutError | ConnectionError):
-        return _fault("transient", f"{where}: {_words(error)}", "tried again with the next run", config)
-    if isinstance(error, ssl.SSLError):
+    passing = ssl.SSLEOFError | ssl.SSLZeroReturnError | TimeoutError | ConnectionError
+    if isinstance(error, ssl.SSLError) and not isinstance(error, passing):
         detail = f"{where}: no encrypted connection ({error.reason or error})"
         return _fault(
             "settings", detail, "check security and port: 587 is usual for starttls, 465 for tls", config
         )
-    return _fault(
-        "transient", f"{where}: {_words(error)}", "tried again with the next run; check host and port", config
-    )
+    return _fault("server", f"{where}: {_words(error)}", f"{NEXT_RUN}; check host and port", config)
 
 
 def _reply_fault(
@@ -262,17 +175,17 @@ def _reply_fault(
 ) -> Fault:
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
     if code in TRANSIENT_CODES or code <= 0:  # smtplib gives -1 where the server hung up
-        kind, remedy = "transient", "tried again with the next run"
+        kind, remedy = "transient", NEXT_RUN
     return _fault(kind, f"{config.host} answered {code} {text}", remedy, config, code=code)
 
 
 def _fault(
     kind: FaultKind, detail: str, remedy: str, config: MailConfig, *, code: int | None = None
 ) -> Fault:
-    # Servers quote the recipient; an outcome names it already, and a log needs no addresses.
+    # Servers quote the recipient, and a log needs no addresses.
     detail = ADDRESS.sub("(an address)", _without_secret(detail, config))
     line = " ".join("".join(c if c.isprintable() else " " for c in detail).split())
-    return Fault(kind=kind, code=code, detail=line[:LONGEST_DETAIL], remedy=remedy)
+    return Fault(kind=kind, code=code, detail=line[:MAX_DETAIL_CHARACTERS], remedy=remedy)
 
 
 def _without_secret(text: str, config: MailConfig) -> str:

@@ -1,7 +1,7 @@
 """Where reports are mailed, and when: validated before anything is sent.
 
-The password stands only in a `SecretStr`: it comes from the environment or from the
-orchestrator's secret block, and appears in no log, no representation and no JSON.
+The password is a `SecretStr`: it comes from the environment or from the orchestrator's
+secret block, and appears in no log, no representation and no JSON.
 """
 
 from __future__ import annotations
@@ -28,40 +28,30 @@ USUAL_PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
 
 LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 HOST_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-MOST_LOCAL_CHARACTERS, MOST_ADDRESS_CHARACTERS, MOST_HOST_CHARACTERS = 64, 254, 253
+MAX_LOCAL_CHARACTERS, MAX_ADDRESS_CHARACTERS, MAX_HOST_CHARACTERS = 64, 254, 253
 
 
 def checked_address(text: str) -> str:
-    """A bare e-mail address, e.g. ``board@hospital.example``.
-
-    The unquoted form of RFC 5321 section 4.1.2 is accepted, with its limits on length;
-    nothing that could end a header line or start another address.
+    """A bare e-mail address such as ``board@hospital.example``: the unquoted form of RFC 5321, section 4.1.2.
 
     Raises
     ------
     ValueError
-        Saying what is wrong with it.
+        If it is none, or could end a header line or start another address.
     """
-    if any(ord(character) < ord(" ") or ord(character) == 127 for character in text):
-        msg = f"the address {text!r} holds a line break or another control character"
-        raise ValueError(msg)
-    local, at, host = text.rpartition("@")
-    if not at or not LOCAL_PART.fullmatch(local) or not _is_host(host):
+    local, _, host = text.rpartition("@")
+    too_long = len(local) > MAX_LOCAL_CHARACTERS or len(text) > MAX_ADDRESS_CHARACTERS
+    if too_long or not LOCAL_PART.fullmatch(local) or not _is_host(host):
         msg = (
-            f"'{text}' is not an e-mail address: write one like board@hospital.example, without a display name; "
-            "write a domain with letters beyond a to z in its xn-- form"
-        )
-        raise ValueError(msg)
-    if len(local) > MOST_LOCAL_CHARACTERS or len(text) > MOST_ADDRESS_CHARACTERS:
-        msg = (
-            f"the address '{text[:40]}...' is too long: 64 characters before the @ and 254 in all are allowed"
+            f"{text[:MAX_ADDRESS_CHARACTERS]!r} is not an e-mail address: write one like board@hospital.example, "
+            "without a display name; write a domain with letters beyond a to z in its xn-- form"
         )
         raise ValueError(msg)
     return text
 
 
 def _is_host(text: str) -> bool:
-    return len(text) <= MOST_HOST_CHARACTERS and all(HOST_LABEL.fullmatch(label) for label in text.split("."))
+    return len(text) <= MAX_HOST_CHARACTERS and all(HOST_LABEL.fullmatch(label) for label in text.split("."))
 
 
 def _checked_host(text: str) -> str:
@@ -126,18 +116,10 @@ class MailConfig(Record):
 
 
 def mail_config_from_environment(environment: Mapping[str, str]) -> MailConfig | None:
-    """Settings from ``MEDCOMPARE_SMTP_*``; None where ``MEDCOMPARE_SMTP_HOST`` is not set.
+    """Settings from ``MEDCOMPARE_SMTP_*``; None where none of them is set.
 
-    Parameters
-    ----------
-    environment : mapping of str to str
-        Usually ``os.environ``. The names are those of the fields of `MailConfig` in
-        capitals; ``RECIPIENTS`` and ``WHEN`` hold several values between commas. Empty
-        values count as not set.
-
-    Returns
-    -------
-    MailConfig or None
+    The names are those of the fields of `MailConfig` in capitals; ``RECIPIENTS`` and ``WHEN``
+    hold several values between commas. Empty values count as not set.
 
     Raises
     ------
@@ -165,14 +147,7 @@ def mail_config_from_environment(environment: Mapping[str, str]) -> MailConfig |
 def checked_mail_config(values: Mapping[str, Any], *, prefix: str, upper: bool = False) -> MailConfig:
     """Settings from `values` by field; without a port, the usual one of the kind of encryption.
 
-    Parameters
-    ----------
-    values : mapping
-        Field to value.
-    prefix : str
-        Put before a field's name in messages.
-    upper : bool
-        Whether fields are named in capitals where they were given.
+    In messages `prefix` is put before the name of a field, in capitals if `upper`.
 
     Raises
     ------
@@ -183,19 +158,16 @@ def checked_mail_config(values: Mapping[str, Any], *, prefix: str, upper: bool =
     try:
         return MailConfig.model_validate({"port": usual, **values})
     except ValidationError as error:
-        raise ConfigError("\n".join(_problems(error, prefix, upper=upper))) from None
-
-
-def _problems(error: ValidationError, prefix: str, *, upper: bool) -> list[str]:
-    def named(field: str) -> str:
-        return prefix + (field.upper() if upper else field)
-
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False, include_context=False):
-        name = str(problem["loc"][0]) if problem["loc"] else ""
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            known = ", ".join(named(field) for field in MailConfig.model_fields)
-            message = f"no such setting; known: {known}"
-        lines.append(f"{named(name)}: {message}")
-    return lines
+        names = {
+            field: prefix + (field.upper() if upper else field)
+            for field in (*MailConfig.model_fields, *values)
+        }
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False, include_context=False):
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                message = (
+                    f"no such setting; known: {', '.join(names[field] for field in MailConfig.model_fields)}"
+                )
+            lines.append(f"{names[str(problem['loc'][0])] if problem['loc'] else prefix}: {message}")
+        raise ConfigError("\n".join(lines)) from None

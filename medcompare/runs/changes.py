@@ -1,6 +1,6 @@
 """What changed from one night to the next: data, code, configuration, or only the seed.
 
-Differences between two nights are described, not tested: two runs on overlapping images
+Differences between two runs are described, not tested: two runs on overlapping images
 are neither independent nor paired, so the sentences say whether the intervals overlap
 and claim no significance.
 """
@@ -26,6 +26,7 @@ from medcompare.runs.summary import RunSummary
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from medcompare.runs.summary import ModelFigures
     from medcompare.stats.records import Estimate
 
 Cause = Literal["data", "code", "libraries", "machine", "configuration", "models", "seed"]
@@ -46,12 +47,22 @@ PRIVATE_FIELDS = frozenset(
 """Fields that hold a path: said to have changed, never quoted, as the sentences are mailed."""
 
 Figure = Literal["auc", "sensitivity", "specificity", "training_time_s"]
-FIGURES: tuple[tuple[Figure, str], ...] = (
+METRICS: tuple[tuple[Figure, str], ...] = (
     ("auc", "AUC"),
-    ("sensitivity", "sensitivity"),
-    ("specificity", "specificity"),
+    ("sensitivity", "Sensitivity"),
+    ("specificity", "Specificity"),
 )
+WORDS: dict[Cause, str] = {
+    "data": "the data",
+    "code": "the code",
+    "libraries": "library versions",
+    "machine": "the machine",
+    "configuration": "the configuration",
+    "models": "the list of models",
+    "seed": "the seed",
+}
 SHOWN_FIELDS = 6
+SHOWN_TIME_CHANGE = 0.2
 
 
 class FieldChange(Record):
@@ -63,7 +74,7 @@ class FieldChange(Record):
 
 
 class FigureChange(Record):
-    """One figure of one model in both runs."""
+    """One metric, or the training time, of one model in both runs."""
 
     model: str
     display_name: str
@@ -116,39 +127,40 @@ def what_changed(previous: RunSummary | None, current: RunSummary) -> Changes:
             verdict_changed=None,
             sentences=("This is the first recorded run of its series: there is nothing to compare it with.",),
         )
-    fields = tuple(changed_fields(previous, current))
-    causes = tuple(_causes(previous, current, has_changed_fields=bool(fields)))
-    figures = tuple(_figures(previous, current))
-    changed = verdict_changed(previous, current)
-    sentences = [
-        _opening(previous, causes),
-        *_cause_sentences(previous, current, causes, fields),
-        *_verdict_sentences(previous, current, changed),
-        *_figure_sentences(previous, current, figures),
-        *_repeatability(causes, figures),
-    ]
+    fields = tuple(_changed_fields(previous, current))
+    causes = dict(_causes(previous, current, fields))
+    metrics = dict(_metrics(previous, current))
+    times = dict(_times(previous, current))
+    order = [row.model for row in current.models]
+    sentences = [_opening(previous, tuple(causes)), *causes.values()]
+    verdict_changed = None
+    if previous.verdict is not None and current.verdict is not None:
+        before, after = previous.verdict, current.verdict
+        verdict_changed = (before.outcome, before.model) != (after.outcome, after.model)
+        sentences.append(
+            f"The verdict changed from “{before.headline}” to “{after.headline}”."
+            if verdict_changed
+            else f"The verdict is the same: {after.headline}."
+        )
+    sentences += [sentence for sentence in (*metrics.values(), *times.values()) if sentence]
+    if not causes:
+        sentences.append(
+            "Nothing that is recorded changed, yet the metrics differ: the run did not repeat exactly."
+            if any(change.difference for change in metrics)
+            else "The metrics are the same to the last digit."
+        )
     return Changes(
         previous=previous.name,
         current=current.name,
-        causes=causes,
+        causes=tuple(causes),
         fields=fields,
-        figures=figures,
-        verdict_changed=changed,
+        figures=tuple(sorted((*metrics, *times), key=lambda change: order.index(change.model))),
+        verdict_changed=verdict_changed,
         sentences=tuple(sentences),
     )
 
 
-def verdict_changed(previous: RunSummary, current: RunSummary) -> bool | None:
-    """Whether another recommendation was given; None where one of the runs has none."""
-    if previous.verdict is None or current.verdict is None:
-        return None
-    return (previous.verdict.outcome, previous.verdict.model) != (
-        current.verdict.outcome,
-        current.verdict.model,
-    )
-
-
-def flat_config(run: RunSummary) -> dict[str, Any]:
+def _flat_config(run: RunSummary) -> dict[str, Any]:
     """Configuration of `run` by dotted field name."""
 
     def walk(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -161,54 +173,69 @@ def flat_config(run: RunSummary) -> dict[str, Any]:
     return dict(walk(json.loads(run.config_json), ""))
 
 
-def changed_fields(previous: RunSummary, current: RunSummary) -> Iterator[FieldChange]:
+def _changed_fields(previous: RunSummary, current: RunSummary) -> Iterator[FieldChange]:
     """Configuration fields that differ, by name; places and the seed do not count."""
-    before, after = flat_config(previous), flat_config(current)
-    for field in sorted(before.keys() | after.keys()):
-        if field in LOCATIONS or before.get(field) == after.get(field):
-            continue
-        if field in PRIVATE_FIELDS:
+    before, after = _flat_config(previous), _flat_config(current)
+    for field in sorted((before.keys() | after.keys()) - LOCATIONS):
+        old, new = before.get(field), after.get(field)
+        if old != new and field in PRIVATE_FIELDS:
             yield FieldChange(field=field, before="a path", after="another path")
-        else:
-            yield FieldChange(field=field, before=_shown(before, field), after=_shown(after, field))
+        elif old != new:
+            yield FieldChange(field=field, before=_shown(old), after=_shown(new))
 
 
-def _shown(config: dict[str, Any], field: str) -> str:
-    if config.get(field) in (None, {}, []):
+def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if value in (None, {}, []):
         return "not set"
-    value = config[field]
     if isinstance(value, bool):
         return "yes" if value else "no"
     return join_words(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _causes(previous: RunSummary, current: RunSummary, *, has_changed_fields: bool) -> Iterator[Cause]:
+def _causes(
+    previous: RunSummary, current: RunSummary, fields: tuple[FieldChange, ...]
+) -> Iterator[tuple[Cause, str]]:
+    """What differs, each with its sentence."""
     if _differ(previous.data_fingerprint, current.data_fingerprint):
-        yield "data"
-    if code_differs(previous, current):
-        yield "code"
+        yield "data", _data_sentence(previous.n_images, current.n_images)
+    # The digest decides, as it also sees what was never committed.
+    digests = previous.code_digest, current.code_digest
+    if _differ(*(digests if all(digests) else (previous.code_commit, current.code_commit))):
+        before, after = _commit(previous), _commit(current)
+        same = before == after
+        yield (
+            "code",
+            f"Code: edited since, at the same commit ({after})." if same else f"Code: {before} → {after}.",
+        )
     if previous.versions and current.versions and previous.versions != current.versions:
-        yield "libraries"
+        old, new = dict(previous.versions), dict(current.versions)
+        moved = [
+            f"{name} {old.get(name, 'absent')} → {new.get(name, 'absent')}"
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name)
+        ]
+        yield "libraries", f"Libraries: {'; '.join(moved)}."
     if _differ(previous.machine, current.machine):
-        yield "machine"
-    if has_changed_fields:
-        yield "configuration"
-    models = [{row.model for row in run.models} for run in (previous, current)]
-    if all(models) and models[0] != models[1]:  # a failed run has none, which is no change
-        yield "models"
+        yield "machine", f"Machine: {previous.machine} → {current.machine}."
+    if fields:
+        listed = [f"{change.field}: {change.before} → {change.after}" for change in fields[:SHOWN_FIELDS]]
+        listed += [f"and {len(fields) - SHOWN_FIELDS} more"] if len(fields) > SHOWN_FIELDS else []
+        yield "configuration", f"Configuration: {'; '.join(listed)}."
+    names = [{row.model: row.display_name for row in run.models} for run in (previous, current)]
+    if all(names) and names[0].keys() != names[1].keys():  # a failed run has none, which is no change
+        added, gone = (
+            [one[model] for model in one if model not in other] for one, other in (names[::-1], names)
+        )
+        parts = [
+            f"{verb} {join_words(some)}" for verb, some in (("added", added), ("left out", gone)) if some
+        ]
+        yield "models", f"Models: {'; '.join(parts)}."
     if previous.seed != current.seed:
-        yield "seed"
+        yield "seed", f"Seed: {previous.seed} → {current.seed}."
 
 
 def _differ(before: str | None, after: str | None) -> bool:
     return before is not None and after is not None and before != after
-
-
-def code_differs(previous: RunSummary, current: RunSummary) -> bool:
-    """Whether the code differs; the digest decides, as it also sees what was never committed."""
-    if previous.code_digest is not None and current.code_digest is not None:
-        return previous.code_digest != current.code_digest
-    return _differ(previous.code_commit, current.code_commit)
 
 
 def _opening(previous: RunSummary, causes: tuple[Cause, ...]) -> str:
@@ -217,54 +244,10 @@ def _opening(previous: RunSummary, causes: tuple[Cause, ...]) -> str:
         return f"{since} nothing changed: same data, code, configuration and seed."
     if causes == ("seed",):
         return f"{since} only the seed changed."
-    words = {
-        "data": "the data",
-        "code": "the code",
-        "libraries": "library versions",
-        "machine": "the machine",
-        "configuration": "the configuration",
-        "models": "the list of models",
-        "seed": "the seed",
-    }
-    return f"{since} {join_words(words[cause] for cause in causes)} changed."
+    return f"{since} {join_words(WORDS[cause] for cause in causes)} changed."
 
 
-def _cause_sentences(
-    previous: RunSummary, current: RunSummary, causes: tuple[Cause, ...], fields: tuple[FieldChange, ...]
-) -> Iterator[str]:
-    if "data" in causes:
-        yield _data_sentence(previous, current)
-    if "code" in causes:
-        yield _code_sentence(previous, current)
-    if "libraries" in causes:
-        before, after = dict(previous.versions), dict(current.versions)
-        moved = [
-            f"{name} {before.get(name, 'absent')} → {after.get(name, 'absent')}"
-            for name in sorted(before.keys() | after.keys())
-            if before.get(name) != after.get(name)
-        ]
-        yield f"Libraries: {'; '.join(moved)}."
-    if "machine" in causes:
-        yield f"Machine: {previous.machine} → {current.machine}."
-    if fields:
-        listed = [f"{change.field}: {change.before} → {change.after}" for change in fields[:SHOWN_FIELDS]]
-        more = len(fields) - SHOWN_FIELDS
-        yield f"Configuration: {'; '.join(listed)}{f'; and {more} more' if more > 0 else ''}."
-    if "models" in causes:
-        old = {row.model: row.display_name for row in previous.models}
-        new = {row.model: row.display_name for row in current.models}
-        added = [name for model, name in new.items() if model not in old]
-        gone = [name for model, name in old.items() if model not in new]
-        parts = ([f"added {join_words(added)}"] if added else []) + (
-            [f"left out {join_words(gone)}"] if gone else []
-        )
-        yield f"Models: {'; '.join(parts)}."
-    if "seed" in causes:
-        yield f"Seed: {previous.seed} → {current.seed}."
-
-
-def _data_sentence(previous: RunSummary, current: RunSummary) -> str:
-    before, after = previous.n_images, current.n_images
+def _data_sentence(before: int | None, after: int | None) -> str:
     if before is None or after is None:
         return "Data: other content."
     if before == after:
@@ -273,107 +256,81 @@ def _data_sentence(previous: RunSummary, current: RunSummary) -> str:
     return f"Data: {format_count(before)} → {format_count(after)} images ({difference})."
 
 
-def _code_sentence(previous: RunSummary, current: RunSummary) -> str:
-    def named(run: RunSummary) -> str:
-        if run.code_commit is None:
-            return "no commit"
-        return run.code_commit[:8] + (" with uncommitted edits" if run.code_dirty else "")
-
-    if named(previous) == named(current):
-        return f"Code: edited since, at the same commit ({named(current)})."
-    return f"Code: {named(previous)} → {named(current)}."
+def _commit(run: RunSummary) -> str:
+    if run.code_commit is None:
+        return "no commit"
+    return run.code_commit[:8] + (" with uncommitted edits" if run.code_dirty else "")
 
 
-def _verdict_sentences(previous: RunSummary, current: RunSummary, changed: bool | None) -> Iterator[str]:  # noqa: FBT001 - three-valued
-    if changed is None or previous.verdict is None or current.verdict is None:
-        return
-    if changed:
-        yield f"The verdict changed from “{previous.verdict.headline}” to “{current.verdict.headline}”."
-    else:
-        yield f"The verdict is the same: {current.verdict.headline}."
+def _change(
+    row: ModelFigures,
+    figure: Figure,
+    before: float | None,
+    after: float | None,
+    *,
+    overlap: bool | None = None,
+) -> FigureChange:
+    return FigureChange(
+        model=row.model,
+        display_name=row.display_name,
+        figure=figure,
+        before=before,
+        after=after,
+        difference=None if before is None or after is None else after - before,
+        intervals_overlap=overlap,
+    )
 
 
-def _figures(previous: RunSummary, current: RunSummary) -> Iterator[FigureChange]:
-    for row in current.models:
-        earlier = previous.figures(row.model)
-        if earlier is None:
-            continue
-        for name, _ in FIGURES:
-            before, after = getattr(earlier, name), getattr(row, name)
-            yield FigureChange(
-                model=row.model,
-                display_name=row.display_name,
-                figure=name,
-                before=before.value,
-                after=after.value,
-                difference=_difference(before.value, after.value),
-                intervals_overlap=intervals_overlap(before, after),
+def _in_both(previous: RunSummary, current: RunSummary) -> Iterator[tuple[ModelFigures, ModelFigures]]:
+    earlier = {row.model: row for row in previous.models}
+    yield from ((earlier[row.model], row) for row in current.models if row.model in earlier)
+
+
+def _metrics(previous: RunSummary, current: RunSummary) -> Iterator[tuple[FigureChange, str | None]]:
+    """Every metric of every model of both runs, with a sentence where it moved."""
+    for earlier, row in _in_both(previous, current):
+        for figure, name in METRICS:
+            before, after = getattr(earlier, figure), getattr(row, figure)
+            change = _change(row, figure, before.value, after.value, overlap=intervals_overlap(before, after))
+            if not change.difference:
+                yield change, None
+                continue
+            verb = "rose" if change.difference > 0 else "fell"
+            note = "; the two intervals do not overlap" if change.intervals_overlap is False else ""
+            yield (
+                change,
+                (
+                    f"{name} of {row.display_name} {verb} by {format_number(abs(change.difference))}, "
+                    f"from {format_estimate(before)} to {format_estimate(after)}{note}."
+                ),
             )
-        yield FigureChange(
-            model=row.model,
-            display_name=row.display_name,
-            figure="training_time_s",
-            before=earlier.training_time_s,
-            after=row.training_time_s,
-            difference=_difference(earlier.training_time_s, row.training_time_s),
-        )
 
 
-def _difference(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
+def _times(previous: RunSummary, current: RunSummary) -> Iterator[tuple[FigureChange, str | None]]:
+    """Training times, with a sentence where one changed much."""
+    for earlier, row in _in_both(previous, current):
+        before, after = earlier.training_time_s, row.training_time_s
+        sentence = None
+        if before and after is not None and abs(after - before) / before > SHOWN_TIME_CHANGE:
+            verb = "longer" if after > before else "shorter"
+            sentence = (
+                f"Training of {row.display_name} took {verb}: {format_duration(before)} before, "
+                f"{format_duration(after)} now."
+            )
+        yield _change(row, "training_time_s", before, after), sentence
 
 
 def intervals_overlap(before: Estimate, after: Estimate) -> bool | None:
     """Whether two intervals share a point; None where one of them has no limits."""
-    limits = (before.ci_low, before.ci_high, after.ci_low, after.ci_high)
-    if any(limit is None for limit in limits):
+    low_before, high_before, low_after, high_after = (
+        before.ci_low,
+        before.ci_high,
+        after.ci_low,
+        after.ci_high,
+    )
+    if low_before is None or high_before is None or low_after is None or high_after is None:
         return None
-    low_before, high_before, low_after, high_after = (limit for limit in limits if limit is not None)
     return low_before <= high_after and low_after <= high_before
-
-
-def _figure_sentences(
-    previous: RunSummary, current: RunSummary, figures: tuple[FigureChange, ...]
-) -> Iterator[str]:
-    words = dict(FIGURES)
-    for change in figures:
-        if change.difference is None or change.difference == 0:
-            continue
-        if change.figure == "training_time_s":
-            continue
-        earlier, now = previous.figures(change.model), current.figures(change.model)
-        if earlier is None or now is None:
-            continue
-        verb = "rose" if change.difference > 0 else "fell"
-        text = (
-            f"{words[change.figure]} of {change.display_name} {verb} by {format_number(abs(change.difference))}, "
-            f"from {format_estimate(getattr(earlier, change.figure))} to {format_estimate(getattr(now, change.figure))}"
-        )
-        note = "; the two intervals do not overlap" if change.intervals_overlap is False else ""
-        yield f"{text[0].upper()}{text[1:]}{note}."
-    yield from _time_sentences(figures)
-
-
-def _time_sentences(figures: tuple[FigureChange, ...]) -> Iterator[str]:
-    worth_saying = 0.2
-    for change in figures:
-        before, after = change.before, change.after
-        if change.figure != "training_time_s" or before is None or after is None or before == 0:
-            continue
-        if abs(after - before) / before > worth_saying:
-            verb = "longer" if after > before else "shorter"
-            yield (
-                f"Training of {change.display_name} took {verb}: {format_duration(before)} before, "
-                f"{format_duration(after)} now."
-            )
-
-
-def _repeatability(causes: tuple[Cause, ...], figures: tuple[FigureChange, ...]) -> Iterator[str]:
-    moved = [change for change in figures if change.figure != "training_time_s" and change.difference]
-    if not causes and moved:
-        yield "Nothing that is recorded changed, yet the figures differ: the run did not repeat exactly."
-    elif not causes:
-        yield "The figures are the same to the last digit."
 
 
 class NightContext(Record):

@@ -68,9 +68,9 @@ def runs_table(runs: Sequence[RunSummary], *, narrow: bool = False) -> Table:
 
 
 def figures_table(changes: Changes) -> Table:
-    """Table of the figures of two runs, before and after."""
+    """Table of the metrics of two runs, before and after."""
     table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
-    for column in ("Model", "Figure"):
+    for column in ("Model", "Metric"):
         table.add_column(column)
     for column in ("Before", "After", "Difference"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif runs:
         console.print(runs_table(runs, narrow=console.width < NARROW_BELOW))
     else:
-        console.print("No runs recorded that fit." if path.is_file() else "No runs recorded yet.")
+        console.print("No runs recorded that fit." if path.is_dir() else "No runs recorded yet.")
     return SUCCESS
 
 

@@ -1,159 +1,268 @@
-"""Housekeeping: free the disk of what no kept run needs; a dry run unless told otherwise.
+"""Free the disk of what no kept run needs; a dry run unless told otherwise.
 
-``python -m flows.prune`` says what would go; ``--delete`` does it. What is deleted can
-always be computed anew; reports are deleted only with ``--reports``.
+``python -m flows.prune`` says what would go; ``--delete`` does it, while no run uses the store.
+Kept are the newest runs, what their records refer to, and whatever is recent. Only places that
+this software fills are looked at. What is deleted can be computed again; reports are deleted
+only with ``--reports``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import ValidationError
+import psutil
 
-from medcompare.base.errors import ConfigError, InputError, MedcompareError
+from medcompare.base.errors import ConfigError, DataError, InputError, MedcompareError
 from medcompare.base.file_access import keep_private
 from medcompare.base.formatting import format_bytes
-from medcompare.base.record import Record
-from medcompare.base.store_lock import StoreBusyError, store_alone
+from medcompare.base.store_lock import store_alone
 from medcompare.base.terminal import complain, say
-from medcompare.runs.prune_plan import OBJECTS, PrunePlan, PrunePolicy, Removal, plan_pruning
+from medcompare.runs.folder import LATEST
+from medcompare.runs.history import EARLIER_FILE, HISTORY_FOLDER, history_path, list_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 SUCCESS, FAILURE, BAD_INPUT = 0, 1, 2
 
+KEEP_RUNS, KEEP_DAYS = 30, 60.0
+SPARED = timedelta(hours=24)
+"""Nothing younger is deleted, even where nothing refers to it: a run may still come back to it."""
+OBJECTS, RESULTS, RESULTS_JSON = "objects", "results", "results.json"
+LEFTOVERS = (
+    "objects/**/.*.part",
+    "results/.*.part",
+    "outbox/.*.part",
+    "history/.*.part",
+    "resume/*",
+    "scratch-*",
+)
+"""What writers and trainings that died leave in a store."""
+DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial")
 
-class PruneResult(Record):
-    """What was deleted."""
 
-    plan: PrunePlan
-    n_deleted: int
+Kind = Literal["run folder", "unfinished run", "cached result", "stored file", "leftover"]
+
+
+class Removal(NamedTuple):
+    """One thing to delete."""
+
+    kind: Kind
+    path: Path
     n_bytes: int
-    skipped: tuple[tuple[str, str], ...] = ()
-    """(path, why) of what could not be deleted, or was changed meanwhile."""
 
 
-def prune(out: Path, store: Path, policy: PrunePolicy, *, now: datetime) -> PruneResult:
-    """Plan and delete, with the store held so that no run begins in between.
+class PrunePlan(NamedTuple):
+    """What would be deleted, in an order that is safe to interrupt, and what is kept."""
 
-    Parameters as in `medcompare.runs.prune_plan.plan_pruning`.
+    removals: tuple[Removal, ...]
+    kept_runs: tuple[str, ...]
+    n_kept_bytes: int
+    """Of stored files and cached results."""
+    n_reports_left: int
+    """Older runs whose folders stay."""
+
+    @property
+    def n_bytes(self) -> int:
+        """What deleting would free."""
+        return sum(removal.n_bytes for removal in self.removals)
+
+
+def plan_pruning(
+    out: Path,
+    store: Path,
+    *,
+    now: datetime,
+    keep_runs: int = KEEP_RUNS,
+    keep_days: float = KEEP_DAYS,
+    reports: bool = False,
+) -> PrunePlan:
+    """Decide what may go, before anything is touched.
+
+    Kept are the newest `keep_runs` runs, runs and cached results younger than `keep_days`, and what these
+    refer to; the runs are those in `out` and those of the history in other folders. With `reports` the
+    folders of the other runs go as well.
 
     Raises
     ------
-    StoreBusyError
-        If a run is in progress; nothing is deleted.
-    ConfigError, DataError, HistoryError
-        As `plan_pruning` does; nothing is deleted.
+    ConfigError
+        If `store` is no store, or a number is too small.
+    DataError
+        If the record of a kept run cannot be read: what it refers to is then unknown.
+    HistoryError
+        If the history cannot be read.
     """
-    plan_pruning(out, store, policy, now=now)  # a folder that is no store must not gain a lock file
-    with store_alone(store):
-        plan = plan_pruning(out, store, policy, now=now)
-        if plan.in_progress:
-            msg = f"{'; '.join(plan.in_progress)}: nothing is deleted meanwhile; try again when it has ended"
-            raise StoreBusyError(msg)
-        n_deleted = n_bytes = 0
-        skipped = []
-        for removal in plan.removals:
-            problem = _delete(removal)
-            if problem is None:
-                n_deleted, n_bytes = n_deleted + 1, n_bytes + removal.n_bytes
-            else:
-                skipped.append((str(removal.path), problem))
-        _remove_empty_folders(store / OBJECTS)
-    return PruneResult(plan=plan, n_deleted=n_deleted, n_bytes=n_bytes, skipped=tuple(skipped))
+    if not any((store / name).exists() for name in (OBJECTS, RESULTS, HISTORY_FOLDER, EARLIER_FILE)):
+        msg = f"--store {store}: this is no store of medcompare (no '{OBJECTS}', no '{RESULTS}')"
+        raise ConfigError(msg)
+    if keep_runs < 1 or not keep_days >= 0:
+        msg = f"--keep-runs must be at least 1 and --keep-days at least 0 (given: {keep_runs}, {keep_days:g})"
+        raise ConfigError(msg)
+    spared = (now - SPARED).timestamp()
+    recent = min(spared, now.timestamp() - keep_days * 86_400)
 
+    ages = {folder: _modified_at(folder) for folder in _run_folders(out, store)}
+    newest = sorted(ages, key=lambda folder: (ages[folder], folder.name), reverse=True)
+    kept = {
+        *newest[:keep_runs],
+        *(folder for folder in newest if ages[folder] >= recent),
+        (out / LATEST).resolve(),
+    }
+    old_runs = [folder for folder in newest if folder not in kept]
 
-def _delete(removal: Removal) -> str | None:
-    """Delete one thing; returns why not, where it stays."""
-    path = removal.path
-    try:
-        if path.stat().st_mtime != removal.modified_at:
-            return "changed meanwhile"
-        if path.is_dir():
-            # First out of sight in one step: an interrupted deletion leaves no half report.
-            hidden = path.parent / f".{path.name.lstrip('.').removesuffix('.deleted')}.{os.getpid()}.deleted"
-            path.rename(hidden)
-            shutil.rmtree(hidden)
+    objects = {path: path.name.partition(".")[0] for path in _files(store / OBJECTS)}
+    stored = set(objects.values())
+    of_runs = {digest for folder in newest if folder in kept for digest in _digests_of_run(folder)} & stored
+    needed, old_results = set(of_runs), []
+    for path in _files(store / RESULTS):
+        digests = set(DIGEST.findall(path.read_text(encoding="utf-8", errors="replace"))) & stored
+        if path.stat().st_mtime >= recent or digests & of_runs:
+            needed |= digests
         else:
-            path.unlink()
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+            old_results.append(path)
+    old_objects = [
+        path for path, digest in objects.items() if digest not in needed and path.stat().st_mtime < spared
+    ]
+    leftovers = (
+        path for pattern in LEFTOVERS for path in sorted(store.glob(pattern)) if not path.is_symlink()
+    )
+    removals = (
+        *(_removal("run folder", path) for path in old_runs if reports),
+        *(_removal("unfinished run", path) for path in _unfinished(out) if path.stat().st_mtime < spared),
+        *(_removal("cached result", path) for path in old_results),
+        *(_removal("stored file", path) for path in old_objects),
+        *(_removal("leftover", path) for path in leftovers if path.stat().st_mtime < spared),
+    )
+    return PrunePlan(
+        removals=removals,
+        kept_runs=tuple(folder.name for folder in newest if folder in kept),
+        n_kept_bytes=_size([*objects, *_files(store / RESULTS)]) - _size([*old_objects, *old_results]),
+        n_reports_left=0 if reports else len(old_runs),
+    )
 
 
-def _remove_empty_folders(folder: Path) -> None:
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
-            path.rmdir()
+def _run_folders(out: Path, store: Path) -> set[Path]:
+    # One store may serve several folders of runs: those in the history count as well.
+    recorded = [Path(run.files.folder) for run in list_runs(history_path(store)) if run.files is not None]
+    found = [path for path in _children(out) if not path.is_symlink() and not path.name.startswith(".")]
+    return {path.resolve() for path in (*found, *recorded) if path.is_dir()}
+
+
+def _modified_at(folder: Path) -> float:
+    results = folder / RESULTS_JSON
+    return (results if results.is_file() else folder).stat().st_mtime
+
+
+def _digests_of_run(folder: Path) -> set[str]:
+    digests: set[str] = set()
+    for path in sorted(folder.glob("*.json")):
+        try:
+            digests.update(DIGEST.findall(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            msg = (
+                f"{path} cannot be read ({error}): it is not known what this run refers to, so nothing is deleted; "
+                "repair the file or move the run folder away"
+            )
+            raise DataError(msg) from error
+    return digests
+
+
+def _unfinished(out: Path) -> Iterator[Path]:
+    """Folders of runs, or of deletions, whose process is gone."""
+    for path in _children(out):
+        match = PARTIAL.fullmatch(path.name)
+        if match is not None and path.is_dir() and not psutil.pid_exists(int(match["pid"])):
+            yield path
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _files(folder: Path) -> list[Path]:
+    """Regular files below `folder`; links are never followed."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+    ]
+
+
+def _removal(kind: Kind, path: Path) -> Removal:
+    return Removal(kind, path, _size(path.rglob("*") if path.is_dir() else [path]))
+
+
+def _size(paths: Iterable[Path]) -> int:
+    return sum(path.lstat().st_size for path in paths if path.is_file() or path.is_symlink())
+
+
+def delete(plan: PrunePlan, store: Path) -> tuple[int, list[str]]:
+    """Delete what `plan` names; returns the bytes freed, and what could not be deleted, with the reason."""
+    freed, left = 0, []
+    for _, path, n_bytes in plan.removals:
+        try:
+            if path.is_dir():
+                # First hidden in one step: an interrupted deletion leaves no half report.
+                hidden = path.with_name(f".{path.name.lstrip('.')}.{os.getpid()}.partial")
+                shutil.rmtree(path.rename(hidden))
+            else:
+                path.unlink()
+        except OSError as error:
+            left.append(f"{path} ({error.strerror or error})")
+        else:
+            freed += n_bytes
+    for folder in _children(store / OBJECTS):
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+            folder.rmdir()
+    return freed, left
 
 
 def describe(plan: PrunePlan, *, every_item: bool = False) -> Iterator[str]:
     """`plan` in lines for a terminal."""
-    kinds = dict.fromkeys(removal.kind for removal in plan.removals)
-    for kind in kinds:
+    for kind in dict.fromkeys(removal.kind for removal in plan.removals):
         chosen = [removal for removal in plan.removals if removal.kind == kind]
         plural = "" if len(chosen) == 1 else "s"
         yield f"  {len(chosen):>6} {kind + plural:<18} {format_bytes(sum(r.n_bytes for r in chosen)):>10}"
         if every_item:
-            yield from (
-                f"           {removal.path}  {format_bytes(removal.n_bytes)}  {removal.reason}"
-                for removal in chosen
-            )
+            yield from (f"           {removal.path}  {format_bytes(removal.n_bytes)}" for removal in chosen)
     if not plan.removals:
         yield "  nothing"
     plural = "" if len(plan.kept_runs) == 1 else "s"
-    yield (
-        f"Kept: {len(plan.kept_runs)} run{plural}, {plan.n_kept_files} files of the cache "
-        f"({format_bytes(plan.n_kept_bytes)}), and {format_bytes(plan.n_other_bytes)} of other content"
-    )
-    yield from (f"Note: {note}" for note in plan.notes)
-    yield from (f"In progress: {sign}; --delete would be refused now" for sign in plan.in_progress)
+    yield f"Kept: {len(plan.kept_runs)} run{plural}, {format_bytes(plan.n_kept_bytes)} of the cache"
+    if plan.n_reports_left:
+        yield (
+            f"Note: {plan.n_reports_left} older run folders stay, with their reports; "
+            "files that only they refer to are not kept (--reports deletes the folders too)"
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of ``python -m flows.prune``."""
-    defaults = PrunePolicy()
     parser = argparse.ArgumentParser(
         prog="python -m flows.prune",
         description="Free the disk of stored files that no kept run needs. Without --delete nothing is touched.",
         epilog="Exit status: 0 success, 2 bad input, 1 failure (also: a run is in progress).",
     )
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of the runs (default: runs)"
-    )
-    parser.add_argument(
-        "--store",
-        metavar="DIR",
-        type=Path,
-        default=Path(".medcompare"),
-        help="folder of the cache (default: .medcompare)",
-    )
-    parser.add_argument(
-        "--keep-runs", metavar="N", type=int, default=defaults.keep_runs,
-        help=f"keep what the newest N runs refer to (default: {defaults.keep_runs})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--keep-days", metavar="D", type=float, default=defaults.keep_days,
-        help=f"keep what is younger than D days, too (default: {defaults.keep_days:g})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--in-progress-hours", metavar="H", type=float, default=defaults.in_progress_hours,
-        help=f"never touch anything younger than H hours (default: {defaults.in_progress_hours:g})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--reports", action="store_true", help="delete the folders of older runs too, with their reports"
-    )
-    parser.add_argument(
-        "--delete", action="store_true", help="really delete (default: only say what would go)"
-    )
-    parser.add_argument("--list", dest="every_item", action="store_true", help="list every file")
-    parser.add_argument("--json", action="store_true", help="print the plan or the result as JSON")
+    for name, metavar, kind, default, text in (
+        ("--out", "DIR", Path, Path("runs"), "folder of the runs"),
+        ("--store", "DIR", Path, Path(".medcompare"), "folder of the cache"),
+        ("--keep-runs", "N", int, KEEP_RUNS, "keep what the newest N runs refer to"),
+        ("--keep-days", "D", float, KEEP_DAYS, "keep what is younger than D days, too"),
+    ):
+        parser.add_argument(name, metavar=metavar, type=kind, default=default, help=f"{text} (%(default)s)")
+    for name, text in (
+        ("--reports", "delete the folders of older runs too, with their reports"),
+        ("--delete", "really delete (default: only say what would go)"),
+        ("--list", "list every file"),
+    ):
+        parser.add_argument(name, action="store_true", help=text)
     return parser
 
 
@@ -161,44 +270,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prune from the command line; returns the exit status."""
     keep_private()
     arguments = build_parser().parse_args(argv)
+
+    def plan() -> PrunePlan:
+        return plan_pruning(
+            arguments.out,
+            arguments.store,
+            now=datetime.now(UTC),
+            keep_runs=arguments.keep_runs,
+            keep_days=arguments.keep_days,
+            reports=arguments.reports,
+        )
+
     try:
-        policy = _policy(arguments)
-        now = datetime.now(UTC)
+        planned = plan()  # also: a folder that is no store must not gain a lock file
         if not arguments.delete:
-            plan = plan_pruning(arguments.out, arguments.store, policy, now=now)
-            if arguments.json:
-                say(plan.model_dump_json(indent=1))
-                return SUCCESS
-            say("\n".join(["Would delete:", *describe(plan, every_item=arguments.every_item)]))
-            say(f"This would free {format_bytes(plan.n_bytes)}. Nothing was deleted; add --delete to do it.")
+            say("\n".join(["Would delete:", *describe(planned, every_item=arguments.list)]))
+            say(
+                f"This would free {format_bytes(planned.n_bytes)}. Nothing was deleted; add --delete to do it."
+            )
             return SUCCESS
-        result = prune(arguments.out, arguments.store, policy, now=now)
+        with store_alone(arguments.store):
+            planned = plan()
+            freed, left = delete(planned, arguments.store)
     except InputError as error:
         complain(f"error: {error}")
         return BAD_INPUT
     except MedcompareError as error:
         complain(f"error: {error}")
         return FAILURE
-    if arguments.json:
-        say(result.model_dump_json(indent=1))
-    else:
-        say("\n".join(["Deleted:", *describe(result.plan, every_item=arguments.every_item)]))
-        for path, why in result.skipped:
-            complain(f"left: {path} ({why})")
-        say(f"Freed {format_bytes(result.n_bytes)}.")
-    return FAILURE if result.skipped else SUCCESS
-
-
-def _policy(arguments: argparse.Namespace) -> PrunePolicy:
-    try:
-        return PrunePolicy(
-            keep_runs=arguments.keep_runs,
-            keep_days=arguments.keep_days,
-            in_progress_hours=arguments.in_progress_hours,
-            reports=arguments.reports,
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"][:1].lower() + first["msg"][1:]
-        msg = f"--{str(first['loc'][0]).replace('_', '-')}: {message} (given: {first['input']})"
-        raise ConfigError(msg) from None
+    say("\n".join(["Deleted:", *describe(planned, every_item=arguments.list)]))
+    for sentence in left:
+        complain(f"left: {sentence}")
+    say(f"Freed {format_bytes(freed)}.")
+    return FAILURE if left else SUCCESS

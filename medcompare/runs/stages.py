@@ -6,12 +6,11 @@ import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from medcompare.base.errors import DiskFullError, InputError, TrainingError
+from medcompare.base.errors import STAGE_ATTRIBUTE, DiskFullError, InputError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ATTRIBUTE = "medcompare_stage"
 BETWEEN_STAGES = "between the stages"
 
 
@@ -21,23 +20,23 @@ def in_stage(name: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not hasattr(error, _ATTRIBUTE):
-            setattr(error, _ATTRIBUTE, name)
+        if not hasattr(error, STAGE_ATTRIBUTE):
+            setattr(error, STAGE_ATTRIBUTE, name)
         raise
 
 
 def stage_of(error: BaseException) -> str:
     """Stage that `error` was raised in, in words."""
-    return str(getattr(error, _ATTRIBUTE, BETWEEN_STAGES))
+    return str(getattr(error, STAGE_ATTRIBUTE, BETWEEN_STAGES))
 
 
 def remedy_of(error: BaseException) -> str:
     """What to do about `error`, in a sentence that names no file."""
     if isinstance(error, InputError):
-        return "Change the input or the setting named above: the same input fails again."
+        return "Change the input or the setting that the log of the run names: the same input fails again."
     is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
     if is_full or isinstance(error, DiskFullError):
         return "Free some disk: python -m flows.prune shows what can be deleted. Then start the run again."
     if isinstance(error, TrainingError) and not error.transient:
-        return "Change the settings of the training named above: the same training fails again."
+        return "Change the settings of the training that the log of the run names: the same training fails again."
     return "Read the log of the run, then start it again: what was finished is reused."

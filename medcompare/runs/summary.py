@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -20,7 +21,7 @@ from medcompare.base.record import Record
 from medcompare.stats.records import Estimate, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -91,7 +92,10 @@ class Failure(Record):
     cause: str = Field(
         description="The whole message; it may name files and never leaves the machine as it is."
     )
-    remedy: str | None = Field(default=None, description="What to do about it.")
+    public: str = Field(
+        default="", description="Constant sentence about errors of this kind, which may be mailed."
+    )
+    remedy: str | None = Field(default=None, description="What to do about it: a constant, as it is mailed.")
 
 
 class RunFiles(Record):
@@ -106,7 +110,9 @@ class RunFiles(Record):
 class RunSummary(Record):
     """One run in the history."""
 
-    run_id: str = Field(min_length=1, max_length=200, description="Unique; recording it again replaces it.")
+    run_id: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$", description="Unique; recording it again replaces it."
+    )
     name: str
     kind: RunKind = "compare"
     series: str = Field(description="Runs of one series follow each other night over night.")
@@ -158,10 +164,6 @@ class RunSummary(Record):
             datetime.fromisoformat(self.finished_at) - datetime.fromisoformat(self.started_at)
         ).total_seconds()
 
-    def figures(self, model: str) -> ModelFigures | None:
-        """Figures of `model`, None where this run did not have it."""
-        return next((row for row in self.models if row.model == model), None)
-
 
 def canonical_json(config: BaseModel | dict[str, Any]) -> str:
     """`config` as JSON with sorted keys: equal configurations give equal text."""
@@ -187,27 +189,21 @@ def package_digest(root: Path = PACKAGE_ROOT) -> str:
     return digest.hexdigest()
 
 
-def model_figures(assessment: Assessment, trained: Sequence[TrainedModel] = ()) -> tuple[ModelFigures, ...]:
-    """What is remembered of each model of `assessment`, in its order."""
+def _model_figures(assessment: Assessment, trained: Sequence[TrainedModel]) -> Iterator[ModelFigures]:
     costs = {cost.model: cost for cost in assessment.costs}
     times = {row.model: row.elapsed_s for row in trained}
-    rows = []
     for evaluation in assessment.evaluations:
         cost = costs.get(evaluation.model)
-        recorded = cost.training_time_s if cost is not None else None
-        rows.append(
-            ModelFigures(
-                model=evaluation.model,
-                display_name=evaluation.display_name,
-                auc=evaluation.metrics["auc"],
-                sensitivity=evaluation.metrics["sensitivity"],
-                specificity=evaluation.metrics["specificity"],
-                training_time_s=times.get(evaluation.model, recorded),
-                latency_ms_median=cost.latency_ms_median if cost is not None else None,
-                latency_ms_median_ci=cost.latency_ms_median_ci if cost is not None else None,
-            )
+        yield ModelFigures(
+            model=evaluation.model,
+            display_name=evaluation.display_name,
+            auc=evaluation.metrics["auc"],
+            sensitivity=evaluation.metrics["sensitivity"],
+            specificity=evaluation.metrics["specificity"],
+            training_time_s=times.get(evaluation.model, cost.training_time_s if cost else None),
+            latency_ms_median=cost.latency_ms_median if cost else None,
+            latency_ms_median_ci=cost.latency_ms_median_ci if cost else None,
         )
-    return tuple(rows)
 
 
 def start_of_run(
@@ -225,23 +221,9 @@ def start_of_run(
 ) -> RunSummary:
     """Summary of a run that begins: record it, so that a crash leaves a trace.
 
-    Parameters
-    ----------
-    config : BaseModel or dict
-        The whole configuration, or the values as given where they are none; secrets must
-        not be part of it.
-    run_id : str
-        Unique, e.g. the orchestrator's id of the run.
-    name, kind, data_name, seed
-        As in `RunSummary`.
-    started_at : datetime
-        With a time zone.
-    host, pid
-        Process of the run, by which `medcompare.runs.history.mark_crashed_runs` tells whether
-        it is still going.
-    series : str, optional
-        Runs of one series are compared with each other, e.g. the name of a deployment;
-        by default the kind and the data set.
+    `config` are the settings, or the values as given where they are none, without secrets. Host and
+    process tell whether the run is still going. Runs of one `series` are compared with each other, by
+    default those of the kind and the data set.
     """
     text = canonical_json(config)
     return RunSummary(
@@ -272,22 +254,7 @@ def completed_run(
     trained: Sequence[TrainedModel] = (),
     data_fingerprint: str | None = None,
 ) -> RunSummary:
-    """Summary of a run that ended well.
-
-    Parameters
-    ----------
-    begun : RunSummary
-        What `start_of_run` gave.
-    assessment, provenance, files, finished_at
-        Results of the run.
-    manifest : DatasetManifest, optional
-        None where predictions were supplied; the figures of the assessment's test cases
-        are used then.
-    trained : sequence of TrainedModel
-        For the training times.
-    data_fingerprint : str, optional
-        Digest of the predictions, where there is no manifest.
-    """
+    """Summary of a run that ended well; where predictions were supplied there is no `manifest`, but their digest."""
     verdict = assessment.verdict
     return _with(
         begun,
@@ -303,14 +270,10 @@ def completed_run(
             "code_commit": provenance.code_commit,
             "code_dirty": provenance.code_dirty,
             "versions": provenance.versions,
-            "machine": machine_name(provenance),
-            "models": model_figures(assessment, trained),
+            "machine": " + ".join(part for part in (provenance.cpu, provenance.gpu) if part),
+            "models": tuple(_model_figures(assessment, trained)),
             "verdict": VerdictSummary(
-                outcome=verdict.outcome,
-                model=verdict.model,
-                headline=verdict.headline,
-                sentence=verdict.sentence,
-                caveats=verdict.caveats,
+                **{name: getattr(verdict, name) for name in VerdictSummary.model_fields}
             ),
             "files": files,
         },
@@ -330,21 +293,18 @@ def failed_run(
 
 def failure_of(error: BaseException, stage: str, *, remedy: str | None = None) -> Failure:
     """`error`, raised in `stage`, as a record."""
-    kind = type(error).__name__
+    kind = getattr(error, "kind", type(error).__name__)
+    public = getattr(error, "public", "")
+    if isinstance(error, OSError) and error.errno is not None:
+        public = os.strerror(error.errno)
     # What is no `Exception` comes from outside: Ctrl-C, a cancellation, the end of the worker.
-    cause = str(error) if isinstance(error, Exception) else "the run was stopped from outside"
-    return Failure(stage=stage, kind=kind, cause=cause or kind, remedy=remedy)
-
-
-def machine_name(provenance: Provenance) -> str:
-    """Processor and GPU in a few words."""
-    return " + ".join(_present((provenance.cpu, provenance.gpu)))
+    if not isinstance(error, Exception):
+        public = cause = "the run was stopped from outside"
+    else:
+        cause = str(error) or kind
+    return Failure(stage=stage, kind=kind, cause=cause, public=public, remedy=remedy)
 
 
 def _with(run: RunSummary, values: dict[str, object]) -> RunSummary:
     """`run` with other values, validated (pydantic's own copy would not)."""
     return RunSummary.model_validate({name: getattr(run, name) for name in RunSummary.model_fields} | values)
-
-
-def _present(parts: Iterable[str | None]) -> list[str]:
-    return [part for part in parts if part]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medcompare.notify.outbox import outbox_folder
 from tests.flows.small_runs import ONE_MODEL, First, run, small_assessment, small_config
 
 if TYPE_CHECKING:
@@ -36,17 +35,12 @@ def modes_below(*folders: Path) -> dict[Path, int]:
     return found
 
 
-def wrong(
-    modes: dict[Path, int], expected: tuple[int, int], *, private: Path | None = None
-) -> dict[str, str]:
-    """Paths whose mode is not the one of a folder or of a file; below `private` it is the owner's."""
-    out = {}
-    for path, mode in modes.items():
-        of_owner = private is not None and path.is_relative_to(private)
-        folder, file = OWNER if of_owner else expected
-        if mode != (folder if path.is_dir() else file):
-            out[str(path)] = f"{mode:o}"
-    return out
+def wrong(modes: dict[Path, int], expected: tuple[int, int]) -> dict[str, str]:
+    """Paths whose mode is not the one of a folder or of a file."""
+    folder, file = expected
+    return {
+        str(path): f"{mode:o}" for path, mode in modes.items() if mode != (folder if path.is_dir() else file)
+    }
 
 
 @contextlib.contextmanager
@@ -86,7 +80,7 @@ def test_only_the_owner_can_read_what_a_run_leaves(first: First) -> None:
 
     assert wrong(modes, OWNER) == {}
     names = {path.name for path in modes}
-    assert {"report.pdf", "results.json", "predictions_test.csv", "history.sqlite3", ".in-use.lock"} <= names
+    assert {"report.pdf", "results.json", "predictions_test.csv", "history", ".in-use.lock"} <= names
     assert len(modes) > 40
 
 
@@ -103,7 +97,7 @@ def test_the_umask_of_the_caller_changes_nothing(
         assert os.umask(mask) == mask
 
     assert done.state.is_completed()
-    assert wrong(modes_below(*places), expected, private=outbox_folder(tmp_path / "store")) == {}
+    assert wrong(modes_below(*places), expected) == {}
     allowed = expected[0]
     assert {str(path): f"{mode:o}" for path, mode in seen.items() if mode & ~allowed} == {}
     assert len(seen) > 30

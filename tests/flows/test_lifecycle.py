@@ -234,7 +234,10 @@ def test_a_failed_run_is_recorded_with_stage_and_cause(images: Path, tmp_path: P
     assert row.failure is not None
     assert (row.failure.stage, row.failure.kind) == ("checks before work", "DataError")
     assert "one class only" in row.failure.cause
-    assert row.failure.remedy == "Change the input or the setting named above: the same input fails again."
+    assert (
+        row.failure.remedy
+        == "Change the input or the setting that the log of the run names: the same input fails again."
+    )
     assert done.run.state_type == StateType.FAILED
     assert done.artifacts == {}
 
@@ -262,7 +265,9 @@ def test_a_bad_parameter_reads_as_on_the_command_line(
     assert json.loads(row.config_json)["train"] == {"epochs": 0}
     [(_, message)] = mailbox.mails
     assert str(message["Subject"]) == "demo: the run failed in reading the settings"
-    assert sentence in message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    text = message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert "ConfigError: a setting is wrong" in text
+    assert "epochs" not in text
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 

@@ -76,13 +76,13 @@ def test_the_report_is_mailed(first: First) -> None:
     [row] = list_runs(history_path(first.root / "store"))
     assert f"{row.models[0].auc.value:.3f}" in body_text(message)
     assert str(first.root) not in everything(message)
-    assert waiting(outbox_folder(first.root / "store")) == ()
+    assert waiting(outbox_folder(first.root / "store")) == []
 
 
 def test_a_failure_is_mailed_without_any_name_of_a_file(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stage, cause and remedy; what was found at which place stays in the log."""
+    """Stage, kind of error and remedy; what was found at which place stays in the log."""
     for number in range(10):
         (images / "cancer" / f"{number:03d}.png").rename(images / "cancer" / f"smith-john-{number}.png")
         (images / "cancer" / f"smith-john-{number}.png").write_bytes(b"broken")
@@ -96,9 +96,11 @@ def test_a_failure_is_mailed_without_any_name_of_a_file(
     assert row.failure is not None
     assert message["Subject"] == "two-classes: the run failed in ingest"
     text = body_text(message)
-    assert "DataError: 10 of 80 files" in text
-    assert "max_rejected_fraction" in text
-    assert "Change the input or the setting named above: the same input fails again." in text
+    assert "10 of 80 files" in row.failure.cause
+    assert "DataError: images, manifest or prediction table cannot be used" in text
+    assert (
+        "Change the input or the setting that the log of the run names: the same input fails again." in text
+    )
     for private in ("smith", "john", ".png", str(tmp_path), "/tmp", "127.0.0.1"):  # noqa: S108 - as text
         assert private not in everything(message)
     assert attachments(message) == {}
@@ -120,8 +122,8 @@ def test_a_failure_before_work_is_mailed(
     assert row.failure is not None
     assert str(images) in row.failure.cause
     assert message["Subject"] == "two-classes: the run failed in checks before work"
-    assert "DataError: (a file)" in body_text(message)
-    assert "one class only" in body_text(message)
+    assert "one class only" in row.failure.cause
+    assert "DataError: images, manifest" in body_text(message)
     assert str(images.parent) not in everything(message)
 
 
@@ -147,7 +149,7 @@ def test_a_dead_server_fails_no_run_and_the_mail_goes_with_the_next(
     with mail_server(mailbox, port=port):
         run(small_assessment(first, tmp_path, name="next"))
 
-    assert waiting(outbox) == ()
+    assert waiting(outbox) == []
     pdfs = [next(iter(attachments(message).values())) for _, message in mailbox.mails]
     assert pdfs == [(tmp_path / "runs" / name / "report.pdf").read_bytes() for name in ("lonely", "next")]
 
@@ -224,7 +226,7 @@ def test_wrong_settings_fail_no_run_and_show_no_secret(
     assert "no mail can be sent: the settings are wrong" in caplog.text
     assert "MEDCOMPARE_SMTP_SENDER: 'nobody' is not an e-mail address" in caplog.text
     assert PASSWORD not in caplog.text
-    assert waiting(outbox_folder(tmp_path / "store")) == ()
+    assert waiting(outbox_folder(tmp_path / "store")) == []
     assert [row.status for row in list_runs(history_path(tmp_path / "store"))] == ["completed"]
 
 

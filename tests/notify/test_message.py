@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from medcompare.notify.message import MailError, build_failure_mail, build_report_mail, should_mail, title_of
+from medcompare.base.errors import DataError
+from medcompare.notify.message import MailError, build_failure_mail, build_report_mail, should_mail
 from medcompare.runs.changes import what_changed
-from medcompare.runs.summary import Failure
+from medcompare.runs.stages import remedy_of
+from medcompare.runs.summary import failure_of
 from medcompare.stats.records import Outcome
 from tests.notify.mail_servers import (
     config,
@@ -61,7 +63,7 @@ def test_the_subject_says_that_the_verdict_changed_and_that_data_are_synthetic()
 
     assert message["Subject"] == "oral: Not enough data (verdict changed, synthetic data)"
     assert "SYNTHETIC DATA" in body_text(message)
-    assert "these figures say nothing about patients" in body_text(message, "html")
+    assert "these results say nothing about patients" in body_text(message, "html")
 
 
 @pytest.mark.parametrize(
@@ -70,12 +72,12 @@ def test_the_subject_says_that_the_verdict_changed_and_that_data_are_synthetic()
         (
             {"max_attachment_bytes": 1000},
             None,
-            "too large to attach (0.0 MB, limit 0.001 MB); it stands in the folder",
+            "too large to attach (0.0 MB, limit 0.001 MB); it is in the folder",
         ),
         (
             {"max_attachment_bytes": 1000},
             "https://reports.example/runs/2026-11-02_oral/report.pdf",
-            "it stands behind the link",
+            "see the link below",
         ),
     ],
 )
@@ -129,47 +131,28 @@ def test_html_is_escaped() -> None:
     assert "<script>alert(1)</script> & more" in body_text(message)
 
 
-SECRETS_OF_A_RUN = (
-    "Jane",
-    "Doe",
-    "P-0123",
-    "ISIC_0012345",
-    "smith_john",
-    "IMG_0045",
-    "4711",
-    "/mnt",
-    ".png",
-    ".csv",
-    "Müller",
-)
-
-
-@pytest.mark.parametrize(
-    "cause",
-    [
-        "/mnt/scans of Jane/Jane Middle Doe.png cannot be read: truncated file",
-        "manifest row 12 of /mnt/x/Doe.csv: ISIC_0012345/IMG_0045.png: no such file",
-        "patient 'P-0123' stands on two sides",
-        "patient 4711 and patient Müller have opposite labels",
-        "smith_john has no image; ISIC_0012345 neither",
-        "C:\\Users\\Jane\\IMG_0045.tif: cannot be read",
-        "[Errno 2] No such file or directory: 'Doe, Jane.csv'",
-    ],
-)
-def test_no_file_name_and_no_patient_leaves_in_a_failure_mail(cause: str) -> None:
-    """Neither subject nor body, in whatever encoding, holds a name from the data."""
+def test_a_failure_mail_names_stage_kind_remedy_and_link_and_no_name_from_the_data() -> None:
+    """The message of an error may hold names of files and patients: nothing of it is mailed."""
+    cause = "/mnt/scans of Jane/Jane Doe.png of patient 4711, row ISIC_0012345 of cases.csv: cannot be read"
+    error = DataError(cause)
     run = summary(
         status="failed",
         data_name="/mnt/Jane/oral.csv",
-        failure=Failure(stage=f"ingest of {cause}", kind="DataError", cause=cause, remedy=f"mend {cause}"),
+        failure=failure_of(error, "training of ResNet-50", remedy=remedy_of(error)),
     )
+    assert run.failure is not None
+    assert run.failure.cause == cause
 
-    message = build_failure_mail(run, config(25), now=NOW)
+    message = build_failure_mail(run, config(25), now=NOW, link="https://prefect.example/runs/1")
 
-    everything = "\n".join([str(message["Subject"]), body_text(message), body_text(message, "html")])
-    assert not [secret for secret in SECRETS_OF_A_RUN if secret in everything]
-    assert title_of(run) == "oral"
-    assert message["Subject"].startswith("oral: the run failed in ingest of ")
+    assert message["Subject"] == "oral: the run failed in training of ResNet-50"
+    text = body_text(message)
+    assert "DataError: images, manifest or prediction table cannot be used" in text
+    assert "What to do: Change the input or the setting that the log of the run names" in text
+    assert "Open the run: https://prefect.example/runs/1" in text
+    everything = message.as_string() + text + body_text(message, "html")
+    secrets = ("Jane", "Doe", "4711", "ISIC", "/mnt", ".png", ".csv", "row ")
+    assert not [secret for secret in secrets if secret in everything]
 
 
 def test_no_path_and_no_case_leaves_in_a_report_mail(pdf: Path) -> None:
@@ -181,41 +164,6 @@ def test_no_path_and_no_case_leaves_in_a_report_mail(pdf: Path) -> None:
     everything = message.as_string() + body_text(message) + body_text(message, "html")
     for secret in ("Jane", "janes", "/mnt", "runs/x", "report.html"):
         assert secret not in everything
-
-
-def test_a_failure_mail_names_stage_cause_and_remedy() -> None:
-    """What can be said without names from the data is said."""
-    run = summary(
-        status="failed",
-        failure=Failure(
-            stage="training of ResNet-50",
-            kind="TrainingError",
-            cause="training of resnet50: loss is not finite in epoch 3, step 120 (learning rate 0.01)",
-            remedy="lower the learning rate with --set train.recipes.resnet50.learning_rate",
-        ),
-    )
-
-    message = build_failure_mail(run, config(25), now=NOW, link="https://prefect.example/runs/1")
-
-    assert message["Subject"] == "oral: the run failed in training of ResNet-50"
-    text = body_text(message)
-    assert (
-        "TrainingError: training of resnet50: loss is not finite in epoch 3, step 120 (learning rate 0.01)"
-        in text
-    )
-    assert "What to do: lower the learning rate with --set" in text
-    assert "Open the run: https://prefect.example/runs/1" in text
-
-
-def test_words_that_the_caller_calls_private_go_too() -> None:
-    """An id that is an ordinary word is taken out when it is known to be one."""
-    run = summary(
-        status="failed", failure=Failure(stage="split", kind="DataError", cause="training rose too early")
-    )
-
-    message = build_failure_mail(run, config(25), now=NOW, private=("training",))
-
-    assert "training" not in body_text(message)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import logging
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medcompare.base.errors import ConfigError
 from medcompare.notify import send as mail
-from medcompare.notify.send import probe, send
+from medcompare.notify.send import Fault, probe, send
 from tests.notify.mail_servers import (
     LOOPBACK,
     PASSWORD,
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+    from medcompare.notify.settings import MailConfig
+
 # Some tests log in without encryption on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 WRONG = "a wrong secret"
-PASSWORDS_AS_SENT = (PASSWORD, base64.b64encode(PASSWORD.encode()).decode())
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +47,23 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def pdf(tmp_path: Path) -> Path:
-    """A report on the disk, in a folder whose name must not be mailed."""
-    path = tmp_path / "Jane_Doe_1962" / "report.pdf"
-    path.parent.mkdir()
+    """A report on the disk."""
+    path = tmp_path / "report.pdf"
     path.write_bytes(PDF)
     return path
+
+
+def faults_of(mail_config: MailConfig, pdf: Path | None = None, **run: Any) -> dict[str, Fault]:
+    """What went wrong for whom when a mail was sent once to all its recipients."""
+    return send(report_mail(mail_config, pdf, **run), mail_config, mail_config.recipients)
+
+
+def fault_of(mail_config: MailConfig, pdf: Path | None = None) -> Fault:
+    """The one fault that kept the mail from all recipients."""
+    faults = faults_of(mail_config, pdf)
+    assert tuple(faults) == mail_config.recipients
+    [fault] = set(faults.values())
+    return fault
 
 
 @pytest.mark.parametrize("security", ["none", "starttls", "tls"])
@@ -72,10 +85,8 @@ def test_a_mail_arrives_whole(
         )
         message = report_mail(mail_config, pdf)
 
-        delivery = send(message, mail_config)
+        assert send(message, mail_config, mail_config.recipients) == {}
 
-    assert delivery.delivered == mail_config.recipients
-    assert delivery.n_attempts == 1
     [(recipients, received)] = mailbox.mails
     assert recipients == mail_config.recipients
     assert received["Subject"] == message["Subject"]
@@ -83,91 +94,63 @@ def test_a_mail_arrives_whole(
     assert attachments(received) == attachments(message)
 
 
-def test_lines_that_begin_with_a_dot_arrive(pdf: Path) -> None:
+def test_lines_that_begin_with_a_dot_arrive() -> None:
     """A lone dot does not end the mail early."""
     mailbox = Mailbox()
     with mail_server(mailbox) as port:
-        send(report_mail(config(port), pdf, verdict=verdict(sentence="first\n.\n..second")), config(port))
+        faults_of(config(port), verdict=verdict(sentence="first\n.\n..second"))
 
     [(_, received)] = mailbox.mails
     assert "first\n.\n..second" in body_text(received)
 
 
-@pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_a_certificate_nobody_vouches_for_is_refused(certificates: Certificates, security: str) -> None:
-    """Without the authority's file nothing is sent, and the remedy names the setting."""
+@pytest.mark.parametrize(
+    ("served", "asked", "trusted", "detail", "remedy"),
+    [
+        ("starttls", {"security": "starttls"}, False, "certificate is not trusted", "ca_file"),
+        ("tls", {"security": "tls"}, False, "certificate is not trusted", "ca_file"),
+        ("starttls", {"security": "starttls", "host": "localhost"}, True, "not trusted", "the host"),
+        ("none", {"security": "starttls", "username": USER, "password": PASSWORD}, False, "STARTTLS", "port"),
+        ("none", {"security": "tls"}, False, "no encrypted connection", "587 is usual for starttls"),
+    ],
+    ids=["unknown authority", "unknown authority, tls", "another host", "no starttls", "mixed-up port"],
+)
+def test_an_encryption_that_cannot_be_had_means_no_mail(
+    *,
+    certificates: Certificates,
+    served: str,
+    asked: dict[str, Any],
+    trusted: bool,
+    detail: str,
+    remedy: str,
+) -> None:
+    """Neither password nor mail is sent, nothing is downgraded, and the remedy names the setting."""
     mailbox = Mailbox()
-    with mail_server(mailbox, certificates=certificates, security=security) as port:
-        delivery = send(report_mail(config(port), None), config(port, security=security), back_off_s=())
+    with mail_server(mailbox, certificates=certificates, security=served) as port:
+        fault = fault_of(config(port, ca_file=certificates.authority if trusted else None, **asked))
 
     assert mailbox.mails == []
-    assert delivery.waiting == config(port).recipients
-    fault = delivery.outcomes[0].fault
-    assert fault is not None
-    assert (fault.kind, "certificate is not trusted" in fault.detail) == ("settings", True)
-    assert "ca_file" in fault.remedy
-
-
-def test_a_certificate_for_another_host_is_refused(certificates: Certificates) -> None:
-    """A trusted authority is not enough: the name must be the one asked for."""
-    with mail_server(Mailbox(), certificates=certificates, security="starttls") as port:
-        mail_config = config(port, host="localhost", security="starttls", ca_file=certificates.authority)
-        fault = send(report_mail(mail_config, None), mail_config, back_off_s=()).outcomes[0].fault
-
-    assert fault is not None
     assert fault.kind == "settings"
-    assert "not trusted" in fault.detail
-
-
-def test_no_starttls_means_no_mail() -> None:
-    """A server without STARTTLS gets neither password nor mail: nothing is downgraded."""
-    mailbox = Mailbox()
-    with mail_server(mailbox) as port:
-        mail_config = config(port, security="starttls", username=USER, password=PASSWORD)
-        delivery = send(report_mail(mail_config, None), mail_config)
-
-    assert mailbox.mails == []
-    assert delivery.n_attempts == 1
-    assert delivery.outcomes[0].fault is not None
-    assert "STARTTLS" in delivery.outcomes[0].fault.detail
-    assert delivery.outcomes[0].fault.kind == "settings"
-
-
-def test_tls_against_a_plain_server_is_a_wrong_setting() -> None:
-    """A mixed-up port is said, not retried for ever."""
-    with mail_server(Mailbox()) as port:
-        fault = (
-            send(report_mail(config(port), None), config(port, security="tls"), back_off_s=())
-            .outcomes[0]
-            .fault
-        )
-
-    assert fault is not None
-    assert fault.kind == "settings"
-    assert "587 is usual for starttls" in fault.remedy
+    assert detail in fault.detail
+    assert remedy in fault.remedy
 
 
 def test_a_wrong_password_is_a_wrong_setting_and_stays_secret(
     certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One attempt, a fault that can be mended, and no trace of the password."""
+    """The remedy names the settings, without a trace of the password."""
     caplog.set_level(logging.DEBUG)
     with mail_server(Mailbox(), certificates=certificates, security="starttls", login=True) as port:
-        mail_config = config(
-            port, security="starttls", ca_file=certificates.authority, username=USER, password=WRONG
-        )
-        delivery = send(report_mail(mail_config, None), mail_config)
+        login = {"ca_file": certificates.authority, "username": USER, "password": WRONG}
+        fault = fault_of(config(port, security="starttls", **login))
 
-    assert delivery.n_attempts == 1
-    fault = delivery.outcomes[0].fault
-    assert fault is not None
     assert (fault.kind, fault.code) == ("settings", 535)
     assert "username and password" in fault.remedy
-    assert WRONG not in caplog.text + delivery.model_dump_json()
+    assert WRONG not in caplog.text + fault.model_dump_json()
 
 
-def test_a_server_that_echoes_the_login_does_not_spread_it(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever form the password takes in a reply, it is taken out."""
+def test_a_server_that_echoes_the_login_does_not_spread_it() -> None:
+    """Whatever form the password takes in a reply, it is removed."""
 
     def echo(connection: socket.socket) -> None:
         connection.sendall(b"220 echo\r\n")
@@ -180,149 +163,95 @@ def test_a_server_that_echoes_the_login_does_not_spread_it(caplog: pytest.LogCap
             else:
                 connection.sendall(b"535 no: " + line.strip() + b" " + PASSWORD.encode() + b"\r\n")
 
-    caplog.set_level(logging.DEBUG)
     with raw_server(echo) as port:
-        mail_config = config(port, username=USER, password=PASSWORD)
-        delivery = send(report_mail(mail_config, None), mail_config)
+        shown = fault_of(config(port, username=USER, password=PASSWORD)).model_dump_json()
 
-    shown = caplog.text + delivery.model_dump_json()
-    plain = base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()
-    assert not [secret for secret in (*PASSWORDS_AS_SENT, plain) if secret in shown]
+    forms = (PASSWORD, f"\0{USER}\0{PASSWORD}")
+    assert PASSWORD not in shown
+    assert not [form for form in forms if base64.b64encode(form.encode()).decode() in shown]
     assert "[secret]" in shown
 
 
 def test_one_refused_recipient_does_not_keep_the_others_from_it() -> None:
-    """Each recipient has an outcome: taken, refused for good, to be tried again."""
+    """Taken, refused for good, to be tried again: each recipient by itself, without addresses in the words."""
     mailbox = Mailbox(
-        replies={"gone@hospital.example": "550 no such user", "full@hospital.example": "452 mailbox full"}
+        replies={
+            "gone@hospital.example": "550 no such user",
+            "full@hospital.example": "452 <full@x.example> full",
+        }
     )
     recipients = ("board@hospital.example", "gone@hospital.example", "full@hospital.example")
     with mail_server(mailbox) as port:
-        mail_config = config(port, recipients=recipients)
-        pauses: list[float] = []
-        delivery = send(report_mail(mail_config, None), mail_config, back_off_s=(1, 5), sleep=pauses.append)
+        faults = faults_of(config(port, recipients=recipients))
 
-    assert delivery.delivered == ("board@hospital.example",)
-    assert delivery.refused == ("gone@hospital.example",)
-    assert delivery.waiting == ("full@hospital.example",)
-    assert [recipients for recipients, _ in mailbox.mails] == [
-        ("board@hospital.example",)
-    ]  # not sent it twice
-    assert pauses == [1, 5]
-    assert delivery.n_attempts == 3
-
-
-def test_all_recipients_refused() -> None:
-    """Nothing is sent and nothing is tried again."""
-    mailbox = Mailbox(replies=dict.fromkeys(config(25).recipients, "550 no such user"))
-    with mail_server(mailbox) as port:
-        delivery = send(report_mail(config(port), None), config(port))
-
-    assert delivery.refused == config(port).recipients
-    assert (mailbox.mails, delivery.n_attempts) == ([], 1)
+    assert {name: fault.kind for name, fault in faults.items()} == {
+        "gone@hospital.example": "refused",
+        "full@hospital.example": "transient",
+    }
+    assert faults["full@hospital.example"].detail == f"{LOOPBACK} answered 452 <(an address)> full"
+    assert [recipients for recipients, _ in mailbox.mails] == [("board@hospital.example",)]
 
 
 def test_a_server_that_hangs_up_among_recipients_has_taken_nothing() -> None:
-    """421 at the second of three: the first and third are not taken for delivered."""
+    """421 at the second of three: the first and third do not count as delivered."""
     recipients = ("a@hospital.example", "b@hospital.example", "c@hospital.example")
     with mail_server(Mailbox(replies={"b@hospital.example": "421 going down"})) as port:
-        mail_config = config(port, recipients=recipients)
-        delivery = send(report_mail(mail_config, None), mail_config, back_off_s=())
+        faults = faults_of(config(port, recipients=recipients))
 
-    assert delivery.delivered == ()
-    assert delivery.waiting == recipients
-
-
-def test_a_passing_fault_is_retried_until_it_passes() -> None:
-    """Two temporary refusals, then the mail is taken, once."""
-    mailbox = Mailbox(data_replies=["451 try later", "451 try later"])
-    pauses: list[float] = []
-    with mail_server(mailbox) as port:
-        delivery = send(
-            report_mail(config(port), None), config(port), back_off_s=(2, 10), sleep=pauses.append
-        )
-
-    assert delivery.delivered == config(port).recipients
-    assert (delivery.n_attempts, pauses, len(mailbox.mails)) == (3, [2, 10], 1)
+    assert {name: fault.kind for name, fault in faults.items()} == dict.fromkeys(recipients, "transient")
 
 
 @pytest.mark.parametrize(
     ("mailbox", "kind", "remedy"),
     [
+        (Mailbox(replies=dict.fromkeys(config(25).recipients, "550 no such user")), "refused", "address"),
         (Mailbox(data_replies=["554 looks like spam"]), "refused", "postmaster"),
+        (Mailbox(data_replies=["451 try later"]), "transient", "next run"),
         (Mailbox(sender_reply="550 not allowed to send"), "settings", "postmaster"),
         (Mailbox(sender_reply="552 too big"), "refused", "max_attachment_bytes"),
     ],
 )
-def test_refusals_for_good_are_not_retried(mailbox: Mailbox, kind: str, remedy: str) -> None:
-    """Refused content, sender or size: one attempt, with what to do."""
+def test_a_refusal_says_what_to_do(mailbox: Mailbox, kind: str, remedy: str) -> None:
+    """All recipients, content, for now, sender or size."""
     with mail_server(mailbox) as port:
-        delivery = send(report_mail(config(port), None), config(port))
+        fault = fault_of(config(port))
 
-    fault = delivery.outcomes[0].fault
-    assert fault is not None
-    assert (fault.kind, delivery.n_attempts) == (kind, 1)
+    assert fault.kind == kind
     assert remedy in fault.remedy
+    assert mailbox.mails == []
 
 
 def test_a_mail_above_the_servers_limit_says_so(pdf: Path) -> None:
     """The limit a server announces is met with a remedy, before the mail travels."""
     mailbox = Mailbox()
     with mail_server(mailbox, data_size_limit=5000) as port:
-        fault = send(report_mail(config(port), pdf), config(port)).outcomes[0].fault
+        fault = fault_of(config(port), pdf)
 
-    assert fault is not None
     assert (fault.kind, fault.code) == ("refused", 552)
     assert "max_attachment_bytes" in fault.remedy
     assert mailbox.mails == []
 
 
-def test_nobody_listens() -> None:
-    """A server that is down is tried again, then the mail waits."""
-    port = free_port()
-    pauses: list[float] = []
-
-    delivery = send(report_mail(config(port), None), config(port), back_off_s=(2, 10), sleep=pauses.append)
-
-    assert delivery.waiting == config(port).recipients
-    assert (delivery.n_attempts, pauses) == (3, [2, 10])
-    fault = delivery.outcomes[0].fault
-    assert fault is not None
-    assert fault.kind == "transient"
-    assert f"{LOOPBACK}:{port}: Connection refused" in fault.detail
-
-
-def test_a_server_that_dies_in_the_middle_has_not_taken_the_mail(pdf: Path) -> None:
-    """Hanging up during the transfer is a fault that may pass, in every attempt."""
-    with raw_server(dies_in_transfer) as port:
-        delivery = send(report_mail(config(port), pdf), config(port), back_off_s=(0.01,))
-
-    assert delivery.waiting == config(port).recipients
-    assert delivery.n_attempts == 2
-    assert delivery.outcomes[0].fault is not None
-    assert delivery.outcomes[0].fault.kind == "transient"
-
-
-def test_a_server_that_never_answers_costs_the_time_limit_only() -> None:
-    """Silence ends after timeout_s."""
+def test_a_server_that_is_down_hangs_up_or_never_answers(pdf: Path) -> None:
+    """All may pass; silence ends after timeout_s."""
 
     def silent(connection: socket.socket) -> None:
         connection.settimeout(2)
         connection.recv(1)
 
-    with raw_server(silent) as port:
-        fault = (
-            send(report_mail(config(port), None), config(port, timeout_s=0.3), back_off_s=())
-            .outcomes[0]
-            .fault
-        )
+    port = free_port()
+    down = fault_of(config(port))
+    with raw_server(dies_in_transfer) as dying:
+        hung_up = fault_of(config(dying), pdf)
+    with raw_server(silent) as mute:
+        timed_out = fault_of(config(mute, timeout_s=0.3))
 
-    assert fault is not None
-    assert fault.kind == "transient"
-    assert "timed out" in fault.detail
+    assert {down.kind, hung_up.kind, timed_out.kind} == {"server"}
+    assert f"{LOOPBACK}:{port}: Connection refused" in down.detail
+    assert "timed out" in timed_out.detail
 
 
-def test_a_farewell_that_fails_does_not_undo_a_delivery() -> None:
+def test_hanging_up_after_the_mail_was_taken_does_not_undo_the_delivery() -> None:
     """The mail was taken; that the server then dies changes nothing."""
 
     def no_goodbye(connection: socket.socket) -> None:
@@ -342,21 +271,16 @@ def test_a_farewell_that_fails_does_not_undo_a_delivery() -> None:
                 connection.sendall(b"250 OK\r\n")
 
     with raw_server(no_goodbye) as port:
-        delivery = send(report_mail(config(port), None), config(port))
-
-    assert delivery.delivered == config(port).recipients
+        assert faults_of(config(port)) == {}
 
 
 def test_an_authority_file_that_cannot_be_read_is_a_wrong_setting(tmp_path: Path) -> None:
     """The message names the file and the setting."""
     with mail_server(Mailbox()) as port:
         mail_config = config(port, security="starttls", ca_file=tmp_path / "absent.pem")
-        fault = send(report_mail(mail_config, None), mail_config).outcomes[0].fault
+        assert fault_of(mail_config).kind == "settings"
         with pytest.raises(ConfigError, match=r"ca_file .*absent\.pem cannot be used"):
             probe(mail_config)
-
-    assert fault is not None
-    assert fault.kind == "settings"
 
 
 def test_the_probe_logs_in_and_sends_nothing(certificates: Certificates) -> None:

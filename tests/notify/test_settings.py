@@ -57,7 +57,7 @@ def test_good_addresses(address: str) -> None:
 )
 def test_bad_addresses_are_refused_everywhere(address: str) -> None:
     """No injection, no list in one address, no nonsense: as recipient and as sender."""
-    with pytest.raises(ValueError, match=r"is not an e-mail address|line break|too long"):
+    with pytest.raises(ValueError, match=r"is not an e-mail address"):
         checked_address(address)
     with pytest.raises(ValidationError, match="recipients"):
         config(25, recipients=(address,))

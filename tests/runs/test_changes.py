@@ -47,7 +47,7 @@ def test_nothing_changed() -> None:
     assert changes.sentences == (
         "Since the previous run (1 November 2026, 02:00 UTC) nothing changed: same data, code, configuration and seed.",
         "The verdict is the same: Prefer EfficientNet-B0.",
-        "The figures are the same to the last digit.",
+        "The metrics are the same to the last digit.",
     )
 
 
@@ -205,7 +205,7 @@ def test_figures_that_moved_without_a_cause_are_a_warning() -> None:
     changes = what_changed(summary(1), summary(2, models=later))
 
     assert changes.causes == ()
-    assert changes.sentences[-1].startswith("Nothing that is recorded changed, yet the figures differ")
+    assert changes.sentences[-1].startswith("Nothing that is recorded changed, yet the metrics differ")
 
 
 def test_several_causes_are_joined() -> None:

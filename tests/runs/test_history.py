@@ -8,38 +8,39 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import ValidationError
 
-from medcompare.runs import history
 from medcompare.runs.history import (
     HistoryError,
+    earlier_runs,
     find_run,
-    last_completed,
+    history_path,
     list_runs,
     mark_crashed_runs,
-    migrate,
     process_is_alive,
     record_run,
-    schema_version,
-    series_until,
 )
 from medcompare.runs.summary import utc_text
 from tests.runs.sample_runs import summary
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from medcompare.runs.summary import RunSummary
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Path of a history that does not exist yet."""
-    return tmp_path / "store" / "history.sqlite3"
+    """Folder of a history that does not exist yet."""
+    return history_path(tmp_path / "store")
 
 
 def test_a_run_comes_back_as_it_was_recorded(file: Path) -> None:
@@ -54,7 +55,6 @@ def test_a_run_comes_back_as_it_was_recorded(file: Path) -> None:
 def test_an_absent_history_is_empty_and_stays_absent(file: Path) -> None:
     """Reading makes no file."""
     assert list_runs(file) == ()
-    assert last_completed(file) is None
     assert mark_crashed_runs(file, host="ward7", now=NOW) == ()
     assert not file.exists()
 
@@ -80,32 +80,15 @@ def test_runs_are_listed_newest_first_and_filtered(file: Path) -> None:
     assert [run.run_id for run in list_runs(file, series="manual")] == ["run-4"]
 
 
-def test_last_completed_skips_failures_other_data_and_later_runs(file: Path) -> None:
+def test_earlier_runs_skip_failures_other_series_and_later_runs(file: Path) -> None:
     """The run to compare with is the one before, of the same series, that ended well."""
-    for run in (
-        summary(1),
-        summary(2, data_name="skin"),
-        summary(3, status="failed"),
-        summary(4),
-        summary(5),
-    ):
+    for run in (summary(1), summary(2, series="manual"), summary(3, status="failed"), summary(4), summary(5)):
         record_run(file, run)
+    runs = list_runs(file)
 
-    assert last_completed(file, data_name="oral", before=summary(4)) == summary(1)
-    assert last_completed(file, before=summary(4)) == summary(2, data_name="skin")
-    assert last_completed(file, series="nightly") == summary(5)
-    assert last_completed(file, before=summary(1)) is None
-
-
-def test_a_series_ends_with_the_run_itself(file: Path) -> None:
-    """The last runs, oldest first, whether or not the present one is recorded."""
-    for night in (1, 2, 3, 4):
-        record_run(file, summary(night))
-    record_run(file, summary(9, series="manual"))
-
-    assert [run.run_id for run in series_until(file, summary(5), n_runs=3)] == ["run-3", "run-4", "run-5"]
-    assert [run.run_id for run in series_until(file, summary(4), n_runs=3)] == ["run-2", "run-3", "run-4"]
-    assert [run.run_id for run in series_until(file, summary(1), n_runs=1)] == ["run-1"]
+    assert earlier_runs(runs, summary(5)) == (summary(4), summary(1))  # not the run itself, recorded or not
+    assert earlier_runs(runs, summary(4)) == (summary(1),)
+    assert earlier_runs(runs, summary(1)) == ()
 
 
 def test_a_run_is_found_by_name_id_beginning_or_age(file: Path) -> None:
@@ -143,7 +126,7 @@ def _record_many(file: Path, first: int) -> None:
 
 
 def test_concurrent_runs_lose_nothing(file: Path) -> None:
-    """Four processes that create and fill the same new file at once leave every row."""
+    """Four processes that create and fill the same new folder at once lose no run."""
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=_record_many, args=(file, 100 * k)) for k in range(4)]
     for worker in workers:
@@ -157,97 +140,70 @@ def test_concurrent_runs_lose_nothing(file: Path) -> None:
     }
 
 
-def test_the_file_uses_a_write_ahead_log_and_carries_its_version(file: Path) -> None:
-    """Readers do not wait for writers, and the layout can be told."""
-    record_run(file, summary())
-
-    with sqlite3.connect(file) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    assert schema_version(file) == len(history.MIGRATIONS)
-
-
-def test_an_older_layout_is_brought_up_to_date_and_keeps_its_rows(file: Path) -> None:
-    """A file of the first version gains what later steps add."""
+def test_a_history_of_an_earlier_version_is_taken_over_once(file: Path) -> None:
+    """Its runs are listed with the new ones, none twice, and its file is kept under another name."""
     file.parent.mkdir()
-    run = summary()
-    with sqlite3.connect(file, isolation_level=None) as connection:
-        migrate(connection, file, history.MIGRATIONS[:1])
-        connection.execute(
-            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                run.run_id,
-                run.name,
-                run.series,
-                run.status,
-                run.started_at,
-                run.finished_at,
-                "oral",
-                run.model_dump_json(),
-            ),
-        )
-    assert schema_version(file) == 1
+    earlier = file.parent / "history.sqlite3"
+    with closing(sqlite3.connect(earlier)) as connection, connection:
+        connection.execute("CREATE TABLE runs (run_id TEXT PRIMARY KEY, summary TEXT NOT NULL)")
+        rows = [(run.run_id, run.model_dump_json()) for run in (summary(1), summary(2, status="failed"))]
+        connection.executemany("INSERT INTO runs VALUES (?, ?)", rows)
 
-    assert list_runs(file) == (run,)
-    assert schema_version(file) == len(history.MIGRATIONS)
-    with sqlite3.connect(file) as connection:
-        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")]
-    assert "runs_by_time" in names
+    record_run(file, summary(3))
 
+    assert list_runs(file) == (summary(3), summary(2, status="failed"), summary(1))
+    assert [path.name for path in sorted(file.parent.iterdir())] == ["history", "history.sqlite3.taken-over"]
 
-def test_a_failed_migration_changes_nothing(file: Path) -> None:
-    """A step that fails is rolled back with all before it."""
-    record_run(file, summary())
-
-    with (
-        sqlite3.connect(file, isolation_level=None) as connection,
-        pytest.raises(sqlite3.Error, match="no such table"),
+    earlier.write_bytes(b"not a database" * 100)
+    with pytest.raises(
+        HistoryError, match=r"history\.sqlite3 of an earlier version cannot be read: move it away"
     ):
-        migrate(connection, file, (*history.MIGRATIONS, "CREATE TABLE more (x)", "DROP TABLE absent"))
-
-    assert schema_version(file) == len(history.MIGRATIONS)
-    assert list_runs(file) == (summary(),)
-
-
-def test_a_newer_layout_is_refused(file: Path) -> None:
-    """An old program never writes into a file it does not understand."""
-    record_run(file, summary())
-    with sqlite3.connect(file) as connection:
-        connection.execute("PRAGMA user_version = 99")
-
-    with pytest.raises(HistoryError, match="newer version of medcompare"):
-        record_run(file, summary(2))
-
-
-def test_a_file_that_is_no_history_is_named(file: Path) -> None:
-    """Damage is said, with what to do."""
-    file.parent.mkdir()
-    file.write_bytes(b"not a database" * 100)
-
-    with pytest.raises(HistoryError, match=r"history\.sqlite3: .*move it away"):
         list_runs(file)
+
+
+@pytest.mark.parametrize(
+    "make", [Path.touch, lambda path: path.symlink_to("absent")], ids=["file", "dead link"]
+)
+def test_what_is_in_the_place_of_the_history_is_named(file: Path, make: Callable[[Path], None]) -> None:
+    """Neither taken for an empty history nor replaced."""
+    file.parent.mkdir()
+    make(file)
+
+    with pytest.raises(HistoryError, match=r"history .*/history: .*: move away what is in its place"):
+        list_runs(file)
+    with pytest.raises(HistoryError, match=r"history .*/history: .*: move away what is in its place"):
+        record_run(file, summary())
 
 
 def test_a_full_disk_is_not_called_damage(small_disk: Path) -> None:
     """Neither of a new history, nor of one that was there before; the remedy is space."""
-    file = small_disk / "history.sqlite3"
+    file = history_path(small_disk)
     record_run(file, summary())
     with contextlib.suppress(OSError), (small_disk / "fill").open("wb") as fill:
         while True:
             fill.write(bytes(4096))
             fill.flush()
 
-    for place in (file, small_disk / "another" / "history.sqlite3"):
+    for place in (file, history_path(small_disk / "another")):
         with pytest.raises(HistoryError, match=r"history .*: free space on the disk$"):
             record_run(place, summary(run_id="next"))
 
 
-def test_a_row_that_cannot_be_read_is_named(file: Path) -> None:
-    """A row with unknown fields raises and says which field."""
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda text: text[:-5], r"the file: Invalid JSON.*: move it away, it is damaged"),
+        (lambda text: text.replace("seed", "sead"), r"seed: Field required: update medcompare"),
+        (lambda text: text.replace("completed", "done"), r"status: Input should be .*: move it away"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named(file: Path, edit: Callable[[str], str], message: str) -> None:
+    """The file, what is wrong and one remedy: a record of a newer version is not to be moved away."""
     record_run(file, summary())
-    with sqlite3.connect(file) as connection:
-        connection.execute("""UPDATE runs SET summary = json_set(summary, '$.surprise', 1)""")
+    record = file / "run-1.json"
+    record.write_text(edit(record.read_text()))
 
-    with pytest.raises(HistoryError, match="surprise"):
+    with pytest.raises(HistoryError, match=rf"history .*run-1\.json: {message}"):
         list_runs(file)
 
 
@@ -284,6 +240,18 @@ def test_runs_whose_process_is_gone_are_marked_crashed(file: Path) -> None:
     assert mark_crashed_runs(file, host="ward7", now=NOW, is_alive=lambda run: run.pid == 2) == ()
 
 
+def test_an_end_recorded_meanwhile_is_not_overwritten(file: Path) -> None:
+    """A run that ends while others ask for its process has not crashed."""
+    record_run(file, summary(status="running"))
+
+    def ends_now(_: RunSummary) -> bool:
+        record_run(file, summary())
+        return False
+
+    assert mark_crashed_runs(file, host="ward7", now=NOW, is_alive=ends_now) == ()
+    assert list_runs(file) == (summary(),)
+
+
 def test_a_process_is_known_by_id_and_age() -> None:
     """Our own process is alive; an ended one is not; nor is one that reuses an old id."""
     now = datetime.now(UTC)
@@ -305,6 +273,7 @@ def test_a_process_is_known_by_id_and_age() -> None:
         ({"status": "failed", "failure": None}, "needs a failure"),
         ({"started_at": "yesterday"}, "not a moment in ISO 8601"),
         ({"started_at": "2026-11-01T02:00:00"}, "no time zone"),
+        ({"run_id": "../run"}, "should match pattern"),
     ],
 )
 def test_an_incomplete_summary_is_refused(changes: dict[str, object], message: str) -> None:

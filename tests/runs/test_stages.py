@@ -17,9 +17,11 @@ from medcompare.base.errors import (
 )
 from medcompare.runs.stages import BETWEEN_STAGES, in_stage, remedy_of, stage_of
 
-CHANGE_INPUT = "Change the input or the setting named above: the same input fails again."
+CHANGE_INPUT = "Change the input or the setting that the log of the run names: the same input fails again."
 FREE_DISK = "Free some disk: python -m flows.prune shows what can be deleted. Then start the run again."
-CHANGE_TRAINING = "Change the settings of the training named above: the same training fails again."
+CHANGE_TRAINING = (
+    "Change the settings of the training that the log of the run names: the same training fails again."
+)
 READ_LOG = "Read the log of the run, then start it again: what was finished is reused."
 
 

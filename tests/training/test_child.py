@@ -135,7 +135,9 @@ def test_an_unforeseen_error_is_reported_with_its_place_and_no_data(
     environment: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its class and where it was raised; what was being worked on stands neither there nor in the log."""
-    with pytest.raises(TrainingError, match=r"(?s)crash failed: KeyError: .*sample_jobs\.py, line") as caught:
+    with pytest.raises(
+        TrainingError, match=r"(?s)crash failed: KeyError\n.*in serve\n  __main__, line \d+, in crash"
+    ) as caught:
         run_child("sample_jobs", "crash", "{}", label="t", environment=environment)
     assert not caught.value.transient
     assert "Mustermann" not in str(caught.value) + caplog.text

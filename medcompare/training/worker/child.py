@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base import errors
 from medcompare.base.code_identity import importing_this_code
-from medcompare.base.discretion import without_data
-from medcompare.base.errors import MedcompareError, TrainingError
+from medcompare.base.errors import MedcompareError, TrainingError, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -346,11 +345,11 @@ def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
         return 1
     except OSError as error:
         # A full disk or a dropped network share may heal.
-        message = f"{arguments[0]} failed: {type(error).__name__}: {without_data(error)}"
+        message = f"{arguments[0]} failed: {type(error).__name__}: {redact(error)}"
         emit({"event": "error", "type": "TrainingError", "message": message, "transient": True})
         return 1
     except Exception as error:  # noqa: BLE001 - a process boundary: everything is reported to the parent
-        message = f"{arguments[0]} failed: {without_data(error)}"
+        message = f"{arguments[0]} failed: {redact(error)}"
         emit({"event": "error", "type": "TrainingError", "message": message, "transient": False})
         return 1
     emit({"event": "result", "record": json.loads(result)})
