@@ -1,7 +1,7 @@
 """``python -m flows.recover``: before a worker starts, go on with what a crash interrupted.
 
 Runs whose process is gone are marked as crashed in the history and in Prefect, mailed about, and
-scheduled again, once. Of the nights that were missed, only the last is made up for. Slots are not
+started again, once. Of the nights that were missed, only the last is made up for. Slots are not
 touched: the server frees those of a dead process when their lease ends.
 
 Prefect's worker marks a run as crashed whose process dies under it, and calls `after_crash`. Where
@@ -40,7 +40,9 @@ DEFAULT_STORE = Path(".medcompare")
 RESUMED_WITHIN = timedelta(hours=24)
 MAX_RUNS = 100
 PAGE = 200
-RESUMED = "It was started again and goes on where it was; there is nothing to do."
+RESUME = "resume of "
+"""Before the id of a crashed run: key of the run that goes on with it. Prefect makes one run per key."""
+RESUMED = "It was started again as a new run, which goes on where it was; there is nothing to do."
 CRASHED_TWICE = (
     "It crashed twice and is not started again. If memory ran out, lower train.batch_size or "
     "train.max_parallel; then start it again: what was finished is reused."
@@ -52,7 +54,7 @@ START_AGAIN = (
 
 
 def recover(store: Path) -> list[str]:
-    """Mark the runs on `store` that died, mail about them, and schedule those of a deployment again, once.
+    """Mark the runs on `store` that died, mail about them, and start those of a deployment again, once.
 
     Returns
     -------
@@ -85,18 +87,22 @@ def recover(store: Path) -> list[str]:
 
 
 def _settle(client: SyncPrefectClient, run: RunSummary, store: Path, *, is_new: bool) -> Iterator[str]:
-    """Tell Prefect that `run` crashed, mail where the crash `is_new`, and schedule the run again if it may be."""
-    from prefect.states import Crashed, Scheduled
+    """Tell Prefect that `run` crashed, mail where the crash `is_new`, and start the run again if it may be.
+
+    As a new run: the worker marks the old one as crashed once more after it has called `after_crash`.
+    """
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+    from prefect.states import Crashed
     from prefect.utilities.urls import url_for
 
     from tasks.mail import mail
 
     flow_run = _going_or_crashed(client, run.run_id)
     unfinished = [] if flow_run is None else _unfinished_tasks(client, flow_run)
-    may_resume = flow_run is not None and flow_run.deployment_id is not None and flow_run.run_count <= 1
+    twice = flow_run is not None and (flow_run.idempotency_key or "").startswith(RESUME)
+    may_resume = flow_run is not None and flow_run.deployment_id is not None and not twice
     if is_new and run.failure is not None:
         _remove_partial_folder(run)
-        twice = flow_run is not None and flow_run.run_count > 1
         remedy = RESUMED if may_resume else CRASHED_TWICE if twice else START_AGAIN
         stage = ", ".join(sorted(one.name for one in unfinished)) or run.failure.stage
         run = run.model_copy(
@@ -113,10 +119,13 @@ def _settle(client: SyncPrefectClient, run: RunSummary, store: Path, *, is_new: 
         lost: State[Any] = Crashed(message="The process of the run is gone.")
         client.set_flow_run_state(flow_run.id, lost, force=True)
         yield f"run '{flow_run.name}' is marked Crashed"
-    if may_resume:
-        again: State[Any] = Scheduled(message="It crashed; it goes on where it was.")
-        client.set_flow_run_state(flow_run.id, again, force=True)
-        yield f"run '{flow_run.name}' is scheduled again"
+    key = f"{RESUME}{run.run_id}"
+    resumed = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+    if may_resume and flow_run.deployment_id and not client.read_flow_runs(flow_run_filter=resumed):
+        again = client.create_flow_run_from_deployment(
+            flow_run.deployment_id, parameters=flow_run.parameters, idempotency_key=key
+        )
+        yield f"run '{flow_run.name}' is started again as '{again.name}'"
 
 
 def _going_or_crashed(client: SyncPrefectClient, run_id: str) -> FlowRun | None:
@@ -194,8 +203,7 @@ def skip_missed_runs() -> list[str]:
         found: list[Any] = []
         while page := client.read_flow_runs(flow_run_filter=overdue, limit=PAGE, offset=len(found)):
             found.extend(page)
-        # A run that is scheduled again has begun before: it was not missed.
-        missed = superseded([run for run in found if run.auto_scheduled and not run.run_count])
+        missed = superseded([run for run in found if run.auto_scheduled and run.deployment_id])
         for run in missed:
             why = "missed while no worker ran; only the last missed run is made up for"
             client.set_flow_run_state(run.id, Cancelled(name="Skipped", message=why))

@@ -21,7 +21,7 @@ import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey, FlowRunFilterTags
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
@@ -197,6 +197,14 @@ def row(root: Path) -> RunSummary:
     return found
 
 
+def resumed(client: SyncPrefectClient, flow_run: FlowRun) -> FlowRun | None:
+    """The run that goes on with `flow_run`; there is at most one."""
+    key = FlowRunFilterIdempotencyKey(any_=[f"resume of {flow_run.id}"])
+    found = client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=key))
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
 def told(mails: Mailbox) -> list[str]:
     """Subject and text of every mail."""
     return [
@@ -214,14 +222,17 @@ def as_one_line(text: str) -> str:
 def test_a_killed_run_of_a_deployment_goes_on_once(
     client: SyncPrefectClient, deployment: UUID, tmp_path: Path, mails: Mailbox, *, marked_by_worker: bool
 ) -> None:
-    """Marked with stage and cause, cleaned up, mailed, scheduled again; after a second crash only mailed."""
+    """Marked with stage and cause, cleaned up, mailed, started again; after a second crash only mailed."""
     state = Crashed(message="Process exited with status code: -9.") if marked_by_worker else None
     flow_run = killed(client, tmp_path, deployment, state=state)
 
     after_crash(compare, flow_run, flow_run.state)  # type: ignore[arg-type] # it has one
 
-    on_server = client.read_flow_run(flow_run.id)
-    assert (on_server.state_type, on_server.run_count) == (StateType.SCHEDULED, 1)
+    assert client.read_flow_run(flow_run.id).state_type == StateType.CRASHED
+    again = resumed(client, flow_run)
+    assert again is not None
+    assert (again.state_type, again.deployment_id) == (StateType.SCHEDULED, deployment)
+    assert again.parameters == flow_run.parameters
     assert {one.state_type for one in client.read_task_runs() if one.flow_run_id == flow_run.id} == {
         StateType.CRASHED
     }
@@ -236,13 +247,14 @@ def test_a_killed_run_of_a_deployment_goes_on_once(
     assert RESUMED in as_one_line(mail)
     assert recover(tmp_path / "store") == []  # nothing is left to do
 
-    client.set_flow_run_state(flow_run.id, Running(), force=True)
-    record_killed(tmp_path, str(flow_run.id))
+    client.set_flow_run_state(again.id, Running(), force=True)
+    record_killed(tmp_path, str(again.id))
     assert recover(tmp_path / "store") == [
         "run '2026-11-22_020000_two-classes' of 2026-11-22T02:00 UTC crashed",
-        "run 'killed' is marked Crashed",
+        f"run '{again.name}' is marked Crashed",
     ]
-    assert client.read_flow_run(flow_run.id).state_type == StateType.CRASHED
+    assert client.read_flow_run(again.id).state_type == StateType.CRASHED
+    assert resumed(client, again) is None
     [_, second] = told(mails)
     assert CRASHED_TWICE in as_one_line(second)
     assert recover(tmp_path / "store") == []
@@ -308,7 +320,7 @@ def test_recover_says_what_is_wrong_with_a_history(
     history_path(tmp_path).write_bytes(b"not a database" * 100)
 
     assert main(["--store", str(tmp_path)]) == 1
-    assert re.match(r"error: history .* is not a database", capsys.readouterr().err)
+    assert re.match(r"error: history .*: Not a directory: move away", capsys.readouterr().err)
 
 
 def test_of_missed_nights_the_last_is_kept() -> None:
