@@ -34,12 +34,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import SERVER_WRITES, command_line
+from flows import SERVER_WRITES
 from medcompare.base.hardware import cpu_name, usable_cores
+from medcompare.cli import running
 from medcompare.config.schema import CompareConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from medcompare.runs.result import RunResult
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVER_TIMEOUT_S = 120
@@ -99,7 +102,7 @@ def run_flow(config: CompareConfig) -> Times:
 
         return work
 
-    def start() -> None:
+    def start() -> RunResult:
         flow: Any = importlib.import_module("flows.compare")
         report = flow.write_report
 
@@ -109,9 +112,10 @@ def run_flow(config: CompareConfig) -> Times:
 
         flow.run_cached, flow.map_cached = timed(flow.run_cached), timed(flow.map_cached)
         flow.write_report = write_report
-        flow.compare(config)
+        result: RunResult = flow.compare(config)
+        return result
 
-    status = command_line.run_flow(start)
+    status = running.run_flow(start)
     if status:
         sys.exit(status)
     return dict(watch.seconds)

@@ -10,9 +10,9 @@ import sys
 
 if __name__ == "__main__":
     # See flows/compare.py: bad input is refused before Prefect is imported.
-    from flows.assess_command import main
+    from medcompare.cli.app import main
 
-    sys.exit(main())
+    sys.exit(main(["assess", *sys.argv[1:]]))
 
 from pathlib import Path
 

@@ -15,9 +15,9 @@ import sys
 if __name__ == "__main__":
     # The command line is read, and bad input refused, before Prefect is imported. The flow
     # then runs from the module `flows.compare`: names of `__main__` must not enter cache keys.
-    from flows.command_line import main
+    from medcompare.cli.app import main
 
-    sys.exit(main())
+    sys.exit(main(["compare", *sys.argv[1:]]))
 
 import logging
 from typing import Literal

@@ -20,13 +20,13 @@ from flows.recover import recover
 from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError, redact
 from medcompare.base.file_access import access_warning, files_readable_by
 from medcompare.base.store_lock import store_in_use
-from medcompare.cli.report_server import for_others, report_link
 from medcompare.config.errors import validated
 from medcompare.config.form import without_shown_defaults
 from medcompare.config.schema import AssessConfig, CompareConfig
 from medcompare.notify import nightly
 from medcompare.runs.folder import default_run_name, held_name, now
 from medcompare.runs.history import HistoryError, history_path, record_run, this_host
+from medcompare.runs.report_server import for_others, report_link
 from medcompare.runs.stages import in_stage, remedy_of, stage_of
 from medcompare.runs.summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
 from tasks.mail import mail

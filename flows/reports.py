@@ -1,4 +1,4 @@
-"""The reports in a browser, on this machine only: see `medcompare.cli.report_server`.
+"""The reports in a browser, on this machine only: see `medcompare.runs.report_server`.
 
 ``python -m flows.reports --out runs --port 4201``
 """
@@ -16,7 +16,7 @@ import uvicorn
 
 from medcompare.base.errors import ConfigError
 from medcompare.base.terminal import complain, say
-from medcompare.cli.report_server import report_app
+from medcompare.runs.report_server import report_app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

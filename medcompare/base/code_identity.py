@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+_IN_WHEEL = PACKAGE_ROOT / "templates"
+TEMPLATES = _IN_WHEEL if _IN_WHEEL.is_dir() else PACKAGE_ROOT.parent / "templates"
+"""Of report and mail: inside the package where it was installed from a wheel, beside it in a checkout."""
 OURS = ("medcompare", "tasks")
 
 _BY_VALUE = "its values reach a stage as inputs, which are in the key"

@@ -1,33 +1,30 @@
 """Is this machine fit for comparisons? A table of checks, each with a remedy, in seconds.
 
-``python -m flows.doctor``; exit status 0: nothing failed, 1: a check failed, 2: bad input.
+``medcompare doctor``; exit status 0: nothing failed, 1: a check failed, 2: bad input.
 """
 
-from __future__ import annotations
-
-import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from medcompare.base.errors import ConfigError
 from medcompare.base.terminal import say
 from medcompare.cli import doctor_checks as checks
 from medcompare.cli.doctor_checks import CheckResult
+from medcompare.cli.running import ExitStatus
 from medcompare.config.schema import CompareConfig
+from medcompare.notify.settings import MailConfig
+from medcompare.runs.prefect_server import bypass_proxy
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from medcompare.notify.settings import MailConfig
-
-SUCCESS, FAILURE = 0, 1
 MARKS = {"ok": ("ok", "green"), "warn": ("look", "yellow"), "fail": ("FAIL", "bold red")}
 WIDTH_WITHOUT_TERMINAL = 140
 
@@ -125,50 +122,52 @@ def verdict(results: Sequence[CheckResult]) -> str:
     return f"This machine is ready: {len(results)} checks, none failed{look}."
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Parser of ``python -m flows.doctor``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.doctor",
-        description="Check that this machine can run comparisons. Nothing is changed, nothing is sent.",
-        epilog="Exit status: 0 no check failed, 1 a check failed, 2 bad input.",
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("runs"), help="folder of the runs (default: runs)"
-    )
-    parser.add_argument(
-        "--store",
-        metavar="DIR",
-        type=Path,
-        default=Path(".medcompare"),
-        help="folder of the cache (default: .medcompare)",
-    )
-    parser.add_argument("--weights-dir", metavar="DIR", type=Path, help="folder with pretrained weight files")
-    parser.add_argument(
-        "--deep", action="store_true", help="also import torch and ask it for devices (some seconds)"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser
+def mail_from_server() -> MailConfig | None:
+    """Settings of the mail block, where a server is named that may hold one.
+
+    Raises
+    ------
+    ConfigError
+        If the block is filled in wrongly, or the server cannot be asked.
+    """
+    if "PREFECT_API_URL" not in os.environ:
+        return None  # Prefect would start a server of its own, just to find it empty
+    bypass_proxy(os.environ)
+    from tasks.mail_block import mail_config_from_block
+
+    try:
+        return mail_config_from_block()
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever Prefect raises where its server is gone
+        msg = f"the mail block could not be read from the Prefect server: {error}"
+        raise ConfigError(msg) from None
 
 
-def main(
-    argv: Sequence[str] | None = None, *, mail_elsewhere: Callable[[], MailConfig | None] | None = None
-) -> int:
-    """Check this machine from the command line; returns the exit status."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
-    if arguments.weights_dir is not None and not arguments.weights_dir.is_dir():
-        parser.error(f"--weights-dir {arguments.weights_dir}: no such folder")
+def doctor(
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs.")] = Path("runs"),
+    store: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the cache.")] = Path(".medcompare"),
+    weights_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder with pretrained weight files.", exists=True, file_okay=False
+        ),
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also import torch and ask it for devices (some seconds).")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check that this machine can run comparisons. Nothing is changed, nothing is sent."""
     results = run_checks(
-        out=arguments.out,
-        store=arguments.store,
-        weights_dir=arguments.weights_dir,
-        deep=arguments.deep,
-        mail_elsewhere=mail_elsewhere,
+        out=out, store=store, weights_dir=weights_dir, deep=deep, mail_elsewhere=mail_from_server
     )
-    if arguments.json:
+    if as_json:
         say(json.dumps([result.model_dump() for result in results], indent=1, ensure_ascii=False))
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
         console.print(results_table(results))
         console.print(Text(f"\n{verdict(results)}"))
-    return FAILURE if any(result.status == "fail" for result in results) else SUCCESS
+    if any(result.status == "fail" for result in results):
+        raise typer.Exit(ExitStatus.FAILURE)

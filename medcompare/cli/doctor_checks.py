@@ -95,7 +95,7 @@ def check_rendering() -> CheckResult:
     """A tiny PDF is really made: WeasyPrint finds its system libraries and embeds a font."""
     name = "WeasyPrint"
     try:
-        from weasyprint import HTML  # noqa: PLC0415 - slow, and whether it can be imported is the question
+        from weasyprint import HTML
     except ImportError:
         return _result(name, "fail", "not installed", "set up again: make setup")
     except OSError as error:
@@ -131,7 +131,7 @@ def check_fonts() -> CheckResult:
     if missing:
         remedy = "matplotlib was installed without its fonts: reinstall it with pip instead of the system's package"
         return _result("Fonts", "fail", f"missing: {', '.join(missing)}", remedy)
-    from medcompare.report.fonts import scripts_without_font  # noqa: PLC0415 - imports matplotlib
+    from medcompare.report.fonts import scripts_without_font
 
     lacking = scripts_without_font()
     detail = "DejaVu Sans, as carried by matplotlib"
@@ -235,9 +235,9 @@ def check_disk(
     free = shutil.disk_usage(place).free
     detail = f"{format_bytes(free)} free in {place}"
     if free < none_bytes:
-        return _result(name, "fail", detail, "free space: python -m flows.prune says what can go")
+        return _result(name, "fail", detail, "free space: medcompare prune says what can go")
     if free < little_bytes:
-        return _result(name, "warn", detail, "free space soon: python -m flows.prune says what can go")
+        return _result(name, "warn", detail, "free space soon: medcompare prune says what can go")
     return _result(name, "ok", detail)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from medcompare import __version__
-from medcompare.base.code_identity import PACKAGE_ROOT
+from medcompare.base.code_identity import TEMPLATES
 from medcompare.base.errors import MedcompareError
 from medcompare.base.formatting import (
     NOT_MEASURED,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from medcompare.runs.changes import Changes
     from medcompare.runs.summary import RunSummary
 
-TEMPLATES = PACKAGE_ROOT.parent / "templates"
 MAX_SUBJECT_CHARACTERS = 150
 MAX_CHANGES = 12
 MAX_MODELS_AS_COLUMNS = 3

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import jinja2
@@ -18,6 +17,7 @@ from weasyprint import HTML
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
 from medcompare.base.artifacts import write_atomically
+from medcompare.base.code_identity import TEMPLATES
 from medcompare.base.errors import MedcompareError
 from medcompare.report.fonts import font_faces, isolated, package_for, spelled_out, undrawable
 from medcompare.report.inputs import ReportFiles
@@ -25,9 +25,10 @@ from medcompare.report.pages.report import ReportContext, build_context
 from medcompare.report.results import results_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from medcompare.report.inputs import ReportInputs
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 HTML_NAME, PDF_NAME, RESULTS_NAME = "report.html", "report.pdf", "results.json"
 
 logger = logging.getLogger(__name__)

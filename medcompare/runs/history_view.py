@@ -1,6 +1,6 @@
 """Recorded runs in the terminal: a table of them, or two side by side.
 
-``python -m flows.history`` lists; ``--compare A B`` says what changed from A to B.
+``medcompare history`` lists; ``--compare A B`` says what changed from A to B.
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ def as_plain(run: RunSummary) -> dict[str, Any]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Parser of ``python -m flows.history``."""
+    """Parser of ``medcompare history``."""
     parser = argparse.ArgumentParser(
-        prog="python -m flows.history",
+        prog="medcompare history",
         description="List recorded runs, newest first, or say what changed between two of them.",
         epilog="A run is named by its name, its id, the beginning of either, or as 'latest', 'latest~1', ... "
         "Exit status: 0 success, 2 bad input, 1 failure.",

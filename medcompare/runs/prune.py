@@ -1,6 +1,6 @@
 """Free the disk of what no kept run needs; a dry run unless told otherwise.
 
-``python -m flows.prune`` says what would go; ``--delete`` does it, while no run uses the store.
+``medcompare prune`` says what would go; ``--delete`` does it, while no run uses the store.
 Kept are the newest runs, what their records refer to, and whatever is recent. Only places that
 this software fills are looked at. What is deleted can be computed again; reports are deleted
 only with ``--reports``.
@@ -244,9 +244,9 @@ def describe(plan: PrunePlan, *, every_item: bool = False) -> Iterator[str]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Parser of ``python -m flows.prune``."""
+    """Parser of ``medcompare prune``."""
     parser = argparse.ArgumentParser(
-        prog="python -m flows.prune",
+        prog="medcompare prune",
         description="Free the disk of stored files that no kept run needs. Without --delete nothing is touched.",
         epilog="Exit status: 0 success, 2 bad input, 1 failure (also: a run is in progress).",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.base.record import Record
+from medcompare.stats.records import Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,7 @@ class RunResult(Record):
     pdf: str
     html: str
     results: str
+    outcome: Outcome
     headline: str
     sentence: str
 
@@ -33,6 +35,7 @@ def run_result(out: Path, name: str, verdict: Verdict) -> RunResult:
         pdf=str(folder / "report.pdf"),
         html=str(folder / "report.html"),
         results=str(folder / "results.json"),
+        outcome=verdict.outcome,
         headline=verdict.headline,
         sentence=verdict.sentence,
     )

@@ -36,7 +36,7 @@ def remedy_of(error: BaseException) -> str:
         return "Change the input or the setting that the log of the run names: the same input fails again."
     is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
     if is_full or isinstance(error, DiskFullError):
-        return "Free some disk: python -m flows.prune shows what can be deleted. Then start the run again."
+        return "Free some disk: medcompare prune shows what can be deleted. Then start the run again."
     if isinstance(error, TrainingError) and not error.transient:
         return "Change the settings of the training that the log of the run names: the same training fails again."
     return "Read the log of the run, then start it again: what was finished is reused."

@@ -50,7 +50,7 @@ def save(content: dict[str, Any], path: Path) -> None:
             raise
         msg = (
             f"the disk is full: {free / 1e6:.0f} MB free where {path.parent} lies; free some "
-            "(python -m flows.prune shows what can be deleted) or choose another folder with --store"
+            "(medcompare prune shows what can be deleted) or choose another folder with --store"
         )
         raise DiskFullError(msg) from error
 

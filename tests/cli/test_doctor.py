@@ -22,7 +22,8 @@ import pytest
 
 from medcompare.base.errors import ConfigError
 from medcompare.cli import doctor_checks as checks
-from medcompare.cli.doctor import guarded, main, run_checks, verdict
+from medcompare.cli.app import main
+from medcompare.cli.doctor import guarded, run_checks, verdict
 from medcompare.cli.doctor_checks import CheckResult, numbers
 from medcompare.models.zoo import MODELS
 from medcompare.notify.message import build_report_mail
@@ -241,8 +242,8 @@ def test_little_disk(tmp_path: Path) -> None:
     none = checks.check_disk("out", tmp_path, none_bytes=huge)
 
     assert (little.status, none.status) == ("warn", "fail")
-    assert "flows.prune" in str(little.remedy)
-    assert "flows.prune" in str(none.remedy)
+    assert "medcompare prune" in str(little.remedy)
+    assert "medcompare prune" in str(none.remedy)
 
 
 def test_shared_memory(tmp_path: Path) -> None:
@@ -419,18 +420,16 @@ def test_exit_status(
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
     places = ["--out", str(tmp_path / "runs"), "--store", str(tmp_path / "store")]
 
-    assert main(places) == 1
+    assert main(["doctor", *places]) == 1
     said = capsys.readouterr().out
     assert "FAIL" in said
     assert "→ start it (make serve, or prefect server start" in said
 
-    assert main([*places, "--json"]) == 1
+    assert main(["doctor", *places, "--json"]) == 1
     found = {row["name"]: row["status"] for row in json.loads(capsys.readouterr().out)}
     assert found["Prefect server"] == "fail"
 
-    with pytest.raises(SystemExit) as caught:
-        main(["--weights-dir", str(tmp_path / "absent")])
-    assert caught.value.code == 2
+    assert main(["doctor", "--weights-dir", str(tmp_path / "absent")]) == 2
 
 
 @pytest.mark.slow

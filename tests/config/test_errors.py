@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flows.command_line import SUCCESS, main
 from medcompare.base.errors import ConfigError
+from medcompare.cli.app import main
 from medcompare.config.errors import validated
 from medcompare.config.schema import AssessConfig, CompareConfig
 
@@ -76,7 +76,7 @@ def test_a_wrong_field_reads_as_on_the_command_line(
     with pytest.raises(ConfigError, match="^" + re.escape(sentence)) as caught:
         validated(CompareConfig, values)
 
-    assert main(["--set", assignment]) == 2 != SUCCESS
+    assert main(["compare", "--set", assignment]) == 2
     assert capsys.readouterr().err == f"error: {caught.value}\n"
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flows import assess_command, command_line
 from medcompare.config.errors import validated
 from medcompare.config.form import without_shown_defaults
 from medcompare.config.schema import AssessConfig, CompareConfig
@@ -16,6 +15,7 @@ from medcompare.config.settings_table import set_by_user
 from medcompare.report.collect import setting_rows
 from medcompare.runs.provenance import SETTINGS_FILE, command_to_repeat, settings_to_repeat
 from medcompare.stats.verdict.caveats import CLINICAL
+from tests.cli.settings import assess_settings, compare_settings
 from tests.stats.studies import comparison, evaluation, situation
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def test_folders_of_a_path_are_not_printed() -> None:
 def by_command_line(folder: Path) -> CompareConfig:
     """``--set`` for each."""
     given = [text for name, value in CONFIRMED.items() for text in ("--set", f"decide.{name}={value}")]
-    arguments = command_line.build_parser().parse_args(["--data", str(folder), *given])
-    return command_line.config_from_arguments(arguments)
+    return compare_settings(["--data", str(folder), *given])
 
 
 def by_file(folder: Path) -> CompareConfig:
@@ -63,8 +62,7 @@ def by_file(folder: Path) -> CompareConfig:
     file = folder / "settings.toml"
     lines = [f"{name} = {value}" for name, value in CONFIRMED.items()]
     file.write_text("\n".join(["[decide]", *lines]))
-    arguments = command_line.build_parser().parse_args(["--data", str(folder), "--config", str(file)])
-    return command_line.config_from_arguments(arguments)
+    return compare_settings(["--data", str(folder), "--config", str(file)])
 
 
 def by_form(folder: Path) -> CompareConfig:
@@ -83,8 +81,7 @@ def by_deployment(folder: Path) -> CompareConfig:
 def by_assessment(folder: Path) -> AssessConfig:
     """The other command line."""
     given = [text for name, value in CONFIRMED.items() for text in ("--set", f"decide.{name}={value}")]
-    arguments = assess_command.build_parser().parse_args(["--predictions", str(folder / "test.csv"), *given])
-    return assess_command.config_from_arguments(arguments)
+    return assess_settings(["--predictions", str(folder / "test.csv"), *given])
 
 
 def sent_by_form(model: type[BaseModel], *, data: str) -> dict[str, Any]:
@@ -151,10 +148,8 @@ def test_the_printed_command_gives_the_same_settings(
         *("--config", "runs/night one/settings.json"),
     ]
     monkeypatch.chdir(folder)
-    line = assess_command if way is by_assessment else command_line
-    again = line.config_from_arguments(
-        line.build_parser().parse_args(["--config", str(tmp_path / command[-1])])
-    )
+    settings = assess_settings if way is by_assessment else compare_settings
+    again = settings(["--config", str(tmp_path / command[-1])])
 
     absolute = {name: tmp_path / getattr(config, name) for name in ("out", "store")}
     assert again == config.model_copy(update={**absolute, "name": None})

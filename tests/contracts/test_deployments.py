@@ -110,7 +110,8 @@ def test_units_start_what_exists(unit: Path) -> None:
         assert (python, dash) == ("/opt/medcompare/.venv/bin/python", "-m")
         assert importlib.util.find_spec(module) is not None, module
         if module != "prefect":
-            source = (ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8")
+            name = f"medcompare.runs.{options[0]}" if module == "medcompare" else module
+            source = (ROOT / f"{name.replace('.', '/')}.py").read_text("utf-8")
             source += "".join(
                 (ROOT / f"{part.replace('.', '/')}.py").read_text("utf-8")
                 for part in re.findall(r"^from (medcompare\.[\w.]+) import", source, re.MULTILINE)

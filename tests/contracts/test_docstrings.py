@@ -132,7 +132,12 @@ def test_what_is_raised_is_told() -> None:
     untold = {
         place: sorted(missing)
         for place, node in FUNCTIONS.items()
-        if (missing := {name for name in raised(node) if name not in (ast.get_docstring(node) or "")})
+        # typer's Exit is how a command ends.
+        if (
+            missing := {
+                name for name in raised(node) - {"Exit"} if name not in (ast.get_docstring(node) or "")
+            }
+        )
     }
 
     assert untold == {}

@@ -11,7 +11,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
-from flows.doctor import mail_from_server
+from medcompare.cli.doctor import mail_from_server
 from medcompare.cli.doctor_checks import check_mail
 from medcompare.notify.outbox import outbox_folder, waiting
 from medcompare.runs.history import history_path, list_runs

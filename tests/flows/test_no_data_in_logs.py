@@ -93,7 +93,7 @@ def test_an_unforeseen_error_repeats_no_data(
 
 
 PLANTED = """
-from flows.command_line import run_flow
+from medcompare.cli.running import run_flow
 def start():
     raise ValueError("could not convert string to float: 'Mustermann 1957-03-01'")
 raise SystemExit(run_flow(start))

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.assess_command import build_parser, config_from_arguments, main
+from medcompare.cli.app import main
 from medcompare.predictions.cost_file import COSTS
 from medcompare.predictions.table import PredictionTables, read_tables
+from tests.cli.settings import assess_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/prediction-tables.md").read_text("utf-8")
@@ -28,7 +29,7 @@ def read_examples(folder: Path) -> list[tuple[str, PredictionTables]]:
             assert (python, option, module) == ("python", "-m", "flows.assess")
             # The files of the page, in the folder of this test.
             arguments = [str(folder / each) if (folder / each).is_file() else each for each in arguments]
-            config = config_from_arguments(build_parser().parse_args(arguments))
+            config = assess_settings(arguments)
             found.append((content.strip(), read_tables(config)))
     return found
 
@@ -58,10 +59,11 @@ def test_every_example_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_the_page_is_complete() -> None:
+def test_the_page_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     """Every option and every cost stands on it."""
-    options = set(re.findall(r"--[a-z-]+", build_parser().format_usage()))
-    common = {"--name", "--out", "--store", "--seed", "--config", "--set", "--version", "--fields"}
+    assert main(["assess", "--help"]) == 0
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    common = {"--name", "--out", "--store", "--seed", "--config", "--set", "--fields", "--help"}
 
     assert {name for name in options - common if name not in PAGE} == set()
     assert [name for name in COSTS if f"`{name}`" not in PAGE and f"\n{name} = " not in PAGE] == []
@@ -82,7 +84,7 @@ def test_every_refusal_links_the_page(
         ["--predictions", str(tmp_path / "none")],
         [],
     ):
-        assert main(arguments) == 2
+        assert main(["assess", *arguments]) == 2
         error = capsys.readouterr().err
         assert error.endswith("(examples of tables: docs/prediction-tables.md)\n")
         assert error.count("\n") == 1

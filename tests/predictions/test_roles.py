@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.assess_command import build_parser, config_from_arguments
 from medcompare.base.errors import DataError
 from medcompare.predictions.table import read_prediction_table, read_tables
+from tests.cli.settings import assess_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,12 +61,12 @@ def test_a_column_that_is_no_model_is_asked_about(tmp_path: Path, name: str, val
     arguments = ["--predictions", *files]
 
     with pytest.raises(DataError, match=f"column '{name}' does not look like the scores") as caught:
-        read_tables(config_from_arguments(build_parser().parse_args(arguments)))
+        read_tables(assess_settings(arguments))
     advice = re.search(r"add (--models \S+?);", str(caught.value))
     assert advice is not None
     assert advice[1] == "--models resnet,effnet"
 
-    tables = read_tables(config_from_arguments(build_parser().parse_args([*arguments, *advice[1].split()])))
+    tables = read_tables(assess_settings([*arguments, *advice[1].split()]))
     assert tables.test.models == ("resnet", "effnet")
     assert tables.test.unused == (name,)
     assert tables.notes[0] == f"Test table: models: resnet, effnet; columns not used: {name}."
@@ -107,7 +107,7 @@ def test_models_are_named(tmp_path: Path) -> None:
         read_prediction_table(path)
     assignment = 'models=["a, b"]'
     arguments = ["--predictions", str(path), "--set", assignment]
-    assert read_tables(config_from_arguments(build_parser().parse_args(arguments))).test.models == ("a, b",)
+    assert read_tables(assess_settings(arguments)).test.models == ("a, b",)
 
 
 PAIRS = {
@@ -168,7 +168,7 @@ def test_the_other_class_in_the_validation_table(tmp_path: Path) -> None:
         "--validation",
         str(tmp_path / "validation.csv"),
     ]
-    config = config_from_arguments(build_parser().parse_args(arguments))
+    config = assess_settings(arguments)
 
     tables = read_tables(config)
 
@@ -180,5 +180,5 @@ def test_the_other_class_in_the_validation_table(tmp_path: Path) -> None:
         DataError, match=r"it has third besides; to compare only .* add --models resnet,effnet,p_1"
     ):
         read_tables(config)
-    config = config_from_arguments(build_parser().parse_args([*arguments, "--models", "resnet,effnet"]))
+    config = assess_settings([*arguments, "--models", "resnet,effnet"])
     assert read_tables(config).test.unused == ("p_0", "p_1")

@@ -18,7 +18,7 @@ from medcompare.base.errors import (
 from medcompare.runs.stages import BETWEEN_STAGES, in_stage, remedy_of, stage_of
 
 CHANGE_INPUT = "Change the input or the setting that the log of the run names: the same input fails again."
-FREE_DISK = "Free some disk: python -m flows.prune shows what can be deleted. Then start the run again."
+FREE_DISK = "Free some disk: medcompare prune shows what can be deleted. Then start the run again."
 CHANGE_TRAINING = (
     "Change the settings of the training that the log of the run names: the same training fails again."
 )

@@ -21,7 +21,7 @@ import pytest
 import uvicorn
 
 from medcompare.base.errors import ConfigError
-from medcompare.cli.report_server import (
+from medcompare.runs.report_server import (
     ListedRun,
     for_others,
     index_page,

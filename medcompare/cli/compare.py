@@ -1,0 +1,126 @@
+"""``medcompare compare``: images in, report out."""
+
+from typing import Annotated
+
+import typer
+
+from flows.preflight import check_ahead
+from medcompare.base.errors import InputError
+from medcompare.base.file_access import keep_private
+from medcompare.cli.options import (
+    Assignments,
+    ConfigFile,
+    FailUnless,
+    Fields,
+    Name,
+    Out,
+    Store,
+    accepted_outcomes,
+    all_values,
+    list_fields,
+    named_values,
+    names_in,
+)
+from medcompare.cli.running import fail, refuse, run_flow
+from medcompare.config.errors import validated
+from medcompare.config.presets import PRESETS
+from medcompare.config.schema import CompareConfig
+from medcompare.models.zoo import LISTED
+from medcompare.runs.result import RunResult
+
+FIELDS = {
+    "data": "data.source",
+    "positive_class": "data.positive_class",
+    "preset": "preset",
+    "weights_dir": "train.weights_dir",
+    "name": "name",
+    "out": "out",
+    "store": "store",
+    "seed": "seed",
+}
+"""Option -> the field that it fills."""
+
+
+def compare(
+    ctx: typer.Context,
+    *,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Folder with one sub-folder per class, or a CSV with path,label[,patient_id].",
+        ),
+    ] = None,
+    positive_class: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the positive class (default: 'cancer').")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Values for the fields you leave alone: {', '.join(PRESETS)} (default: published with --data, "
+            "else demo).",
+            autocompletion=lambda: list(PRESETS),
+        ),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help=f"Models to compare, from: {', '.join(LISTED)}.",
+            autocompletion=lambda: list(LISTED),
+        ),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="N", help="Seed of split, training and bootstrap (default: 0).")
+    ] = None,
+    weights_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder with pretrained weight files.")
+    ] = None,
+    name: Name = None,
+    out: Out = None,
+    store: Store = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    fail_unless: FailUnless = None,
+    fields: Fields = False,
+) -> None:
+    """Compare image classifiers fairly: ingest, split, train, evaluate, decide, report.
+
+    Without --data the embedded demonstration data are used.
+    """
+    keep_private()
+    if fields:
+        print("\n".join(list_fields(CompareConfig)))
+        return
+    try:
+        accepted = accepted_outcomes(fail_unless)
+        settings = compare_config(ctx)
+        check_ahead(settings)
+    except InputError as error:
+        raise typer.Exit(refuse(error)) from None
+    except Exception as error:  # noqa: BLE001 - no traceback may print data
+        raise typer.Exit(fail(error)) from None
+    raise typer.Exit(run_flow(lambda: _compare(settings), accepted=accepted))
+
+
+def compare_config(ctx: typer.Context) -> CompareConfig:
+    """Validated configuration of a comparison, from the options of ``medcompare compare``.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field, what was given, and what is allowed.
+    """
+    given = ctx.params
+    named = named_values(given, FIELDS)
+    if given["models"] is not None:
+        named["models"] = names_in(given["models"])
+    values = all_values(given["config"], given["assignments"] or (), named, CompareConfig)
+    return validated(CompareConfig, values)
+
+
+def _compare(config: CompareConfig) -> RunResult:
+    from flows.compare import compare as flow
+
+    return flow(config)
