@@ -18,7 +18,7 @@ from prefect.states import Completed, Failed
 from flows.preflight import check_folders
 from flows.recover import recover
 from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError, redact
-from medcompare.base.file_access import access_warning, files_readable_by
+from medcompare.base.file_access import access_of, access_warning, files_readable_by
 from medcompare.base.store_lock import store_in_use
 from medcompare.config.errors import validated
 from medcompare.config.form import without_shown_defaults
@@ -167,8 +167,7 @@ def run_recorded(
     """
     failure = None
     try:
-        with files_readable_by("owner"):
-            config, started_at = _accepted(model, given, kind=kind, data_name=data_name), now()
+        config, started_at = _accepted(model, given, kind=kind, data_name=data_name), now()
         with (
             files_readable_by(config.file_access),
             held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
@@ -206,7 +205,8 @@ def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: s
             seed=0,
             started_at=started_at,
         )
-        RunLifecycle(started, store).failed(error)
+        with files_readable_by(access_of(history_path(store))):  # as the records of the runs before
+            RunLifecycle(started, store).failed(error)
         raise
 
 

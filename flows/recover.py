@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medcompare.base.errors import MedcompareError
-from medcompare.base.file_access import files_readable_by, keep_private
+from medcompare.base.file_access import access_of, files_readable_by, keep_private
 from medcompare.runs.folder import partial_folder
 from medcompare.runs.history import history_path, list_runs, mark_crashed_runs, record_run, this_host
 from medcompare.runs.prefect_server import bypass_proxy
@@ -69,7 +69,7 @@ def recover(store: Path) -> list[str]:
     from prefect.client.orchestration import get_client
 
     now, path = datetime.now(UTC), history_path(store)
-    with files_readable_by("owner"):
+    with files_readable_by(access_of(path)):
         marked = {run.run_id for run in mark_crashed_runs(path, host=this_host(), now=now)}
         # Also those marked earlier: the server may have been away then.
         crashed = list_runs(path, status="crashed", limit=MAX_RUNS)

@@ -39,6 +39,15 @@ def keep_private() -> None:
     os.umask(UMASKS["owner"])
 
 
+def access_of(folder: Path) -> FileAccess:
+    """Who may read `folder`; the owner alone where it does not exist, or where everybody may."""
+    try:
+        mode = folder.stat().st_mode & 0o777
+    except OSError:
+        return "owner"
+    return "group" if mode & UMASKS["owner"] and not mode & UMASKS["group"] else "owner"
+
+
 @contextlib.contextmanager
 def files_readable_by(access: FileAccess) -> Iterator[None]:
     """Write for `access` within the block; the umask of before comes back after it.

@@ -440,10 +440,10 @@ def test_deep_check_imports_torch() -> None:
 
 def test_command_line_starts_from_a_checkout(tmp_path: Path) -> None:
     """The three entry points answer --help at once."""
-    root = Path(checks.__file__).resolve().parents[1]
+    root = Path(checks.__file__).resolve().parents[2]
     for name in ("doctor", "history", "prune"):
         done = subprocess.run(
-            [sys.executable, "-m", f"flows.{name}", "--help"],
+            [sys.executable, "-m", "medcompare", name, "--help"],
             capture_output=True, text=True, check=True, cwd=root, timeout=60, env=os.environ | {"HOME": str(tmp_path)},
         )  # fmt: skip
-        assert f"python -m flows.{name}" in done.stdout
+        assert f"medcompare {name}" in done.stdout

@@ -95,7 +95,7 @@ def test_a_full_disk_is_called_so(small_disk: Path) -> None:
     """Not in torch's words; and nothing half-written is left to fill it further."""
     large = {"weight": torch.rand(1_000_000)}
 
-    with pytest.raises(DiskFullError, match=r"the disk is full: \d MB free .*python -m flows\.prune"):
+    with pytest.raises(DiskFullError, match=r"the disk is full: \d MB free .*medcompare prune"):
         write_checkpoint(ArtifactStore(small_disk), large, model="test_cnn")
     with pytest.raises(DiskFullError, match="choose another folder with --store"):
         ResumePoint(small_disk, "key").save(large)
