@@ -1,12 +1,12 @@
 """``medcompare assess``: tables of predictions in, the same report out."""
 
 import math
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from medcompare.base.errors import ConfigError, InputError
-from medcompare.base.file_access import keep_private
+from medcompare.base.errors import ConfigError
 from medcompare.cli.options import (
     Assignments,
     ConfigFile,
@@ -15,14 +15,13 @@ from medcompare.cli.options import (
     Name,
     Out,
     Store,
-    accepted_outcomes,
     all_values,
     list_fields,
     named_values,
     names_in,
     put,
 )
-from medcompare.cli.running import fail, refuse, run_flow
+from medcompare.cli.running import run_command
 from medcompare.config.errors import validated
 from medcompare.config.schema import AssessConfig
 from medcompare.predictions.table import EXAMPLES, read_tables
@@ -106,12 +105,11 @@ def assess(
 
     docs/prediction-tables.md shows tables that work.
     """
-    keep_private()
     if fields:
         print("\n".join(list_fields(AssessConfig)))
         return
-    try:
-        accepted = accepted_outcomes(fail_unless)
+
+    def prepare() -> Callable[[], RunResult]:
         settings = assess_config(ctx)
         tables = read_tables(settings)
         # Drawing is imported late: --help and a bad table are answered without it.
@@ -119,11 +117,9 @@ def assess(
         from medcompare.report.fonts import require_fonts
 
         require_fonts(words_of_tables(settings, tables))
-    except InputError as error:
-        raise typer.Exit(refuse(error)) from None
-    except Exception as error:  # noqa: BLE001 - no traceback may print data
-        raise typer.Exit(fail(error)) from None
-    raise typer.Exit(run_flow(lambda: _assess(settings), accepted=accepted))
+        return lambda: _assess(settings)
+
+    run_command(prepare, fail_unless)
 
 
 def assess_config(ctx: typer.Context) -> AssessConfig:

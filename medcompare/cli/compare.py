@@ -1,12 +1,11 @@
 """``medcompare compare``: images in, report out."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from flows.preflight import check_ahead
-from medcompare.base.errors import InputError
-from medcompare.base.file_access import keep_private
 from medcompare.cli.options import (
     Assignments,
     ConfigFile,
@@ -15,13 +14,12 @@ from medcompare.cli.options import (
     Name,
     Out,
     Store,
-    accepted_outcomes,
     all_values,
     list_fields,
     named_values,
     names_in,
 )
-from medcompare.cli.running import fail, refuse, run_flow
+from medcompare.cli.running import run_command
 from medcompare.config.errors import validated
 from medcompare.config.presets import PRESETS
 from medcompare.config.schema import CompareConfig
@@ -89,19 +87,16 @@ def compare(
 
     Without --data the embedded demonstration data are used.
     """
-    keep_private()
     if fields:
         print("\n".join(list_fields(CompareConfig)))
         return
-    try:
-        accepted = accepted_outcomes(fail_unless)
+
+    def prepare() -> Callable[[], RunResult]:
         settings = compare_config(ctx)
         check_ahead(settings)
-    except InputError as error:
-        raise typer.Exit(refuse(error)) from None
-    except Exception as error:  # noqa: BLE001 - no traceback may print data
-        raise typer.Exit(fail(error)) from None
-    raise typer.Exit(run_flow(lambda: _compare(settings), accepted=accepted))
+        return lambda: _compare(settings)
+
+    run_command(prepare, fail_unless)
 
 
 def compare_config(ctx: typer.Context) -> CompareConfig:

@@ -8,16 +8,20 @@ import sys
 import textwrap
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
 
 from flows.console import install_filter, prepare_environment
 from flows.temporary_server import start_temporary_server
 from medcompare.base.errors import InputError, UnexpectedError, redact
+from medcompare.base.file_access import keep_private
+from medcompare.cli.options import accepted_outcomes
 from medcompare.runs.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
 from medcompare.training.progress import training_display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from medcompare.runs.result import RunResult
     from medcompare.stats.records import Outcome
@@ -37,6 +41,36 @@ EXIT_STATUSES = (
     "Exit status: 0 success, 1 failure, 2 bad input or configuration, "
     "3 a verdict other than --fail-unless asks for, 130 interrupted."
 )
+
+
+def run_command(
+    prepare: Callable[[], Callable[[], RunResult]], fail_unless: Sequence[str] | None
+) -> NoReturn:
+    """Refuse bad input before Prefect is started, else run the flow; ends the command with its status.
+
+    Parameters
+    ----------
+    prepare : callable
+        Checks the input, and returns what runs the flow.
+    fail_unless : sequence of str or None
+        As the option ``--fail-unless`` gives it.
+
+    Raises
+    ------
+    typer.Exit
+        Always.
+    """
+    keep_private()
+    try:
+        accepted = accepted_outcomes(fail_unless)
+        start = prepare()
+    except InputError as error:
+        status = refuse(error)
+    except Exception as error:  # noqa: BLE001 - no traceback may print data
+        status = fail(error)
+    else:
+        status = run_flow(start, accepted=accepted)
+    raise typer.Exit(status)
 
 
 def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = ()) -> ExitStatus:
