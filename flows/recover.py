@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from medcompare.base.errors import MedcompareError
 from medcompare.base.file_access import access_of, files_readable_by, keep_private
+from medcompare.base.terminal import ExitStatus
 from medcompare.runs.folder import partial_folder
 from medcompare.runs.history import history_path, list_runs, mark_crashed_runs, record_run, this_host
 from medcompare.runs.prefect_server import bypass_proxy
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from medcompare.runs.summary import RunSummary
 
-SUCCESS, FAILURE = 0, 1
 DEFAULT_STORE = Path(".medcompare")
 RESUMED_WITHIN = timedelta(hours=24)
 MAX_RUNS = 100
@@ -228,12 +228,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(sentence)
     except MedcompareError as error:
         print(f"error: {error}", file=sys.stderr)
-        return FAILURE
+        return ExitStatus.FAILURE
     except Exception as error:  # noqa: BLE001 - whatever keeps us from the server is told in one line
         told = f"the Prefect server cannot be asked ({type(error).__name__}: {error})"
         print(f"error: {told}: is PREFECT_API_URL right?", file=sys.stderr)
-        return FAILURE
-    return SUCCESS
+        return ExitStatus.FAILURE
+    return ExitStatus.SUCCESS
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from medcompare.base.errors import ConfigError
-from medcompare.base.terminal import complain, say
+from medcompare.base.terminal import ExitStatus, complain, say
 from medcompare.runs.report_server import report_app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SUCCESS, BAD_INPUT = 0, 2
 LOOPBACK, BACKLOG = "127.0.0.1", 2048
 
 
@@ -54,15 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         listening = socket.create_server((LOOPBACK, arguments.port), backlog=BACKLOG)
     except ConfigError as error:
         complain(f"error: {error}")
-        return BAD_INPUT
+        return ExitStatus.BAD_INPUT
     except (OSError, OverflowError) as error:
         complain(f"error: port {arguments.port} cannot be used ({error}): choose another with --port")
-        return BAD_INPUT
+        return ExitStatus.BAD_INPUT
     say(f"Reports of {arguments.out}: http://{LOOPBACK}:{listening.getsockname()[1]}")
     sys.stdout.flush()
     with listening, contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(uvicorn.Config(app, server_header=False, access_log=False)).run(sockets=[listening])
-    return SUCCESS
+    return ExitStatus.SUCCESS
 
 
 if __name__ == "__main__":

@@ -27,12 +27,12 @@ import httpx
 import psutil
 
 from medcompare.base.file_access import keep_private, open_lock
+from medcompare.base.terminal import ExitStatus
 from medcompare.runs.prefect_server import bypass_proxy, bypasses_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-SUCCESS, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 LOOPBACK, POOL = "127.0.0.1", "medcompare"
 CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = CHECKOUT / ".medcompare/serve"
@@ -217,7 +217,7 @@ def run(place: Place) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         say("error: make serve runs already")
-        return FAILURE
+        return ExitStatus.FAILURE
     for number in STOP_SIGNALS:
         signal.signal(number, signal.default_int_handler)
     error = None
@@ -232,7 +232,7 @@ def run(place: Place) -> int:
         end(processes()["programs"])
     if error:
         say(f"error: {error}; everything is stopped")
-    return FAILURE if error else SUCCESS
+    return ExitStatus.FAILURE if error else ExitStatus.SUCCESS
 
 
 def keep_running(place: Place) -> str:
@@ -269,7 +269,7 @@ def start(place: Place) -> int:
         other = place_of(found["main"][0])
         if (other.port, other.reports_port) != (place.port, place.reports_port):
             say(f"error: it runs already, on port {other.port}; to move it: make serve-stop, then again")
-            return BAD_INPUT
+            return ExitStatus.BAD_INPUT
         say("It runs already.")
         say_what_next(place)
         return status(place)
@@ -279,7 +279,7 @@ def start(place: Place) -> int:
             say(
                 f"error: port {port} is taken (lsof -i :{port} says by what): make serve {variable}={port + 100}"
             )
-            return BAD_INPUT
+            return ExitStatus.BAD_INPUT
     FOLDER.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         LOG.replace(LOG.with_suffix(".log.1"))
@@ -305,10 +305,10 @@ def start(place: Place) -> int:
         say("interrupted: what was started is stopped again")
         main.terminate()
         main.wait()
-        return INTERRUPTED
+        return ExitStatus.INTERRUPTED
     lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
     say("\n    ".join([f"error: it did not start; the end of {LOG}:", *lines]))
-    return FAILURE
+    return ExitStatus.FAILURE
 
 
 def say_what_next(place: Place) -> int:
@@ -322,7 +322,7 @@ def say_what_next(place: Place) -> int:
         "  prefect deployment run compare/manual --watch       # a run now: the demonstration data\n"
         "  make serve-stop                                     # stop everything"
     )
-    return SUCCESS
+    return ExitStatus.SUCCESS
 
 
 def place_of(process: psutil.Process) -> Place:
@@ -338,15 +338,15 @@ def stop(_: Place) -> int:
     everything = [process for some in found.values() for process in some]
     if not everything:
         say("Nothing runs.")
-        return SUCCESS
+        return ExitStatus.SUCCESS
     end_runs(place_of(everything[0]))
     end(found["main"], grace_s=3 * GRACE_S)
     end(processes()["programs"])
     if left := [process.pid for some in processes().values() for process in some]:
         say(f"error: processes {left} cannot be ended: look at them with ps")
-        return FAILURE
+        return ExitStatus.FAILURE
     say("Stopped.")
-    return SUCCESS
+    return ExitStatus.SUCCESS
 
 
 def status(place: Place) -> int:
@@ -359,7 +359,7 @@ def status(place: Place) -> int:
     for name, answer in answers.items():
         say(f"{name:8} {'answers' if answer else 'does not answer':16} {addresses[name]}")
     say(f"process  {found['main'][0].pid} keeps them running" if found["main"] else "Not running: make serve")
-    return SUCCESS if found["main"] and all(answers.values()) else FAILURE
+    return ExitStatus.SUCCESS if found["main"] and all(answers.values()) else ExitStatus.FAILURE
 
 
 def wait(place: Place) -> int:
@@ -368,9 +368,9 @@ def wait(place: Place) -> int:
     while not answering(place, since=0)["server"]:
         if time.monotonic() > deadline:
             say(f"error: no Prefect server answers at {place.api} within {START_LIMIT_S:.0f} s")
-            return FAILURE
+            return ExitStatus.FAILURE
         time.sleep(0.5)
-    return SUCCESS
+    return ExitStatus.SUCCESS
 
 
 ACTIONS = {"run": run, "start": start, "stop": stop, "status": status, "wait": wait}

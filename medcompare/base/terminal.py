@@ -1,8 +1,19 @@
-"""Lines for people who use the command line: answers on one stream, complaints on the other."""
+"""Lines for people who use the command line, answers on one stream and complaints on the other; how commands end."""
 
 from __future__ import annotations
 
 import sys
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """How a command ended, for scripts and pipelines."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    BAD_INPUT = 2
+    OTHER_VERDICT = 3
+    INTERRUPTED = 130
 
 
 def say(text: str) -> None:

@@ -17,10 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from medcompare.base.errors import ConfigError
-from medcompare.base.terminal import say
+from medcompare.base.terminal import ExitStatus, say
 from medcompare.cli import doctor_checks as checks
 from medcompare.cli.doctor_checks import CheckResult
-from medcompare.cli.running import ExitStatus
 from medcompare.config.schema import CompareConfig
 from medcompare.notify.settings import MailConfig
 from medcompare.runs.prefect_server import bypass_proxy

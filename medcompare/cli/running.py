@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import textwrap
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,6 +15,7 @@ from flows.console import install_filter, prepare_environment
 from flows.temporary_server import start_temporary_server
 from medcompare.base.errors import InputError, UnexpectedError, redact
 from medcompare.base.file_access import keep_private
+from medcompare.base.terminal import ExitStatus, complain
 from medcompare.cli.options import accepted_outcomes
 from medcompare.runs.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
 from medcompare.training.progress import training_display
@@ -25,16 +25,6 @@ if TYPE_CHECKING:
 
     from medcompare.runs.result import RunResult
     from medcompare.stats.records import Outcome
-
-
-class ExitStatus(IntEnum):
-    """How a command ended, for scripts and pipelines."""
-
-    SUCCESS = 0
-    FAILURE = 1
-    BAD_INPUT = 2
-    OTHER_VERDICT = 3
-    INTERRUPTED = 130
 
 
 EXIT_STATUSES = (
@@ -124,13 +114,13 @@ def fail(error: Exception) -> ExitStatus:
     """Print an error without the data that its message may hold."""
     told = redact(error)
     kind = "" if isinstance(told, UnexpectedError) else f"{type(told).__name__}: "
-    print(f"\nfailed: {kind}{told}", file=sys.stderr)
+    complain(f"\nfailed: {kind}{told}")
     return ExitStatus.FAILURE
 
 
 def refuse(error: InputError) -> ExitStatus:
     """Print what is wrong with the input."""
-    print(f"error: {error}", file=sys.stderr)
+    complain(f"error: {error}")
     return ExitStatus.BAD_INPUT
 
 

@@ -24,7 +24,7 @@ from medcompare.base.formatting import (
     format_estimate,
     format_number,
 )
-from medcompare.base.terminal import complain, say
+from medcompare.base.terminal import ExitStatus, complain, say
 from medcompare.runs.changes import Changes, what_changed
 from medcompare.runs.history import HistoryError, find_run, history_path, list_runs
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from medcompare.runs.changes import FigureChange
     from medcompare.runs.summary import RunSummary
 
-SUCCESS, FAILURE, BAD_INPUT = 0, 1, 2
 STATUS_COLOURS = {"completed": "green", "failed": "red", "crashed": "red", "running": "cyan"}
 MISSING = "\u2013"
 WIDTH_WITHOUT_TERMINAL, NARROW_BELOW = 200, 120
@@ -170,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = history_path(arguments.store)
     if not arguments.store.is_dir():
         complain(f"error: --store {arguments.store}: no such folder")
-        return BAD_INPUT
+        return ExitStatus.BAD_INPUT
     try:
         if arguments.compare:
             return _compare(console, path, *arguments.compare, as_json=arguments.json)
@@ -183,14 +182,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except (HistoryError, InputError) as error:
         complain(f"error: {error}")
-        return FAILURE
+        return ExitStatus.FAILURE
     if arguments.json:
         say(json.dumps([as_plain(run) for run in runs], indent=1, ensure_ascii=False, allow_nan=False))
     elif runs:
         console.print(runs_table(runs, narrow=console.width < NARROW_BELOW))
     else:
         console.print("No runs recorded that fit." if path.is_dir() else "No runs recorded yet.")
-    return SUCCESS
+    return ExitStatus.SUCCESS
 
 
 def _compare(console: Console, path: Path, first: str, second: str, *, as_json: bool) -> int:
@@ -198,15 +197,15 @@ def _compare(console: Console, path: Path, first: str, second: str, *, as_json: 
         before, after = find_run(path, first), find_run(path, second)
     except HistoryError as error:
         complain(f"error: {error}")
-        return BAD_INPUT
+        return ExitStatus.BAD_INPUT
     changes = what_changed(before, after)
     if as_json:
         say(json.dumps(changes.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False))
-        return SUCCESS
+        return ExitStatus.SUCCESS
     console.print(Text(f"{before.name} → {after.name}", style="bold"))
     for sentence in changes.sentences:
         console.print(Text(f"  {sentence}"))
     if changes.figures:
         console.print()
         console.print(figures_table(changes))
-    return SUCCESS
+    return ExitStatus.SUCCESS

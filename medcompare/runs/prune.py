@@ -22,14 +22,13 @@ from medcompare.base.errors import ConfigError, DataError, InputError, Medcompar
 from medcompare.base.file_access import keep_private
 from medcompare.base.formatting import format_bytes
 from medcompare.base.store_lock import store_alone
-from medcompare.base.terminal import complain, say
+from medcompare.base.terminal import ExitStatus, complain, say
 from medcompare.runs.folder import LATEST
 from medcompare.runs.history import EARLIER_FILE, HISTORY_FOLDER, history_path, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-SUCCESS, FAILURE, BAD_INPUT = 0, 1, 2
 
 KEEP_RUNS, KEEP_DAYS = 30, 60.0
 SPARED = timedelta(hours=24)
@@ -288,18 +287,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(
                 f"This would free {format_bytes(planned.n_bytes)}. Nothing was deleted; add --delete to do it."
             )
-            return SUCCESS
+            return ExitStatus.SUCCESS
         with store_alone(arguments.store):
             planned = plan()
             freed, left = delete(planned, arguments.store)
     except InputError as error:
         complain(f"error: {error}")
-        return BAD_INPUT
+        return ExitStatus.BAD_INPUT
     except MedcompareError as error:
         complain(f"error: {error}")
-        return FAILURE
+        return ExitStatus.FAILURE
     say("\n".join(["Deleted:", *describe(planned, every_item=arguments.list)]))
     for sentence in left:
         complain(f"left: {sentence}")
     say(f"Freed {format_bytes(freed)}.")
-    return FAILURE if left else SUCCESS
+    return ExitStatus.FAILURE if left else ExitStatus.SUCCESS
