@@ -66,14 +66,14 @@ lint: setup ## ruff: rules and format; codespell
 types: setup ## mypy --strict on everything but the tests
 	@$(PY) -m mypy
 
-format: setup ## rewrite the layout of the code, and what ruff can mend safely
+format: setup ## rewrite the layout of the code, and what ruff can fix safely
 	@$(PY) -m ruff check --quiet --fix-only .
 	@$(PY) -m ruff format .
 
 coverage: setup ## tests with branch coverage, as text and in htmlcov/
 	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile --cov --cov-report=term --cov-report=html $(ARGS)
 
-lock: ## write constraints.txt anew for Python 3.11 to 3.14 on Linux and macOS; ARGS=--upgrade for newer versions
+lock: ## resolve constraints.txt for Python 3.11 to 3.14 on Linux and macOS; ARGS=--upgrade for newer versions
 	@[ -x .venv/bin/python ] || $(MAKE) --no-print-directory setup # not always: ranges that exclude a pin would stop it
 	@sh .make/lock.sh $(ARGS)
 

@@ -136,7 +136,7 @@ def run_plain(config: CompareConfig) -> dict[str, float]:
             provenance=provenance,
             data_root=source.root,
             store=store,
-            night=nightly.look_back(config.store, ended),
+            context=nightly.look_back(config.store, ended),
         )
         with watch.running("report"):
             write_report(inputs, folder)

@@ -1,7 +1,7 @@
 """Our figures beside those of other software, and the table of both in the docs.
 
     python -m benchmarks.reference_values            # compare with the stored references
-    python -m benchmarks.reference_values --refresh  # run R (and dcurves, if installed) anew
+    python -m benchmarks.reference_values --refresh  # run R (and dcurves, if installed)
 
 Input is scikit-learn's breast-cancer data with two probabilities written down as
 formulas, so that anybody can repeat it; "patients" are runs of six neighbouring rows.
@@ -225,7 +225,9 @@ def _published() -> list[str]:
 def main() -> None:
     """Compare, and refresh the references first where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--refresh", action="store_true", help="run the other software anew")
+    parser.add_argument(
+        "--refresh", action="store_true", help="run the other software, not its stored results"
+    )
     if parser.parse_args().refresh:
         refresh()
     print(f"largest difference {write_table():.1e}; table written to {TABLE.name}")

@@ -23,7 +23,7 @@ finds SQLite locked and asks again two seconds later; tasks with a tag always as
 for _name, _value in SERVER_WRITES.items():
     os.environ.setdefault(_name, _value)
 os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "medcompare")
-# Outside a run there is nowhere to send a line to; it stands in the terminal.
+# Outside a run there is nowhere to send a line to; the terminal shows it.
 os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 # Prefect hands our loggers its handlers but leaves their level to the root logger's WARNING.
 logging.getLogger("medcompare").setLevel(logging.INFO)

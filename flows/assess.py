@@ -89,7 +89,7 @@ def _assess(config: AssessConfig, name: str, lifecycle: RunLifecycle) -> RunResu
             assessment=assessment,
             tables=tables,
             provenance=provenance,
-            night=lifecycle.look_back(
+            context=lifecycle.look_back(
                 folder=config.out / name,
                 assessment=assessment,
                 provenance=provenance,

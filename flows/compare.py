@@ -3,7 +3,7 @@
 Trigger      ``python -m flows.compare``, a manual run from the Prefect UI, or the nightly
              deployment in ``prefect.yaml``.
 Caching      every stage is keyed on the content of its inputs and on the code that does the
-             work (`tasks.cache`); the report is always written anew, as it names the run.
+             work (`tasks.cache`); the report is always rendered, as it names the run.
 Parallelism  trainings run side by side, each in a process of its own, tagged ``gpu``; cost is
              measured afterwards, one model at a time with nothing else running.
 """
@@ -224,7 +224,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             provenance=provenance,
             data_root=source.root,
             store=store,
-            night=lifecycle.look_back(
+            context=lifecycle.look_back(
                 folder=config.out / name,
                 assessment=assessment,
                 provenance=provenance,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from medcompare.report.inputs import ReportInputs
-    from medcompare.runs.changes import NightContext
+    from medcompare.runs.changes import HistoryContext
     from medcompare.runs.result import RunResult
     from medcompare.runs.summary import RunKind, RunSummary
 
@@ -62,7 +62,7 @@ class RunLifecycle:
     def __init__(self, started: RunSummary, store: Path) -> None:
         self._started, self._store = started, store
         self._completed: RunSummary | None = None
-        self._context: NightContext | None = None
+        self._context: HistoryContext | None = None
 
     def start(self) -> None:
         """Record the run before it works, so that a crash leaves a trace; recover runs that crashed before.
@@ -81,7 +81,7 @@ class RunLifecycle:
             logger.warning("runs that crashed could not be recovered", exc_info=True)
         record_run(history_path(self._store), self._started)
 
-    def look_back(self, *, folder: Path, **results: Any) -> NightContext:  # noqa: ANN401 - as `completed_run` takes them
+    def look_back(self, *, folder: Path, **results: Any) -> HistoryContext:  # noqa: ANN401 - as `completed_run` takes them
         """What changed since the run before, and the runs so far, this one as the last."""
         names = {"pdf": "report.pdf", "html": "report.html", "results": "results.json"}
         self._completed = completed_run(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medcompare.data.sources.resolve import ImageSource
     from medcompare.models.spec import ResolvedWeights
 
-LEAST_FREE_BYTES = 500_000_000
+MIN_FREE_BYTES = 500_000_000
 """Checkpoints of the default pair take about 110 MB, and are written twice while saving."""
 
 
@@ -83,7 +83,7 @@ def checked(config: CompareConfig) -> Checked:
         As `check_before_work`.
     """
     found = [result for known, result in _ahead if known == config]
-    _ahead.clear()  # a process that serves many runs must look anew for each
+    _ahead.clear()  # a process that serves many runs must look again for each
     return found[0] if found else check_before_work(config)
 
 
@@ -130,9 +130,9 @@ def check_folder(field: str, folder: Path) -> None:
         msg = f"{field}: cannot create {folder} ({error.strerror}): choose another with --{field}"
         raise ConfigError(msg) from None
     free = shutil.disk_usage(folder).free
-    if free < LEAST_FREE_BYTES:
+    if free < MIN_FREE_BYTES:
         msg = (
-            f"{field}: only {free / 1e6:.0f} MB free where {folder} lies, {LEAST_FREE_BYTES / 1e6:.0f} MB are "
+            f"{field}: only {free / 1e6:.0f} MB free where {folder} lies, {MIN_FREE_BYTES / 1e6:.0f} MB are "
             f"needed: free some space or choose another folder with --{field}"
         )
         raise ConfigError(msg)

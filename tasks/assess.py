@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.stats import assessment
-from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, redact_tracebacks
 
 if TYPE_CHECKING:
     from medcompare.config.schema import DecideConfig, EvaluateConfig
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Assessment
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(
     name="assess",
     task_run_name="assess",

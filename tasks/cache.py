@@ -100,7 +100,7 @@ def is_retryable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> 
     return isinstance(error, OSError | ArtifactError)
 
 
-def keeps_data_out(task: Task[Parameters, Result]) -> Task[Parameters, Result]:
+def redact_tracebacks(task: Task[Parameters, Result]) -> Task[Parameters, Result]:
     """`task`, whose errors repeat no data: Prefect writes them to its log and database in full."""
     work = task.fn
 

@@ -9,7 +9,7 @@ from prefect import task
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.predictions.join import scored_cases
 from medcompare.stats import assessment
-from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, redact_tracebacks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Assessment, ModelEvaluation
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(
     name="decide",
     task_run_name="decide",

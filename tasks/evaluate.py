@@ -11,7 +11,7 @@ from medcompare.base.artifacts import ArtifactStore
 from medcompare.predictions.join import running_scores, scored_cases
 from medcompare.stats import evaluation
 from medcompare.stats.running_statistics import compare_running
-from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, redact_tracebacks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("medcompare.evaluate")
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(
     name="evaluate",
     task_run_name="evaluate {model}",

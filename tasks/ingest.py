@@ -9,7 +9,7 @@ from prefect import task
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.data import manifest
 from medcompare.training import progress
-from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, redact_tracebacks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medcompare.data.sources.resolve import ImageSource, SourceFingerprint
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(
     name="ingest",
     task_run_name="ingest",
@@ -36,7 +36,7 @@ def ingest(
     data: DataConfig,
     store: Path,
 ) -> DatasetManifest:
-    """Decode every image once; set aside what is unreadable or contradicts itself."""
+    """Decode every image once; exclude what is unreadable or contradicts itself."""
     return manifest.ingest(
         source, data, ArtifactStore(store), progress=progress.file_counter("validating images")
     )

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from medcompare.base.errors import ConfigError
 from medcompare.notify import nightly
 from medcompare.notify.settings import mail_config_from_environment
-from tasks.cache import keeps_data_out
+from tasks.cache import redact_tracebacks
 from tasks.mail_block import mail_config_from_block
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ logger = logging.getLogger("medcompare.mail")
 
 
 # No retries here: the pauses between attempts are the mail's own, and what is left waits in the outbox.
-@keeps_data_out
+@redact_tracebacks
 @task(name="mail", task_run_name="mail", cache_policy=NO_CACHE, persist_result=False)
 def mail(
     run: RunSummary,

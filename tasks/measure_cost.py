@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.training.worker.process import run_cost_measurement
-from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, redact_tracebacks
 from tasks.gpu import on_the_machine
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("medcompare.cost")
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(
     name="measure cost",
     task_run_name="measure cost of {model}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.training.worker.process import run_prediction
-from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, redact_tracebacks
 from tasks.gpu import on_the_machine
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from medcompare.training.requests import PredictionRequest
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(
     name="predict",
     task_run_name="predict {model}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("medcompare.train")
 PERCENT = 100
-LEAST_S = 10.0
+MIN_S = 10.0
 
 
 class ProgressBar:
@@ -41,12 +41,12 @@ class ProgressBar:
     def show(self, share: float, words: str, *, now: bool = False) -> None:
         """Show that `share` (0 to 1) is done, with the latest figures in `words`.
 
-        At most once every `LEAST_S` seconds, except where it must be `now`: each time is a
+        At most once every `MIN_S` seconds, except where it must be `now`: each time is a
         request to the server.
         """
         if self._broken or (not now and time.monotonic() < self._next):
             return
-        self._next = time.monotonic() + LEAST_S
+        self._next = time.monotonic() + MIN_S
         percent = round(share * PERCENT, 1)
         try:
             if self._artifact is None:

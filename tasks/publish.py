@@ -9,13 +9,13 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from medcompare.report.run_page import run_page
-from tasks.cache import RETRIES, keeps_data_out
+from tasks.cache import RETRIES, redact_tracebacks
 
 if TYPE_CHECKING:
     from medcompare.report.inputs import ReportInputs
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False, **RETRIES)
 def publish(inputs: ReportInputs, report: str, link: str | None) -> None:
     """Artifacts of the run; `report` is the PDF on this machine, `link` its web address."""

@@ -9,7 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from medcompare.report import render
-from tasks.cache import RETRIES, keeps_data_out
+from tasks.cache import RETRIES, redact_tracebacks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("medcompare.report")
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False, **RETRIES)
 def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
     """PDF, HTML and results.json in `folder`."""

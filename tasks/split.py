@@ -8,7 +8,7 @@ from prefect import task
 
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.data import split as splitting
-from tasks.cache import RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import RETRIES, STORED, content_key, redact_tracebacks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest, DatasetSplit
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(
     name="split",
     task_run_name="split",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.training.worker.process import run_training
-from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, keeps_data_out
+from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, redact_tracebacks
 from tasks.gpu import on_the_machine
 from tasks.progress_bar import shown
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medcompare.training.requests import TrainingRequest
 
 
-@keeps_data_out
+@redact_tracebacks
 @task(
     name="train",
     task_run_name="train {model}",

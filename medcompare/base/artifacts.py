@@ -109,7 +109,7 @@ class ArtifactStore:
 
 
 def artifacts_in(record: object) -> Iterator[Artifact]:
-    """Every artifact a record refers to, however deep it stands."""
+    """Every artifact a record refers to, at any depth."""
     if isinstance(record, Artifact):
         yield record
     elif isinstance(record, Record):

@@ -150,7 +150,7 @@ def code_behind(*modules: str, root: Path = PACKAGE_ROOT.parent) -> CodeBehind:
     Parameters
     ----------
     *modules : str
-        Dotted names; one that stands in `NOT_FOLLOWED` counts where it is named here.
+        Dotted names; one in `NOT_FOLLOWED` counts where it is named here.
     root : Path
         Folder that holds the packages.
 

@@ -100,7 +100,7 @@ def parallel_plan(n_models: int, *, max_parallel: int | None, n_cores: int, n_gp
     return ParallelPlan(n_parallel=n_parallel, n_threads=max(1, n_cores // n_parallel), n_gpus=n_gpus)
 
 
-def sign_of_accelerator() -> bool:
+def may_have_gpu() -> bool:
     """Whether it is worth asking torch for a GPU: a cheap look that misses none."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"

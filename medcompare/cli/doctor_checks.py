@@ -24,7 +24,7 @@ from medcompare.base.code_identity import PACKAGE_ROOT
 from medcompare.base.errors import ConfigError
 from medcompare.base.file_access import who_may_read
 from medcompare.base.formatting import format_bytes
-from medcompare.base.hardware import sign_of_accelerator
+from medcompare.base.hardware import may_have_gpu
 from medcompare.base.record import Record
 from medcompare.models.weights import hub_folder
 from medcompare.models.zoo import MODELS
@@ -157,14 +157,12 @@ def check_torch(*, deep: bool) -> CheckResult:
     text = f"torch {found['torch']}, torchvision {found['torchvision']}"
     if deep:
         return _imported_torch(name, text)
-    if sign_of_accelerator() and found["torch"].endswith("+cpu"):
+    if may_have_gpu() and found["torch"].endswith("+cpu"):
         remedy = "reinstall torch for this GPU, or leave it: training then uses the processor"
         return _result(
             name, "warn", f"{text}, built for the processor only, though there is an accelerator", remedy
         )
-    seen = (
-        "an accelerator is there" if sign_of_accelerator() else "no accelerator: training uses the processor"
-    )
+    seen = "an accelerator is there" if may_have_gpu() else "no accelerator: training uses the processor"
     return _result(name, "ok", f"{text}; {seen} (--deep imports torch and asks it)")
 
 
@@ -188,7 +186,7 @@ def _imported_torch(name: str, text: str) -> CheckResult:
     found = json.loads(done.stdout.strip().splitlines()[-1])
     if found["cuda"]:
         return _result(name, "ok", f"{text}, CUDA {found['built_for']}: {', '.join(found['gpus'])}")
-    if sign_of_accelerator() and sys.platform != "darwin":
+    if may_have_gpu() and sys.platform != "darwin":
         remedy = "check the driver with nvidia-smi, and that torch is built for it"
         return _result(name, "warn", f"{text}: there is an accelerator that torch cannot use", remedy)
     return _result(name, "ok", f"{text}: imported; training uses the processor")
@@ -230,7 +228,7 @@ def check_disk(
             name,
             "fail",
             f"{place} cannot be written ({error.strerror})",
-            f"mend the permissions, or use --{label}",
+            f"correct the permissions, or use --{label}",
         )
     free = shutil.disk_usage(place).free
     detail = f"{format_bytes(free)} free in {place}"
@@ -373,14 +371,14 @@ def check_history(store: Path) -> CheckResult:
     return _result("History", "ok", f"{len(runs)} runs, the last {runs[0].status} ({runs[0].name})")
 
 
-def check_weights(models: tuple[str, ...], weights_dir: Path | None, *, vintage: str = "V1") -> CheckResult:
+def check_weights(models: tuple[str, ...], weights_dir: Path | None, *, version: str = "V1") -> CheckResult:
     """Pretrained weights of the default models lie where they are looked for."""
     name = "Pretrained weights"
     folders = [*([weights_dir] if weights_dir is not None else []), hub_folder()]
     missing = []
     for model in models:
         spec = MODELS.get(model)
-        file = spec.weights.get(vintage) if spec is not None else None
+        file = spec.weights.get(version) if spec is not None else None
         if file is not None and not any((folder / file.filename).is_file() for folder in folders):
             missing.append(file.filename)
     if missing:

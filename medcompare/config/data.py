@@ -7,7 +7,7 @@ from pydantic import Field
 from medcompare.config.form import Settings
 
 DEMO = "demo"
-"""Value of ``data.source`` that stands for the embedded demonstration data."""
+"""Value of ``data.source`` that means the embedded demonstration data."""
 
 
 class DemoConfig(Settings):
@@ -38,7 +38,7 @@ class DataConfig(Settings):
         default=0.05, ge=0, le=1, description="Share of unreadable or set-aside files that stops the run."
     )
     min_side_px: int = Field(
-        default=32, ge=1, le=10_000, description="Images with a shorter side are set aside, pixels."
+        default=32, ge=1, le=10_000, description="Images with a shorter side are excluded, pixels."
     )
     max_file_mb: int = Field(
         default=400, ge=1, le=100_000, description="Larger image files are excluded unread, megabytes."

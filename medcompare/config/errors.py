@@ -60,7 +60,7 @@ def _plain_words(model: type[BaseModel], error: ValidationError) -> Iterator[str
 
 
 def _section_at(model: type[BaseModel], location: Sequence[str]) -> type[BaseModel]:
-    """The nested model that stands at `location`, `model` itself where there is none."""
+    """The nested model at `location`, `model` itself where there is none."""
     for part in location:
         field = model.model_fields.get(part)
         annotation = field.annotation if field else None

@@ -32,7 +32,7 @@ TITLES = {
     "margin_specificity": "Margin of specificity",
     "max_file_mb": "Max. file size (megabytes)",
     "max_parallel": "Trainings side by side",
-    "max_rejected_fraction": "Largest share set aside",
+    "max_rejected_fraction": "Max. rejected fraction",
     "min_side_px": "Shortest side (pixels)",
     "min_units": "Fewest patients of each class",
     "n_patients": "Patients",

@@ -48,7 +48,7 @@ class RecipeOverride(Settings):
     optimizer: Literal["adam", "adamw", "sgd"] | None = Field(default=None, description="Optimizer.")
     learning_rate: float | None = Field(default=None, gt=0, le=10, description="Learning rate.")
     weight_decay: float | None = Field(default=None, ge=0, le=10, description="Weight decay.")
-    weights_vintage: Literal["V1", "V2"] | None = Field(
+    weights_version: Literal["V1", "V2"] | None = Field(
         default=None, description="Vintage of the pretrained weights for this model."
     )
 
@@ -106,7 +106,7 @@ class TrainConfig(Settings):
         "'none': random initialisation, said on page one of the report.",
         json_schema_extra=left_to_preset("train.initial_weights"),
     )
-    weights_vintage: Literal["V1", "V2"] = Field(
+    weights_version: Literal["V1", "V2"] = Field(
         default="V1", description="Vintage of the pretrained weights, as torchvision names them."
     )
     weights_dir: Path | None = Field(

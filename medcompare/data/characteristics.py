@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.data.assignments import SUBSETS
-from medcompare.data.records import MOST_LEVELS, Characteristic
+from medcompare.data.records import MAX_LEVELS, Characteristic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def characteristics(rows: Sequence[ImageRow]) -> tuple[Characteristic, ...]:
     -------
     tuple of Characteristic
         Column by column in the order of the manifest: one row per value where there are at
-        most `MOST_LEVELS`, one with quartiles where there are more and all are numbers, and
+        most `MAX_LEVELS`, one with quartiles where there are more and all are numbers, and
         one for blanks where there are any. Columns that hold neither, and columns in which
         every value belongs to one patient only, such as a name or number of the patient, are
         left out: they would say who the patients are, not what they are like.
@@ -43,7 +43,7 @@ def characteristics(rows: Sequence[ImageRow]) -> tuple[Characteristic, ...]:
             continue
         numbers = {level: number for level in levels if (number := _number(level)) is not None}
         numeric = len(numbers) == len(levels)
-        if len(levels) <= MOST_LEVELS:
+        if len(levels) <= MAX_LEVELS:
             ordered = sorted(levels, key=lambda level: (numbers[level] if numeric else 0.0, level))
             found += [
                 Characteristic(column=column, level=level, counts=_counts(rows, [v == level for v in values]))

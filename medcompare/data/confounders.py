@@ -181,7 +181,7 @@ def _token_warnings(y: Sequence[int], classes: tuple[str, str], paths: Sequence[
 def _token_sentence(token: str, shares: Sequence[float], classes: tuple[str, str], v: float) -> str:
     return (
         f"File names with '{token}' make up {shares[1]:.0%} of {classes[1]} and {shares[0]:.0%} of "
-        f"{classes[0]} (Cramér's V {v:.2f}): if it stands for magnification, scanner or place, "
+        f"{classes[0]} (Cramér's V {v:.2f}): if it means magnification, scanner or place, "
         "a network may learn it in place of the disease."
     )
 

@@ -2,8 +2,8 @@
 
 Rules that decide which images stay:
 
-* A file that cannot be used is set aside with its reason; too many of them stop the run.
-* Files with the same bytes, or the same pixels, but opposite labels are set aside whole: one
+* A file that cannot be used is excluded with its reason; too many of them stop the run.
+* Files with the same bytes, or the same pixels, but opposite labels are excluded whole: one
   of the labels is wrong and nothing here can say which.
 * Copies with the same label stay (they may be meant), but the split keeps them together.
 """
@@ -25,7 +25,7 @@ from medcompare.data.confounders import confounder_warnings
 from medcompare.data.reading import read_each
 from medcompare.data.records import DatasetManifest
 from medcompare.data.sources.resolve import BYTES_PER_MB
-from medcompare.data.validation import ImageMeasurement, judge, measure_file, oddities
+from medcompare.data.validation import ImageMeasurement, image_warnings, measure_file, reject_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 IMAGE_COLUMNS = ("case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode")
 REJECTED_COLUMNS = ("path", "label", "reason", "detail")
-TWIN_COLUMNS = ("sha256", "pixel_sha256")
+PIXEL_DUPLICATE_COLUMNS = ("sha256", "pixel_sha256")
 
 N_NAMED_PATHS = 5
 N_IMAGE_SIZES = 10
@@ -90,7 +90,7 @@ def ingest(
     Raises
     ------
     DataError
-        If more than ``max_rejected_fraction`` of the files must be set aside, a class has no
+        If more than ``max_rejected_fraction`` of the files must be excluded, a class has no
         usable image left, or the files are not read in time.
     """
     examined = _examine(source, data, progress, n_threads)
@@ -106,8 +106,8 @@ def ingest(
     usable.sort(key=_content_key)
     case_ids = _case_ids([_sha256(item) for item in usable])
     sizes = Counter(f"{item.measurement.width_px}x{item.measurement.height_px}" for item in usable)
-    twins = _twins(usable)
-    warnings = [*source.notes, *_content_warnings(usable), *_twin_warnings(twins)]
+    pixel_duplicates = _pixel_duplicates(usable)
+    warnings = [*source.notes, *_content_warnings(usable), *_pixel_duplicate_warnings(pixel_duplicates)]
     warnings += confounder_warnings(
         y=[item.label for item in usable],
         classes=source.classes,
@@ -144,7 +144,9 @@ def ingest(
             ),
             store,
         ),
-        twins=_write_table(TWIN_COLUMNS, twins, store) if twins else None,
+        pixel_duplicates=_write_table(PIXEL_DUPLICATE_COLUMNS, pixel_duplicates, store)
+        if pixel_duplicates
+        else None,
     )
 
 
@@ -180,7 +182,7 @@ def _judge_all(
     usable: list[_Examined] = []
     rejected: list[_Rejected] = []
     for item in examined:
-        verdict = judge(item.measurement, min_side_px=min_side_px)
+        verdict = reject_reason(item.measurement, min_side_px=min_side_px)
         if verdict is None:
             usable.append(item)
         else:
@@ -195,7 +197,7 @@ def _set_conflicts_aside(
 ) -> tuple[int, int, list[_Examined], list[_Rejected]]:
     """(groups of identical files, groups with opposite labels, images that stay, rejections).
 
-    The two counts are of files with identical bytes; what is set aside goes by pixels, since
+    The two counts are of files with identical bytes; what is excluded goes by pixels, since
     the networks see nothing else.
     """
     by_bytes: defaultdict[str, list[_Examined]] = defaultdict(list)
@@ -235,7 +237,7 @@ def _check_rejected(rejected: Sequence[_Rejected], source: ImageSource, max_frac
         msg = (
             f"{len(rejected)} of {len(source.files)} files in {source.root} cannot be used "
             f"({fraction:.1%}; data.max_rejected_fraction is {max_fraction:.1%}). {_reasons(rejected)} "
-            "Mend or remove them, or raise data.max_rejected_fraction."
+            "Repair or remove them, or raise data.max_rejected_fraction."
         )
         raise DataError(msg)
 
@@ -248,10 +250,10 @@ def _reasons(rejected: Sequence[_Rejected]) -> str:
     first = sorted(rejected, key=lambda item: item.path)[:N_NAMED_PATHS]
     named = "; ".join(f"{item.path} ({item.reason})" for item in first)
     more = "; ..." if len(rejected) > len(first) else ""
-    return f"Set aside: {reasons}. First files: {named}{more}."
+    return f"Excluded: {reasons}. First files: {named}{more}."
 
 
-def _twins(usable: Iterable[_Examined]) -> list[tuple[str, str]]:
+def _pixel_duplicates(usable: Iterable[_Examined]) -> list[tuple[str, str]]:
     """(sha256, pixel_sha256) of files whose pixels, but not bytes, equal another file's."""
     by_pixels: defaultdict[str, set[str]] = defaultdict(set)
     for item in usable:
@@ -259,19 +261,19 @@ def _twins(usable: Iterable[_Examined]) -> list[tuple[str, str]]:
     return sorted((sha, pixels) for pixels, shas in by_pixels.items() if len(shas) > 1 for sha in shas)
 
 
-def _twin_warnings(twins: Sequence[tuple[str, str]]) -> list[str]:
-    if not twins:
+def _pixel_duplicate_warnings(pixel_duplicates: Sequence[tuple[str, str]]) -> list[str]:
+    if not pixel_duplicates:
         return []
-    n_groups = len({pixels for _, pixels in twins})
+    n_groups = len({pixels for _, pixels in pixel_duplicates})
     sentence = (
-        f"{len(twins)} files differ in bytes but show the same pixels as another ({n_groups} groups): "
+        f"{len(pixel_duplicates)} files differ in bytes but show the same pixels as another ({n_groups} groups): "
         "kept, and kept together in one subset."
     )
     return [sentence]
 
 
 def _content_warnings(usable: Sequence[_Examined]) -> list[str]:
-    counts = Counter(phrase for item in usable for phrase in oddities(item.measurement))
+    counts = Counter(phrase for item in usable for phrase in image_warnings(item.measurement))
     warnings = [
         f"{count} image{'' if count == 1 else 's'} {phrase}." for phrase, count in sorted(counts.items())
     ]

@@ -40,7 +40,7 @@ class DatasetManifest(Record):
     fingerprint: str = Field(description="SHA-256 over content digests and labels, order-free.")
     images: Artifact
     rejected: Artifact
-    twins: Artifact | None = Field(
+    pixel_duplicates: Artifact | None = Field(
         default=None,
         description="CSV 'sha256, pixel_sha256' of files that differ in bytes but not in pixels: "
         "the split keeps them together. None where there are none.",
@@ -90,7 +90,7 @@ class DatasetSplit(Record):
 
 
 Quartiles = tuple[float, float, float]
-MOST_LEVELS = 8
+MAX_LEVELS = 8
 """A column with more values is summarised where they are numbers, else not tabulated."""
 
 

@@ -101,7 +101,7 @@ def respelled(*groups: Iterable[str]) -> int:
     Parameters
     ----------
     *groups : iterable of str
-        Ids of one table; of several tables, those that stand in exactly the same spelling in
+        Ids of one table; of several tables, those that occur in exactly the same spelling in
         all of them are not counted.
 
     Returns

@@ -1,7 +1,7 @@
 """The partition into training, validation and test images, without leaks.
 
 Nothing that belongs together is torn apart: images of one patient, copies of one file, files
-with the same pixels. Such images form one unit (union-find), and units are what is dealt out.
+with the same pixels. Such images form one unit (union-find), and the split is made by units.
 
 Where every unit is of one class and of about one size, scikit-learn's StratifiedShuffleSplit
 over units is the answer. With patients of unequal size or of both classes no single draw is
@@ -83,11 +83,11 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         If a unit ended up on two sides, which would be an error of this module.
     """
     table = read_images(manifest, store)
-    if manifest.twins is None:
+    if manifest.pixel_duplicates is None:
         pixels_of: dict[str, str] = {}
     else:
-        twins = pd.read_csv(io.BytesIO(store.read(manifest.twins)), dtype=str)
-        pixels_of = dict(zip(twins["sha256"], twins["pixel_sha256"], strict=True))
+        pixel_duplicates = pd.read_csv(io.BytesIO(store.read(manifest.pixel_duplicates)), dtype=str)
+        pixels_of = dict(zip(pixel_duplicates["sha256"], pixel_duplicates["pixel_sha256"], strict=True))
     grouped = manifest.n_patients is not None
     keys = [table["sha256"], table["sha256"].map(lambda sha: pixels_of.get(sha, sha))]
     if grouped:
@@ -194,7 +194,7 @@ def _mixed(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _strata(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """0: negative only, 1: some positive, 2: both classes, where that leaves some in 1.
 
-    A stratum of one unit cannot be dealt to two sides, so it joins the largest.
+    A stratum of one unit cannot be split over two sides, so it joins the largest.
     """
     strata = (counts[:, 1] > 0).astype(np.int64)
     mixed = _mixed(counts)

@@ -25,5 +25,5 @@ def read_images(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame
 
 
 def read_rejected(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame:
-    """Table of files set aside, all columns text; raises like `read_images`."""
+    """Table of files excluded, all columns text; raises like `read_images`."""
     return pd.read_csv(io.BytesIO(store.read(manifest.rejected)), dtype=str, keep_default_na=False)

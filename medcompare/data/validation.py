@@ -38,7 +38,7 @@ Reason = Literal[
     "opposite labels",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
-"""Why a file is set aside, in words that stand in the report."""
+"""Why a file is excluded, in the words of the report."""
 
 MAX_PIXELS = 89_478_485
 """Images with more pixels are not decoded. The limit is Pillow's own: a file of a few
@@ -154,8 +154,8 @@ def measure_image(content: bytes) -> ImageMeasurement:
         return replace(measured, reason=_damage(error), detail=_short(error))
 
 
-def judge(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[Reason, str] | None:
-    """Why an image must be set aside, as (reason, detail); None where it can be used.
+def reject_reason(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[Reason, str] | None:
+    """Why an image must be excluded, as (reason, detail); None where it can be used.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def judge(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[Reason, s
     return None
 
 
-def oddities(measurement: ImageMeasurement) -> tuple[str, ...]:
+def image_warnings(measurement: ImageMeasurement) -> tuple[str, ...]:
     """What a person should know about an image that can be used: phrases that fit after a count."""
     found = []
     if measurement.mode in DEEP_MODES:

@@ -38,7 +38,7 @@ class InitialWeights(Record):
 
     kind: Literal["imagenet", "none"]
     name: str = Field(description="e.g. 'ResNet50_Weights.IMAGENET1K_V1' or 'random initialisation'.")
-    vintage: str | None = Field(description="V1 or V2; None for random initialisation.")
+    version: str | None = Field(description="V1 or V2; None for random initialisation.")
     sha256: str | None = None
     source: str | None = Field(default=None, description="weights-dir, hub cache or download.")
 
@@ -75,7 +75,7 @@ class ModelSpec:
     """Trainable numbers of the network with its 1000-class head, as published."""
     recipe: Recipe
     weights: dict[str, WeightsFile] = field(default_factory=dict)
-    """Published weights by vintage (``V1``, ``V2``)."""
+    """Published weights by version (``V1``, ``V2``)."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     source: str
@@ -95,4 +95,4 @@ class ResolvedWeights(Record):
     @property
     def identity(self) -> str:
         """What of the weights can change a result: for cache keys, in place of path and source."""
-        return f"{self.initial.kind} {self.initial.name} {self.initial.vintage} {self.initial.sha256}"
+        return f"{self.initial.kind} {self.initial.name} {self.initial.version} {self.initial.sha256}"

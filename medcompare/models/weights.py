@@ -45,7 +45,7 @@ class WeightsSettings(Protocol):
         """Either "imagenet" or "none"."""
 
     @property
-    def weights_vintage(self) -> str:
+    def weights_version(self) -> str:
         """Version of published weights, where a recipe names no other."""
 
     @property
@@ -54,7 +54,7 @@ class WeightsSettings(Protocol):
 
     @property
     def recipes(self) -> Mapping[str, Any]:
-        """Model to recipe, with a `weights_vintage` that may be None."""
+        """Model to recipe, with a `weights_version` that may be None."""
 
 
 def hub_folder() -> Path:
@@ -65,8 +65,8 @@ def hub_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def published_file(spec: ModelSpec, vintage: str) -> WeightsFile:
-    """The file of `vintage` that `spec` publishes.
+def published_file(spec: ModelSpec, version: str) -> WeightsFile:
+    """The file of `version` that `spec` publishes.
 
     Raises
     ------
@@ -76,19 +76,19 @@ def published_file(spec: ModelSpec, vintage: str) -> WeightsFile:
     if not spec.weights:
         msg = f"model '{spec.name}' has no pretrained weights: train it with {ALTERNATIVE}, or leave it out"
         raise ConfigError(msg)
-    if vintage not in spec.weights:
+    if version not in spec.weights:
         known = ", ".join(f"{name} ({file.name})" for name, file in spec.weights.items())
         first = next(iter(spec.weights))
         msg = (
-            f"model '{spec.name}' has no pretrained weights of vintage {vintage}; it has: {known}. "
-            f"For this model alone: --set train.recipes.{spec.name}.weights_vintage={first}"
+            f"model '{spec.name}' has no pretrained weights of version {version}; it has: {known}. "
+            f"For this model alone: --set train.recipes.{spec.name}.weights_version={first}"
         )
         raise ConfigError(msg)
-    return spec.weights[vintage]
+    return spec.weights[version]
 
 
 def find_weights(
-    spec: ModelSpec, vintage: str, weights_dir: Path | None
+    spec: ModelSpec, version: str, weights_dir: Path | None
 ) -> tuple[Path, InitialWeights] | None:
     """Weights of `spec` on this machine, verified; None where they are not there.
 
@@ -97,11 +97,11 @@ def find_weights(
     Raises
     ------
     ConfigError
-        If `spec` publishes no such vintage, or `weights_dir` is no folder.
+        If `spec` publishes no such version, or `weights_dir` is no folder.
     WeightsError
         If a file of the right name has other content than the published one.
     """
-    file = published_file(spec, vintage)
+    file = published_file(spec, version)
     if weights_dir is not None and not weights_dir.is_dir():
         msg = f"train.weights_dir: there is no folder {weights_dir}"
         raise ConfigError(msg)
@@ -109,7 +109,7 @@ def find_weights(
     for source, folder in [*places, ("torch hub cache", hub_folder())]:
         path = folder / file.filename
         if path.is_file():
-            return path, _described(file, vintage, _verified(path, file), source)
+            return path, _described(file, version, _verified(path, file), source)
     return None
 
 
@@ -122,7 +122,7 @@ def ensure_weights(models: Sequence[str], train: WeightsSettings) -> dict[str, R
         Names in the table of networks.
     train : WeightsSettings
         Such as `medcompare.config.schema.TrainConfig`:
-        ``initial_weights, weights_vintage, weights_dir`` and the recipes' vintages count.
+        ``initial_weights, weights_version, weights_dir`` and the recipes' versions count.
 
     Returns
     -------
@@ -132,31 +132,31 @@ def ensure_weights(models: Sequence[str], train: WeightsSettings) -> dict[str, R
     Raises
     ------
     ConfigError
-        If a model does not publish the vintage asked for.
+        If a model does not publish the version asked for.
     WeightsError
         If a file cannot be had or is not the published one; the message names all such
         files, where they come from, where to put them, and the alternative.
     """
     specs = [MODELS[name] for name in models]
     if train.initial_weights == "none":
-        random_start = InitialWeights(kind="none", name="random initialisation", vintage=None)
+        random_start = InitialWeights(kind="none", name="random initialisation", version=None)
         return {spec.name: ResolvedWeights(model=spec.name, initial=random_start) for spec in specs}
-    vintages = {spec.name: _vintage(spec.name, train) for spec in specs}
+    versions = {spec.name: _version(spec.name, train) for spec in specs}
     for spec in specs:  # every mistake in the configuration before the first download
-        published_file(spec, vintages[spec.name])
+        published_file(spec, versions[spec.name])
     resolved: dict[str, ResolvedWeights] = {}
     missing: list[tuple[WeightsFile, str]] = []
     for spec in specs:
-        vintage = vintages[spec.name]
-        found = find_weights(spec, vintage, train.weights_dir)
+        version = versions[spec.name]
+        found = find_weights(spec, version, train.weights_dir)
         if found is None:
-            file = published_file(spec, vintage)
+            file = published_file(spec, version)
             try:
                 path = download(file, hub_folder())
             except OSError as error:
                 missing.append((file, _reason(error)))
                 continue
-            found = path, _described(file, vintage, sha256_of_file(path), "download")
+            found = path, _described(file, version, sha256_of_file(path), "download")
         path, initial = found
         resolved[spec.name] = ResolvedWeights(model=spec.name, initial=initial, path=path)
     if missing:
@@ -211,9 +211,9 @@ def _read(answer: HTTPResponse) -> bytes:
         raise ConnectionError(msg) from error
 
 
-def _vintage(model: str, train: WeightsSettings) -> str:
+def _version(model: str, train: WeightsSettings) -> str:
     override = train.recipes.get(model)
-    return (override.weights_vintage if override else None) or train.weights_vintage
+    return (override.weights_version if override else None) or train.weights_version
 
 
 def _verified(path: Path, file: WeightsFile) -> str:
@@ -227,8 +227,8 @@ def _verified(path: Path, file: WeightsFile) -> str:
     return digest
 
 
-def _described(file: WeightsFile, vintage: str, digest: str, source: str) -> InitialWeights:
-    return InitialWeights(kind="imagenet", name=file.name, vintage=vintage, sha256=digest, source=source)
+def _described(file: WeightsFile, version: str, digest: str, source: str) -> InitialWeights:
+    return InitialWeights(kind="imagenet", name=file.name, version=version, sha256=digest, source=source)
 
 
 def _reason(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""One night: note the begin, compare with the night before, note the end, mail.
+"""What follows a run: comparison with the run before, and mail.
 
 The order matters. A run is in the history before it works, so that a crash leaves a
 trace; its report is on the disk before it is mailed; and a mail that fails never fails
@@ -15,7 +15,7 @@ from medcompare.base.errors import MedcompareError
 from medcompare.notify.message import build_failure_mail, build_report_mail, should_mail
 from medcompare.notify.outbox import PAUSES_S, OutboxError, outbox_folder, queue, send_waiting
 from medcompare.notify.send import send
-from medcompare.runs.changes import Changes, NightContext, what_changed
+from medcompare.runs.changes import Changes, HistoryContext, what_changed
 from medcompare.runs.history import (
     earlier_runs,
     history_path,
@@ -35,7 +35,7 @@ TREND_RUNS = 30
 logger = logging.getLogger(__name__)
 
 
-def look_back(store: Path, run: RunSummary, *, n_runs: int = TREND_RUNS) -> NightContext:
+def look_back(store: Path, run: RunSummary, *, n_runs: int = TREND_RUNS) -> HistoryContext:
     """What changed since the last completed run of the series, and the series itself.
 
     The series has at most `n_runs`, `run` included, which need not be recorded yet.
@@ -53,7 +53,7 @@ def look_back(store: Path, run: RunSummary, *, n_runs: int = TREND_RUNS) -> Nigh
         for other in runs
         if (other.data_fingerprint, other.seed, other.kind) == (run.data_fingerprint, run.seed, run.kind)
     } - {(run.config_sha256, run.code_digest)}
-    return NightContext(
+    return HistoryContext(
         changes=what_changed(earlier[0] if earlier else None, run),
         runs=(*reversed(earlier[: n_runs - 1]), run),
         n_earlier_looks=len(looks) if run.data_fingerprint is not None else 0,

@@ -72,7 +72,7 @@ class Columns:
         self.refuse(f"column '{column}', row {row}{what}")
 
     def ids(self, column: str, remedy: str) -> list[str]:
-        """Cells of a column that must be filled, and not with a word that stands for no value.
+        """Cells of a column that must be filled, and not with a word that means no value.
 
         Raises
         ------

@@ -17,7 +17,7 @@ class CostMeasurement(Record):
     """What one model costs, measured alone on a named device.
 
     Counts are of what was really done; where the time for measuring did not last they are
-    smaller than those planned, which stand beside them.
+    smaller than those planned, which are given beside them.
     """
 
     model: str

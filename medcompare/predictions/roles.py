@@ -37,7 +37,7 @@ NAME_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 FEW_CASES = 10
 """With fewer cases two or three different scores are no sign of anything."""
 
-MOST_CATEGORIES, CASES_PER_CATEGORY = 10, 5
+MAX_CATEGORIES, CASES_PER_CATEGORY = 10, 5
 SAME_SCORE = 1e-6
 """Scores closer than this count as one: a network that collapsed differs by the rounding of 32-bit numbers."""
 
@@ -239,7 +239,7 @@ def _doubt(name: str, values: NDArray[np.float64]) -> str | None:
         return "every value is a whole number"
     n_different = np.unique(np.round(values / SAME_SCORE)).size
     few = max(FEW_CASES, CASES_PER_CATEGORY * n_different)
-    if 1 < n_different <= MOST_CATEGORIES and values.size >= few:
+    if 1 < n_different <= MAX_CATEGORIES and values.size >= few:
         return f"it holds only {n_different} different values"
     return None
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 NOTE_MARKS = "abcdefghijklmnopqrstuvwxyz"
 
-MOST_MODEL_COLUMNS = 4
+MAX_MODEL_COLUMNS = 4
 """Models that fit next to each other with their intervals; more of them stand below each other."""
 
-MOST_FIGURE_COLUMNS = 4
+MAX_FIGURE_COLUMNS = 4
 """Figures next to each other where models stand in rows; more of them go on in a further table."""
 
 LONGEST_HEAD_WORD, LONGEST_WORD = 14, 24
@@ -41,7 +41,7 @@ def has_long_word(text: str, n_characters: int) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """The small coloured shape that stands for a model in every figure and table."""
+    """The small coloured shape that marks a model in every figure and table."""
 
     src: str
     """Data URI."""
@@ -274,7 +274,7 @@ class Notes:
     found: list[str] = field(default_factory=list)
 
     def letter(self, note: str | None) -> str:
-        """Letter that stands for `note`; empty without a note."""
+        """Letter of `note`; empty without a note."""
         if not note:
             return ""
         if note not in self.found:
@@ -338,7 +338,7 @@ def model_tables(
         rows and some of the figures in columns.
     """
     listed = () if notes is None else notes.listed()
-    if len(models) <= MOST_MODEL_COLUMNS:
+    if len(models) <= MAX_MODEL_COLUMNS:
         columns = (corner, *models, *([] if extra is None else [extra]))
         return [
             Table(
@@ -346,8 +346,8 @@ def model_tables(
             )
         ]
     tables = []
-    for start in range(0, len(rows), MOST_FIGURE_COLUMNS):
-        part = rows[start : start + MOST_FIGURE_COLUMNS]
+    for start in range(0, len(rows), MAX_FIGURE_COLUMNS):
+        part = rows[start : start + MAX_FIGURE_COLUMNS]
         tables.append(
             Table(
                 caption=caption if start == 0 else f"{caption}, continued",
@@ -362,7 +362,7 @@ def model_tables(
                     )
                     for i, column in enumerate(models)
                 ),
-                notes=listed if start + MOST_FIGURE_COLUMNS >= len(rows) else (),
+                notes=listed if start + MAX_FIGURE_COLUMNS >= len(rows) else (),
                 dense=dense,
                 titled=titled or start > 0,
             )

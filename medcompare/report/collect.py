@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
     from medcompare.predictions.table import PredictionTables
-    from medcompare.runs.changes import NightContext
+    from medcompare.runs.changes import HistoryContext
     from medcompare.runs.provenance import Provenance
     from medcompare.stats.records import Assessment
     from medcompare.training.records import TrainedModel
 
-MOST_HARD_CASES = 24
+MAX_HARD_CASES = 24
 THUMBNAIL_PX = 112
 FEW_EPOCHS = 5
 
@@ -69,7 +69,7 @@ def gather(
     provenance: Provenance,
     data_root: Path,
     store: ArtifactStore,
-    night: NightContext,
+    context: HistoryContext,
 ) -> ReportInputs:
     """Everything the report of a comparison prints.
 
@@ -95,7 +95,7 @@ def gather(
         Folder the image paths are relative to, for the thumbnails of hard cases.
     store : ArtifactStore
         Store that holds the tables and images the records name.
-    night : NightContext
+    context : HistoryContext
         The runs before this one, and what changed.
 
     Returns
@@ -119,8 +119,8 @@ def gather(
         rule=config.decide,
         provenance=provenance,
         settings=settings,
-        notices=(*notices(config, manifest, trained), *_looks(night)),
-        n_earlier_looks=night.n_earlier_looks,
+        notices=(*notices(config, manifest, trained), *_earlier_looks(context)),
+        n_earlier_looks=context.n_earlier_looks,
         manifest=manifest,
         rejected=rejected_rows(manifest, store, pseudonymise=config.report.pseudonymise),
         pseudonymised=config.report.pseudonymise,
@@ -139,7 +139,7 @@ def gather(
                 characteristics=tabulated,
                 trained=tuple(trained),
                 settings=settings,
-                n_earlier_looks=night.n_earlier_looks,
+                n_earlier_looks=context.n_earlier_looks,
             ),
             read_answers(config.report.checklist_answers),
         ),
@@ -150,7 +150,7 @@ def gather(
             ("settings.json", "what was given of it, for the command that repeats the run"),
             ("results.json", "every number of this report at full precision"),
         ),
-        **_over_time(night),
+        **_over_time(context),
     )
 
 
@@ -172,7 +172,7 @@ def gather_assessment(
     assessment: Assessment,
     tables: PredictionTables,
     provenance: Provenance,
-    night: NightContext,
+    context: HistoryContext,
 ) -> ReportInputs:
     """Everything the report of predictions made elsewhere prints."""
     cases, n_cases = hard_cases(tables.test, assessment, thumbnails=None)
@@ -188,8 +188,8 @@ def gather_assessment(
         rule=config.decide,
         provenance=provenance,
         settings=settings,
-        notices=(*assessment_notices(config), *tables.caveats, *_looks(night)),
-        n_earlier_looks=night.n_earlier_looks,
+        notices=(*assessment_notices(config), *tables.caveats, *_earlier_looks(context)),
+        n_earlier_looks=context.n_earlier_looks,
         pseudonymised=config.report.pseudonymise,
         score_distributions=distributions(tables.test),
         hard_cases=pseudonymous(cases) if config.report.pseudonymise else cases,
@@ -199,28 +199,28 @@ def gather_assessment(
                 assessment=assessment,
                 provenance=provenance,
                 settings=settings,
-                n_earlier_looks=night.n_earlier_looks,
+                n_earlier_looks=context.n_earlier_looks,
             ),
             read_answers(config.report.checklist_answers),
         ),
         files=(("results.json", "every number of this report at full precision"),),
-        **_over_time(night),
+        **_over_time(context),
     )
 
 
-def _over_time(night: NightContext) -> dict[str, Any]:
+def _over_time(context: HistoryContext) -> dict[str, Any]:
     """The fields of the report on earlier runs; one run alone has no trend."""
-    runs = night.runs if len(night.runs) > 1 else ()
+    runs = context.runs if len(context.runs) > 1 else ()
     return {
         "trend": trend_runs(runs),
         "trend_marks": trend_marks(runs),
-        "changes": night.changes.sentences,
+        "changes": context.changes.sentences,
     }
 
 
-def _looks(night: NightContext) -> tuple[str, ...]:
+def _earlier_looks(context: HistoryContext) -> tuple[str, ...]:
     """The more often a test subset is looked at, the less its figures can be believed."""
-    n = night.n_earlier_looks
+    n = context.n_earlier_looks
     if n == 0:
         return ()
     runs = "one earlier run" if n == 1 else f"{n} earlier runs"
@@ -326,7 +326,7 @@ def hard_cases(
     assessment: Assessment,
     *,
     thumbnails: Thumbnails | None,
-    most: int = MOST_HARD_CASES,
+    most: int = MAX_HARD_CASES,
 ) -> tuple[tuple[HardCase, ...], int]:
     """Test cases that a model got wrong, the worst first, and how many there are in all.
 

@@ -38,7 +38,7 @@ FONTS = (
 """(family, weight, file) of DejaVu, a free font that matplotlib carries along."""
 
 FALLBACK_FAMILY = "Report Fallback"
-MOST_FALLBACKS = 2
+MAX_FALLBACKS = 2
 """Fonts beside DejaVu that a report may need; the style sheet names as many."""
 
 ALWAYS_IN_FONT = "".join(chr(code) for code in range(0x20, 0x7F)) + "\u00a0\u2022\u25e6\u25aa"
@@ -137,7 +137,7 @@ def _search(missing: str) -> tuple[FallbackFont, ...]:
     left = {ord(character) for character in missing}
     files = sorted({Path(name) for name in font_manager.findSystemFonts()}, key=_preference)
     found: list[FallbackFont] = []
-    while left and len(found) < MOST_FALLBACKS:
+    while left and len(found) < MAX_FALLBACKS:
         best = max(files, key=lambda path: len(left & _covered(path)), default=None)
         served = left & _covered(best) if best is not None else set()
         if best is None or not served:
@@ -171,7 +171,7 @@ def fallback_fonts(text: str) -> tuple[FallbackFont, ...]:
     Returns
     -------
     tuple of FallbackFont
-        At most `MOST_FALLBACKS`; empty where DejaVu draws everything.
+        At most `MAX_FALLBACKS`; empty where DejaVu draws everything.
     """
     missing = _lacking(text)
     return _search(missing) if missing else ()
@@ -192,7 +192,7 @@ def scripts_without_font() -> dict[str, str]:
     dict of str to str
         In the order of `SCRIPTS`; empty where this machine has a font for each of them.
     """
-    # One by one: a document gets no more than `MOST_FALLBACKS` fonts, this machine may have more.
+    # One by one: a document gets no more than `MAX_FALLBACKS` fonts, this machine may have more.
     return {script: package_for(letters) for script, letters in SCRIPTS.items() if undrawable(letters)}
 
 

@@ -38,7 +38,7 @@ def lean_svg(svg: str) -> str:
     -------
     str
         SVG of the same size and look. What does not have the form that matplotlib gives to
-        letters is left as it stands.
+        letters is left unchanged.
     """
     root = ET.fromstring(svg)  # noqa: S314 - our own drawing, from matplotlib
     for metadata in root.findall(f"{{{SVG}}}metadata"):

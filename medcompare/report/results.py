@@ -289,6 +289,6 @@ def read_results(path: Path) -> Results:
 
 
 def schema_json() -> bytes:
-    """JSON Schema of ``results.json``, as it stands in the documentation."""
+    """JSON Schema of ``results.json``, as in the documentation."""
     schema = Results.model_json_schema(mode="serialization")
     return (json.dumps(schema, indent=1, ensure_ascii=False) + "\n").encode("utf-8")

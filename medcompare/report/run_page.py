@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from medcompare.report.inputs import ReportInputs
 
 
-MOST_COLUMNS = 6
+MAX_COLUMNS = 6
 """Beside the page's own columns there is room for so many."""
 
 MARGIN = 10.0
@@ -123,7 +123,7 @@ def table_markdown(table: Table) -> str:
     kinds: list[str] = [column.kind for column in table.columns]
     rows = [[escaped(column.head) for column in table.columns]]
     rows += [[_cell(cell) for cell in row] for row in table.rows]
-    if len(kinds) > MOST_COLUMNS and len(rows) < len(kinds):
+    if len(kinds) > MAX_COLUMNS and len(rows) < len(kinds):
         rows = [list(column) for column in zip(*rows, strict=True)]
         kinds = ["text"] + ["number"] * (len(rows[0]) - 1)
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]

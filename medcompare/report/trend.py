@@ -47,7 +47,7 @@ MARK: dict[Cause, str] = {
     "seed": "R",
 }
 MARKS_LEGEND = "D data, C code, L libraries, M machine, S settings, N models, R random seed"
-MOST_TICKS = 8
+MAX_TICKS = 8
 MINUTE_S, HOUR_S = 60.0, 3600.0
 
 
@@ -244,7 +244,7 @@ def _mark_changes(axes: Axes, marks: Sequence[tuple[Cause, ...]]) -> None:
                 1.01,
                 letters,
                 transform=axes.get_xaxis_transform(),
-                # Several letters stand upright, so that those of neighbouring nights never touch.
+                # Several letters are upright, so that those of neighbouring nights never touch.
                 rotation=90 if len(letters) > 1 else 0,
                 ha="center",
                 va="bottom",
@@ -255,7 +255,7 @@ def _mark_changes(axes: Axes, marks: Sequence[tuple[Cause, ...]]) -> None:
 
 def _date_axis(axes: Axes, runs: Sequence[TrendRun]) -> None:
     """Dates below the runs, thinned out so that they never touch; two runs of a day also get the time."""
-    every = -(-len(runs) // MOST_TICKS)
+    every = -(-len(runs) // MAX_TICKS)
     shown = [i for i in range(len(runs)) if (len(runs) - 1 - i) % every == 0]
     days = [run.finished_at[:10] for run in runs]
     labels = [

@@ -1,4 +1,4 @@
-"""What changed from one night to the next: data, code, configuration, or only the seed.
+"""What changed from one run of a series to the next: data, code, configuration, or only the seed.
 
 Differences between two runs are described, not tested: two runs on overlapping images
 are neither independent nor paired, so the sentences say whether the intervals overlap
@@ -333,7 +333,7 @@ def intervals_overlap(before: Estimate, after: Estimate) -> bool | None:
     return low_before <= high_after and low_after <= high_before
 
 
-class NightContext(Record):
+class HistoryContext(Record):
     """What a report says about the nights before: taken from the history just before rendering."""
 
     changes: Changes

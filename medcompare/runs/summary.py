@@ -115,7 +115,7 @@ class RunSummary(Record):
     )
     name: str
     kind: RunKind = "compare"
-    series: str = Field(description="Runs of one series follow each other night over night.")
+    series: str = Field(description="Runs of one series are compared with each other.")
     status: RunStatus
     started_at: UtcText
     finished_at: UtcText | None = None

@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-LEAST_UNITS = 10
+MIN_UNITS = 10
 """Independent cases (patients) of each class below which no figure of a ranking is given.
 
 Simulated (true AUC 0.95 against 0.85, 200 negatives, k positives, 1,500 studies): DeLong's 95%
@@ -153,7 +153,7 @@ def says_nothing(scores: FloatArray, positive: BoolArray) -> bool:
     )
 
 
-def few_units(positive: BoolArray, clusters: IntArray | None, least: int = LEAST_UNITS) -> str | None:
+def few_units(positive: BoolArray, clusters: IntArray | None, least: int = MIN_UNITS) -> str | None:
     """Why nothing can be estimated from so few independent cases; None where there are enough.
 
     Parameters

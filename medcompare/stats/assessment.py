@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 NET_BENEFIT_POINTS = 21
 UNDECIDED = 0.5
 
-LEAST_DIFFERENT_SCORES = 5
+MIN_DIFFERENT_SCORES = 5
 """Fewer different scores may agree by chance, or because the model is constant."""
 
 
@@ -247,7 +247,7 @@ def _same_cases(
     other_scores: NDArray[np.float64],
 ) -> bool:
     """Whether two subsets hold the same (label, score) pairs, and enough different ones to mean it."""
-    if y_true.size != other_true.size or np.unique(scores).size < LEAST_DIFFERENT_SCORES:
+    if y_true.size != other_true.size or np.unique(scores).size < MIN_DIFFERENT_SCORES:
         return False
     order, other_order = np.lexsort((y_true, scores)), np.lexsort((other_true, other_scores))
     return np.array_equal(scores[order], other_scores[other_order]) and np.array_equal(

@@ -1,6 +1,6 @@
 """Two models on the same cases: every difference is candidate minus reference.
 
-The reference is the dearer model and the candidate the cheaper one, as the decision rule
+The reference is the more expensive model and the candidate the cheaper one, as the decision rule
 has it; where no cost is known, the order in which the models were named stands.
 """
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 FPR_GRID = np.linspace(0, 1, 101)
 DECISION_GRID = np.linspace(0.01, 0.99, 99)
 CHANCE_AUC = 0.5
-MOST_CORNERS = 2001
+MAX_CORNERS = 2001
 """Of a precision-recall curve; more cannot be told apart on paper."""
 
 BOOTSTRAPPED: tuple[MetricName, ...] = ("average_precision", "balanced_accuracy", "f1", "mcc")
@@ -287,9 +287,9 @@ def _precision_recall(positive: NDArray[np.bool_], scores: NDArray[np.float64]) 
     last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
     recall = hits[last] / positive.sum()
     precision = hits[last] / (last + 1)
-    if recall.size > MOST_CORNERS:
+    if recall.size > MAX_CORNERS:
         # A million corners would be 40 MB of results.json for a curve a few hundred dots wide.
-        steps = np.searchsorted(recall, np.linspace(0, 1, MOST_CORNERS), side="left")
+        steps = np.searchsorted(recall, np.linspace(0, 1, MAX_CORNERS), side="left")
         kept = np.unique(np.append(steps, recall.size - 1))
         recall, precision = recall[kept], precision[kept]
     return Curve(x=plain(recall), y=plain(precision))

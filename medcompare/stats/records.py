@@ -1,7 +1,7 @@
 """Records of the statistics: estimates, evaluations, comparisons and the verdict.
 
 Differences are always *candidate minus reference* (B - A) in these records: A is the
-reference (dearer) model, B the candidate (cheaper) one, as in the decision rule.
+reference (more expensive) model, B the candidate (cheaper) one, as in the decision rule.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from medcompare.predictions.cases import ScoredCases
     from medcompare.stats.records import PairedComparison
 
-LEAST_SEEDS = 3
+MIN_SEEDS = 3
 """With fewer trainings nothing is said about their spread."""
 
-MOST_RESAMPLES = 2000
+MAX_RESAMPLES = 2000
 """Every seed is resampled; beyond this the limits move less than the seeds themselves do."""
 
 
@@ -110,7 +110,7 @@ def compare_seeds(
                 mean=_two_level(test, pair, shared, mean, evaluate=evaluate, seed=seed),
                 standard_deviation=spread,
                 sign_changes=changes,
-                sensitive=len(shared) >= LEAST_SEEDS and (changes or abs(mean) < spread),
+                sensitive=len(shared) >= MIN_SEEDS and (changes or abs(mean) < spread),
             )
         )
     return tuple(found)
@@ -130,7 +130,7 @@ def _two_level(
         note = "no interval: all cases come from one patient"
         return Estimate(value=mean, level=evaluate.level, method="mean over seeds", n=test.n, note=note)
     models = [test.seed_scores[model][name] for model in (pair.reference, pair.candidate) for name in shared]
-    n_resamples = min(evaluate.n_resamples, MOST_RESAMPLES)
+    n_resamples = min(evaluate.n_resamples, MAX_RESAMPLES)
     resampled = bootstrap_metrics(
         test.y_true,
         models,

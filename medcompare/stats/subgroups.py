@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.stats.arrays import LEAST_UNITS
+from medcompare.stats.arrays import MIN_UNITS
 from medcompare.stats.intervals.auc import auc_interval
 from medcompare.stats.intervals.proportions import clustered_proportion, proportion
 from medcompare.stats.records import Estimate, SubgroupEvaluation
@@ -121,8 +121,8 @@ def _subgroup_metrics(
     positive: NDArray[np.bool_],
     negative: NDArray[np.bool_],
 ) -> dict[str, Estimate]:
-    few = f"not computed: fewer than {LEAST_UNITS} cases of a class"
-    enough = min(int(positive.sum()), int(negative.sum())) >= LEAST_UNITS
+    few = f"not computed: fewer than {MIN_UNITS} cases of a class"
+    enough = min(int(positive.sum()), int(negative.sum())) >= MIN_UNITS
     chosen = positive | negative
     clusters = None if test.clusters is None else test.clusters[chosen]
     metrics = {
@@ -135,7 +135,7 @@ def _subgroup_metrics(
     for name, success, among in (("sensitivity", called, positive), ("specificity", ~called, negative)):
         metrics[name] = (
             share(success, among, test.clusters, evaluate, why_empty=few)
-            if int(among.sum()) >= LEAST_UNITS
+            if int(among.sum()) >= MIN_UNITS
             else undefined(evaluate, few, int(among.sum()))
         )
     return metrics

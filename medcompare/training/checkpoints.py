@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".pt"
 FORMAT = 2
-LEAST_ROOM_BYTES = 1_000_000
+MIN_ROOM_BYTES = 1_000_000
 """With less than this free, a failed write is put down to the disk."""
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def save(content: dict[str, Any], path: Path) -> None:
         torch.save(content, path)
     except (RuntimeError, OSError) as error:
         free = shutil.disk_usage(path.parent).free
-        if free >= LEAST_ROOM_BYTES and getattr(error, "errno", None) != errno.ENOSPC:
+        if free >= MIN_ROOM_BYTES and getattr(error, "errno", None) != errno.ENOSPC:
             raise
         msg = (
             f"the disk is full: {free / 1e6:.0f} MB free where {path.parent} lies; free some "

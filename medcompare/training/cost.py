@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 TRAINING_STEPS = 8
 TRAINING_WARMUP_STEPS = 2
 THROUGHPUT_BATCHES = FEWEST_PASSES
-LEAST_WARMUP, LEAST_REPEATS = 1, 3
+MIN_WARMUP, MIN_REPEATS = 1, 3
 """Passes of one image that are always done, however little time there is; 3 still give a median, but no interval."""
 
 FEWEST_FOR_P95 = 20
@@ -121,7 +121,7 @@ def measure_cost(
         n_repeats=cost.n_repeats,
         budget=budget,
         latest=(LATEST_WARMUP, LATEST_LATENCY),
-        at_least=(LEAST_WARMUP, LEAST_REPEATS),
+        at_least=(MIN_WARMUP, MIN_REPEATS),
     )
     latency_s = statistics.median(latencies_s)
     report("throughput")

@@ -120,7 +120,7 @@ class SubsetImages(Dataset["Tensor"]):
             msg = f"image {row.path} is now {error}; it was a file when the data were validated"
             raise DataError(msg) from error
         if hashlib.sha256(content).hexdigest() != row.sha256:
-            msg = f"image {row.path} changed since ingest; start the run again to validate the data anew"
+            msg = f"image {row.path} changed since ingest; start the run again to validate the data again"
             raise DataError(msg)
         # A channels-last view: the layout the resizing is fastest on.
         return torch.from_numpy(decode_rgb(content, name=row.path)).permute(2, 0, 1)
@@ -224,7 +224,7 @@ def batch_starts(n_images: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 class _Plan(Sampler[list[tuple[int, int]]]):
-    """Lists of (epoch, index), set anew for each epoch."""
+    """Lists of (epoch, index), replaced for each epoch."""
 
     def __init__(self) -> None:
         self.batches: list[list[tuple[int, int]]] = []

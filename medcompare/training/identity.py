@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NOT_IDENTITY = {
     "weights_dir",
-    "weights_vintage",
+    "weights_version",
     "max_parallel",
     "num_workers",
     "timeout_minutes",
@@ -103,7 +103,7 @@ def training_identity(
     override = train.recipes.get(model)
     return TrainingIdentity(
         settings=train.model_dump_json(exclude=NOT_IDENTITY),
-        override=override.model_dump_json(exclude={"weights_vintage"}) if override else "",
+        override=override.model_dump_json(exclude={"weights_version"}) if override else "",
         images=images,
         weights=weights.identity,
         seed=seed,

@@ -112,7 +112,7 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
     values, log_odds_sd = scored(PREDICTED)
     for row, value in zip(chosen, values, strict=True):
         if not 0 <= value <= 1:
-            msg = f"{spec.name} gives no finite probability for case {row.case_id}; train it anew"
+            msg = f"{spec.name} gives no finite probability for case {row.case_id}; train it again"
             raise TrainingError(msg)
     load_statistics(network, running)
     # No threshold is chosen with them: only the test subset, which comes first, shows what they change.

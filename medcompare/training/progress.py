@@ -190,7 +190,7 @@ def sentence_about_images(manifest: DatasetManifest) -> str:
         line += f" of {manifest.n_patients} patients"
     if manifest.n_rejected:
         reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.rejected_by_reason)
-        line += f"; {manifest.n_rejected} set aside: {reasons}"
+        line += f"; {manifest.n_rejected} excluded: {reasons}"
     if manifest.n_duplicate_groups:
         line += (
             f"; {manifest.n_duplicate_groups} groups of identical files, "

@@ -40,7 +40,7 @@ def free_ports() -> tuple[int, int]:
 
 @pytest.fixture(scope="session")
 def copy_of_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tracked files as they stand in the working tree, without runs, caches or settings of this place."""
+    """The tracked files as they are in the working tree, without runs, caches or settings of this place."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout: the files that belong to the project are not known")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout

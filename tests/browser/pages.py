@@ -146,7 +146,7 @@ class Pages:
     def wait_for_end_in_list(self, run_id: str, *, seconds: float) -> str:
         """State of a run once it has ended, on the page of its deployment, which follows it by itself.
 
-        The page of a run draws its graph anew all the time: without a graphics card that takes
+        The page of a run draws its graph again all the time: without a graphics card that takes
         cores from the trainings.
         """
         self.open(f"/deployments/deployment/{self._deployment()}?tab=Runs")

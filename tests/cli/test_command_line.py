@@ -251,6 +251,6 @@ def test_a_folder_is_listed_once_for_a_run(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    once, handed_over, anew, other, n_files = (float(text) for text in done.stdout.split())
+    once, handed_over, again, other, n_files = (float(text) for text in done.stdout.split())
     assert once >= 1
-    assert (handed_over, anew, other, n_files) == (1, 2, 4, 8)
+    assert (handed_over, again, other, n_files) == (1, 2, 4, 8)

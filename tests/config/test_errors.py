@@ -47,7 +47,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         (
             "train.recipes.resnet50.learning_rat: no such field. Did you mean "
             "'train.recipes.resnet50.learning_rate'? Fields of section 'train.recipes.resnet50': "
-            "optimizer, learning_rate, weight_decay, weights_vintage"
+            "optimizer, learning_rate, weight_decay, weights_version"
         ),
     ),
     (

@@ -8,7 +8,7 @@ import pytest
 
 from medcompare.data.assignments import ImageRow
 from medcompare.data.characteristics import characteristics
-from medcompare.data.records import MOST_LEVELS
+from medcompare.data.records import MAX_LEVELS
 
 SUBSETS = ("train", "val", "test")
 
@@ -111,7 +111,7 @@ def test_few_patients_are_not_named(patients: bool) -> None:  # noqa: FBT001 - a
 
     found = characteristics(rows_of(frame))
 
-    assert frame["name"].nunique() <= MOST_LEVELS
+    assert frame["name"].nunique() <= MAX_LEVELS
     assert "name" not in {row.column for row in found}
     assert "sex" in {row.column for row in found}
 

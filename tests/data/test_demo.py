@@ -101,7 +101,7 @@ def test_structure_tells_the_classes_apart(folder: Path) -> None:
 
 
 def test_defects_are_found_by_ingest(folder: Path, tmp_path: Path) -> None:
-    """Exactly the planted files are set aside, under the 5 % that stop a run."""
+    """Exactly the planted files are excluded, under the 5 % that stop a run."""
     data = DataConfig(source=str(folder))
     store = ArtifactStore(tmp_path)
     planted = DemoSummary.model_validate_json((folder / "demo.json").read_text())

@@ -71,7 +71,7 @@ def test_good_folder(folder: Path, store: ArtifactStore) -> None:
     assert manifest.image_sizes == (("40x40", 10),)
     assert (manifest.n_duplicate_groups, manifest.n_conflicting_groups) == (0, 0)
     assert manifest.warnings == ()
-    assert manifest.twins is None
+    assert manifest.pixel_duplicates is None
     table = read_images(manifest, store)
     assert list(table.columns) == [
         "case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode",
@@ -149,19 +149,19 @@ def test_copies_of_one_class_stay(folder: Path, store: ArtifactStore) -> None:
 
 
 def test_same_pixels_in_other_bytes(folder: Path, store: ArtifactStore) -> None:
-    """A picture saved anew is no second picture: kept together, or set aside with opposite labels."""
-    add(folder / "cancer" / "anew.bmp", picture(0, "BMP"))
-    add(folder / "non_cancer" / "anew too.bmp", picture(1, "BMP"))
+    """A picture saved again is no second picture: kept together, or excluded with opposite labels."""
+    add(folder / "cancer" / "again.bmp", picture(0, "BMP"))
+    add(folder / "non_cancer" / "again too.bmp", picture(1, "BMP"))
 
     manifest = take_in(folder, store)
 
     assert (manifest.n_duplicate_groups, manifest.n_conflicting_groups) == (0, 0)
     assert manifest.rejected_by_reason == (("opposite labels", 2),)
     assert "same pixels as cancer/img1.png" in set(read_rejected(manifest, store)["detail"])
-    assert manifest.twins is not None
-    lines = store.read(manifest.twins).decode().splitlines()
+    assert manifest.pixel_duplicates is not None
+    lines = store.read(manifest.pixel_duplicates).decode().splitlines()
     expected = {
-        measure_file(folder / "cancer" / name, max_bytes=100_000).sha256 for name in ("img0.png", "anew.bmp")
+        measure_file(folder / "cancer" / name, max_bytes=100_000).sha256 for name in ("img0.png", "again.bmp")
     }
     assert lines[0] == "sha256,pixel_sha256"
     assert {line.split(",")[0] for line in lines[1:]} == expected
@@ -183,7 +183,7 @@ def test_image_under_two_patients_is_said(folder: Path, store: ArtifactStore) ->
 
 
 def test_conversions_are_said(folder: Path, store: ArtifactStore) -> None:
-    """What is changed before the networks see it stands in the warnings, with its count."""
+    """What is changed before the networks see it is in the warnings, with its count."""
     for i in range(2):
         buffer = io.BytesIO()
         Image.new("RGBA", (40, 40), (i, 0, 0, 99)).save(buffer, format="PNG")
@@ -199,8 +199,8 @@ def test_too_many_rejections_stop_the_run(folder: Path, store: ArtifactStore) ->
 
     with pytest.raises(
         DataError,
-        match=r"2 of 12 files .*16\.7%; data.max_rejected_fraction is 10\.0%.*Set aside: not an image \(2\). "
-        r"First files: cancer/bad0.png \(not an image\); cancer/bad1.png \(not an image\)\. Mend",
+        match=r"2 of 12 files .*16\.7%; data.max_rejected_fraction is 10\.0%.*Excluded: not an image \(2\). "
+        r"First files: cancer/bad0.png \(not an image\); cancer/bad1.png \(not an image\)\. Repair",
     ):
         take_in(folder, store, max_rejected_fraction=0.1)
     assert take_in(folder, store, max_rejected_fraction=2 / 12).n_rejected == 2

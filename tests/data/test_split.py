@@ -39,7 +39,7 @@ def manifest_of(
     *,
     patients: Sequence[str] | None = None,
     content: Sequence[str] | None = None,
-    twins: Sequence[tuple[str, str]] = (),
+    pixel_duplicates: Sequence[tuple[str, str]] = (),
     names: str = "img",
 ) -> DatasetManifest:
     """A manifest of images that exist as digests only; `content` says which are copies."""
@@ -57,7 +57,7 @@ def manifest_of(
         }
     ).sort_values(["sha256", "patient_id"])
     twin_table = pd.DataFrame(
-        [(sha256_of_bytes(a.encode()), b) for a, b in twins], columns=["sha256", "pixel_sha256"]
+        [(sha256_of_bytes(a.encode()), b) for a, b in pixel_duplicates], columns=["sha256", "pixel_sha256"]
     )
     images = store.write(table.to_csv(index=False).encode(), ".csv")
     return DatasetManifest(
@@ -77,7 +77,9 @@ def manifest_of(
         fingerprint=sha256_of_bytes(repr(sorted(shas)).encode()),
         images=images,
         rejected=store.write(b"path,label,reason,detail\n", ".csv"),
-        twins=store.write(twin_table.to_csv(index=False).encode(), ".csv") if twins else None,
+        pixel_duplicates=store.write(twin_table.to_csv(index=False).encode(), ".csv")
+        if pixel_duplicates
+        else None,
     )
 
 
@@ -203,12 +205,12 @@ def test_copies_join_patients(store: ArtifactStore) -> None:
 
 def test_same_pixels_never_straddle(store: ArtifactStore) -> None:
     """Files that differ in bytes only are kept together, too."""
-    twins = [(str(i), f"pixels{i // 2}") for i in range(100)]
-    manifest = manifest_of(store, [(i // 2) % 2 for i in range(200)], twins=twins)
+    pixel_duplicates = [(str(i), f"pixels{i // 2}") for i in range(100)]
+    manifest = manifest_of(store, [(i // 2) % 2 for i in range(200)], pixel_duplicates=pixel_duplicates)
 
     table = read_assignments(split(manifest, SplitConfig(), seed=2, store=store), store)
 
-    pixels = {sha256_of_bytes(name.encode()): pixel for name, pixel in twins}
+    pixels = {sha256_of_bytes(name.encode()): pixel for name, pixel in pixel_duplicates}
     tied = table[table["sha256"].isin(pixels)]
     assert tied.groupby(tied["sha256"].map(pixels))["subset"].nunique().max() == 1
 

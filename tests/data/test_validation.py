@@ -11,7 +11,13 @@ from PIL import Image
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.data import validation as validate
-from medcompare.data.validation import ImageMeasurement, judge, measure_file, measure_image, oddities
+from medcompare.data.validation import (
+    ImageMeasurement,
+    image_warnings,
+    measure_file,
+    measure_image,
+    reject_reason,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +51,8 @@ def test_good_images(form: str, mode: str) -> None:
     assert (found.format, found.width_px, found.height_px, found.mode) == (form, 40, 50, mode)
     assert found.sha256 == sha256_of_bytes(content)
     assert found.n_bytes == len(content)
-    assert judge(found, min_side_px=40) is None
-    assert oddities(found) == ()
+    assert reject_reason(found, min_side_px=40) is None
+    assert image_warnings(found) == ()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_unusable_content(content: bytes, reason: str, detail: str) -> None:
 
     assert found.reason == reason
     assert detail in found.detail
-    assert judge(found, min_side_px=1) == (found.reason, found.detail)
+    assert reject_reason(found, min_side_px=1) == (found.reason, found.detail)
 
 
 def test_findings_are_the_same_each_time() -> None:
@@ -111,8 +117,8 @@ def test_too_small() -> None:
     """The shorter side counts, and the limit itself is allowed."""
     found = measure_image(encoded(size=(90, 31)))
 
-    assert judge(found, min_side_px=31) is None
-    assert judge(found, min_side_px=32) == ("too small", "90 x 31 pixels, at least 32 needed")
+    assert reject_reason(found, min_side_px=31) is None
+    assert reject_reason(found, min_side_px=32) == ("too small", "90 x 31 pixels, at least 32 needed")
 
 
 def test_several_frames() -> None:
@@ -124,7 +130,7 @@ def test_several_frames() -> None:
     found = measure_image(buffer.getvalue())
 
     assert found.n_frames == 3
-    assert judge(found, min_side_px=32) == (
+    assert reject_reason(found, min_side_px=32) == (
         "several frames",
         "3 frames: store the one that counts on its own",
     )
@@ -134,15 +140,15 @@ def test_preview_of_a_camera_is_no_second_image() -> None:
     """MPO files hold a preview beside the image."""
     found = ImageMeasurement(format="MPO", width_px=64, height_px=64, mode="RGB", n_frames=2)
 
-    assert judge(found, min_side_px=32) is None
+    assert reject_reason(found, min_side_px=32) is None
 
 
 def test_sixteen_bits_are_used_and_said() -> None:
     """16-bit greyscale is scaled by the range of its type."""
     found = measure_image(encoded("I;16"))
 
-    assert judge(found, min_side_px=32) is None
-    assert oddities(found) == ("with 16 bits per pixel, scaled to 8 by the full range of the type",)
+    assert reject_reason(found, min_side_px=32) is None
+    assert image_warnings(found) == ("with 16 bits per pixel, scaled to 8 by the full range of the type",)
 
 
 def test_floating_point_pixels_are_set_aside() -> None:
@@ -165,9 +171,9 @@ def test_oddities(content: bytes, phrase: str) -> None:
     """What is converted on the way is said."""
     found = measure_image(content)
 
-    assert judge(found, min_side_px=32) is None
-    assert len(oddities(found)) == 1
-    assert oddities(found)[0].startswith(phrase)
+    assert reject_reason(found, min_side_px=32) is None
+    assert len(image_warnings(found)) == 1
+    assert image_warnings(found)[0].startswith(phrase)
 
 
 def test_rotation_mark() -> None:
@@ -178,7 +184,7 @@ def test_rotation_mark() -> None:
     found = measure_image(encoded(form="JPEG", exif=exif))
 
     assert found.orientation == 6
-    assert oddities(found) == ("with a rotation mark (EXIF), which is applied before use",)
+    assert image_warnings(found) == ("with a rotation mark (EXIF), which is applied before use",)
 
 
 def test_pixel_digest_sees_pixels_only() -> None:

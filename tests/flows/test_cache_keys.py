@@ -526,12 +526,12 @@ BY_CHECKPOINT = "the checkpoint is in the key, and its shapes"
 
 SETTINGS_OF_TRAINING = {
     "train.weights_dir": RESOLVED,
-    "train.weights_vintage": RESOLVED,
+    "train.weights_version": RESOLVED,
     "train.device": RESOLVED,
     "train.max_parallel": SPEED,
     "train.num_workers": SPEED,
     "train.timeout_minutes": SPEED,
-    "train.recipes.weights_vintage": RESOLVED,
+    "train.recipes.weights_version": RESOLVED,
 }
 PLAN_OF_TRAINING = {"plan.n_parallel": SPEED, "plan.n_threads": SPEED}
 

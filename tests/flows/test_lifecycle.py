@@ -284,7 +284,7 @@ def test_the_code_that_counts_is_in_the_row(first: First) -> None:
 def test_a_wrong_web_address_costs_the_link_not_the_run(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The report stands by then: page and mail go out without a link, and the log names the variable."""
+    """The report exists by then: page and mail go out without a link, and the log names the variable."""
     monkeypatch.setenv("MEDCOMPARE_LINK_BASE", "javascript:alert(1)")
 
     assert RunLifecycle._link("one") is None

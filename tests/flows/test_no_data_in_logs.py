@@ -17,7 +17,7 @@ from medcompare.base.errors import UnexpectedError
 from medcompare.config.schema import AssessConfig
 from medcompare.runs.history import history_path, list_runs
 from medcompare.runs.result import RunResult
-from tasks.cache import keeps_data_out
+from tasks.cache import redact_tracebacks
 
 if TYPE_CHECKING:
     from flows.lifecycle import RunLifecycle
@@ -28,7 +28,7 @@ TABLE = f"case_id,patient_id\ncase-1,{PATIENT} 1957-03-01\ncase-2,M\xfcller"
 """What cannot be written in ASCII; the error that says so carries the table whole."""
 
 
-@keeps_data_out
+@redact_tracebacks
 @task
 def write(table: str) -> bytes:
     """Fail, with all of `table` in the error."""

@@ -125,7 +125,7 @@ def test_the_weights_dir_comes_before_the_hub_cache(mini: ModelSpec, content: by
     assert initial.model_dump() == {
         "kind": "imagenet",
         "name": "Mini_Weights.V1",
-        "vintage": "V1",
+        "version": "V1",
         "sha256": sha256_of_bytes(content),
         "source": "weights-dir",
     }
@@ -260,15 +260,15 @@ def test_progress_of_a_long_download_is_logged(
     [
         pytest.param(
             "efficientnet_b0",
-            TrainConfig(weights_vintage="V2"),
-            r"no pretrained weights of vintage V2; it has: V1 \(efficientnet-pytorch efficientnet-b0\).*"
-            r"train\.recipes\.efficientnet_b0\.weights_vintage=V1",
-            id="a vintage that is not published",
+            TrainConfig(weights_version="V2"),
+            r"no pretrained weights of version V2; it has: V1 \(efficientnet-pytorch efficientnet-b0\).*"
+            r"train\.recipes\.efficientnet_b0\.weights_version=V1",
+            id="a version that is not published",
         ),
         pytest.param(
             "convnext_tiny",
-            TrainConfig(recipes={"convnext_tiny": RecipeOverride(weights_vintage="V2")}),
-            "'convnext_tiny' has no pretrained weights of vintage V2",
+            TrainConfig(recipes={"convnext_tiny": RecipeOverride(weights_version="V2")}),
+            "'convnext_tiny' has no pretrained weights of version V2",
             id="asked for by the recipe",
         ),
         pytest.param("test_cnn", TrainConfig(), "'test_cnn' has no pretrained weights", id="none at all"),

@@ -80,21 +80,21 @@ def test_every_entry_is_complete(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "vintages"),
+    ("name", "weights", "versions"),
     [
         ("resnet50", "ResNet50_Weights", ["V1", "V2"]),
         ("convnext_tiny", "ConvNeXt_Tiny_Weights", ["V1"]),
         ("efficientnet_b0_torchvision", "EfficientNet_B0_Weights", ["V1"]),
     ],
 )
-def test_torchvisions_own_table_says_the_same(name: str, weights: str, vintages: list[str]) -> None:
-    """Address, vintages, number of parameters, mean and standard deviation of the installed version."""
+def test_torchvisions_own_table_says_the_same(name: str, weights: str, versions: list[str]) -> None:
+    """Address, versions, number of parameters, mean and standard deviation of the installed version."""
     published = getattr(importlib.import_module("torchvision.models"), weights)
     spec = MODELS[name]
 
-    assert list(spec.weights) == vintages == [member.name.rsplit("_", 1)[1] for member in published]
-    for vintage, file in spec.weights.items():
-        member = published[f"IMAGENET1K_{vintage}"]
+    assert list(spec.weights) == versions == [member.name.rsplit("_", 1)[1] for member in published]
+    for version, file in spec.weights.items():
+        member = published[f"IMAGENET1K_{version}"]
         assert file.url == member.url
         assert file.name == f"torchvision {weights}.{member.name}"
         assert spec.n_parameters == member.meta["num_params"]

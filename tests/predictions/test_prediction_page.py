@@ -19,7 +19,7 @@ FENCE = re.compile(r"^```(?:(?:csv|toml) (\S+)|sh)\n(.*?)^```$", flags=re.MULTIL
 
 
 def read_examples(folder: Path) -> list[tuple[str, PredictionTables]]:
-    """Every command of the page, run on the files that stand above it, as far as the reading."""
+    """Every command of the page, run on the files above it, as far as the reading."""
     found = []
     for name, content in FENCE.findall(PAGE):
         if name:

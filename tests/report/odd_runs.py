@@ -17,7 +17,7 @@ from medcompare.config.schema import AssessConfig
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.predictions.table import PredictionTables, ScoredCases
 from medcompare.report.collect import gather_assessment
-from medcompare.runs.changes import Changes, NightContext
+from medcompare.runs.changes import Changes, HistoryContext
 from medcompare.stats.assessment import assess
 from tests.report.sample import make_provenance
 
@@ -129,7 +129,7 @@ def inputs_of(
         seed=0,
     )
     tables = PredictionTables(test=test, validation=validation, costs=costs(latencies or {}), digest="")
-    night = NightContext(
+    night = HistoryContext(
         changes=Changes(previous=None, current="odd run", causes=(), verdict_changed=None, sentences=()),
         runs=(),
         n_earlier_looks=n_earlier_looks,
@@ -140,7 +140,7 @@ def inputs_of(
         assessment=assessment,
         tables=tables,
         provenance=make_provenance(),
-        night=night,
+        context=night,
     )
 
 

@@ -684,10 +684,10 @@ def make_trained(model: str, name: str, *, epochs: int = 12, pretrained: bool = 
     )
     weights = (
         InitialWeights(
-            kind="imagenet", name=f"{name} IMAGENET1K", vintage="V1", sha256="d" * 64, source="hub cache"
+            kind="imagenet", name=f"{name} IMAGENET1K", version="V1", sha256="d" * 64, source="hub cache"
         )
         if pretrained
-        else InitialWeights(kind="none", name="random initialisation", vintage=None)
+        else InitialWeights(kind="none", name="random initialisation", version=None)
     )
     return TrainedModel(
         model=model,

@@ -179,7 +179,7 @@ def make_trained(model: str, **changes: Any) -> TrainedModel:
     fields: dict[str, Any] = {
         "model": model, "display_name": NAMES[model], "checkpoint": artifact("c"), "history": history, "best_epoch": 2,
         "selection": "Best validation AUC.", "stopped_early": True,
-        "initial_weights": InitialWeights(kind="none", name="random initialisation", vintage=None),
+        "initial_weights": InitialWeights(kind="none", name="random initialisation", version=None),
         "optimizer": "Adam, learning rate 0.001, weight decay 0", "class_weights": (0.8, 1.25), "image_size_px": 64,
         "resize_px": 73, "batch_size": 32, "n_parameters": 23_512_130, "precision": "float32",
         "memory_format": "contiguous", "device": "cpu", "n_threads": 2, "n_parallel": 1, "seed": 0,
@@ -396,7 +396,7 @@ def test_answers_change_with_the_records() -> None:
 
 def test_weights_and_class_weights_are_told_apart() -> None:
     """Published weights are named with their digest; equal class weights are no method."""
-    pretrained = InitialWeights(kind="imagenet", name="Weights.V1", vintage="V1", sha256="d" * 64)
+    pretrained = InitialWeights(kind="imagenet", name="Weights.V1", version="V1", sha256="d" * 64)
     trained = (make_trained("a", initial_weights=pretrained, class_weights=(1.0, 1.0)), make_trained("b"))
     items = fill(trained=trained)["CLAIM 2024"]
 

@@ -42,7 +42,7 @@ CHINESE = "\u6076\u6027"
 
 
 def texts_outside(content: bytes) -> list[str]:
-    """Every run of text that stands outside the margins of its page."""
+    """Every run of text outside the margins of its page."""
     found = []
     for number, page in enumerate(pdfium.PdfDocument(content), start=1):
         width, height = page.get_size()
@@ -238,7 +238,7 @@ def test_a_table_of_three_rows_leaves_its_next_heading_free() -> None:
 
 
 def letters_outside(svg: str) -> int:
-    """Letters of a figure that stand above, below or beside it: they would be cut off."""
+    """Letters of a figure above, below or beside it: they would be cut off."""
     root = ET.fromstring(svg)  # noqa: S314 - our own drawing
     left, top, width, height = (float(x) for x in root.get("viewBox").split())
     count = 0

@@ -156,7 +156,7 @@ EXACTLY: dict[str, Callable[[ReportInputs], bool]] = {
     ),
     r"The sample is synthetic|Synthetic demonstration data": lambda r: r.synthetic,
 }
-"""Phrases that stand in the report exactly where their condition holds."""
+"""Phrases that are in the report exactly where their condition holds."""
 
 ONLY: dict[str, Callable[[ReportInputs], bool]] = {
     r"\bnot reached\b": lambda r: any(
@@ -184,7 +184,7 @@ EVERY_RUN = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slo
 
 
 def blocks_of(node: Any, kind: type[Any]) -> Iterator[Any]:
-    """Every block of a kind, also where it stands beside another."""
+    """Every block of a kind, also where it is beside another."""
     if isinstance(node, kind):
         yield node
     elif is_dataclass(node):

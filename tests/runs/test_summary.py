@@ -91,7 +91,7 @@ def test_supplied_predictions_stand_in_for_a_manifest() -> None:
 
 def test_a_run_that_fails() -> None:
     """Stage, kind and the whole message are kept on this machine."""
-    failure = failure_of(DataError("images/a.png: truncated"), "ingest", remedy="mend the file")
+    failure = failure_of(DataError("images/a.png: truncated"), "ingest", remedy="repair the file")
 
     run = failed_run(_begun(), failure=failure, finished_at=STARTED)
 

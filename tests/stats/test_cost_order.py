@@ -200,7 +200,7 @@ EQUIVALENTS: dict[str, tuple[float, dict[str, Any], str]] = {
         FAST,
         "With that, Model {B} would be cheaper than Model A; as measured, neither is called cheaper.",
     ),
-    "dearer only as measured": (
+    "more expensive only as measured": (
         25.0,
         FAST,
         "Model A is cheaper than Model {B} only as measured: with that, neither would be called cheaper.",

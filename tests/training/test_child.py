@@ -42,7 +42,7 @@ def disk(request, emit):
     raise OSError(28, "No space left on device")
 
 def die(request, emit):
-    sys.stderr.write("last words\\n")
+    sys.stderr.write("last output\\n")
     sys.stderr.flush()
     os.kill(os.getpid(), json.loads(request))
 
@@ -160,8 +160,8 @@ def test_a_full_disk_may_heal(environment: dict[str, str]) -> None:
     ],
 )
 def test_death_by_a_signal_names_it(environment: dict[str, str], number: int, words: str) -> None:
-    """With a remedy and the last words; it may be tried again."""
-    with pytest.raises(TrainingError, match=f"training of x was {words}.*last words") as caught:
+    """With a remedy and the last output; it may be tried again."""
+    with pytest.raises(TrainingError, match=f"training of x was {words}.*last output") as caught:
         run_child("sample_jobs", "die", json.dumps(number), label="training of x", environment=environment)
     assert caught.value.transient
 
@@ -179,7 +179,7 @@ def test_an_unknown_job_is_refused(environment: dict[str, str]) -> None:
 
 
 def test_a_module_that_cannot_start_says_why() -> None:
-    """Its last words are in the message."""
+    """Its last output is in the message."""
     with pytest.raises(TrainingError, match="No module named"):
         run_child("no_such_module_at_all", "job", "{}", label="t")
 

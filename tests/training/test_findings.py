@@ -50,7 +50,7 @@ def trained(
         "best_epoch": best_epoch or best + 1,
         "selection": "by hand",
         "stopped_early": stopped_early,
-        "initial_weights": InitialWeights(kind="none", name="random initialisation", vintage=None),
+        "initial_weights": InitialWeights(kind="none", name="random initialisation", version=None),
         "optimizer": "Adam",
         "class_weights": (1.0, 1.0),
         "image_size_px": 64,

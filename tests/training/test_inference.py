@@ -169,7 +169,7 @@ def test_an_empty_subset_is_an_error(tiny: Any, resplit: Callable[..., Any]) -> 
 
 
 def test_a_lost_checkpoint_is_an_error(tiny: Any) -> None:
-    """Of the kind that is computed anew."""
+    """Of the kind that is computed again."""
     trained = train_model(tiny.request(epochs=1))
     tiny.store.path_of(trained.checkpoint).unlink()
 

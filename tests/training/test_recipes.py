@@ -38,8 +38,8 @@ def test_overrides_lie_on_top_of_the_recipe() -> None:
         optimizer="adam", learning_rate=0.5, weight_decay=0.0, source="user"
     )
     assert recipe_of(MODELS["efficientnet_b0"], train) is MODELS["efficientnet_b0"].recipe
-    only_vintage = TrainConfig(recipes={"resnet50": RecipeOverride(weights_vintage="V2")})
-    assert recipe_of(MODELS["resnet50"], only_vintage) == MODELS["resnet50"].recipe
+    only_version = TrainConfig(recipes={"resnet50": RecipeOverride(weights_version="V2")})
+    assert recipe_of(MODELS["resnet50"], only_version) == MODELS["resnet50"].recipe
 
 
 @pytest.mark.parametrize(

@@ -326,7 +326,7 @@ def _from_folder(root: Path, positive_class: str | None) -> ImageSource:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Every file below `root` but hidden ones and litter; linked folders are followed once."""
+    """Every file below `root` but hidden ones and system files; linked folders are followed once."""
     seen: set[str] = set()
     for folder, names, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)

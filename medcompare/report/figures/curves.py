@@ -241,7 +241,7 @@ def draw_score_distributions(
     threshold : float
         Frozen threshold: positive where ``score >= threshold``.
     n_false_negative, n_false_positive : int
-        Errors at the threshold, printed where they stand.
+        Errors at the threshold, printed at their place.
     classes : (negative, positive)
         Class names.
     width_mm : float

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from medcompare.stats.records import Curve, ModelEvaluation
 
-LEAST_SHARE = 0.02
+MIN_SHARE = 0.02
 SHORTEST_RANGE = 0.05
 SMALLEST_TOP = 0.01
 
@@ -64,7 +64,7 @@ def shown_range(
     -------
     (low, high)
         Without a stated range from 0 to just above the last threshold at which a model or
-        calling everyone positive has a net benefit worth drawing (`LEAST_SHARE` of the largest).
+        calling everyone positive has a net benefit worth drawing (`MIN_SHARE` of the largest).
     """
     if stated_range is not None:
         return stated_range
@@ -74,7 +74,7 @@ def shown_range(
         x
         for curve in curves
         for x, y in zip(curve.x, curve.y, strict=True)
-        if top > 0 and y > LEAST_SHARE * top
+        if top > 0 and y > MIN_SHARE * top
     ]
     return 0.0, min(1.0, max(1.15 * max(useful, default=1.0), SHORTEST_RANGE))
 

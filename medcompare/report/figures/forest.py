@@ -35,7 +35,7 @@ ROW_MM = 5.4
 TALLEST_PANEL_MM = 190.0
 """Of a figure that must fit on a page with its heading, caption and legend."""
 TEXT_MM = 45.0
-LEAST_LABEL_MM, MOST_LABEL_MM, CHARACTER_MM = 38.0, 64.0, 1.42
+MIN_LABEL_MM, MAX_LABEL_MM, CHARACTER_MM = 38.0, 64.0, 1.42
 SMALLEST_SPAN = 0.02
 ARROW_MM = 6.0
 LEFT_TO_RIGHT = "\u200e"
@@ -184,7 +184,7 @@ def draw_differences(
     heights = [ROW_MM * len(panel) for panel in panels]
     height_mm = head_mm + sum(heights) + foot_mm * len(panels)
     longest = max(len(row.label) for row in rows)
-    label_mm = min(MOST_LABEL_MM, max(LEAST_LABEL_MM, CHARACTER_MM * longest + 4))
+    label_mm = min(MAX_LABEL_MM, max(MIN_LABEL_MM, CHARACTER_MM * longest + 4))
     axis_mm = width_mm - label_mm - TEXT_MM
 
     def fill(figure: Figure) -> None:

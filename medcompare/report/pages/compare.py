@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 PAIR = 2
 JUDGED = ("auc", "sensitivity", "specificity")
-MOST_FOREST_ROWS = 32
+MAX_FOREST_ROWS = 32
 """Rows of a forest plot that fit on a page with its caption."""
 
 
@@ -390,9 +390,9 @@ def _all_pairs(view: View) -> list[Block]:
         dense=True,
     )
     blocks: list[Block] = []
-    for start in range(0, len(pairs), MOST_FOREST_ROWS):
-        part = pairs[start : start + MOST_FOREST_ROWS]
-        last = start + MOST_FOREST_ROWS >= len(pairs)
+    for start in range(0, len(pairs), MAX_FOREST_ROWS):
+        part = pairs[start : start + MAX_FOREST_ROWS]
+        last = start + MAX_FOREST_ROWS >= len(pairs)
         caption = (
             f"Difference of AUC for every pair, the lower minus the higher one ({interval_words(view)}). "
             "Shaded: a loss within the margin (dashed)."

@@ -10,7 +10,7 @@ from medcompare.base.formatting import (
     format_significant,
     join_words,
 )
-from medcompare.data.records import MOST_LEVELS
+from medcompare.data.records import MAX_LEVELS
 from medcompare.report.blocks import (
     Bullets,
     Cell,
@@ -39,10 +39,10 @@ SUBSET_USES = {
     "val": "picks checkpoint and threshold",
     "test": "used for this report",
 }
-MOST_INLINE_ROWS = 10
+MAX_INLINE_ROWS = 10
 """Longer lists of rejected files stand at the end of the methods section."""
 
-MOST_REJECTED_ROWS = 150
+MAX_REJECTED_ROWS = 150
 """Still longer lists go on in ``results.json`` only."""
 
 
@@ -71,7 +71,7 @@ def data_section(view: View, number: int) -> Section:
         if inputs.assessment.n_patients is None:
             text += " If patients contribute several images, the intervals are too narrow."
         blocks.append(Paragraph(text=text, tone="note"))
-    if 0 < len(inputs.rejected) <= MOST_INLINE_ROWS:
+    if 0 < len(inputs.rejected) <= MAX_INLINE_ROWS:
         blocks += rejected_blocks(view)
     elif inputs.rejected:
         count = format_count(len(inputs.rejected))
@@ -207,7 +207,7 @@ def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
     if others:
         text = (
             f"Not tabulated: {join_words(others)}. Such a column is blank, has a value of its own for every patient "
-            f"or image, or has more than {MOST_LEVELS} values that are not numbers."
+            f"or image, or has more than {MAX_LEVELS} values that are not numbers."
         )
         blocks.append(Paragraph(text=text, tone="note"))
     return blocks
@@ -276,7 +276,7 @@ def rejected_blocks(view: View) -> list[Block]:
     rejected = view.inputs.rejected
     if not rejected:
         return []
-    shown = rejected[:MOST_REJECTED_ROWS]
+    shown = rejected[:MAX_REJECTED_ROWS]
     names = "pseudonyms" if view.inputs.pseudonymised else "file names"
     blocks: list[Block] = [
         Heading(text="Excluded files"),

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 SUBGROUP_METRICS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
 THUMBNAIL_MM = 26.0
-MOST_NAMED = 3
+MAX_NAMED = 3
 """More models than these are counted, not named, where a case was misclassified."""
 
-MOST_SCORES = 5
+MAX_SCORES = 5
 """Scores of one case next to each other; those of further models stand in a further table."""
 
 
@@ -63,7 +63,7 @@ def _error_words(view: View, case: HardCase) -> str:
     verb = "missed" if case.truth == POSITIVE else "false alarm"
     if len(wrong) == len(case.scores) and len(wrong) > 1:
         return f"{verb} by all models" if len(wrong) > 2 else f"{verb} by both models"
-    if len(wrong) > MOST_NAMED:
+    if len(wrong) > MAX_NAMED:
         return f"{verb} by {len(wrong)} of {len(case.scores)} models"
     return f"{verb} by {join_words(view.label(model) for model in wrong)}"
 
@@ -93,8 +93,8 @@ def _hard_cases(view: View) -> list[Block]:
     if without_image:
         models = list(view.styles)
         blocks += [
-            _case_table(view, without_image, models[start : start + MOST_SCORES])
-            for start in range(0, len(models), MOST_SCORES)
+            _case_table(view, without_image, models[start : start + MAX_SCORES])
+            for start in range(0, len(models), MAX_SCORES)
         ]
     return blocks
 

@@ -29,7 +29,7 @@ from medcompare.report.blocks import (
     model_tables,
     text_rows,
 )
-from medcompare.report.pages.data import MOST_INLINE_ROWS, rejected_blocks
+from medcompare.report.pages.data import MAX_INLINE_ROWS, rejected_blocks
 from medcompare.report.results import SCHEMA_VERSION
 from medcompare.report.trend import trend_figure
 from medcompare.report.vocabulary import GLOSSARY, metric_name
@@ -112,7 +112,7 @@ def methods_section(view: View, number: int) -> Section:
     if view.inputs.settings:
         blocks += [Heading(text="Configuration"), _settings_table(view)]
     blocks += [Heading(text="Provenance"), _provenance_table(view)]
-    if len(view.inputs.rejected) > MOST_INLINE_ROWS:
+    if len(view.inputs.rejected) > MAX_INLINE_ROWS:
         blocks += rejected_blocks(view)
     if view.inputs.files:
         blocks.append(
@@ -207,8 +207,8 @@ def _training_tables(view: View) -> list[Table]:
     def weights(row: TrainedModel) -> str:
         if row.initial_weights.kind == "none":
             return "random initialisation"
-        vintage = f" ({row.initial_weights.vintage})" if row.initial_weights.vintage else ""
-        return f"{row.initial_weights.name}{vintage}"
+        version = f" ({row.initial_weights.version})" if row.initial_weights.version else ""
+        return f"{row.initial_weights.name}{version}"
 
     lines: list[tuple[str, list[str]]] = [
         ("Initial weights", [weights(t) for t in trained]),

@@ -17,7 +17,7 @@ from medcompare.base.formatting import (
     format_time,
     join_words,
 )
-from medcompare.report.blocks import MOST_MODEL_COLUMNS, Cell, Column, Notes, Section, Table, model_tables
+from medcompare.report.blocks import MAX_MODEL_COLUMNS, Cell, Column, Notes, Section, Table, model_tables
 from medcompare.report.figures.forest import ForestRow
 from medcompare.report.pages.compare import (
     PAIR,
@@ -195,7 +195,7 @@ def _facts(view: View) -> tuple[tuple[str, str], ...]:
             ("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images")
         )
     # Many names in full stand in the table of short names: page one must hold what qualifies the verdict.
-    name = view.name if len(view.styles) <= MOST_MODEL_COLUMNS else view.label
+    name = view.name if len(view.styles) <= MAX_MODEL_COLUMNS else view.label
     facts += [
         ("Test subset", cases),
         ("Models", join_words(name(model) for model in view.styles)),

@@ -83,7 +83,7 @@ def calibration(
     Calibration
         Perfect is slope 1, in-the-large 0 (log odds) and observed : expected 1. The curve
         is a local linear regression (loess, span 0.75) with a pointwise band. Where a class
-        has fewer than `LEAST_UNITS` cases (patients) no figure but the curve and the expected
+        has fewer than `MIN_UNITS` cases (patients) no figure but the curve and the expected
         calibration error has a value.
 
     Raises

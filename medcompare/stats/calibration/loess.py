@@ -57,7 +57,7 @@ def local_regression(
     n_neighbours = max(2, min(x.size, math.floor(x.size * span + 1e-5)))
     ordered = np.sort(x)
     reaches = [_reach(ordered, float(point), n_neighbours) for point in points]
-    # Weights are made anew in the second walk: all at once they would fill the memory.
+    # Weights are computed again in the second pass: all at once they would fill the memory.
     fit = np.array(
         [
             float(_smoothing_weights(x, float(point), reach) @ y)

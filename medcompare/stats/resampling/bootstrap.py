@@ -123,7 +123,7 @@ class BootstrapResult:
         -------
         Estimate
             No value, with a note, where the metric is undefined or a class has fewer than
-            `LEAST_UNITS` cases (patients); no interval where it is undefined in half of the
+            `MIN_UNITS` cases (patients); no interval where it is undefined in half of the
             resamples or the same in all of them.
 
         Raises

@@ -55,7 +55,7 @@ class CostOrder:
     ratio : float or None
         Deciding cost of `lower` over that of `higher`, as time where throughput decides.
     against : tuple of str
-        Costs in which `lower` is dearer, in words.
+        Costs in which `lower` is more expensive, in words.
     overlap : bool
         The deciding cost differs by the tolerance or more, but the measured intervals overlap.
     few : tuple of str
@@ -253,7 +253,7 @@ def _changes_of_order(
     decide: DecideConfig,
     names: Mapping[str, str],
 ) -> str:
-    """Whether `model` is cheaper or dearer than the others in the same way with its costs `after`, begun by a blank."""
+    """Whether `model` compares with the others as before once its costs are `after`; begun by a blank."""
     rivals = [cost.model for cost in before if cost.model != model]
     told = []
     for rival in rivals:

@@ -1,6 +1,6 @@
 """The decision rule: which model balances accuracy and efficiency, or why nobody can say.
 
-First match wins. A is the reference (dearer) and B the candidate (cheaper); L and U are
+First match wins. A is the reference (more expensive) and B the candidate (cheaper); L and U are
 the limits of AUC(B) - AUC(A). Accuracy, F1 or a p-value never choose the model: a margin
 and the interval of the paired difference do. The words stand in `medcompare.stats.verdict.sentences`.
 

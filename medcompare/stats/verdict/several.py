@@ -1,4 +1,4 @@
-"""The rule among more than two models: every pair counts, whatever order they stand in."""
+"""The rule among more than two models: every pair counts, whatever their order."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Situation:
 
     @property
     def nothing_to_compare(self) -> bool:
-        """Whether so many models are left out that there is no comparison, or no model, to judge."""
+        """Whether too many models are left out for a comparison, or for any assessment."""
         return len(self.judged) < min(2, len(self.evaluations))
 
     @property

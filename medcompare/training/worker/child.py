@@ -100,7 +100,7 @@ def run_child(
         if in_time and not _ended_by_itself(process):
             logger.warning("%s: the process did not end by itself and was killed", label)
         _kill_group(process)
-        conversation.hear_the_rest()
+        conversation.drain()
         with _lock:
             was_stopped = process.pid in _stopped
     if not in_time:
@@ -218,7 +218,7 @@ class _Conversation:
             self._handle(line)
         return False
 
-    def hear_the_rest(self) -> None:
+    def drain(self) -> None:
         """Handle what was said before the end; the process group must be dead."""
         for reader in self._readers:
             reader.join(timeout=EXIT_GRACE_S)
@@ -278,7 +278,7 @@ def _raise_reported(event: Event) -> NoReturn:
 
 
 def _death(label: str, code: int, tail: deque[str]) -> TrainingError:
-    last = "; its last words: " + " | ".join(list(tail)[-5:]) if tail else ""
+    last = "; last output: " + " | ".join(list(tail)[-5:]) if tail else ""
     if code >= 0:
         return TrainingError(f"{label} ended with exit status {code} and no result{last}")
     try:

@@ -39,8 +39,8 @@ from typing import TYPE_CHECKING, TypeVar
 from medcompare.base.hardware import (
     DeviceSummary,
     ParallelPlan,
+    may_have_gpu,
     parallel_plan,
-    sign_of_accelerator,
     usable_cores,
 )
 from medcompare.base.record import Record
@@ -216,7 +216,7 @@ def plan_parallel(n_models: int, train: TrainConfig) -> ParallelPlan:
         If a device is asked for that this machine does not have.
     """
     n_gpus = 0
-    if train.device != "cpu" and (train.device != "auto" or sign_of_accelerator()):
+    if train.device != "cpu" and (train.device != "auto" or may_have_gpu()):
         answer = run_child(
             MODULE, "devices", train.model_dump_json(), label="look for devices", timeout_s=120
         )
