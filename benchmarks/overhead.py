@@ -3,10 +3,10 @@
     python -m benchmarks.overhead                       # 60 patients of the demonstration data
     python -m benchmarks.overhead --data FOLDER --json figures.json
 
-Each measurement is a process of its own on a fresh store, in turn: the functions of
-`medcompare` called one after the other without Prefect; the flow on a running server; the flow
-with the temporary server that the command line starts. A second run on the same store finds
-everything computed. Figures are medians, with the smallest and largest in brackets.
+Each measurement is a process of its own on a fresh store, in turn: the flow's function with its
+tasks called as plain functions; the flow on a running server; the flow with the temporary server
+that the command line starts. A second run on the same store finds everything computed. Figures
+are medians. The plain run imports Prefect, too: what that takes is in both.
 
 Stage times are those the flow waits for: through Prefect they hold keys, locks, states, results
 and the check that every file of a reused result is unaltered. Both sides train, predict and
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import platform
 import socket
@@ -31,6 +32,7 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,9 @@ from flows import SERVER_WRITES
 from medcompare.base.hardware import cpu_name, usable_cores
 from medcompare.cli import running
 from medcompare.config.schema import CompareConfig
+from medcompare.runs.folder import now
+from medcompare.runs.history import this_host
+from medcompare.runs.summary import start_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +51,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVER_TIMEOUT_S = 120
-PLAIN = "benchmarks.overhead_plain"
 STAGES = ("ingest", "split", "train", "predict", "evaluate", "measure cost", "decide", "report")
 
 Times = dict[str, float]
@@ -67,6 +71,15 @@ class StopWatch:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - started
+
+    def timing(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """`call`, whose first argument is a task, with its time added to that task's."""
+
+        def work(task: Any, *rest: Any, **inputs: Any) -> Any:  # noqa: ANN401 - as the wrapped function
+            with self.running(task.name):
+                return call(task, *rest, **inputs)
+
+        return work
 
 
 def configuration(asked: argparse.Namespace) -> CompareConfig:
@@ -92,32 +105,58 @@ def configuration(asked: argparse.Namespace) -> CompareConfig:
 
 
 def run_flow(config: CompareConfig) -> Times:
-    """The same as the command line runs it, with a clock around every call of a task."""
+    """The comparison as the command line runs it, with a clock around every task."""
     watch = StopWatch()
-
-    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
-        def work(task: Any, *rest: Any, **inputs: Any) -> Any:  # noqa: ANN401 - as the wrapped function
-            with watch.running(task.name):
-                return call(task, *rest, **inputs)
-
-        return work
 
     def start() -> RunResult:
         flow: Any = importlib.import_module("flows.compare")
+        flow.run_cached, flow.map_cached = watch.timing(flow.run_cached), watch.timing(flow.map_cached)
         report = flow.write_report
-
-        def write_report(*inputs: Any) -> Any:  # noqa: ANN401 - as the wrapped task
-            with watch.running("report"):
-                return report(*inputs)
-
-        flow.run_cached, flow.map_cached = timed(flow.run_cached), timed(flow.map_cached)
-        flow.write_report = write_report
+        flow.write_report = lambda *inputs: watch.timing(lambda task, *rest: task(*rest))(report, *inputs)
         result: RunResult = flow.compare(config)
         return result
 
     status = running.run_flow(start)
     if status:
         sys.exit(status)
+    return dict(watch.seconds)
+
+
+def run_plain(config: CompareConfig) -> Times:
+    """The flow's own function with every task as a plain call: no run, no server, no key, no stored result."""
+    flow: Any = importlib.import_module("flows.compare")
+    bar: Any = importlib.import_module("tasks.progress_bar")
+    gpu: Any = importlib.import_module("tasks.gpu")
+    watch, report = StopWatch(), flow.write_report
+
+    def call_one(task: Any, _store: Path, *, fresh: bool = False, **inputs: Any) -> Any:  # noqa: ANN401, ARG001 - as `run_cached`
+        return task.fn(**inputs)
+
+    def call_each(task: Any, _store: Path, jobs: list[dict[str, Any]], **_: Any) -> list[Any]:  # noqa: ANN401 - as `map_cached`
+        return [task.fn(**job) for job in jobs]
+
+    flow.run_cached, flow.map_cached = watch.timing(call_one), watch.timing(call_each)
+    flow.write_report = lambda *inputs: watch.timing(lambda task, *rest: task.fn(*rest))(report, *inputs)
+    # What else asks Prefect's server: the log of the run, the slot of the accelerator, bar and page of the run.
+    flow.get_run_logger = partial(logging.getLogger, "medcompare.compare")
+    gpu._limit_exists = lambda: False  # noqa: SLF001 - the one place that asks
+    bar.ProgressBar.show = lambda *_, **__: None
+    started_at, name = now(), "benchmark"
+    started = start_of_run(
+        config,
+        run_id=name,
+        name=name,
+        kind="compare",
+        data_name=name,
+        seed=config.seed,
+        started_at=started_at,
+        host=this_host(),
+        pid=os.getpid(),
+        series=name,
+    )
+    lifecycle = importlib.import_module("flows.lifecycle").RunLifecycle(started, config.store)
+    lifecycle.end = lambda *_: None
+    flow._compare(config, name, lifecycle)  # noqa: SLF001 - the work of the flow
     return dict(watch.seconds)
 
 
@@ -218,7 +257,7 @@ def table(figures: dict[str, list[Times]]) -> Iterator[str]:
     yield "| whole process, start to end | median, s | smallest to largest, s | of it outside the stages, s |"
     yield "|---|---:|---:|---:|"
     for variant, words in (
-        ("plain", "plain functions, no Prefect"),
+        ("plain", "plain functions"),
         ("server", "flow, running server, computed"),
         ("temporary", "flow, temporary server, computed"),
         ("server, reused", "flow, running server, everything reused"),
@@ -263,8 +302,7 @@ def main() -> None:
     if asked.one:
         config = configuration(asked)
         # Imported only here: the flow must not find the libraries loaded already.
-        run: Any = run_flow if asked.one == "flow" else importlib.import_module(PLAIN).run_plain
-        times: Times = run(config)
+        times = run_flow(config) if asked.one == "flow" else run_plain(config)
         asked.json.write_text(json.dumps(times), encoding="utf-8")
         return
     before = machine()
