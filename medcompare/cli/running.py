@@ -17,7 +17,13 @@ from medcompare.base.errors import InputError, UnexpectedError, redact
 from medcompare.base.file_access import keep_private
 from medcompare.base.terminal import ExitStatus, complain
 from medcompare.cli.options import accepted_outcomes
-from medcompare.runs.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
+from medcompare.runs.prefect_server import (
+    HEALTH_TIMEOUT_S,
+    bypass_proxy,
+    check_prefect_home,
+    check_proxies,
+    check_server,
+)
 from medcompare.training.progress import training_display
 
 if TYPE_CHECKING:
@@ -81,6 +87,7 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
         check_proxies(os.environ)
         bypass_proxy(os.environ)
         check_server(os.environ, Path.cwd(), timeout_s=HEALTH_TIMEOUT_S)
+        check_prefect_home(os.environ)
     except InputError as error:
         return refuse(error)
     prepare_environment()

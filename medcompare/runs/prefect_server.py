@@ -11,6 +11,7 @@ import importlib.util
 import json
 import re
 import ssl
+import tempfile
 import tomllib
 import urllib.error
 import urllib.parse
@@ -226,6 +227,24 @@ def check_server(environment: Mapping[str, str], folder: Path, *, timeout_s: flo
         detail = f"{where}; that server is Prefect {found}, and this one is {client}"
         raise ServerError(detail, f"name a server of the same version, {own}")
     return found or None
+
+
+def check_prefect_home(environment: Mapping[str, str]) -> None:
+    """Refuse a folder of Prefect that cannot be written: its own server would fail with a traceback.
+
+    Raises
+    ------
+    ServerError
+        Naming the folder and the variable that moves it.
+    """
+    home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        detail = f"Prefect keeps its database in {home}, which cannot be written ({error.strerror})"
+        raise ServerError(detail, "name another folder: export PREFECT_HOME=/path/you/can/write") from None
 
 
 def _login(url: str, environment: Mapping[str, str], folder: Path) -> str | None:

@@ -22,6 +22,7 @@ from medcompare.runs.prefect_server import (
     ServerError,
     bypass_proxy,
     bypasses_proxy,
+    check_prefect_home,
     check_proxies,
     check_server,
 )
@@ -220,6 +221,17 @@ def test_a_good_server_is_used(tmp_path: Path) -> None:
         assert asked == ["/api/health", "/api/admin/version"]
     with web_server({"/api/health": (200, "true")}) as (url, _):
         assert check_server(environment | {"PREFECT_API_URL": f"{url}/api"}, tmp_path, timeout_s=5) is None
+
+
+def test_the_folder_of_prefect_must_be_writable(tmp_path: Path) -> None:
+    """A new account has no home yet, which is made; where none can be made, the variable is named."""
+    check_prefect_home({"PREFECT_HOME": str(tmp_path / "new" / "home")})
+    assert list((tmp_path / "new" / "home").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        ServerError, match=r"/file/home, which cannot be written \(Not a directory\).*PREFECT_HOME="
+    ):
+        check_prefect_home({"PREFECT_HOME": str(tmp_path / "file" / "home")})
 
 
 def test_a_left_over_address_is_refused_with_both_remedies(tmp_path: Path) -> None:
