@@ -141,6 +141,3 @@ for (x in c(0.1, 0.5, 0.9)) say(sprintf("reliability curve(a) at %.1f", x), pred
 ## Several models --------------------------------------------------------------
 h <- p.adjust(c(0.049, 0.02, 0.3, NA, 0.0004), "holm")
 for (i in c(1, 2, 3, 5)) say(sprintf("holm(%d)", i), h[i])
-calls <- cbind((d$a >= 0.5) == d$y, (d$b >= 0.5) == d$y, (d$texture >= 20) == d$y) * 1
-q <- friedman.test(calls)
-say("cochran q", q$statistic); say("cochran q p", q$p.value)

@@ -29,7 +29,7 @@ from medcompare.stats.intervals.proportions import (
     normal_quantile,
     proportion,
 )
-from medcompare.stats.multiplicity import cochran_q, holm
+from medcompare.stats.multiplicity import holm
 from medcompare.stats.paired import mcnemar_mid_p, newcombe_interval, tango_interval
 from medcompare.stats.utility import net_benefit
 
@@ -70,7 +70,6 @@ def our_values() -> dict[str, float]:
     curve_at = np.array([0.1, 0.5, 0.9])
     curve = local_regression(a, y.astype(float), curve_at).fit
     adjusted = holm([0.049, 0.02, 0.3, None, 0.0004])
-    q_statistic, q_p, _ = cochran_q(np.stack([right_a, right_b, (d["texture"] >= 20) == (y == 1)]))
     values = {
         "auc(a)": aucs[0],
         "auc(tied)": roc_auc(y, d["tied"]),
@@ -114,8 +113,6 @@ def our_values() -> dict[str, float]:
         / (2 * normal_quantile(0.95)),
         "brier(a)": agreement.brier.value,
         "slope(a), val.prob": agreement.slope.value,
-        "cochran q": q_statistic,
-        "cochran q p": q_p,
     }
     for gain, loss, n in ((6, 16, 161), (1, 7, 21), (40, 20, 160), (0, 0, 50)):
         low, high = tango_interval(loss, gain, n)

@@ -24,7 +24,7 @@ from medcompare.base.errors import ArtifactError, InputError, TrainingError, red
 from medcompare.base.store_lock import acquire_lock, work_lock_path
 from medcompare.models.zoo import MODELS
 from medcompare.runs.stages import in_stage
-from medcompare.training.worker.process import terminate_all
+from medcompare.training.worker.child import terminate_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

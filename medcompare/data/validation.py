@@ -11,7 +11,7 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Literal, get_args
+from typing import IO, TYPE_CHECKING, Literal
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -37,7 +37,6 @@ Reason = Literal[
     "values without a range",
     "opposite labels",
 ]
-REASONS: tuple[Reason, ...] = get_args(Reason)
 """Why a file is excluded, in the words of the report."""
 
 MAX_PIXELS = 89_478_485

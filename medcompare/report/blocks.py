@@ -111,7 +111,9 @@ class Image:
     """A figure or thumbnail, embedded."""
 
     kind: ClassVar[str] = "image"
-    src: str
+    src: str = ""
+    svg: str = ""
+    """A drawing in place of `src`."""
     alt: str
     width_mm: float
     caption: str = ""
@@ -264,7 +266,7 @@ def png_uri(content: bytes) -> str:
 
 def image_of(drawing: Drawing, *, caption: str = "") -> Image:
     """A drawn figure as an embedded image."""
-    return Image(src=svg_uri(drawing.svg), alt=drawing.alt, width_mm=drawing.width_mm, caption=caption)
+    return Image(svg=drawing.svg, alt=drawing.alt, width_mm=drawing.width_mm, caption=caption)
 
 
 @dataclass

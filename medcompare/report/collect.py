@@ -6,7 +6,6 @@ gathered, worded and, for the images shown, made small.
 
 from __future__ import annotations
 
-import csv
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from medcompare.config.settings_table import settings_rows
 from medcompare.data.assignments import read_assignments
 from medcompare.data.characteristics import characteristics
 from medcompare.data.reading import read_regular
+from medcompare.data.tables import read_rejected
 from medcompare.predictions.join import scored_cases
 from medcompare.report.checklists.answers import read_answers
 from medcompare.report.checklists.facts import RunRecords
@@ -304,7 +304,6 @@ def rejected_rows(
     manifest: DatasetManifest, store: ArtifactStore, *, pseudonymise: bool
 ) -> tuple[RejectedRow, ...]:
     """Files excluded at ingest; with a pseudonym derived from the path where asked for."""
-    table = csv.DictReader(io.StringIO(store.read(manifest.rejected).decode("utf-8")))
     return tuple(
         RejectedRow(
             name=f"file {sha256_of_bytes(row['path'].encode())[:8]}" if pseudonymise else row["path"],
@@ -312,7 +311,7 @@ def rejected_rows(
             reason=row["reason"],
             detail="" if pseudonymise else row["detail"],
         )
-        for row in table
+        for row in read_rejected(manifest, store).to_dict("records")
     )
 
 

@@ -41,6 +41,11 @@ FALLBACK_FAMILY = "Report Fallback"
 MAX_FALLBACKS = 2
 """Fonts beside DejaVu that a report may need; the style sheet names as many."""
 
+SVG_FONTS = "'Report Sans','Report Fallback 1','Report Fallback 2','DejaVu Sans',Verdana,sans-serif"
+"""Of figures; Verdana is as wide as DejaVu, for pages that do not embed the report's fonts.
+
+WeasyPrint reads the names only without blanks between them."""
+
 ALWAYS_IN_FONT = "".join(chr(code) for code in range(0x20, 0x7F)) + "\u00a0\u2022\u25e6\u25aa"
 """Characters kept in every embedded font, so that page numbers and list marks never fall back."""
 
@@ -327,7 +332,7 @@ def font_faces(text: str) -> str:
 
 
 def dress(figure: Figure) -> None:
-    """Give every text of a figure a font that has its characters.
+    """Measure every text of a figure in a font that has its characters.
 
     Parameters
     ----------
@@ -341,11 +346,8 @@ def dress(figure: Figure) -> None:
         axes.get_yticklabels()
     for artist in figure.findobj(Text):
         text = artist.get_text()
-        if isolated(text) != text:
-            artist.set_text(isolated(text))
         if not _lacking(text):
             continue
-        artist.set_text(spelled_out(text))
         families = ["DejaVu Sans", *(_family(font.path) for font in fallback_fonts(text))]
         artist.set_fontfamily(families)
 

@@ -98,11 +98,6 @@ class Changes(Record):
     verdict_changed: bool | None = Field(description="None where one of the runs has no verdict.")
     sentences: tuple[str, ...]
 
-    @property
-    def only_seed(self) -> bool:
-        """Whether nothing but the seed differs."""
-        return self.causes == ("seed",)
-
 
 def what_changed(previous: RunSummary | None, current: RunSummary) -> Changes:
     """Compare `current` with the run before it.

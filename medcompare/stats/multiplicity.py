@@ -1,10 +1,9 @@
-"""More than two models: adjusted p-values and an omnibus test."""
+"""More than two models: adjusted p-values."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from scipy import stats
 
 from medcompare.base.errors import ConfigError, DataError
@@ -12,8 +11,6 @@ from medcompare.stats.intervals.proportions import normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike
 
     from medcompare.stats.records import Estimate
 
@@ -51,47 +48,6 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
         so_far = max(so_far, min(1.0, (len(defined) - rank) * float(p)))
         adjusted[i] = so_far
     return tuple(adjusted)
-
-
-def cochran_q(correct: ArrayLike) -> tuple[float, float, int]:
-    """Cochran's Q test that all models are right equally often on the same independent cases.
-
-    Parameters
-    ----------
-    correct : array-like of bool, shape (n_models, n_samples)
-        Whether each model is right, case by case. Not valid for several cases of one
-        patient.
-
-    Returns
-    -------
-    statistic : float
-    p_value : float
-        1 where no case tells the models apart.
-    degrees_of_freedom : int
-        Number of models minus one.
-
-    Raises
-    ------
-    DataError
-        If the array is not boolean, or there are fewer than two models or no cases.
-
-    References
-    ----------
-    Cochran (1950), Biometrika 37:256.
-    """
-    table = np.asarray(correct)
-    if table.ndim != 2 or table.dtype != np.bool_ or table.shape[0] < 2 or table.shape[1] == 0:
-        msg = f"correct must be True/False of shape (models, cases), got {table.dtype} of shape {table.shape}"
-        raise DataError(msg)
-    n_models = table.shape[0]
-    by_model = table.sum(axis=1).astype(np.float64)
-    by_case = table.sum(axis=0).astype(np.float64)
-    spread = float((by_case * (n_models - by_case)).sum())
-    if spread == 0:
-        return 0.0, 1.0, n_models - 1
-    numerator = (n_models - 1) * n_models * float(((by_model - by_model.mean()) ** 2).sum())
-    statistic = numerator / spread
-    return statistic, float(stats.chi2.sf(statistic, n_models - 1)), n_models - 1
 
 
 def standard_error_of(difference: Estimate) -> float | None:

@@ -72,7 +72,7 @@ def test_five_nights_of_changing_data(tmp_path: Path, pdf: Path) -> None:
     assert list(attachments(mailbox.mails[0][1]).values()) == [PDF]
 
     context = look_back(tmp_path, nights[-1])
-    assert context.changes.only_seed
+    assert context.changes.causes == ("seed",)
     assert [run.n_images for run in trend_runs(context.runs)] == [100, 200, 300, 400, 400]
     assert trend_marks(context.runs) == ((), ("data",), ("data",), ("data",), ("seed",))
     styles = styles_of(["resnet50"], {"resnet50": "ResNet-50"})

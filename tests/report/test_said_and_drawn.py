@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import re
 from dataclasses import fields, is_dataclass
@@ -327,10 +326,9 @@ def test_several_models_are_compared_with_the_best() -> None:
 def test_zone_ends_at_both_margins_where_no_model_is_cheaper(name: str, n_ends: int) -> None:
     """The shaded area of the figure is measured: up to the axis's end only where a gain is no matter (B4)."""
     view = view_of(run(name))
-    source = _page_one(view).forest.src
-    svg = base64.b64decode(source.partition("base64,")[2]).decode()
+    svg = _page_one(view).forest.svg
 
-    zones = re.findall(r'd="M ([\d.]+) [\d.]+ L ([\d.]+) [^"]*"[^>]*fill: #e8efe9', svg)
+    zones = re.findall(r'd="M ([\d.]+) [\d.]+\s+L ([\d.]+) [^"]*"[^>]*fill="#e8efe9', svg)
     assert len(zones) == 3
     ends = [float(right) for _, right in zones]
     assert len(set(ends)) == n_ends

@@ -55,7 +55,7 @@ def test_only_the_seed_changed() -> None:
     """The seed alone is told apart from a change of configuration."""
     changes = what_changed(summary(1), summary(2, config=_config(seed=7), seed=7))
 
-    assert changes.only_seed
+    assert changes.causes == ("seed",)
     assert (
         changes.sentences[0] == "Since the previous run (1 November 2026, 02:00 UTC) only the seed changed."
     )

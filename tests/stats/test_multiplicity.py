@@ -1,15 +1,13 @@
-"""Adjusted p-values, omnibus test and study size."""
+"""Adjusted p-values."""
 
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.multitest import multipletests
 
 from medcompare.base.errors import DataError
 from medcompare.stats.intervals.auc import auc_difference
 from medcompare.stats.multiplicity import (
-    cochran_q,
     holm,
     noninferiority_p,
     standard_error_of,
@@ -37,30 +35,6 @@ def test_impossible_p_values_are_refused() -> None:
     for p in (1.2, -0.1, float("nan")):
         with pytest.raises(DataError, match="position 1 is not in"):
             holm([0.5, p])
-
-
-def test_cochran_q_equals_statsmodels() -> None:
-    """Three models on 60 cases."""
-    rng = np.random.default_rng(0)
-    correct = rng.random((3, 60)) < np.array([[0.9], [0.8], [0.6]])
-    reference = cochrans_q(correct.T.astype(int))
-
-    assert cochran_q(correct) == (pytest.approx(reference.statistic), pytest.approx(reference.pvalue), 2)
-
-
-def test_cochran_q_of_two_models_is_mcnemar() -> None:
-    """(b - c)^2 / (b + c) with 7 and 1."""
-    correct = np.array([[True] * 7 + [False] + [True] * 4, [False] * 7 + [True] * 5])
-
-    assert cochran_q(correct)[0] == pytest.approx(36 / 8)
-
-
-def test_cochran_q_degenerate_and_bad_input() -> None:
-    """Models that never differ: Q 0, p 1."""
-    assert cochran_q(np.ones((3, 10), dtype=bool)) == (0.0, 1.0, 2)
-    for bad in (np.ones((3, 10)), np.ones((1, 10), dtype=bool), np.ones((2, 0), dtype=bool)):
-        with pytest.raises(DataError, match="True/False of shape"):
-            cochran_q(bad)
 
 
 def test_noninferiority_agrees_with_the_interval() -> None:

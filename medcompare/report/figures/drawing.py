@@ -1,14 +1,16 @@
 """Drawing ground of every figure: paper size, colours, marks, and deterministic SVG.
 
-Only matplotlib's object interface is used. Text becomes paths, so that a page looks the
-same on a machine without fonts; equal input gives equal bytes.
+Only matplotlib's object interface is used. Text stays text, in the fonts that the report embeds:
+it can be searched and copied. Equal input gives equal bytes.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import threading
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from matplotlib import rc_context
@@ -16,8 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from medcompare.base.formatting import short_labels
-from medcompare.report.fonts import dress
-from medcompare.report.lean_svg import lean_svg
+from medcompare.report.fonts import SVG_FONTS, dress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,8 +60,7 @@ LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
 )
 
 _STYLE: dict[RcKeyType, object] = {
-    "svg.hashsalt": "medcompare",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "font.family": ["DejaVu Sans"],
     "font.size": 7.0,
     "axes.titlesize": 7.6,
@@ -95,6 +95,13 @@ _STYLE: dict[RcKeyType, object] = {
     "path.simplify": True,
 }
 
+_PROLOGUE = re.compile(r".*?<svg [^>]*?(width=[^>]*? viewBox=\"[^\"]*\")[^>]*>.*?</defs>", re.DOTALL)
+"""Down to the one rule of matplotlib's stylesheet, which within a page would hold for all of the page."""
+_NAMES = re.compile(r'(?<=<g) id="[^"]*"|font-family: [^;"]*; ')
+"""Names of groups, which would not be unique in a page, and fonts, which the root states."""
+_STYLES = re.compile(r'(?<= )style="([^"]*)"')
+"""WeasyPrint warns of each property that only SVG has, unless it is an attribute of its own."""
+
 _DRAWING = threading.Lock()
 """matplotlib's settings are one global table; figures are therefore drawn one at a time."""
 
@@ -118,6 +125,7 @@ class Drawing:
     """A finished figure."""
 
     svg: str
+    """An element for a page, or a document of its own."""
     width_mm: float
     alt: str
     """What a reader who cannot see the figure should know."""
@@ -160,15 +168,24 @@ def draw(
     -------
     Drawing
     """
-    with _DRAWING, rc_context(_STYLE):
+    with _DRAWING, rc_context({**_STYLE, "svg.hashsalt": alt}):  # names within two figures of a page differ
         size = (width_mm / MM_PER_INCH, height_mm / MM_PER_INCH)
         figure = Figure(figsize=size, layout=None if tight else "constrained")
         canvas = FigureCanvasSVG(figure)
         fill(figure)
         dress(figure)
         target = io.BytesIO()
-        canvas.print_svg(target, metadata={"Date": None, "Creator": None})
-    return Drawing(svg=lean_svg(target.getvalue().decode("utf-8")), width_mm=width_mm, alt=alt)
+        canvas.print_svg(target, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    opening = (
+        rf'<svg \1 xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        rf'font-family="{SVG_FONTS}" stroke-linejoin="round" stroke-linecap="butt"><title>'
+    )
+    svg = _PROLOGUE.sub(opening, target.getvalue().decode("utf-8"), count=1)
+    svg = _STYLES.sub(
+        lambda style: re.sub(r"([\w-]+): ([^;]*)(;|$)", r'\1="\2"', style[1]), _NAMES.sub("", svg)
+    )
+    svg = svg.replace("<title>", f"<title>{escape(alt, quote=False)}</title>", 1)
+    return Drawing(svg=svg, width_mm=width_mm, alt=alt)
 
 
 def legend_columns(labels: Sequence[str], *, width_mm: float = PAGE_WIDTH_MM) -> int:

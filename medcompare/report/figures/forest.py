@@ -353,11 +353,12 @@ def _label_subgroups(axes: Axes, rows: Sequence[SubgroupRow]) -> None:
     previous = None
     for i, row in enumerate(rows):
         column = shorten(row.column, 16)
-        level = shorten(row.level, 18)
         head = f"{column}: " if row.column != previous else ""
-        axes.text(
-            -0.04, i, f"{head}{level}  {row.n_positive}/{row.n}", transform=transform, ha="right", va="center"
-        )
+        label = axes.text(-0.04, i, "", transform=transform, ha="right", va="center")
+        for n_characters in range(18, 3, -1):  # wide letters need more room
+            label.set_text(f"{head}{shorten(row.level, n_characters)}  {row.n_positive}/{row.n}")
+            if label.get_window_extent().x0 >= 0:
+                break
         if previous is not None and row.column != previous:
             axes.axhline(i - 0.5, color=RULE, linewidth=0.6)
         previous = row.column

@@ -44,7 +44,6 @@ logger = logging.getLogger(__name__)
 
 _live: dict[int, subprocess.Popen[bytes]] = {}
 _stopped: set[int] = set()
-_closing = False
 _lock = threading.Lock()
 
 
@@ -119,30 +118,14 @@ def run_child(
     raise _death(label, process.returncode, conversation.last_words)
 
 
-def terminate_all(*, final: bool = False) -> int:
-    """Kill every live child with all its own children; return how many there were.
-
-    Parameters
-    ----------
-    final : bool, default=False
-        Also refuse to start further children: for Ctrl-C, where other threads may be
-        about to start the next training.
-    """
-    global _closing  # noqa: PLW0603 - one process, one registry of children
+def terminate_all() -> int:
+    """Kill every live child with all its own children; return how many there were."""
     with _lock:
-        _closing = _closing or final
         processes = list(_live.values())
         _stopped.update(process.pid for process in processes)
     for process in processes:
         _kill_group(process)
     return len(processes)
-
-
-def accept_children_again() -> None:
-    """Undo ``terminate_all(final=True)``: for a process that goes on after a cancelled run."""
-    global _closing  # noqa: PLW0603 - one process, one registry of children
-    with _lock:
-        _closing = False
 
 
 @contextlib.contextmanager
@@ -151,9 +134,6 @@ def _started(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A started and registered child; dead with all its children when the block ends."""
     with _lock:
-        if _closing:
-            msg = "no further process is started: the run is being stopped"
-            raise TrainingError(msg)
         process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
             # -P: a file in the working folder must not shadow a library.
             [sys.executable, "-P", "-m", module, job],

@@ -3,31 +3,6 @@
 The parent's side (`run_training`, `run_prediction`, `run_cost_measurement`,
 `plan_parallel`) never imports torch. ``python -m medcompare.training.worker.process JOB`` is
 the child's side; see `medcompare.training.worker.child` for what passes between them.
-
-Examples
---------
-::
-
-    weights = ensure_weights(config.models, config.train)          # before any work
-    plan = plan_parallel(len(config.models), config.train)
-    trained = run_training(
-        TrainingRequest(
-            model="resnet50", train=config.train, split=split, data_root=root,
-            store_root=config.store, weights=weights["resnet50"], seed=config.seed,
-            n_parallel=plan.n_parallel, n_threads=plan.n_threads,
-        ),
-        on_event=lambda event: progress.report("resnet50", event),
-        timeout_s=None,
-    )
-    predictions = run_prediction(
-        PredictionRequest(trained=trained, train=config.train, split=split,
-                          data_root=root, store_root=config.store)
-    )
-    cost = run_cost_measurement(
-        CostRequest(trained=trained, train=config.train, cost=config.cost, split=split,
-                    data_root=root, store_root=config.store)
-    )
-    terminate_all(final=True)                                      # on Ctrl-C
 """
 
 from __future__ import annotations
@@ -44,34 +19,14 @@ from medcompare.base.hardware import (
     usable_cores,
 )
 from medcompare.base.record import Record
-from medcompare.models.spec import ResolvedWeights
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.predictions.records import Predictions
 from medcompare.training.records import TrainedModel
 from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest
-from medcompare.training.worker.child import (
-    EventHandler,
-    accept_children_again,
-    run_child,
-    serve,
-    terminate_all,
-)
+from medcompare.training.worker.child import EventHandler, run_child, serve
 
 if TYPE_CHECKING:
     from medcompare.config.schema import TrainConfig
-
-__all__ = [
-    "CostRequest",
-    "PredictionRequest",
-    "ResolvedWeights",
-    "TrainingRequest",
-    "accept_children_again",
-    "plan_parallel",
-    "run_cost_measurement",
-    "run_prediction",
-    "run_training",
-    "terminate_all",
-]
 
 MODULE = "medcompare.training.worker.process"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
