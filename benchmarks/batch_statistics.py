@@ -40,6 +40,7 @@ from medcompare.models.spec import ModelSpec, Recipe
 from medcompare.models.zoo import MODELS
 from medcompare.report.results import read_results
 from medcompare.stats.intervals.auc import auc_difference
+from medcompare.training.augmentation import RandomHorizontalFlip, RandomResizedCrop
 from medcompare.training.batch_statistics import (
     load_statistics,
     measure_statistics,
@@ -195,7 +196,7 @@ def loaders_of(
         data["root"],
         size_px=plan.size_px,
         cache_bytes=cache_budget_bytes(1),
-        crop_scale_min=plan.crop_scale_min,
+        augmentations=(RandomResizedCrop(plan.size_px, plan.crop_scale_min), RandomHorizontalFlip()),
         seed=seed,
     )
     return BatchLoader(training, batch_size=plan.batch_size), {

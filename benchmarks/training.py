@@ -20,11 +20,13 @@ from torch.nn import functional
 
 from medcompare.base.devices import native_bfloat16_on_cpu
 from medcompare.base.hardware import cpu_name
+from medcompare.config.schema import TrainConfig
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import LISTED, MODELS
+from medcompare.training.augmentation import augmentations
 from medcompare.training.recipes import optimizer_of
 from medcompare.training.scoring import Placement
-from medcompare.training.transforms import normalised, random_crop, random_stream, training_crop
+from medcompare.training.transforms import normalised, random_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,8 +92,10 @@ def transform_rate(source_px: int, size_px: int, *, n_images: int = 500) -> floa
     started = time.perf_counter()
     crops = []
     for index in range(n_images):
-        crop = random_crop(source_px, source_px, scale_min=0.08, rng=random_stream(0, 0, 1, index))
-        crops.append(training_crop(image, crop, size_px))
+        rng, cropped = random_stream(0, 0, 1, index), image
+        for augmentation in augmentations(TrainConfig(), size_px):
+            cropped = augmentation(cropped, rng)
+        crops.append(cropped)
     normalised(torch.stack(crops), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     return n_images / (time.perf_counter() - started)
 

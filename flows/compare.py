@@ -32,7 +32,8 @@ from medcompare.base.artifacts import ArtifactStore, write_atomically
 from medcompare.config.data import DEMO, DataConfig
 from medcompare.config.schema import CompareConfig
 from medcompare.config.settings_table import set_by_user
-from medcompare.data.sources.resolve import fingerprint, source_name
+from medcompare.data.fingerprint import fingerprint
+from medcompare.data.sources.resolve import source_name
 from medcompare.predictions.join import scored_cases
 from medcompare.predictions.table import write_prediction_table
 from medcompare.report.collect import gather

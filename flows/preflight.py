@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.config.schema import AssessConfig, CompareConfig
-    from medcompare.data.sources.resolve import ImageSource
+    from medcompare.data.sources.listing import ImageSource
     from medcompare.models.spec import ResolvedWeights
 
 MIN_FREE_BYTES = 500_000_000

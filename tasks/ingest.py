@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.config.data import DataConfig
+    from medcompare.data.fingerprint import SourceFingerprint
     from medcompare.data.records import DatasetManifest
-    from medcompare.data.sources.resolve import ImageSource, SourceFingerprint
+    from medcompare.data.sources.listing import ImageSource
 
 
 @redact_tracebacks

@@ -22,9 +22,8 @@ from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
 from medcompare.data.confounders import confounder_warnings
-from medcompare.data.reading import read_each
+from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.records import DatasetManifest
-from medcompare.data.sources.resolve import BYTES_PER_MB
 from medcompare.data.validation import ImageMeasurement, image_warnings, measure_file, reject_reason
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.base.record import Artifact
     from medcompare.config.data import DataConfig
-    from medcompare.data.sources.resolve import ImageSource, SourceFile
+    from medcompare.data.sources.listing import ImageSource, SourceFile
 
 IMAGE_COLUMNS = ("case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode")
 REJECTED_COLUMNS = ("path", "label", "reason", "detail")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+BYTES_PER_MB = 1_000_000
 TICK_S = 1.0
 CLOCK_STEP_S = 2
 """The coarsest clock of a file system in use, that of FAT."""

@@ -26,6 +26,7 @@ from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import MODELS
 from medcompare.predictions.costs import FEWEST_PASSES, CostMeasurement
+from medcompare.training.augmentation import augmentations
 from medcompare.training.checkpoints import load_checkpoint
 from medcompare.training.cost_instruments import Budget, OtherLoad, PeakMemory, median_interval
 from medcompare.training.dataset import BatchLoader, TrainingImages, cache_budget_bytes
@@ -344,7 +345,7 @@ def time_training(
         request.data_root,
         size_px=trained.image_size_px,
         cache_bytes=cache_budget_bytes(1),
-        crop_scale_min=train.crop_scale_min,
+        augmentations=augmentations(train, trained.image_size_px),
         seed=trained.seed,
     )
     loader = BatchLoader(images, batch_size=trained.batch_size)

@@ -24,9 +24,7 @@ from medcompare.training.transforms import (
     STREAM_CROPS,
     STREAM_ORDER,
     evaluation_crop,
-    random_crop,
     random_stream,
-    training_crop,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from medcompare.data.assignments import ImageRow
+    from medcompare.training.augmentation import Augmentation
 
 CACHE_BYTES = 2 << 30
 CACHE_SHARE = 8
@@ -151,7 +150,7 @@ class SubsetImages(Dataset["Tensor"]):
 
 
 class TrainingImages(SubsetImages):
-    """Randomly cropped and mirrored images; kept in memory whole."""
+    """Images changed at random; kept in memory as they were read."""
 
     def __init__(
         self,
@@ -160,18 +159,19 @@ class TrainingImages(SubsetImages):
         *,
         size_px: int,
         cache_bytes: int,
-        crop_scale_min: float,
+        augmentations: Sequence[Augmentation],
         seed: int,
     ) -> None:
         super().__init__(rows, data_root, size_px=size_px, cache_bytes=cache_bytes)
-        self._crop_scale_min = crop_scale_min
+        self._augmentations = tuple(augmentations)
         self._seed = seed
 
     def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:
-        """Random part of `image`, mirrored half of the time; the same for the same epoch and index."""
+        """`image` after every augmentation; the same for the same epoch and index."""
         rng = random_stream(self._seed, STREAM_CROPS, epoch, index)
-        crop = random_crop(image.shape[1], image.shape[2], scale_min=self._crop_scale_min, rng=rng)
-        return training_crop(image, crop, self.size_px)
+        for augmentation in self._augmentations:
+            image = augmentation(image, rng)
+        return image
 
     def __getitem__(self, position: tuple[int, int]) -> Tensor:
         epoch, index = position

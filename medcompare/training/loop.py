@@ -20,6 +20,7 @@ from medcompare.base.hardware import device_name
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import MODELS
+from medcompare.training.augmentation import augmentations
 from medcompare.training.batch_statistics import load_statistics, momenta, normalisations, statistics_of
 from medcompare.training.checkpoints import ResumePoint, state_on_cpu, write_checkpoint
 from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages, cache_budget_bytes
@@ -292,7 +293,7 @@ def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoade
         request.data_root,
         size_px=train.image_size_px,
         cache_bytes=budget // 2,
-        crop_scale_min=train.crop_scale_min,
+        augmentations=augmentations(train, train.image_size_px),
         seed=request.seed,
     )
     if len(training_images) < MIN_TRAINING_IMAGES:

@@ -1,15 +1,13 @@
-"""Crops, resizing and normalisation; augmentation without hidden state.
+"""Resizing, centre crop and normalisation, and the random numbers of a training.
 
-Training: RandomResizedCrop and RandomHorizontalFlip; evaluation: Resize and CenterCrop
-(bilinear with antialiasing, as torchvision computes them); both then Normalize. The
-random numbers of a crop are a pure function of (seed, epoch, index): neither the number
-of loading processes nor anyone's use of a global generator changes them.
+Bilinear with antialiasing, as torchvision computes them. The random numbers of an image are a
+pure function of (seed, epoch, index): neither the number of loading processes nor anyone's use of
+a global generator changes them.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,20 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-ASPECT_RATIOS = (3 / 4, 4 / 3)
-CROP_TRIES = 10
-FLIP_PROBABILITY = 0.5
 STREAM_CROPS, STREAM_ORDER, STREAM_SAMPLE = 0, 1, 2
-
-
-class Crop(NamedTuple):
-    """Part of an image, pixels, and whether it is mirrored."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-    flipped: bool
 
 
 def evaluation_resize_px(image_size_px: int, resize_px: int | None) -> int:
@@ -52,42 +37,11 @@ def random_stream(seed: int, stream: int, *position: int) -> np.random.Generator
     return np.random.Generator(np.random.Philox(key=np.array([seed | stream << 32, word], dtype=np.uint64)))
 
 
-def random_crop(height: int, width: int, *, scale_min: float, rng: np.random.Generator) -> Crop:
-    """Crop and mirror decision drawn as RandomResizedCrop and RandomHorizontalFlip draw theirs.
-
-    Area uniform in [scale_min, 1] of the image's, aspect ratio log-uniform in [3/4, 4/3];
-    after ten misses the largest centred crop with an admissible aspect ratio.
-    """
-    draws = rng.random((CROP_TRIES, 4))
-    flipped = bool(rng.random() < FLIP_PROBABILITY)
-    log_low, log_high = (math.log(ratio) for ratio in ASPECT_RATIOS)
-    for u_area, u_ratio, u_top, u_left in draws.tolist():
-        area = height * width * (scale_min + (1 - scale_min) * u_area)
-        ratio = math.exp(log_low + (log_high - log_low) * u_ratio)
-        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            return Crop(int(u_top * (height - h + 1)), int(u_left * (width - w + 1)), h, w, flipped)
-    low, high = ASPECT_RATIOS
-    h, w = height, width
-    if width / height < low:
-        h = round(width / low)
-    elif width / height > high:
-        w = round(height * high)
-    return Crop((height - h) // 2, (width - w) // 2, h, w, flipped)
-
-
 def resized(image: Tensor, height: int, width: int) -> Tensor:
     """`image` (3, h, w), uint8, resized bilinearly with antialiasing."""
     if image.shape[1:] == (height, width):
         return image
     return functional.interpolate(image[None], size=(height, width), mode="bilinear", antialias=True)[0]
-
-
-def training_crop(image: Tensor, crop: Crop, size_px: int) -> Tensor:
-    """The part `crop` of `image`, resized to a square of `size_px` pixels."""
-    part = image[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
-    part = resized(part, size_px, size_px)
-    return part.flip(-1) if crop.flipped else part
 
 
 def evaluation_crop(image: Tensor, *, resize_px: int, size_px: int) -> Tensor:

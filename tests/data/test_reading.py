@@ -26,9 +26,10 @@ from medcompare.base.record import Record
 from medcompare.config.data import DataConfig
 from medcompare.config.schema import SplitConfig
 from medcompare.data.assignments import read_assignments
+from medcompare.data.fingerprint import fingerprint
 from medcompare.data.manifest import ingest
 from medcompare.data.reading import read_each, read_regular
-from medcompare.data.sources.resolve import fingerprint, resolve_source
+from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.split import split
 from medcompare.data.tables import read_images, read_rejected
 from medcompare.data.validation import measure_file
@@ -37,7 +38,7 @@ from medcompare.training.dataset import SubsetImages
 
 if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest
-    from medcompare.data.sources.resolve import ImageSource
+    from medcompare.data.sources.listing import ImageSource
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 0.2

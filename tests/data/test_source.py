@@ -9,13 +9,18 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
 from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig
-from medcompare.data.sources.resolve import ImageSource, fingerprint, resolve_source, source_name
+from medcompare.data.fingerprint import fingerprint
+from medcompare.data.sources.resolve import resolve_source, source_name
+
+if TYPE_CHECKING:
+    from medcompare.data.sources.listing import ImageSource
 
 
 def png(shade: int = 0) -> bytes:

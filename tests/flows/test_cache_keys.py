@@ -31,8 +31,9 @@ from medcompare.base.hardware import ParallelPlan
 from medcompare.base.record import Artifact
 from medcompare.config.data import DataConfig, DemoConfig
 from medcompare.config.schema import TrainConfig
+from medcompare.data.fingerprint import fingerprint
 from medcompare.data.records import DatasetSplit
-from medcompare.data.sources.resolve import fingerprint, resolve_source
+from medcompare.data.sources.resolve import resolve_source
 from medcompare.models.weights import ensure_weights
 from medcompare.models.zoo import MODELS
 from medcompare.predictions.join import scored_cases
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from prefect import Task
 
     from medcompare.config.schema import CostConfig, EvaluateConfig
-    from medcompare.data.sources.resolve import ImageSource
+    from medcompare.data.sources.listing import ImageSource
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
 
@@ -85,7 +86,9 @@ IMAGES_TO_NETWORK = """
     data data.assignments data.decoding data.reading models models.registry models.spec models.zoo.tiny
     training training.batch_statistics training.checkpoints training.dataset training.scoring training.transforms
 """
-TRAINING = " training.loop training.epoch training.records training.state training.recipes"
+TRAINING = (
+    " training.augmentation training.loop training.epoch training.records training.state training.recipes"
+)
 STATISTICS = (
     "tasks.{task} base base.record predictions predictions.cases predictions.costs "
     "stats stats.records stats.arrays stats.evaluation stats.*"
@@ -101,7 +104,7 @@ RESTS_ON = {
     "evaluate": f"{STATISTICS} {TABLES}",
     # It times steps of a training, and names the machine.
     "measure cost": IMAGES_TO_NETWORK
-    + " training.cost training.cost_instruments training.epoch training.recipes"
+    + " training.augmentation training.cost training.cost_instruments training.epoch training.recipes"
     + " predictions predictions.costs base.hardware",
     "decide": f"{STATISTICS} {TABLES} {VERDICT}",
     "assess": f"{STATISTICS} {VERDICT}",

@@ -14,6 +14,7 @@ from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import LISTED, MODELS
 from medcompare.training import loop as training
+from medcompare.training.augmentation import augmentations
 from medcompare.training.batch_statistics import (
     load_statistics,
     measure_statistics,
@@ -181,7 +182,9 @@ def test_the_running_statistics_are_those_of_a_training_without_measuring(tiny: 
     trained = train_model(request)
     spec = MODELS[random_cnn]
     rows = rows_of(read_assignments(tiny.store.read(tiny.split.assignments)), "train")
-    images = TrainingImages(rows, tiny.root, size_px=32, cache_bytes=0, crop_scale_min=0.5, seed=1)
+    images = TrainingImages(
+        rows, tiny.root, size_px=32, cache_bytes=0, augmentations=augmentations(request.train, 32), seed=1
+    )
     loader = BatchLoader(images, batch_size=16)
     placement = Placement(device=torch.device("cpu"), memory_format="channels_last")
     network = placement.network(build_model(spec, seed=1))

@@ -11,7 +11,9 @@ from PIL import Image
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
+from medcompare.config.schema import TrainConfig
 from medcompare.data.assignments import ImageRow, read_assignments, rows_of
+from medcompare.training.augmentation import augmentations
 from medcompare.training.dataset import (
     BatchLoader,
     EvaluationImages,
@@ -52,7 +54,12 @@ def rows_in(folder: Path, n_images: int = 7) -> list[ImageRow]:
 def training_images(folder: Path, *, cache_bytes: int = 2**20, seed: int = 3) -> TrainingImages:
     """Random crops of them."""
     return TrainingImages(
-        rows_in(folder), folder, size_px=32, cache_bytes=cache_bytes, crop_scale_min=0.3, seed=seed
+        rows_in(folder),
+        folder,
+        size_px=32,
+        cache_bytes=cache_bytes,
+        augmentations=augmentations(TrainConfig(crop_scale_min=0.3), 32),
+        seed=seed,
     )
 
 

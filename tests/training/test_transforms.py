@@ -9,15 +9,14 @@ from scipy import stats
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
+from medcompare.config.schema import TrainConfig
 from medcompare.models.spec import IMAGENET_MEAN, IMAGENET_STD
+from medcompare.training.augmentation import RandomHorizontalFlip, RandomResizedCrop, augmentations
 from medcompare.training.transforms import (
-    Crop,
     evaluation_crop,
     evaluation_resize_px,
     normalised,
-    random_crop,
     random_stream,
-    training_crop,
 )
 
 SHAPES = [(96, 96), (100, 141), (300, 97), (40, 64)]
@@ -31,17 +30,22 @@ def picture(height: int, width: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_training_crop_is_torchvisions_resized_crop(shape: tuple[int, int]) -> None:
-    """Pixel for pixel, mirrored or not."""
+    """Pixel for pixel, mirrored or not, and the two steps draw from one stream."""
     image = picture(*shape)
+    crops, flips = steps = augmentations(TrainConfig(crop_scale_min=0.08), 64)
+    assert (crops, flips) == (RandomResizedCrop(64, 0.08), RandomHorizontalFlip(0.5))
     for epoch in range(6):
         rng = random_stream(0, 0, epoch, 0)
-        crop = random_crop(*shape, scale_min=0.08, rng=rng)
+        crop = RandomResizedCrop(64, 0.08).draw(*shape, rng)
         expected = functional.resized_crop(
             image, crop.top, crop.left, crop.height, crop.width, [64, 64], antialias=True
         )
-        expected = functional.horizontal_flip(expected) if crop.flipped else expected
+        expected = functional.horizontal_flip(expected) if rng.random() < 0.5 else expected
 
-        assert torch.equal(training_crop(image, crop, 64), expected)
+        found, rng = image, random_stream(0, 0, epoch, 0)
+        for step in steps:
+            found = step(found, rng)
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -68,7 +72,7 @@ def test_crops_are_distributed_as_torchvisions() -> None:
     """Two-sample Kolmogorov-Smirnov tests of area, shape and place over 4000 crops each."""
     height, width, scale_min = 120, 160, 0.2
     ours = [
-        random_crop(height, width, scale_min=scale_min, rng=random_stream(1, 0, 1, index))
+        RandomResizedCrop(64, scale_min).draw(height, width, random_stream(1, 0, 1, index))
         for index in range(4000)
     ]
     torch.manual_seed(0)
@@ -79,7 +83,9 @@ def test_crops_are_distributed_as_torchvisions() -> None:
     for name in ("top", "left", "height", "width"):
         test = stats.ks_2samp([getattr(crop, name) for crop in ours], [crop[name] for crop in theirs])
         assert test.pvalue > 1e-3, name
-    assert np.mean([crop.flipped for crop in ours]) == pytest.approx(0.5, abs=0.03)
+    row, rng = torch.arange(2).reshape(1, 1, 2), random_stream(1, 0, 1, 0)
+    flipped = [bool(RandomHorizontalFlip()(row, rng)[0, 0, 0]) for _ in range(4000)]
+    assert np.mean(flipped) == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((400, 20), (27, 20)), ((20, 400), (20, 27))])
@@ -87,7 +93,7 @@ def test_a_picture_too_long_for_any_crop_gives_its_centre(
     shape: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     """As torchvision falls back: the largest admissible part, from the middle."""
-    crop = random_crop(*shape, scale_min=0.9, rng=random_stream(0, 0, 1, 1))
+    crop = RandomResizedCrop(64, 0.9).draw(*shape, random_stream(0, 0, 1, 1))
 
     assert (crop.height, crop.width) == expected
     assert (crop.top, crop.left) == ((shape[0] - crop.height) // 2, (shape[1] - crop.width) // 2)
@@ -109,7 +115,7 @@ def test_a_crop_of_the_whole_picture_at_its_own_size_changes_nothing() -> None:
     """No resizing where none is needed."""
     image = picture(64, 64)
 
-    assert torch.equal(training_crop(image, Crop(0, 0, 64, 64, flipped=False), 64), image)
+    assert torch.equal(RandomResizedCrop(64, 1.0)(image, random_stream(0, 0, 1, 2)), image)
 
 
 def test_the_shorter_side_follows_the_size() -> None:
