@@ -56,7 +56,8 @@ def _plain_words(model: type[BaseModel], error: ValidationError) -> Iterator[str
             message = message[:1].lower() + message[1:]
             given = problem.get("input")
             shown = "" if problem["type"] == "value_error" else f" (given: {given!r})"
-            yield f"{field}: {message}{shown}"
+            # What concerns several fields has no place of its own, and names them.
+            yield f"{field}: {message}{shown}" if field else f"{message}{shown}"
 
 
 def _section_at(model: type[BaseModel], location: Sequence[str]) -> type[BaseModel]:

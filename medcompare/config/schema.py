@@ -203,6 +203,14 @@ class EvaluateConfig(Settings):
     )
 
 
+RULE_OF_VALUE = {
+    "target_sensitivity": "target_sensitivity",
+    "fixed_threshold": "fixed",
+    "cost_ratio": "cost_ratio",
+}
+"""Field -> the rule that uses it."""
+
+
 class DecideConfig(Settings):
     """Margins and floors of the recommendation, which a clinician must justify; page one says who set them."""
 
@@ -337,6 +345,7 @@ class CompareConfig(Settings):
         }
         config = validate({**merged(PRESETS[preset], plain), "preset": preset})
         only_given(config, plain)
+        check_threshold_rule(config.evaluate, PRESETS[preset].get("evaluate", {}))
         return config
 
     @field_validator("models")
@@ -381,6 +390,26 @@ class AssessConfig(Settings):
     evaluate: EvaluateConfig = section(EvaluateConfig)
     decide: DecideConfig = section(DecideConfig)
     report: ReportConfig = section(ReportConfig)
+
+    @model_validator(mode="after")
+    def _rule_uses_its_value(self) -> Self:
+        check_threshold_rule(self.evaluate, {})
+        return self
+
+
+def check_threshold_rule(evaluate: EvaluateConfig, of_preset: dict[str, Any]) -> None:
+    """Raise a ValueError where a value was given that the rule of the threshold does not use.
+
+    Values of the field's default or of the preset are those of a configuration that was stored whole.
+    """
+    for field, rule in RULE_OF_VALUE.items():
+        usual = (type(evaluate).model_fields[field].default, of_preset.get(field))
+        if evaluate.threshold_rule != rule and getattr(evaluate, field) not in usual:
+            msg = (
+                f"evaluate.{field} has no effect with evaluate.threshold_rule '{evaluate.threshold_rule}': "
+                f"leave it out, or add --set evaluate.threshold_rule={rule}"
+            )
+            raise ValueError(msg)
 
 
 def check_model_name(name: str) -> None:

@@ -65,6 +65,14 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         'models=["resnet51"]',
         "models: unknown model 'resnet51'; known models: ",
     ),
+    (  # the preset of the demonstration has another rule
+        {"evaluate": {"target_sensitivity": 0.9}},
+        "evaluate.target_sensitivity=0.9",
+        (
+            "evaluate.target_sensitivity has no effect with evaluate.threshold_rule 'cost_ratio': leave it out, or "
+            "add --set evaluate.threshold_rule=target_sensitivity"
+        ),
+    ),
 ]
 
 

@@ -187,7 +187,7 @@ def _use_caveats(s: Situation) -> list[str]:
 def _training_caveats(s: Situation) -> list[str]:
     """Networks that had not finished learning: more training may change what they can do."""
     return [
-        f"{s.names[model]} had not finished learning, and its figures and its place may change with longer training: "
+        f"{s.names[model]} had not finished learning, and its figures and its place may change with longer training. "
         f"{why}"
         for model, why in s.unfinished().items()
     ]
