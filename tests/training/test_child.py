@@ -38,6 +38,9 @@ def fail(request, emit):
 def crash(request, emit):
     {}["Mustermann 1957-03-01"]
 
+def gpu(request, emit):
+    raise RuntimeError(json.loads(request))
+
 def disk(request, emit):
     raise OSError(28, "No space left on device")
 
@@ -59,7 +62,9 @@ def orphan(request, emit):
     emit({"event": "progress", "pids": [child.pid]})
     return "{}"
 
-JOBS = dict(echo=echo, fail=fail, crash=crash, disk=disk, die=die, leave=leave, family=family, orphan=orphan)
+JOBS = dict(
+    echo=echo, fail=fail, crash=crash, gpu=gpu, disk=disk, die=die, leave=leave, family=family, orphan=orphan
+)
 if __name__ == "__main__":
     sys.exit(serve(JOBS, sys.argv[1:]))
 """
@@ -141,6 +146,26 @@ def test_an_unforeseen_error_is_reported_with_its_place_and_no_data(
         run_child("sample_jobs", "crash", "{}", label="t", environment=environment)
     assert not caught.value.transient
     assert "Mustermann" not in str(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 79 GiB of which 1 GiB is free.\nMore",
+            r"gpu failed: CUDA out of memory\. Tried to allocate .* is free: lower train\.batch_size, [^\n]*$",
+        ),
+        (
+            "CUDA error: all devices are busy\nMore",
+            r"gpu failed: CUDA error: all devices are busy: nvidia-smi [^\n]*$",
+        ),
+    ],
+)
+def test_what_a_gpu_says_is_kept(message: str, words: str, environment: dict[str, str]) -> None:
+    """With a remedy, and worth another try: another program may have left the GPU by then."""
+    with pytest.raises(TrainingError, match=words) as caught:
+        run_child("sample_jobs", "gpu", json.dumps(message), label="t", environment=environment)
+    assert caught.value.transient
 
 
 def test_a_full_disk_may_heal(environment: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +40,7 @@ Job = Callable[[str, EventHandler], str]
 POLL_S = 0.25
 EXIT_GRACE_S = 15.0
 STDERR_LINES = 30
+_DEVICE_WORDS = re.compile(r"(CUDA|cuDNN|CUBLAS|HIP|MPS)\b[^\n]{0,200}", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
@@ -329,11 +331,24 @@ def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
         emit({"event": "error", "type": "TrainingError", "message": message, "transient": True})
         return 1
     except Exception as error:  # noqa: BLE001 - a process boundary: everything is reported to the parent
-        message = f"{arguments[0]} failed: {redact(error)}"
-        emit({"event": "error", "type": "TrainingError", "message": message, "transient": False})
+        device = words_of_device(error)
+        message = f"{arguments[0]} failed: {device or redact(error)}"
+        emit({"event": "error", "type": "TrainingError", "message": message, "transient": device is not None})
         return 1
     emit({"event": "result", "record": json.loads(result)})
     return 0
+
+
+def words_of_device(error: Exception) -> str | None:
+    """What torch says about a GPU, which holds no data, with the remedy; None for any other error."""
+    found = _DEVICE_WORDS.match(str(error)) if isinstance(error, RuntimeError) else None
+    if found is None:
+        return None
+    if "out of memory" in found[0]:
+        remedy = "lower train.batch_size, train.image_size_px or train.max_parallel, or end other programs on the GPU"
+    else:
+        remedy = "nvidia-smi shows the state of the GPU; --set train.device=cpu works without it"
+    return f"{found[0].rstrip('.')}: {remedy}"
 
 
 def _read_request() -> str:
