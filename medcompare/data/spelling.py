@@ -65,6 +65,13 @@ WHOLE_NUMBER = re.compile(r"(\d+)[.,]0+")
 LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
 
+def fault_of_value(text: str) -> str | None:
+    """What makes `text` no value at all, None where it is one."""
+    if not text:
+        return " is empty"
+    return f": '{text}' stands for no value" if text.casefold() in NO_VALUE else None
+
+
 def fault_of_id(text: str) -> str | None:
     """What makes `text` no id of a patient or case, None where it may be one."""
     if not text:

@@ -15,10 +15,10 @@ import io
 import re
 import shlex
 import zipfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base.errors import DataError
+from medcompare.data.columns import Columns, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,32 +65,8 @@ INDEX = re.compile(r"__index_level_\d+__")
 MAX_UNPACKED_BYTES = 2**30
 """A workbook of a million rows unpacks to about a tenth of this."""
 
-MAX_NAMES_SHOWN = 12
 
-
-@dataclass(frozen=True, kw_only=True)
-class TableFile:
-    """A header and rows of as many cells, all text, stripped of surrounding blanks.
-
-    Attributes
-    ----------
-    path : Path
-        Where it came from, for messages.
-    header : tuple of str
-        A name is empty where a column has none.
-    rows : list of (int, list of str)
-        Spreadsheet row and its cells; rows without any text are left out.
-    notes : tuple of str
-        What was not plain CSV, for the report.
-    """
-
-    path: Path
-    header: tuple[str, ...]
-    rows: list[tuple[int, list[str]]]
-    notes: tuple[str, ...]
-
-
-def read_table_file(path: Path, *, expected: str) -> TableFile:
+def read_table_file(path: Path, *, expected: str) -> Columns:
     """Read a table whatever it was written with.
 
     Parameters
@@ -103,13 +79,13 @@ def read_table_file(path: Path, *, expected: str) -> TableFile:
 
     Returns
     -------
-    TableFile
+    Columns
 
     Raises
     ------
     DataError
-        If the file is missing or empty, is something else, repeats a column, or has a row
-        with too many or too few cells.
+        If the file is missing or empty, is something else, repeats a column, or has no row
+        or one with too many or too few cells.
     """
     try:
         data = path.read_bytes()
@@ -129,12 +105,6 @@ def read_table_file(path: Path, *, expected: str) -> TableFile:
     return _checked(lines, notes, path, expected)
 
 
-def listed(names: Sequence[str]) -> str:
-    """`names` with commas; of many only the first."""
-    shown = ", ".join(names[:MAX_NAMES_SHOWN])
-    return shown + (f" and {len(names) - MAX_NAMES_SHOWN} more" if len(names) > MAX_NAMES_SHOWN else "")
-
-
 def _refuse(path: Path, what: str) -> NoReturn:
     msg = f"{path}: {what}"
     raise DataError(msg) from None
@@ -151,7 +121,7 @@ def numbers_the_rows(texts: Sequence[str]) -> bool:
 Lines = list[tuple[int, list[str]]]
 
 
-def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> TableFile:
+def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> Columns:
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if not lines:
         _refuse(path, f"the file is empty; expected a header with {expected}")
@@ -180,7 +150,18 @@ def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> Table
     for name in header:
         if name and header.count(name) > 1:
             _refuse(path, f"row {header_row}: two columns are named '{name}'; rename or remove one")
-    return TableFile(path=path, header=tuple(header), rows=rows, notes=tuple(notes))
+    if not rows:
+        _refuse(path, "there is a header but no row below it")
+    columns = [list(column) for column in zip(*(cells for _, cells in rows), strict=True)]
+    return Columns(
+        path=path,
+        columns={name: column for name, column in zip(header, columns, strict=True) if name},
+        nameless={
+            i: column for i, (name, column) in enumerate(zip(header, columns, strict=True)) if not name
+        },
+        rows=[number for number, _ in rows],
+        notes=notes,
+    )
 
 
 def _text(data: bytes, path: Path) -> tuple[str, list[str]]:

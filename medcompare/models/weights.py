@@ -2,7 +2,9 @@
 
 The publishers print the first eight hexadecimal digits of each file's SHA-256 (they
 stand in the file's name), so that is what a file is checked against; its full digest is
-computed and recorded. Nothing here imports torch.
+computed and recorded. Nothing here imports torch: `torch.hub`, which downloads the same way, would
+keep the refusal of a file that is missing waiting for seconds. The package pooch wants the full
+digest, which nobody publishes, and writes through `mkstemp`, which would shut a group out.
 """
 
 from __future__ import annotations

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from medcompare.base.errors import DataError
+from medcompare.data.columns import Columns, listed
 from medcompare.data.spelling import plain, words
-from medcompare.data.table_file import NUMBER, listed, numbers_the_rows, read_table_file
-from medcompare.predictions.columns import Columns
+from medcompare.data.table_file import NUMBER, numbers_the_rows, read_table_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 CASE, TRUTH, PATIENT, SUBSET, SEED = "case_id", "y_true", "patient_id", "subset", "seed"
@@ -62,26 +60,15 @@ def read_columns(path: Path) -> Columns:
         If a column is missing, or the rows of one case contradict one another.
     """
     table = read_table_file(path, expected=f"{CASE}, {TRUTH} and one column per model")
-    if not table.rows:
-        msg = f"{path}: there is a header but no case"
-        raise DataError(msg)
-    cells = list(zip(*(cells for _, cells in table.rows), strict=True))
-    columns = Columns(
-        path=path,
-        columns={name: list(column) for name, column in zip(table.header, cells, strict=True) if name},
-        rows=[number for number, _ in table.rows],
-        notes=list(table.notes),
-    )
-    nameless = [i for i, name in enumerate(table.header) if not name]
-    _check_nameless(columns, nameless, [list(cells[i]) for i in nameless])
+    _check_nameless(table)
     for column in (CASE, TRUTH, PATIENT):
-        _take_alias(columns, column, required=column != PATIENT)
-    return _one_row_per_case(columns)
+        _take_alias(table, column, required=column != PATIENT)
+    return _one_row_per_case(table)
 
 
-def _check_nameless(table: Columns, places: Sequence[int], cells: Sequence[list[str]]) -> None:
+def _check_nameless(table: Columns) -> None:
     """A column without a name may number the rows, or be the index that pandas writes first."""
-    for place, texts in zip(places, cells, strict=True):
+    for place, texts in table.nameless.items():
         if numbers_the_rows(texts):
             table.notes.append("a column without a name that numbers the rows was passed over")
         elif place == 0 and CASE not in table.columns and len(set(texts)) == len(texts):
@@ -139,7 +126,7 @@ def _one_row_per_case(table: Columns) -> Columns:
     if len(set(ids)) == len(ids) and len(set(table.columns[model_column])) > 1:
         return table  # the model of a scanner, perhaps
     seeds = table.columns.get(SEED)
-    models = table.labels(model_column, "name the model of every row")
+    models = table.filled(model_column, "name the model of every row")
     keys = [f"{model}@{seeds[i]}" if seeds else model for i, model in enumerate(models)]
     cases = table.ids(CASE, "give every row its case")
     first: dict[str, int] = {}
@@ -180,5 +167,9 @@ def _one_row_per_case(table: Columns) -> Columns:
         f"rows were joined by case: column '{model_column}' names the model, '{score_column}' holds its score"
     )
     return Columns(
-        path=table.path, columns=columns, rows=[table.rows[i] for i in kept], notes=[*table.notes, note]
+        path=table.path,
+        columns=columns,
+        nameless={},
+        rows=[table.rows[i] for i in kept],
+        notes=[*table.notes, note],
     )

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.data.columns import listed
 from medcompare.data.spelling import likelihood_of_disease, plain, words
-from medcompare.data.table_file import NUMBER, listed
+from medcompare.data.table_file import NUMBER
+from medcompare.predictions.numbers import is_numeric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from medcompare.predictions.columns import Columns
+    from medcompare.data.columns import Columns
 
 NO_SCORE = words(
     "fold folds pred preds predicted prediction predictions label labels target targets class age ages index idx row "
@@ -118,7 +120,7 @@ def assign_roles(
     if wanted:
         scores = [column for name in wanted for column in _named(table, candidates, name)]
         return _roles(table, candidates, list(dict.fromkeys(scores)))
-    numeric = {name: _tolerant(table.columns[name]) for name in candidates if table.is_numeric(name)}
+    numeric = {name: _tolerant(table.columns[name]) for name in candidates if is_numeric(table, name)}
     if not numeric:
         what = f"no column holds the scores of a model; columns there are: {listed(list(table.columns))}"
         if candidates:
@@ -184,7 +186,7 @@ def follow_roles(
         for name in candidates
         if name not in scores
         and name not in unused
-        and table.is_numeric(name)
+        and is_numeric(table, name)
         and _doubt(name, _tolerant(table.columns[name])) is None
     ]
     parts = [f"misses {listed(missing)}"] if missing else []

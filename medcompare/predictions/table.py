@@ -19,11 +19,12 @@ import numpy as np
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
+from medcompare.data.columns import listed
 from medcompare.data.spelling import positive_class_options, respelled, respelled_in_both, same_id
-from medcompare.data.table_file import listed
 from medcompare.predictions.cases import ScoredCases
 from medcompare.predictions.cost_file import read_costs
 from medcompare.predictions.layout import CASE, PATIENT, SUBSET, TRUTH, read_columns
+from medcompare.predictions.numbers import score_numbers
 from medcompare.predictions.roles import assign_roles, columns_by_model, follow_roles, model_and_seed
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medcompare.config.schema import AssessConfig
-    from medcompare.predictions.columns import Columns
+    from medcompare.data.columns import Columns
     from medcompare.predictions.costs import CostMeasurement
 
 EXAMPLES = "examples of tables: docs/prediction-tables.md"
@@ -226,8 +227,8 @@ def read_prediction_table(
             table, candidates, judged=test.judged, unused=candidates if models else test.unused
         )
     by_model = columns_by_model(table, roles.scores)
-    numbers = table.numbers(
-        roles.scores, probability=scores_are_probabilities, percentages=scores_are_percentages
+    numbers = score_numbers(
+        table, roles.scores, probability=scores_are_probabilities, percentages=scores_are_percentages
     )
     judged = {model: names[0] for model, names in by_model.items()} if test is None else test.judged
     patients = None
@@ -236,7 +237,12 @@ def read_prediction_table(
             "give every case its patient (one of its own where the patient is not known), or drop the column"
         )
         patients = np.array(table.ids(PATIENT, remedy), dtype=np.str_)
-    cases = table.unique(CASE)
+    table.ids(CASE, "give every case an id, or delete the row")
+    remedy = (
+        "ids must be unique (for several rows per case, one for each model, name the model in a column 'model' and "
+        "its score in a column 'score')"
+    )
+    cases = table.unique(CASE, remedy)
     order = sorted(range(len(cases)), key=cases.__getitem__)
     return ScoredCases(
         case_id=tuple(cases[i] for i in order),
@@ -347,7 +353,7 @@ NUMBERED = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1, "false": 0, 
 
 
 def _labels(table: Columns, positive_class: str | None) -> tuple[NDArray[np.int64], tuple[str, str]]:
-    texts = table.labels(TRUTH, "give every case its true class, or delete the row")
+    texts = table.filled(TRUTH, "give every case its true class, or delete the row")
     found = list(dict.fromkeys(texts))
     if positive_class is None:
         for row, text in table.cells(TRUTH):

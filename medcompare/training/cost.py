@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from medcompare.config.schema import CostConfig
     from medcompare.models.spec import ModelSpec
     from medcompare.training.epoch import EpochTraining
-    from medcompare.training.events import EventHandler
     from medcompare.training.requests import CostRequest
 
 TRAINING_STEPS = 8
@@ -65,20 +64,13 @@ BACKWARD = 2
 """A backward pass takes about two forward passes (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
 
 
-def measure_cost(
-    request: CostRequest,
-    *,
-    emit: EventHandler | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> CostMeasurement:
+def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf_counter) -> CostMeasurement:
     """Measure one trained model on this machine, with what fits into ``cost.budget_s``.
 
     Parameters
     ----------
     request : CostRequest
         The trained model, how often to repeat, and images for a few training steps.
-    emit : callable, optional
-        Gets ``progress`` events with ``model, stage``.
     clock : callable, default=time.perf_counter
         The time, seconds: of the budget and of what is measured.
 
@@ -94,11 +86,6 @@ def measure_cost(
         If an image changed, a stored file is gone, or the device is not there.
     """
     trained, spec, cost = request.trained, MODELS[request.trained.model], request.cost
-
-    def report(stage: str) -> None:
-        if emit is not None:
-            emit({"event": "progress", "model": spec.name, "stage": stage})
-
     store = ArtifactStore(request.store_root)
     if request.n_threads is not None:
         torch.set_num_threads(request.n_threads)
@@ -112,7 +99,6 @@ def measure_cost(
     gc.collect()
     memory.reset_peak()
     budget, others, in_all = Budget(cost.budget_s, clock=clock), OtherLoad(), OtherLoad()
-    report("latency")
     n_warmup, latencies_s = time_forward(
         network,
         placement,
@@ -125,7 +111,6 @@ def measure_cost(
         at_least=(MIN_WARMUP, MIN_REPEATS),
     )
     latency_s = statistics.median(latencies_s)
-    report("throughput")
     n_batches_before, batches_s = time_forward(
         network,
         placement,
@@ -145,13 +130,11 @@ def measure_cost(
     implementation = implementation_of(network)
     del network
     gc.collect()
-    report("training steps")
     others = OtherLoad()
     training = time_training(request, store, placement, budget=budget, latency_s=latency_s)
     loads_cores.append(others.cores())
     equivalent: dict[str, Any] = {}
     if spec.maintained_equivalent is not None:
-        report("equivalent")
         others = OtherLoad()
         equivalent = time_equivalent(
             MODELS[spec.maintained_equivalent],

@@ -33,22 +33,19 @@ if TYPE_CHECKING:
 
     from medcompare.base.record import Subset
     from medcompare.data.assignments import ImageRow
-    from medcompare.training.events import EventHandler
     from medcompare.training.requests import PredictionRequest
 
 PREDICTED: tuple[Subset, ...] = ("test", "val")
 COLUMNS = ("case_id", "y_true", "patient_id", "subset", "probability", "probability_running")
 
 
-def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = None) -> Predictions:
+def predict_subsets(request: PredictionRequest) -> Predictions:
     """Probabilities of the positive class for every image of both subsets.
 
     Parameters
     ----------
     request : PredictionRequest
         The trained model and the images.
-    emit : callable, optional
-        Gets ``progress`` events with ``model, subset, step, steps``.
 
     Returns
     -------
@@ -96,14 +93,7 @@ def predict_subsets(request: PredictionRequest, *, emit: EventHandler | None = N
         found: list[float] = []
         spreads = {}
         for subset in subsets:
-            loader = loaders[subset]
-
-            def report(step: int, subset: Subset = subset, steps: int = loader.n_steps) -> None:
-                if emit is not None:
-                    figures = {"subset": subset, "step": step, "steps": steps}
-                    emit({"event": "progress", "model": spec.name, **figures})
-
-            logits = logits_of(network, loader, spec, placement, on_step=report)
+            logits = logits_of(network, loaders[subset], spec, placement)
             found += positive_probability(unweighted_logits(logits, trained.class_weights)).tolist()
             spreads[subset] = float(np.std(logits[:, 1] - logits[:, 0]))
         return found, spreads["test"]

@@ -11,8 +11,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.theme import Theme
 
 from medcompare.base.formatting import format_median, format_milliseconds
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
-    from rich.progress import Task, TaskID
+    from rich.progress import TaskID
 
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.predictions.costs import CostMeasurement
@@ -30,18 +29,6 @@ LONG_LIST = 1000
 """Shorter lists of files take a moment; a line about each quarter would be noise."""
 
 logger = logging.getLogger(__name__)
-
-
-class _Remaining(ProgressColumn):
-    """Time left, as the training itself estimates it."""
-
-    def render(self, task: Task) -> Text:
-        """Minutes and seconds, blank while unknown."""
-        seconds = task.fields.get("eta_s")
-        if seconds is None:
-            return Text("")
-        minutes, rest = divmod(round(seconds), 60)
-        return Text(f"{minutes}:{rest:02d} left")
 
 
 class TrainingDisplay:
@@ -54,7 +41,7 @@ class TrainingDisplay:
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[figures]}"),
-            _Remaining(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
         )
@@ -85,12 +72,12 @@ class TrainingDisplay:
             value = event.get(key)
             if isinstance(value, int | float):
                 parts.append(words.format(value))
-        eta = event.get("eta_s")
+        minutes, rest = divmod(round(_number(event, "eta_s", -1)), 60)
         fields = {
             "epoch": round(epoch),
             "epochs": round(epochs),
             "figures": "  ".join(parts),
-            "eta_s": eta if isinstance(eta, int | float) else None,
+            "left": f"{minutes}:{rest:02d} left" if minutes >= 0 else "",
         }
         with self._lock:
             if name not in self._lines:

@@ -17,8 +17,6 @@ import torch
 from medcompare.training.transforms import normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -64,11 +62,9 @@ def logits_of(
     loader: BatchLoader,
     spec: ModelSpec,
     placement: Placement,
-    *,
-    on_step: Callable[[int], None] | None = None,
 ) -> FloatArray:
     """Logits of every image in the order of the rows, shape (n, 2), from a float32 forward pass."""
-    return forward_logits(network.eval(), loader, spec, placement, on_step=on_step)
+    return forward_logits(network.eval(), loader, spec, placement)
 
 
 def forward_logits(
@@ -76,17 +72,13 @@ def forward_logits(
     loader: BatchLoader,
     spec: ModelSpec,
     placement: Placement,
-    *,
-    on_step: Callable[[int], None] | None = None,
 ) -> FloatArray:
     """As `logits_of`, every layer in the mode it is in."""
     parts = []
     with torch.inference_mode():
-        for step, batch in enumerate(loader.in_order(), start=1):
+        for batch in loader.in_order():
             logits = network(placement.inputs(batch.images, spec))
             parts.append(logits.to(device="cpu", dtype=torch.float64).numpy())
-            if on_step is not None:
-                on_step(step)
     return np.concatenate(parts)
 
 

@@ -274,13 +274,15 @@ class TestManifest:
         ("content", "message"),
         [
             pytest.param("", "is empty; expected a header with the columns path,label", id="empty"),
-            pytest.param("path,label\n", "has a header but no rows", id="no rows"),
+            pytest.param("path,label\n", "there is a header but no row below it", id="no rows"),
             pytest.param(
                 "path,class\ncancer/0.png,cancer\n",
-                r"no column 'label'. Columns present: path, class. Expected path,label",
+                r"m\.csv: there is no column 'label'; columns there are: path, class",
                 id="no label",
             ),
-            pytest.param("file,label\na,b\n", "no column 'path'. Columns present: file, label", id="no path"),
+            pytest.param(
+                "file,label\na,b\n", "no column 'path'; columns there are: file, label", id="no path"
+            ),
             pytest.param("path,label,label\na,b,c\n", "two columns are named 'label'", id="column twice"),
             pytest.param("path,label,sha256\na,b,c\n", "'sha256' is reserved for results", id="reserved"),
             pytest.param(
@@ -291,7 +293,7 @@ class TestManifest:
             pytest.param('path,label\n"a"b,c\n', "row 2 is not CSV", id="bad quotes"),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\nno/where.png,cancer\n",
-                r"names 1 of 2 files that do not exist: row 3: no/where.png. Paths are relative",
+                r"1 of 2 files do not exist: row 3: no/where.png; paths are relative",
                 id="missing file",
             ),
             pytest.param(
@@ -301,28 +303,28 @@ class TestManifest:
             ),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\ncancer/../cancer/0.png,cancer\n",
-                "rows 2 and 3 name the same file cancer/0.png",
+                "'path', row 3: 'cancer/0.png' also stands in row 2; remove one",
                 id="same file twice",
             ),
             pytest.param(
                 "path,label\ncancer/0.png,\ncancer/1.png,\n",
-                "'label' is empty, in rows 2, 3. Fill",
+                r"'label', row 2 is empty \(and 1 more\); fill it in",
                 id="no labels",
             ),
-            pytest.param("path,label\n,cancer\n", "'path' is empty, in row 2", id="empty path"),
+            pytest.param("path,label\n,cancer\n", "'path', row 2 is empty; fill it in", id="empty path"),
             pytest.param(
                 "path,label,patient_id\ncancer/0.png,cancer,p\nnon_cancer/0.png,non_cancer,\n",
-                "'patient_id' is empty, in row 3. Give every image a patient .*, or remove the column",
+                "'patient_id', row 3 is empty; give every image a patient .*, or remove the column",
                 id="patient missing",
             ),
             pytest.param(
                 "path,label,patient_id\ncancer/0.png,cancer,p\nnon_cancer/0.png,non_cancer,NaN\n",
-                "'patient_id': 'NaN' stands for no value, in row 3. Give every image a patient",
+                "'patient_id', row 3: 'NaN' stands for no value; give every image a patient",
                 id="patient nan",
             ),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\nnon_cancer/0.png,#N/A\n",
-                "'label': '#N/A' stands for no value, in row 3. Fill",
+                "'label', row 3: '#N/A' stands for no value; fill",
                 id="label nan",
             ),
             pytest.param("path,label\ncancer/0.png,cancer\n", "one class only", id="one class"),

@@ -124,7 +124,7 @@ def test_seeds_of_a_model(tmp_path: Path) -> None:
 BAD = {
     "empty": ("", r"test\.csv: the file is empty; expected a header with case_id, y_true"),
     "blank": ("\n , \n", r"the file is empty"),
-    "header only": ("case_id,y_true,a\n", r"there is a header but no case"),
+    "header only": ("case_id,y_true,a\n", r"there is a header but no row"),
     "no case_id": (
         "nr,y_true,a\nx,0,0.1\n",
         r"no column 'case_id'; .*: nr, y_true, a.*A table without ids gets them",

@@ -10,7 +10,7 @@ import torch
 
 from medcompare.base.errors import ArtifactError, DataError, TrainingError
 from medcompare.data.assignments import ImageRow, read_assignments, rows_of
-from medcompare.data.sources.csv_manifest import OWN_COLUMNS
+from medcompare.data.sources.table import OWN_COLUMNS
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
 from medcompare.training.checkpoints import state_on_cpu, write_checkpoint

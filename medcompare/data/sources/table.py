@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name, file_at
-from medcompare.data.sources.csv_manifest import read_manifest_rows
 from medcompare.data.sources.listing import IMAGE_SUFFIXES, Listing, SourceFile, clean_name, count
+from medcompare.data.spelling import respelled
+from medcompare.data.table_file import read_table_file
+
+if TYPE_CHECKING:
+    from medcompare.data.columns import Columns
 
 MANIFEST_NAME = "manifest.csv"
 SUFFIXES = frozenset({".csv", ".parquet", ".tsv", ".txt", ".xlsx"})
 GENERIC_NAMES = frozenset({"manifest", "index", "labels", "metadata"})
+REQUIRED_COLUMNS = ("path", "label")
+PATIENT_COLUMN = "patient_id"
+OWN_COLUMNS = frozenset(
+    {
+        "case_id",
+        "sha256",
+        "pixel_sha256",
+        "width_px",
+        "height_px",
+        "mode",
+        "subset",
+        "y_true",
+        "probability",
+        "probability_running",
+    }
+)
+"""Columns that later tables add: a manifest must not bring its own."""
+
+N_NAMED = 3
+"""How many missing files an error message names."""
 
 
 def accepts(place: Path) -> bool:
@@ -27,12 +52,17 @@ def name_of(place: Path) -> str:
 
 
 def listed(place: Path) -> Listing:
-    """Every row.
+    """Every row; no image is opened.
+
+    The table has a header, in any form `read_table_file` reads: columns ``path`` and ``label``, optionally
+    ``patient_id``; any others are kept. Every cell stays text, as a patient ``007`` is not patient ``7``.
+    Paths are absolute or relative to the folder of the table.
 
     Raises
     ------
     DataError
-        If the file is no table, or as `read_manifest_rows` raises.
+        If the file is no table, a column is missing or reserved, a value that must be there is empty, a path
+        is named twice, or a file is missing. The message names file, column, row and remedy.
     """
     notes: tuple[str, ...] = ()
     path = place
@@ -46,10 +76,19 @@ def listed(place: Path) -> Listing:
         )
         raise DataError(msg)
     root = path.absolute().parent
-    manifest = read_manifest_rows(path)
+    table = _read(path)
+    extra = tuple(name for name in table.columns if name not in {*REQUIRED_COLUMNS, PATIENT_COLUMN})
+    rows = (
+        dict(zip(table.columns, cells, strict=True)) for cells in zip(*table.columns.values(), strict=True)
+    )
     files = [
-        SourceFile(path=row.path, label=row.label, patient_id=row.patient_id, extra=row.extra)
-        for row in manifest.rows
+        SourceFile(
+            path=row["path"],
+            label=row["label"],
+            patient_id=row.get(PATIENT_COLUMN),
+            extra=tuple(row[name] for name in extra),
+        )
+        for row in rows
     ]
     listed = {file.path for file in files}
     unlisted = sum(
@@ -67,7 +106,56 @@ def listed(place: Path) -> Listing:
         root=root,
         name=name_of(path),
         files=tuple(files),
-        extra_columns=manifest.extra_columns,
-        has_patients=manifest.has_patients,
-        notes=(*notes, *manifest.notes, *more),
+        extra_columns=extra,
+        has_patients=PATIENT_COLUMN in table.columns,
+        notes=(*notes, *table.notes, *more),
     )
+
+
+def _read(path: Path) -> Columns:
+    """The checked table; cells of ``path`` are then relative to its folder, with forward slashes."""
+    table = read_table_file(path, expected="the columns path,label and one row per image")
+    root = path.absolute().parent
+    for column in REQUIRED_COLUMNS:
+        table.require(column)
+        table.filled(column, "fill it in, or delete the row")
+    reserved = sorted(OWN_COLUMNS.intersection(table.columns))
+    if reserved:
+        table.refuse(f"the column name '{reserved[0]}' is reserved for results; rename it")
+    patients: list[str] = []
+    if PATIENT_COLUMN in table.columns:
+        remedy = (
+            "give every image a patient (one of its own where the patient is not known), or remove the column"
+        )
+        patients = table.ids(PATIENT_COLUMN, remedy)
+    table.columns["path"] = [_relative(text, root) for text in table.columns["path"]]
+    table.unique("path", "remove one of the two rows")
+    # What is there but no regular file, such as a pipe, is excluded with its reason when it is read.
+    missing = [f"row {row}: {text}" for row, text in table.cells("path") if not file_at(root, text).exists()]
+    if missing:
+        named = "; ".join(missing[:N_NAMED])
+        more = f" and {len(missing) - N_NAMED} more" if len(missing) > N_NAMED else ""
+        table.refuse(
+            f"{len(missing)} of {len(table.rows)} files do not exist: {named}{more}; paths are relative to the "
+            "folder of the manifest"
+        )
+    table.notes[:] = [f"Table of images: {note}." for note in table.notes]
+    if table.nameless:
+        table.notes.append(f"A column of {path.name} without a name was ignored.")
+    n = respelled(patients)
+    if n:
+        table.notes.append(
+            f"{'One patient seems' if n == 1 else f'{n} patients seem'} to stand in the table of images under several "
+            "spellings (capitals, blanks, leading zeros or a final '.0'). Each spelling counts as a patient of its "
+            "own, so one person may be on both sides of the split: correct the ids."
+        )
+    return table
+
+
+def _relative(text: str, root: Path) -> str:
+    """`text` as a path relative to `root`, so that two spellings of one file are equal."""
+    # A manifest written on Windows should work elsewhere. A backslash may also begin an escape.
+    written = file_at(root, text)
+    if not written.exists():
+        written = root / text.replace("\\", "/")
+    return escape_name(Path(os.path.relpath(written, root)).as_posix())

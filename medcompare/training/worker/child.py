@@ -1,5 +1,10 @@
 """Work in a process of its own: events come back, and it never outlives its parent.
 
+A pool of `concurrent.futures` would not do: it has one environment for all its processes, whereas each
+training gets thread counts and a scratch folder of its own; where a process is killed, it breaks as a
+whole and loses what that process last said; and it leaves processes that load data running.
+Prefect's context in a child would load Prefect there, and its logging would ask the server from every training.
+
 The parent writes one line of JSON to the child's standard input and keeps the pipe
 open; the child answers with one JSON object per line. When the pipe closes, because the
 parent ended in whatever way, the child ends itself and all its own children. Each child

@@ -34,9 +34,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 AnyRequest = TypeVar("AnyRequest", TrainingRequest, PredictionRequest, CostRequest)
 
 
-def run_training(
-    request: TrainingRequest, *, on_event: EventHandler | None = None, timeout_s: float | None = None
-) -> TrainedModel:
+def run_training(request: TrainingRequest, *, on_event: EventHandler | None = None) -> TrainedModel:
     """Train one network in a process of its own.
 
     Parameters
@@ -48,8 +46,6 @@ def run_training(
         second) or ``"epoch"`` (one at the end of each, with the whole `EpochLog` under
         ``log``); both carry ``model, epoch, epochs, step, steps, loss, val_auc,
         images_per_s, eta_s`` (None while unknown).
-    timeout_s : float, optional
-        Wall-clock limit, seconds; overrides ``train.timeout_minutes``.
 
     Returns
     -------
@@ -64,8 +60,8 @@ def run_training(
     DataError
         If an image changed since it was validated or cannot be read.
     """
-    if timeout_s is None and request.train.timeout_minutes is not None:
-        timeout_s = 60 * request.train.timeout_minutes
+    minutes = request.train.timeout_minutes
+    timeout_s = None if minutes is None else 60 * minutes
     threads = request.n_threads or max(1, usable_cores() // request.n_parallel)
     request = request.model_copy(update={"n_threads": threads})
     label = f"training of {request.model}"
@@ -74,37 +70,21 @@ def run_training(
     )
 
 
-def run_prediction(
-    request: PredictionRequest, *, on_event: EventHandler | None = None, timeout_s: float | None = None
-) -> Predictions:
+def run_prediction(request: PredictionRequest) -> Predictions:
     """Probabilities of one trained model, computed in a process of its own.
 
-    Parameters
-    ----------
-    request : PredictionRequest
-        The trained model and the images.
-    on_event : callable, optional
-        Gets ``progress`` events with ``model, subset, step, steps``.
-    timeout_s : float, optional
-        Wall-clock limit, seconds.
+    Raises
+    ------
+    TrainingError, DataError
+        As `run_training`.
     """
     threads = request.n_threads or usable_cores()
     request = request.model_copy(update={"n_threads": threads})
     label = f"prediction with {request.trained.model}"
-    return _run(
-        "predict",
-        request,
-        Predictions,
-        label=label,
-        n_threads=threads,
-        on_event=on_event,
-        timeout_s=timeout_s,
-    )
+    return _run("predict", request, Predictions, label=label, n_threads=threads)
 
 
-def run_cost_measurement(
-    request: CostRequest, *, on_event: EventHandler | None = None, timeout_s: float | None = None
-) -> CostMeasurement:
+def run_cost_measurement(request: CostRequest, *, timeout_s: float | None = None) -> CostMeasurement:
     """Cost of one trained model, measured in a process of its own.
 
     Call it with nothing else running: the figures are those of a machine to itself.
@@ -113,8 +93,6 @@ def run_cost_measurement(
     ----------
     request : CostRequest
         The trained model, how to measure, and images for a few training steps.
-    on_event : callable, optional
-        Gets ``progress`` events with ``model, stage``.
     timeout_s : float, optional
         Wall-clock limit, seconds, after which the process is taken for stuck; without one,
         `hard_limit_s` of ``cost.budget_s``.
@@ -135,7 +113,6 @@ def run_cost_measurement(
         CostMeasurement,
         label=label,
         n_threads=threads,
-        on_event=on_event,
         timeout_s=hard_limit_s(request.cost.budget_s) if timeout_s is None else timeout_s,
         time_limit_name="cost.budget_s",
     )
@@ -189,8 +166,8 @@ def _run(
     *,
     label: str,
     n_threads: int,
-    on_event: EventHandler | None,
-    timeout_s: float | None,
+    on_event: EventHandler | None = None,
+    timeout_s: float | None = None,
     time_limit_name: str = "train.timeout_minutes",
 ) -> Result:
     store = request.store_root.resolve()
@@ -218,16 +195,16 @@ def _train(request: str, emit: EventHandler) -> str:
     return train_model(TrainingRequest.model_validate_json(request), emit=emit).model_dump_json()
 
 
-def _predict(request: str, emit: EventHandler) -> str:
+def _predict(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signature of a job
     from medcompare.training.inference import predict_subsets
 
-    return predict_subsets(PredictionRequest.model_validate_json(request), emit=emit).model_dump_json()
+    return predict_subsets(PredictionRequest.model_validate_json(request)).model_dump_json()
 
 
-def _cost(request: str, emit: EventHandler) -> str:
+def _cost(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signature of a job
     from medcompare.training.cost import measure_cost
 
-    return measure_cost(CostRequest.model_validate_json(request), emit=emit).model_dump_json()
+    return measure_cost(CostRequest.model_validate_json(request)).model_dump_json()
 
 
 def _devices(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signature of a job
