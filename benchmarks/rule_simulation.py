@@ -27,7 +27,7 @@ from medcompare.stats.assessment import assess
 from medcompare.stats.intervals.auc import auc_difference
 from medcompare.stats.intervals.proportions import proportion
 from medcompare.stats.records import Assessment, Outcome
-from medcompare.stats.simulated import draw_study
+from tests.stats.simulated import draw_study
 
 if TYPE_CHECKING:
     from medcompare.predictions.cases import ScoredCases

@@ -27,9 +27,9 @@ from medcompare.stats.assessment import assess
 from medcompare.stats.calibration.agreement import calibration
 from medcompare.stats.intervals.auc import auc_difference
 from medcompare.stats.resampling.bootstrap import bootstrap_metrics
-from medcompare.stats.simulated import draw_study
 from medcompare.stats.utility import probability_of_benefit
 from medcompare.stats.weighted_metrics import METRICS
+from tests.stats.simulated import draw_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable

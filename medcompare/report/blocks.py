@@ -7,13 +7,14 @@ template decides how things look, never what they say.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from medcompare.base.formatting import format_estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from medcompare.report.figures.drawing import Drawing
     from medcompare.stats.records import Estimate
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 NOTE_MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 MAX_MODEL_COLUMNS = 4
-"""Models that fit next to each other with their intervals; more of them stand below each other."""
+"""Models that fit next to each other with their intervals; more of them are listed below each other."""
 
 MAX_FIGURE_COLUMNS = 4
-"""Figures next to each other where models stand in rows; more of them go on in a further table."""
+"""Figures next to each other where models are rows; more of them go on in a further table."""
 
 LONGEST_HEAD_WORD, LONGEST_WORD = 14, 24
 """A head or cell with a longer word may break within it: no column is as wide as some names are. Only such a cell,
@@ -48,16 +49,16 @@ class Mark:
     alt: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
     """Head of a table column."""
 
     head: str
+    width: str = ""
+    """CSS width, where the automatic one is not good enough."""
     kind: Literal["text", "number", "code"] = "number"
     mark: Mark | None = None
     """Mark of the model the column is about, printed before the head."""
-    width: str = ""
-    """CSS width, where the automatic one is not good enough."""
 
     @property
     def breaks(self) -> bool:
@@ -65,11 +66,22 @@ class Column:
         return has_long_word(self.head, LONGEST_HEAD_WORD)
 
 
-@dataclass(frozen=True, kw_only=True)
+def words(head: str, width: str = "") -> Column:
+    """Column of text."""
+    return Column(head, width, "text")
+
+
+def code(head: str, width: str = "") -> Column:
+    """Column of names and other text in a fixed-width font."""
+    return Column(head, width, "code")
+
+
+@dataclass(frozen=True)
 class Cell:
     """Content of a table cell, with the letter of its note."""
 
     text: str
+    _: KW_ONLY
     interval: str = ""
     """Interval in brackets, kept on one line where it is not too long."""
     note: str = ""
@@ -87,6 +99,17 @@ class Cell:
     def long_interval(self) -> bool:
         """Whether the interval is too long for one line."""
         return len(self.interval) > LONGEST_INTERVAL
+
+
+Row = Sequence[Cell | str]
+
+
+def muted(text: str) -> Cell:
+    """A cell of lesser weight; also for what is missing, in words (without an estimate there is a note instead)."""
+    return Cell(text, muted=True)
+
+
+DASH = muted("\u2013")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +160,7 @@ class SplitRow:
     beside: tuple[Block, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Heading:
     """A heading within a section."""
 
@@ -146,7 +169,7 @@ class Heading:
     level: Literal[3, 4] = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Paragraph:
     """Running text."""
 
@@ -155,7 +178,7 @@ class Paragraph:
     tone: Literal["plain", "note", "warning"] = "plain"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Bullets:
     """An unordered list."""
 
@@ -289,7 +312,7 @@ class Notes:
         """An estimate as a cell, its note kept for below the table."""
         text, bracket, rest = format_estimate(estimate, digits=digits, signed=signed).partition(" (")
         return Cell(
-            text=text,
+            text,
             interval=f"({rest}" if bracket else "",
             note=self.letter(estimate.note),
             muted=estimate.value is None,
@@ -300,17 +323,42 @@ class Notes:
         return tuple((self.letter(note), note) for note in self.found)
 
 
-def model_tables(
+def table(
+    caption: str,
+    heads: Sequence[Column | str],
+    rows: Iterable[Row],
     *,
+    notes: Notes | None = None,
+    dense: bool = True,
+    fine: bool = False,
+    titled: bool = True,
+) -> Table:
+    """A table of cells or plain text below heads, of which plain text heads a column of numbers."""
+    return Table(
+        caption=caption,
+        columns=tuple(Column(head) if isinstance(head, str) else head for head in heads),
+        rows=_cells(rows),  # before the notes, which they collect
+        notes=() if notes is None else notes.listed(),
+        dense=dense,
+        fine=fine,
+        titled=titled,
+    )
+
+
+def _cells(rows: Iterable[Row]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(tuple(Cell(one) if isinstance(one, str) else one for one in row) for row in rows)
+
+
+def model_tables(
     caption: str,
     corner: Column,
     models: Sequence[Column],
-    rows: Sequence[tuple[Cell, ...]],
+    rows: Iterable[Row],
+    *,
     notes: Notes | None = None,
     extra: Column | None = None,
     dense: bool = False,
     titled: bool = True,
-    kind: Literal["text", "number"] = "number",
 ) -> list[Table]:
     """Figures of models as tables that fit the page, whatever the number of models.
 
@@ -322,7 +370,7 @@ def model_tables(
         Head of the column that names the figures.
     models : sequence of Column
         One per model, in order.
-    rows : sequence of tuple of Cell
+    rows : iterable of sequence of Cell or str
         One per figure: its name, one cell per model and, with `extra`, one more.
     notes : Notes, optional
         Notes of the cells, printed below the last table.
@@ -330,8 +378,6 @@ def model_tables(
         A last column, such as the difference; only for few models.
     dense, titled : bool
         As in `Table`.
-    kind : {"text", "number"}
-        What the cells of the models hold.
 
     Returns
     -------
@@ -339,44 +385,24 @@ def model_tables(
         One with the models in columns where they fit; else one or more with the models in
         rows and some of the figures in columns.
     """
-    listed = () if notes is None else notes.listed()
+    rows = _cells(rows)
     if len(models) <= MAX_MODEL_COLUMNS:
-        columns = (corner, *models, *([] if extra is None else [extra]))
-        return [
-            Table(
-                caption=caption, columns=columns, rows=tuple(rows), notes=listed, dense=dense, titled=titled
-            )
-        ]
+        heads = (corner, *models, *([] if extra is None else [extra]))
+        return [table(caption, heads, rows, notes=notes, dense=dense, titled=titled)]
     tables = []
     for start in range(0, len(rows), MAX_FIGURE_COLUMNS):
         part = rows[start : start + MAX_FIGURE_COLUMNS]
         tables.append(
-            Table(
-                caption=caption if start == 0 else f"{caption}, continued",
-                columns=(
-                    Column(head="Model", kind="text", width="26%"),
-                    *(Column(head=row[0].text, kind=kind) for row in part),
-                ),
-                rows=tuple(
-                    (
-                        Cell(text=column.head, mark=column.mark, strong=True),
-                        *(row[1 + i] for row in part),
-                    )
-                    for i, column in enumerate(models)
-                ),
-                notes=listed if start + MAX_FIGURE_COLUMNS >= len(rows) else (),
+            table(
+                caption if start == 0 else f"{caption}, continued",
+                (words("Model", "26%"), *(Column(row[0].text, kind=models[0].kind) for row in part)),
+                [
+                    (Cell(model.head, mark=model.mark, strong=True), *(row[1 + i] for row in part))
+                    for i, model in enumerate(models)
+                ],
+                notes=notes if start + MAX_FIGURE_COLUMNS >= len(rows) else None,
                 dense=dense,
                 titled=titled or start > 0,
             )
         )
     return tables
-
-
-def text_rows(rows: Sequence[Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:
-    """Rows of plain text as rows of cells."""
-    return tuple(tuple(Cell(text=text) for text in row) for row in rows)
-
-
-def absent(text: str) -> Cell:
-    """A cell for what is not there, in words; what could not be estimated has a note, see `Notes.cell`."""
-    return Cell(text=text, muted=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from medcompare.base.formatting import format_count
+from medcompare.base.formatting import format_count, format_level
 from medcompare.report.blocks import Column, Mark, svg_uri
 from medcompare.report.figures.drawing import ModelStyle, marker_svg, styles_of
 from medcompare.report.results import pair_of_verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from medcompare.report.inputs import ReportInputs
     from medcompare.stats.records import Assessment, ModelEvaluation, PairedComparison
 
@@ -140,9 +142,19 @@ class View:
     pair: PairedComparison | None
     """The comparison the verdict is about; with a single model there is none."""
 
+    @property
+    def assessment(self) -> Assessment:
+        """All figures of the test subset, and the verdict."""
+        return self.inputs.assessment
+
+    @property
+    def level(self) -> str:
+        """Confidence level of the intervals, as it is printed."""
+        return format_level(self.assessment.level)
+
     def name(self, model: str) -> str:
         """Display name of a model."""
-        return self.inputs.assessment.display_names.get(model, model)
+        return self.assessment.display_names.get(model, model)
 
     def label(self, model: str) -> str:
         """Display name shortened for narrow places."""
@@ -171,16 +183,19 @@ class View:
         """The model's mark, spoken as "mark of" its name."""
         return Mark(src=svg_uri(marker_svg(self.styles[model])), alt=f"Mark of {self.name(model)}")
 
-    def model_column(self, model: str, *, kind: Literal["text", "number"] = "number") -> Column:
-        """Column head of a model, with its mark."""
-        return Column(head=self.label(model), mark=self.mark(model), kind=kind)
+    def columns(
+        self, models: Iterable[str] | None = None, *, kind: Literal["text", "number"] = "number"
+    ) -> list[Column]:
+        """Column heads of models, all by default, with their marks."""
+        chosen = [one.model for one in self.evaluations] if models is None else models
+        return [Column(self.label(model), mark=self.mark(model), kind=kind) for model in chosen]
 
 
 def view_of(inputs: ReportInputs) -> View:
     """Look up models, styles and the pair the verdict is about.
 
-    The reference comes first wherever models stand in order, so that blue is always the
-    reference and vermillion the candidate.
+    The reference comes first wherever models are listed, so that blue is always the reference and
+    vermillion the candidate.
     """
     assessment = inputs.assessment
     pair = pair_of_verdict(assessment)

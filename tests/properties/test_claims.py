@@ -24,10 +24,10 @@ from medcompare.predictions.costs import CostMeasurement
 from medcompare.stats.assessment import assess
 from medcompare.stats.multiplicity import holm
 from medcompare.stats.records import Estimate, Outcome
-from medcompare.stats.simulated import draw_study
 from medcompare.stats.verdict.criteria import adequacy, proves_nothing
 from medcompare.stats.verdict.rule import decide, first_match
 from medcompare.stats.verdict.texts import SENTENCES
+from tests.stats.simulated import draw_study
 from tests.stats.studies import comparison, evaluation, situation
 
 if TYPE_CHECKING:

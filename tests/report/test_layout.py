@@ -18,7 +18,7 @@ from pypdf import PdfReader
 
 from medcompare.base.errors import ConfigError
 from medcompare.report import fonts, render
-from medcompare.report.blocks import Column, Table, text_rows
+from medcompare.report.blocks import table
 from medcompare.report.pages.cost import cost_section
 from medcompare.report.pages.data import data_section
 from medcompare.report.pages.errors import error_section
@@ -219,13 +219,12 @@ def test_a_table_of_three_rows_leaves_its_next_heading_free() -> None:
     """The heading behind it goes to the next page with its figure, not before the table or to the foot."""
     style = (render.TEMPLATES / "report.css").read_text(encoding="utf-8")
     blocks = render.template_environment().get_template("_blocks.html.j2").module
-    rows = text_rows([("one", "1"), ("two", "2"), ("three", "3")])
-    table = Table(caption="Short", columns=(Column(head="a"), Column(head="b")), rows=rows)
+    short = table("Short", ("a", "b"), [("one", "1"), ("two", "2"), ("three", "3")], dense=False)
     figure = "<figure><div style='height: 230mm; background: grey'></div></figure>"
     html = (
         f"<html lang='en'><style>{fonts.font_faces('Short abc one two three 123 Next')}{style}</style><body>"
     )
-    html += f"{blocks.render(table)}<h3>Next</h3>{figure}</body></html>"
+    html += f"{blocks.render(short)}<h3>Next</h3>{figure}</body></html>"
     content = render.render_pdf(html)
 
     texts = [page.extract_text() for page in PdfReader(io.BytesIO(content)).pages]

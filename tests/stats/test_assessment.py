@@ -16,8 +16,8 @@ from medcompare.stats.arrays import says_nothing
 from medcompare.stats.assessment import assemble, assess
 from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.records import Assessment, Outcome
-from medcompare.stats.simulated import draw_study
 from medcompare.stats.utility import net_benefit
+from tests.stats.simulated import draw_study
 from tests.stats.studies import B_IS_CHEAPER
 
 if TYPE_CHECKING:

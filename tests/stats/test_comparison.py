@@ -21,7 +21,7 @@ from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.intervals.auc import auc_interval
 from medcompare.stats.paired import paired_proportion_difference
 from medcompare.stats.records import ModelEvaluation, OperatingPoint, PairedComparison
-from medcompare.stats.simulated import draw_study
+from tests.stats.simulated import draw_study
 from tests.stats.studies import B_IS_CHEAPER, evaluation
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from medcompare.stats.evaluation import (
 )
 from medcompare.stats.records import ModelEvaluation, OperatingPoint
 from medcompare.stats.resampling.bootstrap import bootstrap_metrics
-from medcompare.stats.simulated import draw_study
+from tests.stats.simulated import draw_study
 
 QUICK = EvaluateConfig(n_resamples=300)
 AT_HALF = OperatingPoint(threshold=0.5, rule="typed", chosen_on="user")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medcompare.stats.verdict import rule as verdict
-from medcompare.stats.verdict.examples import EXAMPLES, Example, as_text, assessed, main
 from medcompare.stats.verdict.texts import SENTENCES
+from tests.stats.examples import EXAMPLES, Example, as_table, assessed
 
 if TYPE_CHECKING:
     from medcompare.stats.verdict.situation import Finding, Situation
@@ -61,26 +61,9 @@ def test_every_sentence_has_an_example() -> None:
     assert {example.kind for example in EXAMPLES} == set(SENTENCES) - {"no_interval"}
 
 
-def test_command_prints_what_the_documentation_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table between the marks is that of ``python -m medcompare.stats.verdict.examples --markdown``."""
+def test_documentation_holds_every_example() -> None:
+    """The table between the marks is that of ``python -m tests.stats.examples``."""
     page = PAGE.read_text(encoding="utf-8")
     stored = page.split("<!-- examples: begin -->")[1].split("<!-- examples: end -->")[0]
 
-    assert main(["--markdown"]) == 0
-
-    assert capsys.readouterr().out.strip() == stored.strip()
-
-
-def test_command_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit status 2 and the usage."""
-    assert main(["--html"]) == 2
-    assert "usage" in capsys.readouterr().err
-
-
-def test_text_for_reading_aloud() -> None:
-    """Headline, sentence, reasons and caveats of one study."""
-    text = as_text(next(example for example in EXAMPLES if example.kind == "cannot_tell"))
-
-    assert text.startswith("Not enough data to decide   [step 6: cannot_tell]")
-    assert "If you had to decide today" in text
-    assert "non_cancer cases in the test subset would show with a probability of 80%" in text
+    assert as_table().strip() == stored.strip()

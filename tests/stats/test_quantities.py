@@ -13,7 +13,7 @@ from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.stats.assessment import assess
 from medcompare.stats.quantities import flat_quantities
 from medcompare.stats.records import RunningStatistics
-from medcompare.stats.simulated import draw_study
+from tests.stats.simulated import draw_study
 
 if TYPE_CHECKING:
     from medcompare.stats.records import Assessment

@@ -11,7 +11,7 @@ from medcompare.predictions.cases import ScoredCases
 from medcompare.stats.assessment import assess
 from medcompare.stats.records import Outcome
 from medcompare.stats.seeds import compare_seeds, seed_rows
-from medcompare.stats.simulated import draw_study
+from tests.stats.simulated import draw_study
 from tests.stats.studies import B_IS_CHEAPER, comparison
 
 QUICK = EvaluateConfig(n_resamples=200)

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from medcompare.base.errors import ConfigError
 from medcompare.stats.intervals.auc import auc_difference
-from medcompare.stats.simulated import draw_study
+from tests.stats.simulated import draw_study
 
 
 def test_truth() -> None:

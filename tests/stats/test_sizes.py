@@ -8,9 +8,9 @@ import pytest
 from medcompare.stats.intervals.auc import auc_difference
 from medcompare.stats.paired import paired_proportion_difference
 from medcompare.stats.records import Estimate
-from medcompare.stats.simulated import draw_study
 from medcompare.stats.sizes import factor_for_difference, factor_for_floor, rounded_up
 from medcompare.stats.verdict.criteria import limits
+from tests.stats.simulated import draw_study
 
 
 def wald(difference: float, discordance: float, n: int) -> Estimate:

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_curve
 
 from medcompare.config.schema import EvaluateConfig
 from medcompare.predictions.cases import ScoredCases
-from medcompare.stats.simulated import draw_study
 from medcompare.stats.thresholds import choose_threshold
+from tests.stats.simulated import draw_study
 
 
 def validation(y_true: list[int], scores: list[float]) -> ScoredCases:

@@ -1,4 +1,4 @@
-"""Section that judges the models against each other."""
+"""Section that compares the models with each other."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING
 from medcompare.base.formatting import (
     NOT_ESTIMABLE,
     capital,
-    format_level,
     format_number,
     format_p,
     join_words,
     short_labels,
 )
 from medcompare.report.blocks import (
+    DASH,
     Cell,
     Column,
     Heading,
     Notes,
     Paragraph,
     Section,
-    Table,
-    absent,
     image_of,
+    muted,
+    table,
+    words,
 )
-from medcompare.report.figures.curves import (
-    draw_roc_and_precision_recall,
-)
+from medcompare.report.figures.curves import draw_roc_and_precision_recall
 from medcompare.report.figures.forest import ForestRow, draw_differences
 from medcompare.report.matrices import agreement_row
 from medcompare.report.vocabulary import LOWER_IS_BETTER, METRIC_NAMES, base_metric, metric_name
@@ -35,63 +34,48 @@ from medcompare.report.vocabulary import LOWER_IS_BETTER, METRIC_NAMES, base_met
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.report.blocks import Block, Image
+    from medcompare.report.blocks import Block, Image, Row, Table
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import Estimate, PairedComparison
 
 PAIR = 2
-JUDGED = ("auc", "sensitivity", "specificity")
+MARGIN_METRICS = ("auc", "sensitivity", "specificity")
+"""Metrics that the rule holds against a margin."""
+
 MAX_FOREST_ROWS = 32
 """Rows of a forest plot that fit on a page with its caption."""
 
 
 def head_to_head_section(view: View, number: int) -> Section:
     """Differences with margins, curves in one panel, agreement on the same cases."""
-    assessment = view.inputs.assessment
-    blocks: list[Block] = _judgements(view)
+    pair, lines = view.pair, view.assessment.verdict.lines
+    blocks: list[Block] = []
+    if lines:
+        heads = (words("Criterion", "17%"), words("Assessment"))
+        rows = [(Cell(capital(line.topic), strong=True), line.text) for line in lines]
+        blocks.append(table("Assessment by criterion", heads, rows))
     title, lead = "Discrimination", "How well the scores tell the classes apart on the test subset."
-    if view.pair is not None:
+    if pair is not None:
         title = "Head to head"
         lead = (
             f"All differences are candidate minus reference on the same test cases: "
-            f"{view.name(view.pair.candidate)} minus {view.name(view.pair.reference)}."
+            f"{view.name(pair.candidate)} minus {view.name(pair.reference)}."
         )
         if len(view.evaluations) > PAIR:
-            blocks += [Heading(text="All pairs"), *_all_pairs(view)]
-            heading = f"{view.name(view.pair.candidate)} against {view.name(view.pair.reference)}"
-            blocks.append(Heading(text=heading))
-        blocks += [_forest(view, view.pair), _difference_table(view, view.pair)]
-    curves = draw_roc_and_precision_recall(view.evaluations, view.styles, prevalence=assessment.prevalence)
-    blocks += [
-        Heading(text="ROC and precision\u2013recall"),
-        image_of(
-            curves,
-            caption=f"Marks with crosses: operating points with {format_level(assessment.level)} intervals, "
-            f"at {view.thresholds}. "
-            "Bands, where drawn, are bootstrap intervals. Dotted: chance level.",
-        ),
-    ]
-    if view.pair is not None:
-        blocks += [Heading(text="Agreement on the same cases"), agreement_row(view, view.pair)]
+            heading = f"{view.name(pair.candidate)} against {view.name(pair.reference)}"
+            blocks += [Heading("All pairs"), *_all_pairs(view), Heading(heading)]
+        blocks += [_forest(view, pair), _difference_table(view, pair)]
+    curves = draw_roc_and_precision_recall(
+        view.evaluations, view.styles, prevalence=view.assessment.prevalence
+    )
+    caption = (
+        f"Marks with crosses: operating points with {view.level} intervals, at {view.thresholds}. "
+        "Bands, where drawn, are bootstrap intervals. Dotted: chance level."
+    )
+    blocks += [Heading("ROC and precision\u2013recall"), image_of(curves, caption=caption)]
+    if pair is not None:
+        blocks += [Heading("Agreement on the same cases"), agreement_row(view, pair)]
     return Section(number=number, anchor="comparison", title=title, lead=lead, blocks=tuple(blocks))
-
-
-def _judgements(view: View) -> list[Block]:
-    """Discrimination, operating point, calibration and cost, each judged apart."""
-    lines = view.inputs.assessment.verdict.lines
-    if not lines:
-        return []
-    return [
-        Table(
-            caption="Assessment by criterion",
-            columns=(
-                Column(head="Criterion", kind="text", width="17%"),
-                Column(head="Assessment", kind="text"),
-            ),
-            rows=tuple((Cell(text=capital(line.topic), strong=True), Cell(text=line.text)) for line in lines),
-            dense=True,
-        )
-    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,20 +156,19 @@ def forest_of(
     -------
     Image or Paragraph
     """
-    shown, words = [row for row in rows if row.estimate.value is not None], not_drawn(rows)
+    shown, left_out = [row for row in rows if row.estimate.value is not None], not_drawn(rows)
     if not shown:
-        return Paragraph(text=f"There is no difference to draw. {words}", tone="note")
-    assessment = view.inputs.assessment
+        return Paragraph(f"There is no difference to draw. {left_out}", "note")
     drawing = draw_differences(
         shown,
         reference=reference,
         candidate=candidate,
-        n=assessment.n,
-        n_positive=assessment.n_positive,
-        level=assessment.level,
+        n=view.assessment.n,
+        n_positive=view.assessment.n_positive,
+        level=view.assessment.level,
         simultaneous=simultaneous,
     )
-    return image_of(drawing, caption=" ".join(part for part in (caption, words) if part))
+    return image_of(drawing, caption=" ".join(part for part in (caption, left_out) if part))
 
 
 def forest_of_pairs(
@@ -229,26 +212,54 @@ def forest_of_pairs(
 
 def is_simultaneous(view: View) -> bool:
     """Whether intervals that allow for the number of pairs were computed."""
-    comparisons = view.inputs.assessment.comparisons
+    comparisons = view.assessment.comparisons
     return bool(comparisons) and all(pair.auc_simultaneous is not None for pair in comparisons)
 
 
 def interval_words(view: View) -> str:
     """What the intervals of several pairs are."""
-    level, count = format_level(view.inputs.assessment.level), len(view.inputs.assessment.comparisons)
+    level, count = view.level, len(view.assessment.comparisons)
     if is_simultaneous(view):
         return f"simultaneous {level} intervals: Bonferroni over all {count} pairs"
     return f"{level} intervals of each pair alone, not adjusted for {count} pairs"
 
 
-def _margin(view: View, key: str) -> float | None:
-    rule = view.inputs.rule
-    margins = {
-        "auc": rule.margin_auc,
-        "sensitivity": rule.margin_sensitivity,
-        "specificity": rule.margin_specificity,
-    }
-    return margins.get(key)
+def forest_of_metrics(
+    view: View, pair: PairedComparison, keys: Sequence[str], *, caption: str, with_margins: bool = True
+) -> Image | Paragraph:
+    """Forest plot of the differences of one pair, metric by metric.
+
+    Parameters
+    ----------
+    view : View
+        The report.
+    pair : PairedComparison
+        Candidate and reference.
+    keys : sequence of str
+        Keys of ``pair.differences``, from top to bottom.
+    caption : str
+        What the plot shows.
+    with_margins : bool, default=True
+        Whether the margins of the rule are drawn.
+
+    Returns
+    -------
+    Image or Paragraph
+    """
+    rows = [
+        ForestRow(
+            label=metric_name(key, short=True),
+            estimate=pair.differences[key],
+            margin=getattr(view.inputs.rule, f"margin_{key}")
+            if with_margins and key in MARGIN_METRICS
+            else None,
+            two_sided=both_ways(view),
+            lower_is_better=key in LOWER_IS_BETTER,
+        )
+        for key in keys
+    ]
+    reference, candidate = view.label(pair.reference), view.label(pair.candidate)
+    return forest_of(view, rows, reference=reference, candidate=candidate, caption=caption)
 
 
 def zone_words(view: View) -> str:
@@ -263,22 +274,11 @@ def zone_words(view: View) -> str:
 
 def both_ways(view: View) -> bool:
     """Whether a gain must stay within the margin like a loss: where the rule has no cheaper model."""
-    return view.inputs.assessment.verdict.cheaper is None
+    return view.assessment.verdict.cheaper is None
 
 
 def _forest(view: View, pair: PairedComparison) -> Block:
-    keys = [key for key in METRIC_NAMES if key in pair.differences]
     alone = len(view.evaluations) == PAIR
-    rows = [
-        ForestRow(
-            label=metric_name(key, short=True),
-            estimate=pair.differences[key],
-            margin=_margin(view, key) if alone else None,
-            two_sided=both_ways(view),
-            lower_is_better=key in LOWER_IS_BETTER,
-        )
-        for key in keys
-    ]
     if alone:
         caption = (
             f"{zone_words(view)} AUC, sensitivity and specificity are judged against a margin; all other rows are "
@@ -289,113 +289,84 @@ def _forest(view: View, pair: PairedComparison) -> Block:
             "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the rule "
             "judges all pairs together, as shown above."
         )
-    return forest_of(
-        view,
-        rows,
-        reference=view.label(pair.reference),
-        candidate=view.label(pair.candidate),
-        caption=caption,
-    )
+    keys = [key for key in METRIC_NAMES if key in pair.differences]
+    return forest_of_metrics(view, pair, keys, caption=caption, with_margins=alone)
 
 
 def _method(estimate: Estimate) -> Cell:
     """How a figure was computed, if it was."""
-    return absent("not computed") if estimate.value is None else Cell(text=capital(estimate.method))
+    return muted("not computed") if estimate.value is None else Cell(capital(estimate.method))
 
 
 def _difference_table(view: View, pair: PairedComparison) -> Table:
     notes = Notes()
-    known = [key for key in METRIC_NAMES if key in pair.differences]
-    keys = known + [key for key in pair.differences if key not in known]
     by_model = {evaluation.model: evaluation for evaluation in view.evaluations}
-    rows = []
-    for key in keys:
+
+    def figure(model: str, key: str) -> Cell:
+        estimate = by_model[model].metrics.get(base_metric(key)) if model in by_model else None
+        if estimate is None:
+            return muted("not computed")
+        return notes.cell(estimate) if estimate.value is None else Cell(format_number(estimate.value))
+
+    rows: list[Row] = []
+    for key in sorted(pair.differences, key=lambda key: [*METRIC_NAMES, key].index(key)):
         difference = pair.differences[key]
-        values = []
-        for model in (pair.reference, pair.candidate):
-            estimate = by_model[model].metrics.get(base_metric(key)) if model in by_model else None
-            if estimate is None:
-                values.append(absent("not computed"))
-            elif estimate.value is None:
-                values.append(notes.cell(estimate))
-            else:
-                values.append(Cell(text=format_number(estimate.value)))
+        name = Cell(metric_name(key, short=True), strong=key in MARGIN_METRICS)
+        figures = [figure(model, key) for model in (pair.reference, pair.candidate)]
         rows.append(
             (
-                Cell(text=metric_name(key, short=True), strong=key in JUDGED),
-                *values,
+                name,
+                *figures,
                 notes.cell(difference, signed=True),
-                Cell(text=format_p(difference.p_value)),
+                format_p(difference.p_value),
                 _method(difference),
             )
         )
     for key, smallest in pair.detectable.items():
-        rows.append(
-            (
-                Cell(text=f"Detectable difference, {metric_name(key, short=True)}"),
-                Cell(text="\u2013", muted=True),
-                Cell(text="\u2013", muted=True),
-                notes.cell(smallest),
-                Cell(text="\u2013", muted=True),
-                _method(smallest),
-            )
-        )
-    level = format_level(view.inputs.assessment.level)
-    return Table(
-        caption=f"Differences with {level} intervals; "
-        "a p-value without margin and interval says nothing about equality",
-        columns=(
-            Column(head="Metric", kind="text", width="18%"),
-            view.model_column(pair.reference),
-            view.model_column(pair.candidate),
-            Column(head="Difference", width="23%"),
-            Column(head="p", width="7%"),
-            Column(head="Method", kind="text", width="27%"),
+        name = Cell(f"Detectable difference, {metric_name(key, short=True)}")
+        rows.append((name, DASH, DASH, notes.cell(smallest), DASH, _method(smallest)))
+    return table(
+        f"Differences with {view.level} intervals; a p-value without margin and interval says nothing about equality",
+        (
+            words("Metric", "18%"),
+            *view.columns((pair.reference, pair.candidate)),
+            Column("Difference", "23%"),
+            Column("p", "7%"),
+            words("Method", "27%"),
         ),
-        rows=tuple(rows),
-        notes=notes.listed(),
-        dense=True,
+        rows,
+        notes=notes,
     )
 
 
 def _all_pairs(view: View) -> list[Block]:
     notes = Notes()
-    pairs = [oriented(pair) for pair in view.inputs.assessment.comparisons]
-    rows = []
+    pairs = [oriented(pair) for pair in view.assessment.comparisons]
+    rows: list[Row] = []
     for pair in pairs:
         auc = pair.difference("auc", simultaneous=True)
         rows.append(
             (
-                Cell(text=f"{view.label(pair.first)} \u2212 {view.label(pair.second)}"),
+                f"{view.label(pair.first)} \u2212 {view.label(pair.second)}",
                 notes.cell(auc, signed=True),
-                Cell(text=format_p(auc.p_value)),
-                Cell(text=format_p(pair.pair.p_values_adjusted.get("auc"))),
+                format_p(auc.p_value),
+                format_p(pair.pair.p_values_adjusted.get("auc")),
                 notes.cell(pair.difference("sensitivity"), signed=True),
                 notes.cell(pair.difference("specificity"), signed=True),
             )
         )
-    table = Table(
-        caption=f"Every pair, the lower AUC minus the higher one (AUC: {interval_words(view)}; p adjusted after Holm; "
-        "sensitivity and specificity: intervals of each pair alone)",
-        columns=(
-            Column(head="Pair", kind="text", width="28%"),
-            Column(head="AUC"),
-            Column(head="p"),
-            Column(head="p adjusted"),
-            Column(head="Sensitivity"),
-            Column(head="Specificity"),
-        ),
-        rows=tuple(rows),
-        notes=notes.listed(),
-        dense=True,
+    caption = (
+        f"Difference of AUC for every pair, the lower minus the higher one ({interval_words(view)}). "
+        "Shaded: a loss within the margin (dashed)."
     )
     blocks: list[Block] = []
     for start in range(0, len(pairs), MAX_FOREST_ROWS):
         part = pairs[start : start + MAX_FOREST_ROWS]
         last = start + MAX_FOREST_ROWS >= len(pairs)
-        caption = (
-            f"Difference of AUC for every pair, the lower minus the higher one ({interval_words(view)}). "
-            "Shaded: a loss within the margin (dashed)."
-        )
         blocks.append(forest_of_pairs(view, part, caption=caption if last else ""))
-    return [*blocks, table]
+    title = (
+        f"Every pair, the lower AUC minus the higher one (AUC: {interval_words(view)}; p adjusted after Holm; "
+        "sensitivity and specificity: intervals of each pair alone)"
+    )
+    heads = (words("Pair", "28%"), "AUC", "p", "p adjusted", "Sensitivity", "Specificity")
+    return [*blocks, table(title, heads, rows, notes=notes)]

@@ -16,7 +16,18 @@ from medcompare.base.formatting import (
     format_parameters,
     format_significant,
 )
-from medcompare.report.blocks import Cell, Column, Heading, Paragraph, Section, image_of, model_tables
+from medcompare.report.blocks import (
+    DASH,
+    Cell,
+    Column,
+    Heading,
+    Paragraph,
+    Section,
+    image_of,
+    model_tables,
+    muted,
+    words,
+)
 from medcompare.report.figures.runs import draw_accuracy_and_cost
 from medcompare.report.results import cost_ratio
 from medcompare.report.vocabulary import COST_NAMES
@@ -25,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from medcompare.predictions.costs import CostMeasurement
-    from medcompare.report.blocks import Block
+    from medcompare.report.blocks import Block, Row, Table
     from medcompare.report.vocabulary import View
 
 NOT_STATED = "not stated"
@@ -33,21 +44,20 @@ IMPLEMENTATION = "Implementation"
 EQUIVALENT = ("Same architecture in a maintained library", "Latency there, batch 1, median (interval)")
 
 
-def _latency(cost: CostMeasurement) -> str:
-    return format_median(cost.latency_ms_median, cost.latency_ms_median_ci, format_milliseconds)
+def _median(field: str, write: Callable[[float], str]) -> Callable[[CostMeasurement], str]:
+    """A median with its interval."""
+    return lambda cost: format_median(getattr(cost, field), getattr(cost, f"{field}_ci"), write)
 
 
-def _throughput(cost: CostMeasurement) -> str:
-    return format_median(cost.throughput_images_per_s, cost.throughput_images_per_s_ci, format_significant)
+def _shown(field: str, write: Callable[[Any], str]) -> Callable[[CostMeasurement], str]:
+    """A measured value."""
+    stated = _stated(field, write)
+    return lambda cost: stated(cost) or NOT_MEASURED
 
 
-def _equivalent(cost: CostMeasurement) -> str | None:
-    """What the same architecture takes in a maintained library."""
-    if cost.equivalent_model is None:
-        return None
-    return format_median(
-        cost.equivalent_latency_ms_median, cost.equivalent_latency_ms_median_ci, format_milliseconds
-    )
+def _stated(field: str, write: Callable[[Any], str] = str) -> Callable[[CostMeasurement], str | None]:
+    """A condition of the measurement; None where it is not known."""
+    return lambda cost: None if (value := getattr(cost, field)) is None else write(value)
 
 
 def _counted(done: str) -> Callable[[CostMeasurement], str | None]:
@@ -62,12 +72,11 @@ def _counted(done: str) -> Callable[[CostMeasurement], str | None]:
     return cell
 
 
-def _stated(field: str, write: Callable[[Any], str] = str) -> Callable[[CostMeasurement], str | None]:
-    def cell(cost: CostMeasurement) -> str | None:
-        value = getattr(cost, field)
-        return None if value is None else write(value)
-
-    return cell
+def _equivalent(cost: CostMeasurement) -> str | None:
+    """What the same architecture takes in a maintained library."""
+    if cost.equivalent_model is None:
+        return None
+    return _median("equivalent_latency_ms_median", format_milliseconds)(cost)
 
 
 def _load(cost: CostMeasurement) -> str | None:
@@ -84,32 +93,29 @@ def _time_taken(cost: CostMeasurement) -> str | None:
     return f"{format_significant(cost.elapsed_s)} of {cost.budget_s:g}{THIN_SPACE}s allowed"
 
 
-def _shown(field: str, write: Callable[[float], str]) -> Callable[[CostMeasurement], str]:
-    def cell(cost: CostMeasurement) -> str:
-        value = getattr(cost, field)
-        return NOT_MEASURED if value is None else write(value)
-
-    return cell
-
-
-COST_ROWS: tuple[tuple[str, str, Callable[[CostMeasurement], str]], ...] = (
-    ("n_parameters", "Parameters", _shown("n_parameters", lambda v: format_parameters(int(v)))),
-    ("flops", "Operations per image (one forward pass)", _shown("flops", lambda v: format_flops(int(v)))),
-    ("checkpoint_bytes", "Checkpoint size", _shown("checkpoint_bytes", lambda v: format_bytes(int(v)))),
-    ("latency_ms_median", "Latency per image, batch 1, median (interval)", _latency),
-    (
-        "latency_ms_p95",
-        "Latency per image, batch 1, 95th percentile",
-        _shown("latency_ms_p95", format_milliseconds),
-    ),
-    ("throughput_images_per_s", "Throughput, images per second, median (interval)", _throughput),
-    ("peak_memory_bytes", "Peak memory", _shown("peak_memory_bytes", lambda v: format_bytes(int(v)))),
-    (
-        "training_images_per_s",
-        "Training speed alone, images per second",
-        _shown("training_images_per_s", format_significant),
-    ),
-    ("training_time_s", "Training time as it ran", _shown("training_time_s", format_duration)),
+COST_ROWS: tuple[tuple[str, str, Callable[[CostMeasurement], str]], ...] = tuple(
+    (field, label, write(field, in_words))
+    for field, label, write, in_words in (
+        ("n_parameters", "Parameters", _shown, format_parameters),
+        ("flops", "Operations per image (one forward pass)", _shown, format_flops),
+        ("checkpoint_bytes", "Checkpoint size", _shown, format_bytes),
+        ("latency_ms_median", "Latency per image, batch 1, median (interval)", _median, format_milliseconds),
+        ("latency_ms_p95", "Latency per image, batch 1, 95th percentile", _shown, format_milliseconds),
+        (
+            "throughput_images_per_s",
+            "Throughput, images per second, median (interval)",
+            _median,
+            format_significant,
+        ),
+        ("peak_memory_bytes", "Peak memory", _shown, format_bytes),
+        (
+            "training_images_per_s",
+            "Training speed alone, images per second",
+            _shown,
+            format_significant,
+        ),
+        ("training_time_s", "Training time as it ran", _shown, format_duration),
+    )
 )
 KEY_LABELS = {
     "latency_ms_median": "Time per image",
@@ -118,7 +124,7 @@ KEY_LABELS = {
     "n_parameters": "Parameters",
     "flops": "Operations",
 }
-"""On page one, where a label has one line: what exactly is measured stands in the section on cost."""
+"""On page one, where a label has one line: the section on cost says what exactly is measured."""
 
 CONDITION_ROWS: tuple[tuple[str, Callable[[CostMeasurement], str | None]], ...] = (
     (IMPLEMENTATION, _stated("implementation")),
@@ -145,82 +151,86 @@ def cost_rows(view: View, *, with_ratio: bool) -> list[tuple[Cell, ...]]:
     Empty where no cost is known.
     """
     field = view.inputs.rule.cost_metric
-    by_model = {cost.model: cost for cost in view.inputs.assessment.costs}
+    by_model = {cost.model: cost for cost in view.assessment.costs}
     costs = [by_model.get(one.model) for one in view.evaluations]
     if all(cost is None or getattr(cost, field) is None for cost in costs):
         return []
     write = next(write for name, _, write in COST_ROWS if name == field)
-    amounts = [Cell(text=KEY_LABELS[field], strong=True)]
-    implementations = [Cell(text=IMPLEMENTATION, strong=True)]
-    for cost in costs:
-        amounts.append(Cell(text=NOT_MEASURED, muted=True) if cost is None else Cell(text=write(cost)))
-        stated = None if cost is None else cost.implementation
-        implementations.append(Cell(text=NOT_STATED if stated is None else stated, muted=True))
+    amounts = [muted(NOT_MEASURED) if cost is None else Cell(write(cost)) for cost in costs]
+    implementations = [
+        muted(NOT_STATED if cost is None else cost.implementation or NOT_STATED) for cost in costs
+    ]
     if with_ratio and view.pair is not None:
-        ratio = None
-        if view.pair.reference in by_model and view.pair.candidate in by_model:
-            ratio = cost_ratio(by_model[view.pair.reference], by_model[view.pair.candidate], field)
-        amounts.append(Cell(text="\u2013" if ratio is None else f"\u00d7{format_significant(ratio)}"))
-        implementations.append(Cell(text="\u2013", muted=True))
-    return [tuple(amounts), tuple(implementations)]
+        ends = (by_model.get(view.pair.reference), by_model.get(view.pair.candidate))
+        amounts.append(Cell(_ratio(*ends, field)))
+        implementations.append(DASH)
+    return [
+        (Cell(KEY_LABELS[field], strong=True), *amounts),
+        (Cell(IMPLEMENTATION, strong=True), *implementations),
+    ]
+
+
+def _ratio(reference: CostMeasurement | None, candidate: CostMeasurement | None, field: str) -> str:
+    """Candidate over reference; a dash where a cost is not known."""
+    ratio = None if reference is None or candidate is None else cost_ratio(reference, candidate, field)
+    return "\u2013" if ratio is None else f"\u00d7{format_significant(ratio)}"
 
 
 def cost_section(view: View, number: int) -> Section:
     """What each model costs on a named device, and accuracy against cost."""
-    by_model = {cost.model: cost for cost in view.inputs.assessment.costs}
+    by_model = {cost.model: cost for cost in view.assessment.costs}
     costs = [by_model[model] for model in view.styles if model in by_model]
-    title, anchor = "Cost", "cost"
-    if not costs:
-        text = "No cost was measured or supplied, so the verdict states no preference on the grounds of cost."
-        return Section(number=number, anchor=anchor, title=title, lead=text, blocks=())
-    pair = view.pair
-    reference = by_model.get(pair.reference) if pair is not None else None
-    candidate = by_model.get(pair.candidate) if pair is not None else None
-    with_ratio = reference is not None and candidate is not None and len(view.evaluations) == 2
-    rows: list[tuple[Cell, ...]] = []
-    for field, label, write in COST_ROWS:
-        if all(getattr(cost, field) is None for cost in costs):
-            continue
-        row = [Cell(text=label, strong=field == view.inputs.rule.cost_metric)]
-        row += [Cell(text=write(cost), muted=getattr(cost, field) is None) for cost in costs]
-        if with_ratio and reference is not None and candidate is not None:
-            ratio = cost_ratio(reference, candidate, field)
-            row.append(Cell(text="\u2013" if ratio is None else f"\u00d7{format_significant(ratio)}"))
-        rows.append(tuple(row))
-    for label, stated in CONDITION_ROWS:
-        texts = [stated(cost) for cost in costs]
-        if label != IMPLEMENTATION and all(text is None for text in texts):
-            continue
-        none = "\u2013" if label in EQUIVALENT else NOT_STATED
-        cells = [Cell(text=none if text is None else text, muted=True) for text in texts]
-        rows.append((Cell(text=label, muted=True), *cells, *([Cell(text="")] if with_ratio else [])))
-    tail = "; intervals: 95%" + ("; ratio: candidate over reference" if with_ratio else "")
     supplied = view.inputs.source == "predictions supplied"
     lead = "Measured, not assumed: fewer operations do not always mean less time on a given device."
     if supplied:
         lead = "As supplied with the predictions; not measured by this software."
+    blocks: list[Block] = []
+    if costs:
+        blocks = [
+            *_cost_remarks(view, costs),
+            *_cost_tables(view, costs, supplied=supplied),
+            *_cost_figure(view, costs),
+        ]
+    else:
+        lead = "No cost was measured or supplied, so the verdict states no preference on the grounds of cost."
+    return Section(number=number, anchor="cost", title="Cost", lead=lead, blocks=tuple(blocks))
+
+
+def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) -> list[Table]:
+    by_model, pair = {cost.model: cost for cost in costs}, view.pair
+    ends = () if pair is None else (by_model.get(pair.reference), by_model.get(pair.candidate))
+    with_ratio = len(view.evaluations) == 2 and len(ends) == 2 and None not in ends
+    rows: list[Row] = []
+    for field, label, write in COST_ROWS:
+        known = [getattr(cost, field) is not None for cost in costs]
+        if any(known):
+            name = Cell(label, strong=field == view.inputs.rule.cost_metric)
+            cells = [Cell(write(cost), muted=not each) for cost, each in zip(costs, known, strict=True)]
+            rows.append((name, *cells, *([_ratio(*ends, field)] if with_ratio else [])))
+    for label, stated in CONDITION_ROWS:
+        texts = [stated(cost) for cost in costs]
+        if label == IMPLEMENTATION or any(text is not None for text in texts):
+            none = "\u2013" if label in EQUIVALENT else NOT_STATED
+            cells = [muted(none if text is None else text) for text in texts]
+            rows.append((muted(label), *cells, *([""] if with_ratio else [])))
+    tail = "; intervals: 95%" + ("; ratio: candidate over reference" if with_ratio else "")
     origin = "as supplied" if supplied else "measured one at a time"
-    tables = model_tables(
-        caption=f"Cost per model, {origin} (in bold: what decides which is cheaper{tail})",
-        corner=Column(head="Cost", kind="text", width="40%" if len(costs) <= 2 else "30%"),
-        models=[view.model_column(cost.model) for cost in costs],
-        rows=rows,
-        extra=Column(head="Ratio") if with_ratio else None,
+    return model_tables(
+        f"Cost per model, {origin} (in bold: what decides which is cheaper{tail})",
+        words("Cost", "40%" if len(costs) <= 2 else "30%"),
+        view.columns(by_model),
+        rows,
+        extra=Column("Ratio") if with_ratio else None,
     )
-    blocks: list[Block] = [*_cost_remarks(view, costs), *tables, *_cost_figure(view, costs)]
-    return Section(number=number, anchor=anchor, title=title, lead=lead, blocks=tuple(blocks))
 
 
 def _cost_remarks(view: View, costs: list[CostMeasurement]) -> list[Block]:
     """Other implementations and doubts, with the command that measures again where there are doubts."""
-    found: list[Block] = [
-        Paragraph(text=text, tone="note") for text in view.inputs.assessment.verdict.cost_remarks
-    ]
-    if view.inputs.source != "predictions supplied" and any(
-        cost.disturbed or cost.cut_short for cost in costs
-    ):
+    found: list[Block] = [Paragraph(text, "note") for text in view.assessment.verdict.cost_remarks]
+    doubtful = any(cost.disturbed or cost.cut_short for cost in costs)
+    if view.inputs.source != "predictions supplied" and doubtful:
         command = f"{view.inputs.provenance.command} --set cost.fresh=true"
-        found.append(Paragraph(text=f"To measure again, with nothing else running: {command}", tone="note"))
+        found.append(Paragraph(f"To measure again, with nothing else running: {command}", "note"))
     return found
 
 
@@ -241,11 +251,10 @@ def _cost_figure(view: View, costs: list[CostMeasurement]) -> list[Block]:
             if getattr(cost, field) is not None and cost.model in evaluations
         ]
         why = f"AUC: {known[0].metrics['auc'].note}" if known else f"{COST_NAMES[field]}: not known"
-        return [Paragraph(text=f"{why}, so accuracy is not drawn against cost.", tone="note")]
+        return [Paragraph(f"{why}, so accuracy is not drawn against cost.", "note")]
     devices = sorted({cost.device for cost in costs if cost.device})
     where = f"; {', '.join(devices)}" if devices else ""
-    assessment = view.inputs.assessment
-    cases = f"n = {format_count(assessment.n)}, {format_count(assessment.n_positive)} positive"
+    cases = f"n = {format_count(view.assessment.n)}, {format_count(view.assessment.n_positive)} positive"
     caption = f"Bars: confidence intervals. {cases}{where}."
     drawing = draw_accuracy_and_cost(points, cost_label=COST_NAMES[field])
-    return [Heading(text="Accuracy against cost"), image_of(drawing, caption=caption)]
+    return [Heading("Accuracy against cost"), image_of(drawing, caption=caption)]

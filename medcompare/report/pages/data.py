@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import (
-    format_count,
-    format_percent,
-    format_significant,
-    join_words,
-)
+from medcompare.base.formatting import format_count, format_percent, format_significant, join_words
 from medcompare.data.records import MAX_LEVELS
 from medcompare.report.blocks import (
     Bullets,
     Cell,
-    Column,
     Flow,
     FlowStep,
     Heading,
     Paragraph,
     Section,
-    Table,
-    absent,
-    text_rows,
+    code,
+    muted,
+    table,
+    words,
 )
 from medcompare.report.vocabulary import format_patients
 
@@ -30,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit, SubsetSummary
-    from medcompare.report.blocks import Block
+    from medcompare.report.blocks import Block, Row, Table
     from medcompare.report.vocabulary import View
 
 SUBSET_NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -40,7 +35,7 @@ SUBSET_USES = {
     "test": "used for this report",
 }
 MAX_INLINE_ROWS = 10
-"""Longer lists of rejected files stand at the end of the methods section."""
+"""Longer lists of rejected files are at the end of the methods section."""
 
 MAX_REJECTED_ROWS = 150
 """Still longer lists go on in ``results.json`` only."""
@@ -59,25 +54,23 @@ def data_section(view: View, number: int) -> Section:
     if inputs.split is not None:
         blocks += [
             _subset_table(inputs.split),
-            Paragraph(text=inputs.split.method),
-            Bullets(items=_split_facts(inputs.split)),
+            Paragraph(inputs.split.method),
+            Bullets(_split_facts(inputs.split)),
             *_characteristics(view, inputs.split),
         ]
     if inputs.manifest is not None:
-        blocks += [Heading(text="What the images are"), _image_table(inputs.manifest)]
-        blocks += [Paragraph(text=warning, tone="warning") for warning in inputs.manifest.warnings]
+        blocks += [Heading("What the images are"), _image_table(inputs.manifest)]
+        blocks += [Paragraph(warning, "warning") for warning in inputs.manifest.warnings]
     if not inputs.assessment.clustered:
         text = format_patients(inputs.assessment)
         if inputs.assessment.n_patients is None:
             text += " If patients contribute several images, the intervals are too narrow."
-        blocks.append(Paragraph(text=text, tone="note"))
+        blocks.append(Paragraph(text, "note"))
     if 0 < len(inputs.rejected) <= MAX_INLINE_ROWS:
         blocks += rejected_blocks(view)
     elif inputs.rejected:
         count = format_count(len(inputs.rejected))
-        blocks.append(
-            Paragraph(text=f"The {count} excluded files are listed at the end of the methods section.")
-        )
+        blocks.append(Paragraph(f"The {count} excluded files are listed at the end of the methods section."))
     return Section(number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks))
 
 
@@ -104,11 +97,8 @@ def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_lo
             aside=tuple(groups) or ("no identical files",),
         ),
     )
-    ends = (
-        ()
-        if split is None
-        else tuple(_end(summary, split.classes, n_earlier_looks=n_earlier_looks) for summary in split.subsets)
-    )
+    subsets = () if split is None else split.subsets
+    ends = tuple(_end(one, manifest.classes, n_earlier_looks=n_earlier_looks) for one in subsets)
     return Flow(steps=steps, ends=ends)
 
 
@@ -127,7 +117,7 @@ def _end(summary: SubsetSummary, classes: tuple[str, str], *, n_earlier_looks: i
 
 
 def _supplied_flow(view: View) -> Flow:
-    assessment = view.inputs.assessment
+    assessment = view.assessment
     lines = [
         f"{format_count(assessment.n_negative)} {assessment.classes[0]}",
         f"{format_count(assessment.n_positive)} {assessment.classes[1]} ({format_percent(assessment.prevalence)})",
@@ -143,36 +133,24 @@ def _supplied_flow(view: View) -> Flow:
 def _subset_table(split: DatasetSplit) -> Table:
     negative, positive = split.classes
     with_patients = any(summary.n_patients is not None for summary in split.subsets)
-    columns = [
-        Column(head="Subset", kind="text"),
-        Column(head="Images"),
-        Column(head=negative),
-        Column(head=positive),
-        Column(head="Positive"),
-        Column(head="Share of images"),
-        Column(head="Target share"),
-    ]
+    heads = [words("Subset"), "Images", negative, positive, "Positive", "Share of images", "Target share"]
     if with_patients:
-        columns += [Column(head="Patients"), Column(head=f"Patients with {positive}")]
+        heads += ["Patients", f"Patients with {positive}"]
     rows = []
-    for summary in split.subsets:
-        share = (
-            "no images" if summary.positive_fraction is None else format_percent(summary.positive_fraction)
-        )
+    for one in split.subsets:
         row = [
-            SUBSET_NAMES[summary.subset],
-            format_count(summary.n_images),
-            *(format_count(count) for count in summary.class_counts),
-            share,
-            format_percent(summary.fraction),
-            format_percent(summary.target_fraction),
+            SUBSET_NAMES[one.subset],
+            format_count(one.n_images),
+            *(format_count(count) for count in one.class_counts),
+            "no images" if one.positive_fraction is None else format_percent(one.positive_fraction),
+            format_percent(one.fraction),
+            format_percent(one.target_fraction),
         ]
         if with_patients:
-            by_class = summary.patients_by_class
-            row.append("unknown" if summary.n_patients is None else format_count(summary.n_patients))
-            row.append("unknown" if by_class is None else format_count(by_class[1]))
+            row.append("unknown" if one.n_patients is None else format_count(one.n_patients))
+            row.append("unknown" if one.patients_by_class is None else format_count(one.patients_by_class[1]))
         rows.append(row)
-    return Table(caption="Subsets", columns=tuple(columns), rows=text_rows(rows))
+    return table("Subsets", heads, rows, dense=False)
 
 
 def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
@@ -181,25 +159,14 @@ def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
     if inputs.manifest is None or not inputs.manifest.extra_columns:
         return []
     totals = [summary.n_images for summary in split.subsets]
-    rows = [
-        (Cell(text=_characteristic_name(row)), *_characteristic_cells(row, totals))
-        for row in inputs.characteristics
-    ]
-    blocks: list[Block] = [Heading(text="Characteristics of the subsets")]
-    if rows:
-        names = [SUBSET_NAMES[summary.subset] for summary in split.subsets]
+    blocks: list[Block] = [Heading("Characteristics of the subsets")]
+    if inputs.characteristics:
+        subsets = [f"{SUBSET_NAMES[one.subset]} (n = {format_count(one.n_images)})" for one in split.subsets]
         blocks.append(
-            Table(
-                caption=f"Images that are {split.classes[1]} / all images (share of all images of the subset)",
-                columns=(
-                    Column(head="Column of the data", kind="text", width="31%"),
-                    *(
-                        Column(head=f"{name} (n = {format_count(n)})")
-                        for name, n in zip(names, totals, strict=True)
-                    ),
-                ),
-                rows=tuple(rows),
-                dense=True,
+            table(
+                f"Images that are {split.classes[1]} / all images (share of all images of the subset)",
+                (words("Column of the data", "31%"), *subsets),
+                [_characteristic_row(row, totals) for row in inputs.characteristics],
             )
         )
     tabulated = {row.column for row in inputs.characteristics}
@@ -209,34 +176,31 @@ def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
             f"Not tabulated: {join_words(others)}. Such a column is blank, has a value of its own for every patient "
             f"or image, or has more than {MAX_LEVELS} values that are not numbers."
         )
-        blocks.append(Paragraph(text=text, tone="note"))
+        blocks.append(Paragraph(text, "note"))
     return blocks
 
 
-def _characteristic_name(row: Characteristic) -> str:
-    if row.level is None:
-        return f"{row.column}, median (quartiles)"
-    return f"{row.column}: {row.level or 'not given'}"
-
-
-def _characteristic_cells(row: Characteristic, totals: Sequence[int]) -> list[Cell]:
+def _characteristic_row(row: Characteristic, totals: Sequence[int]) -> Row:
     if row.quartiles is not None:
-        return [
-            absent("none given")
+        cells = [
+            muted("none given")
             if each is None
             else Cell(
-                text=format_significant(each[1]),
+                format_significant(each[1]),
                 interval=f"({format_significant(each[0])} to {format_significant(each[2])})",
             )
             for each in row.quartiles
         ]
-    return [
-        Cell(
-            text=f"{format_count(positive)} / {format_count(negative + positive)}",
-            interval=f"({format_percent((negative + positive) / total)})" if total else "",
-        )
-        for (negative, positive), total in zip(row.counts, totals, strict=True)
-    ]
+    else:
+        cells = [
+            Cell(
+                f"{format_count(positive)} / {format_count(negative + positive)}",
+                interval=f"({format_percent((negative + positive) / total)})" if total else "",
+            )
+            for (negative, positive), total in zip(row.counts, totals, strict=True)
+        ]
+    name = "median (quartiles)" if row.level is None else row.level or "not given"
+    return (f"{row.column}{',' if row.level is None else ':'} {name}", *cells)
 
 
 def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
@@ -262,13 +226,7 @@ def _image_table(manifest: DatasetManifest) -> Table:
         ("Further columns", ", ".join(manifest.extra_columns) or "none"),
         ("Fingerprint", manifest.fingerprint),
     ]
-    return Table(
-        caption="Images",
-        columns=(Column(head="Property", kind="text", width="28%"), Column(head="Value", kind="code")),
-        rows=text_rows(rows),
-        dense=True,
-        titled=False,
-    )
+    return table("Images", (words("Property", "28%"), code("Value")), rows, titled=False)
 
 
 def rejected_blocks(view: View) -> list[Block]:
@@ -276,32 +234,15 @@ def rejected_blocks(view: View) -> list[Block]:
     rejected = view.inputs.rejected
     if not rejected:
         return []
-    shown = rejected[:MAX_REJECTED_ROWS]
     names = "pseudonyms" if view.inputs.pseudonymised else "file names"
-    blocks: list[Block] = [
-        Heading(text="Excluded files"),
-        Table(
-            caption=f"{format_count(len(rejected))} excluded files ({names})",
-            columns=(
-                Column(head="File", kind="code", width="34%"),
-                Column(head="Class", kind="text", width="14%"),
-                Column(head="Reason", kind="text", width="20%"),
-                Column(head="Detail", kind="text"),
-            ),
-            rows=tuple(
-                (
-                    Cell(text=row.name),
-                    Cell(text=row.label or "unknown"),
-                    Cell(text=row.reason),
-                    Cell(text=row.detail or "\u2013"),
-                )
-                for row in shown
-            ),
-            dense=True,
-            fine=True,
-        ),
+    caption = f"{format_count(len(rejected))} excluded files ({names})"
+    heads = (code("File", "34%"), words("Class", "14%"), words("Reason", "20%"), words("Detail"))
+    rows = [
+        (row.name, row.label or "unknown", row.reason, row.detail or "\u2013")
+        for row in rejected[:MAX_REJECTED_ROWS]
     ]
-    if len(rejected) > len(shown):
-        rest = format_count(len(rejected) - len(shown))
-        blocks.append(Paragraph(text=f"{rest} more are in results.json.", tone="note"))
+    blocks: list[Block] = [Heading("Excluded files"), table(caption, heads, rows, fine=True)]
+    if len(rejected) > len(rows):
+        rest = format_count(len(rejected) - len(rows))
+        blocks.append(Paragraph(f"{rest} more are in results.json.", "note"))
     return blocks

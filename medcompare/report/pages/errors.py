@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import (
-    format_count,
-    format_number,
-    join_words,
-)
+from medcompare.base.formatting import format_count, format_number, join_words
 from medcompare.base.record import POSITIVE
 from medcompare.report.blocks import (
     CaseCard,
@@ -20,16 +16,19 @@ from medcompare.report.blocks import (
     Notes,
     Paragraph,
     Section,
-    Table,
+    code,
     image_of,
+    muted,
     png_uri,
+    table,
+    words,
 )
 from medcompare.report.figures.forest import SubgroupRow, draw_subgroups, subgroup_rows_per_figure
 from medcompare.report.vocabulary import metric_name
 
 if TYPE_CHECKING:
-    from medcompare.report.blocks import Block
-    from medcompare.report.inputs import HardCase
+    from medcompare.report.blocks import Block, Row, Table
+    from medcompare.report.inputs import CaseScore, HardCase
     from medcompare.report.vocabulary import View
 
 SUBGROUP_METRICS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
@@ -38,15 +37,12 @@ MAX_NAMED = 3
 """More models than these are counted, not named, where a case was misclassified."""
 
 MAX_SCORES = 5
-"""Scores of one case next to each other; those of further models stand in a further table."""
+"""Scores of one case next to each other; those of further models are in a further table."""
 
 
 def error_section(view: View, number: int) -> Section | None:
     """Hard cases, false negatives first, and subgroups; None where there is neither."""
-    blocks: list[Block] = []
-    if view.inputs.hard_cases:
-        blocks += _hard_cases(view)
-    blocks += _subgroups(view)
+    blocks: list[Block] = [*(_hard_cases(view) if view.inputs.hard_cases else ()), *_subgroups(view)]
     if not blocks:
         return None
     return Section(
@@ -58,8 +54,12 @@ def error_section(view: View, number: int) -> Section | None:
     )
 
 
+def _is_wrong(score: CaseScore, case: HardCase) -> bool:
+    return score.called_positive != (case.truth == POSITIVE)
+
+
 def _error_words(view: View, case: HardCase) -> str:
-    wrong = [score.model for score in case.scores if score.called_positive != (case.truth == POSITIVE)]
+    wrong = [score.model for score in case.scores if _is_wrong(score, case)]
     verb = "missed" if case.truth == POSITIVE else "false alarm"
     if len(wrong) == len(case.scores) and len(wrong) > 1:
         return f"{verb} by all models" if len(wrong) > 2 else f"{verb} by both models"
@@ -77,10 +77,10 @@ def _hard_cases(view: View) -> list[Block]:
     n_missed = sum(case.truth == POSITIVE for case in cases)
     intro = (
         f"{shown} that at least one model misclassified: {format_count(n_missed)} missed "
-        f"{view.inputs.assessment.classes[1]} first, then {format_count(len(cases) - n_missed)} false alarms. "
+        f"{view.assessment.classes[1]} first, then {format_count(len(cases) - n_missed)} false alarms. "
         "The case ids are those of the predictions table."
     )
-    blocks: list[Block] = [Heading(text="Hard cases"), Paragraph(text=intro)]
+    blocks: list[Block] = [Heading("Hard cases"), Paragraph(intro)]
     for positive, title in ((True, "Missed"), (False, "False alarms")):
         cards = tuple(
             _card(view, case)
@@ -100,78 +100,62 @@ def _hard_cases(view: View) -> list[Block]:
 
 
 def _card(view: View, case: HardCase) -> CaseCard:
-    truth = view.inputs.assessment.classes[case.truth]
+    truth = view.assessment.classes[case.truth]
     image = None
     if case.thumbnail_png is not None:
         alt = f"Image of case {case.case_id}, true class {truth}"
         image = Image(src=png_uri(case.thumbnail_png), alt=alt, width_mm=THUMBNAIL_MM)
     scores = tuple(
-        (
-            view.mark(score.model),
-            format_number(score.score),
-            "right" if score.called_positive == (case.truth == POSITIVE) else "wrong",
-        )
-        for score in case.scores
+        (view.mark(one.model), format_number(one.score), "wrong" if _is_wrong(one, case) else "right")
+        for one in case.scores
     )
     return CaseCard(case_id=case.case_id, image=image, truth=truth, scores=scores)
 
 
 def _case_table(view: View, cases: list[HardCase], models: list[str]) -> Table:
-    rows = []
+    rows: list[Row] = []
     for case in cases:
         by_model = {score.model: score for score in case.scores}
-        row = [
-            Cell(text=case.case_id),
-            Cell(text=view.inputs.assessment.classes[case.truth]),
-            Cell(text=_error_words(view, case)),
-        ]
-        for model in models:
-            score = by_model.get(model)
-            wrong = score is not None and score.called_positive != (case.truth == POSITIVE)
-            row.append(Cell(text="no score" if score is None else format_number(score.score), strong=wrong))
-        rows.append(tuple(row))
+        scores = [by_model.get(model) for model in models]
+        rows.append(
+            (
+                case.case_id,
+                view.assessment.classes[case.truth],
+                _error_words(view, case),
+                *(
+                    Cell("no score")
+                    if one is None
+                    else Cell(format_number(one.score), strong=_is_wrong(one, case))
+                    for one in scores
+                ),
+            )
+        )
     thresholds = ", ".join(
         f"{view.label(e.model)} {format_number(e.operating_point.threshold)}"
         for e in view.evaluations
         if e.model in models
     )
-    return Table(
-        caption=f"Wrongly called cases (wrong scores in bold; thresholds: {thresholds})",
-        columns=(
-            Column(head="Case", kind="code", width="15%"),
-            Column(head="True class", kind="text", width="17%"),
-            Column(head="Error", kind="text", width="22%"),
-            *(view.model_column(model) for model in models),
-        ),
-        rows=tuple(rows),
-        dense=True,
-    )
+    caption = f"Wrongly called cases (wrong scores in bold; thresholds: {thresholds})"
+    heads = (code("Case", "15%"), words("True class", "17%"), words("Error", "22%"), *view.columns(models))
+    return table(caption, heads, rows)
 
 
 def _subgroups(view: View) -> list[Block]:
     rows: dict[tuple[str, str], SubgroupRow] = {}
     for evaluation in view.evaluations:
-        for subgroup in evaluation.subgroups:
-            key = (subgroup.column, subgroup.level)
-            row = rows.setdefault(
-                key,
-                SubgroupRow(
-                    column=subgroup.column,
-                    level=subgroup.level,
-                    n=subgroup.n,
-                    n_positive=subgroup.n_positive,
-                    by_model={},
-                ),
+        for one in evaluation.subgroups:
+            empty = SubgroupRow(
+                column=one.column, level=one.level, n=one.n, n_positive=one.n_positive, by_model={}
             )
-            row.by_model[evaluation.model] = subgroup
+            rows.setdefault((one.column, one.level), empty).by_model[evaluation.model] = one
     if not rows:
         return []
     overall = {evaluation.model: evaluation.metrics for evaluation in view.evaluations}
     listed = list(rows.values())
     blocks: list[Block] = [
-        Heading(text="Subgroups"),
+        Heading("Subgroups"),
         Paragraph(
-            text="Exploratory: many rows, few cases each, no test between them. "
+            "Exploratory: many rows, few cases each, no test between them. "
             "Lines in colour: all test cases together."
         ),
     ]
@@ -194,33 +178,21 @@ def _has_figures(row: SubgroupRow) -> bool:
     )
 
 
-def _subgroup_table(view: View, rows: list[SubgroupRow]) -> Table:
+def _subgroup_table(view: View, subgroups: list[SubgroupRow]) -> Table:
     notes = Notes()
-    body = []
-    for row in rows:
-        for i, model in enumerate(row.by_model):
-            figures = row.by_model[model].metrics
-            cells = [
-                notes.cell(figures[key]) if key in figures else Cell(text="not given", muted=True)
-                for key, _ in SUBGROUP_METRICS
-            ]
-            body.append(
+    rows: list[Row] = []
+    for one in subgroups:
+        for i, (model, evaluation) in enumerate(one.by_model.items()):
+            figures = [evaluation.metrics.get(key) for key, _ in SUBGROUP_METRICS]
+            counts = f"{format_count(one.n_positive)} / {format_count(one.n)}"
+            rows.append(
                 (
-                    Cell(text=f"{row.column}: {row.level}" if i == 0 else ""),
-                    Cell(text=f"{format_count(row.n_positive)} / {format_count(row.n)}" if i == 0 else ""),
-                    Cell(text=view.label(model)),
-                    *cells,
+                    f"{one.column}: {one.level}" if i == 0 else "",
+                    counts if i == 0 else "",
+                    view.label(model),
+                    *(muted("not given") if each is None else notes.cell(each) for each in figures),
                 )
             )
-    return Table(
-        caption="Subgroups in numbers",
-        columns=(
-            Column(head="Subgroup", kind="text", width="22%"),
-            Column(head="Positive / n", width="10%"),
-            Column(head="Model", kind="text", width="20%"),
-            *(Column(head=metric_name(key, short=True)) for key, _ in SUBGROUP_METRICS),
-        ),
-        rows=tuple(body),
-        notes=notes.listed(),
-        dense=True,
-    )
+    heads = (words("Subgroup", "22%"), Column("Positive / n", "10%"), words("Model", "20%"))
+    figures_heads = [metric_name(key, short=True) for key, _ in SUBGROUP_METRICS]
+    return table("Subgroups in numbers", (*heads, *figures_heads), rows, notes=notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import (
@@ -10,7 +11,6 @@ from medcompare.base.formatting import (
     format_count,
     format_duration,
     format_estimate,
-    format_level,
     format_number,
     format_parameters,
     format_significant,
@@ -20,14 +20,14 @@ from medcompare.base.formatting import (
 from medcompare.report.blocks import (
     Bullets,
     Cell,
-    Column,
     Heading,
     Paragraph,
     Section,
-    Table,
+    code,
     image_of,
     model_tables,
-    text_rows,
+    table,
+    words,
 )
 from medcompare.report.pages.data import MAX_INLINE_ROWS, rejected_blocks
 from medcompare.report.results import SCHEMA_VERSION
@@ -35,7 +35,9 @@ from medcompare.report.trend import trend_figure
 from medcompare.report.vocabulary import GLOSSARY, metric_name
 
 if TYPE_CHECKING:
-    from medcompare.report.blocks import Block
+    from collections.abc import Callable
+
+    from medcompare.report.blocks import Block, Table
     from medcompare.report.inputs import ChecklistTable
     from medcompare.report.vocabulary import View
     from medcompare.training.records import TrainedModel
@@ -48,81 +50,66 @@ def trend_section(view: View, number: int) -> Section | None:
         return None
     blocks: list[Block] = []
     if changes:
-        blocks += [Heading(text="What changed since the previous run"), Bullets(items=changes)]
+        blocks += [Heading("What changed since the previous run"), Bullets(changes)]
     if runs:
-        blocks.append(
-            image_of(
-                trend_figure(runs, view.styles, marks=view.inputs.trend_marks),
-                caption="Bars: confidence intervals; oldest run on the left.",
-            )
-        )
+        figure = trend_figure(runs, view.styles, marks=view.inputs.trend_marks)
+        blocks.append(image_of(figure, caption="Bars: confidence intervals; oldest run on the left."))
         rows = []
         for run in reversed(runs):
+            n_images = "unknown" if run.n_images is None else format_count(run.n_images)
             for i, figures in enumerate(run.figures):
                 duration = figures.training_time_s
                 rows.append(
                     (
                         run.run_name if i == 0 else "",
-                        ("unknown" if run.n_images is None else format_count(run.n_images)) if i == 0 else "",
+                        n_images if i == 0 else "",
                         view.label(figures.model) if figures.model in view.styles else figures.model,
                         format_estimate(figures.auc),
                         "not recorded" if duration is None else format_duration(duration),
                         run.headline if i == 0 else "",
                     )
                 )
-        blocks.append(
-            Table(
-                caption="Runs, newest first",
-                columns=(
-                    Column(head="Run", kind="text", width="20%"),
-                    Column(head="Images"),
-                    Column(head="Model", kind="text", width="20%"),
-                    Column(head="AUC"),
-                    Column(head="Training time"),
-                    Column(head="Verdict", kind="text"),
-                ),
-                rows=text_rows(rows),
-                dense=True,
-            )
+        heads = (
+            words("Run", "20%"),
+            "Images",
+            words("Model", "20%"),
+            "AUC",
+            "Training time",
+            words("Verdict"),
         )
+        blocks.append(table("Runs, newest first", heads, rows))
     lead = "The same comparison over time; a change of data or code is a new comparison."
     return Section(number=number, anchor="trend", title="Over time", lead=lead, blocks=tuple(blocks))
 
 
 def methods_section(view: View, number: int) -> Section:
     """How the figures were computed, and all that is needed to repeat the run."""
-    assessment = view.inputs.assessment
-    level = format_level(assessment.level)
+    assessment = view.assessment
     sampling = "resampled by patient" if assessment.clustered else "resampled by case within classes"
     method_text = (
-        f"All intervals are two-sided at {level}. "
+        f"All intervals are two-sided at {view.level}. "
         f"Bootstrap figures use {format_count(assessment.n_resamples)} resamples ({sampling}), "
         f"seed {assessment.seed}. The rule of the recommendation ended at step "
         f"{assessment.verdict.step}. Figures without a margin are exploratory."
     )
-    blocks: list[Block] = [Heading(text="Statistics"), Paragraph(text=method_text)]
+    blocks: list[Block] = [Heading("Statistics"), Paragraph(method_text)]
     if assessment.verdict.reasons:
-        blocks.append(Bullets(items=assessment.verdict.reasons))
-    blocks += [_method_table(view)]
+        blocks.append(Bullets(assessment.verdict.reasons))
+    blocks.append(_method_table(view))
     if assessment.notes:
-        blocks.append(Bullets(items=assessment.notes))
-    blocks += [Heading(text="How to read the terms"), _glossary()]
+        blocks.append(Bullets(assessment.notes))
+    terms = table("Terms", (words("Term", "22%"), words("Meaning")), GLOSSARY, titled=False)
+    blocks += [Heading("How to read the terms"), terms]
     if view.inputs.trained:
-        blocks += [Heading(text="Training"), Paragraph(text=_training_text(view)), *_training_tables(view)]
+        blocks += [Heading("Training"), Paragraph(_training_text(view)), *_training_tables(view)]
     if view.inputs.settings:
-        blocks += [Heading(text="Configuration"), _settings_table(view)]
-    blocks += [Heading(text="Provenance"), _provenance_table(view)]
+        blocks += [Heading("Configuration"), _settings_table(view)]
+    blocks += [Heading("Provenance"), _provenance_table(view)]
     if len(view.inputs.rejected) > MAX_INLINE_ROWS:
         blocks += rejected_blocks(view)
     if view.inputs.files:
-        blocks.append(
-            Table(
-                caption="Other files in the run folder",
-                columns=(Column(head="File", kind="code", width="34%"), Column(head="Content", kind="text")),
-                rows=text_rows(view.inputs.files),
-                dense=True,
-            )
-        )
+        heads = (code("File", "34%"), words("Content"))
+        blocks.append(table("Other files in the run folder", heads, view.inputs.files))
     return Section(
         number=number,
         anchor="methods",
@@ -134,48 +121,20 @@ def methods_section(view: View, number: int) -> Section:
 
 def _method_table(view: View) -> Table:
     """Which method gave which interval, for single figures and for differences."""
-    single: dict[str, list[str]] = {}
-    paired: dict[str, list[str]] = {}
-    for evaluation in view.evaluations:
-        for key, estimate in evaluation.metrics.items():
-            if estimate.value is not None:
-                _remember(single, estimate.method, metric_name(key, short=True))
+    figures = [("One model", e.metrics) for e in view.evaluations]
     if view.pair is not None:
-        for key, estimate in view.pair.differences.items():
+        figures.append(("Difference", view.pair.differences))
+    names: dict[tuple[str, str], dict[str, None]] = {}
+    for of, estimates in figures:
+        for key, estimate in estimates.items():
             if estimate.value is not None:
-                _remember(paired, estimate.method, metric_name(key, short=True))
-    rows = [("One model", capital(method), ", ".join(names)) for method, names in single.items()]
-    rows += [("Difference", capital(method), ", ".join(names)) for method, names in paired.items()]
-    return Table(
-        caption="Interval methods",
-        columns=(
-            Column(head="Of", kind="text", width="14%"),
-            Column(head="Method", kind="text", width="36%"),
-            Column(head="Figures", kind="text"),
-        ),
-        rows=text_rows(rows),
-        dense=True,
-    )
-
-
-def _remember(methods: dict[str, list[str]], method: str, name: str) -> None:
-    names = methods.setdefault(method, [])
-    if name not in names:
-        names.append(name)
-
-
-def _glossary() -> Table:
-    return Table(
-        caption="Terms",
-        columns=(Column(head="Term", kind="text", width="22%"), Column(head="Meaning", kind="text")),
-        rows=text_rows(GLOSSARY),
-        dense=True,
-        titled=False,
-    )
+                names.setdefault((of, estimate.method), {})[metric_name(key, short=True)] = None
+    rows = [(of, capital(method), ", ".join(found)) for (of, method), found in names.items()]
+    return table("Interval methods", (words("Of", "14%"), words("Method", "36%"), words("Figures")), rows)
 
 
 def _training_text(view: View) -> str:
-    """How networks are made ready for judgement; only what holds for these."""
+    """How networks are made ready for evaluation; only what holds for these."""
     trained = view.inputs.trained
     sentences = []
     sizes = sorted({t.batch_norm.n_sample_images for t in trained if t.batch_norm})
@@ -210,62 +169,47 @@ def _training_tables(view: View) -> list[Table]:
         version = f" ({row.initial_weights.version})" if row.initial_weights.version else ""
         return f"{row.initial_weights.name}{version}"
 
-    lines: list[tuple[str, list[str]]] = [
-        ("Initial weights", [weights(t) for t in trained]),
-        ("Optimiser", [t.optimizer for t in trained]),
-        ("Class weights", [", ".join(format_significant(w) for w in t.class_weights) for t in trained]),
-        (
+    def row(label: str, write: Callable[[TrainedModel], str]) -> tuple[str, ...]:
+        return (label, *(write(one) for one in trained))
+
+    rows = [
+        row("Initial weights", weights),
+        row("Optimiser", lambda t: t.optimizer),
+        row("Class weights", lambda t: ", ".join(format_significant(w) for w in t.class_weights)),
+        row(
             "Subtracted from the log-odds for the class weights",
-            [format_number(t.log_odds_shift, signed=True) for t in trained],
+            lambda t: format_number(t.log_odds_shift, signed=True),
         ),
-        ("Image side (resized to), pixels", [f"{t.image_size_px} ({t.resize_px})" for t in trained]),
-        ("Batch size", [format_count(t.batch_size) for t in trained]),
-        ("Epochs run, epoch kept", [f"{len(t.history)}, {t.best_epoch}" for t in trained]),
-        ("Stopped early", ["yes" if t.stopped_early else "no" for t in trained]),
-        ("Images seen", [format_count(t.n_images_seen) for t in trained]),
-        ("Parameters", [format_parameters(t.n_parameters) for t in trained]),
-        (
-            "Precision, memory format",
-            [f"{t.precision}, {t.memory_format.replace('_', ' ')}" for t in trained],
-        ),
-        ("Device, threads, side by side", [f"{t.device}, {t.n_threads}, {t.n_parallel}" for t in trained]),
-        ("Seed", [str(t.seed) for t in trained]),
-        ("Time", [format_duration(t.elapsed_s) for t in trained]),
-        ("Checkpoint SHA-256, first 16", [t.checkpoint.sha256[:16] for t in trained]),
+        row("Image side (resized to), pixels", lambda t: f"{t.image_size_px} ({t.resize_px})"),
+        row("Batch size", lambda t: format_count(t.batch_size)),
+        row("Epochs run, epoch kept", lambda t: f"{len(t.history)}, {t.best_epoch}"),
+        row("Stopped early", lambda t: "yes" if t.stopped_early else "no"),
+        row("Images seen", lambda t: format_count(t.n_images_seen)),
+        row("Parameters", lambda t: format_parameters(t.n_parameters)),
+        row("Precision, memory format", lambda t: f"{t.precision}, {t.memory_format.replace('_', ' ')}"),
+        row("Device, threads, side by side", lambda t: f"{t.device}, {t.n_threads}, {t.n_parallel}"),
+        row("Seed", lambda t: str(t.seed)),
+        row("Time", lambda t: format_duration(t.elapsed_s)),
+        row("Checkpoint SHA-256, first 16", lambda t: t.checkpoint.sha256[:16]),
     ]
+    columns = view.columns((t.model for t in trained), kind="text")
     return model_tables(
-        caption="Training as it ran",
-        corner=Column(head="Property", kind="text", width="24%"),
-        models=[view.model_column(t.model, kind="text") for t in trained],
-        rows=text_rows([(label, *cells) for label, cells in lines]),
-        dense=True,
-        titled=False,
-        kind="text",
+        "Training as it ran", words("Property", "24%"), columns, rows, dense=True, titled=False
     )
 
 
 def _settings_table(view: View) -> Table:
-    return Table(
-        caption="Every setting, and who set it",
-        titled=False,
-        fine=True,
-        columns=(
-            Column(head="Field", kind="code", width="28%"),
-            Column(head="Value", kind="code", width="20%"),
-            Column(head="Set by", kind="text", width="9%"),
-            Column(head="Meaning", kind="text"),
-        ),
-        rows=tuple(
-            (
-                Cell(text=row.field, strong=row.set_by == "user"),
-                Cell(text=row.value or "not set"),
-                Cell(text=row.set_by, muted=row.set_by == "default"),
-                Cell(text=row.description),
-            )
-            for row in view.inputs.settings
-        ),
-        dense=True,
-    )
+    rows = [
+        (
+            Cell(row.field, strong=row.set_by == "user"),
+            row.value or "not set",
+            Cell(row.set_by, muted=row.set_by == "default"),
+            row.description,
+        )
+        for row in view.inputs.settings
+    ]
+    heads = (code("Field", "28%"), code("Value", "20%"), words("Set by", "9%"), words("Meaning"))
+    return table("Every setting, and who set it", heads, rows, titled=False, fine=True)
 
 
 def _provenance_table(view: View) -> Table:
@@ -289,13 +233,7 @@ def _provenance_table(view: View) -> Table:
     ]
     if view.inputs.manifest is not None:
         rows.append(("Data fingerprint", view.inputs.manifest.fingerprint))
-    return Table(
-        caption="Provenance",
-        columns=(Column(head="Property", kind="text", width="24%"), Column(head="Value", kind="code")),
-        rows=text_rows(rows),
-        dense=True,
-        titled=False,
-    )
+    return table("Provenance", (words("Property", "24%"), code("Value")), rows, titled=False)
 
 
 def checklist_section(view: View, number: int) -> Section | None:
@@ -303,12 +241,8 @@ def checklist_section(view: View, number: int) -> Section | None:
     if not view.inputs.checklists:
         return None
     blocks: list[Block] = []
-    for checklist in view.inputs.checklists:
-        blocks += [
-            Heading(text=checklist.name),
-            Paragraph(text=_tally(checklist)),
-            _checklist_table(checklist),
-        ]
+    for one in view.inputs.checklists:
+        blocks += [Heading(one.name), Paragraph(_tally(one)), _checklist_table(one)]
     return Section(
         number=number,
         anchor="checklists",
@@ -319,34 +253,17 @@ def checklist_section(view: View, number: int) -> Section | None:
 
 
 def _tally(checklist: ChecklistTable) -> str:
-    counts: dict[str, int] = {}
-    for item in checklist.items:
-        counts[item.status] = counts.get(item.status, 0) + 1
+    counts = Counter(item.status for item in checklist.items)
     tally = ", ".join(f"{format_count(count)} {status}" for status, count in counts.items())
-    count = len(checklist.items)
-    items = "1 item" if count == 1 else f"{format_count(count)} items"
+    n = len(checklist.items)
+    items = "1 item" if n == 1 else f"{format_count(n)} items"
     return f"{checklist.reference} {items}: {tally}.".strip()
 
 
 def _checklist_table(checklist: ChecklistTable) -> Table:
-    return Table(
-        caption=checklist.name,
-        columns=(
-            Column(head="Item", kind="text", width="5%"),
-            Column(head="What to report", kind="text", width="28%"),
-            Column(head="Status", kind="text", width="11%"),
-            Column(head="Answer", kind="text"),
-        ),
-        rows=tuple(
-            (
-                Cell(text=item.number),
-                Cell(text=item.text),
-                Cell(text=item.status, strong=item.status == "missing"),
-                Cell(text=item.answer or "\u2013"),
-            )
-            for item in checklist.items
-        ),
-        dense=True,
-        fine=True,
-        titled=False,
-    )
+    rows = [
+        (item.number, item.text, Cell(item.status, strong=item.status == "missing"), item.answer or "\u2013")
+        for item in checklist.items
+    ]
+    heads = (words("Item", "5%"), words("What to report", "28%"), words("Status", "11%"), words("Answer"))
+    return table(checklist.name, heads, rows, fine=True, titled=False)

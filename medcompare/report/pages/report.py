@@ -9,20 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import (
-    capital,
-    format_count,
-    format_level,
-    format_percent,
-    format_time,
-    join_words,
+from medcompare.base.formatting import capital, format_count, format_percent, format_time, join_words
+from medcompare.report.blocks import (
+    DASH,
+    MAX_MODEL_COLUMNS,
+    Cell,
+    Column,
+    Notes,
+    Section,
+    Table,
+    model_tables,
+    muted,
+    table,
+    words,
 )
-from medcompare.report.blocks import MAX_MODEL_COLUMNS, Cell, Column, Notes, Section, Table, model_tables
-from medcompare.report.figures.forest import ForestRow
 from medcompare.report.pages.compare import (
+    MARGIN_METRICS,
     PAIR,
-    both_ways,
-    forest_of,
+    forest_of_metrics,
     forest_of_pairs,
     head_to_head_section,
     interval_words,
@@ -40,10 +44,9 @@ from medcompare.stats.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medcompare.report.blocks import Image, Paragraph
+    from medcompare.report.blocks import Image, Paragraph, Row
     from medcompare.report.inputs import ReportInputs
 
-KEY_METRICS = ("auc", "sensitivity", "specificity")
 SYNTHETIC_LABEL = "Synthetic demonstration data"
 
 OUTCOME_LABELS = {
@@ -179,10 +182,6 @@ def _shortened_names(view: View) -> Callable[[str], str]:
     return shortened
 
 
-def _uncapital(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
 def _facts(view: View) -> tuple[tuple[str, str], ...]:
     inputs, assessment = view.inputs, view.inputs.assessment
     positive = f"{format_count(assessment.n_positive)} {assessment.classes[1]}"
@@ -194,7 +193,7 @@ def _facts(view: View) -> tuple[tuple[str, str], ...]:
         facts.append(
             ("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images")
         )
-    # Many names in full stand in the table of short names: page one must hold what qualifies the verdict.
+    # Many names are in full in the table of short names: page one must hold what qualifies the verdict.
     name = view.name if len(view.styles) <= MAX_MODEL_COLUMNS else view.label
     facts += [
         ("Test subset", cases),
@@ -217,91 +216,55 @@ def _notices(view: View) -> tuple[str, ...]:
 
 
 def key_tables(view: View) -> list[Table]:
-    """The figures page one shows, per model, and their difference."""
-    level = format_level(view.inputs.assessment.level)
+    """The figures of page one, per model, and their difference."""
     notes = Notes()
-    with_difference = view.pair is not None and len(view.evaluations) == PAIR
-    rows = []
-    for key in KEY_METRICS:
-        row = [Cell(text=metric_name(key, short=True), strong=True)]
-        row += [notes.cell(e.metrics[key]) for e in view.evaluations]
-        if with_difference and view.pair is not None:
-            row.append(notes.cell(view.pair.differences[key], signed=True))
-        rows.append(tuple(row))
-    thresholds = [Cell(text="Threshold", strong=True)]
-    thresholds += [Cell(text=f"{e.operating_point.threshold:.3f}", muted=True) for e in view.evaluations]
-    if with_difference:
-        thresholds.append(Cell(text="\u2013", muted=True))
-    rows.append(tuple(thresholds))
-    rows += cost_rows(view, with_ratio=with_difference)
-    tail = ""
-    if with_difference and view.pair is not None:
-        tail = f"; difference: {view.label(view.pair.candidate)} minus {view.label(view.pair.reference)}"
+    pair = view.pair if len(view.evaluations) == PAIR else None
+    rows: list[Row] = []
+    for key in MARGIN_METRICS:
+        difference = [] if pair is None else [notes.cell(pair.differences[key], signed=True)]
+        figures = [notes.cell(e.metrics[key]) for e in view.evaluations]
+        rows.append((Cell(metric_name(key, short=True), strong=True), *figures, *difference))
+    thresholds = [muted(f"{e.operating_point.threshold:.3f}") for e in view.evaluations]
+    rows.append((Cell("Threshold", strong=True), *thresholds, *([] if pair is None else [DASH])))
+    rows += cost_rows(view, with_ratio=pair is not None)
+    tail = (
+        ""
+        if pair is None
+        else f"; difference: {view.label(pair.candidate)} minus {view.label(pair.reference)}"
+    )
     return model_tables(
-        caption=f"Key metrics ({level} confidence intervals{tail})",
-        corner=Column(head="Test subset", kind="text", width="16%"),
-        models=[view.model_column(e.model) for e in view.evaluations],
-        rows=rows,
+        f"Key metrics ({view.level} confidence intervals{tail})",
+        words("Test subset", "16%"),
+        view.columns(),
+        rows,
         notes=notes,
-        extra=Column(head="Difference") if with_difference else None,
+        extra=None if pair is None else Column("Difference"),
     )
 
 
 def _short_names(view: View) -> list[Table]:
     """Full names of the models whose names are shortened in tables and figures."""
-    shortened = [style for style in view.styles.values() if style.label != style.name]
-    if not shortened:
-        return []
-    return [
-        Table(
-            caption="Names shortened in tables and figures",
-            columns=(Column(head="Short", kind="text", width="32%"), Column(head="In full", kind="text")),
-            rows=tuple(
-                (Cell(text=style.label, mark=view.mark(style.model)), Cell(text=style.name))
-                for style in shortened
-            ),
-            dense=True,
-        )
+    rows = [
+        (Cell(style.label, mark=view.mark(style.model)), style.name)
+        for style in view.styles.values()
+        if style.label != style.name
     ]
+    heads = (words("Short", "32%"), words("In full"))
+    return [table("Names shortened in tables and figures", heads, rows)] if rows else []
 
 
 def _key_forest(view: View) -> Image | Paragraph | None:
     if view.pair is None:
         return None
-    if len(view.evaluations) > PAIR:
-        return _key_pairs(view)
-    rule = view.inputs.rule
-    margins = {
-        "auc": rule.margin_auc,
-        "sensitivity": rule.margin_sensitivity,
-        "specificity": rule.margin_specificity,
-    }
-    rows = [
-        ForestRow(
-            label=metric_name(key, short=True),
-            estimate=view.pair.differences[key],
-            margin=margins[key],
-            two_sided=both_ways(view),
-        )
-        for key in KEY_METRICS
-    ]
-    return forest_of(
-        view,
-        rows,
-        reference=view.label(view.pair.reference),
-        candidate=view.label(view.pair.candidate),
-        caption=zone_words(view),
-    )
-
-
-def _key_pairs(view: View) -> Image | Paragraph:
-    """AUC of every other model against the highest one: what the rule asks of several models."""
+    if len(view.evaluations) == PAIR:
+        return forest_of_metrics(view, view.pair, MARGIN_METRICS, caption=zone_words(view))
+    # AUC of every other model against the highest one: what the rule asks of several models.
     best = max(
         view.evaluations, key=lambda one: -1.0 if (auc := one.metrics["auc"].value) is None else auc
     ).model
     pairs = [
         oriented(pair, second=best)
-        for pair in view.inputs.assessment.comparisons
+        for pair in view.assessment.comparisons
         if best in {pair.reference, pair.candidate}
     ]
     caption = (
@@ -312,32 +275,26 @@ def _key_pairs(view: View) -> Image | Paragraph:
 
 
 def _parameters(view: View) -> tuple[Table, ...]:
-    parameters = view.inputs.assessment.verdict.parameters
-    half = (len(parameters) + 1) // 2
-    tables = []
-    for part in (parameters[:half], parameters[half:]):
-        if not part:
-            continue
-        rows = tuple(
-            (
-                Cell(text=PARAMETER_NAMES.get(row.name, capital(row.name.replace("_", " ")))),
-                Cell(text=_parameter_value(row.value)),
-                Cell(text="user" if row.set_by == "user" else "default", muted=row.set_by != "user"),
-            )
-            for row in part
+    rows = [
+        (
+            PARAMETER_NAMES.get(row.name, capital(row.name.replace("_", " "))),
+            _parameter_value(row.value),
+            Cell("user") if row.set_by == "user" else muted("default"),
         )
-        columns = (
-            Column(head="Parameter", kind="text", width="44%"),
-            Column(head="Value", kind="text"),
-            Column(head="Set by", kind="text", width="17%"),
-        )
-        caption = "Parameters of the rule and who set them"
-        tables.append(Table(caption=caption, columns=columns, rows=rows, dense=True, titled=False))
-    return tuple(tables)
+        for row in view.assessment.verdict.parameters
+    ]
+    half = (len(rows) + 1) // 2
+    heads = (words("Parameter", "44%"), words("Value"), words("Set by", "17%"))
+    return tuple(
+        table("Parameters of the rule and who set them", heads, part, titled=False)
+        for part in (rows[:half], rows[half:])
+        if part
+    )
 
 
 def _parameter_value(value: str) -> str:
     """A value with the internal names of costs put into words."""
-    for name, words in COST_NAMES.items():
-        value = value.replace(name, _uncapital(words.partition(" (")[0]))
+    for name, text in COST_NAMES.items():
+        plain = text.partition(" (")[0]
+        value = value.replace(name, plain[:1].lower() + plain[1:])
     return value

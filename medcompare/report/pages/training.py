@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING
 from medcompare.base.formatting import capital, format_count, format_duration, format_number, join_words
 from medcompare.report.blocks import (
     Cell,
-    Column,
     Heading,
     ImageRow,
     Notes,
     Paragraph,
-    Table,
-    absent,
     image_of,
     model_tables,
+    muted,
+    table,
+    words,
 )
 from medcompare.report.figures.runs import draw_learning_curves, draw_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.report.blocks import Block
+    from medcompare.report.blocks import Block, Table
     from medcompare.report.vocabulary import View
+    from medcompare.stats.records import Estimate
     from medcompare.training.records import TrainedModel
 
 FAR_BELOW = 0.7
@@ -81,41 +82,45 @@ def learning_blocks(view: View) -> list[Block]:
     images = tuple(image_of(draw_learning_curves(t, view.styles[t.model])) for t in trained)
     selection = sorted({t.selection for t in trained})
     blocks: list[Block] = [
-        Heading(text="Learning curves"),
+        Heading("Learning curves"),
         ImageRow(images=images, caption=capital(" ".join(selection))),
-        *(Paragraph(text=text, tone="note") for text in learning_remarks(trained)),
+        *(Paragraph(text, "note") for text in learning_remarks(trained)),
     ]
     if any(t.batch_norm for t in trained):
         blocks += _batch_statistics(view, trained)
     return blocks
 
 
+BATCH_STATISTICS = (
+    "Weight of a new batch in the library\u2019s running statistics",
+    "Loss of the sample, training mode",
+    "Loss of the sample, evaluation, statistics re-measured",
+    "Loss of the sample, evaluation, running statistics",
+    "Validation AUC, statistics re-measured",
+    "Validation AUC, running statistics",
+    "Test AUC, statistics re-measured (as judged)",
+    "Test AUC, running statistics",
+    "Difference of test AUC",
+    "Time of re-measuring, of the whole training",
+)
+
+
 def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
     """What the running statistics of each library would have made of the same checkpoint."""
     notes = Notes()
-    lines: list[tuple[str, list[Cell]]] = [
-        ("Weight of a new batch in the library\u2019s running statistics", []),
-        ("Loss of the sample, training mode", []),
-        ("Loss of the sample, evaluation, statistics re-measured", []),
-        ("Loss of the sample, evaluation, running statistics", []),
-        ("Validation AUC, statistics re-measured", []),
-        ("Validation AUC, running statistics", []),
-        ("Test AUC, statistics re-measured (as judged)", []),
-        ("Test AUC, running statistics", []),
-        ("Difference of test AUC", []),
-        ("Time of re-measuring, of the whole training", []),
-    ]
+
+    def cell(estimate: Estimate | None, missing: str, *, signed: bool = False) -> Cell:
+        return muted(missing) if estimate is None else notes.cell(estimate, signed=signed)
+
+    columns = []
     for one in trained:
-        column = [row for _, row in lines]
-        evaluation = next(e for e in view.evaluations if e.model == one.model)
         if one.batch_norm is None:
-            column[0].append(Cell(text="no batch normalisation", muted=True))
-            for row in column[1:]:
-                row.append(absent("does not apply"))
+            columns.append(
+                [muted("no batch normalisation"), *[muted("does not apply")] * (len(BATCH_STATISTICS) - 1)]
+            )
             continue
+        evaluation = next(e for e in view.evaluations if e.model == one.model)
         kept, running = one.kept, evaluation.running_statistics
-        seconds = sum(log.remeasuring_s for log in one.history)
-        column[0].append(Cell(text=join_words(f"{m:.3g}" for m in one.batch_norm.momenta)))
         numbers = (
             kept.sample_loss_training_mode,
             kept.sample_loss,
@@ -123,16 +128,17 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
             kept.val_auc,
             kept.val_auc_running,
         )
-        for row, value in zip(column[1:6], numbers, strict=True):
-            row.append(absent("not finite") if value is None else Cell(text=format_number(value)))
-        column[6].append(
-            notes.cell(evaluation.metrics["auc"]) if "auc" in evaluation.metrics else absent("not computed")
+        seconds = sum(log.remeasuring_s for log in one.history)
+        columns.append(
+            [
+                Cell(join_words(f"{m:.3g}" for m in one.batch_norm.momenta)),
+                *(muted("not finite") if n is None else Cell(format_number(n)) for n in numbers),
+                cell(evaluation.metrics.get("auc"), "not computed"),
+                cell(running and running.auc, "not recorded"),
+                cell(running and running.difference, "not recorded", signed=True),
+                Cell(f"{format_duration(seconds)} of {format_duration(one.elapsed_s)}"),
+            ]
         )
-        column[7].append(absent("not recorded") if running is None else notes.cell(running.auc))
-        column[8].append(
-            absent("not recorded") if running is None else notes.cell(running.difference, signed=True)
-        )
-        column[9].append(Cell(text=f"{format_duration(seconds)} of {format_duration(one.elapsed_s)}"))
     sample, compared = (
         join_words(
             format_count(n) for n in sorted({getattr(t.batch_norm, name) for t in trained if t.batch_norm})
@@ -140,11 +146,11 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
         for name in ("n_sample_images", "n_compared_images")
     )
     return model_tables(
-        caption=f"Batch statistics at the epoch that was kept; measured on {sample} training images without "
+        f"Batch statistics at the epoch that was kept; measured on {sample} training images without "
         f"augmentation, losses on the first {compared} of them",
-        corner=Column(head="Metric", kind="text", width="40%"),
-        models=[view.model_column(t.model) for t in trained],
-        rows=[(Cell(text=label), *cells) for label, cells in lines],
+        words("Metric", "40%"),
+        view.columns(t.model for t in trained),
+        list(zip(BATCH_STATISTICS, *columns, strict=True)),
         notes=notes,
         dense=True,
     )
@@ -152,39 +158,28 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
 
 def seed_blocks(view: View) -> list[Block]:
     """Several trainings of each model; empty where there was one."""
-    seeds = view.inputs.assessment.seeds
+    seeds, compared = view.assessment.seeds, view.assessment.seed_comparisons
     if not seeds:
         return []
-    caption = "Each mark is one training; the verdict is about the frozen checkpoint."
-    blocks: list[Block] = [Heading(text="Training seeds")]
+    blocks: list[Block] = [Heading("Training seeds")]
     if any(row.auc.value is not None for row in seeds):
+        caption = "Each mark is one training; the verdict is about the frozen checkpoint."
         blocks.append(image_of(draw_seeds(seeds, view.styles), caption=caption))
     else:
-        blocks.append(Paragraph(text=f"No AUC of any seed to draw: {seeds[0].auc.note}.", tone="note"))
-    compared = view.inputs.assessment.seed_comparisons
+        blocks.append(Paragraph(f"No AUC of any seed to draw: {seeds[0].auc.note}.", "note"))
     if not compared:
         return blocks
     notes = Notes()
-    table = Table(
-        caption="Difference of AUC over the seeds, candidate minus reference",
-        columns=(
-            Column(head="Pair", kind="text"),
-            Column(head="Seeds"),
-            Column(head="Mean"),
-            Column(head="SD between seeds"),
-            Column(head="Verdict depends on the seed", kind="text"),
-        ),
-        rows=tuple(
-            (
-                Cell(text=f"{view.label(row.candidate)} \u2212 {view.label(row.reference)}"),
-                Cell(text=format_count(len(row.seeds))),
-                notes.cell(row.mean, signed=True),
-                Cell(text=format_number(row.standard_deviation)),
-                Cell(text="yes" if row.sensitive else "no", strong=row.sensitive),
-            )
-            for row in compared
-        ),
-        notes=notes.listed(),
-        dense=True,
-    )
-    return [*blocks, table]
+    rows = [
+        (
+            f"{view.label(row.candidate)} \u2212 {view.label(row.reference)}",
+            format_count(len(row.seeds)),
+            notes.cell(row.mean, signed=True),
+            format_number(row.standard_deviation),
+            Cell("yes" if row.sensitive else "no", strong=row.sensitive),
+        )
+        for row in compared
+    ]
+    heads = (words("Pair"), "Seeds", "Mean", "SD between seeds", words("Verdict depends on the seed"))
+    caption = "Difference of AUC over the seeds, candidate minus reference"
+    return [*blocks, table(caption, heads, rows, notes=notes)]

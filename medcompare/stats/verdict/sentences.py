@@ -1,9 +1,6 @@
-"""The verdict in plain words: the templates of `verdict_texts`, filled with a study's numbers.
+"""The verdict in plain words: the templates of `texts`, filled with a study's numbers.
 
-"No significant difference" never stands here without its margin and interval. Numbers
-carry their intervals; jargon stays in the appendix of the report.
-
-``python -m medcompare.stats.verdict.examples`` prints every verdict, from small studies.
+"No significant difference" always comes with its margin and interval, and every number with its interval.
 """
 
 from __future__ import annotations

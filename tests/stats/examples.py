@@ -1,13 +1,13 @@
 """Every sentence a verdict can be, each from a small simulated study.
 
-``python -m medcompare.stats.verdict.examples`` prints them with reasons and caveats, to be read aloud;
-with ``--markdown`` as the table that ``docs/verdicts.md`` holds.
+``python -m tests.stats.examples`` prints the table that ``docs/verdicts.md`` holds.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.stats.assessment import assess
-from medcompare.stats.simulated import draw_study
+from tests.stats.simulated import draw_study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +84,9 @@ class Example:
     not_converged: Mapping[str, str] = field(default_factory=dict)
 
 
+large = partial(Example, n=(900, 600), correlation=0.9)
+"""A larger study of models that err on the same cases."""
+
 EXAMPLES = (
     Example(kind="invalid", aucs={"a": 0.9, "b": 0.9}, tamper="one class"),
     Example(kind="invalid", aucs={"a": 0.9, "b": 0.9}, tamper="identical"),
@@ -123,34 +126,20 @@ EXAMPLES = (
     Example(kind="candidate_unproven", aucs={"a": 0.755, "b": 0.75}, n=(300, 200), correlation=0.95, seed=3),
     Example(kind="worse_by_margin", aucs={"a": 0.92, "b": 0.82}),
     Example(kind="better_and_cheaper", aucs={"a": 0.90, "b": 0.94}, n=(900, 600)),
-    Example(kind="cheaper", aucs={"a": 0.93, "b": 0.93}, n=(900, 600), correlation=0.9),
+    large(kind="cheaper", aucs={"a": 0.93, "b": 0.93}),
     Example(
         kind="cheaper_but_slightly_worse", aucs={"a": 0.935, "b": 0.925}, n=(3000, 2000), correlation=0.9
     ),
     Example(kind="same_ranking", aucs={"a": 0.9, "b": 0.9}, tamper="squared"),
     Example(kind="same_ranking", aucs={"a": 0.9, "b": 0.9}, tamper="perfect", seed=2),
     Example(kind="same_ranking_choose", aucs={"a": 0.9, "b": 0.9}, tamper="squared", costs="unknown"),
-    Example(
-        kind="choose_trade_off", aucs={"a": 0.93, "b": 0.93}, n=(900, 600), correlation=0.9, costs="trade-off"
-    ),
-    Example(
-        kind="choose_similar", aucs={"a": 0.93, "b": 0.93}, n=(900, 600), correlation=0.9, costs="similar"
-    ),
-    Example(
-        kind="choose_unknown", aucs={"a": 0.93, "b": 0.93}, n=(900, 600), correlation=0.9, costs="unknown"
-    ),
-    Example(
-        kind="operating_points",
-        aucs={"a": 0.92, "b": 0.92},
-        n=(900, 600),
-        correlation=0.9,
-        thresholds={"a": 0.3, "b": 0.6},
-    ),
-    Example(
+    large(kind="choose_trade_off", aucs={"a": 0.93, "b": 0.93}, costs="trade-off"),
+    large(kind="choose_similar", aucs={"a": 0.93, "b": 0.93}, costs="similar"),
+    large(kind="choose_unknown", aucs={"a": 0.93, "b": 0.93}, costs="unknown"),
+    large(kind="operating_points", aucs={"a": 0.92, "b": 0.92}, thresholds={"a": 0.3, "b": 0.6}),
+    large(
         kind="better_but_misses_more",
         aucs={"a": 0.9, "b": 0.93},
-        n=(900, 600),
-        correlation=0.9,
         thresholds={"a": 0.3, "b": 0.6},
         costs="similar",
     ),
@@ -161,9 +150,7 @@ EXAMPLES = (
         tamper="squared",
         thresholds={"a": 0.4, "b": 0.3},
     ),
-    Example(
-        kind="guard_void", aucs={"a": 0.93, "b": 0.93}, n=(900, 600), correlation=0.9, no_validation=True
-    ),
+    large(kind="guard_void", aucs={"a": 0.93, "b": 0.93}, no_validation=True),
     Example(
         kind="guard_void",
         aucs={"a": 0.97, "b": 0.97},
@@ -186,11 +173,9 @@ EXAMPLES = (
         thresholds={"a": 0.2, "b": 0.1},
         costs="similar",
     ),
-    Example(
+    large(
         kind="net_benefit",
         aucs={"a": 0.92, "b": 0.94},
-        n=(900, 600),
-        correlation=0.9,
         thresholds={"a": 0.3, "b": 0.6},
         rule=DecideConfig(net_benefit_range=(0.35, 0.5)),
     ),
@@ -221,25 +206,19 @@ EXAMPLES = (
     ),
     Example(kind="perfect_unproven", aucs={"a": 0.9, "b": 0.9}, n=(60, 60), tamper="perfect"),
     Example(kind="some_remain", aucs={"a": 0.9, "b": 0.9, "c": 0.75}),
-    Example(
+    large(
         kind="thresholds_of_several",
         aucs={"a": 0.93, "b": 0.93, "c": 0.93},
-        n=(900, 600),
-        correlation=0.9,
         thresholds={"a": 0.3, "b": 0.6, "c": 0.45},
     ),
-    Example(
+    large(
         kind="cheapest_unproven",
         aucs={"a": 0.93, "b": 0.93, "c": 0.8},
-        n=(900, 600),
-        correlation=0.9,
         rule=DecideConfig(sensitivity_floor=0.93),
     ),
-    Example(
+    large(
         kind="choice_unproven",
         aucs={"a": 0.93, "b": 0.93, "c": 0.8},
-        n=(900, 600),
-        correlation=0.9,
         costs="trade-off",
         rule=DecideConfig(sensitivity_floor=0.93),
     ),
@@ -250,21 +229,9 @@ EXAMPLES = (
         seed=3,
     ),
     Example(kind="cannot_tell_several", aucs={"a": 0.9, "b": 0.9, "c": 0.88}),
-    Example(
-        kind="choose_several",
-        aucs={"a": 0.93, "b": 0.93, "c": 0.8},
-        n=(900, 600),
-        correlation=0.9,
-        costs="trade-off",
-    ),
-    Example(
-        kind="choose_several_unknown",
-        aucs={"a": 0.93, "b": 0.93, "c": 0.8},
-        n=(900, 600),
-        correlation=0.9,
-        costs="unknown",
-    ),
-    Example(kind="cheapest_of_several", aucs={"a": 0.93, "b": 0.93, "c": 0.8}, n=(900, 600), correlation=0.9),
+    large(kind="choose_several", aucs={"a": 0.93, "b": 0.93, "c": 0.8}, costs="trade-off"),
+    large(kind="choose_several_unknown", aucs={"a": 0.93, "b": 0.93, "c": 0.8}, costs="unknown"),
+    large(kind="cheapest_of_several", aucs={"a": 0.93, "b": 0.93, "c": 0.8}),
     Example(kind="best_of_several", aucs={"a": 0.95, "b": 0.85, "c": 0.8}),
 )
 
@@ -335,36 +302,12 @@ def _drawn(example: Example, subset: Literal["test", "val"], n: tuple[int, int])
     )
 
 
-def as_text(example: Example) -> str:
-    """The verdict of `example` as paragraphs to be read aloud."""
-    verdict = assessed(example).verdict
-    lines = [f"{verdict.headline}   [step {verdict.step}: {example.kind}]", f"    {verdict.sentence}"]
-    lines += [f"    + {reason}" for reason in verdict.reasons]
-    lines += [f"    ! {caveat}" for caveat in verdict.caveats]
-    lines += [f"    {line.topic}: {line.text}" for line in verdict.lines]
-    return "\n".join(lines)
-
-
 def as_table(examples: Sequence[Example] = EXAMPLES) -> str:
     """Headlines and sentences of `examples` as a Markdown table."""
-    lines = ["| step | headline | sentence |", "|---|---|---|"]
-    for example in examples:
-        verdict = assessed(example).verdict
-        lines.append(f"| {verdict.step} | {verdict.headline} | {verdict.sentence} |")
-    return "\n".join(lines)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Print all verdicts; returns the exit status."""
-    if arguments and list(arguments) != ["--markdown"]:
-        sys.stderr.write("usage: python -m medcompare.stats.verdict.examples [--markdown]\n")
-        return 2
-    if arguments:
-        sys.stdout.write(as_table() + "\n")
-    else:
-        sys.stdout.write("\n\n".join(as_text(example) for example in EXAMPLES) + "\n")
-    return 0
+    verdicts = [assessed(example).verdict for example in examples]
+    rows = [f"| {one.step} | {one.headline} | {one.sentence} |" for one in verdicts]
+    return "\n".join(["| step | headline | sentence |", "|---|---|---|", *rows])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.stdout.write(f"{as_table()}\n")
