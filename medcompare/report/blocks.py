@@ -360,30 +360,10 @@ def model_tables(
     dense: bool = False,
     titled: bool = True,
 ) -> list[Table]:
-    """Figures of models as tables that fit the page, whatever the number of models.
+    """Figures of models (a name and a cell per model in each row) as tables that fit the page.
 
-    Parameters
-    ----------
-    caption : str
-        Of the first table; those that follow say that they go on with it.
-    corner : Column
-        Head of the column that names the figures.
-    models : sequence of Column
-        One per model, in order.
-    rows : iterable of sequence of Cell or str
-        One per figure: its name, one cell per model and, with `extra`, one more.
-    notes : Notes, optional
-        Notes of the cells, printed below the last table.
-    extra : Column, optional
-        A last column, such as the difference; only for few models.
-    dense, titled : bool
-        As in `Table`.
-
-    Returns
-    -------
-    list of Table
-        One with the models in columns where they fit; else one or more with the models in
-        rows and some of the figures in columns.
+    Few models are columns, with an `extra` column such as the difference; more of them are rows, and some of
+    the figures columns, in as many tables as it takes. The notes are below the last table.
     """
     rows = _cells(rows)
     if len(models) <= MAX_MODEL_COLUMNS:

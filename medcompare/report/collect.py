@@ -71,37 +71,9 @@ def gather(
     store: ArtifactStore,
     context: HistoryContext,
 ) -> ReportInputs:
-    """Everything the report of a comparison prints.
+    """Everything the report of a comparison prints; pseudonyms in place of file names where the settings say so.
 
-    Parameters
-    ----------
-    config : CompareConfig
-        Settings of the run, for the titles, the rule and the table of settings.
-    run_name : str
-        Name of the run's folder.
-    assessment : Assessment
-        All figures of the test subset, and the verdict.
-    manifest : DatasetManifest
-        Images found and refused.
-    split : DatasetSplit
-        Subsets, and which image is in which.
-    trained : sequence of TrainedModel
-        One per model, with its history.
-    predictions : sequence of Predictions
-        One per model; their tables lie in `store`.
-    provenance : Provenance
-        Code, versions and machine of the run.
-    data_root : Path
-        Folder the image paths are relative to, for the thumbnails of hard cases.
-    store : ArtifactStore
-        Store that holds the tables and images the records name.
-    context : HistoryContext
-        The runs before this one, and what changed.
-
-    Returns
-    -------
-    ReportInputs
-        With pseudonyms in place of file names where ``report.pseudonymise`` says so.
+    The image paths, for thumbnails, are relative to `data_root`; `store` holds the tables the records name.
     """
     test = scored_cases(predictions, store, "test")
     images = read_assignments(store.read(split.assignments))

@@ -46,21 +46,7 @@ class RunPage(Record):
 
 
 def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
-    """The page of a run.
-
-    Parameters
-    ----------
-    inputs : ReportInputs
-        What the report is made of.
-    report : str
-        Where the PDF lies on the machine that ran.
-    link : str or None
-        Web address of the PDF, where there is one.
-
-    Returns
-    -------
-    RunPage
-    """
+    """The page of a run; `report` is the path of the PDF on the machine that ran, `link` its web address if any."""
     view = view_of(inputs)
     verdict = inputs.assessment.verdict
     lines = [f"# {escaped(verdict.headline)}", "", escaped(verdict.sentence), ""]

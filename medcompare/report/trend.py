@@ -1,4 +1,4 @@
-"""The trend over nights: records and figure of accuracy, images and training time.
+"""The trend over runs: records and figure of accuracy, images and training time.
 
 What changed before a run (data, code, configuration, ...) is marked above it, so that a
 step in a curve can be told from noise.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -23,6 +23,8 @@ from medcompare.report.figures.drawing import (
     ModelStyle,
     draw,
     legend_columns,
+    offset,
+    plot_interval,
 )
 from medcompare.report.inputs import TrendFigures, TrendRun
 from medcompare.runs.changes import what_changed
@@ -83,20 +85,9 @@ def trend_marks(runs: Sequence[RunSummary]) -> tuple[tuple[Cause, ...], ...]:
 def trend_figure(
     runs: Sequence[TrendRun], styles: dict[str, ModelStyle], *, marks: Sequence[tuple[Cause, ...]] = ()
 ) -> Drawing:
-    """AUC, sensitivity, specificity, images and training time over past runs.
+    """AUC, sensitivity, specificity, images and training time over past runs, oldest first.
 
-    Parameters
-    ----------
-    runs : sequence of TrendRun
-        Oldest first, at least one.
-    styles : dict of str to ModelStyle
-        The models to draw; others in the history are left out.
-    marks : sequence of tuple of Cause, optional
-        What changed before each run, as `trend_marks` gives it.
-
-    Returns
-    -------
-    Drawing
+    Models without a style are left out. `marks`, as `trend_marks` gives them, say what changed before each run.
 
     Raises
     ------
@@ -148,28 +139,15 @@ def trend_figure(
 
 def _accuracy_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelStyle], key: str) -> None:
     for m, style in enumerate(styles.values()):
-        offset = _offset(m, len(styles))
         found = [
-            (i + offset, getattr(row, key))
+            (i + offset(m, len(styles), 0.24), getattr(row, key))
             for i, run in enumerate(runs)
             for row in run.figures
             if row.model == style.model and getattr(row, key).value is not None
         ]
-        axes.plot(
-            [x for x, _ in found],
-            [estimate.value for _, estimate in found],
-            color=style.colour,
-            linestyle=style.line,
-            marker=style.marker,
-            markersize=3.0,
-            linewidth=0.9,
-            label=style.label,
-        )
+        _line(axes, [(x, estimate.value) for x, estimate in found], style)
         for x, estimate in found:
-            if estimate.ci_low is not None and estimate.ci_high is not None:
-                axes.plot(
-                    [x, x], [estimate.ci_low, estimate.ci_high], color=style.colour, linewidth=0.8, alpha=0.7
-                )
+            plot_interval(axes, estimate, x, color=style.colour, linewidth=0.8, alpha=0.7)
     low, high = axes.get_ylim()
     # Room around few or equal values: an axis of a thousandth would make noise look like news.
     middle, half = (low + high) / 2, max(high - low, 0.1) / 2
@@ -213,16 +191,8 @@ def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelSt
         if longest >= f * u
     )
     for m, style in enumerate(styles.values()):
-        offset = _offset(m, len(styles))
-        axes.plot(
-            [i + offset for i, _ in times[style.model]],
-            [t / unit for _, t in times[style.model]],
-            color=style.colour,
-            linestyle=style.line,
-            marker=style.marker,
-            markersize=3.0,
-            linewidth=0.9,
-        )
+        shift = offset(m, len(styles), 0.24)
+        _line(axes, [(i + shift, t / unit) for i, t in times[style.model]], style)
     axes.set_ylim(bottom=0, top=1.15 * longest / unit if longest else 1.0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_title(f"Training time, {word}")
@@ -230,8 +200,10 @@ def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelSt
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
-def _offset(position: int, count: int) -> float:
-    return 0.0 if count == 1 else -0.12 + 0.24 * position / (count - 1)
+def _line(axes: Axes, points: Sequence[tuple[float, float]], style: ModelStyle) -> None:
+    x, y = [one for one, _ in points], [one for _, one in points]
+    look: dict[str, Any] = {"color": style.colour, "linestyle": style.line, "marker": style.marker}
+    axes.plot(x, y, **look, markersize=3.0, linewidth=0.9, label=style.label)
 
 
 def _mark_changes(axes: Axes, marks: Sequence[tuple[Cause, ...]]) -> None:
@@ -244,7 +216,7 @@ def _mark_changes(axes: Axes, marks: Sequence[tuple[Cause, ...]]) -> None:
                 1.01,
                 letters,
                 transform=axes.get_xaxis_transform(),
-                # Several letters are upright, so that those of neighbouring nights never touch.
+                # Several letters are upright, so that those of neighbouring runs never touch.
                 rotation=90 if len(letters) > 1 else 0,
                 ha="center",
                 va="bottom",

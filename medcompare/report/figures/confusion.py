@@ -29,19 +29,7 @@ CELLS = (("true_positive", "false_negative"), ("false_positive", "true_negative"
 
 
 def draw_confusion_matrices(evaluations: Sequence[ModelEvaluation], styles: dict[str, ModelStyle]) -> Drawing:
-    """One matrix per model: counts, and shares of the true class; one colour scale for all.
-
-    Parameters
-    ----------
-    evaluations : sequence of ModelEvaluation
-        At least one, on the same cases.
-    styles : dict of str to ModelStyle
-        Model to style.
-
-    Returns
-    -------
-    Drawing
-    """
+    """One matrix per model: counts, and shares of the true class; one colour scale for all."""
     n_columns = min(PER_ROW, len(evaluations))
     n_rows = -(-len(evaluations) // PER_ROW)
 

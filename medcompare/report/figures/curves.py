@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -18,7 +18,9 @@ from medcompare.report.figures.drawing import (
     ModelStyle,
     draw,
     legend_columns,
+    plot_interval,
     thin_curve,
+    title_by,
     unit_axes,
 )
 
@@ -56,6 +58,11 @@ def plot_curve(axes: Axes, curve: Curve, style: ModelStyle, *, steps: bool = Fal
         axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0, zorder=1)
 
 
+def name_curve(axes: Axes, style: ModelStyle) -> None:
+    """An entry for the curve of a model in the legend."""
+    axes.plot([], [], color=style.colour, linestyle=style.line, label=style.label)
+
+
 def _cross(axes: Axes, x: Estimate, y: Estimate, style: ModelStyle, *, flip_x: bool) -> None:
     """Operating point with its intervals; `flip_x` draws one minus `x`."""
     if x.value is None or y.value is None:
@@ -64,8 +71,7 @@ def _cross(axes: Axes, x: Estimate, y: Estimate, style: ModelStyle, *, flip_x: b
     if x.ci_low is not None and x.ci_high is not None:
         limits = [1 - x.ci_high, 1 - x.ci_low] if flip_x else [x.ci_low, x.ci_high]
         axes.plot(limits, [y.value] * 2, color=style.colour, linewidth=0.9, zorder=4)
-    if y.ci_low is not None and y.ci_high is not None:
-        axes.plot([centre] * 2, [y.ci_low, y.ci_high], color=style.colour, linewidth=0.9, zorder=4)
+    plot_interval(axes, y, centre, color=style.colour, linewidth=0.9, zorder=4)
     axes.plot(
         [centre], [y.value], style.marker, color=style.colour, markersize=5.5, markeredgecolor="white",
         markeredgewidth=0.8, zorder=5,
@@ -77,18 +83,7 @@ def draw_roc_and_precision_recall(
 ) -> Drawing:
     """ROC and precision-recall curves of all models with their operating points.
 
-    Parameters
-    ----------
-    evaluations : sequence of ModelEvaluation
-        One per model, on the same cases.
-    styles : dict
-        Model → style.
-    prevalence : float
-        Share of positives: the precision of a random ranking.
-
-    Returns
-    -------
-    Drawing
+    `prevalence`, the share of positives, is the precision of a random ranking.
     """
     # Below the panels: inside them a legend would lie on the curves of some study.
     legend_mm = 3.8 * len(evaluations) + 2
@@ -137,17 +132,6 @@ def draw_roc_and_precision_recall(
 def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, ModelStyle]) -> Drawing:
     """Calibration curves in one panel, with each model's scores per class beneath.
 
-    Parameters
-    ----------
-    evaluations : sequence of ModelEvaluation
-        Those with a calibration; at least one.
-    styles : dict
-        Model → style.
-
-    Returns
-    -------
-    Drawing
-
     Raises
     ------
     ValueError
@@ -172,7 +156,7 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
             if calibration is None:
                 continue
             plot_curve(curve_axes, calibration.curve, style)
-            curve_axes.plot([], [], color=style.colour, linestyle=style.line, label=style.label)
+            name_curve(curve_axes, style)
             _mirror_histogram(
                 axes,
                 calibration.histogram_edges,
@@ -194,17 +178,22 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
     return draw(fill, width_mm=CALIBRATION_MM, height_mm=height_mm, alt=alt)
 
 
+def _bars(
+    axes: Axes, edges: Sequence[float], counts: Sequence[int], style: ModelStyle, *, positive: bool
+) -> None:
+    """Histogram of one class: filled for positive cases, hatched for negative ones."""
+    widths = [b - a for a, b in itertools.pairwise(edges)]
+    look: dict[str, Any] = {"color": style.colour, "edgecolor": "white", "linewidth": 0.3}
+    if not positive:
+        look = {"color": "white", "edgecolor": style.colour, "linewidth": 0.6, "hatch": "/////"}
+    axes.bar(edges[:-1], counts, width=widths, align="edge", **look)
+
+
 def _mirror_histogram(
     axes: Axes, edges: Sequence[float], negative: Sequence[int], positive: Sequence[int], style: ModelStyle
 ) -> None:
-    widths = [b - a for a, b in itertools.pairwise(edges)]
-    axes.bar(
-        edges[:-1], positive, width=widths, align="edge", color=style.colour, edgecolor="white", linewidth=0.3
-    )
-    axes.bar(
-        edges[:-1], [-count for count in negative], width=widths, align="edge", color="white", edgecolor=style.colour,
-        linewidth=0.6, hatch="/////",
-    )  # fmt: skip
+    _bars(axes, edges, positive, style, positive=True)
+    _bars(axes, edges, [-count for count in negative], style, positive=False)
     axes.axhline(0, color=INK, linewidth=0.6)
     largest = max((*positive, *negative, 1))
     axes.set_ylim(-1.12 * largest, 1.12 * largest)
@@ -228,46 +217,12 @@ def draw_score_distributions(
     classes: tuple[str, str],
     width_mm: float = 85.0,
 ) -> Drawing:
-    """Scores of one model per true class, with the threshold.
-
-    Parameters
-    ----------
-    style : ModelStyle
-        Look of the model.
-    edges : sequence of float
-        Bin edges, one more than counts.
-    negative, positive : sequence of int
-        Cases per bin.
-    threshold : float
-        Frozen threshold: positive where ``score >= threshold``.
-    n_false_negative, n_false_positive : int
-        Errors at the threshold, printed at their place.
-    classes : (negative, positive)
-        Class names.
-    width_mm : float
-        Width on paper.
-
-    Returns
-    -------
-    Drawing
-    """
+    """Scores of one model per true class (counts per bin), with the threshold and the errors at it."""
 
     def fill(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True)
-        widths = [b - a for a, b in itertools.pairwise(edges)]
-        upper.bar(
-            edges[:-1],
-            positive,
-            width=widths,
-            align="edge",
-            color=style.colour,
-            edgecolor="white",
-            linewidth=0.3,
-        )
-        lower.bar(
-            edges[:-1], negative, width=widths, align="edge", color="white", edgecolor=style.colour, linewidth=0.6,
-            hatch="/////",
-        )  # fmt: skip
+        _bars(upper, edges, positive, style, positive=True)
+        _bars(lower, edges, negative, style, positive=False)
         span = edges[-1] - edges[0]
         for axes, counts, name, errors, missed_side in (
             (upper, positive, classes[1], f"missed: {format_count(n_false_negative)}", -1),
@@ -293,7 +248,7 @@ def draw_score_distributions(
             axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
         lower.set_xlim(edges[0] - 0.01 * span, edges[-1] + 0.01 * span)
         lower.set_xlabel(f"Score; threshold {format_number(threshold)} dashed")
-        figure.suptitle(style.label, fontsize=7.6, weight="bold", color=style.colour, x=0.02, ha="left")
+        title_by(figure, style)
 
     alt = (
         f"Score distributions of {style.name} per true class with the threshold {format_number(threshold)}: "

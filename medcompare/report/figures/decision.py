@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.report.figures.curves import cases_of, plot_curve
+from medcompare.report.figures.curves import cases_of, name_curve, plot_curve
 from medcompare.report.figures.drawing import (
     INK,
     LEGEND_ROW_MM,
@@ -49,22 +49,10 @@ def shown_range(
     treat_all: Curve | None,
     stated_range: tuple[float, float] | None,
 ) -> tuple[float, float]:
-    """Threshold probabilities the decision curve shows: those stated, else those at which acting on anything pays.
+    """Threshold probabilities the decision curve shows.
 
-    Parameters
-    ----------
-    evaluations : sequence of ModelEvaluation
-        The models.
-    treat_all : Curve or None
-        Net benefit of calling everyone positive.
-    stated_range : (low, high) or None
-        What the user would act at.
-
-    Returns
-    -------
-    (low, high)
-        Without a stated range from 0 to just above the last threshold at which a model or
-        calling everyone positive has a net benefit worth drawing (`MIN_SHARE` of the largest).
+    The stated range, or from 0 to just above the last threshold at which a model or `treat_all` (the net
+    benefit of calling everyone positive) is worth drawing: above `MIN_SHARE` of the largest net benefit.
     """
     if stated_range is not None:
         return stated_range
@@ -82,21 +70,10 @@ def shown_range(
 def shown_height(
     evaluations: Sequence[ModelEvaluation], treat_all: Curve | None, across: tuple[float, float]
 ) -> tuple[float, float]:
-    """Net benefit the decision curve shows: all that is gained, and as much harm of the models at most.
+    """Lowest and highest net benefit shown: all that is gained, and as much harm of the models at most.
 
-    Parameters
-    ----------
-    evaluations : sequence of ModelEvaluation
-        The models.
-    treat_all : Curve or None
-        Net benefit of calling everyone positive, which soon falls far below zero: only its gain counts.
-    across : (low, high)
-        Threshold probabilities shown.
-
-    Returns
-    -------
-    (bottom, top)
-        A model below zero stays in view, down to as far below as the best is above.
+    Calling everyone positive soon falls far below zero, so only its gain counts; a model below zero stays
+    in view, down to as far below as the best is above.
     """
 
     def inside(curve: Curve | None) -> list[float]:
@@ -116,23 +93,7 @@ def draw_decision_curve(
     treat_all: Curve | None,
     stated_range: tuple[float, float] | None,
 ) -> Drawing:
-    """Net benefit over threshold probabilities (Vickers and Elkin 2006).
-
-    Parameters
-    ----------
-    evaluations : sequence of ModelEvaluation
-        Those with a decision curve; at least one.
-    styles : dict
-        Model → style.
-    treat_all : Curve or None
-        Net benefit of calling everyone positive.
-    stated_range : (low, high) or None
-        Threshold probabilities the user would act at; the axis shows only these.
-
-    Returns
-    -------
-    Drawing
-    """
+    """Net benefit over threshold probabilities (Vickers and Elkin 2006), over the stated range if there is one."""
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
@@ -145,7 +106,7 @@ def draw_decision_curve(
             if curve is None:
                 continue
             plot_curve(axes, curve, style)
-            axes.plot([], [], color=style.colour, linestyle=style.line, label=style.label)
+            name_curve(axes, style)
         axes.set(xlim=across, ylim=shown_height(evaluations, treat_all, across))
         axes.set(xlabel="Threshold probability (preference)", ylabel="Net benefit")
         axes.set_title(f"Decision curve ({cases_of(evaluations[0])})")

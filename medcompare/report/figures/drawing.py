@@ -1,4 +1,4 @@
-"""Drawing ground of every figure: paper size, colours, marks, and deterministic SVG.
+"""Basis of every figure: paper size, colours, marks, and deterministic SVG.
 
 Only matplotlib's object interface is used. Text stays text, in the fonts that the report embeds:
 it can be searched and copied. Equal input gives equal bytes.
@@ -11,7 +11,7 @@ import re
 import threading
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.typing import RcKeyType
 
-    from medcompare.stats.records import Curve
+    from medcompare.stats.records import Curve, Estimate
 
 MM_PER_INCH = 25.4
 PAGE_WIDTH_MM = 174.0
@@ -235,6 +235,30 @@ def thin_curve(
     low = [curve.y_low[i] for i in keep] if has_band else []
     high = [curve.y_high[i] for i in keep] if has_band else []
     return [curve.x[i] for i in keep], [curve.y[i] for i in keep], low, high
+
+
+def plot_interval(
+    axes: Axes,
+    estimate: Estimate,
+    at: float,
+    *,
+    upright: bool = True,
+    **line: Any,  # noqa: ANN401 - as in `Axes.plot`
+) -> None:
+    """The interval of an estimate as a line at `at`; nothing where it has none."""
+    if estimate.ci_low is not None and estimate.ci_high is not None:
+        limits, place = [estimate.ci_low, estimate.ci_high], [at, at]
+        axes.plot(*((place, limits) if upright else (limits, place)), **line)
+
+
+def offset(position: int, count: int, width: float) -> float:
+    """Shift that sets `count` marks at the same place side by side over `width`."""
+    return 0.0 if count == 1 else -width / 2 + width * position / (count - 1)
+
+
+def title_by(figure: Figure, style: ModelStyle) -> None:
+    """The name of a model, in its colour, above its figure."""
+    figure.suptitle(style.label, fontsize=7.6, weight="bold", color=style.colour, x=0.02, ha="left")
 
 
 def unit_axes(axes: Axes, *, x_label: str, y_label: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -21,6 +21,8 @@ from medcompare.report.figures.drawing import (
     ModelStyle,
     draw,
     legend_columns,
+    offset,
+    plot_interval,
 )
 
 if TYPE_CHECKING:
@@ -94,15 +96,9 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
                     [edge] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1))
                 )
         estimate = row.estimate
-        if estimate.ci_low is not None and estimate.ci_high is not None:
-            axes.plot(
-                [estimate.ci_low, estimate.ci_high],
-                [i, i],
-                color=INK,
-                linewidth=1.2,
-                solid_capstyle="butt",
-            )
-            for limit in (estimate.ci_low, estimate.ci_high):
+        plot_interval(axes, estimate, i, upright=False, color=INK, linewidth=1.2, solid_capstyle="butt")
+        for limit in (estimate.ci_low, estimate.ci_high):
+            if limit is not None:
                 axes.plot([limit] * 2, [i - 0.14, i + 0.14], color=INK, linewidth=1.0)
         axes.plot(
             [0.0 if estimate.value is None else estimate.value], [i], "D", color=INK, markersize=4.2, zorder=3
@@ -116,8 +112,8 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
 def _direction(axes: Axes, name: str, side: int, *, below: float, width_mm: float) -> None:
     """Who is better on one side of zero: a drawn arrow, then the name.
 
-    The arrow is no character of the text: beside a name in Arabic or Hebrew it would be
-    moved to the other end of the line, and point at the wrong model.
+    An arrow that was part of the text would be moved to its other end by a name in Arabic or Hebrew, and
+    point at the wrong model.
     """
     zero = axes.transLimits.transform((0, 0))[0]
     start, end = zero + side * 1.0 / width_mm, zero + side * ARROW_MM / width_mm
@@ -153,29 +149,10 @@ def draw_differences(
     simultaneous: bool = False,
     width_mm: float = PAGE_WIDTH_MM,
 ) -> Drawing:
-    """Forest plot of differences, candidate minus reference, with margins.
+    """Forest plot of differences, candidate minus reference, with margins, from top to bottom.
 
-    Figures where lower is better (such as the Brier score) stand in a panel of their
-    own, because "to the right" means the opposite there.
-
-    Parameters
-    ----------
-    rows : sequence of ForestRow
-        From top to bottom, each with a value; at least one.
-    reference, candidate : str
-        Short display names.
-    n, n_positive : int
-        Cases and positive cases behind the figure.
-    level : float
-        Confidence level of the intervals.
-    simultaneous : bool, default=False
-        Whether the intervals allow for the number of comparisons.
-    width_mm : float
-        Width on paper.
-
-    Returns
-    -------
-    Drawing
+    Metrics where lower is better (such as the Brier score) have a panel of their own, because "to the right"
+    means the opposite there. Every row needs a value; `simultaneous` intervals allow for the number of pairs.
     """
     panels = [
         p for p in ([r for r in rows if not r.lower_is_better], [r for r in rows if r.lower_is_better]) if p
@@ -194,28 +171,15 @@ def draw_differences(
                 (label_mm / width_mm, (top - panel_mm) / height_mm, axis_mm / width_mm, panel_mm / height_mm)
             )
             _draw_rows(axes, panel)
-            left, right = reference, candidate
-            if panel[0].lower_is_better:
-                left, right = candidate, reference
-            _direction(axes, left, -1, below=-6.6 / panel_mm, width_mm=axis_mm)
-            _direction(axes, right, 1, below=-6.6 / panel_mm, width_mm=axis_mm)
+            ends = (candidate, reference) if panel[0].lower_is_better else (reference, candidate)
+            for name, side in zip(ends, (-1, 1), strict=True):
+                _direction(axes, name, side, below=-6.6 / panel_mm, width_mm=axis_mm)
             if i == 0:
-                above = 1 + 1.2 / panel_mm
-                axes.text(
-                    -0.03,
-                    above,
-                    f"n = {n:,}, {n_positive:,} positive",
-                    transform=axes.transAxes,
-                    ha="right",
-                    color=MUTED,
-                )
-                axes.text(
-                    1.03,
-                    above,
-                    f"Difference ({format_level(level)} CI{', all pairs' if simultaneous else ''})",
-                    transform=axes.transAxes,
-                    weight="bold",
-                )
+                above, across = 1 + 1.2 / panel_mm, axes.transAxes
+                cases = f"n = {n:,}, {n_positive:,} positive"
+                head = f"Difference ({format_level(level)} CI{', all pairs' if simultaneous else ''})"
+                axes.text(-0.03, above, cases, transform=across, ha="right", color=MUTED)
+                axes.text(1.03, above, head, transform=across, weight="bold")
             top -= panel_mm + foot_mm
 
     spoken = "; ".join(f"{row.label}: {format_estimate(row.estimate, signed=True)}" for row in rows)
@@ -254,22 +218,9 @@ def draw_subgroups(
     overall: dict[str, dict[str, Estimate]],
     styles: dict[str, ModelStyle],
 ) -> Drawing:
-    """Figures of every model within subgroups, one panel per metric, rows in common.
+    """Metrics (key, title) of every model within subgroups, one panel per metric, rows in common.
 
-    Parameters
-    ----------
-    rows : sequence of SubgroupRow
-        From top to bottom, levels of one column next to each other.
-    metrics : sequence of (key, title)
-        Panels, e.g. ``("auc", "AUC")``.
-    overall : dict
-        Model → key → estimate over all test cases, drawn as a vertical line.
-    styles : dict
-        Model → style.
-
-    Returns
-    -------
-    Drawing
+    `overall`, model → key → estimate over all test cases, is drawn as vertical lines.
     """
     row_mm = _subgroup_row_mm(len(styles))
     n_across = legend_columns([style.label for style in styles.values()])
@@ -294,7 +245,7 @@ def draw_subgroups(
             axes.grid(visible=True, axis="x", color=RULE, linewidth=0.35)
             axes.spines["left"].set_visible(False)
             for m, style in enumerate(styles.values()):
-                offset = 0.0 if len(styles) == 1 else -0.27 + 0.54 * m / (len(styles) - 1)
+                shift = offset(m, len(styles), 0.54)
                 reference = overall.get(style.model, {}).get(key)
                 if reference is not None and reference.value is not None:
                     axes.axvline(
@@ -305,27 +256,16 @@ def draw_subgroups(
                     estimate = None if evaluation is None else evaluation.metrics.get(key)
                     if estimate is None or estimate.value is None:
                         if m == 0:
-                            axes.text(
-                                (1 + low) / 2,
-                                i,
-                                "too few",
-                                ha="center",
-                                va="center",
-                                color=MUTED,
-                                fontsize=6,
-                                style="italic",
-                            )
+                            look: dict[str, Any] = {
+                                "ha": "center",
+                                "va": "center",
+                                "style": "italic",
+                                "fontsize": 6,
+                            }
+                            axes.text((1 + low) / 2, i, "too few", color=MUTED, **look)
                         continue
-                    if estimate.ci_low is not None and estimate.ci_high is not None:
-                        axes.plot(
-                            [estimate.ci_low, estimate.ci_high],
-                            [i + offset] * 2,
-                            color=style.colour,
-                            linewidth=1,
-                        )
-                    axes.plot(
-                        [estimate.value], [i + offset], style.marker, color=style.colour, markersize=3.6
-                    )
+                    plot_interval(axes, estimate, i + shift, upright=False, color=style.colour, linewidth=1)
+                    axes.plot([estimate.value], [i + shift], style.marker, color=style.colour, markersize=3.6)
             if k == 0:
                 _label_subgroups(axes, rows)
         handles = [

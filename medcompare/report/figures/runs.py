@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -16,6 +16,9 @@ from medcompare.report.figures.drawing import (
     Drawing,
     ModelStyle,
     draw,
+    offset,
+    plot_interval,
+    title_by,
 )
 
 if TYPE_CHECKING:
@@ -32,51 +35,23 @@ LOG_FROM_RATIO = 5.0
 
 
 def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: float = 85.0) -> Drawing:
-    """Loss and validation AUC per epoch, with the epoch whose checkpoint was kept.
+    """Loss and validation AUC per epoch, with the epoch whose checkpoint was kept; at least one epoch."""
+    lone = "o" if len(trained.history) == 1 else ""
 
-    Parameters
-    ----------
-    trained : TrainedModel
-        With at least one epoch of history.
-    style : ModelStyle
-        Look of the model.
-    width_mm : float
-        Width on paper.
-
-    Returns
-    -------
-    Drawing
-    """
-    epochs = [row.epoch for row in trained.history]
-    lone = "o" if len(epochs) == 1 else ""
+    def line(axes: Axes, field: str, **look: Any) -> None:  # noqa: ANN401 - as in `Axes.plot`
+        """A curve over the epochs that have a value."""
+        known = [(row.epoch, value) for row in trained.history if (value := getattr(row, field)) is not None]
+        axes.plot([epoch for epoch, _ in known], [value for _, value in known], **look)
 
     def fill(figure: Figure) -> None:
         loss, auc = figure.subplots(2, 1, sharex=True)
-        loss.plot(
-            epochs,
-            [r.train_loss for r in trained.history],
-            color=MUTED,
-            marker=lone,
-            linestyle=(0, (4, 1.5)),
-            label="training",
-        )
-        loss.plot(
-            epochs, [r.val_loss for r in trained.history], color=style.colour, marker=lone, label="validation"
-        )
-        scored = [(r.epoch, r.val_auc) for r in trained.history if r.val_auc is not None]
-        auc.plot(
-            [e for e, _ in scored],
-            [a for _, a in scored],
-            color=style.colour,
-            marker=style.marker,
-            markersize=2.6,
-            label="re-measured",
-        )
-        running = [(r.epoch, r.val_auc_running) for r in trained.history if r.val_auc_running is not None]
-        if running:
-            auc.plot(
-                [e for e, _ in running],
-                [a for _, a in running],
+        line(loss, "train_loss", color=MUTED, marker=lone, linestyle=(0, (4, 1.5)), label="training")
+        line(loss, "val_loss", color=style.colour, marker=lone, label="validation")
+        line(auc, "val_auc", color=style.colour, marker=style.marker, markersize=2.6, label="re-measured")
+        if any(row.val_auc_running is not None for row in trained.history):
+            line(
+                auc,
+                "val_auc_running",
                 color=MUTED,
                 marker=lone,
                 linestyle=(0, (1, 1)),
@@ -94,31 +69,19 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
             xlabel=f"Epoch; checkpoint kept from epoch {trained.best_epoch} (dashed)", ylabel="Validation AUC"
         )
         auc.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
-        figure.suptitle(style.label, fontsize=7.6, weight="bold", color=style.colour, x=0.02, ha="left")
+        title_by(figure, style)
 
     best = next((r for r in trained.history if r.epoch == trained.best_epoch), None)
     spoken = "" if best is None or best.val_auc is None else f", validation AUC {format_number(best.val_auc)}"
     kept = f"checkpoint of epoch {trained.best_epoch} kept{spoken}"
-    alt = f"Learning curves of {style.name} over {len(epochs)} epochs; {kept}."
+    alt = f"Learning curves of {style.name} over {len(trained.history)} epochs; {kept}."
     return draw(fill, width_mm=width_mm, height_mm=60.0, alt=alt)
 
 
 def draw_accuracy_and_cost(
     points: Sequence[tuple[ModelStyle, Estimate, float, tuple[float, float] | None]], *, cost_label: str
 ) -> Drawing:
-    """AUC against the deciding cost, with intervals where there are any.
-
-    Parameters
-    ----------
-    points : sequence of (style, auc, cost, interval of the cost or None)
-        One per model with a measured cost and an AUC.
-    cost_label : str
-        Axis label with unit and device.
-
-    Returns
-    -------
-    Drawing
-    """
+    """AUC against the deciding cost; `points` holds style, AUC, cost and interval of the cost of each model."""
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
@@ -129,8 +92,7 @@ def draw_accuracy_and_cost(
         for style, auc, cost, interval in points:
             if auc.value is None:
                 continue
-            if auc.ci_low is not None and auc.ci_high is not None:
-                axes.plot([cost] * 2, [auc.ci_low, auc.ci_high], color=style.colour, linewidth=1.1)
+            plot_interval(axes, auc, cost, color=style.colour, linewidth=1.1)
             if interval is not None:
                 axes.plot(interval, [auc.value] * 2, color=style.colour, linewidth=1.1)
             axes.plot(
@@ -183,13 +145,11 @@ def draw_seeds(seeds: Sequence[SeedRow], styles: dict[str, ModelStyle]) -> Drawi
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
         for m, style in enumerate(styles.values()):
-            offset = 0.0 if len(styles) == 1 else -0.15 + 0.3 * m / (len(styles) - 1)
             for row in seeds:
                 if row.model != style.model or row.auc.value is None:
                     continue
-                x = names.index(row.seed) + offset
-                if row.auc.ci_low is not None and row.auc.ci_high is not None:
-                    axes.plot([x, x], [row.auc.ci_low, row.auc.ci_high], color=style.colour, linewidth=1)
+                x = names.index(row.seed) + offset(m, len(styles), 0.3)
+                plot_interval(axes, row.auc, x, color=style.colour, linewidth=1)
                 axes.plot([x], [row.auc.value], style.marker, color=style.colour, markersize=4.5)
             axes.plot([], [], style.marker, color=style.colour, label=style.label)
         axes.set_xticks(range(len(names)), [shorten(name, 14) for name in names])

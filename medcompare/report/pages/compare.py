@@ -137,25 +137,7 @@ def forest_of(
     caption: str = "",
     simultaneous: bool = False,
 ) -> Image | Paragraph:
-    """Forest plot of the rows that have a value; the others, or all where none has, in words.
-
-    Parameters
-    ----------
-    view : View
-        The report.
-    rows : sequence of ForestRow
-        From top to bottom.
-    reference, candidate : str
-        What is subtracted from what.
-    caption : str
-        What the plot shows.
-    simultaneous : bool, default=False
-        Whether the intervals allow for the number of comparisons.
-
-    Returns
-    -------
-    Image or Paragraph
-    """
+    """Forest plot of the rows that have a value; the others, or all where none has, in words."""
     shown, left_out = [row for row in rows if row.estimate.value is not None], not_drawn(rows)
     if not shown:
         return Paragraph(f"There is no difference to draw. {left_out}", "note")
@@ -174,22 +156,9 @@ def forest_of(
 def forest_of_pairs(
     view: View, pairs: Sequence[OrientedPair], *, against: str | None = None, caption: str = ""
 ) -> Image | Paragraph:
-    """Forest plot of the AUC differences of several pairs, with intervals that allow for their number.
+    """Forest plot of the AUC differences of pairs, all of them `against` one model where it is given.
 
-    Parameters
-    ----------
-    view : View
-        The report.
-    pairs : sequence of OrientedPair
-        From top to bottom.
-    against : str, optional
-        The model that all others are compared with: then only the others are named.
-    caption : str
-        What the plot shows.
-
-    Returns
-    -------
-    Image or Paragraph
+    The intervals allow for the number of pairs where they were computed so.
     """
     labels = dict(zip(view.styles, short_labels([s.name for s in view.styles.values()], 20), strict=True))
     rows = [
@@ -227,25 +196,7 @@ def interval_words(view: View) -> str:
 def forest_of_metrics(
     view: View, pair: PairedComparison, keys: Sequence[str], *, caption: str, with_margins: bool = True
 ) -> Image | Paragraph:
-    """Forest plot of the differences of one pair, metric by metric.
-
-    Parameters
-    ----------
-    view : View
-        The report.
-    pair : PairedComparison
-        Candidate and reference.
-    keys : sequence of str
-        Keys of ``pair.differences``, from top to bottom.
-    caption : str
-        What the plot shows.
-    with_margins : bool, default=True
-        Whether the margins of the rule are drawn.
-
-    Returns
-    -------
-    Image or Paragraph
-    """
+    """Forest plot of the differences of one pair, metric by metric."""
     rows = [
         ForestRow(
             label=metric_name(key, short=True),

@@ -44,7 +44,7 @@ IMPLEMENTATION = "Implementation"
 EQUIVALENT = ("Same architecture in a maintained library", "Latency there, batch 1, median (interval)")
 
 
-def _median(field: str, write: Callable[[float], str]) -> Callable[[CostMeasurement], str]:
+def _median(field: str, write: Callable[[Any], str]) -> Callable[[CostMeasurement], str]:
     """A median with its interval."""
     return lambda cost: format_median(getattr(cost, field), getattr(cost, f"{field}_ci"), write)
 
@@ -198,15 +198,16 @@ def cost_section(view: View, number: int) -> Section:
 
 def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) -> list[Table]:
     by_model, pair = {cost.model: cost for cost in costs}, view.pair
-    ends = () if pair is None else (by_model.get(pair.reference), by_model.get(pair.candidate))
-    with_ratio = len(view.evaluations) == 2 and len(ends) == 2 and None not in ends
+    reference = None if pair is None else by_model.get(pair.reference)
+    candidate = None if pair is None else by_model.get(pair.candidate)
+    with_ratio = len(view.evaluations) == 2 and reference is not None and candidate is not None
     rows: list[Row] = []
     for field, label, write in COST_ROWS:
         known = [getattr(cost, field) is not None for cost in costs]
         if any(known):
             name = Cell(label, strong=field == view.inputs.rule.cost_metric)
             cells = [Cell(write(cost), muted=not each) for cost, each in zip(costs, known, strict=True)]
-            rows.append((name, *cells, *([_ratio(*ends, field)] if with_ratio else [])))
+            rows.append((name, *cells, *([_ratio(reference, candidate, field)] if with_ratio else [])))
     for label, stated in CONDITION_ROWS:
         texts = [stated(cost) for cost in costs]
         if label == IMPLEMENTATION or any(text is not None for text in texts):

@@ -133,7 +133,15 @@ def _supplied_flow(view: View) -> Flow:
 def _subset_table(split: DatasetSplit) -> Table:
     negative, positive = split.classes
     with_patients = any(summary.n_patients is not None for summary in split.subsets)
-    heads = [words("Subset"), "Images", negative, positive, "Positive", "Share of images", "Target share"]
+    heads: list[Column | str] = [
+        words("Subset"),
+        "Images",
+        negative,
+        positive,
+        "Positive",
+        "Share of images",
+        "Target share",
+    ]
     if with_patients:
         heads += ["Patients", f"Patients with {positive}"]
     rows = []
@@ -150,7 +158,7 @@ def _subset_table(split: DatasetSplit) -> Table:
             row.append("unknown" if one.n_patients is None else format_count(one.n_patients))
             row.append("unknown" if one.patients_by_class is None else format_count(one.patients_by_class[1]))
         rows.append(row)
-    return table("Subsets", heads, rows, dense=False)
+    return table("Subsets", (words("Subset"), *heads), rows, dense=False)
 
 
 def _characteristics(view: View, split: DatasetSplit) -> list[Block]:

@@ -100,19 +100,7 @@ class ReportContext:
 
 
 def build_context(inputs: ReportInputs) -> ReportContext:
-    """Everything the report says, formatted.
-
-    Parameters
-    ----------
-    inputs : ReportInputs
-        The records.
-
-    Returns
-    -------
-    ReportContext
-        Sections in printing order; a section without content is left out, and the
-        others are numbered without gaps.
-    """
+    """Everything the report says, formatted; sections without content are left out, the others numbered."""
     view = view_of(inputs)
     builders = (
         data_section,

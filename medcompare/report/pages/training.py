@@ -36,18 +36,7 @@ NEAR_GUESSING = 0.03
 
 
 def learning_remarks(trained: Sequence[TrainedModel]) -> list[str]:
-    """What curves of loss call for: a validation loss far above the training loss, or near that of guessing.
-
-    Parameters
-    ----------
-    trained : sequence of TrainedModel
-        With their histories.
-
-    Returns
-    -------
-    list of str
-        One sentence per model that it concerns, with its numbers and possible causes.
-    """
+    """Remarks on loss curves: a validation loss far above the training loss, or near that of guessing."""
     remarks = []
     for one in trained:
         kept = next((row for row in one.history if row.epoch == one.best_epoch), None)
@@ -134,8 +123,8 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
                 Cell(join_words(f"{m:.3g}" for m in one.batch_norm.momenta)),
                 *(muted("not finite") if n is None else Cell(format_number(n)) for n in numbers),
                 cell(evaluation.metrics.get("auc"), "not computed"),
-                cell(running and running.auc, "not recorded"),
-                cell(running and running.difference, "not recorded", signed=True),
+                cell(None if running is None else running.auc, "not recorded"),
+                cell(None if running is None else running.difference, "not recorded", signed=True),
                 Cell(f"{format_duration(seconds)} of {format_duration(one.elapsed_s)}"),
             ]
         )
