@@ -133,15 +133,7 @@ def _supplied_flow(view: View) -> Flow:
 def _subset_table(split: DatasetSplit) -> Table:
     negative, positive = split.classes
     with_patients = any(summary.n_patients is not None for summary in split.subsets)
-    heads: list[Column | str] = [
-        words("Subset"),
-        "Images",
-        negative,
-        positive,
-        "Positive",
-        "Share of images",
-        "Target share",
-    ]
+    heads = ["Images", negative, positive, "Positive", "Share of images", "Target share"]
     if with_patients:
         heads += ["Patients", f"Patients with {positive}"]
     rows = []
