@@ -41,15 +41,14 @@ NET_BENEFIT_AT = (0.05, 0.2, 0.5)
 
 
 def inputs() -> dict[str, np.ndarray]:
-    """Build the input: labels, two probabilities, a tied score, texture and patients."""
+    """Build the input: labels, two probabilities, a tied score and patients."""
     data = load_breast_cancer()
-    radius, texture, concavity = data.data[:, 0], data.data[:, 1], data.data[:, 6]
+    radius, concavity = data.data[:, 0], data.data[:, 6]
     return {
         "y": (data.target == 0).astype(int),
         "a": 1 / (1 + np.exp(-(radius - 15) / 1.5)),
         "b": 1 / (1 + np.exp(-(concavity - 0.1) / 0.02)),
         "tied": np.round(radius),
-        "texture": texture,
         "patient": np.arange(radius.size) // 6,
     }
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.base.errors import DataError
-from medcompare.stats.arrays import few_units
+from medcompare.stats.arrays import few_units, plain
 from medcompare.stats.comparison import compare_models, with_order_warnings
 from medcompare.stats.evaluation import DECISION_GRID, evaluate_model, usable_probabilities
 from medcompare.stats.intervals.auc import joint_auc_test
 from medcompare.stats.quantities import flat_quantities
-from medcompare.stats.records import Assessment
+from medcompare.stats.records import Assessment, Curve
 from medcompare.stats.seeds import compare_seeds, seed_rows
 from medcompare.stats.thresholds import choose_threshold
-from medcompare.stats.utility import probability_of_benefit, treat_all_curve
+from medcompare.stats.utility import probability_of_benefit, treat_all
 from medcompare.stats.verdict import caveats, invalidity
 from medcompare.stats.verdict.rule import decide
 from medcompare.stats.verdict.situation import Situation
@@ -209,7 +209,7 @@ def assemble(
         comparisons=comparisons,
         costs=tuple(costs),
         verdict=decide(situation),
-        treat_all=treat_all_curve(n_positive / test.n, DECISION_GRID)
+        treat_all=Curve(x=plain(DECISION_GRID), y=plain(treat_all(n_positive / test.n, DECISION_GRID)))
         if test.scores_are_probabilities
         else None,
         seeds=seeds,

@@ -6,6 +6,7 @@ class, a single class in the subset, scores that are not probabilities.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ from medcompare.stats.records import (
 from medcompare.stats.resampling.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.subgroups import share, subgroup_evaluations, undefined
 from medcompare.stats.thresholds import HABIT, choose_threshold
-from medcompare.stats.utility import decision_curve
+from medcompare.stats.utility import net_benefit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,8 +42,6 @@ DECISION_GRID = np.linspace(0.01, 0.99, 99)
 CHANCE_AUC = 0.5
 MAX_CORNERS = 2001
 """Of a precision-recall curve; more cannot be told apart on paper."""
-
-BOOTSTRAPPED: tuple[MetricName, ...] = ("average_precision", "balanced_accuracy", "f1", "mcc")
 
 
 def evaluate_model(
@@ -162,58 +161,45 @@ def _metrics(
     why_not: str,
 ) -> dict[str, Estimate]:
     positive, clusters = test.y_true == 1, test.clusters
-    everyone = np.ones(test.n, dtype=np.bool_)
     negative_name, positive_name = test.classes
-    metrics = {
-        "accuracy": share(called == positive, everyone, clusters, evaluate, why_empty="no case"),
-        "sensitivity": share(
-            called, positive, clusters, evaluate, why_empty=f"undefined: no {positive_name} case"
-        ),
-        "specificity": share(
-            ~called, ~positive, clusters, evaluate, why_empty=f"undefined: no {negative_name} case"
-        ),
-        "ppv": share(positive, called, clusters, evaluate, why_empty="undefined: no positive prediction"),
-        "npv": share(~positive, ~called, clusters, evaluate, why_empty="undefined: no negative prediction"),
-    }
-    metrics["auc"] = (
-        auc_interval(test.y_true, test.scores[model], level=evaluate.level, clusters=clusters)
-        if resampled is not None
-        else undefined(evaluate, why_not, test.n)
-    )
-    for name in (*BOOTSTRAPPED, "brier"):
-        metrics[name] = (
-            resampled.metric(0, name) if resampled is not None else undefined(evaluate, why_not, test.n)
-        )
-    if not test.scores_are_probabilities:
-        metrics["brier"] = undefined(evaluate, "undefined: the scores are not probabilities", test.n)
+
+    def rate(success: NDArray[np.bool_], among: NDArray[np.bool_], why_empty: str) -> Estimate:
+        return share(success, among, clusters, evaluate, why_empty=why_empty)
+
+    def drawn(name: MetricName) -> Estimate:
+        return undefined(evaluate, why_not, test.n) if resampled is None else resampled.metric(0, name)
+
+    sensitivity = rate(called, positive, f"undefined: no {positive_name} case")
+    specificity = rate(~called, ~positive, f"undefined: no {negative_name} case")
     if evaluate.stated_prevalence is None:
         note = "no prevalence was stated (evaluate.stated_prevalence)"
         at_prevalence = undefined(evaluate, note), undefined(evaluate, note)
     else:
         at_prevalence = predictive_values_at_prevalence(
-            metrics["sensitivity"], metrics["specificity"], evaluate.stated_prevalence, evaluate.level
+            sensitivity, specificity, evaluate.stated_prevalence, evaluate.level
         )
-    metrics["ppv_at_prevalence"], metrics["npv_at_prevalence"] = at_prevalence
     ratios = likelihood_ratios(called, positive, clusters, level=evaluate.level)
-    metrics["likelihood_ratio_positive"], metrics["likelihood_ratio_negative"] = ratios
-    order = [
-        "auc",
-        "average_precision",
-        "accuracy",
-        "balanced_accuracy",
-        "sensitivity",
-        "specificity",
-        "ppv",
-        "npv",
-        "ppv_at_prevalence",
-        "npv_at_prevalence",
-        "likelihood_ratio_positive",
-        "likelihood_ratio_negative",
-        "f1",
-        "mcc",
-        "brier",
-    ]
-    return {name: metrics[name] for name in order}
+    return {
+        "auc": undefined(evaluate, why_not, test.n)
+        if resampled is None
+        else auc_interval(test.y_true, test.scores[model], level=evaluate.level, clusters=clusters),
+        "average_precision": drawn("average_precision"),
+        "accuracy": rate(called == positive, np.ones(test.n, dtype=np.bool_), "no case"),
+        "balanced_accuracy": drawn("balanced_accuracy"),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "ppv": rate(positive, called, "undefined: no positive prediction"),
+        "npv": rate(~positive, ~called, "undefined: no negative prediction"),
+        "ppv_at_prevalence": at_prevalence[0],
+        "npv_at_prevalence": at_prevalence[1],
+        "likelihood_ratio_positive": ratios[0],
+        "likelihood_ratio_negative": ratios[1],
+        "f1": drawn("f1"),
+        "mcc": drawn("mcc"),
+        "brier": drawn("brier")
+        if test.scores_are_probabilities
+        else undefined(evaluate, "undefined: the scores are not probabilities", test.n),
+    }
 
 
 def _classification_report(
@@ -254,6 +240,7 @@ def _f1_of_negative_class(
 ) -> Estimate:
     """F1 with the classes exchanged: the harmonic mean of NPV and specificity, resample by resample."""
     method, n = resampled.metric(0, "f1").method, int(truth.size)
+    estimate = partial(Estimate, level=resampled.level, method=method, n=n)
     if resampled.few is not None:
         return resampled.metric(0, "f1")
     value = 2 * int((truth & call).sum()) / int(truth.sum() + call.sum())
@@ -266,16 +253,13 @@ def _f1_of_negative_class(
     lost = draws.size - usable.size
     if np.ptp(usable) == 0:
         note = "no interval: the figure is the same in every resample"
-        return Estimate(value=value, level=resampled.level, method=method, n=n, note=note)
+        return estimate(value=value, note=note)
     tail = (1 - resampled.level) / 2
     low, high = np.quantile(usable, [tail, 1 - tail])
-    return Estimate(
+    return estimate(
         value=value,
         ci_low=float(low),
         ci_high=float(high),
-        level=resampled.level,
-        method=method,
-        n=n,
         note=f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None,
     )
 
@@ -346,7 +330,7 @@ def _decision_curve(
     if not test.scores_are_probabilities:
         return None
     probability, _ = usable_probabilities(test, validation, model, evaluate)
-    return decision_curve(test.y_true, probability, DECISION_GRID)
+    return Curve(x=plain(DECISION_GRID), y=plain(net_benefit(test.y_true, probability, DECISION_GRID)))
 
 
 def _warnings(

@@ -1,4 +1,4 @@
-"""More than two models: adjusted p-values."""
+"""More than two models: adjusted p-values and simultaneous intervals."""
 
 from __future__ import annotations
 

@@ -7,19 +7,14 @@ sensitivity, negatives for specificity, all for accuracy) is the caller's choice
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import optimize, stats
 
 from medcompare.base.errors import ConfigError, DataError
-from medcompare.stats.arrays import (
-    BoolArray,
-    IntArray,
-    checked_clusters,
-    checked_decisions,
-    checked_level,
-)
+from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
 from medcompare.stats.intervals.proportions import effective_sample_size, normal_quantile, wilson_limits
 from medcompare.stats.multiplicity import standard_error_of
 from medcompare.stats.records import Estimate
@@ -298,6 +293,7 @@ def paired_proportion_difference(
     interval = _METHOD_NAMES[method] + ("" if clusters is None else " (clustered, effective sample size)")
     name = f"{interval}; {test_name}"
     n = reference.size
+    estimate = partial(Estimate, level=level, method=name, n=n)
     if n == 0:
         return Estimate(value=None, level=level, method=name, n=0, note="undefined: no cases to compare")
     both, only_reference, only_candidate, neither = paired_table(reference, candidate)
@@ -309,7 +305,7 @@ def paired_proportion_difference(
         codes = checked_clusters(clusters, n)
         if codes.max() == 0:
             note = "no interval: all cases come from one patient"
-            return Estimate(value=value, level=level, method=name, n=n, note=note)
+            return estimate(value=value, note=note)
         gain = candidate.astype(np.float64) - reference
         scale = effective_sample_size(gain, codes, level=level) / n
         p_value = obuchowski_test(gain, codes)
@@ -318,16 +314,7 @@ def paired_proportion_difference(
         low, high = tango_interval(cells[1], cells[2], n * scale, level=level)
     else:
         low, high = newcombe_interval(*cells, level=level)
-    return Estimate(
-        value=value,
-        ci_low=min(low, value),
-        ci_high=max(high, value),
-        level=level,
-        method=name,
-        p_value=p_value,
-        n=n,
-        note=note,
-    )
+    return estimate(value=value, ci_low=min(low, value), ci_high=max(high, value), p_value=p_value, note=note)
 
 
 def paired_table(correct_reference: BoolArray, correct_candidate: BoolArray) -> tuple[int, int, int, int]:

@@ -48,9 +48,7 @@ def seed_rows(test: ScoredCases, *, level: float) -> tuple[SeedRow, ...]:
         return ()
     return tuple(
         SeedRow(
-            model=model,
-            seed=seed,
-            auc=auc_interval(test.y_true, scores, level=level, clusters=test.clusters),
+            model=model, seed=seed, auc=auc_interval(test.y_true, scores, level=level, clusters=test.clusters)
         )
         for model, seeds in test.seed_scores.items()
         for seed, scores in seeds.items()

@@ -5,6 +5,7 @@ No p-values are attached to net benefit, on purpose (Vickers et al. 2023).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,9 @@ from medcompare.stats.arrays import (
     checked_labels,
     checked_probabilities,
     checked_thresholds,
-    plain,
 )
 from medcompare.stats.paired import paired_table
-from medcompare.stats.records import Curve, Estimate
+from medcompare.stats.records import Estimate
 from medcompare.stats.resampling.weights import ResamplingPlan
 
 if TYPE_CHECKING:
@@ -93,58 +93,6 @@ def treat_all(prevalence: float, thresholds: ArrayLike) -> FloatArray:
         raise ConfigError(msg)
     cut = checked_thresholds(thresholds)
     return prevalence - (1 - prevalence) * cut / (1 - cut)
-
-
-def decision_curve(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike) -> Curve:
-    """Net benefit over thresholds, ready to draw.
-
-    Parameters
-    ----------
-    y_true : array-like of shape (n_samples,)
-        0/1 labels.
-    probability : array-like of shape (n_samples,)
-        Predicted probability of the positive class.
-    thresholds : array-like of shape (n_thresholds,)
-        Threshold probabilities, strictly between 0 and 1.
-
-    Returns
-    -------
-    Curve
-        x = threshold probability, y = net benefit; no band.
-
-    Raises
-    ------
-    DataError
-        If the arrays do not match or a probability is outside [0, 1].
-    ConfigError
-        If a threshold is not strictly between 0 and 1.
-    """
-    return Curve(
-        x=plain(checked_thresholds(thresholds)), y=plain(net_benefit(y_true, probability, thresholds))
-    )
-
-
-def treat_all_curve(prevalence: float, thresholds: ArrayLike) -> Curve:
-    """Net benefit of acting on every case, ready to draw.
-
-    Parameters
-    ----------
-    prevalence : float
-        Share of positives, in [0, 1].
-    thresholds : array-like of shape (n_thresholds,)
-        Threshold probabilities, strictly between 0 and 1.
-
-    Returns
-    -------
-    Curve
-        x = threshold probability, y = net benefit.
-
-    Raises
-    ------
-    ConfigError
-        If the prevalence or a threshold is out of range.
-    """
-    return Curve(x=plain(checked_thresholds(thresholds)), y=plain(treat_all(prevalence, thresholds)))
 
 
 def probability_of_benefit(
@@ -290,16 +238,17 @@ def probability_more_accurate(
     gain = np.asarray(correct_candidate, dtype=np.float64) - np.asarray(correct_reference, dtype=np.float64)
     totals = np.bincount(codes, weights=gain)
     method = f"Bayesian bootstrap of patients, {n_draws} draws, seed {seed}"
+    estimate = partial(Estimate, level=None, method=method, n=n)
     # Patients without a net difference add nothing to any draw's sign.
     totals = totals[totals != 0]
     if totals.size == 0:
-        return Estimate(value=0.5, level=None, method=method, n=n, note=note or "no patient differs")
+        return estimate(value=0.5, note=note or "no patient differs")
     rng = np.random.default_rng(seed)
     n_ahead = 0
     for start in range(0, n_draws, 1000):
         weights = rng.standard_exponential((min(1000, n_draws - start), totals.size))
         n_ahead += int((weights @ totals > 0).sum())
-    return Estimate(value=n_ahead / n_draws, level=None, method=method, n=n, note=note)
+    return estimate(value=n_ahead / n_draws, note=note)
 
 
 def _count_at_or_above(values: FloatArray, cut: FloatArray) -> FloatArray:

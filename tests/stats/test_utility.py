@@ -5,11 +5,9 @@ import pytest
 
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.utility import (
-    decision_curve,
     net_benefit,
     probability_of_benefit,
     treat_all,
-    treat_all_curve,
 )
 
 
@@ -46,14 +44,9 @@ def test_a_perfect_model_gains_the_prevalence() -> None:
     assert net_benefit([1, 1], [0.6, 0.7], [0.5])[0] == 1.0
 
 
-def test_curves_are_ready_to_draw() -> None:
-    """Records of plain numbers."""
-    y, p, _ = sample()
-    curve, everyone = decision_curve(y, p, [0.1, 0.2]), treat_all_curve(0.3, [0.1, 0.2])
-
-    assert curve.x == everyone.x == (0.1, 0.2)
-    assert curve.y == tuple(net_benefit(y, p, [0.1, 0.2]))
-    assert everyone.y == pytest.approx((0.3 - 0.7 / 9, 0.3 - 0.7 / 4))
+def test_acting_on_every_case() -> None:
+    """Prevalence, less the negatives at the odds of the threshold."""
+    assert treat_all(0.3, [0.1, 0.2]) == pytest.approx((0.3 - 0.7 / 9, 0.3 - 0.7 / 4))
 
 
 def test_probability_of_benefit_equals_a_plain_loop() -> None:

@@ -8,6 +8,7 @@ clusters every standard error is robust to several cases of one patient.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -229,13 +230,14 @@ def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: fl
     method = "logistic recalibration" + ("" if codes is None else " (cluster-robust)")
     x = clipped_logit(p)
     n = p.size
+    estimate = partial(Estimate, level=level, method=method, n=n)
     if x.min() == x.max():
         note = "undefined: every case has the same probability"
-        return Estimate(value=None, level=level, method=method, n=n, note=note)
+        return estimate(value=None, note=note)
     above, below = x[positive], x[~positive]
     if above.min() >= below.max() or above.max() <= below.min():
         note = "undefined: the probabilities separate the classes perfectly"
-        return Estimate(value=None, level=level, method=method, n=n, note=note)
+        return estimate(value=None, note=note)
     # In standard units Newton's method converges however little the probabilities vary.
     spread = float(x.std())
     design = np.column_stack([np.ones_like(x), (x - x.mean()) / spread])
@@ -243,7 +245,7 @@ def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: fl
         beta, inverse = fit_logistic(design, positive.astype(np.float64))
     except DataError:
         note = "undefined: the probabilities almost separate the classes, so the fit has no maximum"
-        return Estimate(value=None, level=level, method=method, n=n, note=note)
+        return estimate(value=None, note=note)
     residuals = positive - special.expit(design @ beta)
     half = normal_quantile(level) * float(standard_errors(design, residuals, inverse, codes)[1]) / spread
     value = float(beta[1]) / spread
@@ -252,16 +254,8 @@ def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: fl
             f"not estimable: the probabilities hardly vary (from {p.min():.4g} to {p.max():.4g}), and the "
             f"interval would reach more than {WIDEST_SLOPE:g} to either side"
         )
-        return Estimate(value=None, level=level, method=method, n=n, note=note)
-    return Estimate(
-        value=value,
-        ci_low=value - half,
-        ci_high=value + half,
-        level=level,
-        method=method,
-        n=n,
-        note=_clip_note(p),
-    )
+        return estimate(value=None, note=note)
+    return estimate(value=value, ci_low=value - half, ci_high=value + half, note=_clip_note(p))
 
 
 def _in_the_large(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float) -> Estimate:
@@ -293,9 +287,10 @@ def _in_the_large(positive: BoolArray, p: FloatArray, codes: IntArray | None, le
 def _observed_expected(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float) -> Estimate:
     n, observed, expected = p.size, float(positive.sum()), float(p.sum())
     method = "log-normal interval" + ("" if codes is None else " (cluster-robust)")
+    estimate = partial(Estimate, level=level, method=method, n=n)
     if expected == 0:
         note = "undefined: every predicted probability is 0"
-        return Estimate(value=None, level=level, method=method, n=n, note=note)
+        return estimate(value=None, note=note)
     value = observed / expected
     if codes is None:
         error = math.sqrt((1 - observed / n) / observed)
@@ -304,14 +299,7 @@ def _observed_expected(positive: BoolArray, p: FloatArray, codes: IntArray | Non
         totals = np.bincount(codes, weights=positive - value * p)
         error = math.sqrt(k / (k - 1) * float(totals @ totals)) / observed
     half = normal_quantile(level) * error
-    return Estimate(
-        value=value,
-        ci_low=value * math.exp(-half),
-        ci_high=value * math.exp(half),
-        level=level,
-        method=method,
-        n=n,
-    )
+    return estimate(value=value, ci_low=value * math.exp(-half), ci_high=value * math.exp(half))
 
 
 def _brier(
@@ -320,6 +308,7 @@ def _brier(
     """Brier and scaled Brier score from the unstratified resamples of the other metrics."""
     plan = ResamplingPlan(positive, codes, stratified=False, seed=seed, n_resamples=n_resamples)
     method = f"bootstrap percentile ({plan.description}; {n_resamples} resamples)"
+    estimate = partial(Estimate, level=level, method=method, n=p.size)
     loss = (p - positive) ** 2
     error, share = float(loss.mean()), float(positive.mean())
     values = error, 1 - error / (share * (1 - share))
@@ -338,20 +327,10 @@ def _brier(
     for value, sample, remark in ((values[0], errors, None), (values[1], scaled, note)):
         if sample.size == 0 or sample.max() - sample.min() < _ROUNDING:
             why = "no interval: the figure is the same in every resample"
-            estimates.append(Estimate(value=value, level=level, method=method, n=p.size, note=why))
+            estimates.append(estimate(value=value, note=why))
             continue
         low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2])
-        estimates.append(
-            Estimate(
-                value=value,
-                ci_low=float(low),
-                ci_high=float(high),
-                level=level,
-                method=method,
-                n=p.size,
-                note=remark,
-            )
-        )
+        estimates.append(estimate(value=value, ci_low=float(low), ci_high=float(high), note=remark))
     return estimates[0], estimates[1]
 
 

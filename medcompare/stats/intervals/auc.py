@@ -8,6 +8,7 @@ reported as such.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -119,27 +120,26 @@ def auc_interval(
     area = area_under(placements.positives[0])
     method = "DeLong (logit)" if codes is None else "Obuchowski clustered DeLong (logit)"
     n = positive.size
+    estimate = partial(Estimate, level=level, method=method, n=n)
     few = few_units(positive, codes)
     if few is not None:
-        return Estimate(value=None, level=level, method=method, n=n, note=f"not estimable: {few}")
+        return estimate(value=None, note=f"not estimable: {few}")
     if scores[0].min() == scores[0].max():
         note = "no interval: the score is the same for every case"
-        return Estimate(value=area, level=level, method=method, n=n, note=note)
+        return estimate(value=area, note=note)
     if area in (0.0, 1.0):
         return _separated(area, positive, codes, level)
     covariance, reason = area_covariance(placements, positive, codes)
     if covariance is None:
-        return Estimate(value=area, level=level, method=method, n=n, note=f"no interval: {reason}")
+        return estimate(value=area, note=f"no interval: {reason}")
     variance = float(covariance[0, 0])
     if variance < _ROUNDING:
         note = "no interval: the estimated variance is zero"
-        return Estimate(value=area, level=level, method=method, n=n, note=note)
+        return estimate(value=area, note=note)
     half = z * math.sqrt(variance) / (area * (1 - area))
     centre = math.log(area / (1 - area))
     low, high = float(special.expit(centre - half)), float(special.expit(centre + half))
-    return Estimate(
-        value=area, ci_low=min(low, area), ci_high=max(high, area), level=level, method=method, n=n
-    )
+    return estimate(value=area, ci_low=min(low, area), ci_high=max(high, area))
 
 
 def auc_difference(
@@ -188,33 +188,29 @@ def auc_difference(
     value = area_under(placements.positives[1]) - area_under(placements.positives[0])
     method = "DeLong" if codes is None else "Obuchowski clustered DeLong"
     n = positive.size
+    estimate = partial(Estimate, level=level, method=method, n=n)
     few = few_units(positive, codes)
     if few is not None:
-        return Estimate(value=None, level=level, method=method, n=n, note=f"not estimable: {few}")
+        return estimate(value=None, note=f"not estimable: {few}")
     same = np.array_equal(placements.positives[0], placements.positives[1]) and np.array_equal(
         placements.negatives[0], placements.negatives[1]
     )
     if same:
         note = "both models rank every pair of cases alike"
-        return Estimate(
-            value=0.0, ci_low=0.0, ci_high=0.0, level=level, method=method, p_value=1.0, n=n, note=note
-        )
+        return estimate(value=0.0, ci_low=0.0, ci_high=0.0, p_value=1.0, note=note)
     covariance, reason = area_covariance(placements, positive, codes)
     if covariance is None:
-        return Estimate(value=value, level=level, method=method, n=n, note=f"no interval: {reason}")
+        return estimate(value=value, note=f"no interval: {reason}")
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance < _ROUNDING:
         note = "no interval: the estimated variance of the difference is zero"
-        return Estimate(value=value, level=level, method=method, n=n, note=note)
+        return estimate(value=value, note=note)
     error = math.sqrt(variance)
-    return Estimate(
+    return estimate(
         value=value,
         ci_low=max(value - z * error, -1.0),
         ci_high=min(value + z * error, 1.0),
-        level=level,
-        method=method,
         p_value=float(2 * stats.norm.sf(abs(value) / error)),
-        n=n,
     )
 
 
@@ -351,19 +347,18 @@ def _checked(
 def _separated(area: float, positive: BoolArray, codes: IntArray | None, level: float) -> Estimate:
     """Exact one-limit interval where the classes do not overlap at all."""
     method = "exact (perfect separation)"
+    estimate = partial(Estimate, level=level, method=method, n=positive.size)
     checked_level(level)
     n_pairs = _disjoint_pairs(positive, codes)
     if n_pairs == 0:
         note = "no interval: all cases come from one patient"
-        return Estimate(value=area, level=level, method=method, n=positive.size, note=note)
+        return estimate(value=area, note=note)
     reach = ((1 - level) / 2) ** (1 / n_pairs)
     low, high = (reach, 1.0) if area == 1 else (0.0, 1 - reach)
     note = "the scores separate the classes perfectly: check for leakage" + (
         "" if area == 1 else ", and whether the positive class is swapped"
     )
-    return Estimate(
-        value=area, ci_low=low, ci_high=high, level=level, method=method, n=positive.size, note=note
-    )
+    return estimate(value=area, ci_low=low, ci_high=high, note=note)
 
 
 def _disjoint_pairs(positive: BoolArray, codes: IntArray | None) -> int:

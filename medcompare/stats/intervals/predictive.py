@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,39 +66,33 @@ def _ratio(
     method = "score interval of a ratio (Miettinen-Nurminen)"
     method += "" if codes is None else " (clustered, effective sample size)"
     n = positive.size
+    estimate = partial(Estimate, level=level, method=method, n=n)
     counts: list[tuple[float, float]] = []
     for truth, name in ((positive, "positive"), (~positive, "negative")):
         made = call_made[truth]
         if made.size == 0:
-            return Estimate(value=None, level=level, method=method, n=n, note=f"undefined: no {name} case")
+            return estimate(value=None, note=f"undefined: no {name} case")
         scale = 1.0
         if codes is not None:
             _, inside = np.unique(codes[truth], return_inverse=True)
             if inside.max() == 0:
                 note = f"not estimable: all {name} cases come from one patient"
-                return Estimate(value=None, level=level, method=method, n=n, note=note)
+                return estimate(value=None, note=note)
             scale = effective_sample_size(made, inside, level=level) / made.size
         counts.append((float(made.sum() * scale), float(made.size * scale)))
     (hits, n_positive), (alarms, n_negative) = counts
     if hits == 0 and alarms == 0:
-        return Estimate(value=None, level=level, method=method, n=n, note=f"undefined: no {call} prediction")
+        return estimate(value=None, note=f"undefined: no {call} prediction")
     # In statsmodels the upper limit is wrong where a count is 0 and the other is all.
     low = 1 / _ratio_upper(alarms, n_negative, hits, n_positive, level) if hits else 0.0
     if alarms == 0:
         note = f"undefined: no negative case got a {call} prediction; at least {low:.3g} ({100 * level:g}% limit)"
-        return Estimate(value=None, level=level, method=method, n=n, note=note)
+        return estimate(value=None, note=note)
     value, high = (
         hits / n_positive / (alarms / n_negative),
         _ratio_upper(hits, n_positive, alarms, n_negative, level),
     )
-    return Estimate(
-        value=value,
-        ci_low=min(max(low, 0.0), value),
-        ci_high=max(high, value),
-        level=level,
-        method=method,
-        n=n,
-    )
+    return estimate(value=value, ci_low=min(max(low, 0.0), value), ci_high=max(high, value))
 
 
 def _ratio_upper(x: float, n: float, x_other: float, n_other: float, level: float) -> float:
@@ -176,16 +171,17 @@ def predictive_values_at_prevalence(
 def _posterior(right: Estimate, wrong: Estimate, odds: float, level: float, call: str) -> Estimate:
     """Probability that a call is right: `right` in its own class, `wrong` in the other."""
     method = "Bayes formula; MOVER (log likelihood ratio)"
+    estimate = partial(Estimate, level=level, method=method)
     if right.value is None or wrong.value is None:
         note = "undefined: sensitivity or specificity is undefined"
-        return Estimate(value=None, level=level, method=method, note=note)
+        return estimate(value=None, note=note)
     hit, miss = right.value, 1 - wrong.value
     if hit == 0 and miss == 0:
-        return Estimate(value=None, level=level, method=method, note=f"undefined: no {call} prediction")
+        return estimate(value=None, note=f"undefined: no {call} prediction")
     value = _bayes(hit, miss, odds)
     if None in (right.ci_low, right.ci_high, wrong.ci_low, wrong.ci_high):
         note = "no interval: sensitivity or specificity has none"
-        return Estimate(value=value, level=level, method=method, note=note)
+        return estimate(value=value, note=note)
     hit_low, hit_high = float(right.ci_low or 0.0), float(right.ci_high or 0.0)
     miss_low, miss_high = 1 - float(wrong.ci_high or 0.0), 1 - float(wrong.ci_low or 0.0)
     if 0 < hit < 1 and 0 < miss < 1 and hit_low > 0 and miss_low > 0:
@@ -194,9 +190,7 @@ def _posterior(right: Estimate, wrong: Estimate, odds: float, level: float, call
         above = math.hypot(math.log(hit_high / hit), math.log(miss / miss_low))
         low = _bayes(math.exp(log_ratio - below), 1.0, odds)
         high = _bayes(math.exp(log_ratio + above), 1.0, odds)
-        return Estimate(
-            value=value, ci_low=min(low, value), ci_high=max(high, value), level=level, method=method
-        )
+        return estimate(value=value, ci_low=min(low, value), ci_high=max(high, value))
     note = "sensitivity or specificity is 0 or 1: limits from their worst and best limits together"
     low = _bayes(hit_low, miss_high, odds) if hit_low + miss_high > 0 else 0.0
     high = _bayes(hit_high, miss_low, odds) if hit_high + miss_low > 0 else 1.0

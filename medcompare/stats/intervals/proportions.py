@@ -6,6 +6,7 @@ Decides how a proportion's interval is made; what is counted is the caller's mat
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -229,12 +230,13 @@ def clustered_proportion(success: BoolArray, clusters: ArrayLike, *, level: floa
     checked_level(level)
     flags = checked_decisions(success, name="success")
     method = "Wilson (clustered, effective sample size)"
+    estimate = partial(Estimate, level=level, method=method, n=flags.size)
     if flags.size == 0:
         return Estimate(value=None, level=level, method=method, n=0, note="undefined: no cases to count")
     codes = checked_clusters(clusters, flags.size)
     value = float(flags.mean())
     if codes.max() == 0:
         note = "no interval: all cases come from one patient"
-        return Estimate(value=value, level=level, method=method, n=flags.size, note=note)
+        return estimate(value=value, note=note)
     low, high = wilson_limits(value, effective_sample_size(flags, codes, level=level), level)
-    return Estimate(value=value, ci_low=low, ci_high=high, level=level, method=method, n=flags.size)
+    return estimate(value=value, ci_low=low, ci_high=high)

@@ -15,7 +15,7 @@ With clusters patients are resampled, stratified only where each has one class.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -278,36 +278,26 @@ class BootstrapResult:
     ) -> Estimate:
         method = f"bootstrap percentile ({plan.description}; {plan.n_resamples} resamples)"
         n = self.positive.size
+        estimate = partial(Estimate, level=self.level, method=method, n=n)
         if self.few is not None:
             note = f"not estimable: {self.few}"
-            return Estimate(value=None, level=self.level, method=method, n=n, note=note)
+            return estimate(value=None, note=note)
         if np.isnan(value):
             note = _UNDEFINED.get(name, "undefined in this sample")
-            return Estimate(value=None, level=self.level, method=method, n=n, note=note)
+            return estimate(value=None, note=note)
         draws = draw()
         usable = draws[~np.isnan(draws)]
         lost = draws.size - usable.size
         lost_note = f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None
         if usable.size < draws.size / 2:
-            return Estimate(
-                value=value, level=self.level, method=method, n=n, note=f"no interval: {lost_note}"
-            )
+            return estimate(value=value, note=f"no interval: {lost_note}")
         p_value = _two_sided_p(usable) if tested else None
         if usable.max() - usable.min() < _ROUNDING:
             note = "no interval: the figure is the same in every resample"
-            return Estimate(value=value, level=self.level, method=method, p_value=p_value, n=n, note=note)
+            return estimate(value=value, p_value=p_value, note=note)
         tail = (1 - self.level) / 2
         low, high = np.quantile(usable, [tail, 1 - tail])
-        return Estimate(
-            value=value,
-            ci_low=float(low),
-            ci_high=float(high),
-            level=self.level,
-            method=method,
-            p_value=p_value,
-            n=n,
-            note=lost_note,
-        )
+        return estimate(value=value, ci_low=float(low), ci_high=float(high), p_value=p_value, note=lost_note)
 
 
 def bootstrap_metrics(

@@ -68,13 +68,7 @@ class ResamplingPlan:
     """
 
     def __init__(
-        self,
-        positive: BoolArray,
-        clusters: IntArray | None,
-        *,
-        stratified: bool,
-        seed: int,
-        n_resamples: int,
+        self, positive: BoolArray, clusters: IntArray | None, *, stratified: bool, seed: int, n_resamples: int
     ) -> None:
         if n_resamples < 100:
             msg = f"n_resamples is {n_resamples}; a bootstrap needs at least 100, better 5000"

@@ -8,7 +8,8 @@ so few passes that it has no interval counts as unknown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from medcompare.predictions.costs import FEWEST_PASSES
@@ -128,52 +129,31 @@ def cheaper_of(one: str, other: str, costs: Sequence[CostMeasurement], decide: D
     metric, tolerance = decide.cost_metric, decide.cost_tolerance
     by_model = {cost.model: cost for cost in costs}
     amounts = {name: _amount(by_model.get(name), metric) for name in (one, other)}
-    mine, theirs = amounts[one], amounts[other]
-    if mine is None or theirs is None:
+    order = partial(CostOrder, metric=metric, tolerance=tolerance)
+    if None in amounts.values():
         few = tuple(name for name in (one, other) if name in by_model and too_few(by_model[name], metric))
-        return CostOrder(
-            relation="unknown", lower=one, higher=other, metric=metric, tolerance=tolerance, few=few
-        )
+        return order(relation="unknown", lower=one, higher=other, few=few)
     for name, rival in ((one, other), (other, one)):
         mine, theirs = amounts[name], amounts[rival]
         if mine is None or theirs is None or mine > (1 - tolerance) * theirs or mine == theirs:
             continue
-        figures = _figures(by_model[name], by_model[rival], metric)
+        found = order(
+            relation="cheaper",
+            lower=name,
+            higher=rival,
+            ratio=mine / theirs,
+            figures=_figures(by_model[name], by_model[rival], metric),
+        )
         if not _apart(by_model[name], by_model[rival], metric):
-            return CostOrder(
-                relation="similar",
-                lower=name,
-                higher=rival,
-                metric=metric,
-                tolerance=tolerance,
-                ratio=mine / theirs,
-                overlap=True,
-                figures=figures,
-            )
+            return replace(found, relation="similar", overlap=True)
         against = tuple(
             WORDS[each]
             for each in SECONDARY
-            if each != metric and _dearer(by_model[name], by_model[rival], each, tolerance)
+            if each != metric and _costs_more(by_model[name], by_model[rival], each, tolerance)
         )
-        return CostOrder(
-            relation="trade-off" if against else "cheaper",
-            lower=name,
-            higher=rival,
-            metric=metric,
-            tolerance=tolerance,
-            ratio=mine / theirs,
-            against=against,
-            figures=figures,
-        )
-    return CostOrder(
-        relation="similar",
-        lower=one,
-        higher=other,
-        metric=metric,
-        tolerance=tolerance,
-        ratio=1.0,
-        figures=_figures(by_model[one], by_model[other], metric),
-    )
+        return replace(found, relation="trade-off", against=against) if against else found
+    figures = _figures(by_model[one], by_model[other], metric)
+    return order(relation="similar", lower=one, higher=other, ratio=1.0, figures=figures)
 
 
 def too_few(cost: CostMeasurement, metric: str) -> bool:
@@ -330,6 +310,6 @@ def _apart(one: CostMeasurement, other: CostMeasurement, metric: str) -> bool:
     return bool(mine[0] > theirs[1] if metric in MORE_IS_CHEAPER else mine[1] < theirs[0])
 
 
-def _dearer(one: CostMeasurement, other: CostMeasurement, metric: str, tolerance: float) -> bool:
+def _costs_more(one: CostMeasurement, other: CostMeasurement, metric: str, tolerance: float) -> bool:
     mine, theirs = _amount(one, metric), _amount(other, metric)
     return mine is not None and theirs is not None and mine > (1 + tolerance) * theirs

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING
 from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
 from medcompare.stats.verdict.caveats import caveats_of, cost_remarks, miscalibration, not_held, target_words
 from medcompare.stats.verdict.criteria import adequacy, best_by_point_estimate
-from medcompare.stats.verdict.sentences import (
-    headline_of,
-    interval,
-    joined,
-    sentence_of,
-    told,
-    told_p,
-)
+from medcompare.stats.verdict.sentences import headline_of, interval, joined, sentence_of, told, told_p
 from medcompare.stats.verdict.texts import ADVISED_ELSEWHERE, CHECKPOINT_ONLY
 
 if TYPE_CHECKING:
@@ -153,11 +146,7 @@ def _seed_sensitive(s: Situation, finding: Finding) -> SeedComparison | None:
     return None
 
 
-def _reasons(
-    s: Situation,
-    pair: PairedComparison | None,
-    order: CostOrder | None,
-) -> tuple[str, ...]:
+def _reasons(s: Situation, pair: PairedComparison | None, order: CostOrder | None) -> tuple[str, ...]:
     found = [f"{one.display_name}: AUC {interval(one.metrics['auc'])}." for one in s.evaluations]
     if pair is not None:
         margins = (
