@@ -1,4 +1,4 @@
-"""The wheel: complete, and enough for a report where there is no checkout."""
+"""The wheel: complete, and enough for both reports in an environment that holds nothing else."""
 
 from __future__ import annotations
 
@@ -39,13 +39,49 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def medcompare(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command of the installed wheel, started in `folder`."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+@pytest.fixture(scope="module")
+def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of an environment that holds the wheel, what it asks for, and nothing else."""
+    folder = tmp_path_factory.mktemp("empty") / "venv"
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, str(folder)], check=True)
+    # What `make setup` installed is in the cache of uv; linked, as the libraries of CUDA have gigabytes.
+    install = [
+        "pip",
+        "install",
+        "--offline",
+        "--link-mode",
+        "symlink",
+        "--python",
+        str(folder / "bin/python"),
+    ]
+    ready = ROOT / ".venv" / ".ready"
+    backend = "".join(ready.read_text("utf-8").splitlines()[1:2]) if ready.is_file() else ""
+    choice = ["--torch-backend", backend] if backend else []
+    done = subprocess.run(
+        [*uv, *install, *choice, "--constraint", str(ROOT / "constraints.txt"), str(wheel)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.skip(
+            f"uv has not kept the packages, so an empty environment cannot be filled: {done.stderr[-300:]}"
+        )
+    return folder / "bin" / "medcompare"
+
+
+def run(command: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The installed command, started in `folder` with nothing of this environment."""
+    path = os.pathsep.join([str(command.parent), "/usr/local/bin", "/usr/bin", "/bin"])
     return subprocess.run(
-        [sys.executable, "-P", "-m", "medcompare", *arguments],
+        [str(command), *arguments],
         cwd=folder,
-        env={**environment, "PYTHONPATH": str(site)},
+        env={
+            "PATH": path,
+            "HOME": str(folder / "home"),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", ""),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -67,7 +103,7 @@ def test_everything_is_in_it(site: Path) -> None:
     assert "medcompare = medcompare.cli.app:main" in entry_points.read_text("utf-8")
 
 
-def test_it_assesses_without_a_checkout(site: Path, tmp_path: Path) -> None:
+def test_it_assesses_in_an_empty_environment(command: Path, tmp_path: Path) -> None:
     """From a table to a finished PDF; a verdict that is not accepted ends with status 3, report and all."""
     rows = [
         f"c{i},{y},{0.2 + 0.4 * y + i * 37 % 41 / 100:.3f},{0.3 + 0.2 * y + i * 53 % 43 / 110:.3f}"
@@ -75,9 +111,9 @@ def test_it_assesses_without_a_checkout(site: Path, tmp_path: Path) -> None:
     ]
     (tmp_path / "test.csv").write_text("\n".join(["case_id,y_true,a,b", *rows]), encoding="utf-8")
 
-    where = medcompare(site, tmp_path, "--version")
-    code = medcompare(
-        site,
+    where = run(command, tmp_path, "--version")
+    code = run(
+        command,
         tmp_path,
         "assess",
         "--predictions",
@@ -98,10 +134,21 @@ def test_it_assesses_without_a_checkout(site: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_compares_without_a_checkout(site: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(1200)
+def test_it_compares_in_an_empty_environment(command: Path, tmp_path: Path) -> None:
     """From the demonstration images to a finished PDF."""
-    done = medcompare(
-        *(site, tmp_path, "compare", "--set", "data.demo.n_patients=60", "--set", "train.epochs=1"),
+    done = run(
+        *(
+            command,
+            tmp_path,
+            "compare",
+            "--models",
+            "test_cnn,efficientnet_b0",
+            "--set",
+            "data.demo.n_patients=60",
+            "--set",
+            "train.epochs=1",
+        ),
         *("--set", "evaluate.n_resamples=200"),
     )
 
@@ -110,9 +157,9 @@ def test_it_compares_without_a_checkout(site: Path, tmp_path: Path) -> None:
     assert len(PdfReader(pdf).pages) > 5
 
 
-def test_an_unknown_verdict_is_refused_before_any_work(site: Path, tmp_path: Path) -> None:
+def test_an_unknown_verdict_is_refused_before_any_work(command: Path, tmp_path: Path) -> None:
     """One sentence with the words there are; nothing is written."""
-    done = medcompare(site, tmp_path, "compare", "--fail-unless", "good")
+    done = run(command, tmp_path, "compare", "--fail-unless", "good")
 
     assert done.returncode == ExitStatus.BAD_INPUT
     assert done.stderr.startswith(
