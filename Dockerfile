@@ -50,4 +50,4 @@ ENV PYTHONPATH=/opt/medcompare \
 USER medcompare
 # Needs PREFECT_API_URL. What crashed is marked and missed nights are skipped before work begins; `exec`
 # lets the worker hear that it is to stop. Its health: port 8080, see deploy/docker/compose.yaml.
-CMD ["sh", "-c", "python -m flows.recover && exec prefect worker start --pool medcompare --type process --with-healthcheck"]
+CMD ["sh", "-c", "python -m medcompare recover && exec prefect worker start --pool medcompare --type process --with-healthcheck"]

@@ -35,13 +35,13 @@ assess: setup ## statistics, verdict and report from predictions: ARGS="--predic
 	@$(RUN) -m flows.assess $(ARGS)
 
 serve: setup ## for a trial: server, worker and reports in the background; SERVE_PORT=4300 for another port
-	@$(RUN) -m flows.serving start --port $(SERVE_PORT) $(if $(REPORTS_PORT),--reports-port $(REPORTS_PORT))
+	@$(RUN) -m medcompare serve start --port $(SERVE_PORT) $(if $(REPORTS_PORT),--reports-port $(REPORTS_PORT))
 
 serve-stop: setup ## stop them again; runs that are going end as cancelled
-	@$(RUN) -m flows.serving stop
+	@$(RUN) -m medcompare serve stop
 
 serve-status: setup ## say what of it runs and answers
-	@$(RUN) -m flows.serving status --port $(SERVE_PORT)
+	@$(RUN) -m medcompare serve status --port $(SERVE_PORT)
 
 test: setup ## run the tests (none that need minutes, a GPU, the internet or a browser)
 	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile $(ARGS)

@@ -1,4 +1,4 @@
-"""``python -m flows.recover``: before a worker starts, go on with what a crash interrupted.
+"""Before a worker starts, go on with what a crash interrupted: ``medcompare recover``.
 
 Runs whose process is gone are marked as crashed in the history and in Prefect, mailed about, and
 started again, once. Of the nights that were missed, only the last is made up for. Slots are not
@@ -11,21 +11,15 @@ for such runs when it starts.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import shutil
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medcompare.base.errors import MedcompareError
-from medcompare.base.file_access import access_of, files_readable_by, keep_private
-from medcompare.base.terminal import ExitStatus
+from medcompare.base.file_access import access_of, files_readable_by
 from medcompare.runs.folder import partial_folder
 from medcompare.runs.history import history_path, list_runs, mark_crashed_runs, record_run, this_host
-from medcompare.runs.prefect_server import bypass_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -208,33 +202,3 @@ def skip_missed_runs() -> list[str]:
             why = "missed while no worker ran; only the last missed run is made up for"
             client.set_flow_run_state(run.id, Cancelled(name="Skipped", message=why))
     return [f"skipped {run.name} (due {run.expected_start_time:%Y-%m-%d %H:%M} UTC)" for run in missed]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Recover and skip missed runs from the command line; returns the exit status."""
-    keep_private()
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.recover",
-        description="Before a worker starts: go on with runs that crashed, skip missed ones but the last.",
-        epilog="Exit status: 0 success, 1 the history or the server cannot be used.",
-    )
-    parser.add_argument(
-        "--store", type=Path, default=DEFAULT_STORE, help="folder of the cache and the history"
-    )
-    arguments = parser.parse_args(argv)
-    bypass_proxy(os.environ)
-    try:
-        for sentence in (*recover(arguments.store), *skip_missed_runs()):
-            print(sentence)
-    except MedcompareError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ExitStatus.FAILURE
-    except Exception as error:  # noqa: BLE001 - whatever keeps us from the server is told in one line
-        told = f"the Prefect server cannot be asked ({type(error).__name__}: {error})"
-        print(f"error: {told}: is PREFECT_API_URL right?", file=sys.stderr)
-        return ExitStatus.FAILURE
-    return ExitStatus.SUCCESS
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,12 @@
 """Server, worker and report pages on this machine, for a trial: ``make serve``.
 
-``python -m flows.serving run`` keeps them running until Ctrl-C; ``start`` does so in the background.
+``medcompare serve run`` keeps them running until Ctrl-C; ``start`` does so in the background.
 For every night by itself there are the units in ``deploy/systemd``, see docs/operations.md. There is
 no pid file that could be out of date: what runs is found by a variable in its environment.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import os
@@ -21,17 +20,17 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
 import psutil
 
-from medcompare.base.file_access import keep_private, open_lock
-from medcompare.base.terminal import ExitStatus
+from medcompare.base.errors import ConfigError, MedcompareError
+from medcompare.base.file_access import open_lock
 from medcompare.runs.prefect_server import bypass_proxy, bypasses_proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 LOOPBACK, POOL = "127.0.0.1", "medcompare"
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -41,6 +40,7 @@ SETTINGS = CHECKOUT / "deploy/systemd/medcompare.env"  # of Prefect, as in the u
 MARK = "MEDCOMPARE_SERVE"
 """In the environment of all that is started here, flow runs included, and of nothing else: the folder."""
 
+RUN = ("medcompare", "serve", "run")
 AUTH = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")
 KEPT_SETTINGS = ("PREFECT_LOGGING_", "PREFECT_SERVER_SERVICES_", "PREFECT_WORKER_", "PREFECT_TASKS_")
 """Settings of the caller that are passed on. Where the server is and keeps things is decided here."""
@@ -60,6 +60,11 @@ class Place:
     port: int
     reports_port: int
 
+    def __post_init__(self) -> None:
+        if self.port == self.reports_port:
+            msg = f"--port and --reports-port are both {self.port}"
+            raise ConfigError(msg)
+
     @property
     def ui(self) -> str:
         """Address of Prefect's pages."""
@@ -77,7 +82,16 @@ class Place:
 
 
 def environment(place: Place, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Environment of the programs: that of `caller`, most of its ``PREFECT_*`` left out, and our settings."""
+    """Environment of the programs: that of `caller`, most of its ``PREFECT_*`` left out, and our settings.
+
+    Raises
+    ------
+    ConfigError
+        If this is no checkout.
+    """
+    if not SETTINGS.is_file():
+        msg = f"medcompare serve needs a checkout of the project: there is no {SETTINGS}"
+        raise ConfigError(msg)
     lines = SETTINGS.read_text(encoding="utf-8").splitlines()
     ours = dict(line.split("=", 1) for line in lines if line.startswith(("PREFECT_", "DO_NOT_", "PYTHON")))
     kept = {
@@ -104,11 +118,9 @@ def commands(place: Place) -> dict[str, list[str]]:
     """Command line of each program."""
     python = f"{shlex.quote(sys.executable)} -m"
     # As in deploy/systemd: what crashed goes on, and of the missed nights the last is kept.
-    before = " && ".join(
-        f"{python} flows.{step}" for step in (f"serving wait --port {place.port}", "recover")
-    )
+    before = f"{python} medcompare serve wait --port {place.port} && {python} medcompare recover"
     worker = f"{python} prefect worker start --pool {POOL} --type process --name {shlex.quote(WORKER_NAME)}"
-    reports = f"{python} flows.reports --port {place.reports_port}"
+    reports = f"{python} medcompare reports --port {place.reports_port}"
     return {
         "server": shlex.split(f"{python} prefect server start --host {LOOPBACK} --port {place.port}"),
         "worker": ["/bin/sh", "-c", f"{before} && exec {worker}"],
@@ -182,7 +194,7 @@ def processes() -> dict[str, list[psutil.Process]]:
         with contextlib.suppress(psutil.Error):
             variables = process.environ()
             if variables.get(MARK) == str(FOLDER):
-                is_main = process.cmdline()[1:4] == ["-m", "flows.serving", "run"]
+                is_main = process.cmdline()[1:5] == ["-m", *RUN]
                 kind = "runs" if "PREFECT__FLOW_RUN_ID" in variables else "main" if is_main else "programs"
                 found[kind].append(process)
     return found
@@ -207,36 +219,45 @@ def is_taken(port: int) -> bool:
     return False
 
 
-def run(place: Place) -> int:
-    """Keep the programs running until Ctrl-C or SIGTERM, then end runs and programs; the exit status."""
+def run(place: Place) -> None:
+    """Keep the programs running until Ctrl-C or SIGTERM, then end runs and programs.
+
+    Raises
+    ------
+    MedcompareError
+        If it runs already, or a program does not start.
+    """
     if os.environ.get(MARK) != str(FOLDER):  # the settings, and the mark by which this process is found
-        os.execve(sys.executable, [sys.executable, "-m", "flows.serving", *sys.argv[1:]], environment(place))  # noqa: S606
+        os.execve(sys.executable, run_command(place), environment(place))  # noqa: S606
     FOLDER.mkdir(parents=True, exist_ok=True)
     lock = open_lock(FOLDER / ".lock")  # held until this process ends
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say("error: make serve runs already")
-        return ExitStatus.FAILURE
+        msg = "make serve runs already"
+        raise MedcompareError(msg) from None
     for number in STOP_SIGNALS:
         signal.signal(number, signal.default_int_handler)
-    error = None
     try:
-        error = keep_running(place)
+        keep_running(place)
     except KeyboardInterrupt:
         say("stopping ...")
+        raise
     finally:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         end_runs(place)
         end(processes()["programs"])
-    if error:
-        say(f"error: {error}; everything is stopped")
-    return ExitStatus.FAILURE if error else ExitStatus.SUCCESS
 
 
-def keep_running(place: Place) -> str:
-    """Start the programs, and again what ends after all have answered; returns why they did not."""
+def run_command(place: Place) -> list[str]:
+    """Command line of `run`."""
+    ports = ["--port", str(place.port), "--reports-port", str(place.reports_port)]
+    return [sys.executable, "-m", *RUN, *ports]
+
+
+def keep_running(place: Place) -> NoReturn:
+    """Start the programs, and again what ends after all have answered; a MedcompareError where they do not."""
     children: dict[str, subprocess.Popen[bytes]] = {}
     began, since, ready = time.monotonic(), time.time(), False
     while True:
@@ -244,7 +265,8 @@ def keep_running(place: Place) -> str:
             status = children[name].poll() if name in children else None
             if status is not None:
                 if not ready:
-                    return f"{name} ended with status {status}"
+                    msg = f"{name} ended with status {status}; everything is stopped"
+                    raise MedcompareError(msg)
                 say(f"{name} ended with status {status} and is started again")
                 time.sleep(RESTART_PAUSE_S)
             if name not in children or status is not None:
@@ -258,37 +280,45 @@ def keep_running(place: Place) -> str:
             if ready:
                 say_what_next(place)
             elif time.monotonic() > began + START_LIMIT_S:
-                return f"no answer within {START_LIMIT_S:.0f} s from: {', '.join(silent)}"
+                msg = (
+                    f"no answer within {START_LIMIT_S:.0f} s from: {', '.join(silent)}; everything is stopped"
+                )
+                raise MedcompareError(msg)
         time.sleep(0.5)
 
 
-def start(place: Place) -> int:
-    """Start `run` in the background and wait until everything answers; the exit status."""
+def start(place: Place) -> bool:
+    """Start `run` in the background, wait until everything answers, and say whether it does.
+
+    Raises
+    ------
+    ConfigError
+        If it runs already on another port, or a port is taken.
+    MedcompareError
+        If a program does not start; the message holds the end of the log.
+    """
     found = processes()
     if found["main"]:
         other = place_of(found["main"][0])
         if (other.port, other.reports_port) != (place.port, place.reports_port):
-            say(f"error: it runs already, on port {other.port}; to move it: make serve-stop, then again")
-            return ExitStatus.BAD_INPUT
+            msg = f"it runs already, on port {other.port}; to move it: make serve-stop, then again"
+            raise ConfigError(msg)
         say("It runs already.")
         say_what_next(place)
         return status(place)
     end(found["programs"])  # left over where the main process was killed
     for port, variable in ((place.port, "SERVE_PORT"), (place.reports_port, "REPORTS_PORT")):
         if is_taken(port):
-            say(
-                f"error: port {port} is taken (lsof -i :{port} says by what): make serve {variable}={port + 100}"
-            )
-            return ExitStatus.BAD_INPUT
+            msg = f"port {port} is taken (lsof -i :{port} says by what): make serve {variable}={port + 100}"
+            raise ConfigError(msg)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         LOG.replace(LOG.with_suffix(".log.1"))
     say("Starting server, worker and report pages: about 20 seconds, the first time longer ...")
-    ports = ["--port", str(place.port), "--reports-port", str(place.reports_port)]
     since = time.time()
     with LOG.open("ab") as log:
-        main = subprocess.Popen(  # noqa: S603 - this module
-            [sys.executable, "-m", "flows.serving", "run", *ports],
+        main = subprocess.Popen(  # noqa: S603 - a command of our own
+            run_command(place),
             cwd=CHECKOUT,
             env=environment(place),
             stdin=subprocess.DEVNULL,
@@ -299,20 +329,21 @@ def start(place: Place) -> int:
     try:
         while main.poll() is None:
             if all(answering(place, since=since).values()):
-                return say_what_next(place)
+                say_what_next(place)
+                return True
             time.sleep(0.5)
     except KeyboardInterrupt:
-        say("interrupted: what was started is stopped again")
+        say("what was started is stopped again")
         main.terminate()
         main.wait()
-        return ExitStatus.INTERRUPTED
+        raise
     lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
-    say("\n    ".join([f"error: it did not start; the end of {LOG}:", *lines]))
-    return ExitStatus.FAILURE
+    msg = "\n    ".join([f"it did not start; the end of {LOG}:", *lines])
+    raise MedcompareError(msg)
 
 
-def say_what_next(place: Place) -> int:
-    """Addresses, and the commands to type next; success."""
+def say_what_next(place: Place) -> None:
+    """Print addresses, and the commands to type next."""
     hosts = "" if bypasses_proxy(os.environ) else environment(place).get("NO_PROXY", "")
     say(
         f"\nRuns     {place.ui}\nReports  {place.reports}\n\nNext, from {CHECKOUT}:\n"
@@ -322,7 +353,6 @@ def say_what_next(place: Place) -> int:
         "  prefect deployment run compare/manual --watch       # a run now: the demonstration data\n"
         "  make serve-stop                                     # stop everything"
     )
-    return ExitStatus.SUCCESS
 
 
 def place_of(process: psutil.Process) -> Place:
@@ -332,25 +362,24 @@ def place_of(process: psutil.Process) -> Place:
     return Place(ports[0], ports[1])
 
 
-def stop(_: Place) -> int:
-    """Stop everything; flow runs that are going end as cancelled. The exit status."""
+def stop(_: Place) -> None:
+    """Stop everything; flow runs that are going end as cancelled. A MedcompareError names what cannot be stopped."""
     found = processes()
     everything = [process for some in found.values() for process in some]
     if not everything:
         say("Nothing runs.")
-        return ExitStatus.SUCCESS
+        return
     end_runs(place_of(everything[0]))
     end(found["main"], grace_s=3 * GRACE_S)
     end(processes()["programs"])
     if left := [process.pid for some in processes().values() for process in some]:
-        say(f"error: processes {left} cannot be ended: look at them with ps")
-        return ExitStatus.FAILURE
+        msg = f"processes {left} cannot be ended: look at them with ps"
+        raise MedcompareError(msg)
     say("Stopped.")
-    return ExitStatus.SUCCESS
 
 
-def status(place: Place) -> int:
-    """Say what answers; the exit status is 0 where everything does."""
+def status(place: Place) -> bool:
+    """Print what answers; returns whether everything does."""
     found = processes()
     if found["main"]:
         place = place_of(found["main"][0])
@@ -359,62 +388,20 @@ def status(place: Place) -> int:
     for name, answer in answers.items():
         say(f"{name:8} {'answers' if answer else 'does not answer':16} {addresses[name]}")
     say(f"process  {found['main'][0].pid} keeps them running" if found["main"] else "Not running: make serve")
-    return ExitStatus.SUCCESS if found["main"] and all(answers.values()) else ExitStatus.FAILURE
+    return bool(found["main"]) and all(answers.values())
 
 
-def wait(place: Place) -> int:
-    """Wait until the server answers: for a service manager, after it has started the server."""
+def wait(place: Place) -> None:
+    """Wait until the server answers, for a service manager that has started it; else a MedcompareError."""
     deadline = time.monotonic() + START_LIMIT_S
     while not answering(place, since=0)["server"]:
         if time.monotonic() > deadline:
-            say(f"error: no Prefect server answers at {place.api} within {START_LIMIT_S:.0f} s")
-            return ExitStatus.FAILURE
+            msg = f"no Prefect server answers at {place.api} within {START_LIMIT_S:.0f} s"
+            raise MedcompareError(msg)
         time.sleep(0.5)
-    return ExitStatus.SUCCESS
-
-
-ACTIONS = {"run": run, "start": start, "stop": stop, "status": status, "wait": wait}
 
 
 def say(text: str) -> None:
     """Print at once: the next line may take a minute. A reader that is gone stops nothing."""
     with contextlib.suppress(BrokenPipeError):
         print(text, flush=True)
-
-
-def _port(text: str) -> int:
-    number = int(text) if text.isdigit() else 0
-    if not 1024 <= number <= 65535:
-        msg = f"'{text}' is not a port from 1024 to 65535"
-        raise argparse.ArgumentTypeError(msg)
-    return number
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Parser of ``python -m flows.serving``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.serving",
-        description="Server, worker and report pages on this machine, for a trial.",
-        epilog="Exit status: 0 success, 1 failure, 2 bad input (a port is taken), 130 interrupted.",
-    )
-    parser.add_argument("action", choices=tuple(ACTIONS))
-    parser.add_argument("--port", type=_port, default=4200, help="port of the server (default: 4200)")
-    parser.add_argument(
-        "--reports-port", type=_port, help="port of the reports (default: the one after the server's)"
-    )
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run, start, stop or look at the programs; returns the exit status."""
-    keep_private()  # for the server and the worker, too
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
-    place = Place(arguments.port, arguments.reports_port or arguments.port + 1)
-    if place.reports_port == place.port:
-        parser.error(f"--port and --reports-port are both {place.port}")
-    return ACTIONS[arguments.action](place)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

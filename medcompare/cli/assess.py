@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,10 +22,12 @@ from medcompare.cli.options import (
     put,
 )
 from medcompare.cli.running import run_command
+from medcompare.cli.terminal import ExitStatus
 from medcompare.config.errors import validated
 from medcompare.config.schema import AssessConfig
-from medcompare.predictions.table import EXAMPLES, read_tables
-from medcompare.runs.result import RunResult
+
+if TYPE_CHECKING:
+    from medcompare.runs.result import RunResult
 
 FIELDS = {
     "predictions": "predictions",
@@ -100,26 +102,28 @@ def assess(
     assignments: Assignments = None,
     fail_unless: FailUnless = None,
     fields: Fields = False,
-) -> None:
-    """Compare models from their predictions alone: same statistics, verdict and report, no training.
+) -> int:
+    """Compare models from their predictions alone, without training.
 
-    docs/prediction-tables.md shows tables that work.
+    The statistics, the verdict and the report are the same; docs/prediction-tables.md shows tables that work.
     """
     if fields:
         print("\n".join(list_fields(AssessConfig)))
-        return
+        return ExitStatus.SUCCESS
 
-    def prepare() -> Callable[[], RunResult]:
+    def prepare() -> Callable[[], "RunResult"]:
+        from medcompare.predictions.table import read_tables
+
         settings = assess_config(ctx)
         tables = read_tables(settings)
-        # Drawing is imported late: --help and a bad table are answered without it.
+        # Drawing is imported late: a bad table is answered without it.
         from medcompare.report.collect import words_of_tables
         from medcompare.report.fonts import require_fonts
 
         require_fonts(words_of_tables(settings, tables))
         return lambda: _assess(settings)
 
-    run_command(prepare, fail_unless)
+    return run_command(prepare, fail_unless)
 
 
 def assess_config(ctx: typer.Context) -> AssessConfig:
@@ -146,6 +150,8 @@ def assess_config(ctx: typer.Context) -> AssessConfig:
         named["scores_are_percentages"] = True
     values = all_values(given["config"], given["assignments"] or (), named, AssessConfig)
     if "predictions" not in values:
+        from medcompare.predictions.table import EXAMPLES
+
         msg = (
             "--predictions FILE is required: a table with case_id, y_true and one probability column per model "
             f"({EXAMPLES})"
@@ -154,7 +160,7 @@ def assess_config(ctx: typer.Context) -> AssessConfig:
     return validated(AssessConfig, values)
 
 
-def _assess(config: AssessConfig) -> RunResult:
+def _assess(config: AssessConfig) -> "RunResult":
     from flows.assess import assess as flow
 
     return flow(config)

@@ -1,11 +1,10 @@
 """``medcompare compare``: images in, report out."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.preflight import check_ahead
 from medcompare.cli.options import (
     Assignments,
     ConfigFile,
@@ -20,11 +19,14 @@ from medcompare.cli.options import (
     names_in,
 )
 from medcompare.cli.running import run_command
+from medcompare.cli.terminal import ExitStatus
 from medcompare.config.errors import validated
 from medcompare.config.presets import PRESETS
 from medcompare.config.schema import CompareConfig
 from medcompare.models.zoo import LISTED
-from medcompare.runs.result import RunResult
+
+if TYPE_CHECKING:
+    from medcompare.runs.result import RunResult
 
 FIELDS = {
     "data": "data.source",
@@ -82,21 +84,23 @@ def compare(
     assignments: Assignments = None,
     fail_unless: FailUnless = None,
     fields: Fields = False,
-) -> None:
-    """Compare image classifiers fairly: ingest, split, train, evaluate, decide, report.
+) -> int:
+    """Compare image classifiers, from images to a PDF report.
 
-    Without --data the embedded demonstration data are used.
+    Ingest, split, train, evaluate, decide, report. Without --data the embedded demonstration data are used.
     """
     if fields:
         print("\n".join(list_fields(CompareConfig)))
-        return
+        return ExitStatus.SUCCESS
 
-    def prepare() -> Callable[[], RunResult]:
+    def prepare() -> Callable[[], "RunResult"]:
+        from flows.preflight import check_ahead
+
         settings = compare_config(ctx)
         check_ahead(settings)
         return lambda: _compare(settings)
 
-    run_command(prepare, fail_unless)
+    return run_command(prepare, fail_unless)
 
 
 def compare_config(ctx: typer.Context) -> CompareConfig:
@@ -115,7 +119,7 @@ def compare_config(ctx: typer.Context) -> CompareConfig:
     return validated(CompareConfig, values)
 
 
-def _compare(config: CompareConfig) -> RunResult:
+def _compare(config: CompareConfig) -> "RunResult":
     from flows.compare import compare as flow
 
     return flow(config)

@@ -1,6 +1,6 @@
 """What a machine needs for comparisons, one small check each; none changes anything.
 
-A check returns a `CheckResult` and never raises for what it looks for; `medcompare.cli.doctor`
+A check returns a `Found` and never raises for what it looks for; `medcompare.cli.doctor`
 runs them side by side and catches what nobody foresaw.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
+import platform
 import shutil
 import smtplib
 import subprocess
@@ -16,16 +16,16 @@ import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from medcompare.base.code_identity import PACKAGE_ROOT
 from medcompare.base.errors import ConfigError
 from medcompare.base.file_access import who_may_read
 from medcompare.base.formatting import format_bytes
 from medcompare.base.hardware import may_have_gpu
-from medcompare.base.record import Record
 from medcompare.models.weights import hub_folder
 from medcompare.models.zoo import MODELS
 from medcompare.notify.outbox import outbox_folder, refused, waiting
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "warn", "fail"]
 
-OLDEST_PYTHON = (3, 11)
 PREFECT_NEEDS = ("prefect", "fastapi", "sqlalchemy")
 """Prefect, and libraries of which it does not work with every version that it allows itself."""
 LITTLE_SHARED_MEMORY_BYTES = 512_000_000
@@ -63,55 +62,44 @@ BASE64_GROWTH = 1.38
 """A mail grows by a third and its line ends when a PDF travels in it."""
 
 
-class CheckResult(Record):
+class Found(NamedTuple):
     """What one check found."""
 
-    name: str
     status: Status
     detail: str
     remedy: str | None = None
 
 
-def _result(name: str, status: Status, detail: str, remedy: str | None = None) -> CheckResult:
-    return CheckResult(name=name, status=status, detail=detail, remedy=remedy)
+def _fail(detail: str, remedy: str) -> Found:
+    return Found("fail", detail, remedy)
 
 
-def check_python(
-    found: tuple[int, ...] = sys.version_info[:3], *, bits: int = 64 if sys.maxsize > 2**32 else 32
-) -> CheckResult:
-    """Python's version; torch exists for 64 bits only."""
-    text = f"{'.'.join(map(str, found))}, {bits} bits"
-    if found[:2] < OLDEST_PYTHON or bits != 64:
-        return _result(
-            "Python",
-            "fail",
-            text,
-            "install Python 3.11 or newer, 64 bits, and set up again with: make distclean setup",
-        )
-    return _result("Python", "ok", text)
+def _warn(detail: str, remedy: str) -> Found:
+    return Found("warn", detail, remedy)
 
 
-def check_rendering() -> CheckResult:
+def _ok(detail: str, remedy: str | None = None) -> Found:
+    return Found("ok", detail, remedy)
+
+
+def check_rendering() -> Found:
     """A tiny PDF is really made: WeasyPrint finds its system libraries and embeds a font."""
-    name = "WeasyPrint"
     try:
         from weasyprint import HTML
     except ImportError:
-        return _result(name, "fail", "not installed", "set up again: make setup")
+        return _fail("not installed", "set up again: make setup")
     except OSError as error:
-        return _result(name, "fail", f"a system library is missing ({error})", _library_remedy())
+        return _fail(f"a system library is missing ({error})", _library_remedy())
     html = "<p style=\"font-family: 'DejaVu Sans', sans-serif\">0.912 (0.871 to 0.942)</p>"
     pdf = HTML(string=html).write_pdf(uncompressed_pdf=True)
     if not pdf or not pdf.startswith(b"%PDF"):
-        return _result(name, "fail", "no PDF came out", "set up again: make distclean setup")
+        return _fail("no PDF came out", "set up again: make distclean setup")
     if b"/FontFile" not in pdf:
-        return _result(
-            name,
-            "fail",
+        return _fail(
             "no font was embedded",
             "install a font, e.g. on Debian: apt-get install fonts-dejavu-core",
         )
-    return _result(name, "ok", f"version {version('weasyprint')} made a PDF of {format_bytes(len(pdf))}")
+    return _ok(f"version {version('weasyprint')} made a PDF of {format_bytes(len(pdf))}")
 
 
 def _library_remedy() -> str:
@@ -120,53 +108,48 @@ def _library_remedy() -> str:
     return "on Debian or Ubuntu: sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
 
-def check_fonts() -> CheckResult:
+def check_fonts() -> Found:
     """The fonts of the report, which travel with matplotlib, are there; scripts they lack are named."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or spec.origin is None:
-        return _result("Fonts", "fail", "matplotlib is not installed", "set up again: make setup")
+        return _fail("matplotlib is not installed", "set up again: make setup")
     folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
     wanted = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSansMono.ttf")
     missing = [font for font in wanted if not (folder / font).is_file()]
     if missing:
         remedy = "matplotlib was installed without its fonts: reinstall it with pip instead of the system's package"
-        return _result("Fonts", "fail", f"missing: {', '.join(missing)}", remedy)
+        return _fail(f"missing: {', '.join(missing)}", remedy)
     from medcompare.report.fonts import scripts_without_font
 
     lacking = scripts_without_font()
     detail = "DejaVu Sans, as carried by matplotlib"
     if not lacking:
-        return _result("Fonts", "ok", f"{detail}; other scripts in fonts of this machine")
+        return _ok(f"{detail}; other scripts in fonts of this machine")
     packages = " ".join(sorted(set(lacking.values())))
     # Nothing is wrong with a machine on which nobody uses such names.
-    return _result(
-        "Fonts",
-        "ok",
+    return _ok(
         f"{detail}; names in these scripts would be refused, as no font here has them: {', '.join(lacking)}",
         f"where you use such names, on Debian or Ubuntu: sudo apt-get install {packages}",
     )
 
 
-def check_torch(*, deep: bool) -> CheckResult:
+def check_torch(*, deep: bool) -> Found:
     """Torch is installed and fits the hardware; `deep` imports it and asks."""
-    name = "PyTorch"
     try:
         found = {library: version(library) for library in ("torch", "torchvision")}
     except PackageNotFoundError as error:
-        return _result(name, "fail", f"{error.name} is not installed", "set up again: make setup")
+        return _fail(f"{error.name} is not installed", "set up again: make setup")
     text = f"torch {found['torch']}, torchvision {found['torchvision']}"
     if deep:
-        return _imported_torch(name, text)
+        return _imported_torch(text)
     if may_have_gpu() and found["torch"].endswith("+cpu"):
         remedy = "reinstall torch for this GPU, or leave it: training then uses the processor"
-        return _result(
-            name, "warn", f"{text}, built for the processor only, though there is an accelerator", remedy
-        )
+        return _warn(f"{text}, built for the processor only, though there is an accelerator", remedy)
     seen = "an accelerator is there" if may_have_gpu() else "no accelerator: training uses the processor"
-    return _result(name, "ok", f"{text}; {seen} (--deep imports torch and asks it)")
+    return _ok(f"{text}; {seen} (--deep imports torch and asks it)")
 
 
-def _imported_torch(name: str, text: str) -> CheckResult:
+def _imported_torch(text: str) -> Found:
     code = (
         "import json, torch, torchvision; torch.ones(2, 2) @ torch.ones(2, 2); c = torch.cuda; "
         "print(json.dumps({'cuda': c.is_available(), 'built_for': torch.version.cuda, "
@@ -177,123 +160,106 @@ def _imported_torch(name: str, text: str) -> CheckResult:
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=TORCH_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return _result(
-            name, "fail", f"{text}: importing it took more than {TORCH_TIMEOUT_S:.0f} s", "look at the disk"
-        )
+        return _fail(f"{text}: importing it took more than {TORCH_TIMEOUT_S:.0f} s", "look at the disk")
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
-        return _result(name, "fail", f"{text}: {last}", "set up again: make distclean setup")
+        return _fail(f"{text}: {last}", "set up again: make distclean setup")
     found = json.loads(done.stdout.strip().splitlines()[-1])
     if found["cuda"]:
-        return _result(name, "ok", f"{text}, CUDA {found['built_for']}: {', '.join(found['gpus'])}")
+        return _ok(f"{text}, CUDA {found['built_for']}: {', '.join(found['gpus'])}")
     if may_have_gpu() and sys.platform != "darwin":
         remedy = "check the driver with nvidia-smi, and that torch is built for it"
-        return _result(name, "warn", f"{text}: there is an accelerator that torch cannot use", remedy)
-    return _result(name, "ok", f"{text}: imported; training uses the processor")
+        return _warn(f"{text}: there is an accelerator that torch cannot use", remedy)
+    return _ok(f"{text}: imported; training uses the processor")
 
 
 def check_shared_memory(
     folder: Path = Path("/dev/shm"),  # noqa: S108 - what is looked at
     *,
     little_bytes: int = LITTLE_SHARED_MEMORY_BYTES,
-) -> CheckResult:
+) -> Found:
     """Room for data-loading processes to hand over batches."""
-    name = "Shared memory"
     if not folder.is_dir():
-        return _result(name, "ok", f"{folder} is not used on this system")
+        return _ok(f"{folder} is not used on this system")
     total = shutil.disk_usage(folder).total
     if total < little_bytes:
         remedy = "start the container with --shm-size=1g, or leave train.num_workers at 0"
-        return _result(name, "warn", f"{folder} holds only {format_bytes(total)}", remedy)
-    return _result(name, "ok", f"{folder} holds {format_bytes(total)}")
+        return _warn(f"{folder} holds only {format_bytes(total)}", remedy)
+    return _ok(f"{folder} holds {format_bytes(total)}")
 
 
 def check_disk(
     label: str, folder: Path, *, little_bytes: int = LITTLE_DISK_BYTES, none_bytes: int = NO_DISK_BYTES
-) -> CheckResult:
+) -> Found:
     """`folder`, or the nearest one above it that exists, can be written and has room."""
-    name = f"Disk for {label}"
     place = folder.absolute()
     while not place.exists():
         place = place.parent
     if not place.is_dir():
-        return _result(
-            name, "fail", f"{place} is a file, not a folder", f"name another folder with --{label}"
-        )
+        return _fail(f"{place} is a file, not a folder", f"name another folder with --{label}")
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        return _result(
-            name,
-            "fail",
+        return _fail(
             f"{place} cannot be written ({error.strerror})",
             f"correct the permissions, or use --{label}",
         )
     free = shutil.disk_usage(place).free
     detail = f"{format_bytes(free)} free in {place}"
     if free < none_bytes:
-        return _result(name, "fail", detail, "free space: medcompare prune says what can go")
+        return _fail(detail, "free space: medcompare prune says what can go")
     if free < little_bytes:
-        return _result(name, "warn", detail, "free space soon: medcompare prune says what can go")
-    return _result(name, "ok", detail)
+        return _warn(detail, "free space soon: medcompare prune says what can go")
+    return _ok(detail)
 
 
-def check_access(out: Path, store: Path) -> CheckResult:
+def check_access(out: Path, store: Path) -> Found:
     """Cache and runs are closed to other users, also those that earlier versions left open."""
     detail, remedy = who_may_read(store, out)
-    return _result("File access", "warn" if remedy else "ok", detail, remedy)
+    return _warn(detail, remedy) if remedy else _ok(detail)
 
 
-def check_prefect_version(installed: Callable[[str], str] = version) -> CheckResult:
+def check_prefect_version(installed: Callable[[str], str] = version) -> Found:
     """Prefect and the libraries it is known to stumble over are of versions that ``pyproject.toml`` allows."""
-    name = "Prefect"
     try:
         needed = {one.name: one for one in map(Requirement, requires("medcompare") or ())}
         found = {one: installed(one) for one in PREFECT_NEEDS}
     except PackageNotFoundError as error:
-        return _result(name, "fail", f"{error.name} is not installed", "set up again: make setup")
+        return _fail(f"{error.name} is not installed", "set up again: make setup")
     detail = ", ".join(f"{one} {text}" for one, text in found.items())
     wrong = [str(needed[one]) for one, text in found.items() if not needed[one].specifier.contains(text)]
     if wrong:
         listed = " ".join(f"'{one}'" for one in wrong)
-        return _result(name, "fail", f"{detail}: not what works together", f"pip install {listed}")
-    return _result(name, "ok", detail)
+        return _fail(f"{detail}: not what works together", f"pip install {listed}")
+    return _ok(detail)
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """Leading numbers of a version, e.g. (3, 8, 8) of ``3.8.8.post1``."""
-    match = re.match(r"\d+(?:\.\d+)*", text)
-    return tuple(int(part) for part in match.group().split(".")) if match else ()
-
-
-def check_prefect_server(environment: Mapping[str, str], folder: Path = Path()) -> CheckResult:
+def check_prefect_server(environment: Mapping[str, str], folder: Path = Path()) -> Found:
     """The server that Prefect is told to use answers, and is of the version of this client."""
-    name = "Prefect server"
     setting = prefect_setting(API_URL, environment, folder)
     if setting is None:
-        return _result(name, "ok", f"{API_URL} is not set: each run starts a server of its own")
+        return _ok(f"{API_URL} is not set: each run starts a server of its own")
     try:
         server = check_server(environment, folder, timeout_s=HTTP_TIMEOUT_S)
     except ServerError as error:
-        return _result(name, "fail", error.detail, error.remedy)
+        return _fail(error.detail, error.remedy)
     shown, client = without_login(setting.value), version("prefect")
-    if server is not None and numbers(server)[:2] != numbers(client)[:2]:
+    if server is not None and Version(server).release[:2] != Version(client).release[:2]:
         detail = f"{shown} runs {server}, this client is {client}"
-        return _result(name, "warn", detail, "use the same version on both sides")
-    return _result(name, "ok", f"{shown} runs {server or 'a version it does not tell'}")
+        return _warn(detail, "use the same version on both sides")
+    return _ok(f"{shown} runs {server or 'a version it does not tell'}")
 
 
-def check_proxy(environment: Mapping[str, str]) -> CheckResult:
+def check_proxy(environment: Mapping[str, str]) -> Found:
     """No proxy is asked for addresses of this machine, where the Prefect server is."""
-    name = "Proxy"
     set_here = ", ".join(sorted(proxies_in(environment)))
     if not set_here:
-        return _result(name, "ok", "none is set")
+        return _ok("none is set")
     try:
         check_proxies(environment)
     except ServerError as error:
-        return _result(name, "fail", error.detail, error.remedy)
+        return _fail(error.detail, error.remedy)
     if not bypasses_proxy(environment):
         detail = (
             f"{set_here} would be asked for 127.0.0.1 too. Runs and make serve see to it themselves; "
@@ -302,13 +268,13 @@ def check_proxy(environment: Mapping[str, str]) -> CheckResult:
         bypass = dict(environment)
         bypass_proxy(bypass)
         remedy = f"export NO_PROXY={bypass['NO_PROXY']} no_proxy={bypass['no_proxy']}"
-        return _result(name, "warn", detail, remedy)
-    return _result(name, "ok", f"{set_here}; not asked for addresses of this machine")
+        return _warn(detail, remedy)
+    return _ok(f"{set_here}; not asked for addresses of this machine")
 
 
 def check_mail(
     environment: Mapping[str, str], elsewhere: Callable[[], MailConfig | None] | None = None
-) -> CheckResult:
+) -> Found:
     """The mail server lets us in; nothing is sent.
 
     Parameters
@@ -318,62 +284,58 @@ def check_mail(
     elsewhere : callable, optional
         Settings that are kept outside the environment, and hold where it has none.
     """
-    name = "Mail server"
     try:
         config = mail_config_from_environment(environment) or (elsewhere() if elsewhere is not None else None)
     except ConfigError as error:
-        return _result(name, "fail", str(error).replace("\n", "; "), "correct the setting")
+        return _fail(str(error).replace("\n", "; "), "correct the setting")
     if config is None:
         also = "" if elsewhere is None else " and no mail block is filled in"
-        return _result(name, "ok", f"MEDCOMPARE_SMTP_HOST is not set{also}: no mail is sent")
+        return _ok(f"MEDCOMPARE_SMTP_HOST is not set{also}: no mail is sent")
     quick = config.model_copy(update={"timeout_s": min(config.timeout_s, SMTP_TIMEOUT_S)})
     try:
         limit = probe(quick)
     except (OSError, smtplib.SMTPException, ConfigError) as error:
         fault = fault_of(error, quick)
         remedy = "check host, port and firewall" if fault.kind in {"server", "transient"} else fault.remedy
-        return _result(name, "fail", fault.detail, remedy)
+        return _fail(fault.detail, remedy)
     login = f", logged in as {config.username}" if config.username else ""
     detail = f"{config.host}:{config.port}, {config.security}{login}"
     if limit is not None and limit < config.max_attachment_bytes * BASE64_GROWTH:
         largest = format_bytes(int(limit / BASE64_GROWTH))
         setting = f"MEDCOMPARE_SMTP_MAX_ATTACHMENT_BYTES={int(limit / BASE64_GROWTH)}"
         remedy = f"set {setting} or lower; larger reports are then linked"
-        return _result(
-            name,
-            "warn",
+        return _warn(
             f"{detail}: takes reports up to {largest} only, less than max_attachment_bytes",
             remedy,
         )
-    return _result(name, "ok", detail)
+    return _ok(detail)
 
 
-def check_outbox(store: Path) -> CheckResult:
+def check_outbox(store: Path) -> Found:
     """No mail waits, none was refused."""
     folder = outbox_folder(store)
     n_waiting, n_refused = len(waiting(folder)), len(refused(folder))
     if n_waiting or n_refused:
         remedy = f"those that wait are sent with the next run, whose log says what kept them; see {folder}"
-        return _result("Outbox", "warn", f"{n_waiting} mails wait, {n_refused} were refused for good", remedy)
-    return _result("Outbox", "ok", "empty")
+        return _warn(f"{n_waiting} mails wait, {n_refused} were refused for good", remedy)
+    return _ok("empty")
 
 
-def check_history(store: Path) -> CheckResult:
+def check_history(store: Path) -> Found:
     """The history can be read."""
     try:
         runs = list_runs(history_path(store))
     except HistoryError as error:
         # Its message ends with the remedy, which differs: a newer history must not be moved away.
         detail, _, remedy = str(error).rpartition(": ")
-        return _result("History", "fail", detail, remedy)
+        return _fail(detail, remedy)
     if not runs:
-        return _result("History", "ok", "no run recorded yet")
-    return _result("History", "ok", f"{len(runs)} runs, the last {runs[0].status} ({runs[0].name})")
+        return _ok("no run recorded yet")
+    return _ok(f"{len(runs)} runs, the last {runs[0].status} ({runs[0].name})")
 
 
-def check_weights(models: tuple[str, ...], weights_dir: Path | None, *, version: str = "V1") -> CheckResult:
+def check_weights(models: tuple[str, ...], weights_dir: Path | None, *, version: str = "V1") -> Found:
     """Pretrained weights of the default models lie where they are looked for."""
-    name = "Pretrained weights"
     folders = [*([weights_dir] if weights_dir is not None else []), hub_folder()]
     missing = []
     for model in models:
@@ -386,11 +348,11 @@ def check_weights(models: tuple[str, ...], weights_dir: Path | None, *, version:
             f"they are downloaded when first needed; without internet, put them into {hub_folder()} or name "
             "their folder with --weights-dir"
         )
-        return _result(name, "warn", f"not on this machine: {', '.join(missing)}", remedy)
-    return _result(name, "ok", f"there for {', '.join(models)}")
+        return _warn(f"not on this machine: {', '.join(missing)}", remedy)
+    return _ok(f"there for {', '.join(models)}")
 
 
-def check_code(root: Path = PACKAGE_ROOT.parent) -> CheckResult:
+def check_code(root: Path = PACKAGE_ROOT.parent) -> Found:
     """The commit can be told, so that reports can name it."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed program and arguments
@@ -401,13 +363,11 @@ def check_code(root: Path = PACKAGE_ROOT.parent) -> CheckResult:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return _result(
-            "Code",
-            "warn",
+        return _warn(
             f"git does not answer ({type(error).__name__})",
             "install git: reports then name the commit",
         )
     if done.returncode != 0:
         remedy = "work from a clone, or as the user who owns it: reports then name the commit"
-        return _result("Code", "warn", "this is no git repository that can be read", remedy)
-    return _result("Code", "ok", f"commit {done.stdout.strip()}")
+        return _warn("this is no git repository that can be read", remedy)
+    return _ok(f"commit {done.stdout.strip()}, Python {platform.python_version()}")

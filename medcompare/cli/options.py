@@ -41,6 +41,8 @@ Assignments = Annotated[
         help="Set any field, e.g. --set evaluate.n_resamples=2000 (repeatable).",
     ),
 ]
+OutFolder = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs.")]
+StoreFolder = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the cache.")]
 Fields = Annotated[bool, typer.Option("--fields", help="List every field with its meaning, and exit.")]
 FailUnless = Annotated[
     list[str] | None,

@@ -56,7 +56,7 @@ def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
         lines += [
             (
                 f"The report lies at `{report}` on the machine that ran. For a link here, serve the folder of "
-                "runs (`python -m flows.reports`) and set `MEDCOMPARE_LINK_BASE`."
+                "runs (`medcompare reports`) and set `MEDCOMPARE_LINK_BASE`."
             ),
             "",
         ]

@@ -19,7 +19,7 @@ import psutil
 from pydantic import ValidationError
 
 from medcompare.base.artifacts import write_atomically
-from medcompare.base.errors import MedcompareError
+from medcompare.base.errors import ConfigError, MedcompareError
 from medcompare.base.file_access import locked
 from medcompare.runs.summary import Failure, RunSummary, failed_run
 
@@ -98,8 +98,10 @@ def find_run(path: Path, text: str) -> RunSummary:
 
     Raises
     ------
-    HistoryError
+    ConfigError
         If no run fits, or several do.
+    HistoryError
+        If the history cannot be read.
     """
     runs = list_runs(path)
     word, _, back = text.partition("~")
@@ -107,7 +109,7 @@ def find_run(path: Path, text: str) -> RunSummary:
         if int(back or 0) < len(runs):
             return runs[int(back or 0)]
         msg = f"'{text}': the history holds {len(runs)} runs"
-        raise HistoryError(msg)
+        raise ConfigError(msg)
     exact = [run for run in runs if text in (run.run_id, run.name)]
     found = exact or [run for run in runs if run.run_id.startswith(text) or run.name.startswith(text)]
     if len(found) == 1:
@@ -115,10 +117,10 @@ def find_run(path: Path, text: str) -> RunSummary:
     if not found:
         known = ", ".join(run.name for run in runs[:5]) or "none yet"
         msg = f"no run is called '{text}'; the latest are: {known}"
-        raise HistoryError(msg)
+        raise ConfigError(msg)
     several = ", ".join(f"{run.name} ({run.run_id})" for run in found[:5])
     msg = f"'{text}' fits {len(found)} runs: {several}; write more of the name, or the id"
-    raise HistoryError(msg)
+    raise ConfigError(msg)
 
 
 def earlier_runs(runs: Sequence[RunSummary], run: RunSummary) -> tuple[RunSummary, ...]:

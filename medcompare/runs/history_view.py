@@ -1,22 +1,14 @@
-"""Recorded runs in the terminal: a table of them, or two side by side.
-
-``medcompare history`` lists; ``--compare A B`` says what changed from A to B.
-"""
+"""Recorded runs in the terminal: a table of them, or two side by side, as ``medcompare history`` prints them."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medcompare.base.errors import InputError
 from medcompare.base.formatting import (
     MINUS,
     format_count,
@@ -24,19 +16,16 @@ from medcompare.base.formatting import (
     format_estimate,
     format_number,
 )
-from medcompare.base.terminal import ExitStatus, complain, say
-from medcompare.runs.changes import Changes, what_changed
-from medcompare.runs.history import HistoryError, find_run, history_path, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.runs.changes import FigureChange
+    from medcompare.runs.changes import Changes, FigureChange
     from medcompare.runs.summary import RunSummary
 
 STATUS_COLOURS = {"completed": "green", "failed": "red", "crashed": "red", "running": "cyan"}
 MISSING = "\u2013"
-WIDTH_WITHOUT_TERMINAL, NARROW_BELOW = 200, 120
+NARROW_BELOW = 120
 
 
 def runs_table(runs: Sequence[RunSummary], *, narrow: bool = False) -> Table:
@@ -126,86 +115,3 @@ def as_plain(run: RunSummary) -> dict[str, Any]:
     plain = run.model_dump(mode="json")
     plain["config"] = json.loads(plain.pop("config_json"))
     return plain
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Parser of ``medcompare history``."""
-    parser = argparse.ArgumentParser(
-        prog="medcompare history",
-        description="List recorded runs, newest first, or say what changed between two of them.",
-        epilog="A run is named by its name, its id, the beginning of either, or as 'latest', 'latest~1', ... "
-        "Exit status: 0 success, 2 bad input, 1 failure.",
-    )
-    parser.add_argument(
-        "--store",
-        metavar="DIR",
-        type=Path,
-        default=Path(".medcompare"),
-        help="folder of the cache (default: .medcompare)",
-    )
-    parser.add_argument(
-        "-n", "--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)"
-    )
-    parser.add_argument("--data", metavar="NAME", help="only runs on this data set")
-    parser.add_argument("--series", metavar="NAME", help="only runs of this series, e.g. of one deployment")
-    parser.add_argument("--status", choices=list(STATUS_COLOURS), help="only runs with this status")
-    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="what changed from run A to run B")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdigit() else 0
-    if value < 1:
-        msg = f"'{text}' is not a number from 1 on"
-        raise argparse.ArgumentTypeError(msg)
-    return value
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """List or compare runs from the command line; returns the exit status."""
-    arguments = build_parser().parse_args(argv)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
-    path = history_path(arguments.store)
-    if not arguments.store.is_dir():
-        complain(f"error: --store {arguments.store}: no such folder")
-        return ExitStatus.BAD_INPUT
-    try:
-        if arguments.compare:
-            return _compare(console, path, *arguments.compare, as_json=arguments.json)
-        runs = list_runs(
-            path,
-            limit=arguments.limit,
-            status=arguments.status,
-            data_name=arguments.data,
-            series=arguments.series,
-        )
-    except (HistoryError, InputError) as error:
-        complain(f"error: {error}")
-        return ExitStatus.FAILURE
-    if arguments.json:
-        say(json.dumps([as_plain(run) for run in runs], indent=1, ensure_ascii=False, allow_nan=False))
-    elif runs:
-        console.print(runs_table(runs, narrow=console.width < NARROW_BELOW))
-    else:
-        console.print("No runs recorded that fit." if path.is_dir() else "No runs recorded yet.")
-    return ExitStatus.SUCCESS
-
-
-def _compare(console: Console, path: Path, first: str, second: str, *, as_json: bool) -> int:
-    try:
-        before, after = find_run(path, first), find_run(path, second)
-    except HistoryError as error:
-        complain(f"error: {error}")
-        return ExitStatus.BAD_INPUT
-    changes = what_changed(before, after)
-    if as_json:
-        say(json.dumps(changes.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False))
-        return ExitStatus.SUCCESS
-    console.print(Text(f"{before.name} → {after.name}", style="bold"))
-    for sentence in changes.sentences:
-        console.print(Text(f"  {sentence}"))
-    if changes.figures:
-        console.print()
-        console.print(figures_table(changes))
-    return ExitStatus.SUCCESS

@@ -8,26 +8,23 @@ only with ``--reports``.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import psutil
 
-from medcompare.base.errors import ConfigError, DataError, InputError, MedcompareError
-from medcompare.base.file_access import keep_private
+from medcompare.base.errors import ConfigError, DataError
 from medcompare.base.formatting import format_bytes
-from medcompare.base.store_lock import store_alone
-from medcompare.base.terminal import ExitStatus, complain, say
 from medcompare.runs.folder import LATEST
 from medcompare.runs.history import EARLIER_FILE, HISTORY_FOLDER, history_path, list_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
 
 KEEP_RUNS, KEEP_DAYS = 30, 60.0
@@ -240,65 +237,3 @@ def describe(plan: PrunePlan, *, every_item: bool = False) -> Iterator[str]:
             f"Note: {plan.n_reports_left} older run folders stay, with their reports; "
             "files that only they refer to are not kept (--reports deletes the folders too)"
         )
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Parser of ``medcompare prune``."""
-    parser = argparse.ArgumentParser(
-        prog="medcompare prune",
-        description="Free the disk of stored files that no kept run needs. Without --delete nothing is touched.",
-        epilog="Exit status: 0 success, 2 bad input, 1 failure (also: a run is in progress).",
-    )
-    for name, metavar, kind, default, text in (
-        ("--out", "DIR", Path, Path("runs"), "folder of the runs"),
-        ("--store", "DIR", Path, Path(".medcompare"), "folder of the cache"),
-        ("--keep-runs", "N", int, KEEP_RUNS, "keep what the newest N runs refer to"),
-        ("--keep-days", "D", float, KEEP_DAYS, "keep what is younger than D days, too"),
-    ):
-        parser.add_argument(name, metavar=metavar, type=kind, default=default, help=f"{text} (%(default)s)")
-    for name, text in (
-        ("--reports", "delete the folders of older runs too, with their reports"),
-        ("--delete", "really delete (default: only say what would go)"),
-        ("--list", "list every file"),
-    ):
-        parser.add_argument(name, action="store_true", help=text)
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prune from the command line; returns the exit status."""
-    keep_private()
-    arguments = build_parser().parse_args(argv)
-
-    def plan() -> PrunePlan:
-        return plan_pruning(
-            arguments.out,
-            arguments.store,
-            now=datetime.now(UTC),
-            keep_runs=arguments.keep_runs,
-            keep_days=arguments.keep_days,
-            reports=arguments.reports,
-        )
-
-    try:
-        planned = plan()  # also: a folder that is no store must not gain a lock file
-        if not arguments.delete:
-            say("\n".join(["Would delete:", *describe(planned, every_item=arguments.list)]))
-            say(
-                f"This would free {format_bytes(planned.n_bytes)}. Nothing was deleted; add --delete to do it."
-            )
-            return ExitStatus.SUCCESS
-        with store_alone(arguments.store):
-            planned = plan()
-            freed, left = delete(planned, arguments.store)
-    except InputError as error:
-        complain(f"error: {error}")
-        return ExitStatus.BAD_INPUT
-    except MedcompareError as error:
-        complain(f"error: {error}")
-        return ExitStatus.FAILURE
-    say("\n".join(["Deleted:", *describe(planned, every_item=arguments.list)]))
-    for sentence in left:
-        complain(f"left: {sentence}")
-    say(f"Freed {format_bytes(freed)}.")
-    return ExitStatus.FAILURE if left else ExitStatus.SUCCESS

@@ -76,11 +76,11 @@ def served(copy_of_checkout: Path, chromium: tuple[str, str]) -> Iterator[Place]
     place = Place(port, reports_port)
     ports = ("--port", str(port), "--reports-port", str(reports_port))
     try:
-        command(copy_of_checkout, "flows.serving", "start", *ports)
+        command(copy_of_checkout, "medcompare", "serve", "start", *ports)
         command(copy_of_checkout, "prefect", "deploy", "--all", PREFECT_API_URL=place.api)
         yield place
     finally:
-        command(copy_of_checkout, "flows.serving", "stop")
+        command(copy_of_checkout, "medcompare", "serve", "stop")
 
 
 @pytest.fixture(scope="session")

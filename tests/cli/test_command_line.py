@@ -114,20 +114,6 @@ def test_every_field_is_listed() -> None:
     assert "data.demo.n_patients" in text
 
 
-def test_help_needs_neither_torch_nor_prefect() -> None:
-    """`--help` must answer at once, so the slow libraries stay out."""
-    code = (
-        "import sys\n"
-        "from medcompare.cli.app import main\n"
-        "assert main(['compare', '--help']) == 0\n"
-        "print([name for name in ('torch', 'prefect', 'pandas', 'matplotlib') if name in sys.modules])"
-    )
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-
-    assert done.stdout.strip().endswith("[]")
-
-
 def _text_fields(schema: dict[str, Any], model: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Dotted names of the fields whose schema takes any text, alone, optional or in a list."""
     for name, field in model["properties"].items():

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 import tomllib
 import unicodedata
@@ -24,7 +23,6 @@ from medcompare.base.errors import ConfigError
 from medcompare.cli import doctor_checks as checks
 from medcompare.cli.app import main
 from medcompare.cli.doctor import guarded, run_checks, verdict
-from medcompare.cli.doctor_checks import CheckResult, numbers
 from medcompare.models.zoo import MODELS
 from medcompare.notify.message import build_report_mail
 from medcompare.notify.outbox import outbox_folder, queue
@@ -43,6 +41,8 @@ from tests.runs.sample_runs import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from medcompare.cli.doctor_checks import Found
 
 PREFECT = version("prefect")
 WRONG = "a wrong secret"
@@ -77,24 +77,6 @@ def prefect_like(answers: dict[str, tuple[int, str]]) -> Iterator[tuple[str, lis
 
 def _healthy(server_version: str = PREFECT) -> dict[str, tuple[int, str]]:
     return {"/api/health": (200, "true"), "/api/admin/version": (200, json.dumps(server_version))}
-
-
-@pytest.mark.parametrize(
-    ("found", "bits", "status"),
-    [
-        ((3, 11, 0), 64, "ok"),
-        ((3, 14, 2), 64, "ok"),
-        ((3, 10, 9), 64, "fail"),
-        ((2, 7, 18), 64, "fail"),
-        ((3, 12, 0), 32, "fail"),
-    ],
-)
-def test_python(found: tuple[int, ...], bits: int, status: str) -> None:
-    """3.11 is the oldest that will do."""
-    result = checks.check_python(found, bits=bits)
-
-    assert result.status == status
-    assert (result.remedy is None) == (status == "ok")
 
 
 def test_a_pdf_is_really_made() -> None:
@@ -147,7 +129,7 @@ def test_a_healthy_server_of_the_same_version() -> None:
     assert result.status == "ok"
     assert PREFECT in result.detail
     assert set(logins) == {"Basic " + base64.b64encode(b"admin:hush").decode()}
-    assert "hush" not in result.model_dump_json()
+    assert "hush" not in str(result)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +156,7 @@ def test_a_server_that_is_not_there() -> None:
     """Refused connections and nonsense addresses; a login in the address is not printed."""
     gone = checks.check_prefect_server({"PREFECT_API_URL": f"http://user:hush@127.0.0.1:{free_port()}/api"})
     assert gone.status == "fail"
-    assert "hush" not in gone.model_dump_json()
+    assert "hush" not in str(gone)
     assert "prefect server start" in str(gone.remedy)
     assert checks.check_prefect_server({"PREFECT_API_URL": "file:///etc/passwd"}).status == "fail"
 
@@ -200,8 +182,8 @@ def test_the_mail_server_is_logged_in_to_and_nothing_is_sent(tmp_path: Path) -> 
     assert (good.status, bad.status) == ("ok", "fail")
     assert f"logged in as {USER}" in good.detail
     assert "username and password" in str(bad.remedy)
-    assert "secret" not in bad.model_dump_json()
-    assert PASSWORD not in good.model_dump_json()
+    assert "secret" not in str(bad)
+    assert PASSWORD not in str(good)
     assert mailbox.mails == []
 
 
@@ -368,49 +350,33 @@ def test_code(tmp_path: Path) -> None:
     assert checks.check_code(tmp_path).status == "warn"
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("3.8.8", (3, 8, 8)), ("0.150.0.post1", (0, 150, 0)), ("2.15.0+cpu", (2, 15, 0)), ("dev", ())],
-)
-def test_numbers_of_a_version(text: str, expected: tuple[int, ...]) -> None:
-    """What stands behind the numbers does not count."""
-    assert numbers(text) == expected
-
-
 def test_a_check_that_breaks_is_a_failed_check() -> None:
     """The others are still shown."""
 
-    def broken() -> CheckResult:
+    def broken() -> Found:
         msg = "surprise"
         raise RuntimeError(msg)
 
-    result = guarded(("Sky", broken))
+    result = guarded(broken)
 
-    assert (result.name, result.status) == ("Sky", "fail")
+    assert result.status == "fail"
     assert "RuntimeError: surprise" in result.detail
 
 
 def test_every_result_that_is_not_ok_has_a_remedy(tmp_path: Path) -> None:
     """All checks run, on whatever machine this is, and leave nothing behind."""
-    results = run_checks(out=tmp_path / "runs", store=tmp_path / "store", environment={})
+    results = run_checks(tmp_path / "runs", tmp_path / "store", environment={})
 
-    assert len(results) == 16
-    assert len({result.name for result in results}) == 16
-    assert [result.name for result in results if result.status != "ok" and not result.remedy] == []
+    assert len(results) == 15
+    assert [name for name, found in results.items() if found.status != "ok" and not found.remedy] == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_closing_line() -> None:
     """Counts of what failed and what deserves a look."""
-
-    def results(*statuses: str) -> list[CheckResult]:
-        return [CheckResult(name="x", status=status, detail="") for status in statuses]  # type: ignore[arg-type]
-
-    assert verdict(results("ok", "ok")) == "This machine is ready: 2 checks, none failed."
-    assert (
-        verdict(results("ok", "warn")) == "This machine is ready: 2 checks, none failed; 1 deserves a look."
-    )
-    assert verdict(results("fail", "warn", "ok")) == "1 of 3 checks failed."
+    assert verdict(["ok", "ok"]) == "This machine is ready: 2 checks, none failed."
+    assert verdict(["ok", "warn"]) == "This machine is ready: 2 checks, none failed; 1 deserves a look."
+    assert verdict(["fail", "warn", "ok"]) == "1 of 3 checks failed."
 
 
 def test_exit_status(
@@ -436,14 +402,3 @@ def test_exit_status(
 def test_deep_check_imports_torch() -> None:
     """Torch is really imported, in a process of its own."""
     assert checks.check_torch(deep=True).status in {"ok", "warn"}
-
-
-def test_command_line_starts_from_a_checkout(tmp_path: Path) -> None:
-    """The three entry points answer --help at once."""
-    root = Path(checks.__file__).resolve().parents[2]
-    for name in ("doctor", "history", "prune"):
-        done = subprocess.run(
-            [sys.executable, "-m", "medcompare", name, "--help"],
-            capture_output=True, text=True, check=True, cwd=root, timeout=60, env=os.environ | {"HOME": str(tmp_path)},
-        )  # fmt: skip
-        assert f"medcompare {name}" in done.stdout

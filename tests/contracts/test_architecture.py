@@ -174,8 +174,11 @@ def test_the_map_names_every_room() -> None:
         ("medcompare.report*", TORCH | {"sklearn"}),
         ("medcompare.config.schema", TORCH | DRAWING | {"pandas", "scipy", "numpy"}),
         ("medcompare.notify.send*", TORCH),
-        ("medcompare.cli.app", TORCH | DRAWING | {"prefect", "pandas", "scipy", "sklearn", "statsmodels"}),
-        ("flows.reports", TORCH | DRAWING | {"prefect", "pandas", "numpy", "scipy", "sklearn"}),
+        ("medcompare.cli.*", TORCH | DRAWING | {"prefect", "pandas", "scipy", "sklearn", "statsmodels"}),
+        (
+            "medcompare.runs.report_server",
+            TORCH | DRAWING | {"prefect", "pandas", "numpy", "scipy", "sklearn"},
+        ),
         ("flows.serving", TORCH | DRAWING | {"prefect", "pandas", "numpy", "scipy", "sklearn"}),
     ],
     ids=[

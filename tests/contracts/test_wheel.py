@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
-from medcompare.base.terminal import ExitStatus
+from medcompare.cli.terminal import ExitStatus
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -29,7 +29,8 @@ from prefect.states import Cancelling, Crashed, Running
 
 from flows.compare import compare
 from flows.deployment_steps import ensure_gpu_limit
-from flows.recover import CRASHED_TWICE, RESUMED, START_AGAIN, after_crash, main, recover, superseded
+from flows.recover import CRASHED_TWICE, RESUMED, START_AGAIN, after_crash, recover, superseded
+from medcompare.cli.app import main
 from medcompare.config.schema import TrainConfig
 from medcompare.runs.folder import partial_folder
 from medcompare.runs.history import history_path, list_runs, record_run, this_host
@@ -268,9 +269,9 @@ def test_a_killed_run_without_a_deployment_is_mailed_about(
     """Who started it must start it again; the command says what was done, and the second time nothing."""
     flow_run = killed(client, tmp_path, None)
 
-    assert main(["--store", str(tmp_path / "store")]) == 0
+    assert main(["recover", "--store", str(tmp_path / "store")]) == 0
     first = capsys.readouterr().out.splitlines()
-    assert main(["--store", str(tmp_path / "store")]) == 0
+    assert main(["recover", "--store", str(tmp_path / "store")]) == 0
 
     assert first == [
         "run '2026-11-22_020000_two-classes' of 2026-11-22T02:00 UTC crashed",
@@ -319,7 +320,7 @@ def test_recover_says_what_is_wrong_with_a_history(
     """A file that is no history: one line, status 1."""
     history_path(tmp_path).write_bytes(b"not a database" * 100)
 
-    assert main(["--store", str(tmp_path)]) == 1
+    assert main(["recover", "--store", str(tmp_path)]) == 1
     assert re.match(r"error: history .*: Not a directory: move away", capsys.readouterr().err)
 
 

@@ -21,7 +21,8 @@ import psutil
 import pytest
 
 from flows import serving
-from flows.serving import AUTH, Place, build_parser, end, environment, is_taken, main, processes
+from flows.serving import AUTH, Place, end, environment, is_taken, processes
+from medcompare.cli.app import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ def serve(clone: Path, action: str, port: int, reports_port: int) -> subprocess.
     """The command that ``make serve`` runs, in the clone and with its code."""
     ports = ("--port", str(port), "--reports-port", str(reports_port))
     return subprocess.run(
-        [sys.executable, "-m", "flows.serving", action, *ports],
+        [sys.executable, "-m", "medcompare", "serve", action, *ports],
         cwd=clone,
         env={**os.environ, "PYTHONPATH": search_path(clone)},
         stdin=subprocess.DEVNULL,
@@ -101,7 +102,7 @@ def ours(clone: Path) -> dict[str, psutil.Process]:
         try:
             if process.cwd() == str(clone) and process.status() != psutil.STATUS_ZOMBIE:
                 line = " ".join(process.cmdline())
-                words = ("flows.serving run", "server start", "worker start", "flows.reports")
+                words = ("serve run", "server start", "worker start", "medcompare reports")
                 found[next((word for word in words if word in line), line)] = process
         except psutil.Error:
             continue
@@ -139,7 +140,7 @@ def test_a_second_call_says_what_runs_already(place: Place, clone: Path) -> None
     assert "It runs already" in done.stdout
     assert f"export PREFECT_API_URL={place.api}\n" in done.stdout
     assert ours(clone) == before
-    assert sorted(before) == ["flows.reports", "flows.serving run", "server start", "worker start"]
+    assert sorted(before) == ["medcompare reports", "serve run", "server start", "worker start"]
     assert serve(clone, "status", place.port, place.reports_port).returncode == 0
 
 
@@ -148,7 +149,7 @@ def test_another_port_is_refused_while_it_runs(place: Place, clone: Path) -> Non
     done = serve(clone, "start", *free_ports())
 
     assert done.returncode == 2
-    assert f"it runs already, on port {place.port}; to move it: make serve-stop" in done.stdout
+    assert f"it runs already, on port {place.port}; to move it: make serve-stop" in done.stderr
 
 
 def test_pages_ask_the_server_they_came_from(place: Place) -> None:
@@ -219,7 +220,7 @@ def test_deploys_from_a_script(place: Place, clone: Path, options: tuple[str, ..
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["server start", "worker start", "flows.reports"])
+@pytest.mark.parametrize("name", ["server start", "worker start", "medcompare reports"])
 def test_a_program_that_dies_is_started_again(place: Place, clone: Path, name: str) -> None:
     """Without a command, and the others are left alone."""
     assert eventually(lambda: len(ours(clone)) == 4)  # a worker that was just started again has preparations
@@ -236,7 +237,7 @@ def test_what_a_killed_main_process_left_is_replaced(place: Place, clone: Path) 
     """The next start ends it and starts everything again."""
     assert eventually(lambda: len(ours(clone)) == 4)  # a worker that was just started again has preparations
     before = ours(clone)
-    before["flows.serving run"].kill()
+    before["serve run"].kill()
     left = serve(clone, "status", place.port, place.reports_port)
     done = serve(clone, "start", place.port, place.reports_port)
 
@@ -267,8 +268,8 @@ def test_a_taken_port_is_refused_before_anything_starts(clone: Path) -> None:
         done = serve(clone, "start", port, free_ports()[0])
 
     assert done.returncode == 2
-    assert f"error: port {port} is taken" in done.stdout
-    assert re.search(r"make serve SERVE_PORT=\d+\n", done.stdout)
+    assert f"error: port {port} is taken" in done.stderr
+    assert re.search(r"make serve SERVE_PORT=\d+\n", done.stderr)
     assert ours(clone) == {}
 
 
@@ -282,7 +283,7 @@ def test_what_was_started_is_taken_down_when_a_part_fails(clone: Path, tmp_path:
 
     assert done.returncode == 1
     assert re.search(
-        r"no disk today\n(.*\n)*    error: worker ended with status 1; everything is stopped", done.stdout
+        r"no disk today\n(.*\n)*    error: worker ended with status 1; everything is stopped", done.stderr
     )
     assert ours(broken) == {}
 
@@ -323,15 +324,13 @@ def test_a_password_holds_for_server_and_worker(name: str) -> None:
 @pytest.mark.parametrize("text", ["0", "80", "65536", "x", ""])
 def test_ports_are_checked(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A port that cannot be is refused with its range."""
-    with pytest.raises(SystemExit, match="2"):
-        build_parser().parse_args(["start", "--port", text])
-    assert "is not a port from 1024 to 65535" in capsys.readouterr().err
+    assert main(["serve", "start", "--port", text]) == 2
+    assert re.match("error: Invalid value for '--port': Input should be", capsys.readouterr().err)
 
 
 def test_server_and_reports_need_two_ports(capsys: pytest.CaptureFixture[str]) -> None:
     """The same port twice is refused before anything starts."""
-    with pytest.raises(SystemExit, match="2"):
-        main(["start", "--port", "4370", "--reports-port", "4370"])
+    assert main(["serve", "start", "--port", "4370", "--reports-port", "4370"]) == 2
     assert "are both 4370" in capsys.readouterr().err
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
+from medcompare.base.errors import ConfigError
 from medcompare.runs.history import (
     HistoryError,
     earlier_runs,
@@ -116,7 +117,7 @@ def test_a_run_that_is_not_clear_is_refused(file: Path, text: str, message: str)
     record_run(file, summary(1))
     record_run(file, summary(2))
 
-    with pytest.raises(HistoryError, match=message):
+    with pytest.raises(ConfigError, match=message):
         find_run(file, text)
 
 

@@ -382,7 +382,7 @@ def test_style_of_the_list_is_allowed_by_its_policy(port: int) -> None:
 
 def test_the_command_listens_on_the_loopback_interface_until_it_is_told_to_stop(out: Path) -> None:
     """Other machines reach it through a tunnel or a proxy; a second server on the port is refused."""
-    command = [sys.executable, "-m", "flows.reports", "--out", str(out), "--port"]
+    command = [sys.executable, "-m", "medcompare", "reports", "--out", str(out), "--port"]
     with subprocess.Popen(
         [*command, "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as one:
@@ -394,7 +394,7 @@ def test_the_command_listens_on_the_loopback_interface_until_it_is_told_to_stop(
         one.send_signal(signal.SIGINT)
         status = one.wait(30)
 
-    assert (addresses, content, status) == ({"127.0.0.1"}, PDF, 0)
+    assert (addresses, content, status) == ({"127.0.0.1"}, PDF, 130)
     assert other.returncode == 2
     assert f"port {port} cannot be used" in other.stderr
     assert "--port" in other.stderr

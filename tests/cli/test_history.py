@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medcompare.cli.app import main
 from medcompare.runs.history import history_path, record_run
-from medcompare.runs.history_view import main
 from tests.runs.sample_runs import figures, summary
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Path:
 
 def test_runs_are_listed_newest_first(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line per run with status, figures and verdict or cause."""
-    assert main(["--store", str(store)]) == 0
+    assert main(["history", "--store", str(store)]) == 0
 
     said = capsys.readouterr().out
     assert [said.index(name) for name in ("2026-11-03_oral", "2026-11-02_oral", "2026-11-01_oral")] == sorted(
@@ -46,20 +46,20 @@ def test_runs_are_listed_newest_first(store: Path, capsys: pytest.CaptureFixture
 
 def test_filters_and_limit(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only what was asked for."""
-    main(["--store", str(store), "--status", "completed", "-n", "1"])
+    main(["history", "--store", str(store), "--status", "completed", "-n", "1"])
     said = capsys.readouterr().out
     assert "2026-11-02_oral" in said
     assert "2026-11-01_oral" not in said
 
-    main(["--store", str(store), "--data", "skin"])
+    main(["history", "--store", str(store), "--data", "skin"])
     assert "No runs recorded that fit." in capsys.readouterr().out
-    main(["--store", str(store), "--series", "manual"])
+    main(["history", "--store", str(store), "--series", "manual"])
     assert "No runs recorded that fit." in capsys.readouterr().out
 
 
 def test_two_runs_are_compared(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sentences, then the figures before and after."""
-    assert main(["--store", str(store), "--compare", "2026-11-01", "latest~1"]) == 0
+    assert main(["history", "--store", str(store), "--compare", "2026-11-01", "latest~1"]) == 0
 
     said = capsys.readouterr().out
     assert "Data: 851 → 903 images (+52)." in said
@@ -71,12 +71,12 @@ def test_two_runs_are_compared(store: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_json_can_be_read_by_programs(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Lists and comparisons, with the configuration as a table."""
-    assert main(["--store", str(store), "--json"]) == 0
+    assert main(["history", "--store", str(store), "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)
     assert [run["run_id"] for run in runs] == ["run-3", "run-2", "run-1"]
     assert runs[2]["config"]["train"]["epochs"] == 20
 
-    assert main(["--store", str(store), "--compare", "run-1", "run-2", "--json"]) == 0
+    assert main(["history", "--store", str(store), "--compare", "run-1", "run-2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["causes"] == ["data"]
 
 
@@ -91,19 +91,17 @@ def test_bad_input(
     store: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, message: str
 ) -> None:
     """One message, no traceback."""
-    assert main(["--store", str(store), *arguments]) == status
+    assert main(["history", "--store", str(store), *arguments]) == status
     assert message in capsys.readouterr().err
 
 
 def test_a_missing_store_and_a_bad_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Status 2; an empty store is no mistake; a damaged history is a failure."""
-    assert main(["--store", str(tmp_path / "absent")]) == 2
-    assert "no such folder" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as caught:
-        main(["-n", "0"])
-    assert caught.value.code == 2
-    assert "not a number from 1 on" in capsys.readouterr().err
-    assert main(["--store", str(tmp_path)]) == 0
+    assert main(["history", "--store", str(tmp_path / "absent")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert main(["history", "-n", "0"]) == 2
+    assert "'--limit' / '-n': Input should be greater than or equal to 1" in capsys.readouterr().err
+    assert main(["history", "--store", str(tmp_path)]) == 0
     assert "No runs recorded yet." in capsys.readouterr().out
     history_path(tmp_path).write_bytes(b"not a database" * 100)
-    assert main(["--store", str(tmp_path)]) == 1
+    assert main(["history", "--store", str(tmp_path)]) == 1
