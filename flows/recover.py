@@ -6,7 +6,8 @@ touched: the server frees those of a dead process when their lease ends.
 
 Prefect's worker marks a run as crashed whose process dies under it, and calls `after_crash`. Where
 the worker dies as well, as in a power cut, nobody does; so every run and every worker looks
-for such runs when it starts.
+for such runs when it starts. An automation on missing heartbeats would set the state of the run, but
+neither end its record in the history, nor mail through our settings, nor start it again once.
 """
 
 from __future__ import annotations

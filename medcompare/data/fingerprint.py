@@ -11,7 +11,6 @@ from medcompare.base.record import Record
 from medcompare.data.reading import BYTES_PER_MB, Digests, read_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from medcompare.config.data import DataConfig
@@ -40,7 +39,6 @@ def fingerprint(
     data: DataConfig,
     *,
     known: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> SourceFingerprint:
     """Digest of everything the source holds, read with several threads.
 
@@ -53,8 +51,6 @@ def fingerprint(
     known : Path, optional
         Folder that keeps the digests from run to run: of a file whose size, times and inode are as
         they were, the bytes are not read again. Whoever trains on a file verifies its digest anyway.
-    progress : callable, optional
-        Called with (files done, files in all).
 
     Returns
     -------
@@ -79,11 +75,9 @@ def fingerprint(
         timeout_minutes=data.timeout_minutes,
         stage="reading the images",
     )
-    for done, (file, (digest, size)) in enumerate(zip(source.files, digests, strict=True), start=1):
+    for file, (digest, size) in zip(source.files, digests, strict=True):
         lines.append(json.dumps([file.path, digest, file.label, file.patient_id, *file.extra]))
         n_bytes += size
-        if progress is not None:
-            progress(done, len(source.files))
     kept.keep()
     # The notes go into the manifest, so a cached one must not carry those of another listing.
     head = json.dumps(

@@ -18,17 +18,13 @@ if TYPE_CHECKING:
 N_CLASSES = 2
 
 
-def build_model(
-    spec: ModelSpec, *, n_classes: int = N_CLASSES, seed: int, weights_path: Path | None = None
-) -> nn.Module:
-    """Network of `spec` with a freshly initialised head of `n_classes` outputs.
+def build_model(spec: ModelSpec, *, seed: int, weights_path: Path | None = None) -> nn.Module:
+    """Network of `spec` with a freshly initialised head of two outputs.
 
     Parameters
     ----------
     spec : ModelSpec
         Which network, and the dotted path of the layer to replace.
-    n_classes : int, default=2
-        Outputs of the new head.
     seed : int
         Seed of every random number drawn here; the global generator is left as it was.
     weights_path : Path, optional
@@ -55,7 +51,7 @@ def build_model(
             raise TypeError(msg)
         if weights_path is not None:
             load_state(network, weights_path, model=spec.name)
-        network.set_submodule(spec.head, nn.Linear(head.in_features, n_classes))
+        network.set_submodule(spec.head, nn.Linear(head.in_features, N_CLASSES))
     return network.train()
 
 

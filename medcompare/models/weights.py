@@ -166,7 +166,7 @@ def ensure_weights(models: Sequence[str], train: WeightsSettings) -> dict[str, R
     return resolved
 
 
-def download(file: WeightsFile, folder: Path, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Path:
+def download(file: WeightsFile, folder: Path) -> Path:
     """Download `file` into `folder`, verify it, and only then give it its name.
 
     Raises
@@ -183,7 +183,7 @@ def download(file: WeightsFile, folder: Path, *, timeout_s: float = CONNECT_TIME
         request = urllib.request.Request(file.url, headers={"User-Agent": "medcompare"})  # noqa: S310 - from our table
         with (
             part.open("wb") as out,
-            urllib.request.urlopen(request, timeout=timeout_s) as answer,  # noqa: S310 - from our table
+            urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as answer,  # noqa: S310 - from our table
         ):
             total = int(answer.headers.get("Content-Length") or 0)
             done, told = 0, time.monotonic()

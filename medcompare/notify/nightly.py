@@ -35,10 +35,10 @@ TREND_RUNS = 30
 logger = logging.getLogger(__name__)
 
 
-def look_back(store: Path, run: RunSummary, *, n_runs: int = TREND_RUNS) -> HistoryContext:
+def look_back(store: Path, run: RunSummary) -> HistoryContext:
     """What changed since the last completed run of the series, and the series itself.
 
-    The series has at most `n_runs`, `run` included, which need not be recorded yet.
+    The series has at most `TREND_RUNS`, `run` included, which need not be recorded yet.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def look_back(store: Path, run: RunSummary, *, n_runs: int = TREND_RUNS) -> Hist
     } - {(run.config_sha256, run.code_digest)}
     return HistoryContext(
         changes=what_changed(earlier[0] if earlier else None, run),
-        runs=(*reversed(earlier[: n_runs - 1]), run),
+        runs=(*reversed(earlier[: TREND_RUNS - 1]), run),
         n_earlier_looks=len(looks) if run.data_fingerprint is not None else 0,
     )
 

@@ -297,7 +297,6 @@ def hard_cases(
     assessment: Assessment,
     *,
     thumbnails: Thumbnails | None,
-    most: int = MAX_HARD_CASES,
 ) -> tuple[tuple[HardCase, ...], int]:
     """Test cases that a model got wrong, the worst first, and how many there are in all.
 
@@ -323,7 +322,7 @@ def hard_cases(
             ),
             thumbnail_png=None if thumbnails is None else thumbnails.of(test.case_id[i]),
         )
-        for i in order[:most]
+        for i in order[:MAX_HARD_CASES]
     )
     return cases, len(order)
 

@@ -3,7 +3,8 @@
 DejaVu travels with matplotlib and covers Latin, Greek, Cyrillic, Arabic and Hebrew. For a
 character it lacks, a font of the machine is looked for and embedded. Where there is none,
 `require_fonts` refuses the words before any work is done, naming the package to install:
-an empty box in place of a name is lost data.
+an empty box in place of a name is lost data. WeasyPrint would find a font by itself, but not say that there
+is none, and a browser elsewhere may have none; fontconfig is asked for neither, as macOS and Windows lack it.
 """
 
 from __future__ import annotations

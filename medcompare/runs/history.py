@@ -138,11 +138,10 @@ def mark_crashed_runs(
     host: str,
     now: datetime,
     is_alive: Callable[[RunSummary], bool] | None = None,
-    stale_after: timedelta = STALE_AFTER,
 ) -> tuple[RunSummary, ...]:
     """Mark runs as crashed whose process is gone without having recorded an end; returns them.
 
-    `is_alive` is asked about runs of this `host` only; those of other machines are given up after `stale_after`.
+    `is_alive` is asked about runs of this `host` only; those of other machines are given up after `STALE_AFTER`.
     """
     is_alive = is_alive or process_is_alive
     if not list_runs(path, status="running"):
@@ -156,8 +155,8 @@ def mark_crashed_runs(
                     "the process of the run ended without a result: it was killed or the machine went down"
                 )
             else:
-                crashed = now - datetime.fromisoformat(run.started_at) > stale_after
-                cause = f"no end was recorded within {stale_after.total_seconds() / 3600:.0f} hours"
+                crashed = now - datetime.fromisoformat(run.started_at) > STALE_AFTER
+                cause = f"no end was recorded within {STALE_AFTER.total_seconds() / 3600:.0f} hours"
             # Read again: it may have recorded its end just before it ended.
             if crashed and _read(_file_of(path, run)).status == "running":
                 failure = Failure(

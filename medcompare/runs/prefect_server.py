@@ -1,7 +1,8 @@
 """Which Prefect server a run will use, whether it answers, and that no proxy stands in between.
 
 Everything here is found without importing Prefect, so that a wrong setting is refused in the
-first second of a run.
+first second of a run: its settings alone take 1.4 s of processor time to import, and do not tell
+in which file one was made.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certifi
+from dotenv import dotenv_values
 
 from medcompare.base.errors import ConfigError
 from medcompare.base.hosts import is_loopback
@@ -128,9 +130,8 @@ def prefect_setting(name: str, environment: Mapping[str, str], folder: Path) -> 
     if environment.get(name):
         return Setting(value=environment[name], origin=f"the variable {name}", unset=f"unset {name}")
     section, _, key = name.removeprefix("PREFECT_").lower().partition("_")
-    dotenv = _dotenv(folder / ".env").get(name)
     in_files = [
-        (dotenv, folder / ".env"),
+        (dotenv_values(folder / ".env").get(name), folder / ".env"),
         (_at(_toml(folder / "prefect.toml"), section, key), folder / "prefect.toml"),
         (_at(_toml(folder / "pyproject.toml"), "tool", "prefect", section, key), folder / "pyproject.toml"),
     ]
@@ -159,15 +160,6 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # Prefect itself says what is wrong with it
-
-
-def _dotenv(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return {}
-    pairs = (line.strip().removeprefix("export ").partition("=") for line in lines)
-    return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}
 
 
 def check_server(environment: Mapping[str, str], folder: Path, *, timeout_s: float) -> str | None:

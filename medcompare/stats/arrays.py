@@ -153,7 +153,7 @@ def says_nothing(scores: FloatArray, positive: BoolArray) -> bool:
     )
 
 
-def few_units(positive: BoolArray, clusters: IntArray | None, least: int = MIN_UNITS) -> str | None:
+def few_units(positive: BoolArray, clusters: IntArray | None) -> str | None:
     """Why nothing can be estimated from so few independent cases; None where there are enough.
 
     Parameters
@@ -162,8 +162,6 @@ def few_units(positive: BoolArray, clusters: IntArray | None, least: int = MIN_U
         Labels.
     clusters : ndarray of int, shape (n_samples,), or None
         Patient of each case; patients are then counted.
-    least : int, default=10
-        Units that each class must have.
 
     Returns
     -------
@@ -175,11 +173,11 @@ def few_units(positive: BoolArray, clusters: IntArray | None, least: int = MIN_U
         for chosen in (positive, ~positive)
     ]
     fewest = min(counts)
-    if fewest >= least:
+    if fewest >= MIN_UNITS:
         return None
     unit = "case" if clusters is None else "patient"
     which = "positive" if counts[0] == fewest else "negative"
-    return f"{fewest} {which} {unit}{'' if fewest == 1 else 's'}, at least {least} are needed"
+    return f"{fewest} {which} {unit}{'' if fewest == 1 else 's'}, at least {MIN_UNITS} are needed"
 
 
 def checked_probabilities(probability: ArrayLike, n_samples: int, *, name: str = "probability") -> FloatArray:

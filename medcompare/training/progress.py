@@ -154,14 +154,14 @@ def epoch_line(name: str, event: Mapping[str, object]) -> str:
     return ", ".join(parts)
 
 
-def file_counter(what: str, *, every: float = 0.25) -> Callable[[int, int], None]:
+def file_counter(what: str) -> Callable[[int, int], None]:
     """Callback for (done, in all) that logs a line at each quarter of a long list."""
     told = 0.0
 
     def tell(done: int, in_all: int) -> None:
         nonlocal told
         share = done / in_all if in_all else 1.0
-        if in_all >= LONG_LIST and share >= told + every:
+        if in_all >= LONG_LIST and share >= told + 0.25:
             told = share
             logger.info("%s: %d of %d", what, done, in_all)
 

@@ -269,7 +269,13 @@ def test_no_module_is_too_long() -> None:
     assert {module: n for module, n in lengths.items() if n > 420} == {}
 
 
-DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "fontTools": "fonttools", "yaml": "pyyaml"}
+DISTRIBUTION_OF = {
+    "PIL": "pillow",
+    "dotenv": "python-dotenv",
+    "fontTools": "fonttools",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 
 
 def test_everything_imported_is_declared() -> None:

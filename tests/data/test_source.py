@@ -458,13 +458,6 @@ class TestFingerprint:
 
         assert fingerprint(source, DataConfig()).digest != before
 
-    def test_progress(self, folder: Path) -> None:
-        """Every file is reported once."""
-        calls: list[tuple[int, int]] = []
-        fingerprint(resolve(folder), DataConfig(), progress=lambda done, total: calls.append((done, total)))
-
-        assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
-
 
 class TestKeptDigests:
     """Of what did not change the bytes are not read again; whatever changed is."""

@@ -153,6 +153,17 @@ def test_page_one_carries_verdict_numbers_limits_and_rule(texts: list[str], inpu
     assert "1 Data and split" not in first
 
 
+def test_words_of_figures_are_text(texts: list[str], page: Reader) -> None:
+    """They can be searched and copied: axes, legends and numbers."""
+    for words in (
+        "Observed share of positives",
+        "Call everyone positive",
+        "Threshold probability (preference)",
+    ):
+        assert words in " ".join(texts)
+        assert words in page.text
+
+
 def test_pdf_says_synthetic_on_every_page(texts: list[str]) -> None:
     """No page can be taken for a result on patients."""
     assert all("Synthetic demonstration data" in text for text in texts)
