@@ -1,4 +1,4 @@
-"""The table of a split, read back: which image stands in which subset."""
+"""The table of a split, read back: which image is in which subset."""
 
 from __future__ import annotations
 

@@ -104,6 +104,6 @@ class Columns:
         seen: dict[str, int] = {}
         for row, text in self.cells(column):
             if text in seen:
-                self.refuse_cell(column, row, f": '{text}' also stands in row {seen[text]}; {remedy}")
+                self.refuse_cell(column, row, f": '{text}' is also in row {seen[text]}; {remedy}")
             seen[text] = row
         return tuple(seen)

@@ -1,6 +1,6 @@
 """Cheap signs that the classes differ in something other than disease.
 
-A network learns whatever tells the classes apart: a magnification, a scanner's image size, a
+A network learns whatever distinguishes the classes: a magnification, a scanner's image size, a
 file format. What can be seen without looking at pixels is looked for here and said; it is
 never corrected.
 """
@@ -96,7 +96,7 @@ def confounder_warnings(
     Returns
     -------
     list of str
-        One sentence per finding; none where nothing stands out.
+        One sentence per finding; none where nothing is conspicuous.
     """
     candidates: list[tuple[str, Sequence[int], Sequence[str]]] = [
         ("Image size", y, _size_groups(sizes)),

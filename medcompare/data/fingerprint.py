@@ -45,7 +45,7 @@ def fingerprint(
     Parameters
     ----------
     source : ImageSource
-        Listed files. One that cannot be read counts as such and is judged at ingest.
+        Listed files. One that cannot be read counts as such and is checked at ingest.
     data : DataConfig
         Limits: ``max_file_mb``, ``file_timeout_s`` and ``timeout_minutes``.
     known : Path, optional

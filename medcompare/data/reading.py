@@ -102,7 +102,7 @@ def read_each(
     items : sequence
         What to read.
     names : sequence of str
-        How the items are called in messages.
+        Name of the items in messages.
     n_threads : int
         So many items are read at once.
     file_timeout_s : float

@@ -103,7 +103,7 @@ def same_id(text: str) -> str:
 
 
 def respelled(*groups: Iterable[str]) -> int:
-    """How many ids stand under several spellings in one group, or in another spelling in another.
+    """How many ids have several spellings in one group, or in another spelling in another.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def respelled(*groups: Iterable[str]) -> int:
 
 
 def respelled_in_both(one: Collection[str], other: Collection[str]) -> int:
-    """How many ids of `one` stand in `other` as well, but never in the same spelling."""
+    """How many ids of `one` are in `other` as well, but never in the same spelling."""
     mine, theirs = ({same_id(text): text for text in set(group)} for group in (one, other))
     exact = {same_id(text) for text in set(one) & set(other)}
     return len((mine.keys() & theirs.keys()) - exact)

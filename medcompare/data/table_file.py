@@ -73,7 +73,7 @@ def read_table_file(path: Path, *, expected: str) -> Columns:
     ----------
     path : Path
         CSV (UTF-8, UTF-16 or Windows-1252; commas, semicolons, tabs, bars or blanks),
-        ``.xlsx`` or Parquet. What it is tells its content, not its name.
+        ``.xlsx`` or Parquet. Its content says which, not its name.
     expected : str
         The columns such a file has, for the message where it is empty.
 
@@ -200,7 +200,7 @@ def _encoding(data: bytes) -> tuple[str, str | None]:
 
 
 def _csv(text: str, notes: list[str], path: Path) -> tuple[Lines, list[str]]:
-    """Rows of a CSV file, and notes on whatever stands before the header or separates the cells."""
+    """Rows of a CSV file, and notes on whatever is before the header or separates the cells."""
     lines = io.StringIO(text, newline="").readlines()
     start, separator, comment = 0, None, None
     while start < len(lines):
@@ -309,7 +309,7 @@ def _parquet(data: bytes, path: Path) -> tuple[Lines, list[str]]:
         )
     try:
         table = parquet.read_table(io.BytesIO(data))
-        # pandas puts an index without a name last; as CSV it would stand first.
+        # pandas puts an index without a name last; as CSV it would be first.
         names = sorted(table.column_names, key=lambda name: INDEX.fullmatch(name) is None)
         header = ["" if INDEX.fullmatch(name) else name for name in names]
         rows = _rows([header, *zip(*(table[name].to_pylist() for name in names), strict=True)])

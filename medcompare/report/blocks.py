@@ -245,7 +245,7 @@ class MatrixRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseCard:
-    """One wrongly called case with its picture."""
+    """One misclassified case with its picture."""
 
     case_id: str
     image: Image | None

@@ -304,9 +304,9 @@ def hard_cases(
     were further from the threshold.
     """
     thresholds = {one.model: one.operating_point.threshold for one in assessment.evaluations}
-    called = {model: scores >= thresholds[model] for model, scores in test.scores.items()}
-    wrong = np.sum([called[model] != (test.y_true == 1) for model in called], axis=0)
-    margin = np.max([np.abs(test.scores[model] - thresholds[model]) for model in called], axis=0)
+    predicted = {model: scores >= thresholds[model] for model, scores in test.scores.items()}
+    wrong = np.sum([predicted[model] != (test.y_true == 1) for model in predicted], axis=0)
+    margin = np.max([np.abs(test.scores[model] - thresholds[model]) for model in predicted], axis=0)
 
     def rank(i: int) -> tuple[int, int, float, str]:
         return (-int(test.y_true[i]), -int(wrong[i]), -float(margin[i]), test.case_id[i])
@@ -317,7 +317,7 @@ def hard_cases(
             case_id=test.case_id[i],
             truth=1 if test.y_true[i] else 0,
             scores=tuple(
-                CaseScore(model=model, score=float(scores[i]), called_positive=bool(called[model][i]))
+                CaseScore(model=model, score=float(scores[i]), called_positive=bool(predicted[model][i]))
                 for model, scores in test.scores.items()
             ),
             thumbnail_png=None if thumbnails is None else thumbnails.of(test.case_id[i]),

@@ -1,6 +1,6 @@
 """What the report is made of: one frozen record the flow fills, and nothing else.
 
-The report computes no statistics. Whatever it prints stands in `ReportInputs`, so the
+The report computes no statistics. Whatever it prints is in `ReportInputs`, so the
 flow that trains, the flow that assesses outside predictions, and the tests all reach
 the same pages by the same way.
 """
@@ -156,7 +156,7 @@ class ReportInputs(Record):
         default=(), description="False negatives first; the order is kept."
     )
     n_hard_cases: int | None = Field(
-        default=None, ge=0, description="Wrongly called cases in all; None: those listed are all."
+        default=None, ge=0, description="Misclassified cases in all; None: those listed are all."
     )
     files: tuple[tuple[str, str], ...] = Field(
         default=(), description="(file name, what it holds) of other files in the run folder."

@@ -2,7 +2,7 @@
 
 The file is the machine's copy of the report. `Results` is its schema; the JSON Schema
 in the documentation is generated from it. What the report derives from the records for
-display (row percentages, cost ratios) stands in ``derived``, computed by the same
+display (row percentages, cost ratios) is in ``derived``, computed by the same
 functions the pages use.
 """
 
@@ -248,7 +248,7 @@ def results_json(inputs: ReportInputs) -> bytes:
 
 
 def _not_finite(value: object, path: str) -> str:
-    """Where the first number stands that is NaN or infinite; empty if all are finite."""
+    """Path of the first number that is NaN or infinite; empty if all are finite."""
     if isinstance(value, float):
         return "" if math.isfinite(value) else path
     items: Iterable[tuple[object, object]] = ()

@@ -1,7 +1,7 @@
 """The trend over runs: records and figure of accuracy, images and training time.
 
 What changed before a run (data, code, configuration, ...) is marked above it, so that a
-step in a curve can be told from noise.
+step in a curve can be distinguished from noise.
 """
 
 from __future__ import annotations

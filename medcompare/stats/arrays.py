@@ -132,7 +132,7 @@ def nearly_constant(scores: FloatArray) -> bool:
 
 
 def says_nothing(scores: FloatArray, positive: BoolArray) -> bool:
-    """Whether (nearly) every case of either class has the same score, so that nothing can be told from it.
+    """Whether (nearly) every case of either class has the same score, so that it has no information.
 
     Parameters
     ----------

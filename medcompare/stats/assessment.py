@@ -170,9 +170,9 @@ def assemble(
         raise DataError(msg)
     evaluations = with_order_warnings(test, evaluations, level=evaluate.level)
     unfit = not_evaluated_as_trained or {}
-    judged = [one for one in evaluations if not one.constant_output and one.model not in unfit]
-    compared = tuple(one.model for one in judged)
-    comparisons = compare_models(test, judged, costs=costs, evaluate=evaluate, decide=rule, seed=seed)
+    usable = [one for one in evaluations if not one.constant_output and one.model not in unfit]
+    compared = tuple(one.model for one in usable)
+    comparisons = compare_models(test, usable, costs=costs, evaluate=evaluate, decide=rule, seed=seed)
     seeds = seed_rows(test, level=evaluate.level)
     seed_comparisons = compare_seeds(test, comparisons, evaluate=evaluate, seed=seed)
     n_positive = int(test.y_true.sum())
@@ -266,7 +266,7 @@ def _notes(test: ScoredCases, validation: ScoredCases | None, compared: Sequence
         )
     for model, column in test.judged.items():
         if column != model:
-            found.append(f"Of the trainings of {model}, '{column}' is judged, the lowest seed.")
+            found.append(f"Of the trainings of {model}, '{column}' is evaluated, the lowest seed.")
     both = bool(test.y_true.any() and not test.y_true.all())
     if len(compared) > 2 and both and few_units(test.y_true == 1, test.clusters) is None:
         _, p_value, freedom = joint_auc_test(

@@ -1,7 +1,7 @@
 """Two models on the same cases: every difference is candidate minus reference.
 
 The reference is the more expensive model and the candidate the cheaper one, as the decision rule
-has it; where no cost is known, the order in which the models were named stands.
+has it; where no cost is known, the order in which the models were named counts.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def _adjusted(pairs: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]
 def with_order_warnings(
     test: ScoredCases, evaluations: Sequence[ModelEvaluation], *, level: float
 ) -> tuple[ModelEvaluation, ...]:
-    """Add a warning to a model whose scores look as if their rows stood in another order.
+    """Add a warning to a model whose scores look as if their rows were in another order.
 
     Scores whose rows were shuffled are related neither to the truth nor to any other
     model's scores. A model is warned of where its AUC does not differ from 0.5, another

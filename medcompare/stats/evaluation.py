@@ -41,7 +41,7 @@ FPR_GRID = np.linspace(0, 1, 101)
 DECISION_GRID = np.linspace(0.01, 0.99, 99)
 CHANCE_AUC = 0.5
 MAX_CORNERS = 2001
-"""Of a precision-recall curve; more cannot be told apart on paper."""
+"""Of a precision-recall curve; more cannot be distinguished on paper."""
 
 
 def evaluate_model(
@@ -81,12 +81,12 @@ def evaluate_model(
         model, validation, evaluate, scores_are_probabilities=test.scores_are_probabilities
     )
     constant = says_nothing(scores, positive)
-    called = scores >= point.threshold
-    counts = confusion_counts(positive, called)
+    predicted = scores >= point.threshold
+    counts = confusion_counts(positive, predicted)
     why_not = _why_nothing_can_be_resampled(test)
     both = bool(positive.any() and not positive.all())
     resampled = None if why_not else _bootstrap(test, model, point, evaluate, seed)
-    metrics = _metrics(test, model, called, evaluate, resampled=resampled, why_not=why_not)
+    metrics = _metrics(test, model, predicted, evaluate, resampled=resampled, why_not=why_not)
     return ModelEvaluation(
         model=model,
         display_name=display_name,
@@ -105,25 +105,25 @@ def evaluate_model(
         else None,
         metrics=metrics,
         classification_report=_classification_report(
-            test, called, evaluate, resampled=resampled, why_not=why_not
+            test, predicted, evaluate, resampled=resampled, why_not=why_not
         ),
         roc=Curve(x=(), y=()) if resampled is None else resampled.roc_band(0, FPR_GRID),
         precision_recall=_precision_recall(positive, scores) if both else Curve(x=(), y=()),
         calibration=None if why_not else _calibration(test, validation, model, evaluate, seed),
         decision_curve=_decision_curve(test, validation, model, evaluate),
-        subgroups=subgroup_evaluations(test, model, called, evaluate),
+        subgroups=subgroup_evaluations(test, model, predicted, evaluate),
         constant_output=constant,
         warnings=_warnings(test, counts, metrics, constant=constant),
     )
 
 
-def confusion_counts(positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> ConfusionCounts:
-    """Truth against calls, counted."""
+def confusion_counts(positive: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> ConfusionCounts:
+    """Counts by true and predicted class."""
     return ConfusionCounts(
-        true_negative=int((~called & ~positive).sum()),
-        false_positive=int((called & ~positive).sum()),
-        false_negative=int((~called & positive).sum()),
-        true_positive=int((called & positive).sum()),
+        true_negative=int((~predicted & ~positive).sum()),
+        false_positive=int((predicted & ~positive).sum()),
+        false_negative=int((~predicted & positive).sum()),
+        true_positive=int((predicted & positive).sum()),
     )
 
 
@@ -154,7 +154,7 @@ def _bootstrap(
 def _metrics(
     test: ScoredCases,
     model: str,
-    called: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
     evaluate: EvaluateConfig,
     *,
     resampled: BootstrapResult | None,
@@ -169,8 +169,8 @@ def _metrics(
     def drawn(name: MetricName) -> Estimate:
         return undefined(evaluate, why_not, test.n) if resampled is None else resampled.metric(0, name)
 
-    sensitivity = rate(called, positive, f"undefined: no {positive_name} case")
-    specificity = rate(~called, ~positive, f"undefined: no {negative_name} case")
+    sensitivity = rate(predicted, positive, f"undefined: no {positive_name} case")
+    specificity = rate(~predicted, ~positive, f"undefined: no {negative_name} case")
     if evaluate.stated_prevalence is None:
         note = "no prevalence was stated (evaluate.stated_prevalence)"
         at_prevalence = undefined(evaluate, note), undefined(evaluate, note)
@@ -178,18 +178,18 @@ def _metrics(
         at_prevalence = predictive_values_at_prevalence(
             sensitivity, specificity, evaluate.stated_prevalence, evaluate.level
         )
-    ratios = likelihood_ratios(called, positive, clusters, level=evaluate.level)
+    ratios = likelihood_ratios(predicted, positive, clusters, level=evaluate.level)
     return {
         "auc": undefined(evaluate, why_not, test.n)
         if resampled is None
         else auc_interval(test.y_true, test.scores[model], level=evaluate.level, clusters=clusters),
         "average_precision": drawn("average_precision"),
-        "accuracy": rate(called == positive, np.ones(test.n, dtype=np.bool_), "no case"),
+        "accuracy": rate(predicted == positive, np.ones(test.n, dtype=np.bool_), "no case"),
         "balanced_accuracy": drawn("balanced_accuracy"),
         "sensitivity": sensitivity,
         "specificity": specificity,
-        "ppv": rate(positive, called, "undefined: no positive prediction"),
-        "npv": rate(~positive, ~called, "undefined: no negative prediction"),
+        "ppv": rate(positive, predicted, "undefined: no positive prediction"),
+        "npv": rate(~positive, ~predicted, "undefined: no negative prediction"),
         "ppv_at_prevalence": at_prevalence[0],
         "npv_at_prevalence": at_prevalence[1],
         "likelihood_ratio_positive": ratios[0],
@@ -204,7 +204,7 @@ def _metrics(
 
 def _classification_report(
     test: ScoredCases,
-    called: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
     evaluate: EvaluateConfig,
     *,
     resampled: BootstrapResult | None,
@@ -213,7 +213,7 @@ def _classification_report(
     """Precision, recall and F1 of each class; of the negative one by exchanging the classes."""
     positive, clusters = test.y_true == 1, test.clusters
     rows = []
-    for label, (truth, call) in enumerate(((~positive, ~called), (positive, called))):
+    for label, (truth, call) in enumerate(((~positive, ~predicted), (positive, predicted))):
         name = test.classes[label]
         if resampled is None:
             f1 = undefined(evaluate, why_not, test.n)
@@ -226,7 +226,7 @@ def _classification_report(
                 class_name=name,
                 support=int(truth.sum()),
                 precision=share(
-                    truth, call, clusters, evaluate, why_empty=f"undefined: no case was called {name}"
+                    truth, call, clusters, evaluate, why_empty=f"undefined: no case was predicted {name}"
                 ),
                 recall=share(call, truth, clusters, evaluate, why_empty=f"undefined: no {name} case"),
                 f1=f1,
@@ -247,7 +247,7 @@ def _f1_of_negative_class(
     rates = np.stack([resampled.draws(0, name, stratified=False) for name in ("specificity", "npv")])
     defined = ~np.isnan(rates)
     total = np.where(defined, rates, 0.0).sum(axis=0)
-    # Without a case called negative, or without a negative case, F1 is 0; without both, undefined.
+    # Without a case predicted negative, or without a negative case, F1 is 0; without both, undefined.
     draws = np.divide(2 * np.prod(rates, axis=0), total, out=np.zeros(total.shape), where=total > 0)
     usable = draws[defined.any(axis=0)]
     lost = draws.size - usable.size
@@ -282,7 +282,7 @@ def _precision_recall(positive: NDArray[np.bool_], scores: NDArray[np.float64]) 
 def usable_probabilities(
     test: ScoredCases, validation: ScoredCases | None, model: str, evaluate: EvaluateConfig
 ) -> tuple[NDArray[np.float64], str | None]:
-    """Probabilities that calibration and net benefit are judged by, and how they were made.
+    """Probabilities that calibration and net benefit are computed from, and how they were made.
 
     Parameters
     ----------
@@ -372,13 +372,13 @@ def classification_report_text(evaluation: ModelEvaluation) -> str:
 
 
 def confusion_matrix_text(evaluation: ModelEvaluation) -> str:
-    """The confusion matrix as aligned lines for a log: rows truth, columns calls, as in the report."""
+    """The confusion matrix as aligned lines for a log: rows true, columns predicted, as in the report."""
     counts, (negative, positive) = evaluation.confusion, evaluation.classes
     rows = (
         (f"true {positive}", counts.true_positive, counts.false_negative),
         (f"true {negative}", counts.false_positive, counts.true_negative),
     )
-    heads = (f"called {positive}", f"called {negative}")
+    heads = (f"predicted {positive}", f"predicted {negative}")
     lead = max(len(row[0]) for row in rows)
     lines = [f"{'':<{lead}}  {heads[0]}  {heads[1]}"]
     lines += [f"{name:<{lead}}  {a:>{len(heads[0])},}  {b:>{len(heads[1])},}" for name, a, b in rows]

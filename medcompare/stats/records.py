@@ -126,7 +126,7 @@ class RunningStatistics(Record):
     """The same checkpoint evaluated with the running batch statistics its library kept in training."""
 
     auc: Estimate = Field(description="On the test subset, with the running statistics.")
-    difference: Estimate = Field(description="AUC as judged, statistics re-measured, minus that.")
+    difference: Estimate = Field(description="AUC as evaluated, statistics re-measured, minus that.")
 
 
 class ModelEvaluation(Record):
@@ -237,7 +237,7 @@ class Parameter(Record):
 
 
 class VerdictLine(Record):
-    """A separate judgement: discrimination, operating point or calibration."""
+    """One criterion on its own: discrimination, operating point, calibration or cost."""
 
     topic: Literal["discrimination", "operating point", "calibration", "cost"]
     text: str

@@ -71,7 +71,7 @@ def undefined(evaluate: EvaluateConfig, note: str, n: int | None = None) -> Esti
 
 
 def subgroup_evaluations(
-    test: ScoredCases, model: str, called: NDArray[np.bool_], evaluate: EvaluateConfig
+    test: ScoredCases, model: str, predicted: NDArray[np.bool_], evaluate: EvaluateConfig
 ) -> tuple[SubgroupEvaluation, ...]:
     """Figures of one model within every level of every subgroup column.
 
@@ -81,7 +81,7 @@ def subgroup_evaluations(
         The test subset; its ``subgroups`` count.
     model : str
         Which of the scores.
-    called : ndarray of bool, shape (n_cases,)
+    predicted : ndarray of bool, shape (n_cases,)
         Positive calls at the frozen threshold.
     evaluate : EvaluateConfig
         Level and kind of interval.
@@ -105,7 +105,7 @@ def subgroup_evaluations(
                     n=int(chosen.sum()),
                     n_positive=int(positive.sum()),
                     metrics=_subgroup_metrics(
-                        test, model, called, evaluate, positive=positive, negative=negative
+                        test, model, predicted, evaluate, positive=positive, negative=negative
                     ),
                 )
             )
@@ -115,7 +115,7 @@ def subgroup_evaluations(
 def _subgroup_metrics(
     test: ScoredCases,
     model: str,
-    called: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
     evaluate: EvaluateConfig,
     *,
     positive: NDArray[np.bool_],
@@ -132,7 +132,7 @@ def _subgroup_metrics(
         if enough
         else undefined(evaluate, few, int(chosen.sum()))
     }
-    for name, success, among in (("sensitivity", called, positive), ("specificity", ~called, negative)):
+    for name, success, among in (("sensitivity", predicted, positive), ("specificity", ~predicted, negative)):
         metrics[name] = (
             share(success, among, test.clusters, evaluate, why_empty=few)
             if int(among.sum()) >= MIN_UNITS

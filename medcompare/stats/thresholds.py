@@ -89,12 +89,12 @@ def choose_threshold(
             )
         return OperatingPoint(threshold=HABIT, rule=f"{HABIT:g}, as {why}", chosen_on="convention", note=note)
     point = _by_rule(validation.y_true, validation.scores[model], config)
-    called, positive = validation.scores[model] >= point.threshold, validation.y_true == 1
+    predicted, positive = validation.scores[model] >= point.threshold, validation.y_true == 1
     known = {
         name: share(call, among, validation.clusters, config, why_empty="undefined: no case")
         for name, call, among in (
-            ("validation_sensitivity", called, positive),
-            ("validation_specificity", ~called, ~positive),
+            ("validation_sensitivity", predicted, positive),
+            ("validation_specificity", ~predicted, ~positive),
         )
     }
     return point.model_copy(update=known)

@@ -45,9 +45,9 @@ class SortedModel:
     n_negatives_not_below: IntArray
     last_of_tie: IntArray
     """Index of the last positive with the same score as each sorted positive."""
-    n_positives_called: int
+    n_positives_predicted: int
     """Positives at or above the threshold: the first so many of `positives`."""
-    n_negatives_called: int
+    n_negatives_predicted: int
     squared_error: FloatArray | None
     """Of each case; None where the scores are not probabilities."""
 
@@ -55,7 +55,7 @@ class SortedModel:
 def sorted_model(
     positive: BoolArray, scores: FloatArray, threshold: float, *, score_is_probability: bool
 ) -> SortedModel:
-    """Sort a model's scores and mark its calls, once for all resamples.
+    """Sort a model's scores and its predictions, once for all resamples.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def sorted_model(
     scores : ndarray of shape (n_samples,)
         Scores, higher means more positive.
     threshold : float
-        A case is called positive where ``score >= threshold``.
+        A case is predicted positive where ``score >= threshold``.
     score_is_probability : bool
         Whether a squared error is taken; NaN otherwise.
 
@@ -75,15 +75,15 @@ def sorted_model(
     order = np.argsort(-scores, kind="stable")
     positives, negatives = order[positive[order]], order[~positive[order]]
     falling, others = -scores[positives], -scores[negatives]
-    called = scores >= threshold
+    predicted = scores >= threshold
     return SortedModel(
         positives=positives,
         negatives=negatives,
         n_negatives_above=np.searchsorted(others, falling, side="left"),
         n_negatives_not_below=np.searchsorted(others, falling, side="right"),
         last_of_tie=np.searchsorted(falling, falling, side="right") - 1,
-        n_positives_called=int((called & positive).sum()),
-        n_negatives_called=int((called & ~positive).sum()),
+        n_positives_predicted=int((predicted & positive).sum()),
+        n_negatives_predicted=int((predicted & ~positive).sum()),
         squared_error=(scores - positive) ** 2 if score_is_probability else None,
     )
 
@@ -127,7 +127,7 @@ def _figures(
     not_below = np.take(false_positives, model.n_negatives_not_below, axis=1)
     misordered = (of_positives * (above + not_below).astype(np.float64)).sum(axis=1) / 2
     hits = np.take(true_positives, model.last_of_tie + 1, axis=1)
-    # Where nothing has been called yet the case itself has no weight: its term is 0.
+    # Where nothing has been predicted yet the case itself has no weight: its term is 0.
     precision = (of_positives * (hits / np.maximum(hits + not_below, 1))).sum(axis=1)
     # Not by a product of matrices, whose last digit depends on the number of rows and threads.
     error = (
@@ -139,8 +139,8 @@ def _figures(
         "auc": 1 - _ratio(misordered, n_positive * n_negative),
         "average_precision": _ratio(precision, n_positive),
         **_decision_metrics(
-            true_positives[:, model.n_positives_called].astype(np.float64),
-            false_positives[:, model.n_negatives_called].astype(np.float64),
+            true_positives[:, model.n_positives_predicted].astype(np.float64),
+            false_positives[:, model.n_negatives_predicted].astype(np.float64),
             n_positive,
             n_negative,
         ),
@@ -168,7 +168,7 @@ def running_sums(weights: WeightArray) -> WeightArray:
 def _decision_metrics(
     tp: FloatArray, fp: FloatArray, n_positive: FloatArray, n_negative: FloatArray
 ) -> dict[MetricName, FloatArray]:
-    """Metrics of the calls, from weighted true and false positives."""
+    """Metrics of the predicted classes, from weighted true and false positives."""
     fn, tn = n_positive - tp, n_negative - fp
     sensitivity, specificity = _ratio(tp, n_positive), _ratio(tn, n_negative)
     margins = (tp + fp) * (tn + fn) * n_positive * n_negative

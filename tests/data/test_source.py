@@ -303,7 +303,7 @@ class TestManifest:
             ),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\ncancer/../cancer/0.png,cancer\n",
-                "'path', row 3: 'cancer/0.png' also stands in row 2; remove one",
+                "'path', row 3: 'cancer/0.png' is also in row 2; remove one",
                 id="same file twice",
             ),
             pytest.param(
@@ -366,7 +366,7 @@ class TestManifest:
         source = resolve(add(folder / "m.csv", text.encode()))
 
         (note,) = source.notes
-        assert note.startswith("2 patients seem to stand in the table of images under several spellings")
+        assert note.startswith("2 patients seem to be in the table of images under several spellings")
         assert "P01" not in note
         text = text.replace("p1\n", "P01\n").replace("p10\n", "P10\n")
         assert resolve(add(folder / "m.csv", text.encode())).notes == ()

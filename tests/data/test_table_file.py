@@ -270,7 +270,7 @@ BAD_LONG = {
     "missing": (LONG + "x,0,b,.2\n", r"b has no score for 1 of 2 cases, the first in row 3; every model"),
     "twice": (LONG + "x,0,a,.2\n", r"column 'case_id', row 4: a scores the case of row 2 a second time"),
     "contradiction": (LONG + "x,1,b,.2\ny,1,b,.3\n", r"'y_true', row 4 differs from row 2, which is the same case"),
-    "several scores": ("case_id,y_true,m,a\nx,0,u,.1\nx,0,v,.2\n", r"'x' also stands in row 2; .*a column 'model'"),
+    "several scores": ("case_id,y_true,m,a\nx,0,u,.1\nx,0,v,.2\n", r"'x' is also in row 2; .*a column 'model'"),
     "clash": (LONG.replace("model,score", "model,score,a").replace("\nx", ",\nx").replace("\ny", ",s\ny")[:-1] + ",s\n",
               r"row 2 has 5|a model is named 'a', and so is a column"),
 }  # fmt: skip

@@ -207,7 +207,7 @@ BAD = {
     "missing cell": ("case_id,y_true,a,b\nx,0,0.5,\n", r"'b', row 2 is empty; every model must be scored"),
     "duplicate": (
         "case_id,y_true,a\nx,0,0.5\n\nx,1,0.6\n",
-        r"column 'case_id', row 4: 'x' also stands in row 2",
+        r"column 'case_id', row 4: 'x' is also in row 2",
     ),
     "no id": ("case_id,y_true,a\n,0,0.5\n", r"column 'case_id', row 2 is empty"),
     "no patient": ("case_id,y_true,patient_id,a\nx,0,,0.5\n", r"'patient_id', row 2 is empty; give every"),

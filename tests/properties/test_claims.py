@@ -62,12 +62,12 @@ def figure(f: Finding, name: str, better: str | None = None) -> tuple[float, flo
 
 def states(s: Situation) -> dict[str, str]:
     """Where each judged model stands with its floors."""
-    return {one.model: adequacy(one, s.rule) for one in s.judged}
+    return {one.model: adequacy(one, s.rule) for one in s.usable}
 
 
 def left(s: Situation) -> list[ModelEvaluation]:
     """Models that are neither left out nor below a floor."""
-    return [one for one in s.judged if states(s)[one.model] != "inadequate"]
+    return [one for one in s.usable if states(s)[one.model] != "inadequate"]
 
 
 def significantly_better(s: Situation, one: str, other: str) -> bool:
@@ -75,7 +75,7 @@ def significantly_better(s: Situation, one: str, other: str) -> bool:
     pair = s.pair_of(one, other)
     if pair is None:
         return False
-    if len(s.judged) > 2:
+    if len(s.usable) > 2:
         p_value, value = pair.p_values_adjusted.get("auc"), pair.differences["auc"].value or 0.0
         return p_value is not None and p_value < ALPHA and (value if one == pair.candidate else -value) > 0
     return pair.differences["auc"].ci_low is not None and limits(pair, "auc", one)[0] > 0
@@ -114,7 +114,7 @@ def guarded(s: Situation, f: Finding) -> bool:
 
 def meaningful(s: Situation) -> bool:
     """Whether every threshold was chosen on something, and calls both classes."""
-    return all(proves_nothing(one) is None for one in s.judged)
+    return all(proves_nothing(one) is None for one in s.usable)
 
 
 def other_end(f: Finding, model: str) -> str:
@@ -145,8 +145,8 @@ Claim = "Callable[[Situation, Finding], bool]"
 
 CLAIMS: dict[str, Claim] = {  # type: ignore[valid-type]
     "invalid": lambda s, f: f.extra != "" and f.model is None,
-    "not_as_trained": lambda s, f: bool(s.left_out) and len(s.judged) < 2 and f.model is None,
-    "constant_output": lambda s, f: bool(s.left_out) and len(s.judged) < 2 and f.model is None,
+    "not_as_trained": lambda s, f: bool(s.left_out) and len(s.usable) < 2 and f.model is None,
+    "constant_output": lambda s, f: bool(s.left_out) and len(s.usable) < 2 and f.model is None,
     "few_units": lambda s, f: (
         min(s.evaluations[0].n_units_positive, s.evaluations[0].n_units_negative) < s.rule.min_units
     ),
@@ -156,7 +156,7 @@ CLAIMS: dict[str, Claim] = {  # type: ignore[valid-type]
         "adequate" not in states(s).values() and all(states(s)[m] == "undetermined" for m in f.chosen)
     ),
     "only_adequate": lambda s, f: (
-        proven(s, f) and sorted(states(s).values()) == ["adequate"] + ["inadequate"] * (len(s.judged) - 1)
+        proven(s, f) and sorted(states(s).values()) == ["adequate"] + ["inadequate"] * (len(s.usable) - 1)
     ),
     "single_model": lambda s, f: list(states(s).values()) == ["adequate"],
     "better_but_unproven": lambda s, f: (
@@ -188,7 +188,7 @@ CLAIMS: dict[str, Claim] = {  # type: ignore[valid-type]
     ),
     "same_ranking_misses_more": lambda s, f: auc(f) == (0, 0) and figure(f, "sensitivity")[1] < 0,
     "guard_void": lambda s, f: (
-        bool(f.void) and all(proves_nothing(one) is not None for one in s.judged if one.model in f.void)
+        bool(f.void) and all(proves_nothing(one) is not None for one in s.usable if one.model in f.void)
     ),
     "guard_lost": lambda s, f: any(g.state == "lost" for g in f.guards) and not f.questions,
     "thresholds_lost": lambda s, f: any(g.state == "lost" for g in f.guards) and not f.questions,
@@ -207,7 +207,7 @@ CLAIMS: dict[str, Claim] = {  # type: ignore[valid-type]
     "better": lambda s, f: proven(s, f) and auc(f, f.model)[0] > 0,
     "no_interval": lambda s, f: f.pair is not None and f.pair.differences["auc"].ci_low is None,
     "perfect_unproven": lambda s, f: (
-        auc(f) == (0, 0) and all(one.metrics["auc"].value == 1 for one in s.judged)
+        auc(f) == (0, 0) and all(one.metrics["auc"].value == 1 for one in s.usable)
     ),
     "cannot_tell": lambda s, f: (
         auc(f)[0] <= 0 <= auc(f)[1] and max(-auc(f)[0], auc(f)[1]) >= s.rule.margin_auc
@@ -301,7 +301,7 @@ def _check_phrases(s: Situation, found: Finding, verdict: Verdict) -> None:
         low, high = auc(found)
         assert -s.rule.margin_auc < low <= high < s.rule.margin_auc
     today = verdict.provisional_sentence or ""
-    names = {one.display_name: one.model for one in s.judged}
+    names = {one.display_name: one.model for one in s.usable}
     by_chance = re.search(r"Chance alone may explain its lead over (.*?)\.", today)
     for name in re.findall(r"Model [A-F]", by_chance.group(1)) if by_chance else []:
         pair = s.pair_of(str(verdict.provisional_favourite), names[name])
@@ -310,9 +310,9 @@ def _check_phrases(s: Situation, found: Finding, verdict: Verdict) -> None:
         assert low <= 0 <= high, today
     if verdict.provisional_favourite is not None:
         best = max(one.metrics["auc"].value or 0.0 for one in left(s))
-        favourite = next(one for one in s.judged if one.model == verdict.provisional_favourite)
+        favourite = next(one for one in s.usable if one.model == verdict.provisional_favourite)
         assert favourite.metrics["auc"].value == best
-        assert len(s.judged) > 1
+        assert len(s.usable) > 1
     for guard in found.guards:
         verb = "miss" if guard.figure == "sensitivity" else "raise"
         if guard.state == "lost" and found.pair is not None:
@@ -350,7 +350,7 @@ def _check_sizes(s: Situation, verdict: Verdict) -> None:
             assert needed is None or needed > present
         assert "80%" in size.sentence
         if len(size.models) == 1:
-            one = next(each for each in s.judged if each.model == size.models[0])
+            one = next(each for each in s.usable if each.model == size.models[0])
             low, high = one.metrics[size.quantity].ci_low, one.metrics[size.quantity].ci_high
             assert low is not None
             assert high is not None
@@ -360,7 +360,7 @@ def _check_sizes(s: Situation, verdict: Verdict) -> None:
             assert pair is not None
             low, high = limits(pair, size.quantity)
             # With several models a margin can be open by the number of comparisons alone.
-            assert len(s.judged) > 2 or low <= -size.bound <= high or low <= size.bound <= high
+            assert len(s.usable) > 2 or low <= -size.bound <= high or low <= size.bound <= high
 
 
 def named_cheaper(s: Situation, costs: dict[str, CostMeasurement], one: str, other: str) -> bool | None:

@@ -546,7 +546,7 @@ def make_assessment(
 
 
 def make_hard_cases(assessment: Assessment, *, thumbnails: bool) -> tuple[HardCase, ...]:
-    """The wrongly called cases of the simulation, missed ones first."""
+    """The misclassified cases of the simulation, missed ones first."""
     y, scores = simulate(assessment.n, len(assessment.models))
     thresholds = [e.operating_point.threshold for e in assessment.evaluations]
     rng = np.random.default_rng(5)

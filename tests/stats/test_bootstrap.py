@@ -179,7 +179,7 @@ def test_perfect_model_gets_no_interval_of_zero_width() -> None:
 
 
 def test_collapsed_model_is_undefined_where_it_is() -> None:
-    """Nothing is called positive: PPV and MCC are undefined, F1 is 0, NPV is 1 - prevalence."""
+    """Nothing is predicted positive: PPV and MCC are undefined, F1 is 0, NPV is 1 - prevalence."""
     y, p = sample()
     result = bootstrap_metrics(y, [p[0] * 0.1], [0.5], n_resamples=200, seed=0)
 

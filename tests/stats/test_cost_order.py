@@ -9,7 +9,7 @@ import pytest
 
 from medcompare.config.schema import DecideConfig
 from medcompare.predictions.costs import CostMeasurement
-from medcompare.stats.verdict.cost_order import cheaper_of, equivalents_told
+from medcompare.stats.verdict.cost_order import cheaper_of, equivalents_text
 
 NAMES = {"a": "Model A", "b": "Model {B}"}
 
@@ -94,7 +94,7 @@ def test_throughput_counts_the_other_way() -> None:
     order = cheaper_of("a", "b", measured, DecideConfig(cost_metric="throughput_images_per_s"))
 
     assert order.cheaper == "b"
-    assert order.told(NAMES) == (
+    assert order.sentence(NAMES) == (
         "Model {B} is cheaper: its throughput is 2.5 times that of Model A (250 images/s, interval not stated, against "
         "100 images/s, interval not stated)."
     )
@@ -127,7 +127,7 @@ def test_model_without_any_cost() -> None:
 )
 def test_told_in_words(a: dict[str, Any], b: dict[str, Any], words: str) -> None:
     """With names for people, also those that hold braces."""
-    assert words in cheaper_of("a", "b", costs(a, b), DecideConfig()).told(NAMES)
+    assert words in cheaper_of("a", "b", costs(a, b), DecideConfig()).sentence(NAMES)
 
 
 def test_half_the_time_within_overlapping_intervals_is_not_called_the_same() -> None:
@@ -140,7 +140,7 @@ def test_half_the_time_within_overlapping_intervals_is_not_called_the_same() -> 
     for one, other in (("a", "b"), ("b", "a")):
         order = cheaper_of(one, other, measured, DecideConfig())
         assert order.relation == "similar"
-        assert order.told({"a": "A", "b": "B"}) == (
+        assert order.sentence({"a": "A", "b": "B"}) == (
             "The time per image of B is 50% of that of A (20.0 ms, 95% interval 8.00 to 40.0, against 40.0 ms, 95% "
             "interval 10.0 to 60.0), but the measured intervals overlap, so neither is called cheaper."
         )
@@ -174,7 +174,7 @@ def test_too_few_passes_are_said() -> None:
     """Which model, how many passes an interval needs, and that neither is called cheaper."""
     measured = costs({"latency_ms_median": 40, "n_repeats": 3}, {"latency_ms_median": 20, "n_repeats": 60})
 
-    assert cheaper_of("a", "b", measured, DecideConfig()).told(NAMES) == (
+    assert cheaper_of("a", "b", measured, DecideConfig()).sentence(NAMES) == (
         "The time per image of Model A was timed in fewer than 6 passes, too few for an interval, so neither can be "
         "called cheaper."
     )
@@ -233,14 +233,14 @@ def test_what_the_maintained_library_would_change(
     }
     a = {"latency_ms_median": rival_ms, "latency_ms_median_ci": (rival_ms - 0.5, rival_ms + 0.5)}
 
-    [text] = equivalents_told(costs(a, b), DecideConfig(), NAMES)
+    [text] = equivalents_text(costs(a, b), DecideConfig(), NAMES)
     assert text.startswith(
         "Model {B} takes 34.7 ms per image (95% interval 34.1 to 35.2) as implemented by efficientnet-pytorch 0.7.1. "
         "The same architecture in torchvision 0.29.2, which is maintained, takes "
     )
     assert text.endswith(words)
     # Where another cost decides, nothing is said of the order: nothing else is measured of the equivalent.
-    [text] = equivalents_told(costs(a, b), DecideConfig(cost_metric="flops"), NAMES)
+    [text] = equivalents_text(costs(a, b), DecideConfig(cost_metric="flops"), NAMES)
     assert re.search(r", takes [^A-Z]*\.$", text)
     assert "cheaper" not in text
 
@@ -248,12 +248,12 @@ def test_what_the_maintained_library_would_change(
 def test_no_equivalent_nothing_to_say() -> None:
     """Of a model without one, and of costs from a file; and one that there was no time for is said to be so."""
     a, b = costs({"latency_ms_median": 40}, {"latency_ms_median": 20})
-    assert equivalents_told((a, b), DecideConfig(), NAMES) == ()
+    assert equivalents_text((a, b), DecideConfig(), NAMES) == ()
 
     untimed = b.model_copy(
         update={"equivalent_model": "c", "equivalent_implementation": "torchvision 0.29.2"}
     )
-    [text] = equivalents_told((a, untimed), DecideConfig(), NAMES)
+    [text] = equivalents_text((a, untimed), DecideConfig(), NAMES)
     assert text.endswith(
         "What the same architecture takes in torchvision 0.29.2 was not measured: there was no time."
     )
@@ -268,11 +268,11 @@ def test_among_several_only_what_changes_is_said() -> None:
         CostMeasurement(model="c", latency_ms_median=35.0),
     ]
 
-    [text] = equivalents_told(measured, DecideConfig(), names)
+    [text] = equivalents_text(measured, DecideConfig(), names)
     assert text.endswith(
         "25.4). With that, B would be cheaper than C; as measured, neither is called cheaper."
     )
-    [text] = equivalents_told(
+    [text] = equivalents_text(
         [*measured[:2], measured[2].model_copy(update={"latency_ms_median": 90.0})], DecideConfig(), names
     )
     assert text.endswith("Which model is cheaper stays the same in every pair.")

@@ -223,7 +223,7 @@ def test_one_patient_only() -> None:
 
 
 def test_no_positive_call() -> None:
-    """PPV is undefined, F1 is 0, and the warning says that nothing is called cancer."""
+    """PPV is undefined, F1 is 0, and the warning says that nothing is predicted cancer."""
     found = evaluated(cases([0, 0, 1, 1] * 8, [0.1, 0.2, 0.15, 0.3] * 8))
 
     assert found.metrics["ppv"].value is None
@@ -240,7 +240,7 @@ def test_every_case_called_positive() -> None:
     found = evaluated(cases([0, 0, 1, 1] * 8, [0.6, 0.7, 0.8, 0.9] * 8))
 
     assert found.metrics["npv"].note == "undefined: no negative prediction"
-    assert found.classification_report[0].precision.note == "undefined: no case was called benign"
+    assert found.classification_report[0].precision.note == "undefined: no case was predicted benign"
     assert found.classification_report[0].f1.value == 0
     assert "predicts every case as cancer" in found.warnings[0]
 
@@ -373,9 +373,9 @@ def test_texts_for_the_log() -> None:
     found = evaluated(test)
 
     assert confusion_matrix_text(found).splitlines() == [
-        "             called cancer  called benign",
-        "true cancer            720             80",
-        "true benign            100          1,100",
+        "             predicted cancer  predicted benign",
+        "true cancer               720                80",
+        "true benign               100             1,100",
     ]
     report = classification_report_text(found).splitlines()
     assert report[0].split() == ["precision", "recall", "F1", "cases"]

@@ -6,7 +6,7 @@ from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.stats.records import Calibration, ConfusionCounts, Curve, Estimate, ModelEvaluation
 from medcompare.stats.verdict.explanations import parameters
 from medcompare.stats.verdict.rule import decide, first_match
-from medcompare.stats.verdict.sentences import interval, joined, sentence_of, standing_of
+from medcompare.stats.verdict.sentences import floor_figures, interval, joined, sentence_of
 from medcompare.stats.verdict.situation import Finding, Situation
 from tests.stats.studies import comparison, estimate, evaluation, missing, situation
 
@@ -166,7 +166,7 @@ def test_calibration_in_words() -> None:
     assert "probabilities are too low on average" in calibrated(fine[0], estimate(0.1, 0.3))
     assert "probabilities are too high on average" in calibrated(fine[0], estimate(-0.3, -0.1))
     assert "not estimable (perfect separation)" in calibrated(missing("perfect separation"), fine[1])
-    assert "cannot be judged" in lines(A)["calibration"]
+    assert "cannot be assessed" in lines(A)["calibration"]
 
 
 def test_floors_in_words() -> None:
@@ -178,8 +178,8 @@ def test_floors_in_words() -> None:
 
     assert "none reaches an AUC of 0.96 and a sensitivity of 0.9" in text
     assert "Model A: AUC 0.900, 95% interval 0.850 to 0.950, sensitivity 0.940" in text
-    assert "specificity" not in standing_of(A, rule)
-    assert "specificity 0.750" in standing_of(A, DecideConfig(specificity_floor=0.5))
+    assert "specificity" not in floor_figures(A, rule)
+    assert "specificity 0.750" in floor_figures(A, DecideConfig(specificity_floor=0.5))
 
 
 def test_which_guard_is_open() -> None:

@@ -119,7 +119,7 @@ def test_verdict_is_downgraded_to_this_checkpoint() -> None:
     assert any(text.startswith("Training-seed sensitive: over 3 trainings") for text in found.verdict.caveats)
     names = {row.quantity for row in found.quantities}
     assert {"auc@0", "auc_difference_over_seeds", "auc_difference_sd_over_seeds"} <= names
-    assert "Of the trainings of a, 'a@0' is judged, the lowest seed." in found.notes
+    assert "Of the trainings of a, 'a@0' is evaluated, the lowest seed." in found.notes
 
 
 def test_steady_seeds_downgrade_nothing() -> None:

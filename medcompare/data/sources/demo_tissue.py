@@ -4,7 +4,7 @@ Everything is generated from random numbers: no image, no part of one, was used.
 through two dyes, so colours are mixed in optical density (Beer-Lambert), as in a real slide:
 intensity = white x exp(-(haematoxylin x density_h + eosin x density_e)).
 
-What tells the classes apart is the build of nuclei: size, its variation, irregular outlines,
+What distinguishes the classes is the build of nuclei: size, its variation, irregular outlines,
 coarse chromatin, disorder. What does not: the stained area, which is drawn from the same
 distribution for both classes and then met exactly, and the stain itself, which varies by patient.
 """
@@ -223,7 +223,7 @@ def _radii(atypia: Atypia, scale: float, share_of_bystanders: float, rng: np.ran
     n = NUCLEI_AT_ONCE
     spread = 0.14 * float(np.exp(0.40 * atypia.variation))
     radii = MEAN_RADIUS_PX * np.exp(SIZE_EFFECT * atypia.size + rng.normal(0.0, spread, size=n))
-    # Inflammatory cells, small, stand in both classes.
+    # Inflammatory cells, small, are in both classes.
     bystander = rng.random(n) < share_of_bystanders
     radii = np.where(bystander, rng.normal(BYSTANDER_RADIUS_PX, 0.3, size=n), radii)
     return np.clip(radii, 3.0, LARGEST_RADIUS_PX) * scale

@@ -145,7 +145,7 @@ def _read(path: Path) -> Columns:
     n = respelled(patients)
     if n:
         table.notes.append(
-            f"{'One patient seems' if n == 1 else f'{n} patients seem'} to stand in the table of images under several "
+            f"{'One patient seems' if n == 1 else f'{n} patients seem'} to be in the table of images under several "
             "spellings (capitals, blanks, leading zeros or a final '.0'). Each spelling counts as a patient of its "
             "own, so one person may be on both sides of the split: correct the ids."
         )

@@ -25,7 +25,7 @@ LONGEST_CLASS = 16
 
 PANEL_MM = (85.0, 62.0)
 CELLS = (("true_positive", "false_negative"), ("false_positive", "true_negative"))
-"""Names in the record, row by true class (positive first), column by called class."""
+"""Names in the record, row by true class (positive first), column by predicted class."""
 
 
 def draw_confusion_matrices(evaluations: Sequence[ModelEvaluation], styles: dict[str, ModelStyle]) -> Drawing:
@@ -42,7 +42,7 @@ def draw_confusion_matrices(evaluations: Sequence[ModelEvaluation], styles: dict
 
     spoken = "; ".join(
         f"{styles[e.model].name}: {e.confusion.true_positive} of {e.n_positive} {e.classes[1]} found, "
-        f"{e.confusion.false_positive} of {e.n_negative} {e.classes[0]} called {e.classes[1]}"
+        f"{e.confusion.false_positive} of {e.n_negative} {e.classes[0]} predicted {e.classes[1]}"
         for e in evaluations
     )
     return draw(

@@ -232,13 +232,13 @@ def _forest(view: View, pair: PairedComparison) -> Block:
     alone = len(view.evaluations) == PAIR
     if alone:
         caption = (
-            f"{zone_words(view)} AUC, sensitivity and specificity are judged against a margin; all other rows are "
+            f"{zone_words(view)} AUC, sensitivity and specificity are compared with a margin; all other rows are "
             "exploratory."
         )
     else:
         caption = (
             "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the rule "
-            "judges all pairs together, as shown above."
+            "compares all pairs together, as shown above."
         )
     keys = [key for key in METRIC_NAMES if key in pair.differences]
     return forest_of_metrics(view, pair, keys, caption=caption, with_margins=alone)

@@ -135,7 +135,7 @@ def _case_table(view: View, cases: list[HardCase], models: list[str]) -> Table:
         for e in view.evaluations
         if e.model in models
     )
-    caption = f"Wrongly called cases (wrong scores in bold; thresholds: {thresholds})"
+    caption = f"Misclassified cases (wrong scores in bold; thresholds: {thresholds})"
     heads = (code("Case", "15%"), words("True class", "17%"), words("Error", "22%"), *view.columns(models))
     return table(caption, heads, rows)
 

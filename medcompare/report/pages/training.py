@@ -87,7 +87,7 @@ BATCH_STATISTICS = (
     "Loss of the sample, evaluation, running statistics",
     "Validation AUC, statistics re-measured",
     "Validation AUC, running statistics",
-    "Test AUC, statistics re-measured (as judged)",
+    "Test AUC, statistics re-measured (as evaluated)",
     "Test AUC, running statistics",
     "Difference of test AUC",
     "Time of re-measuring, of the whole training",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def likelihood_ratios(
-    called: BoolArray, positive: BoolArray, clusters: ArrayLike | None, *, level: float = 0.95
+    predicted: BoolArray, positive: BoolArray, clusters: ArrayLike | None, *, level: float = 0.95
 ) -> tuple[Estimate, Estimate]:
     """How much more often a positive (a negative) call is made where it is right than where it is wrong.
 
@@ -30,7 +30,7 @@ def likelihood_ratios(
 
     Parameters
     ----------
-    called, positive : ndarray of bool, shape (n_samples,)
+    predicted, positive : ndarray of bool, shape (n_samples,)
         Positive calls, and the truth.
     clusters : array-like of shape (n_samples,), optional
         Patient of each case.
@@ -54,7 +54,7 @@ def likelihood_ratios(
     ratios say); Rao & Scott (1992), Biometrics 48:577 (effective sample size).
     """
     truth = checked_decisions(positive, name="positive")
-    calls = checked_decisions(called, n_samples=truth.size, name="called")
+    calls = checked_decisions(predicted, n_samples=truth.size, name="predicted")
     codes = None if clusters is None else checked_clusters(clusters, truth.size)
     return _ratio(calls, truth, codes, level, "positive"), _ratio(~calls, truth, codes, level, "negative")
 

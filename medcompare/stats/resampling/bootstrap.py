@@ -320,7 +320,7 @@ def bootstrap_metrics(
     scores : array-like of shape (n_models, n_samples)
         Scores, higher means more positive.
     thresholds : array-like of shape (n_models,)
-        Frozen thresholds; a case is called positive where ``score >= threshold``.
+        Frozen thresholds; a case is predicted positive where ``score >= threshold``.
     n_resamples : int, default=5000
         Bootstrap samples of each kind.
     seed : int

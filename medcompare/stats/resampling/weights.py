@@ -1,4 +1,4 @@
-"""Bootstrap weights: how often each case stands in each resample, in batches, on all cores.
+"""Bootstrap weights: how often each case occurs in each resample, in batches, on all cores.
 
 One plan gives the same resamples every time it is walked through, so that all models
 and all figures see common random numbers. Patients are resampled whole. Resamples are drawn
@@ -106,7 +106,7 @@ class ResamplingPlan:
         Parameters
         ----------
         work : callable
-            Gets weights of shape (n_in_batch, n_samples): how often each case stands in
+            Gets weights of shape (n_in_batch, n_samples): how often each case occurs in
             each resample. Called from several threads at once; numpy's loops run side by
             side in them.
 
@@ -121,7 +121,7 @@ class ResamplingPlan:
         found: list[Result] = []
         waiting: deque[tuple[int, Future[Result]]] = deque()
         done, start = 0, time.monotonic()
-        told = start
+        reported = start
         with ThreadPoolExecutor(n_threads) as pool:
             for picks in self._picks():
                 waiting.append((len(picks[0]), pool.submit(self._worked, work, picks)))
@@ -130,9 +130,9 @@ class ResamplingPlan:
                     size, future = waiting.popleft()
                     found.append(future.result())
                     done += size
-                if time.monotonic() - told >= PROGRESS_EVERY_S:
-                    told = time.monotonic()
-                    self._tell(done, told - start)
+                if time.monotonic() - reported >= PROGRESS_EVERY_S:
+                    reported = time.monotonic()
+                    self._tell(done, reported - start)
             found.extend(future.result() for _, future in waiting)
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.predictions.costs import FEWEST_PASSES
-from medcompare.stats.verdict.cost_order import WORDS, equivalents_told, too_few
+from medcompare.stats.verdict.cost_order import WORDS, equivalents_text, too_few
 from medcompare.stats.verdict.sentences import interval, joined, units_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ VALIDATION_REACH = 0.10
 """A convention: twice the customary loss of sensitivity. Below about 50 cases an interval reaches further."""
 
 RARE_SHARE = 0.2
-"""Below this share of the rarer class accuracy flatters a model that never calls it."""
+"""Below this share of the rarer class accuracy flatters a model that never predicts it."""
 
 ONE_CASE_PER_PATIENT = (
     "No patient ids were given: every interval assumes one image per patient. With several images per patient the "
@@ -51,12 +51,12 @@ def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: boo
     found = [] if s.nothing_to_compare else list(s.left_out.values())
     found += _training_caveats(s)
     # A collapsed or perfect model is said before the rest: it overshadows every figure.
-    found += [f"{each.display_name}: {warning}" for each in s.judged for warning in each.warnings]
+    found += [f"{each.display_name}: {warning}" for each in s.usable for warning in each.warnings]
     found += _use_caveats(s)
     if not s.patients_known:
         found.append(ONE_CASE_PER_PATIENT)
     if sensitive is not None:
-        found.append(_seeds_told(s, sensitive))
+        found.append(_seeds_text(s, sensitive))
     found += _threshold_caveats(s)
     found += _validation_caveats(s)
     found += cost_remarks(s)
@@ -167,17 +167,17 @@ def miscalibration(one: ModelEvaluation) -> tuple[str, ...]:
 def _use_caveats(s: Situation) -> list[str]:
     """What must not be done with a model whatever the verdict: its threshold, its scores as probabilities."""
     lost: dict[str, list[str]] = {}
-    for one in s.judged:
+    for one in s.usable:
         if not_held(one, s.evaluate):
-            told = f"{one.display_name} ({interval(one.metrics['sensitivity'])})"
-            lost.setdefault(target_words(one, s.evaluate), []).append(told)
+            text = f"{one.display_name} ({interval(one.metrics['sensitivity'])})"
+            lost.setdefault(target_words(one, s.evaluate), []).append(text)
     found = [
         f"Do not use {'this threshold' if len(models) == 1 else 'these thresholds'}: {target} is not held on the test "
         f"subset by {joined(models)}."
         for target, models in lost.items()
     ]
     unfit = [
-        f"{one.display_name} {joined(list(parts))}" for one in s.judged if (parts := miscalibration(one))
+        f"{one.display_name} {joined(list(parts))}" for one in s.usable if (parts := miscalibration(one))
     ]
     if unfit:
         found.append(f"Do not read these outputs as probabilities: those of {'; those of '.join(unfit)}.")
@@ -199,7 +199,7 @@ def _validation_caveats(s: Situation) -> list[str]:
     by_rule = {"target_sensitivity": ("sensitivity",)}.get(
         s.evaluate.threshold_rule, ("sensitivity", "specificity")
     )
-    for each in s.judged:
+    for each in s.usable:
         point = each.operating_point
         known = {"sensitivity": point.validation_sensitivity, "specificity": point.validation_specificity}
         for name in by_rule:
@@ -251,10 +251,10 @@ def cost_remarks(s: Situation) -> tuple[str, ...]:
         doubts.append(
             "Measure again on a quiet machine before costs decide (cost.fresh=true; until then these are reused)."
         )
-    return (*equivalents_told(costs, s.rule, s.names), *([" ".join(doubts)] if doubts else []))
+    return (*equivalents_text(costs, s.rule, s.names), *([" ".join(doubts)] if doubts else []))
 
 
-def _seeds_told(s: Situation, seeds: SeedComparison) -> str:
+def _seeds_text(s: Situation, seeds: SeedComparison) -> str:
     why = (
         "the sign of the difference in AUC changes between them"
         if seeds.sign_changes

@@ -82,7 +82,7 @@ class CostOrder:
         """The cheaper model, None where there is none."""
         return self.lower if self.relation == "cheaper" else None
 
-    def told(self, names: Mapping[str, str]) -> str:
+    def sentence(self, names: Mapping[str, str]) -> str:
         """The outcome as a sentence; `names` are the names for people."""
         words = WORDS[self.metric]
         lower, higher = names[self.lower], names[self.higher]
@@ -177,7 +177,7 @@ def too_few(cost: CostMeasurement, metric: str) -> bool:
     return n_passes is not None and n_passes < FEWEST_PASSES
 
 
-def equivalents_told(
+def equivalents_text(
     costs: Sequence[CostMeasurement], decide: DecideConfig, names: Mapping[str, str]
 ) -> tuple[str, ...]:
     """What networks of libraries that nobody maintains would cost in one that is, and what that changes.
@@ -235,40 +235,40 @@ def _changes_of_order(
 ) -> str:
     """Whether `model` compares with the others as before once its costs are `after`; begun by a blank."""
     rivals = [cost.model for cost in before if cost.model != model]
-    told = []
+    sentences = []
     for rival in rivals:
         was, would = (cheaper_of(model, rival, costs, decide) for costs in (before, after))
         ends = {model: rival, rival: model}
         if "unknown" in {was.relation, would.relation}:
-            told.append(
+            sentences.append(
                 f"Whether that changes which of {names[model]} and {names[rival]} is cheaper is not known."
             )
         elif was.cheaper == would.cheaper:
             if len(rivals) > 1:
                 continue
-            told.append(
+            sentences.append(
                 f"Neither {names[model]} nor {names[rival]} is called cheaper either way."
                 if was.cheaper is None
                 else f"{names[was.cheaper]} is cheaper than {names[ends[was.cheaper]]} either way."
             )
         elif was.cheaper is None and would.cheaper is not None:
-            told.append(
+            sentences.append(
                 f"With that, {names[would.cheaper]} would be cheaper than {names[ends[would.cheaper]]}; as measured, "
                 "neither is called cheaper."
             )
         elif would.cheaper is None and was.cheaper is not None:
-            told.append(
+            sentences.append(
                 f"{names[was.cheaper]} is cheaper than {names[ends[was.cheaper]]} only as measured: with that, neither "
                 "would be called cheaper."
             )
         else:
-            told.append(
+            sentences.append(
                 f"With that, {names[rival if was.cheaper == model else model]} would be cheaper than "
                 f"{names[str(was.cheaper)]}, and not the other way round."
             )
-    if not told and rivals:
-        told.append("Which model is cheaper stays the same in every pair.")
-    return "".join(f" {text}" for text in told)
+    if not sentences and rivals:
+        sentences.append("Which model is cheaper stays the same in every pair.")
+    return "".join(f" {text}" for text in sentences)
 
 
 def _figures(one: CostMeasurement, other: CostMeasurement, metric: str) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ Guard = Literal["passed", "open", "lost"]
 Void = Literal["convention", "nobody", "everybody"]
 
 ALMOST_NONE = 0.05
-"""A class of which no more is recognised is hardly ever called: a threshold of no use to anyone."""
+"""A class of which no more is recognised is hardly ever predicted: a threshold of no use to anyone."""
 
 EQUAL = 1e-9
 """AUCs closer than this are equal: what rounds them differently is the order of the cases."""
@@ -58,7 +58,7 @@ def floors_of(rule: DecideConfig) -> dict[Figure, float]:
 
 
 def guard_of(pair: PairedComparison, rule: DecideConfig, *, mirrored: bool = False) -> dict[Figure, Guard]:
-    """How sensitivity and specificity stand to taking the candidate.
+    """Whether sensitivity and specificity allow taking the candidate.
 
     Parameters
     ----------

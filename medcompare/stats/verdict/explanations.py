@@ -1,4 +1,4 @@
-"""What stands around the verdict's sentence: reasons, caveats, separate lines, parameters."""
+"""What goes with the verdict's sentence: reasons, caveats, separate lines, parameters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
 from medcompare.stats.verdict.caveats import caveats_of, cost_remarks, miscalibration, not_held, target_words
 from medcompare.stats.verdict.criteria import adequacy, best_by_point_estimate
-from medcompare.stats.verdict.sentences import headline_of, interval, joined, sentence_of, told, told_p
+from medcompare.stats.verdict.sentences import (
+    difference_text,
+    headline_of,
+    interval,
+    joined,
+    p_text,
+    sentence_of,
+)
 from medcompare.stats.verdict.texts import ADVISED_ELSEWHERE, CHECKPOINT_ONLY
 
 if TYPE_CHECKING:
@@ -54,7 +61,7 @@ def worded(
     more_helps = bool(sizes) or not without_size or any(one.more_helps for one in without_size)
     headline = headline_of(situation, finding)
     sentence = sentence_of(situation, finding, order, more_helps=more_helps)
-    sensitive, today = _seed_sensitive(situation, finding), today_told(situation, finding)
+    sensitive, today = _seed_sensitive(situation, finding), favourite_today(situation, finding)
     if sensitive is not None and finding.outcome is Outcome.USE_MODEL:
         headline += CHECKPOINT_ONLY
         sentence += " This holds for this checkpoint only: trained again, the order may be another."
@@ -86,7 +93,7 @@ def worded(
     )
 
 
-def today_told(s: Situation, finding: Finding) -> tuple[str, str] | None:
+def favourite_today(s: Situation, finding: Finding) -> tuple[str, str] | None:
     """The favourite so far, and what its interval allows to say of it.
 
     Parameters
@@ -104,7 +111,7 @@ def today_told(s: Situation, finding: Finding) -> tuple[str, str] | None:
     """
     if finding.outcome is not Outcome.NOT_ENOUGH_DATA or finding.kind in ADVISED_ELSEWHERE:
         return None
-    left = [one for one in s.judged if adequacy(one, s.rule) != "inadequate"]
+    left = [one for one in s.usable if adequacy(one, s.rule) != "inadequate"]
     best = best_by_point_estimate(left)
     if len(left) < 2 or len(best) != 1:
         return None
@@ -119,13 +126,13 @@ def today_told(s: Situation, finding: Finding) -> tuple[str, str] | None:
         if low is None or high is None or low <= 0 <= high:
             by_chance.append(other.display_name)
         elif adjusted is not None and adjusted >= s.alpha:
-            by_number.append(f"{other.display_name} ({told_p(adjusted)})")
+            by_number.append(f"{other.display_name} ({p_text(adjusted)})")
     text = f"If you had to decide today: {ahead.display_name} has the highest AUC so far."
     if len(left) == 2:
         (pair,) = (pair for one in left if (pair := s.pair_of(ahead.model, one.model)) is not None)
         text = (
             f"If you had to decide today: {ahead.display_name} has the higher AUC so far "
-            f"({told(pair, 'auc', s.names)})."
+            f"({difference_text(pair, 'auc', s.names)})."
         )
     if by_chance:
         text += f" Chance alone may explain its lead over {joined(by_chance)}."
@@ -155,7 +162,7 @@ def _reasons(s: Situation, pair: PairedComparison | None, order: CostOrder | Non
             ("specificity", s.rule.margin_specificity),
         )
         for name, margin in margins:
-            text = told(pair, name, s.names)
+            text = difference_text(pair, name, s.names)
             found.append(f"{text[:1].upper()}{text[1:]}; a loss of up to {margin:g} is acceptable.")
         more = pair.probability_candidate_more_accurate
         if more.value is not None:
@@ -164,16 +171,16 @@ def _reasons(s: Situation, pair: PairedComparison | None, order: CostOrder | Non
                 f"each at its threshold: {100 * more.value:.0f}% ({more.method})."
             )
     elif len(s.comparisons) > 1:
-        found += [_adjusted_told(s, each) for each in s.comparisons]
+        found += [_adjusted_text(s, each) for each in s.comparisons]
     if order is not None:
-        found.append(order.told(s.names))
+        found.append(order.sentence(s.names))
     return tuple(found)
 
 
-def _adjusted_told(s: Situation, pair: PairedComparison) -> str:
+def _adjusted_text(s: Situation, pair: PairedComparison) -> str:
     return (
-        f"{told(pair, 'auc', s.names)}; a loss of up to {s.rule.margin_auc:g} is acceptable "
-        f"({told_p(pair.p_values_adjusted.get('auc'))}, allowing for {len(s.comparisons)} comparisons)."
+        f"{difference_text(pair, 'auc', s.names)}; a loss of up to {s.rule.margin_auc:g} is acceptable "
+        f"({p_text(pair.p_values_adjusted.get('auc'))}, allowing for {len(s.comparisons)} comparisons)."
     )
 
 
@@ -182,7 +189,7 @@ def _lines(s: Situation, pair: PairedComparison | None, order: CostOrder | None)
         f"{one.display_name}: AUC {interval(one.metrics['auc'])}" for one in s.evaluations
     )
     if pair is not None:
-        discrimination += f". {told(pair, 'auc', s.names)}"
+        discrimination += f". {difference_text(pair, 'auc', s.names)}"
     lines = [
         VerdictLine(topic="discrimination", text=f"{discrimination}."),
         VerdictLine(
@@ -191,7 +198,7 @@ def _lines(s: Situation, pair: PairedComparison | None, order: CostOrder | None)
         VerdictLine(topic="calibration", text=" ".join(_calibrated(one) for one in s.evaluations)),
     ]
     if order is not None:
-        lines.append(VerdictLine(topic="cost", text=order.told(s.names)))
+        lines.append(VerdictLine(topic="cost", text=order.sentence(s.names)))
     return tuple(lines)
 
 
@@ -220,7 +227,7 @@ HALF = 0.5
 def _calibrated(one: ModelEvaluation) -> str:
     if one.calibration is None:
         return (
-            f"{one.display_name}: calibration cannot be judged, as the scores are not probabilities or a class is "
+            f"{one.display_name}: calibration cannot be assessed, as the scores are not probabilities or a class is "
             "missing."
         )
     slope = one.calibration.slope

@@ -18,7 +18,7 @@ def not_as_trained(name: str, why: str) -> str:
 
 
 def constant_output(name: str) -> str:
-    """Reason: there is no ranking to judge."""
+    """Reason: there is no ranking to evaluate."""
     return (
         f"{name} gives (nearly) every case the same score, so nothing can be concluded about it: look for batch "
         "statistics that had not settled, saturated output, or a wrong file."
@@ -26,12 +26,12 @@ def constant_output(name: str) -> str:
 
 
 def nothing_to_compare(name: str) -> str:
-    """Reason: one judged model is no comparison."""
+    """Reason: one model is no comparison."""
     return f"That leaves {name} alone, with nothing to compare it with."
 
 
 def one_class_only(one: ModelEvaluation) -> str:
-    """Reason: nothing can be told apart."""
+    """Reason: there are no two classes."""
     present, absent = (one.classes[1], one.classes[0]) if one.n_negative == 0 else one.classes
     return f"The test subset holds only {present} cases and no {absent} case."
 
@@ -43,9 +43,9 @@ def identical_scores(one: str, other: str) -> str:
 
 def below_chance(models: Sequence[ModelEvaluation]) -> str:
     """Reason: labels swapped, or no signal at all."""
-    told_models = joined([f"{one.display_name} (AUC {interval(one.metrics['auc'])})" for one in models])
+    ranking = joined([f"{one.display_name} (AUC {interval(one.metrics['auc'])})" for one in models])
     return (
-        f"{told_models} {'ranks' if len(models) == 1 else 'rank'} the cases worse than a coin toss: either the "
+        f"{ranking} {'ranks' if len(models) == 1 else 'rank'} the cases worse than a coin toss: either the "
         "positive class is swapped, or there is no signal and this is chance. Nothing is flipped automatically."
     )
 

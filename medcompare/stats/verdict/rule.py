@@ -2,7 +2,7 @@
 
 First match wins. A is the reference (more expensive) and B the candidate (cheaper); L and U are
 the limits of AUC(B) - AUC(A). Accuracy, F1 or a p-value never choose the model: a margin
-and the interval of the paired difference do. The words stand in `medcompare.stats.verdict.sentences`.
+and the interval of the paired difference do. The words are in `medcompare.stats.verdict.sentences`.
 
 References
 ----------
@@ -88,7 +88,7 @@ def first_match(s: Situation) -> Finding:
         return invalid
     if smallest_class_units(s.evaluations[0]) < s.rule.min_units:
         return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="1", kind="few_units")
-    standing = {one.model: adequacy(one, s.rule) for one in s.judged}
+    standing = {one.model: adequacy(one, s.rule) for one in s.usable}
     adequate = [model for model, state in standing.items() if state == "adequate"]
     alone = len(standing) == 1
     if all(state == "inadequate" for state in standing.values()):
@@ -123,7 +123,7 @@ def _invalid(s: Situation) -> Finding | None:
         reasons.append(invalidity.identical_scores(s.names[a], s.names[b]))
     inverted = [
         each
-        for each in s.judged
+        for each in s.usable
         if each.metrics["auc"].ci_high is not None and each.metrics["auc"].ci_high < CHANCE_AUC
     ]
     if inverted:
@@ -132,8 +132,8 @@ def _invalid(s: Situation) -> Finding | None:
     kind = "invalid" if reasons else "not_as_trained" if trained else "constant_output"
     if s.nothing_to_compare:
         reasons += s.left_out.values()
-        if s.judged:
-            reasons.append(invalidity.nothing_to_compare(s.judged[0].display_name))
+        if s.usable:
+            reasons.append(invalidity.nothing_to_compare(s.usable[0].display_name))
     if not reasons:
         return None
     return Finding(outcome=Outcome.INVALID, step="0", kind=kind, extra=" ".join(reasons))
@@ -144,7 +144,7 @@ def _of_two(
 ) -> Finding:
     """Steps 3 to 6 for two models."""
     difference = pair.differences["auc"]
-    by_model = {one.model: one for one in s.judged}
+    by_model = {one.model: one for one in s.usable}
     a, b = by_model[pair.reference], by_model[pair.candidate]
     if limits(difference) == (None, None):
         return Finding(outcome=Outcome.NOT_ENOUGH_DATA, step="6", kind="no_interval", pair=pair)

@@ -59,18 +59,18 @@ def headline_of(situation: Situation, finding: Finding) -> str:
     ):
         template = NO_RELEVANT_DIFFERENCE
     if finding.kind == "neither" and situation.left_out:
-        template = "No model that could be judged is good enough"
+        template = "No model that could be assessed is good enough"
     return template.format(
         model=situation.names.get(finding.model or "", ""),
         only=situation.evaluations[0].display_name,
         n_remain=len(finding.chosen),
-        n_judged=len(situation.judged),
+        n_judged=len(situation.usable),
         enough=_enough(situation),
     )
 
 
 def _enough(s: Situation) -> str:
-    """Whether costs that are called unknown are so for want of passes alone."""
+    """`ENOUGH` where a cost is unknown only because too few passes were timed."""
     return ENOUGH if any(too_few(cost, s.rule.cost_metric) for cost in s.costs) else ""
 
 
@@ -112,7 +112,7 @@ def sentence_of(
         "reach": "reaches" if len(finding.chosen) == 1 else "reach",
         "worse": joined([names[model] for model in finding.worse]),
         "have": "has" if len(finding.worse) == 1 else "have",
-        "worse_p": told_p(finding.worse_p),
+        "worse_p": p_text(finding.worse_p),
         "model": names.get(finding.model or "", ""),
         "only": one.display_name,
         "negative": one.classes[0],
@@ -121,8 +121,8 @@ def sentence_of(
         "n_positive": f"{one.n_units_positive:,}",
         "n_negative": f"{one.n_units_negative:,}",
         "min_units": f"{rule.min_units:,}",
-        "floors": floors_told(rule),
-        "values": "; ".join(standing_of(each, rule) for each in situation.judged),
+        "floors": floors_text(rule),
+        "values": "; ".join(floor_figures(each, rule) for each in situation.usable),
         "margin": f"{rule.margin_auc:g}",
         "costs": COSTS.get(order.relation, "").format(enough=_enough(situation)) if order else "",
         "enough": _enough(situation),
@@ -130,9 +130,9 @@ def sentence_of(
         "again": _again(situation, finding),
         "declare": DECLARE if rule.net_benefit_range is None else SETTLES_NOT,
         "risk": joined([_risk(situation, guard) for guard in finding.guards]),
-        "void": _void_told(situation, finding),
+        "void": _void_text(situation, finding),
         "Remain": counted(len(finding.chosen)).capitalize(),
-        "n_judged_words": counted(len(situation.judged)),
+        "n_judged_words": counted(len(situation.usable)),
         "either": joined([names[model] for model in finding.chosen], last="or"),
         "others": _others(situation, finding),
         "rivals": _rivals(situation, finding),
@@ -164,9 +164,9 @@ def _words_of_pair(s: Situation, finding: Finding, pair: PairedComparison) -> di
         "misses": names[lower],
         "finds": names[higher],
         "overall": _overall(s, pair),
-        "difference": told(pair, "auc", names),
-        "sensitivity": told(pair, "sensitivity", names),
-        "specificity": told(pair, "specificity", names),
+        "difference": difference_text(pair, "auc", names),
+        "sensitivity": difference_text(pair, "sensitivity", names),
+        "specificity": difference_text(pair, "specificity", names),
     }
 
 
@@ -176,7 +176,7 @@ def _overall(s: Situation, pair: PairedComparison) -> str:
     a, b = s.names[pair.reference], s.names[pair.candidate]
     negative, positive = s.evaluations[0].classes
     if no_difference(difference):
-        by_model = {one.model: one for one in s.judged}
+        by_model = {one.model: one for one in s.usable}
         if both_separate(by_model[pair.reference], by_model[pair.candidate]):
             return "both models separate the classes perfectly"
         return "both models rank every pair of cases alike"
@@ -197,7 +197,7 @@ def _risk(s: Situation, guard: GuardFinding) -> str:
     """What a model does at its threshold, and whether that is shown or only not excluded."""
     may, does, what = RISKS[guard.figure]
     what = what.format(positive=s.evaluations[0].classes[1])
-    name, shown = s.names[guard.model], told(guard.pair, guard.figure, s.names)
+    name, shown = s.names[guard.model], difference_text(guard.pair, guard.figure, s.names)
     _, high = oriented(guard.pair.differences[guard.figure], mirrored=guard.model == guard.pair.reference)
     if guard.state == "lost":
         amount = "too many" if s.rule.guard == "strict" else "more"
@@ -207,32 +207,32 @@ def _risk(s: Situation, guard: GuardFinding) -> str:
     return f"{name} may {may} too many {what} ({shown})"
 
 
-def _void_told(s: Situation, finding: Finding) -> str:
+def _void_text(s: Situation, finding: Finding) -> str:
     """Why nothing is proven at a threshold, cause by cause."""
     negative, positive = s.evaluations[0].classes
-    told_causes, by_convention = [], []
-    for one in s.judged:
+    causes, by_convention = [], []
+    for one in s.usable:
         cause = proves_nothing(one) if one.model in finding.void else None
         if cause == "convention":
             by_convention.append(one.display_name)
         elif cause == "nobody":
-            told_causes.append(
+            causes.append(
                 f"{one.display_name} recognises {one.confusion.true_positive:,} of {one.n_positive:,} {positive} cases"
             )
         elif cause == "everybody":
-            told_causes.append(
+            causes.append(
                 f"{one.display_name} recognises {one.confusion.true_negative:,} of {one.n_negative:,} {negative} cases"
             )
     if by_convention:
-        point = next(one for one in s.judged if one.display_name in by_convention).operating_point
-        told_causes.append(
+        point = next(one for one in s.usable if one.display_name in by_convention).operating_point
+        causes.append(
             f"the threshold of {joined(by_convention)} is {point.threshold:g} by convention, chosen on no cases"
         )
-    return " and ".join(told_causes)
+    return " and ".join(causes)
 
 
 def _again(s: Situation, finding: Finding) -> str:
-    conventional = any(proves_nothing(one) == "convention" for one in s.judged if one.model in finding.void)
+    conventional = any(proves_nothing(one) == "convention" for one in s.usable if one.model in finding.void)
     if conventional:
         return (
             "give validation cases to choose the thresholds on, or thresholds that were chosen beforehand, and compare "
@@ -248,18 +248,18 @@ def _others(s: Situation, finding: Finding) -> str:
         rest = [s.names[model] for model in finding.worse]
         text += (
             f" {joined(rest)} {'is' if len(rest) == 1 else 'are'} worse than at least one of the others, also when the "
-            f"number of comparisons is allowed for ({told_p(finding.worse_p)})."
+            f"number of comparisons is allowed for ({p_text(finding.worse_p)})."
         )
-    missed = [one.display_name for one in s.judged if one.model not in {*finding.chosen, *finding.worse}]
+    missed = [one.display_name for one in s.usable if one.model not in {*finding.chosen, *finding.worse}]
     if missed:
-        text += f" {joined(missed)} {'does' if len(missed) == 1 else 'do'} not reach {floors_told(s.rule)}."
+        text += f" {joined(missed)} {'does' if len(missed) == 1 else 'do'} not reach {floors_text(s.rule)}."
     return text
 
 
 def _rivals(s: Situation, finding: Finding) -> str:
     """All the others, or those of them that do not miss a floor."""
-    every = len(finding.worse) + 1 == len(s.judged)
-    return "every other model" if every else f"every other model that may reach {floors_told(s.rule)}"
+    every = len(finding.worse) + 1 == len(s.usable)
+    return "every other model" if every else f"every other model that may reach {floors_text(s.rule)}"
 
 
 def _measurably(names: Mapping[str, str], finding: Finding) -> str:
@@ -292,7 +292,7 @@ def _left_out(s: Situation, finding: Finding) -> list[str]:
     return [f"{joined(names)} {are} left out, as nothing can be concluded about {them}."]
 
 
-def told_p(p_value: float | None) -> str:
+def p_text(p_value: float | None) -> str:
     """An adjusted p-value, or the largest of several, rounded up: ``Holm p at most 0.002``."""
     if p_value is None:
         return "p not computed"
@@ -306,7 +306,7 @@ def counted(n: int) -> str:
     return NUMBERS[n] if n < len(NUMBERS) else f"{n:,}"
 
 
-def told(pair: PairedComparison, name: str, names: Mapping[str, str]) -> str:
+def difference_text(pair: PairedComparison, name: str, names: Mapping[str, str]) -> str:
     """A difference with its interval and its direction.
 
     Parameters
@@ -360,7 +360,7 @@ def number(value: float, sign: str) -> str:
     return "0.000" if float(text) == 0 else text.replace("-", "\u2212")
 
 
-def floors_told(rule: DecideConfig) -> str:
+def floors_text(rule: DecideConfig) -> str:
     """What a model must reach on its own, e.g. ``an AUC of 0.7 and a sensitivity of 0.8``."""
     floors = [f"an AUC of {rule.auc_floor:g}"]
     if rule.sensitivity_floor is not None:
@@ -370,15 +370,15 @@ def floors_told(rule: DecideConfig) -> str:
     return joined(floors)
 
 
-def standing_of(one: ModelEvaluation, rule: DecideConfig) -> str:
+def floor_figures(one: ModelEvaluation, rule: DecideConfig) -> str:
     """The figures that the floors ask for, with their intervals."""
     figures = [("AUC", "auc")]
     if rule.sensitivity_floor is not None:
         figures.append(("sensitivity", "sensitivity"))
     if rule.specificity_floor is not None:
         figures.append(("specificity", "specificity"))
-    told_figures = [f"{words} {interval(one.metrics[name])}" for words, name in figures]
-    return f"{one.display_name}: {', '.join(told_figures)}"
+    figure_texts = [f"{words} {interval(one.metrics[name])}" for words, name in figures]
+    return f"{one.display_name}: {', '.join(figure_texts)}"
 
 
 def units_of(one: ModelEvaluation) -> str:

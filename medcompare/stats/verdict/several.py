@@ -32,7 +32,7 @@ def among_several(s: Situation, standing: Mapping[str, Adequacy]) -> Finding:
     Parameters
     ----------
     s : Situation
-        More than two judged models and all their pairs.
+        More than two usable models and all their pairs.
     standing : mapping
         Whether each model reaches its floors. A model that misses one is out, but stays in
         the family that Holm's adjustment is made over: it was looked at too.
@@ -42,7 +42,7 @@ def among_several(s: Situation, standing: Mapping[str, Adequacy]) -> Finding:
     Finding
         The same whatever the order of the models. Models of equal AUC are best together.
     """
-    left = [one for one in s.judged if standing[one.model] != "inadequate"]
+    left = [one for one in s.usable if standing[one.model] != "inadequate"]
     best = [one.model for one in best_by_point_estimate(left)]
     models = [one.model for one in left]
     inside = _noninferior(s)
@@ -97,7 +97,7 @@ def among_several(s: Situation, standing: Mapping[str, Adequacy]) -> Finding:
     return Finding(
         outcome=Outcome.NOT_ENOUGH_DATA,
         step="6",
-        kind="some_remain" if worse or len(models) < len(s.judged) else "cannot_tell_several",
+        kind="some_remain" if worse or len(models) < len(s.usable) else "cannot_tell_several",
         chosen=tuple(remain),
         worse=tuple(worse),
         worse_p=worse_p,
@@ -140,7 +140,7 @@ def _within_reach(s: Situation, chosen: Sequence[str], standing: Mapping[str, Ad
 
 def _noninferior(s: Situation) -> frozenset[tuple[str, str]]:
     """(better, worse) pairs of which the loss is shown to be below the margin, by Holm over all pairs."""
-    margin, by_model = s.rule.margin_auc, {one.model: one for one in s.judged}
+    margin, by_model = s.rule.margin_auc, {one.model: one for one in s.usable}
     p_values = []
     for pair in s.comparisons:
         difference = pair.differences["auc"]

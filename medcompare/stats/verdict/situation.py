@@ -57,14 +57,14 @@ class Situation:
         return found
 
     @property
-    def judged(self) -> tuple[ModelEvaluation, ...]:
+    def usable(self) -> tuple[ModelEvaluation, ...]:
         """The models that are not left out."""
         return tuple(one for one in self.evaluations if one.model not in self.left_out)
 
     @property
     def nothing_to_compare(self) -> bool:
         """Whether too many models are left out for a comparison, or for any assessment."""
-        return len(self.judged) < min(2, len(self.evaluations))
+        return len(self.usable) < min(2, len(self.evaluations))
 
     @property
     def names(self) -> dict[str, str]:
@@ -77,9 +77,9 @@ class Situation:
         return round(1 - self.evaluate.level, 12)
 
     def unfinished(self) -> dict[str, str]:
-        """Judged models whose training had not converged, and why, as sentences."""
+        """Usable models whose training had not converged, and why, as sentences."""
         return {
-            one.model: self.not_converged[one.model] for one in self.judged if one.model in self.not_converged
+            one.model: self.not_converged[one.model] for one in self.usable if one.model in self.not_converged
         }
 
     def pair_of(self, one: str, other: str) -> PairedComparison | None:
@@ -125,7 +125,7 @@ class Finding:
     extra: str = ""
     """A model's name or, for an invalid comparison, the reasons."""
     grounds: str = ""
-    """Kind of the finding that a floor stands against."""
+    """Kind of the finding that a floor prevents."""
     chosen: tuple[str, ...] = ()
     """Models within the margin of the best, or those that remain."""
     worse: tuple[str, ...] = ()
@@ -170,7 +170,7 @@ def guards_against(
 def void_at(s: Situation, pair: PairedComparison) -> tuple[str, ...]:
     """Models of a pair at whose threshold the guard proves nothing."""
     ends = {pair.reference, pair.candidate}
-    return tuple(one.model for one in s.judged if one.model in ends and proves_nothing(one) is not None)
+    return tuple(one.model for one in s.usable if one.model in ends and proves_nothing(one) is not None)
 
 
 def open_guards(guards: Sequence[GuardFinding]) -> tuple[OpenQuestion, ...]:
@@ -191,7 +191,7 @@ def open_both_ways(guards: Sequence[GuardFinding]) -> tuple[OpenQuestion, ...]:
 
 def open_floors(s: Situation, model: str) -> tuple[OpenQuestion, ...]:
     """Floors that a model is neither shown to reach nor to miss."""
-    one = next(each for each in s.judged if each.model == model)
+    one = next(each for each in s.usable if each.model == model)
     return tuple(
         OpenQuestion(figure=figure, model=model)
         for figure, floor in floors_of(s.rule).items()
