@@ -332,25 +332,39 @@ def font_faces(text: str) -> str:
     )
 
 
-def dress(figure: Figure) -> None:
+def dress(figure: Figure) -> bool:
     """Measure every text of a figure in a font that has its characters.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         Drawn on, not yet written.
+
+    Returns
+    -------
+    bool
+        Whether a text must be written as outlines: WeasyPrint sets the text of a drawing letter by
+        letter, from left to right, which is wrong for Arabic, Hebrew and letters with marks of their own.
     """
     from matplotlib.text import Text  # noqa: PLC0415 - only a figure that exists needs it
 
     for axes in figure.axes:
         axes.get_xticklabels()  # makes the labels of the ticks, which else appear while writing
         axes.get_yticklabels()
-    for artist in figure.findobj(Text):
+    artists = list(figure.findobj(Text))
+    as_outlines = any(_joined(character) for artist in artists for character in artist.get_text())
+    for artist in artists:
         text = artist.get_text()
-        if not _lacking(text):
-            continue
-        families = ["DejaVu Sans", *(_family(font.path) for font in fallback_fonts(text))]
-        artist.set_fontfamily(families)
+        if _lacking(text):
+            artist.set_fontfamily(["DejaVu Sans", *(_family(font.path) for font in fallback_fonts(text))])
+        if as_outlines and spelled_out(isolated(text)) != text:
+            artist.set_text(spelled_out(isolated(text)))
+    return as_outlines
+
+
+def _joined(character: str) -> bool:
+    """Whether a character is written from right to left, or on another one."""
+    return unicodedata.bidirectional(character) in {"R", "AL"} or unicodedata.category(character)[0] == "M"
 
 
 @functools.lru_cache(maxsize=64)

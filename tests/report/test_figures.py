@@ -16,7 +16,7 @@ from medcompare.report.figures.curves import (
     draw_score_distributions,
 )
 from medcompare.report.figures.decision import draw_decision_curve
-from medcompare.report.figures.drawing import OKABE_ITO, styles_of, thin_curve
+from medcompare.report.figures.drawing import OKABE_ITO, draw, styles_of, thin_curve
 from medcompare.report.figures.forest import ForestRow, draw_differences
 from medcompare.report.figures.runs import draw_accuracy_and_cost, draw_learning_curves, draw_seeds
 from medcompare.stats.records import Curve, Estimate
@@ -59,6 +59,27 @@ def test_svg_needs_nothing_from_outside(assessment: Assessment) -> None:
     assert not any("font-family" in text.attrib for text in texts)
     links = [v for e in root.iter() for k, v in e.attrib.items() if k.endswith("href")]
     assert all(link.startswith("#") for link in links)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_text"),
+    [
+        ("Tumour", True),
+        ("\u6076\u6027", True),
+        ("\u0634\u0628\u0643\u0629", False),
+        ("\u05e9\u05dc\u05d5", False),
+        ("u\u0308ber", False),
+    ],
+    ids=["Latin", "Chinese", "Arabic", "Hebrew", "a mark of its own"],
+)
+def test_only_what_is_set_letter_by_letter_stays_text(name: str, *, is_text: bool) -> None:
+    """WeasyPrint would set Arabic backwards, with its letters apart; matplotlib's outlines are right."""
+    drawing = draw(lambda figure: figure.suptitle(name), width_mm=50, height_mm=20, alt=name)
+    root = ET.fromstring(drawing.svg)  # noqa: S314 - our own drawing
+
+    texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    outlines = list(root.iter("{http://www.w3.org/2000/svg}use"))
+    assert (texts, len(outlines) > 2) == (([name], False) if is_text else ([], True))
 
 
 def test_drawing_leaves_settings_alone(assessment: Assessment) -> None:

@@ -1,7 +1,7 @@
 """Basis of every figure: paper size, colours, marks, and deterministic SVG.
 
 Only matplotlib's object interface is used. Text stays text, in the fonts that the report embeds:
-it can be searched and copied. Equal input gives equal bytes.
+it can be searched and copied (but for scripts that `dress` names). Equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -173,7 +173,8 @@ def draw(
         figure = Figure(figsize=size, layout=None if tight else "constrained")
         canvas = FigureCanvasSVG(figure)
         fill(figure)
-        dress(figure)
+        if dress(figure):
+            rcParams["svg.fonttype"] = "path"
         target = io.BytesIO()
         canvas.print_svg(target, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     opening = (
