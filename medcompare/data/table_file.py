@@ -122,7 +122,8 @@ Lines = list[tuple[int, list[str]]]
 
 
 def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> Columns:
-    lines = [(number, cells) for number, cells in lines if any(cells)]
+    # One spelling of a line break: csv.writer before Python 3.13 leaves a carriage return unquoted.
+    lines = [(number, [_one_break(cell) for cell in cells]) for number, cells in lines if any(cells)]
     if not lines:
         _refuse(path, f"the file is empty; expected a header with {expected}")
     header_row, header = lines[0]
@@ -162,6 +163,10 @@ def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> Colum
         rows=[number for number, _ in rows],
         notes=notes,
     )
+
+
+def _one_break(cell: str) -> str:
+    return cell.replace("\r\n", "\n").replace("\r", "\n") if "\r" in cell else cell
 
 
 def _text(data: bytes, path: Path) -> tuple[str, list[str]]:

@@ -84,7 +84,7 @@ def by_assessment(folder: Path) -> AssessConfig:
     return assess_settings(["--predictions", str(folder / "test.csv"), *given])
 
 
-def sent_by_form(model: type[BaseModel], *, data: str) -> dict[str, Any]:
+def sent_by_form(model: type[BaseModel], *, data: str | None = None) -> dict[str, Any]:
     """What the orchestrator's form sends of its own accord: every default that it shows."""
     schema = model.model_json_schema()
 
@@ -96,7 +96,8 @@ def sent_by_form(model: type[BaseModel], *, data: str) -> dict[str, Any]:
         return values
 
     sent = shown(schema["properties"])
-    sent["data"]["source"] = data
+    if data is not None:
+        sent["data"]["source"] = data
     return sent
 
 
