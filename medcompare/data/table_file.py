@@ -4,6 +4,10 @@ What a file leaves no doubt about is read and said in a note: its encoding, what
 cells, a line ``sep=;``, comment lines. Cells stay text, since a patient ``007`` is not
 patient ``7``. Rows are counted as a spreadsheet counts them: the header is row 1, blank rows
 count, and a quoted cell with line breaks is one row.
+
+pandas would not do: where every row has a cell too many it moves all values one column to the left, it fills
+up rows that are too short, renames columns of the same name, does not know a row's place in the file, and
+its search for the separator splits ``case_id`` at the ``s``.
 """
 
 from __future__ import annotations
