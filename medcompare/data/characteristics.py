@@ -39,7 +39,7 @@ def characteristics(rows: Sequence[ImageRow]) -> tuple[Characteristic, ...]:
     for k, (column, _) in enumerate(rows[0].extra if rows else ()):
         values = [row.extra[k][1].strip() for row in rows]
         levels = {value for value in values if value}
-        if not levels or _tells_who(rows, values):
+        if not levels or _names_patients(rows, values):
             continue
         numbers = {level: number for level in levels if (number := _number(level)) is not None}
         numeric = len(numbers) == len(levels)
@@ -75,7 +75,7 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _tells_who(rows: Sequence[ImageRow], values: Sequence[str]) -> bool:
+def _names_patients(rows: Sequence[ImageRow], values: Sequence[str]) -> bool:
     """Whether no two patients (without ids: images) share a value, so that a value names one of them."""
     owners: dict[str, set[str]] = {}
     for row, value in zip(rows, values, strict=True):

@@ -93,8 +93,8 @@ def ingest(
         usable image left, or the files are not read in time.
     """
     examined = _examine(source, data, progress, n_threads)
-    usable, rejected = _judge_all(examined, source, data.min_side_px)
-    n_groups, n_conflicting, usable, conflicts = _set_conflicts_aside(usable, source)
+    usable, rejected = _usable_and_rejected(examined, source, data.min_side_px)
+    n_groups, n_conflicting, usable, conflicts = _exclude_conflicts(usable, source)
     rejected += conflicts
     _check_rejected(rejected, source, data.max_rejected_fraction)
     class_counts = (sum(item.label == 0 for item in usable), sum(item.label == 1 for item in usable))
@@ -175,7 +175,7 @@ def _examine(
     return examined
 
 
-def _judge_all(
+def _usable_and_rejected(
     examined: Iterable[_Examined], source: ImageSource, min_side_px: int
 ) -> tuple[list[_Examined], list[_Rejected]]:
     usable: list[_Examined] = []
@@ -191,7 +191,7 @@ def _judge_all(
     return usable, rejected
 
 
-def _set_conflicts_aside(
+def _exclude_conflicts(
     usable: Sequence[_Examined], source: ImageSource
 ) -> tuple[int, int, list[_Examined], list[_Rejected]]:
     """(groups of identical files, groups with opposite labels, images that stay, rejections).

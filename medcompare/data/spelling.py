@@ -110,10 +110,6 @@ def respelled(*groups: Iterable[str]) -> int:
     *groups : iterable of str
         Ids of one table; of several tables, those that occur in exactly the same spelling in
         all of them are not counted.
-
-    Returns
-    -------
-    int
     """
     spellings: defaultdict[str, set[str]] = defaultdict(set)
     for group in groups:

@@ -1,7 +1,7 @@
 """The partition into training, validation and test images, without leaks.
 
-Nothing that belongs together is torn apart: images of one patient, copies of one file, files
-with the same pixels. Such images form one unit (union-find), and the split is made by units.
+What belongs together stays together: images of one patient, copies of one file, files
+with the same pixels. Such images form one unit, and the split is made by units.
 
 Where every unit is of one class and of about one size, scikit-learn's StratifiedShuffleSplit
 over units is the answer. With patients of unequal size or of both classes no single draw is
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from medcompare.base.errors import DataError, MedcompareError
@@ -42,7 +44,7 @@ MIN_DRAWS, MAX_DRAWS = 50, 1000
 """Draws of a grouped split: budget / units, within these bounds; about a second at most."""
 
 TOLERANCE = 0.02
-"""Deviation of an achieved share from its target that is said in a note."""
+"""Deviation of an achieved share from its target that is reported in a note."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class _Units:
 
 
 def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: ArtifactStore) -> DatasetSplit:
-    """Deal the images of `manifest` out to training, validation and test.
+    """Assign the images of `manifest` to training, validation and test.
 
     Parameters
     ----------
@@ -65,8 +67,8 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     config : SplitConfig
         ``test_fraction`` of all images; ``validation_fraction`` of the rest.
     seed : int
-        Same content, fractions and seed: same partition, whatever the files are called and
-        in whatever order they were listed.
+        Same content, fractions and seed: same partition, whatever the names of the files
+        and the order in which they were listed.
     store : ArtifactStore
         Holds the manifest's tables, receives the assignments.
 
@@ -80,7 +82,7 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     DataError
         If the images or patients are too few for both classes in every subset.
     MedcompareError
-        If a unit ended up on two sides, which would be an error of this module.
+        If a unit ended up in two subsets, which would be an error of this module.
     """
     table = read_images(manifest, store)
     if manifest.pixel_duplicates is None:
@@ -121,33 +123,20 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     )
 
 
-def read_assignments(partition: DatasetSplit, store: ArtifactStore) -> pd.DataFrame:
-    """Table of images with their ``subset``; column types as `read_images` has them."""
-    table = pd.read_csv(io.BytesIO(store.read(partition.assignments)), dtype=str, keep_default_na=False)
-    return table.astype({"label": int, "width_px": int, "height_px": int})
-
-
 def _units_of(keys: Iterable[pd.Series[str]], y: NDArray[np.int64]) -> _Units:
-    """Connected components of images that share a value in any of `keys`."""
-    parent = list(range(len(y)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
+    """Connected components of images that share a value in any of `keys`, in the order of their first images."""
+    images, first_with_same = [], []
     for key in keys:
-        first: dict[str, int] = {}
-        for i, value in enumerate(key):
-            a, b = root(first.setdefault(value, i)), root(i)
-            # The earlier image stays root, so that units keep the order of the table.
-            parent[max(a, b)] = min(a, b)
-    roots = np.array([root(i) for i in range(len(y))])
-    _, of_image = np.unique(roots, return_inverse=True)
-    counts = np.zeros((int(of_image.max()) + 1, 2), dtype=np.int64)
+        codes, _ = pd.factorize(key)
+        _, first = np.unique(codes, return_index=True)
+        images.append(np.arange(len(y)))
+        first_with_same.append(first[codes])
+    edges = (np.concatenate(images), np.concatenate(first_with_same))
+    graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(y), len(y)))
+    n_units, of_image = connected_components(graph, directed=False)
+    counts = np.zeros((n_units, 2), dtype=np.int64)
     np.add.at(counts, (of_image, y), 1)
-    return _Units(of_image=of_image, class_counts=counts)
+    return _Units(of_image=of_image.astype(np.intp), class_counts=counts)
 
 
 def _draw(
@@ -262,12 +251,12 @@ def _check_both_classes(
 
 
 def _verified_overlap(table: pd.DataFrame, keys: Iterable[pd.Series[str]]) -> int:
-    """Number of patients, files or pictures on two sides, looked up in the finished table: 0."""
+    """Number of patients, files or pictures in two subsets, looked up in the finished table: 0."""
     for key in keys:
         n_sides = table.groupby(key.to_numpy())["subset"].nunique()
         torn = n_sides[n_sides > 1]
         if len(torn):
-            msg = f"the split tore apart what belongs together ({key.name}: {len(torn)} values on two sides)"
+            msg = f"the split separated what belongs together ({key.name}: {len(torn)} values in two subsets)"
             raise MedcompareError(msg)
     return 0
 

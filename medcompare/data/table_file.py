@@ -81,10 +81,6 @@ def read_table_file(path: Path, *, expected: str) -> Columns:
     expected : str
         The columns such a file has, for the message where it is empty.
 
-    Returns
-    -------
-    Columns
-
     Raises
     ------
     DataError

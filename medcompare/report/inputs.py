@@ -210,10 +210,6 @@ def count_scores(
     n_bins : int, default=25
         Bins of equal width.
 
-    Returns
-    -------
-    ScoreDistribution
-
     Raises
     ------
     ValueError

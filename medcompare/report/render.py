@@ -83,10 +83,6 @@ def render_html(context: ReportContext) -> str:
     context : ReportContext
         Formatted content, see `build_context`.
 
-    Returns
-    -------
-    str
-
     Raises
     ------
     jinja2.UndefinedError
@@ -108,10 +104,6 @@ def render_pdf(html: str) -> bytes:
     ----------
     html : str
         Document made by `render_html`.
-
-    Returns
-    -------
-    bytes
 
     Raises
     ------
@@ -149,10 +141,6 @@ def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
         Everything the report says.
     folder : Path
         Folder of the run; made where it is missing.
-
-    Returns
-    -------
-    ReportFiles
 
     Raises
     ------

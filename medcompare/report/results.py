@@ -164,69 +164,49 @@ def pair_of_verdict(assessment: Assessment) -> PairedComparison | None:
 
 def derived_numbers(inputs: ReportInputs) -> tuple[DerivedNumber, ...]:
     """Every number the report computes for display only."""
-    derived = []
-    for evaluation in inputs.assessment.evaluations:
-        for name, value in row_fractions(evaluation.confusion).items():
-            if value is not None:
-                derived.append(
-                    DerivedNumber(
-                        name=f"confusion_row_fraction.{name}",
-                        models=(evaluation.model,),
-                        value=value,
-                        definition="count over the cases of its true class",
-                    )
-                )
+    shares = [
+        DerivedNumber(
+            name=f"confusion_row_fraction.{name}",
+            models=(evaluation.model,),
+            value=value,
+            definition="count over the cases of its true class",
+        )
+        for evaluation in inputs.assessment.evaluations
+        for name, value in row_fractions(evaluation.confusion).items()
+        if value is not None
+    ]
     pair = pair_of_verdict(inputs.assessment)
     costs = {cost.model: cost for cost in inputs.assessment.costs}
-    reference = None if pair is None else costs.get(pair.reference)
-    candidate = None if pair is None else costs.get(pair.candidate)
-    if reference is not None and candidate is not None:
-        for field in COST_FIELDS:
-            ratio = cost_ratio(reference, candidate, field)
-            if ratio is not None:
-                derived.append(
-                    DerivedNumber(
-                        name=f"cost_ratio.{field}",
-                        models=(reference.model, candidate.model),
-                        value=ratio,
-                        definition="second model's cost over the first's",
-                    )
-                )
-    return tuple(derived)
+    if pair is None or not {pair.reference, pair.candidate} <= set(costs):
+        return tuple(shares)
+    reference, candidate = costs[pair.reference], costs[pair.candidate]
+    ratios = [
+        DerivedNumber(
+            name=f"cost_ratio.{field}",
+            models=(reference.model, candidate.model),
+            value=ratio,
+            definition="second model's cost over the first's",
+        )
+        for field in COST_FIELDS
+        if (ratio := cost_ratio(reference, candidate, field)) is not None
+    ]
+    return (*shares, *ratios)
 
 
 def results_of(inputs: ReportInputs) -> Results:
     """Everything the report prints, as one record."""
-    assessment = inputs.assessment
+    kept = {name: getattr(inputs, name) for name in Results.model_fields if name in type(inputs).model_fields}
     return Results(
-        medcompare_version=inputs.provenance.medcompare_version,
-        title=inputs.title,
-        organisation=inputs.organisation,
-        run_name=inputs.run_name,
-        source=inputs.source,
-        synthetic=inputs.synthetic,
-        notices=inputs.notices,
-        quantities=assessment.quantities,
-        assessment=assessment.model_copy(update={"quantities": ()}),
-        derived=derived_numbers(inputs),
-        rule=inputs.rule,
-        n_earlier_looks=inputs.n_earlier_looks,
-        manifest=inputs.manifest,
-        rejected=inputs.rejected,
-        pseudonymised=inputs.pseudonymised,
-        split=inputs.split,
-        characteristics=inputs.characteristics,
-        trained=inputs.trained,
-        score_distributions=inputs.score_distributions,
-        hard_cases=tuple(case.model_copy(update={"thumbnail_png": None}) for case in inputs.hard_cases),
-        n_hard_cases=inputs.n_hard_cases,
-        settings=inputs.settings,
-        provenance=inputs.provenance,
-        trend=inputs.trend,
-        trend_marks=inputs.trend_marks,
-        changes=inputs.changes,
-        checklists=inputs.checklists,
-        files=inputs.files,
+        **kept
+        | {
+            "medcompare_version": inputs.provenance.medcompare_version,
+            "quantities": inputs.assessment.quantities,
+            "assessment": inputs.assessment.model_copy(update={"quantities": ()}),
+            "derived": derived_numbers(inputs),
+            "hard_cases": tuple(
+                case.model_copy(update={"thumbnail_png": None}) for case in inputs.hard_cases
+            ),
+        }
     )
 
 
@@ -266,10 +246,6 @@ def read_results(path: Path) -> Results:
     ----------
     path : Path
         File written by `write_report`.
-
-    Returns
-    -------
-    Results
 
     Raises
     ------

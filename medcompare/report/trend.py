@@ -62,13 +62,7 @@ def trend_runs(runs: Sequence[RunSummary]) -> tuple[TrendRun, ...]:
             n_images=run.n_images,
             headline=run.verdict.headline if run.verdict is not None else "no verdict",
             figures=tuple(
-                TrendFigures(
-                    model=row.model,
-                    auc=row.auc,
-                    sensitivity=row.sensitivity,
-                    specificity=row.specificity,
-                    training_time_s=row.training_time_s,
-                )
+                TrendFigures(**{name: getattr(row, name) for name in TrendFigures.model_fields})
                 for row in run.models
             ),
         )

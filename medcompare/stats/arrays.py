@@ -274,16 +274,7 @@ def checked_clusters(clusters: ArrayLike, n_samples: int) -> IntArray:
 
 
 def checked_level(level: float) -> float:
-    """Return the confidence level if it is one.
-
-    Parameters
-    ----------
-    level : float
-        Such as 0.95.
-
-    Returns
-    -------
-    float
+    """Return the confidence level, such as 0.95.
 
     Raises
     ------
@@ -321,15 +312,5 @@ def checked_thresholds(thresholds: ArrayLike) -> FloatArray:
 
 
 def plain(values: Sequence[Any] | NDArray[Any]) -> tuple[float, ...]:
-    """Turn an array into plain Python floats, as records carry them.
-
-    Parameters
-    ----------
-    values : array-like of shape (n,)
-        Any numbers.
-
-    Returns
-    -------
-    tuple of float
-    """
+    """Turn an array of shape (n,) into plain Python floats, as records carry them."""
     return tuple(float(value) for value in values)

@@ -198,11 +198,7 @@ def _for_difference(
     one, other = models[pair.candidate], models[pair.reference]
     if question.mirrored:
         one, other = other, one
-    margin = {
-        "auc": rule.margin_auc,
-        "sensitivity": rule.margin_sensitivity,
-        "specificity": rule.margin_specificity,
-    }[figure]
+    margin: float = getattr(rule, f"margin_{figure}")
     about = (
         f"the difference in {words} between {other.display_name} and {one.display_name}"
         if question.both_ways

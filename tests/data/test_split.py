@@ -17,9 +17,9 @@ from medcompare.config.data import DataConfig
 from medcompare.config.schema import SplitConfig
 from medcompare.data import split as splitting
 from medcompare.data.manifest import ingest
-from medcompare.data.records import DatasetManifest
+from medcompare.data.records import DatasetManifest, DatasetSplit
 from medcompare.data.sources.resolve import resolve_source
-from medcompare.data.split import read_assignments, split
+from medcompare.data.split import split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,12 @@ REAL_DATA = Path(os.environ.get("MEDCOMPARE_TEST_DATA", Path(__file__).parents[3
 def store(tmp_path: Path) -> ArtifactStore:
     """An empty store."""
     return ArtifactStore(tmp_path)
+
+
+def read_assignments(partition: DatasetSplit, store: ArtifactStore) -> pd.DataFrame:
+    """Table of images with their ``subset``."""
+    table = pd.read_csv(io.BytesIO(store.read(partition.assignments)), dtype=str, keep_default_na=False)
+    return table.astype({"label": int})
 
 
 def manifest_of(
@@ -281,10 +287,10 @@ def test_too_little_data(
 
 
 def test_torn_group_is_an_error() -> None:
-    """The check after the fact does find a patient on two sides."""
+    """The check after the fact does find a patient in two subsets."""
     table = pd.DataFrame({"patient_id": ["a", "a", "b"], "subset": ["train", "test", "val"]})
 
-    with pytest.raises(MedcompareError, match=r"tore apart .*\(patient_id: 1 values on two sides\)"):
+    with pytest.raises(MedcompareError, match=r"separated .*\(patient_id: 1 values in two subsets\)"):
         splitting._verified_overlap(table, [table["patient_id"]])
 
 

@@ -163,10 +163,6 @@ def draw(
         Description for readers who cannot see the figure.
     tight : bool, default=False
         Place axes by hand (True) instead of by matplotlib's constrained layout.
-
-    Returns
-    -------
-    Drawing
     """
     with _DRAWING, rc_context({**_STYLE, "svg.hashsalt": alt}):  # names within two figures of a page differ
         size = (width_mm / MM_PER_INCH, height_mm / MM_PER_INCH)

@@ -27,15 +27,6 @@ _METHOD_NAMES: dict[ProportionMethod, str] = {"wilson": "Wilson", "clopper-pears
 def normal_quantile(level: float) -> float:
     """Two-sided normal quantile of a confidence level (1.96 for 0.95).
 
-    Parameters
-    ----------
-    level : float
-        Confidence level.
-
-    Returns
-    -------
-    float
-
     Raises
     ------
     ConfigError

@@ -107,17 +107,7 @@ def _threshold_caveats(s: Situation) -> list[str]:
 def not_held(one: ModelEvaluation, evaluate: EvaluateConfig) -> bool:
     """Whether the sensitivity that a threshold was chosen for on validation is shown to be lower on the test subset.
 
-    Parameters
-    ----------
-    one : ModelEvaluation
-        Figures of the model.
-    evaluate : EvaluateConfig
-        ``threshold_rule`` and ``target_sensitivity``.
-
-    Returns
-    -------
-    bool
-        True where the upper limit of the sensitivity is below the target.
+    True where the upper limit of the sensitivity is below ``evaluate.target_sensitivity``.
     """
     aimed = one.operating_point.chosen_on == "validation" and evaluate.threshold_rule == "target_sensitivity"
     high = one.metrics["sensitivity"].ci_high
@@ -133,15 +123,7 @@ def target_words(one: ModelEvaluation, evaluate: EvaluateConfig) -> str:
 def miscalibration(one: ModelEvaluation) -> tuple[str, ...]:
     """What is shown to be wrong with a model's probabilities, with its numbers; empty where nothing is.
 
-    Parameters
-    ----------
-    one : ModelEvaluation
-        Figures of the model.
-
-    Returns
-    -------
-    tuple of str
-        Ends of a sentence that begins with "probabilities".
+    Each part ends a sentence that begins with "probabilities".
     """
     if one.calibration is None:
         return ()
@@ -218,18 +200,7 @@ def _validation_caveats(s: Situation) -> list[str]:
 
 
 def cost_remarks(s: Situation) -> tuple[str, ...]:
-    """What to know about the costs: other implementations, and why the figures may not be those of a quiet machine.
-
-    Parameters
-    ----------
-    s : Situation
-        Costs and names.
-
-    Returns
-    -------
-    tuple of str
-        Sentences.
-    """
+    """Sentences on costs: other implementations, and why the times may not be those of a quiet machine."""
     costs = [cost for cost in s.costs if cost.model in s.names]
     loaded = [f"{cost.other_load_cores:.1f} ({s.names[cost.model]})" for cost in costs if cost.disturbed]
     short = [f"{s.names[cost.model]}, {joined(cost.cut_short)}" for cost in costs if cost.cut_short]

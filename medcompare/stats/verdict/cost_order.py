@@ -159,17 +159,7 @@ def cheaper_of(one: str, other: str, costs: Sequence[CostMeasurement], decide: D
 def too_few(cost: CostMeasurement, metric: str) -> bool:
     """Whether `metric` was timed in so few passes that no interval says how far off it may be.
 
-    Parameters
-    ----------
-    cost : CostMeasurement
-        Of one model.
-    metric : str
-        A cost.
-
-    Returns
-    -------
-    bool
-        False also where the number of passes is not stated, as in a file of costs.
+    False also where the number of passes is not stated, as in a file of costs.
     """
     if metric not in TIMED:
         return False

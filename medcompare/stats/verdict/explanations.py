@@ -94,20 +94,10 @@ def worded(
 
 
 def favourite_today(s: Situation, finding: Finding) -> tuple[str, str] | None:
-    """The favourite so far, and what its interval allows to say of it.
+    """The favourite so far, and a sentence on what its interval allows to say of it.
 
-    Parameters
-    ----------
-    s : Situation
-        What the rule looked at.
-    finding : Finding
-        What it concludes.
-
-    Returns
-    -------
-    (str, str) or None
-        Model and sentence. None where the verdict is no question of more data, where too few
-        cases make any favourite a coin toss, and where no single model is ahead of another.
+    None where more data are not the question, where too few cases make any favourite a coin toss, and where
+    no single model is ahead of another.
     """
     if finding.outcome is not Outcome.NOT_ENOUGH_DATA or finding.kind in ADVISED_ELSEWHERE:
         return None
@@ -156,13 +146,8 @@ def _seed_sensitive(s: Situation, finding: Finding) -> SeedComparison | None:
 def _reasons(s: Situation, pair: PairedComparison | None, order: CostOrder | None) -> tuple[str, ...]:
     found = [f"{one.display_name}: AUC {interval(one.metrics['auc'])}." for one in s.evaluations]
     if pair is not None:
-        margins = (
-            ("auc", s.rule.margin_auc),
-            ("sensitivity", s.rule.margin_sensitivity),
-            ("specificity", s.rule.margin_specificity),
-        )
-        for name, margin in margins:
-            text = difference_text(pair, name, s.names)
+        for name in ("auc", "sensitivity", "specificity"):
+            text, margin = difference_text(pair, name, s.names), getattr(s.rule, f"margin_{name}")
             found.append(f"{text[:1].upper()}{text[1:]}; a loss of up to {margin:g} is acceptable.")
         more = pair.probability_candidate_more_accurate
         if more.value is not None:
@@ -242,18 +227,16 @@ def _calibrated(one: ModelEvaluation) -> str:
 def parameters(s: Situation) -> tuple[Parameter, ...]:
     """Parameters of the rule, and who set them."""
     rule = s.rule
-    values = {
-        "auc_floor": f"{rule.auc_floor:g}",
-        "margin_auc": f"{rule.margin_auc:g}",
-        "margin_sensitivity": f"{rule.margin_sensitivity:g}",
-        "margin_specificity": f"{rule.margin_specificity:g}",
+    numbers = ("auc_floor", "margin_auc", "margin_sensitivity", "margin_specificity")
+    values = {name: f"{getattr(rule, name):g}" for name in numbers} | {
         "guard": rule.guard,
         "min_units": f"{rule.min_units:,}",
         "cost_metric": rule.cost_metric,
         "cost_tolerance": f"{100 * rule.cost_tolerance:g}%",
     }
-    optional = {"sensitivity_floor": rule.sensitivity_floor, "specificity_floor": rule.specificity_floor}
-    values |= {name: f"{value:g}" for name, value in optional.items() if value is not None}
+    for name in ("sensitivity_floor", "specificity_floor"):
+        if (floor := getattr(rule, name)) is not None:
+            values[name] = f"{floor:g}"
     if rule.net_benefit_range is not None:
         values["net_benefit_range"] = f"{rule.net_benefit_range[0]:g} to {rule.net_benefit_range[1]:g}"
     rows = [(f"decide.{name}", name, value) for name, value in values.items()]

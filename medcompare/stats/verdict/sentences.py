@@ -12,6 +12,7 @@ from medcompare.stats.records import Outcome
 from medcompare.stats.verdict.cost_order import too_few
 from medcompare.stats.verdict.criteria import (
     both_separate,
+    floors_of,
     guard_of,
     no_difference,
     oriented,
@@ -329,20 +330,9 @@ def difference_text(pair: PairedComparison, name: str, names: Mapping[str, str])
 
 
 def interval(estimate: Estimate, *, signed: bool = False) -> str:
-    """Value with its interval, e.g. ``0.910, 95% interval 0.871 to 0.942``.
+    """Value with its interval, e.g. ``0.910, 95% interval 0.871 to 0.942``, with plus signs if `signed`.
 
-    Parameters
-    ----------
-    estimate : Estimate
-        Any.
-    signed : bool, default=False
-        Print plus signs.
-
-    Returns
-    -------
-    str
-        "not computed" and why where there is no value; "no interval" and why where there
-        is no interval.
+    Without a value "not computed" and why; without an interval the reason or "no interval".
     """
     if estimate.value is None:
         return f"not computed ({estimate.note})"
@@ -362,23 +352,17 @@ def number(value: float, sign: str) -> str:
 
 def floors_text(rule: DecideConfig) -> str:
     """What a model must reach on its own, e.g. ``an AUC of 0.7 and a sensitivity of 0.8``."""
-    floors = [f"an AUC of {rule.auc_floor:g}"]
-    if rule.sensitivity_floor is not None:
-        floors.append(f"a sensitivity of {rule.sensitivity_floor:g}")
-    if rule.specificity_floor is not None:
-        floors.append(f"a specificity of {rule.specificity_floor:g}")
-    return joined(floors)
+    words = {"auc": "an AUC", "sensitivity": "a sensitivity", "specificity": "a specificity"}
+    return joined([f"{words[figure]} of {floor:g}" for figure, floor in floors_of(rule).items()])
 
 
 def floor_figures(one: ModelEvaluation, rule: DecideConfig) -> str:
     """The figures that the floors ask for, with their intervals."""
-    figures = [("AUC", "auc")]
-    if rule.sensitivity_floor is not None:
-        figures.append(("sensitivity", "sensitivity"))
-    if rule.specificity_floor is not None:
-        figures.append(("specificity", "specificity"))
-    figure_texts = [f"{words} {interval(one.metrics[name])}" for words, name in figures]
-    return f"{one.display_name}: {', '.join(figure_texts)}"
+    texts = [
+        f"{'AUC' if figure == 'auc' else figure} {interval(one.metrics[figure])}"
+        for figure in floors_of(rule)
+    ]
+    return f"{one.display_name}: {', '.join(texts)}"
 
 
 def units_of(one: ModelEvaluation) -> str:
