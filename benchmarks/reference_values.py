@@ -30,7 +30,7 @@ from medcompare.stats.intervals.proportions import (
     proportion,
 )
 from medcompare.stats.multiplicity import holm
-from medcompare.stats.paired import mcnemar_mid_p, newcombe_interval, tango_interval
+from medcompare.stats.paired import mcnemar_p, newcombe_interval, tango_interval
 from medcompare.stats.utility import net_benefit
 
 HERE = Path(__file__).parent
@@ -100,8 +100,8 @@ def our_values() -> dict[str, float]:
         "clustered wilson high(a right)": right.ci_high,
         "newcombe low(59, 6, 16, 80)": newcombe_interval(59, 16, 6, 80)[0],
         "newcombe high(59, 6, 16, 80)": newcombe_interval(59, 16, 6, 80)[1],
-        "mcnemar mid-p(6, 16)": mcnemar_mid_p(6, 16),
-        "mcnemar mid-p(1, 7)": mcnemar_mid_p(1, 7),
+        "mcnemar mid-p(6, 16)": mcnemar_p(6, 16),
+        "mcnemar mid-p(1, 7)": mcnemar_p(1, 7),
         "calibration slope(a)": agreement.slope.value,
         "calibration slope low(a)": agreement.slope.ci_low,
         "calibration in the large(a)": agreement.in_the_large.value,
@@ -210,9 +210,9 @@ def _published() -> list[str]:
             f"| Newcombe interval, same table | {newcombe[0]:.4f} to {newcombe[1]:.4f} "
             f"| -0.1186 to -0.0046 | {cavo} |"
         ),
-        f"| McNemar mid-p, same table | {mcnemar_mid_p(6, 16):.6f} | 0.034690 | {cavo} |",
+        f"| McNemar mid-p, same table | {mcnemar_p(6, 16):.6f} | 0.034690 | {cavo} |",
         (
-            f"| McNemar mid-p, 1 and 7 discordant | {mcnemar_mid_p(1, 7):.3f} | 0.039 "
+            f"| McNemar mid-p, 1 and 7 discordant | {mcnemar_p(1, 7):.3f} | 0.039 "
             "| Fagerland, Lydersen & Laake (2013), BMC Med Res Methodol 13:91 |"
         ),
     ]

@@ -241,10 +241,10 @@ def with_order_warnings(
     """
     found = []
     for one in evaluations:
-        warning = None
-        for other in evaluations:
-            if other.model != one.model and warning is None:
-                warning = _order_warning(test, one, other, level)
+        warnings = (
+            _order_warning(test, one, other, level) for other in evaluations if other.model != one.model
+        )
+        warning = next((each for each in warnings if each is not None), None)
         found.append(
             one if warning is None else one.model_copy(update={"warnings": (*one.warnings, warning)})
         )

@@ -31,44 +31,15 @@ POWER = 0.8
 _METHOD_NAMES: dict[PairedMethod, str] = {"tango": "Tango score", "newcombe": "Newcombe square-and-add"}
 
 
-def mcnemar_mid_p(n_only_reference: int, n_only_candidate: int) -> float:
-    """Two-sided McNemar test, mid-p version.
+def mcnemar_p(n_only_reference: int, n_only_candidate: int, test: PairedTest = "mid-p") -> float:
+    """Two-sided McNemar test.
 
     Parameters
     ----------
     n_only_reference, n_only_candidate : int
         Discordant cases: right by the reference only, by the candidate only.
-
-    Returns
-    -------
-    float
-        P-value in (0, 1]; 1 where no case is discordant.
-
-    Raises
-    ------
-    DataError
-        If a count is negative.
-
-    References
-    ----------
-    Fagerland, Lydersen & Laake (2013), BMC Med Res Methodol 13:91.
-    """
-    _check_counts(n_only_reference, n_only_candidate)
-    n = n_only_reference + n_only_candidate
-    if n == 0:
-        return 1.0
-    fewer = min(n_only_reference, n_only_candidate)
-    distribution = stats.binom(n, 0.5)
-    return float(min(1.0, 2 * distribution.cdf(fewer) - distribution.pmf(fewer)))
-
-
-def mcnemar_exact(n_only_reference: int, n_only_candidate: int) -> float:
-    """Two-sided exact McNemar test: never above its level, and more often below it than mid-p.
-
-    Parameters
-    ----------
-    n_only_reference, n_only_candidate : int
-        Discordant cases: right by the reference only, by the candidate only.
+    test : {"mid-p", "exact"}, default="mid-p"
+        The exact test is never above its level, and more often below it than mid-p.
 
     Returns
     -------
@@ -83,11 +54,15 @@ def mcnemar_exact(n_only_reference: int, n_only_candidate: int) -> float:
     References
     ----------
     McNemar (1947), Psychometrika 12:153; Fagerland, Lydersen & Laake (2013), BMC Med Res
-    Methodol 13:91.
+    Methodol 13:91 (mid-p).
     """
     _check_counts(n_only_reference, n_only_candidate)
-    n = n_only_reference + n_only_candidate
-    return float(min(1.0, 2 * stats.binom.cdf(min(n_only_reference, n_only_candidate), n, 0.5)))
+    n, fewer = n_only_reference + n_only_candidate, min(n_only_reference, n_only_candidate)
+    if n == 0:
+        return 1.0
+    distribution = stats.binom(n, 0.5)
+    excess = distribution.pmf(fewer) if test == "mid-p" else 0.0
+    return float(min(1.0, 2 * distribution.cdf(fewer) - excess))
 
 
 def detectable_difference(difference: Estimate) -> Estimate:
@@ -299,8 +274,7 @@ def paired_proportion_difference(
     both, only_reference, only_candidate, neither = paired_table(reference, candidate)
     value = (only_candidate - only_reference) / n
     note = "no discordant case" if only_reference + only_candidate == 0 else None
-    mcnemar = mcnemar_exact if test == "exact" else mcnemar_mid_p
-    scale, p_value = 1.0, mcnemar(only_reference, only_candidate)
+    scale, p_value = 1.0, mcnemar_p(only_reference, only_candidate, test)
     if clusters is not None:
         codes = checked_clusters(clusters, n)
         if codes.max() == 0:

@@ -54,17 +54,11 @@ def flat_quantities(
         rows.extend(_of_pair(pair))
     rows.extend(_row(f"auc@{row.seed}", (row.model,), "test", row.auc) for row in seeds)
     for each in seed_comparisons:
-        who = (each.reference, each.candidate)
+        who, spread = (each.reference, each.candidate), each.standard_deviation
         rows.append(_row("auc_difference_over_seeds", who, "test", each.mean))
+        method = "standard deviation between seeds"
         rows.append(
-            _count(
-                "auc_difference_sd_over_seeds",
-                who,
-                "test",
-                each.standard_deviation,
-                method="standard deviation between seeds",
-                n=len(each.seeds),
-            )
+            _count("auc_difference_sd_over_seeds", who, "test", spread, method=method, n=len(each.seeds))
         )
     return tuple(rows)
 

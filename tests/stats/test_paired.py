@@ -11,8 +11,7 @@ from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.intervals.auc import auc_difference
 from medcompare.stats.paired import (
     detectable_difference,
-    mcnemar_exact,
-    mcnemar_mid_p,
+    mcnemar_p,
     newcombe_interval,
     obuchowski_test,
     paired_proportion_difference,
@@ -37,23 +36,23 @@ def test_mid_p_is_exact_less_the_observed_probability(b: int, c: int) -> None:
     exact = mcnemar([[0, b], [c, 0]], exact=True).pvalue
     expected = 1.0 if b == c else exact - stats.binom.pmf(min(b, c), b + c, 0.5)
 
-    assert mcnemar_mid_p(b, c) == pytest.approx(expected, abs=1e-12)
+    assert mcnemar_p(b, c) == pytest.approx(expected, abs=1e-12)
 
 
 def test_mid_p_published() -> None:
     """Airway data of Fagerland, Lydersen & Laake (2013): 1 and 7 discordant, p = 0.039."""
-    assert mcnemar_mid_p(1, 7) == pytest.approx(0.0390625)
+    assert mcnemar_p(1, 7) == pytest.approx(0.0390625)
 
 
 def test_mid_p_without_discordant_case_is_one() -> None:
     """Where the models never disagree there is nothing to test."""
-    assert mcnemar_mid_p(0, 0) == 1.0
+    assert mcnemar_p(0, 0) == 1.0
 
 
 def test_negative_counts_are_refused() -> None:
     """Counts below zero are a caller's mistake."""
     with pytest.raises(DataError, match="must not be negative"):
-        mcnemar_mid_p(-1, 3)
+        mcnemar_p(-1, 3)
 
 
 def test_tango_published() -> None:
@@ -140,7 +139,7 @@ def test_difference_of_paired_proportions() -> None:
 
     assert estimate.value == pytest.approx((65 - 75) / 161)
     assert (estimate.ci_low, estimate.ci_high) == tango_interval(16, 6, 161)
-    assert estimate.p_value == mcnemar_mid_p(16, 6)
+    assert estimate.p_value == mcnemar_p(16, 6)
     assert estimate.method == "Tango score; McNemar mid-p"
     assert estimate.n == 161
 
@@ -280,8 +279,8 @@ def test_clustered_probability_agrees_with_the_exact_one_for_single_cases() -> N
 @pytest.mark.parametrize(("a", "b"), [(0, 0), (1, 7), (6, 16), (3, 3), (0, 9)])
 def test_exact_test_equals_statsmodels(a: int, b: int) -> None:
     """Twice the smaller tail, at most 1; never below mid-p."""
-    assert mcnemar_exact(a, b) == pytest.approx(mcnemar([[0, a], [b, 0]], exact=True).pvalue)
-    assert mcnemar_exact(a, b) >= mcnemar_mid_p(a, b)
+    assert mcnemar_p(a, b, "exact") == pytest.approx(mcnemar([[0, a], [b, 0]], exact=True).pvalue)
+    assert mcnemar_p(a, b, "exact") >= mcnemar_p(a, b)
 
 
 def test_an_unknown_test_is_refused() -> None:

@@ -52,22 +52,7 @@ class IsotonicRecalibration:
     y: tuple[float, ...]
 
     def apply(self, probability: ArrayLike) -> FloatArray:
-        """Recalibrate probabilities.
-
-        Parameters
-        ----------
-        probability : array-like of shape (n_samples,)
-            In [0, 1].
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-
-        Raises
-        ------
-        DataError
-            If a value is not in [0, 1].
-        """
+        """Recalibrate probabilities of shape (n_samples,), as `PlattRecalibration.apply` does."""
         values = checked_probabilities(probability, np.asarray(probability).size)
         return np.asarray(np.interp(values, self.x, self.y))
 
