@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,7 +132,7 @@ def _read(path: Path) -> Columns:
     table.columns["path"] = [_relative(text, root) for text in table.columns["path"]]
     table.unique("path", "remove one of the two rows")
     # What is there but no regular file, such as a pipe, is excluded with its reason when it is read.
-    missing = [f"row {row}: {text}" for row, text in table.cells("path") if not file_at(root, text).exists()]
+    missing = [f"row {row}: {text}" for row, text in table.cells("path") if not _exists(file_at(root, text))]
     if missing:
         named = "; ".join(missing[:N_NAMED])
         more = f" and {len(missing) - N_NAMED} more" if len(missing) > N_NAMED else ""
@@ -152,10 +153,19 @@ def _read(path: Path) -> Columns:
     return table
 
 
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # a cell that is no name of a file
+            return False
+        raise
+
+
 def _relative(text: str, root: Path) -> str:
     """`text` as a path relative to `root`, so that two spellings of one file are equal."""
     # A manifest written on Windows should work elsewhere. A backslash may also begin an escape.
     written = file_at(root, text)
-    if not written.exists():
+    if not _exists(written):
         written = root / text.replace("\\", "/")
     return escape_name(Path(os.path.relpath(written, root)).as_posix())
