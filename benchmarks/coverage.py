@@ -304,7 +304,7 @@ def write_page(studies: int) -> None:
         "bootstrap). Nominal are 95 % for intervals and 5 % for false positives.",
         "The rows that ignore patients are there as a warning: nothing in the report is made that way",
         "where patients are known. Within patients each model has an effect of its own here, beside the",
-        "one they share. How the rule behaves where the truth is known stands in `verdicts.md`.",
+        "one they share. How the rule behaves where the truth is known is in `verdicts.md`.",
     ]
     for title, simulate in TABLES.items():
         start = time.perf_counter()
