@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from medcompare.config.form import Settings
+from medcompare.config.form import Settings, section
 
 DEMO = "demo"
 """Value of ``data.source`` that means the embedded demonstration data."""
 
 
 class DemoConfig(Settings):
-    """Size and difficulty of the generated demonstration data."""
+    """Size and difficulty of the demonstration data, where source is 'demo'."""
 
     n_patients: int = Field(
         default=490, ge=20, le=5000, description="Patients to generate (half of them cancer)."
@@ -55,6 +55,4 @@ class DataConfig(Settings):
         le=100_000,
         description="Longest time for listing, for reading and for validating all images, minutes each.",
     )
-    demo: DemoConfig = Field(
-        default=DemoConfig(), description="The demonstration data, where source is 'demo'."
-    )
+    demo: DemoConfig = section(DemoConfig)

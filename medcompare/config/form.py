@@ -51,26 +51,36 @@ TITLES = {
 }
 """What the form calls a field, where its name alone is no title."""
 
-KINDS = {"string": "text", "integer": "number", "number": "number", "array": "list", "null": "not set"}
-
 
 def _title(name: str, _: object) -> str:
     return TITLES.get(name, name.replace("_", " ").capitalize())
 
 
-def _plain_kinds(schema: dict[str, Any]) -> None:
-    """Call the choices of an optional field 'text' or 'not set', where the form would say 'str' and 'None'."""
-    for field in schema["properties"].values():
-        for choice in field.get("anyOf", ()):
-            if choice.get("type") in KINDS:
-                choice["title"] = KINDS[choice["type"]]
+FIRST = ("predictions", "validation", "data", "source", "positive_class", "preset", "models", "name")
+LAST = ("seed", "out", "store", "file_access")
+"""What the form shows above and below the sections."""
+
+
+def _for_the_form(schema: dict[str, Any]) -> None:
+    """Order the fields, and show an optional one as a field to leave empty, where Prefect would ask for its type."""
+    for name, field in schema["properties"].items():
+        if name in FIRST:
+            field["position"] = FIRST.index(name) - len(FIRST)
+        elif name in LAST:
+            field["position"] = 1 + LAST.index(name)
+        if "anyOf" in field and field.get("default", ...) is None:
+            del field["default"]
+            field.update(next(choice for choice in field.pop("anyOf") if choice != {"type": "null"}))
 
 
 class Settings(Record):
     """A part of the configuration."""
 
     model_config = ConfigDict(
-        allow_inf_nan=False, field_title_generator=_title, json_schema_extra=_plain_kinds
+        allow_inf_nan=False,
+        field_title_generator=_title,
+        json_schema_extra=_for_the_form,
+        title="all settings",  # the button that opens a section
     )
 
     @model_validator(mode="before")
@@ -132,13 +142,28 @@ def clinical(default: float, description: str, **bounds: Any) -> Any:  # noqa: A
 
 
 def no_default(schema: dict[str, Any]) -> None:
-    """Of a section the form sends the default as a whole, where it has one, and not those of its fields."""
+    """The form sends a default that it shows, and so overrides the preset."""
     del schema["default"]
 
 
-def section(of: type[Settings]) -> Any:  # noqa: ANN401 - as pydantic's Field, a default of any type
-    """Field that holds a part of the configuration; its meaning is the first line of that part's docstring."""
-    return Field(default=of(), description=inspect.getdoc(of), json_schema_extra=no_default)
+def section(of: type[Settings], *shown: str) -> Any:  # noqa: ANN401 - as pydantic's Field, a default of any type
+    """Field that holds a part of the configuration; its meaning is the first line of that part's docstring.
+
+    The form shows the fields named in `shown`, and all of them after a click: it has no other way to fold a part.
+    """
+
+    def fold(schema: dict[str, Any]) -> None:
+        no_default(schema)
+        fields = of.model_json_schema()["properties"] if shown else {}
+        some = {"type": "object", "properties": {name: fields[name] for name in shown}}
+        folded = (
+            {**some, "additionalProperties": False, "title": "main settings"}
+            if shown
+            else {"type": "null", "title": "defaults"}
+        )
+        schema["anyOf"] = [folded, {"$ref": schema.pop("$ref")}]
+
+    return Field(default=of(), description=inspect.getdoc(of), json_schema_extra=fold)
 
 
 def only_given(record: BaseModel, given: Mapping[str, Any]) -> None:
@@ -172,6 +197,8 @@ def without_shown_defaults(model: type[BaseModel], given: Mapping[str, Any]) -> 
         inner = None if field is None else field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
             kept[name] = without_shown_defaults(inner, value)
+        elif value is None and isinstance(inner, type) and issubclass(inner, BaseModel):
+            pass  # a section that was not opened
         elif value != fields.get(name, {}).get("default", ...):
             kept[name] = value
     return kept

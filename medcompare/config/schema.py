@@ -322,7 +322,7 @@ class CompareConfig(Settings):
         default=Path(".medcompare"), description="Folder of the cache: results, checkpoints, demo data."
     )
     file_access: FileAccess = Field(default="owner", description=ACCESS)
-    data: DataConfig = section(DataConfig)
+    data: DataConfig = section(DataConfig, "source", "positive_class")
     split: SplitConfig = section(SplitConfig)
     train: TrainConfig = section(TrainConfig)
     evaluate: EvaluateConfig = section(EvaluateConfig)

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 SCHEMA: dict[str, Any] = CompareConfig.model_json_schema()
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 TALLEST_PX = 12_000
+UNFOLD = CompareConfig.model_config["title"]
 FIELD = (
-    ".//div[contains(concat(' ', @class, ' '), ' schema-form-property ')]"
+    "//div[contains(concat(' ', @class, ' '), ' schema-form-property ')]"
     "[div[contains(@class, 'p-label__header')]//span[contains(@class, 'schema-form-property__label')"
     " and normalize-space() = '{title} (Optional)']]"
 )
@@ -50,8 +51,9 @@ def titles(name: str) -> list[str]:
         schema = schema["properties"][part]
         # A section without a title of its own is called as in the code, not as its class.
         found.append(schema.get("title") or part.replace("_", " ").title())
-        if "$ref" in schema:
-            schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+        for choice in schema.get("anyOf", ()):
+            if "$ref" in choice:  # a section that is folded at first
+                schema = SCHEMA["$defs"][choice["$ref"].rpartition("/")[2]]
     return found
 
 
@@ -172,22 +174,28 @@ class Pages:
         # By way of another page: the form keeps what was typed when it is opened again.
         self.driver.get("about:blank")
         self.open(f"/deployments/deployment/{self._deployment()}/run")
-        self.wait(lambda _: self._found("report.paper"), "the last section of the form")
+        self.wait(lambda _: self._found("file_access"), "the last field of the form")
 
     def field(self, name: str) -> WebElement:
-        """The part of the form that belongs to a field of the configuration."""
+        """The part of the form that belongs to a field of the configuration; sections around it are unfolded."""
         found = self._found(name)
         assert found is not None, f"{name}: the form has no field {' > '.join(titles(name))}"
         return found
 
     def _found(self, name: str) -> WebElement | None:
-        place = self.driver.find_element(By.TAG_NAME, "body")
+        path, found = "", []
         for title in titles(name):
-            inside = place.find_elements(By.XPATH, FIELD.format(title=title))
-            if not inside:
-                return None
-            place = inside[0]
-        return place
+            above, path = path, path + FIELD.format(title=title)
+            found = self.driver.find_elements(By.XPATH, path)
+            if not found:
+                unfold = self.driver.find_elements(
+                    By.XPATH, f"{above}//button[normalize-space() = '{UNFOLD}']"
+                )
+                if not above or not unfold:
+                    return None
+                self.click(unfold[0])  # the section is drawn again
+                found = self.wait(lambda driver, at=path: driver.find_elements(By.XPATH, at), name)
+        return found[0]
 
     def value(self, name: str) -> str:
         """What a field shows."""
@@ -201,10 +209,6 @@ class Pages:
 
     def type(self, name: str, text: str) -> None:
         """Type into a field in place of what it shows."""
-        field = self.field(name)
-        kinds = field.find_elements(By.CSS_SELECTOR, ".p-button-group button")
-        if kinds:  # a value or nothing: nothing is chosen at first
-            self.click(kinds[0])
         control = self.wait(
             lambda _: self.field(name).find_elements(By.CSS_SELECTOR, "input, textarea"), name
         )[0]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from pydantic import ValidationError
 
 from medcompare.config.data import DataConfig
+from medcompare.config.form import without_shown_defaults
 from medcompare.config.presets import PRESETS, merged
 from medcompare.config.schema import CompareConfig, TrainConfig
 from medcompare.models.zoo import MODELS
+from tests.config.form import sent_by_form
 
 
 def test_the_studys_recipes_are_the_defaults() -> None:
@@ -92,6 +92,7 @@ def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
         for section, record in sections.items()
         for name, field in schema["$defs"][record]["properties"].items()
         if "default" not in field
+        and CompareConfig.model_fields[section].annotation.model_fields[name].default is not None  # type: ignore[union-attr]
     }
 
     assert without == of_presets
@@ -100,21 +101,24 @@ def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
     assert epochs.endswith("Empty: as the preset says (published 20, quick 5, demo 5).")
 
 
-def test_what_the_untouched_form_sends_is_the_demonstration() -> None:
-    """Every default that the schema shows, sent explicitly, gives the same run as none at all."""
-    schema = CompareConfig.model_json_schema()
+@pytest.mark.parametrize("unfolded", [False, True])
+def test_what_the_untouched_form_sends_is_the_demonstration(*, unfolded: bool) -> None:
+    """Every default that the form shows, sent explicitly, gives the same run as none at all."""
+    sent = sent_by_form(CompareConfig, unfolded=unfolded)
 
-    def shown(properties: dict[str, Any]) -> dict[str, Any]:
-        values = {}
-        for name, field in properties.items():
-            if "default" in field:
-                values[name] = field["default"]
-            elif "$ref" in field:
-                values[name] = shown(schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"])
-        return values
+    assert ("max_file_mb" in sent["data"], sent["train"] is None) == (unfolded, not unfolded)
+    given = without_shown_defaults(CompareConfig, sent)
+    assert CompareConfig.model_validate(given) == CompareConfig()
+    assert CompareConfig.model_validate({**given, "preset": "quick"}).train.epochs == 5
 
-    sent = shown(schema["properties"])
 
-    assert sent["train"]["max_parallel"] is None
-    assert CompareConfig.model_validate(sent) == CompareConfig()
-    assert CompareConfig.model_validate({**sent, "preset": "quick"}).train.epochs == 5
+def test_the_form_begins_with_what_a_person_sets() -> None:
+    """Data, class, preset, models and name; then the sections, folded; folders and seed last."""
+    schema = CompareConfig.model_json_schema()["properties"]
+    shown = sorted(schema, key=lambda name: schema[name].get("position", 0))
+
+    assert shown[:4] == ["data", "preset", "models", "name"]
+    assert list(schema["data"]["anyOf"][0]["properties"]) == ["source", "positive_class"]
+    assert shown[4:10] == ["split", "train", "evaluate", "decide", "cost", "report"]
+    assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[4:10])
+    assert shown[10:] == ["seed", "out", "store", "file_access"]

@@ -16,12 +16,12 @@ from medcompare.report.collect import setting_rows
 from medcompare.runs.provenance import SETTINGS_FILE, command_to_repeat, settings_to_repeat
 from medcompare.stats.verdict.caveats import CLINICAL
 from tests.cli.settings import assess_settings, compare_settings
+from tests.config.form import sent_by_form
 from tests.stats.studies import comparison, evaluation, situation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pydantic import BaseModel
 
 CONFIRMED = {name: getattr(CompareConfig().decide, name) for name in CLINICAL}
 """The parameters that a clinician must justify, at their default values."""
@@ -67,7 +67,8 @@ def by_file(folder: Path) -> CompareConfig:
 
 def by_form(folder: Path) -> CompareConfig:
     """All defaults that the form shows, and the four typed in."""
-    sent = sent_by_form(CompareConfig, data=str(folder))
+    sent = sent_by_form(CompareConfig, unfolded=True)
+    sent["data"]["source"] = str(folder)
     sent["decide"] |= CONFIRMED
     return validated(CompareConfig, without_shown_defaults(CompareConfig, sent))
 
@@ -82,23 +83,6 @@ def by_assessment(folder: Path) -> AssessConfig:
     """The other command line."""
     given = [text for name, value in CONFIRMED.items() for text in ("--set", f"decide.{name}={value}")]
     return assess_settings(["--predictions", str(folder / "test.csv"), *given])
-
-
-def sent_by_form(model: type[BaseModel], *, data: str | None = None) -> dict[str, Any]:
-    """What the orchestrator's form sends of its own accord: every default that it shows."""
-    schema = model.model_json_schema()
-
-    def shown(properties: dict[str, Any]) -> dict[str, Any]:
-        values = {name: field["default"] for name, field in properties.items() if "default" in field}
-        for name, field in properties.items():
-            if "$ref" in field:
-                values[name] = shown(schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"])
-        return values
-
-    sent = shown(schema["properties"])
-    if data is not None:
-        sent["data"]["source"] = data
-    return sent
 
 
 @pytest.mark.parametrize("way", [by_command_line, by_file, by_form, by_deployment, by_assessment])
@@ -121,7 +105,8 @@ def caveats(given: frozenset[str]) -> str:
 
 def test_an_untouched_form_confirms_nothing(tmp_path: Path) -> None:
     """The form sends the defaults it shows, whether or not anybody read them."""
-    sent = sent_by_form(CompareConfig, data=str(tmp_path))
+    sent = sent_by_form(CompareConfig, unfolded=True)
+    sent["data"]["source"] = str(tmp_path)
 
     config = validated(CompareConfig, without_shown_defaults(CompareConfig, sent))
 

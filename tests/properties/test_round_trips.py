@@ -30,7 +30,7 @@ from medcompare.predictions.cases import ScoredCases
 from medcompare.predictions.table import read_prediction_table, write_prediction_table
 from medcompare.runs.provenance import settings_to_repeat
 from tests.cli.settings import assess_settings, compare_settings
-from tests.config.test_settings_table import sent_by_form
+from tests.config.form import sent_by_form
 from tests.data.test_split import manifest_of
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def config_reads_back(
     for again in (
         model.model_validate_json(config.model_dump_json()),
         validated(model, json.loads(json.dumps(plain))),
-        validated(model, without_shown_defaults(model, merged(sent_by_form(model), plain))),
+        validated(model, without_shown_defaults(model, merged(sent_by_form(model, unfolded=True), plain))),
     ):
         assert again == config
     (folder / "settings.toml").write_text("\n".join(toml_lines(plain)), encoding="utf-8")
