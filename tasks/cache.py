@@ -8,9 +8,11 @@ import hashlib
 import math
 import os
 from dataclasses import dataclass
+from errno import ECONNREFUSED
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import httpx
 from prefect import runtime
 from prefect.cache_policies import INPUTS, CachePolicy
 from prefect.futures import wait
@@ -108,6 +110,8 @@ def redact_tracebacks(task: Task[Parameters, Result]) -> Task[Parameters, Result
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         try:
             return work(*args, **kwargs)
+        except httpx.TransportError:
+            failure: Exception = ConnectionRefusedError(ECONNREFUSED, "the Prefect server does not answer")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
             failure = redact(error)
         raise failure  # here, where the first error is not its context
@@ -116,7 +120,7 @@ def redact_tracebacks(task: Task[Parameters, Result]) -> Task[Parameters, Result
     return task
 
 
-RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": is_retryable}
+RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 30], "retry_condition_fn": is_retryable}
 STORED: dict[str, Any] = {"persist_result": True, "result_serializer": "json", "log_prints": False}
 
 
