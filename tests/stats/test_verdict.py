@@ -11,7 +11,8 @@ from medcompare.config.schema import DecideConfig
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.stats.intervals.proportions import proportion
 from medcompare.stats.records import ModelEvaluation, Outcome, PairedComparison
-from medcompare.stats.verdict.criteria import adequacy, guard_of
+from medcompare.stats.sizes import OpenQuestion
+from medcompare.stats.verdict.criteria import adequacy, guard_of, separation_p
 from medcompare.stats.verdict.rule import decide, first_match
 from tests.stats.studies import (
     B_IS_CHEAPER,
@@ -185,6 +186,7 @@ NET_BENEFIT = {
     0.97: (Outcome.THRESHOLDS_NOT_COMPARABLE, None),
     0.5: (Outcome.THRESHOLDS_NOT_COMPARABLE, None),
     0.03: (Outcome.THRESHOLDS_NOT_COMPARABLE, None),
+    0.025: (Outcome.USE_MODEL, "a"),
     0.02: (Outcome.USE_MODEL, "a"),
 }
 
@@ -228,6 +230,7 @@ def test_neither_is_cheaper(costs: tuple[CostMeasurement, ...], relation: str) -
     assert kind(comparison((-0.02, 0.02))) == (f"choose_{relation}", None)
     assert kind(comparison((-0.02, -0.01))) == (f"choose_{relation}", None)
     assert kind(comparison((-0.02, 0.03))) == ("cannot_tell", None)
+    assert kind(comparison((-0.03, 0.02))) == ("cannot_tell", None)
     assert kind(comparison((-0.02, 0.02), sensitivity=(-0.02, 0.06))) == ("thresholds_unproven", None)
     crossed = comparison((-0.02, 0.02), sensitivity=(0.01, 0.06), specificity=(-0.2, -0.1))
     assert kind(crossed) == ("operating_points", None)
@@ -308,6 +311,43 @@ def test_open_models_are_not_chosen_by_cost_either() -> None:
     found = first_match(situation(models, [comparison((-0.01, 0.01))], costs=()))
 
     assert (found.kind, found.extra) == ("equal_but_unproven", "b")
+    assert found.questions == (OpenQuestion(figure="auc", model="b"),)
+    at_floor = (models[0], evaluation("b", (0.7, 0.8)))
+    assert (
+        first_match(situation(at_floor, [comparison((-0.01, 0.01))], costs=())).questions == found.questions
+    )
+
+
+CONCLUDED = {
+    "no interval": ((None, {}), B_IS_CHEAPER, ("6", "", ())),
+    "better but misses more": (
+        ((0.01, 0.03), {"sensitivity": (-0.12, -0.06)}),
+        B_IS_CHEAPER,
+        ("4b", "b", ()),
+    ),
+    "cannot tell": (((-0.05, 0.02), {}), B_IS_CHEAPER, ("6", "", (("auc", False, False),))),
+    "cannot tell, alike in cost": (((-0.05, 0.05), {}), SAME_COST, ("6", "", (("auc", False, True),))),
+    "thresholds open": (
+        ((-0.02, 0.02), {"sensitivity": (-0.02, 0.06)}),
+        SAME_COST,
+        ("4d", "", (("sensitivity", False, True),)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("limits", "costs", "expected"), CONCLUDED.values(), ids=CONCLUDED.keys())
+def test_a_finding_names_its_pair_and_what_is_open(
+    limits: tuple[Any, dict[str, Any]], costs: tuple[CostMeasurement, ...], expected: tuple[Any, ...]
+) -> None:
+    """Step, the model meant, and each open question: figure, mirrored, both ways."""
+    looked_at = comparison(limits[0], **limits[1])
+
+    found = first_match(situation(BOTH, [looked_at], costs=costs))
+
+    assert found.pair is looked_at
+    assert all(each.pair is looked_at for each in found.questions)
+    asked = tuple((each.figure, each.mirrored, each.both_ways) for each in found.questions)
+    assert (found.step, found.extra, asked) == expected
 
 
 @pytest.mark.parametrize(
@@ -455,6 +495,10 @@ def test_cheapest_of_those_within_the_margin() -> None:
     found = first_match(situation(THREE, pairs, costs=COSTS_OF_THREE))
 
     assert (found.outcome, found.model, found.chosen) == (Outcome.PREFER_CHEAPER, "b", ("a", "b"))
+    floor = situation(THREE, pairs, costs=COSTS_OF_THREE, rule=DecideConfig(auc_floor=0.89))
+    unproven = first_match(floor)
+    assert (unproven.kind, unproven.extra) == ("cheapest_unproven", "b")
+    assert unproven.questions == (OpenQuestion(figure="auc", model="b"),)
 
 
 def test_holm_can_undo_a_non_inferiority() -> None:
@@ -505,6 +549,38 @@ def test_guard_holds_for_several_models_too() -> None:
 
     assert (found.kind, found.chosen, found.worse) == ("some_remain", ("a", "b"), ("c",))
     assert [(q.figure, q.pair is pairs[0]) for q in found.questions] == [("sensitivity", True)]
+    assert not found.questions[0].mirrored
+
+    turned = comparison((-0.005, 0.015), pair=("b", "a"), sensitivity=(0.0, 0.1), adjusted=0.3)
+    mirrored = first_match(situation(THREE, [turned, *pairs[1:]], costs=COSTS_OF_THREE))
+    assert [(q.figure, q.mirrored) for q in mirrored.questions] == [("sensitivity", True)]
+
+    lost = comparison((-0.015, 0.005), pair=("a", "b"), specificity=(-0.2, -0.12), adjusted=0.3)
+    never = first_match(situation(THREE, [lost, *pairs[1:]], costs=COSTS_OF_THREE))
+    assert (never.kind, never.step, never.worse, never.worse_p) == (
+        "thresholds_of_several",
+        "4b",
+        ("c",),
+        0.001,
+    )
+    assert [(guard.figure, guard.state) for guard in never.guards] == [("specificity", "lost")]
+
+    at_convention = (THREE[0], evaluation("b", (0.89, 0.93), chosen_on="convention"), THREE[2])
+    close = pair("a", "b", (-0.015, 0.005), 0.3)
+    nothing = first_match(situation(at_convention, [close, *pairs[1:]], costs=COSTS_OF_THREE))
+    assert (nothing.kind, nothing.void) == ("thresholds_of_several", ("b",))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_open_among_several_counts_all_comparisons(turned: bool) -> None:  # noqa: FBT001
+    """Whether B keeps up with A, the best, is asked the right way round and for three comparisons."""
+    close = pair("b", "a", (-0.04, 0.06), 0.7) if turned else pair("a", "b", (-0.06, 0.04), 0.7)
+    others = [pair("a", "c", (-0.14, -0.06), 0.0004), pair("b", "c", (-0.13, -0.05), 0.0004)]
+
+    found = first_match(situation(THREE, [close, *others], costs=COSTS_OF_THREE))
+
+    assert (found.kind, found.worse, found.worse_p) == ("some_remain", ("c",), 0.0004)
+    assert found.questions == (OpenQuestion(figure="auc", pair=close, mirrored=turned, n_comparisons=3),)
 
 
 def test_two_left_of_three_are_still_judged_with_holm() -> None:
@@ -756,6 +832,11 @@ def test_perfect_separation_has_its_own_sentence() -> None:
         auc = perfect.model_copy(update={"ci_low": low})
         return [each.model_copy(update={"metrics": {**each.metrics, "auc": auc}}) for each in BOTH]
 
+    # 0.97**120 is 0.026, 0.97**125 is 0.022: the limit is 0.025
+    for n, kind in ((120, "perfect_unproven"), (125, "same_ranking")):
+        a, b = models(0.025 ** (1 / n))
+        assert separation_p(a, b, 0.03) == pytest.approx(0.97**n)
+        assert first_match(situation((a, b), [comparison((0.0, 0.0))])).kind == kind
     # 0.025**(1/200) and 0.025**(1/60): 200 pairs exclude a loss of 0.03, 60 do not
     enough = decide(situation(models(0.9817), [comparison((0.0, 0.0))]))
     few = decide(situation(models(0.9404), [comparison((0.0, 0.0))]))
