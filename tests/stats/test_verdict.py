@@ -106,6 +106,10 @@ PAIRS: dict[str, tuple[dict[str, Any], tuple[Outcome, str, str | None, str]]] = 
         {"auc": (-0.01, 0.01), "sensitivity": (-0.05, 0.02)},
         (Outcome.NOT_ENOUGH_DATA, "4d", None, "guard_unproven"),
     ),
+    "4d an upper limit at its margin is no proven loss": (
+        {"auc": (-0.01, 0.01), "specificity": (-0.2, -0.1)},
+        (Outcome.NOT_ENOUGH_DATA, "4d", None, "guard_unproven"),
+    ),
     "5 worse, and perhaps by more than the margin": (
         {"auc": (-0.05, -0.001)},
         (Outcome.USE_MODEL, "5", "a", "better_not_shown_equal"),
@@ -837,6 +841,7 @@ def test_perfect_separation_has_its_own_sentence() -> None:
         a, b = models(0.025 ** (1 / n))
         assert separation_p(a, b, 0.03) == pytest.approx(0.97**n)
         assert first_match(situation((a, b), [comparison((0.0, 0.0))])).kind == kind
+    assert {separation_p(*models(low), 0.03) for low in (0.0, 1.0)} == {None}
     # 0.025**(1/200) and 0.025**(1/60): 200 pairs exclude a loss of 0.03, 60 do not
     enough = decide(situation(models(0.9817), [comparison((0.0, 0.0))]))
     few = decide(situation(models(0.9404), [comparison((0.0, 0.0))]))
