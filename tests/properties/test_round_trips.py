@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,10 +22,11 @@ from medcompare.config.form import without_shown_defaults
 from medcompare.config.presets import merged
 from medcompare.config.schema import AssessConfig, CompareConfig, SplitConfig
 from medcompare.config.settings_table import set_by_user
-from medcompare.data import assignments
+from medcompare.data.assignments import read_assignments
 from medcompare.data.manifest import IMAGE_COLUMNS, _write_table
 from medcompare.data.spelling import fault_of_id
-from medcompare.data.split import read_assignments, split
+from medcompare.data.split import split
+from medcompare.data.tables import read_images
 from medcompare.models.zoo import LISTED
 from medcompare.predictions.cases import ScoredCases
 from medcompare.predictions.table import read_prediction_table, write_prediction_table
@@ -93,7 +95,7 @@ def table_reads_back(cases: ScoredCases, folder: Path) -> None:
 
 
 def stored_tables_read_back(texts: Sequence[tuple[str, str, str]], folder: Path) -> None:
-    """The table of images and that of the split, by both of its readers."""
+    """The table of images and that of the split, by their readers."""
     store, columns = ArtifactStore(folder), (*IMAGE_COLUMNS, 'ward, "x"')
     rows = [
         (
@@ -114,14 +116,17 @@ def stored_tables_read_back(texts: Sequence[tuple[str, str, str]], folder: Path)
 
     result = split(manifest, SplitConfig(test_fraction=0.3, validation_fraction=0.4), seed=0, store=store)
 
-    table = read_assignments(result, store)
-    assert [tuple(row)[:-1] for row in table.itertuples(index=False)] == rows
-    assert tuple(table.columns) == (*columns, "subset")
-    again = {row.case_id: row for row in assignments.read_assignments(store.read(result.assignments))}
-    for row, subset in zip(rows, table["subset"], strict=True):
-        found = again[row[0]]
-        assert (found.path, found.label, found.patient_id, found.sha256) == (row[1], row[2], row[3], row[4])
-        assert (found.extra, found.subset) == (((columns[-1], row[-1]),), subset)
+    images = read_images(manifest, store)
+    assert tuple(images.columns) == columns
+    assert [tuple(row) for row in images.itertuples(index=False)] == rows
+    again = {row.case_id: row for row in read_assignments(store.read(result.assignments))}
+    for case, path, label, patient, sha256, *_, ward in rows:
+        found = again[case]
+        assert (found.path, found.label, found.patient_id, found.sha256) == (path, label, patient, sha256)
+        assert found.extra == ((columns[-1], ward),)
+    assert Counter(row.subset for row in again.values()) == {
+        one.subset: one.n_images for one in result.subsets
+    }
 
 
 ROWS = st.lists(st.tuples(AWKWARD, IDS, TEXT), min_size=30, max_size=30)
