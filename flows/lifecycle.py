@@ -15,7 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
-from flows.preflight import check_folders
+from flows.preflight import check_folders, check_mail_to
 from flows.recover import recover
 from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError, redact
 from medcompare.base.file_access import access_of, access_warning, files_readable_by
@@ -57,10 +57,12 @@ class RunLifecycle:
         As `medcompare.runs.summary.start_of_run` gives it.
     store : Path
         The store, which holds history and outbox.
+    mail_to : tuple of str
+        Recipients in place of those of the mail settings.
     """
 
-    def __init__(self, started: RunSummary, store: Path) -> None:
-        self._started, self._store = started, store
+    def __init__(self, started: RunSummary, store: Path, mail_to: tuple[str, ...] = ()) -> None:
+        self._started, self._store, self._mail_to = started, store, mail_to
         self._completed: RunSummary | None = None
         self._context: HistoryContext | None = None
 
@@ -115,7 +117,8 @@ class RunLifecycle:
             publish(inputs, str(Path(result.pdf).absolute()), link)
         except Exception:
             logger.warning("the page of the run could not be written", exc_info=True)
-        mail(run, self._store, changes=self._context.changes, pdf=Path(result.pdf), link=for_others(link))
+        changes, pdf = self._context.changes, Path(result.pdf)
+        mail(run, self._store, changes=changes, pdf=pdf, link=for_others(link), to=self._mail_to)
 
     @staticmethod
     def _link(run_name: str) -> str | None:
@@ -135,7 +138,7 @@ class RunLifecycle:
             logger.warning("the failure could not be recorded: %s", other)
         # Whoever interrupts or cancels a run knows of it; that its worker died, nobody may know.
         if isinstance(error, Exception | SystemExit):
-            mail(run, self._store, link=for_others(runtime.flow_run.ui_url))
+            mail(run, self._store, link=for_others(runtime.flow_run.ui_url), to=self._mail_to)
 
 
 def run_recorded(
@@ -167,11 +170,21 @@ def run_recorded(
     """
     failure = None
     try:
-        config, started_at = _accepted(model, given, kind=kind, data_name=data_name), now()
+        given_config, started_at = _accepted(model, given, kind=kind, data_name=data_name), now()
+        # Addresses are kept in no file of the run, and are no change of its settings.
+        config = given_config.model_copy(update={"mail_to": ()})
+        config.model_fields_set.discard("mail_to")
         with (
             files_readable_by(config.file_access),
             held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
-            recorded(config, kind=kind, name=name, data_name=data_name, started_at=started_at) as lifecycle,
+            recorded(
+                config,
+                kind=kind,
+                name=name,
+                data_name=data_name,
+                started_at=started_at,
+                mail_to=given_config.mail_to,
+            ) as lifecycle,
         ):
             result = work(config, name, lifecycle)
     except EXPECTED_ERRORS as error:
@@ -248,7 +261,13 @@ def _start(
 
 @contextlib.contextmanager
 def recorded(
-    config: CompareConfig | AssessConfig, *, kind: RunKind, name: str, data_name: str, started_at: datetime
+    config: CompareConfig | AssessConfig,
+    *,
+    kind: RunKind,
+    name: str,
+    data_name: str,
+    started_at: datetime,
+    mail_to: tuple[str, ...] = (),
 ) -> Iterator[RunLifecycle]:
     """Record the run of the block: started, completed or failed.
 
@@ -258,15 +277,18 @@ def recorded(
         Settings of the run.
     kind, name, data_name, started_at
         As in `medcompare.runs.summary.start_of_run`.
+    mail_to : tuple of str
+        Recipients in place of those of the mail settings.
     """
     if runtime.deployment.id is not None:  # a worker reads what we print
         ignore_broken_pipes()
     started = _start(
         config, kind=kind, name=name, data_name=data_name, seed=config.seed, started_at=started_at
     )
-    lifecycle = RunLifecycle(started, config.store)
+    lifecycle = RunLifecycle(started, config.store, mail_to)
     try:
         with in_stage("checks before work"):
+            check_mail_to(mail_to)
             check_folders(config)
         for folder in (config.store, config.out):
             if warning := access_warning(folder, config.file_access):

@@ -12,7 +12,7 @@ from medcompare.data.sources.resolve import resolve_source
 from medcompare.models.weights import ensure_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from medcompare.config.schema import AssessConfig, CompareConfig
@@ -114,6 +114,20 @@ def check_folders(config: CompareConfig | AssessConfig) -> None:
     """Raise ConfigError unless ``out`` and ``store`` can be written and have room."""
     for field, folder in (("out", config.out), ("store", config.store)):
         check_folder(field, folder)
+
+
+def check_mail_to(mail_to: Sequence[str]) -> None:
+    """Raise ConfigError where a run is to be mailed about and no mail server is named."""
+    if not mail_to:
+        return
+    from tasks.mail import mail_settings
+
+    if mail_settings() is None:
+        msg = (
+            "mail_to: no mail server is set up: set MEDCOMPARE_SMTP_HOST and what belongs to it (docs/nightly.md), "
+            "or leave mail_to empty"
+        )
+        raise ConfigError(msg)
 
 
 def check_folder(field: str, folder: Path) -> None:

@@ -34,10 +34,13 @@ def mail(
     changes: Changes | None = None,
     pdf: Path | None = None,
     link: str | None = None,
+    to: tuple[str, ...] = (),
 ) -> None:
-    """Mail about `run` where the settings ask for it; a run never fails because of a mail."""
+    """Mail about `run` where the settings ask for it, or `to` those named; a run never fails because of a mail."""
     settings = mail_settings()
     if settings is not None:
+        if to:
+            settings = settings.model_copy(update={"recipients": to})
         nightly.mail_about(run, settings, store, changes=changes, pdf=pdf, link=link)
 
 

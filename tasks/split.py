@@ -13,7 +13,7 @@ from tasks.cache import RETRIES, STORED, content_key, redact_tracebacks
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medcompare.config.schema import SplitConfig
+    from medcompare.config.data import SplitConfig
     from medcompare.data.records import DatasetManifest, DatasetSplit
 
 

@@ -1,10 +1,10 @@
-"""Settings of the data: which images, and what counts as usable."""
+"""Settings of the data: which images, what counts as usable, and how they are split."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from medcompare.config.form import Settings, section
+from medcompare.config.form import Settings, left_to_preset, section
 
 DEMO = "demo"
 """Value of ``data.source`` that means the embedded demonstration data."""
@@ -56,3 +56,23 @@ class DataConfig(Settings):
         description="Longest time for listing, for reading and for validating all images, minutes each.",
     )
     demo: DemoConfig = section(DemoConfig)
+
+
+class SplitConfig(Settings):
+    """How many images are held out for the test and for validation."""
+
+    test_fraction: float = Field(
+        default=0.2,
+        gt=0,
+        lt=0.9,
+        description="Share of all images held out for the one final test.",
+        json_schema_extra=left_to_preset("split.test_fraction"),
+    )
+    validation_fraction: float = Field(
+        default=0.125,
+        gt=0,
+        lt=0.9,
+        description="Share of the remaining images used for checkpoint choice, early stopping and "
+        "thresholds (0.125 of 80% gives 70/10/20).",
+        json_schema_extra=left_to_preset("split.validation_fraction"),
+    )

@@ -56,7 +56,17 @@ def _title(name: str, _: object) -> str:
     return TITLES.get(name, name.replace("_", " ").capitalize())
 
 
-FIRST = ("predictions", "validation", "data", "source", "positive_class", "preset", "models", "name")
+FIRST = (
+    "predictions",
+    "validation",
+    "data",
+    "source",
+    "positive_class",
+    "preset",
+    "models",
+    "mail_to",
+    "name",
+)
 LAST = ("seed", "out", "store", "file_access")
 """What the form shows above and below the sections."""
 

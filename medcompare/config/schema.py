@@ -13,33 +13,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, field_validator, model_validator
 
 from medcompare.base.file_access import ACCESS, FileAccess
+from medcompare.base.hosts import Addresses  # noqa: TC001 - read by pydantic
 from medcompare.base.record import Record
-from medcompare.config.data import DEMO, DataConfig
+from medcompare.config.data import DEMO, DataConfig, SplitConfig
 from medcompare.config.form import Settings, clinical, left_to_preset, no_default, only_given, section
 from medcompare.config.presets import PRESETS, PresetName, merged
 from medcompare.models.zoo import LISTED, MODELS
 
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
-
-
-class SplitConfig(Settings):
-    """How many images are held out for the test and for validation."""
-
-    test_fraction: float = Field(
-        default=0.2,
-        gt=0,
-        lt=0.9,
-        description="Share of all images held out for the one final test.",
-        json_schema_extra=left_to_preset("split.test_fraction"),
-    )
-    validation_fraction: float = Field(
-        default=0.125,
-        gt=0,
-        lt=0.9,
-        description="Share of the remaining images used for checkpoint choice, early stopping and "
-        "thresholds (0.125 of 80% gives 70/10/20).",
-        json_schema_extra=left_to_preset("split.validation_fraction"),
-    )
 
 
 class RecipeOverride(Settings):
@@ -316,6 +297,11 @@ class CompareConfig(Settings):
         description="Models to compare: " + ", ".join(LISTED),
         json_schema_extra={"items": {"type": "string", "enum": list(LISTED)}},
     )
+    mail_to: Addresses = Field(
+        default=(),
+        max_length=100,
+        description="Who is mailed about this run, in place of the recipients of the mail settings. Not kept with it.",
+    )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of split, training and bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
     store: Path = Field(
@@ -383,6 +369,11 @@ class AssessConfig(Settings):
         default=True, description="False switches calibration off and allows scores outside [0, 1]."
     )
     scores_are_percentages: bool = Field(default=False, description="Scores run from 0 to 100: divide them.")
+    mail_to: Addresses = Field(
+        default=(),
+        max_length=100,
+        description="Who is mailed about this run, in place of the recipients of the mail settings. Not kept with it.",
+    )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
     store: Path = Field(default=Path(".medcompare"), description="Folder of the cache.")

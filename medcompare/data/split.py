@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.base.record import Subset
-    from medcompare.config.schema import SplitConfig
+    from medcompare.config.data import SplitConfig
     from medcompare.data.records import DatasetManifest
 
 MIN_UNITS_PER_CLASS = 3

@@ -7,14 +7,13 @@ secret block, and appears in no log, no representation and no JSON.
 from __future__ import annotations
 
 import ipaddress
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 
 from medcompare.base.errors import ConfigError
-from medcompare.base.hosts import is_loopback
+from medcompare.base.hosts import Address, is_host, is_loopback
 from medcompare.base.record import Record
 
 if TYPE_CHECKING:
@@ -26,45 +25,15 @@ When = Literal["always", "verdict_change", "failure"]
 ENVIRONMENT_PREFIX = "MEDCOMPARE_SMTP_"
 USUAL_PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
 
-LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-HOST_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-MAX_LOCAL_CHARACTERS, MAX_ADDRESS_CHARACTERS, MAX_HOST_CHARACTERS = 64, 254, 253
-
-
-def checked_address(text: str) -> str:
-    """A bare e-mail address such as ``board@hospital.example``: the unquoted form of RFC 5321, section 4.1.2.
-
-    Raises
-    ------
-    ValueError
-        If it is none, or could end a header line or start another address.
-    """
-    local, _, host = text.rpartition("@")
-    too_long = len(local) > MAX_LOCAL_CHARACTERS or len(text) > MAX_ADDRESS_CHARACTERS
-    if too_long or not LOCAL_PART.fullmatch(local) or not _is_host(host):
-        msg = (
-            f"{text[:MAX_ADDRESS_CHARACTERS]!r} is not an e-mail address: write one like board@hospital.example, "
-            "without a display name; write a domain with letters beyond a to z in its xn-- form"
-        )
-        raise ValueError(msg)
-    return text
-
-
-def _is_host(text: str) -> bool:
-    return len(text) <= MAX_HOST_CHARACTERS and all(HOST_LABEL.fullmatch(label) for label in text.split("."))
-
 
 def _checked_host(text: str) -> str:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        if not _is_host(text):
+        if not is_host(text):
             msg = f"{text!r} is not the name or address of a mail server"
             raise ValueError(msg) from None
     return text
-
-
-Address = Annotated[str, AfterValidator(checked_address)]
 
 
 class MailConfig(Record):

@@ -113,12 +113,12 @@ def test_what_the_untouched_form_sends_is_the_demonstration(*, unfolded: bool) -
 
 
 def test_the_form_begins_with_what_a_person_sets() -> None:
-    """Data, class, preset, models and name; then the sections, folded; folders and seed last."""
+    """Data, class, preset, models, recipients and name; then the sections, folded; folders and seed last."""
     schema = CompareConfig.model_json_schema()["properties"]
     shown = sorted(schema, key=lambda name: schema[name].get("position", 0))
 
-    assert shown[:4] == ["data", "preset", "models", "name"]
+    assert shown[:5] == ["data", "preset", "models", "mail_to", "name"]
     assert list(schema["data"]["anyOf"][0]["properties"]) == ["source", "positive_class"]
-    assert shown[4:10] == ["split", "train", "evaluate", "decide", "cost", "report"]
-    assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[4:10])
-    assert shown[10:] == ["seed", "out", "store", "file_access"]
+    assert shown[5:11] == ["split", "train", "evaluate", "decide", "cost", "report"]
+    assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[5:11])
+    assert shown[11:] == ["seed", "out", "store", "file_access"]

@@ -23,8 +23,7 @@ from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError, MedcompareError
 from medcompare.base.file_names import EscapedPath, escape_name, real_name
 from medcompare.base.record import Record
-from medcompare.config.data import DataConfig
-from medcompare.config.schema import SplitConfig
+from medcompare.config.data import DataConfig, SplitConfig
 from medcompare.data.assignments import read_assignments
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.manifest import ingest

@@ -13,8 +13,7 @@ import pytest
 
 from medcompare.base.artifacts import ArtifactStore, sha256_of_bytes
 from medcompare.base.errors import DataError, MedcompareError
-from medcompare.config.data import DataConfig
-from medcompare.config.schema import SplitConfig
+from medcompare.config.data import DataConfig, SplitConfig
 from medcompare.data import split as splitting
 from medcompare.data.manifest import ingest
 from medcompare.data.records import DatasetManifest, DatasetSplit

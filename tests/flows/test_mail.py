@@ -130,10 +130,13 @@ def test_a_failure_before_work_is_mailed(
 def test_a_dead_server_fails_no_run_and_the_mail_goes_with_the_next(
     first: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first run completes, its mail waits on the disk; the next run sends both, oldest first."""
-    port = free_port()
+    """The first run completes, its mail waits on the disk; the next run sends both, oldest first.
+
+    Whom the first run names gets its mail, and is named in none of its files.
+    """
+    port, asked_for = free_port(), "radiology@hospital.example"
     set_mail_server(monkeypatch, port)
-    lonely = run(small_assessment(first, tmp_path, name="lonely"))
+    lonely = run(small_assessment(first, tmp_path, name="lonely", mail_to=(asked_for,)))
 
     assert lonely.result.run_name == "lonely"
     assert lonely.tasks == {
@@ -150,6 +153,10 @@ def test_a_dead_server_fails_no_run_and_the_mail_goes_with_the_next(
         run(small_assessment(first, tmp_path, name="next"))
 
     assert waiting(outbox) == []
+    assert [recipients for recipients, _ in mailbox.mails] == [(asked_for,), (RECIPIENT,)]
+    kept = [path for folder in ("runs", "store/history") for path in (tmp_path / folder).rglob("*.*")]
+    assert len(kept) > 10
+    assert [path for path in kept if path.is_file() and asked_for.encode() in path.read_bytes()] == []
     pdfs = [next(iter(attachments(message).values())) for _, message in mailbox.mails]
     assert pdfs == [(tmp_path / "runs" / name / "report.pdf").read_bytes() for name in ("lonely", "next")]
 

@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from medcompare.base.errors import ConfigError
-from medcompare.notify.settings import checked_address, checked_mail_config, mail_config_from_environment
+from medcompare.base.hosts import checked_address
+from medcompare.notify.settings import checked_mail_config, mail_config_from_environment
 from tests.notify.mail_servers import (
     PASSWORD,
     USER,

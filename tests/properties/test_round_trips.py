@@ -17,10 +17,11 @@ from pydantic import BaseModel
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import ConfigError
 from medcompare.base.file_names import escape_name
+from medcompare.config.data import SplitConfig
 from medcompare.config.errors import validated
 from medcompare.config.form import without_shown_defaults
 from medcompare.config.presets import merged
-from medcompare.config.schema import AssessConfig, CompareConfig, SplitConfig
+from medcompare.config.schema import AssessConfig, CompareConfig
 from medcompare.config.settings_table import set_by_user
 from medcompare.data.assignments import read_assignments
 from medcompare.data.manifest import IMAGE_COLUMNS, _write_table
