@@ -20,7 +20,7 @@ else
   RUN := $(PY)
 endif
 
-.PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser docs check lint types format spelling coverage lock clean distclean
+.PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser docs check lint types format spelling coverage mutants lock clean distclean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -73,13 +73,17 @@ format: setup ## rewrite the layout of the code, and what ruff can fix safely
 coverage: setup ## tests with branch coverage, as text and in htmlcov/
 	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile --cov --cov-report=term --cov-report=html $(ARGS)
 
+mutants: setup ## change the rule of the verdict in 1,500 small ways: which does no test notice? Takes an hour
+	@$(PY) -m uv pip install --quiet --target .make/mutmut --no-deps mutmut==3.8.1 libcst setproctitle textual click coverage
+	@PYTHONPATH=.make/mutmut:. $(PY) -m mutmut run $(ARGS); PYTHONPATH=.make/mutmut:. $(PY) -m mutmut results
+
 lock: ## resolve constraints.txt for Python 3.11 to 3.14 on Linux and macOS; ARGS=--upgrade for newer versions
 	@[ -x .venv/bin/python ] || $(MAKE) --no-print-directory setup # not always: ranges that exclude a pin would stop it
 	@sh .make/lock.sh $(ARGS)
 
 clean: ## remove caches and build products (never runs/, never .medcompare/)
-	@rm -rf .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov build dist *.egg-info docs/_build docs/api
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov mutants build dist *.egg-info docs/_build docs/api
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv as well
-	@rm -rf .venv .make/uv
+	@rm -rf .venv .make/uv .make/mutmut
