@@ -842,6 +842,12 @@ def test_perfect_separation_has_its_own_sentence() -> None:
         assert separation_p(a, b, 0.03) == pytest.approx(0.97**n)
         assert first_match(situation((a, b), [comparison((0.0, 0.0))])).kind == kind
     assert {separation_p(*models(low), 0.03) for low in (0.0, 1.0)} == {None}
+    far = [pair("a", "c", (-0.2, -0.1), 0.001), pair("b", "c", (-0.2, -0.1), 0.001)]
+    for low, model in ((0.9817, "b"), (0.9404, None)):  # the same among three
+        three = situation(
+            [*models(low), THREE[2]], [pair("a", "b", (0.0, 0.0), 1.0), *far], costs=COSTS_OF_THREE
+        )
+        assert first_match(three).model == model
     # 0.025**(1/200) and 0.025**(1/60): 200 pairs exclude a loss of 0.03, 60 do not
     enough = decide(situation(models(0.9817), [comparison((0.0, 0.0))]))
     few = decide(situation(models(0.9404), [comparison((0.0, 0.0))]))
