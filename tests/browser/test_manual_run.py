@@ -265,7 +265,8 @@ def test_the_logs_tell_the_story(page: Pages, headline: str) -> None:
         assert re.match(r".*\n +precision +recall +F1 +cases\nnon_cancer +[-\d.]+ +[\d.]+", report)
         assert "true cancer" in report
     assert "Traceback" not in shown
-    assert "WARNING" not in shown
+    # Costs measured on a busy machine are doubted; nothing else is.
+    assert shown.count("WARNING") == len(re.findall(r"per image, \d+ passes; (?:cut short|disturbed)", shown))
 
 
 def test_the_tab_lists_what_there_is_to_read(page: Pages) -> None:
@@ -289,7 +290,9 @@ def test_the_recommendation_has_a_page(page: Pages, folder: Path, headline: str)
     assert page.all("h1")[0].text == headline
     assert "The images are synthetic" in shown
     table = [[cell.text for cell in row.find_elements("css selector", "th, td")] for row in page.all("tr")]
-    assert table[0] == ["Test subset", "ResNet-50", "EfficientNet-B0", "Difference"]
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    compared = ["Difference"] if results["assessment"]["comparisons"] else []
+    assert table[0] == ["Test subset", "ResNet-50", "EfficientNet-B0", *compared]
     assert [row[0] for row in table[1:4]] == ["AUC", "Sensitivity", "Specificity"]
     assert all(re.fullmatch(r"[01]\.\d{3} \([01]\.\d{3} to [01]\.\d{3}\)", row[1]) for row in table[1:4])
 
