@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 FPR_GRID = np.linspace(0, 1, 101)
 DECISION_GRID = np.linspace(0.01, 0.99, 99)
+MAX_CLASS_NAME = 18
+"""Longer names, in characters, are letters in the texts for the log."""
 CHANCE_AUC = 0.5
 MAX_CORNERS = 2001
 """Of a precision-recall curve; more cannot be distinguished on paper."""
@@ -359,12 +361,12 @@ def _warnings(
 
 def classification_report_text(evaluation: ModelEvaluation) -> str:
     """The classification report as aligned lines for a log: classes, then overall figures."""
-    rows = evaluation.classification_report
-    width = max(len("balanced accuracy"), *(len(row.class_name) for row in rows)) + 2
-    lines = [f"{'':<{width}}{'precision':>9}  {'recall':>9}  {'F1':>9}  {'cases':>9}"]
+    rows, (names, lines) = evaluation.classification_report, _tags(evaluation)
+    width = max(len("balanced accuracy"), *map(len, names.values())) + 2
+    lines += [f"{'':<{width}}{'precision':>9}  {'recall':>9}  {'F1':>9}  {'cases':>9}"]
     for row in rows:
         cells = "  ".join(f"{_short(value):>9}" for value in (row.precision, row.recall, row.f1))
-        lines.append(f"{row.class_name:<{width}}{cells}  {row.support:>9,}")
+        lines.append(f"{names[row.class_name]:<{width}}{cells}  {row.support:>9,}")
     for name in ("accuracy", "balanced_accuracy"):
         estimate = evaluation.metrics[name]
         lines.append(f"{name.replace('_', ' '):<{width}}{_short(estimate):>9}  {_limits(estimate)}".rstrip())
@@ -373,16 +375,25 @@ def classification_report_text(evaluation: ModelEvaluation) -> str:
 
 def confusion_matrix_text(evaluation: ModelEvaluation) -> str:
     """The confusion matrix as aligned lines for a log: rows true, columns predicted, as in the report."""
-    counts, (negative, positive) = evaluation.confusion, evaluation.classes
+    counts, (names, lines) = evaluation.confusion, _tags(evaluation)
+    negative, positive = (names[name] for name in evaluation.classes)
     rows = (
         (f"true {positive}", counts.true_positive, counts.false_negative),
         (f"true {negative}", counts.false_positive, counts.true_negative),
     )
     heads = (f"predicted {positive}", f"predicted {negative}")
     lead = max(len(row[0]) for row in rows)
-    lines = [f"{'':<{lead}}  {heads[0]}  {heads[1]}"]
+    lines += [f"{'':<{lead}}  {heads[0]}  {heads[1]}"]
     lines += [f"{name:<{lead}}  {a:>{len(heads[0])},}  {b:>{len(heads[1])},}" for name, a, b in rows]
     return "\n".join(lines)
+
+
+def _tags(evaluation: ModelEvaluation) -> tuple[dict[str, str], list[str]]:
+    """What the texts call each class, and lines that explain it: letters where names would not fit 80 columns."""
+    if max(map(len, evaluation.classes)) <= MAX_CLASS_NAME:
+        return {name: name for name in evaluation.classes}, []
+    tags = dict(zip(evaluation.classes, ("(b)", "(a)"), strict=True))
+    return tags, [f"{tag} {name}" for name, tag in sorted(tags.items(), key=lambda item: item[1])]
 
 
 def _short(estimate: Estimate) -> str:

@@ -385,6 +385,29 @@ def test_texts_for_the_log() -> None:
     assert len({len(line) for line in report[:3]}) == 1
 
 
+def test_texts_with_long_names_fit_the_terminal() -> None:
+    """Letters stand for names that would not fit, and are explained."""
+    study = replace(
+        cases([0] * 12 + [1] * 8, [0.1] * 11 + [0.9] + [0.2] + [0.8] * 7),
+        classes=("benign_fibroadenoma_of_the_breast", "carcinoma"),
+    )
+
+    matrix, report = (
+        text(evaluated(study)).splitlines() for text in (confusion_matrix_text, classification_report_text)
+    )
+
+    assert matrix == [
+        "(a) carcinoma",
+        "(b) benign_fibroadenoma_of_the_breast",
+        "          predicted (a)  predicted (b)",
+        "true (a)              7              1",
+        "true (b)              1             11",
+    ]
+    assert report[:2] == matrix[:2]
+    assert report[3].split()[::4] == ["(b)", "12"]
+    assert max(map(len, report)) <= 80
+
+
 def test_text_of_an_undefined_figure() -> None:
     """A dash, not 'None'."""
     text = classification_report_text(evaluated(cases([1, 1], [0.1, 0.2])))
