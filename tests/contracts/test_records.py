@@ -17,7 +17,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import annotated_types
 import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -109,7 +108,7 @@ def plain_example(annotation: Any, metadata: list[Any]) -> Any:
         if lowest is None and highest is None:
             return AWKWARD if annotation is float else 7
         value = lowest if highest is None else highest if lowest is None else (lowest + highest) / 2
-        if any(isinstance(part, annotated_types.Gt) for part in metadata) and highest is None:
+        if bound(metadata, "gt") is not None and highest is None:
             value += 1
         return annotation(value)
     if annotation is str:
