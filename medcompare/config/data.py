@@ -35,7 +35,7 @@ class DataConfig(Settings):
         "that lists the classes. Never guessed.",
     )
     max_rejected_fraction: float = Field(
-        default=0.05, ge=0, le=1, description="Share of unreadable or set-aside files that stops the run."
+        default=0.05, ge=0, le=1, description="Share of excluded files that stops the run."
     )
     min_side_px: int = Field(
         default=32, ge=1, le=10_000, description="Images with a shorter side are excluded, pixels."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TITLES = {
-    "auc_floor": "Floor of AUC",
+    "auc_floor": "Minimum AUC",
     "batch_size": "Batch size (images)",
     "budget_s": "Time for measuring a network (seconds)",
     "crop_scale_min": "Smallest crop",
@@ -34,7 +34,7 @@ TITLES = {
     "max_parallel": "Trainings side by side",
     "max_rejected_fraction": "Max. rejected fraction",
     "min_side_px": "Shortest side (pixels)",
-    "min_units": "Fewest patients of each class",
+    "min_units": "Min. patients per class",
     "n_patients": "Patients",
     "n_repeats": "Timed passes",
     "n_resamples": "Bootstrap resamples",
@@ -42,8 +42,8 @@ TITLES = {
     "num_workers": "Loading processes",
     "out": "Folder of the runs",
     "resize_px": "Resize (pixels)",
-    "sensitivity_floor": "Floor of sensitivity",
-    "specificity_floor": "Floor of specificity",
+    "sensitivity_floor": "Minimum sensitivity",
+    "specificity_floor": "Minimum specificity",
     "store": "Folder of the cache",
     "throughput_batch": "Batch size of throughput",
     "timeout_minutes": "Time limit (minutes)",

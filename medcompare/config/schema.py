@@ -30,7 +30,7 @@ class RecipeOverride(Settings):
     learning_rate: float | None = Field(default=None, gt=0, le=10, description="Learning rate.")
     weight_decay: float | None = Field(default=None, ge=0, le=10, description="Weight decay.")
     weights_version: Literal["V1", "V2"] | None = Field(
-        default=None, description="Vintage of the pretrained weights for this model."
+        default=None, description="Version of the pretrained weights for this model."
     )
 
 
@@ -88,7 +88,7 @@ class TrainConfig(Settings):
         json_schema_extra=left_to_preset("train.initial_weights"),
     )
     weights_version: Literal["V1", "V2"] = Field(
-        default="V1", description="Vintage of the pretrained weights, as torchvision names them."
+        default="V1", description="Version of the pretrained weights, as torchvision names them."
     )
     weights_dir: Path | None = Field(
         default=None, description="Folder searched first for pretrained weight files."

@@ -274,7 +274,7 @@ def test_progress_of_a_long_download_is_logged(
         pytest.param("test_cnn", TrainConfig(), "'test_cnn' has no pretrained weights", id="none at all"),
     ],
 )
-def test_a_vintage_that_is_not_published_is_a_configuration_error(
+def test_a_version_that_is_not_published_is_a_configuration_error(
     model: str, train: TrainConfig, words: str
 ) -> None:
     """What there is, is listed; nothing is downloaded first."""
