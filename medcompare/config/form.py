@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
@@ -71,8 +72,14 @@ LAST = ("seed", "out", "store", "file_access")
 """What the form shows above and below the sections."""
 
 
+AS_FORM: ContextVar[bool] = ContextVar("AS_FORM", default=True)
+"""Whether a schema is made for the form; that of results.json says what a file may hold, null included."""
+
+
 def _for_the_form(schema: dict[str, Any]) -> None:
     """Order the fields, and show an optional one as a field to leave empty, where Prefect would ask for its type."""
+    if not AS_FORM.get():
+        return
     for name, field in schema["properties"].items():
         if name in FIRST:
             field["position"] = FIRST.index(name) - len(FIRST)

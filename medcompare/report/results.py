@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from medcompare.base.errors import DataError
 from medcompare.base.record import Record
+from medcompare.config.form import AS_FORM
 from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
 from medcompare.report.inputs import (
@@ -266,5 +267,9 @@ def read_results(path: Path) -> Results:
 
 def schema_json() -> bytes:
     """JSON Schema of ``results.json``, as in the documentation."""
-    schema = Results.model_json_schema(mode="serialization")
+    token = AS_FORM.set(False)
+    try:
+        schema = Results.model_json_schema(mode="serialization")
+    finally:
+        AS_FORM.reset(token)
     return (json.dumps(schema, indent=1, ensure_ascii=False) + "\n").encode("utf-8")

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jsonschema
 import pytest
 
 from medcompare.base.errors import DataError
@@ -160,3 +161,11 @@ def test_documented_schema_is_current() -> None:
     stored = (ROOT / "docs" / "results.schema.json").read_bytes()
 
     assert stored == schema_json(), "generate it again: see docs/results-schema.md"
+
+
+def test_results_follow_the_documented_schema(inputs: ReportInputs) -> None:
+    """Fields that are not set included."""
+    written = json.loads(results_json(inputs))
+
+    jsonschema.validate(written, json.loads(schema_json()))
+    assert written["rule"]["sensitivity_floor"] is None
