@@ -1,34 +1,52 @@
-"""Locks on cached results, as Prefect's transactions take and release them."""
+"""Cached results: their locks, the files they refer to, and what is tried again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+import os
+import threading
+from pathlib import Path
 
 import pytest
 from prefect import flow, task
 from prefect.cache_policies import INPUTS
 from prefect.locking.protocol import LockManager
+from prefect.states import Failed
 
-from medcompare.base.errors import DataError
-from tasks.cache import STORED, StoreLocks, map_cached
+from medcompare.base.artifacts import Artifact, ArtifactStore
+from medcompare.base.errors import ArtifactError, DataError, TrainingError, UnexpectedError
+from medcompare.runs.stages import stage_of
+from tasks.cache import (
+    STORED,
+    StoreLocks,
+    is_retryable,
+    map_cached,
+    redact_tracebacks,
+    results_folder,
+    run_cached,
+)
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_one_holder_at_a_time(tmp_path: Path) -> None:
+def test_one_holder_at_a_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A second holder waits, in this process and in another; the first may ask twice; release is the holder's."""
     one, two = StoreLocks(tmp_path), StoreLocks(tmp_path)
     assert isinstance(one, LockManager)
-    assert one.acquire_lock("key", "a")
-    assert one.acquire_lock("key", "a")
+    assert one.acquire_lock("key", "a") is True
+    assert one.acquire_lock("key", "a") is True
     for other in (one, two):
-        assert not other.acquire_lock("key", "b", acquire_timeout=0)
-        assert not other.wait_for_lock("key", 0)
+        assert other.acquire_lock("key", "b", acquire_timeout=0) is False
+        assert other.wait_for_lock("key", 0) is False
+    assert asyncio.run(two.aacquire_lock("key", "b", 0)) is asyncio.run(two.await_for_lock("key", 0)) is False
+    assert caplog.messages == []
+    with caplog.at_level(logging.INFO):
+        assert two.acquire_lock("key", "b", acquire_timeout=0.01) is False
+    assert caplog.messages == ["a task: another run is doing the same work; waiting for its result"]
     one.release_lock("key", "b")
     assert (one.is_locked("key"), one.is_lock_holder("key", "a"), two.is_locked("key")) == (True, True, False)
     one.release_lock("key", "a")
-    assert two.wait_for_lock("key", 0)
+    assert two.wait_for_lock("key", 0) is asyncio.run(two.await_for_lock("key", 0)) is True
+    assert one.acquire_lock("key", "c", acquire_timeout=0)  # whoever only waited holds nothing
 
 
 def test_a_task_holds_its_lock_and_releases_it_however_it_ends(
@@ -65,8 +83,104 @@ def test_a_task_holds_its_lock_and_releases_it_however_it_ends(
     assert halves((4,)) == [2]
     assert halves((4,)) == [2]
     assert events == ["acquired", "worked", "released", "acquired", "released"]
-    with pytest.raises(DataError, match="7 is odd"):
+    with pytest.raises(DataError, match="7 is odd") as caught:
         halves((7,))
+    assert stage_of(caught.value) == "half"
     assert events[-3:] == ["acquired", "worked", "released"]
     assert halves((4, 8, 12)) == [2, 4, 6]
     assert events.count("acquired") == events.count("released") == 6
+
+
+def test_a_result_is_reused_only_with_the_files_it_refers_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reused, and marked as used, while its file is there; computed again otherwise, alone, and the log says so."""
+    worked: list[str] = []
+    barrier = threading.Barrier(2)
+    together: list[bool] = []
+
+    @task(cache_policy=INPUTS, **STORED)
+    def write(model: str) -> Artifact:
+        worked.append(model)
+        if model == "bad":
+            msg = "no image"
+            raise DataError(msg)
+        if model in "cdef":  # two at a time, or one after the other
+            try:
+                barrier.wait(0.2 if model in "cd" else 20)
+            except threading.BrokenBarrierError:
+                together.append(False)
+            else:
+                together.append(True)
+        return ArtifactStore(tmp_path).write(model.encode(), ".txt")
+
+    @flow
+    def steps() -> None:
+        first = run_cached(write, tmp_path, model="a")
+        (stored,) = (tmp_path / "results").iterdir()
+        os.utime(stored, (0, 0))
+        assert run_cached(write, tmp_path, model="a") == first
+        assert worked == ["a"]
+        assert stored.stat().st_mtime > 0
+        told = [one for one in caplog.messages if one.startswith("write")]
+        assert told == ["write a: nothing it depends on has changed, earlier result reused"]
+
+        path = ArtifactStore(tmp_path).path_of(first)
+        path.unlink()
+        caplog.clear()
+        results = map_cached(write, tmp_path, [{"model": "b"}, {"model": "a"}])
+        assert [ArtifactStore(tmp_path).read(one) for one in results] == [b"b", b"a"]
+        assert worked == ["a", "b", "a"]
+        (warning,) = (one for one in caplog.records if one.levelname == "WARNING")
+        assert warning.getMessage().startswith("write a: the cached result cannot be used (")
+        assert first.path in warning.getMessage()
+        assert warning.getMessage().endswith("); computing it again")
+        assert "earlier result reused" not in caplog.text
+
+        run_cached(write, tmp_path, fresh=True, model="b")
+        assert worked == ["a", "b", "a", "b"]
+
+        for models, at_most in (("cd", {}), ("ef", {"max_workers": 2})):
+            barrier.reset()
+            map_cached(write, tmp_path, [{"model": model} for model in models], **at_most)
+        assert together == [False, False, True, True]
+
+        with pytest.raises(DataError, match="no image") as caught:
+            map_cached(write, tmp_path, [{"model": "a"}, {"model": "bad"}])
+        assert stage_of(caught.value) == "write bad"
+
+    steps()
+    assert results_folder(Path("here")) == Path.cwd() / "here" / "results"
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (DataError("an image is missing"), False),
+        (TrainingError("the loss is not finite"), False),
+        (TrainingError("the device is busy", transient=True), True),
+        (OSError(5, "input/output error"), True),
+        (ArtifactError("a file is lost"), True),
+        (ValueError("a mistake in the code"), False),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(error: Exception, *, again: bool) -> None:
+    """Never bad input, a loss that is not finite or a mistake in the code."""
+    assert is_retryable(None, None, Failed(data=error)) is again  # type: ignore[arg-type] # only the state counts
+
+
+def test_errors_are_redacted_and_nothing_else() -> None:
+    """Arguments and result pass as they are; of an unforeseen error, class and place alone."""
+
+    @redact_tracebacks
+    @task
+    def divide(one: int, *, by: int, patient: str = "") -> float:
+        if not by:
+            raise ValueError(patient)
+        return one / by
+
+    assert divide.fn(6, by=4) == 1.5
+    with pytest.raises(UnexpectedError, match="ValueError") as caught:
+        divide.fn(6, by=0, patient="Mustermann")
+    assert "Mustermann" not in str(caught.value)
+    assert caught.value.__context__ is None
