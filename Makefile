@@ -20,7 +20,7 @@ else
   RUN := $(PY)
 endif
 
-.PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser docs check lint types format spelling coverage mutants lock clean distclean
+.PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser test-lowest docs check lint types format spelling coverage mutants lock clean distclean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ test-slow: setup ## run the slow tests: simulations, trainings
 
 test-browser: setup ## start a run from Prefect's page in a real Chromium; MEDCOMPARE_SCREENSHOTS=DIR keeps pictures
 	@$(RUN) -m pytest -q -m browser $(ARGS)
+
+test-lowest: ## run the tests against the lowest versions of pyproject.toml, in an environment of its own
+	@JOBS=$(JOBS) sh .make/lowest.sh $(ARGS)
 
 docs: setup ## build the pages of docs/ into docs/_build/html; any warning is an error
 	@rm -rf docs/api docs/_build # pages of modules that have since moved would stay
@@ -83,7 +86,7 @@ lock: ## resolve constraints.txt for Python 3.11 to 3.14 on Linux and macOS; ARG
 
 clean: ## remove caches and build products (never runs/, never .medcompare/)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov mutants build dist *.egg-info docs/_build docs/api
-	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	@find . -name __pycache__ -type d -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv as well
-	@rm -rf .venv .make/uv .make/mutmut
+	@rm -rf .venv .make/uv .make/mutmut .venv-lowest
