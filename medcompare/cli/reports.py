@@ -1,5 +1,6 @@
 """``medcompare reports``: the reports in a browser, see `medcompare.runs.report_server`."""
 
+import signal
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,8 @@ def reports(
 
     from medcompare.runs.report_server import report_app
 
+    # A shell that starts us in the background ignores Ctrl-C for us.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     app = report_app(out, host_names=host_names or ())
     listening = _listen(port)
     print(f"Reports of {out}: http://{LOOPBACK}:{listening.getsockname()[1]}", flush=True)

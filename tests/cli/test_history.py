@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a file or a program reads the output; tests before may have left another width."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """A store with three runs: two completed, the last failed."""

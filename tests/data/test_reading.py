@@ -116,7 +116,7 @@ def test_a_manifest_may_name_them(tmp_path: Path) -> None:
     _, manifest = ingested(root, store)
     assert reasons(manifest, store) == {k: v for k, v in expected.items() if k not in gone}
     (root / "manifest.csv").write_text("\n".join(["path,label", *rows, "cancer/broken.png,cancer"]) + "\n")
-    with pytest.raises(DataError, match=r"1 of 31 files that do not exist: row 32: cancer/broken\.png"):
+    with pytest.raises(DataError, match=r"1 of 31 files do not exist: row 32: cancer/broken\.png"):
         ingested(root, store)
 
 
