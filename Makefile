@@ -43,9 +43,8 @@ serve-stop: setup ## stop them again; runs that are going end as cancelled
 serve-status: setup ## say what of it runs and answers
 	@$(RUN) -m medcompare serve status --port $(SERVE_PORT)
 
-# In the order of the folders: xdist's own order, by number of tests, leaves the few long ones for the end.
 test: setup ## run the tests (none that need minutes, a GPU, the internet or a browser)
-	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
+	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 test-slow: setup ## run the slow tests: simulations, trainings
 	@$(RUN) -m pytest -q -m slow $(ARGS)
