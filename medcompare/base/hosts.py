@@ -1,4 +1,4 @@
-"""Names of machines and addresses of e-mail."""
+"""Names of machines and addresses of e-mail, also several between commas."""
 
 from __future__ import annotations
 
@@ -45,11 +45,14 @@ def is_host(text: str) -> bool:
     return len(text) <= MAX_HOST_CHARACTERS and all(HOST_LABEL.fullmatch(label) for label in text.split("."))
 
 
-def split_at_commas(value: object) -> object:
-    """Several addresses in one text, as a list; anything else unchanged."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+def split_at_commas(text: str) -> list[str]:
+    """Names in a text between commas, without blanks and empty ones."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 Address = Annotated[str, AfterValidator(checked_address)]
 """An e-mail address, as `checked_address` takes it."""
-Addresses = Annotated[tuple[Address, ...], BeforeValidator(split_at_commas)]
+Addresses = Annotated[
+    tuple[Address, ...],
+    BeforeValidator(lambda given: split_at_commas(given) if isinstance(given, str) else given),
+]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medcompare.base.errors import ConfigError
+from medcompare.base.hosts import split_at_commas
 from medcompare.cli.options import (
     Assignments,
     ConfigFile,
@@ -18,7 +19,6 @@ from medcompare.cli.options import (
     all_values,
     list_fields,
     named_values,
-    names_in,
     put,
 )
 from medcompare.cli.running import run_command
@@ -131,9 +131,9 @@ def assess_config(ctx: typer.Context) -> AssessConfig:
     given = ctx.params
     named = named_values(given, FIELDS)
     if given["models"] is not None:
-        named["models"] = names_in(given["models"])
+        named["models"] = split_at_commas(given["models"])
     if given["subgroups"] is not None:
-        put(named, "evaluate.subgroups", names_in(given["subgroups"]))
+        put(named, "evaluate.subgroups", split_at_commas(given["subgroups"]))
     for assignment in given["thresholds"] or ():
         model, separator, text = assignment.rpartition("=")
         try:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medcompare.base.hosts import split_at_commas
 from medcompare.cli.options import (
     Assignments,
     ConfigFile,
@@ -16,7 +17,6 @@ from medcompare.cli.options import (
     all_values,
     list_fields,
     named_values,
-    names_in,
 )
 from medcompare.cli.running import run_command
 from medcompare.cli.terminal import ExitStatus
@@ -114,7 +114,7 @@ def compare_config(ctx: typer.Context) -> CompareConfig:
     given = ctx.params
     named = named_values(given, FIELDS)
     if given["models"] is not None:
-        named["models"] = names_in(given["models"])
+        named["models"] = split_at_commas(given["models"])
     values = all_values(given["config"], given["assignments"] or (), named, CompareConfig)
     return validated(CompareConfig, values)
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from medcompare.base.errors import ConfigError
 from medcompare.base.file_names import escape_name, is_text
+from medcompare.base.hosts import split_at_commas
 from medcompare.config.form import takes_text
 from medcompare.config.presets import merged
 from medcompare.stats.records import Outcome
@@ -55,7 +56,7 @@ FailUnless = Annotated[
 
 def accepted_outcomes(given: Sequence[str] | None) -> tuple[Outcome, ...]:
     """Outcomes named by ``--fail-unless``; raises ConfigError where one is unknown."""
-    names = [name for text in given or () for name in names_in(text)]
+    names = [name for text in given or () for name in split_at_commas(text)]
     for name in names:
         if name not in set(Outcome):
             msg = f"--fail-unless {name}: no such verdict; there are: {', '.join(Outcome)}"
@@ -118,11 +119,6 @@ def _type_of(model: type[BaseModel], field: str) -> Any:  # noqa: ANN401 - any t
         inner = annotation.model_fields.get(name) if hasattr(annotation, "model_fields") else None
         annotation = None if inner is None else inner.annotation
     return annotation
-
-
-def names_in(text: str) -> list[str]:
-    """Names in a comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def list_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

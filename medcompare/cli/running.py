@@ -53,12 +53,19 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
     """
     from flows.console import install_filter, prepare_environment
     from flows.temporary_server import start_temporary_server
-    from medcompare.runs.prefect_server import HEALTH_TIMEOUT_S, bypass_proxy, check_proxies, check_server
+    from medcompare.runs.prefect_server import (
+        HEALTH_TIMEOUT_S,
+        bypass_proxy,
+        check_prefect_home,
+        check_proxies,
+        check_server,
+    )
     from medcompare.training.progress import training_display
 
     check_proxies(os.environ)
     bypass_proxy(os.environ)
     check_server(os.environ, Path.cwd(), timeout_s=HEALTH_TIMEOUT_S)
+    check_prefect_home(os.environ)
     prepare_environment()
     start_temporary_server()
     # A shell that starts us in the background ignores Ctrl-C for us; a run must be stoppable.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 
 from medcompare.base.errors import ConfigError
-from medcompare.base.hosts import Address, is_host, is_loopback
+from medcompare.base.hosts import Address, is_host, is_loopback, split_at_commas
 from medcompare.base.record import Record
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def mail_config_from_environment(environment: Mapping[str, str]) -> MailConfig |
     values: dict[str, Any] = dict(given)
     for name in ("recipients", "when"):
         if name in values:
-            values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
+            values[name] = split_at_commas(values[name])
     return checked_mail_config(values, prefix=ENVIRONMENT_PREFIX, upper=True)
 
 

@@ -234,6 +234,33 @@ def test_the_folder_of_prefect_must_be_writable(tmp_path: Path) -> None:
         check_prefect_home({"PREFECT_HOME": str(tmp_path / "file" / "home")})
 
 
+def test_a_run_asks_for_a_writable_folder_of_prefect(tmp_path: Path) -> None:
+    """One sentence and status 2, before Prefect is started."""
+    (tmp_path / "file").touch()
+    environment = plain_environment(tmp_path) | {"PREFECT_HOME": str(tmp_path / "file" / "home")}
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "flows.compare",
+            "--out",
+            str(tmp_path / "runs"),
+            "--store",
+            str(tmp_path / "store"),
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Prefect keeps its database in ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_left_over_address_is_refused_with_both_remedies(tmp_path: Path) -> None:
     """On the command line: status 2, one sentence, nothing begun, nothing written."""
     table = tmp_path / "predictions.csv"
