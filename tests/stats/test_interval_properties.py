@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from medcompare.config.schema import DecideConfig, EvaluateConfig
@@ -18,8 +19,12 @@ from medcompare.stats.intervals.auc import auc_difference, auc_interval
 from medcompare.stats.intervals.predictive import likelihood_ratios, predictive_values_at_prevalence
 from medcompare.stats.intervals.proportions import clustered_proportion, proportion
 from medcompare.stats.paired import paired_proportion_difference
+from medcompare.stats.resampling.bootstrap import bootstrap_metrics
+from medcompare.stats.weighted_metrics import METRICS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from medcompare.stats.records import Assessment, Estimate
 
 QUICK = EvaluateConfig(n_resamples=200)
@@ -96,28 +101,49 @@ def negated(one: Estimate, other: Estimate, *, tolerance: float = 0.0) -> None:
 LEVELS = st.sampled_from([0.8, 0.95, 0.99])
 
 
-def intervals_hold_their_estimates(study: ScoredCases, level: float) -> None:
-    """Whatever the table, level and kind of interval."""
+def intervals(study: ScoredCases, level: float) -> list[tuple[Estimate, float, float]]:
+    """Every kind of interval of a table, each with its logical range."""
     positive, clusters = study.y_true == 1, study.clusters
     a, b = study.scores.values()
     right_a, right_b = (a >= 0.5) == positive, (b >= 0.5) == positive
-
-    sound(auc_interval(positive, a, level=level, clusters=clusters), 0, 1)
-    sound(auc_difference(positive, a, b, level=level, clusters=clusters), -1, 1)
-    shares = [
-        proportion(int(right_a.sum()), study.n, level=level, method=m) for m in ("wilson", "clopper-pearson")
-    ]
+    n_right = int(right_a.sum())
+    shares = [proportion(n_right, study.n, level=level, method=m) for m in ("wilson", "clopper-pearson")]
     if clusters is not None:
         shares.append(clustered_proportion(right_a, clusters, level=level))
-    for share in shares:
-        sound(share, 0, 1)
-    for method in ("tango", "newcombe"):
-        found = paired_proportion_difference(right_a, right_b, level=level, clusters=clusters, method=method)
-        sound(found, -1, 1)
-    for ratio in likelihood_ratios(a >= 0.5, positive, clusters, level=level):
-        sound(ratio, 0, np.inf)
-    for value in predictive_values_at_prevalence(shares[0], shares[0], 0.01, level):
-        sound(value, 0, 1)
+    differences = [auc_difference(positive, a, b, level=level, clusters=clusters)] + [
+        paired_proportion_difference(right_a, right_b, level=level, clusters=clusters, method=method)
+        for method in ("tango", "newcombe")
+    ]
+    ratios = likelihood_ratios(a >= 0.5, positive, clusters, level=level)
+    shares += predictive_values_at_prevalence(shares[0], shares[0], 0.01, level)
+    shares.append(auc_interval(positive, a, level=level, clusters=clusters))
+    return [
+        *((share, 0, 1) for share in shares),
+        *((difference, -1, 1) for difference in differences),
+        *((ratio, 0, np.inf) for ratio in ratios),
+    ]
+
+
+def intervals_hold_their_estimates(study: ScoredCases, level: float) -> None:
+    """Whatever the table, level and kind of interval."""
+    for estimate, low, high in intervals(study, level):
+        sound(estimate, low, high)
+
+
+def nested(estimates: Iterable[Estimate]) -> None:
+    """Of the same data at rising levels: one estimate, and each interval within the next."""
+    for inner, outer in pairwise(estimates):
+        assert outer.value == (None if inner.value is None else pytest.approx(inner.value, rel=1e-12))
+        assert outer.p_value == inner.p_value
+        assert (outer.ci_low is None, outer.ci_high is None) == (inner.ci_low is None, inner.ci_high is None)
+        if None not in (inner.ci_low, inner.ci_high, outer.ci_low, outer.ci_high):
+            assert outer.ci_low <= inner.ci_low <= inner.ci_high <= outer.ci_high  # type: ignore[operator]
+
+
+def higher_levels_give_wider_intervals(study: ScoredCases) -> None:
+    """90% within 95% within 99%, of every kind."""
+    for of_one_kind in zip(*(intervals(study, level) for level in (0.9, 0.95, 0.99)), strict=True):
+        nested(estimate for estimate, _, _ in of_one_kind)
 
 
 def exchanging_models_negates_differences(study: ScoredCases) -> None:
@@ -152,13 +178,43 @@ def test_exchanging_models_negates_every_difference(study: ScoredCases) -> None:
     exchanging_models_negates_differences(study)
 
 
+@FIGURES
+@given(studies())
+def test_higher_levels_give_wider_intervals(study: ScoredCases) -> None:
+    """120 tables in the quick suite."""
+    higher_levels_give_wider_intervals(study)
+
+
+@STUDIES
+@given(studies())
+def test_higher_levels_give_wider_bootstrap_intervals(study: ScoredCases) -> None:
+    """Percentiles of the same resamples, of each model and of the difference."""
+    assume(study.clusters is None or study.n_patients != 1)
+    results = [
+        bootstrap_metrics(
+            study.y_true,
+            list(study.scores.values()),
+            [0.5, 0.5],
+            n_resamples=100,
+            seed=1,
+            level=level,
+            clusters=study.clusters,
+        )
+        for level in (0.9, 0.95, 0.99)
+    ]
+    for metric in METRICS:
+        nested(result.metric(0, metric) for result in results)
+        nested(result.difference(0, 1, metric) for result in results)
+
+
 @pytest.mark.slow
 @MANY
 @given(studies(), LEVELS)
 def test_intervals_of_thousands_of_tables(study: ScoredCases, level: float) -> None:
-    """Both properties on 3,000 tables."""
+    """All three properties on 3,000 tables."""
     intervals_hold_their_estimates(study, level)
     exchanging_models_negates_differences(study)
+    higher_levels_give_wider_intervals(study)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
