@@ -39,8 +39,8 @@ def test_one_holder_at_a_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         assert other.wait_for_lock("key", 0) is False
     assert asyncio.run(two.aacquire_lock("key", "b", 0)) is asyncio.run(two.await_for_lock("key", 0)) is False
     assert caplog.messages == []
-    with caplog.at_level(logging.INFO):
-        assert two.acquire_lock("key", "b", acquire_timeout=0.01) is False
+    with caplog.at_level(logging.INFO, "medcompare"):  # not what Prefect does meanwhile
+        assert two.acquire_lock("key", "b", acquire_timeout=0.5) is False
     assert caplog.messages == ["a task: another run is doing the same work; waiting for its result"]
     one.release_lock("key", "b")
     assert (one.is_locked("key"), one.is_lock_holder("key", "a"), two.is_locked("key")) == (True, True, False)
