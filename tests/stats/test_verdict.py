@@ -127,6 +127,7 @@ def test_steps_with_a_cheaper_candidate(
     found = first_match(situation(BOTH, [comparison(**limits)]))
 
     assert (found.outcome, found.step, found.model, found.kind) == expected
+    assert found.extra == ("b" if found.kind == "better_but_misses_more" else "")
 
 
 def test_veto_guard_blocks_only_a_proven_loss() -> None:
@@ -308,6 +309,40 @@ def test_floors(
     assert (found.outcome, found.step, found.model, found.kind) == expected
 
 
+MISSES_MORE = {"sensitivity": (-0.12, -0.01), "specificity": (-0.01, 0.1)}
+CROSSED = {"sensitivity": (-0.12, -0.01), "specificity": (0.01, 0.1)}
+UNPROVEN: dict[str, tuple[str, dict[str, Any], float | None, tuple[CostMeasurement, ...], str]] = {
+    "3": ("a", {"auc": (-0.2, -0.05)}, None, B_IS_CHEAPER, "worse_by_margin"),
+    "4a": ("b", {"auc": (0.01, 0.02)}, None, B_IS_CHEAPER, "better_and_cheaper"),
+    "4b, A": ("a", {"auc": (-0.01, 0.01), **CROSSED}, 0.02, B_IS_CHEAPER, "net_benefit"),
+    "4b, B": ("b", {"auc": (-0.01, 0.01), **CROSSED}, 0.98, B_IS_CHEAPER, "net_benefit"),
+    "4c": ("a", {"auc": (-0.01, 0.01), **MISSES_MORE}, None, B_IS_CHEAPER, "misses_more"),
+    "5": ("a", {"auc": (-0.05, -0.001)}, None, B_IS_CHEAPER, "better_not_shown_equal"),
+    "5, no cheaper one": ("b", {"auc": (0.01, 0.05)}, None, SAME_COST, "better"),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "limits", "net_benefit", "costs", "grounds"), UNPROVEN.values(), ids=UNPROVEN
+)
+def test_no_step_recommends_a_model_whose_floor_is_open(
+    model: str,
+    limits: dict[str, Any],
+    net_benefit: float | None,
+    costs: tuple[CostMeasurement, ...],
+    grounds: str,
+) -> None:
+    """Each names the model, what speaks for it, and the floor that is open."""
+    models = [evaluation(each, OPEN if each == model else GOOD) for each in "ab"]
+    fields = {} if net_benefit is None else {"net_benefit": {("a", "b"): net_benefit}}
+
+    found = first_match(situation(models, [comparison(**limits)], costs=costs, **fields))
+
+    assert (found.outcome, found.step, found.model) == (Outcome.NOT_ENOUGH_DATA, "2", None)
+    assert (found.kind, found.extra, found.grounds) == ("better_but_unproven", model, grounds)
+    assert found.questions == (OpenQuestion(figure="auc", model=model),)
+
+
 def test_open_models_are_not_chosen_by_cost_either() -> None:
     """Equivalence of a proven and an unproven model recommends neither."""
     models = (evaluation("a", GOOD), evaluation("b", OPEN))
@@ -352,6 +387,22 @@ def test_a_finding_names_its_pair_and_what_is_open(
     assert all(each.pair is looked_at for each in found.questions)
     asked = tuple((each.figure, each.mirrored, each.both_ways) for each in found.questions)
     assert (found.step, found.extra, asked) == expected
+
+
+def test_the_cheaper_model_is_known_whatever_decides() -> None:
+    """Of two, also where a floor decides and no pair was looked at; of three no one is "the cheaper"."""
+    good_and_bad = [evaluation("a", GOOD), evaluation("b", BAD)]
+    two = decide(situation(good_and_bad, [comparison((-0.4, -0.3))]))
+    three = decide(
+        situation(
+            [*good_and_bad, evaluation("c", BAD)],
+            [pair(*ends, (-0.4, -0.3), 0.001) for ends in combinations("abc", 2)],
+            costs=COSTS_OF_THREE,
+        )
+    )
+
+    assert (two.step, two.model, two.cheaper) == ("2", "a", "b")
+    assert (three.step, three.model, three.cheaper) == ("2", "a", None)
 
 
 @pytest.mark.parametrize(
@@ -462,13 +513,18 @@ def test_invalid(fields: dict[str, Any], words: str) -> None:
 
 
 def test_one_class_is_invalid() -> None:
-    """Also where that class is too small for step 1."""
-    models = tuple(evaluation(model, None, units=(12, 0)) for model in "ab")
+    """Also where that class is too small for step 1; a single case of it is too few, not invalid."""
+    for units, words in (
+        ((12, 0), "only non_cancer cases and no cancer case"),
+        ((0, 12), "only cancer cases and no non_cancer case"),
+    ):
+        verdict = decide(situation([evaluation(model, None, units=units) for model in "ab"]))
 
-    verdict = decide(situation(models))
-
-    assert (verdict.outcome, verdict.step) == (Outcome.INVALID, "0")
-    assert "holds only non_cancer cases and no cancer case" in verdict.sentence
+        assert (verdict.outcome, verdict.step) == (Outcome.INVALID, "0")
+        assert f"holds {words}" in verdict.sentence
+    for units in ((12, 1), (1, 12)):
+        few = first_match(situation([evaluation(model, None, units=units) for model in "ab"]))
+        assert (few.outcome, few.step) == (Outcome.NOT_ENOUGH_DATA, "1")
 
 
 @pytest.mark.parametrize(("high", "outcome"), [(0.499, Outcome.INVALID), (0.5, Outcome.NEITHER_ADEQUATE)])
@@ -499,10 +555,15 @@ def test_cheapest_of_those_within_the_margin() -> None:
     found = first_match(situation(THREE, pairs, costs=COSTS_OF_THREE))
 
     assert (found.outcome, found.model, found.chosen) == (Outcome.PREFER_CHEAPER, "b", ("a", "b"))
+    assert found.worse == ()
+    measurable = [pair("a", "b", (-0.015, -0.005), 0.01), *pairs[1:]]
+    assert first_match(situation(THREE, measurable, costs=COSTS_OF_THREE)).worse == ("a",)
     floor = situation(THREE, pairs, costs=COSTS_OF_THREE, rule=DecideConfig(auc_floor=0.89))
     unproven = first_match(floor)
     assert (unproven.kind, unproven.extra) == ("cheapest_unproven", "b")
     assert unproven.questions == (OpenQuestion(figure="auc", model="b"),)
+    choice = first_match(situation(THREE, pairs, costs=(), rule=DecideConfig(auc_floor=0.89)))
+    assert (choice.kind, choice.extra, choice.worse) == ("choice_unproven", "", ("b",))
 
 
 def test_holm_can_undo_a_non_inferiority() -> None:
@@ -514,6 +575,48 @@ def test_holm_can_undo_a_non_inferiority() -> None:
 
     assert two.kind == "cheaper"
     assert three.kind == "cannot_tell_several"
+
+
+@pytest.mark.parametrize(
+    ("half_width", "kind"), [(0.0199, "cheapest_of_several"), (0.0208, "cannot_tell_several")]
+)
+def test_each_of_three_is_shown_within_the_margin_at_half_of_alpha(half_width: float, kind: str) -> None:
+    """One-sided p of 0.0070 and 0.0093, three times that after Holm: 0.021 and 0.028, of 0.025 at most."""
+    pairs = [
+        pair("a", "b", (-0.005 - half_width, -0.005 + half_width), 0.6),
+        pair("a", "c", (-0.2, 0.01), 0.2),
+        pair("b", "c", (-0.2, 0.01), 0.2),
+    ]
+
+    assert first_match(situation(THREE, pairs, costs=COSTS_OF_THREE)).kind == kind
+
+
+def test_two_best_of_three() -> None:
+    """A and B have one AUC: both are best, and if they rank alike they are within reach of each other."""
+    models = [evaluation(m, (v, v + 0.04)) for m, v in (("a", 0.9), ("b", 0.9), ("c", 0.8))]
+    far = [pair("a", "c", (-0.12, -0.08), 0.001), pair("b", "c", (-0.12, -0.08), 0.001)]
+    for limits in ((-0.01, 0.01), (0.0, 0.0)):
+        found = first_match(situation(models, [pair("a", "b", limits, 1.0), *far], costs=COSTS_OF_THREE))
+        assert (found.outcome, found.model, found.chosen) == (Outcome.PREFER_CHEAPER, "b", ("a", "b"))
+    no_pair = comparison(None, pair=("a", "b"))
+    unknown = first_match(situation(models, [no_pair, *far], costs=COSTS_OF_THREE))
+    assert (unknown.kind, unknown.chosen) == ("some_remain", ("a", "b"))
+
+
+def test_a_model_below_a_floor_puts_none_behind() -> None:
+    """C has the best AUC by far but misses the floor of sensitivity: A and B are judged without it."""
+    models = [*THREE[:2], evaluation("c", (0.97, 0.99), sensitivity=(0.5, 0.6))]
+    pairs = [
+        pair("a", "b", (-0.06, 0.04), 0.7),
+        pair("a", "c", (0.04, 0.08), 0.001),
+        pair("b", "c", (0.05, 0.09), 0.001),
+    ]
+
+    found = first_match(
+        situation(models, pairs, rule=DecideConfig(sensitivity_floor=0.8), costs=COSTS_OF_THREE)
+    )
+
+    assert (found.kind, found.chosen, found.worse, found.worse_p) == ("some_remain", ("a", "b"), (), None)
 
 
 def test_several_without_a_cheapest() -> None:

@@ -10,7 +10,6 @@ from medcompare.stats.records import Outcome
 from medcompare.stats.sizes import OpenQuestion
 from medcompare.stats.verdict.cost_order import cheaper_of
 from medcompare.stats.verdict.criteria import (
-    EQUAL,
     best_by_point_estimate,
     both_separate,
     no_difference,
@@ -46,7 +45,11 @@ def among_several(s: Situation, standing: Mapping[str, Adequacy]) -> Finding:
     best = [one.model for one in best_by_point_estimate(left)]
     models = [one.model for one in left]
     inside = _noninferior(s)
-    close = [model for model in models if all(other == model or (other, model) in inside for other in best)]
+    close = [
+        model
+        for model in models
+        if all(other == model or frozenset({other, model}) in inside for other in best)
+    ]
     chosen = [
         model for model in close if not any(_blocked(s, other, model) for other in best if other != model)
     ]
@@ -79,7 +82,7 @@ def among_several(s: Situation, standing: Mapping[str, Adequacy]) -> Finding:
         (other, model)
         for other in best
         for model in remain
-        if model != other and (other, model) not in inside
+        if model != other and frozenset({other, model}) not in inside
     ]
     blocked = [(other, model) for other in best for model in remain if model in close and model != other]
     guards = tuple(guard for ends in blocked for guard in _guards(s, *ends))
@@ -138,8 +141,8 @@ def _within_reach(s: Situation, chosen: Sequence[str], standing: Mapping[str, Ad
     return Finding(outcome=Outcome.CHOOSE_BY_COST, step="4a", kind=kind, chosen=tuple(chosen))
 
 
-def _noninferior(s: Situation) -> frozenset[tuple[str, str]]:
-    """(better, worse) pairs of which the loss is shown to be below the margin, by Holm over all pairs."""
+def _noninferior(s: Situation) -> set[frozenset[str]]:
+    """Pairs of which the loss with the worse model is shown to be below the margin, by Holm over all pairs."""
     margin, by_model = s.rule.margin_auc, {one.model: one for one in s.usable}
     p_values = []
     for pair in s.comparisons:
@@ -150,14 +153,11 @@ def _noninferior(s: Situation) -> frozenset[tuple[str, str]]:
         else:
             loss = None if difference.value is None else -abs(difference.value)
             p_values.append(noninferiority_p(loss, standard_error_of(difference), margin))
-    inside = set()
-    for pair, p_value in zip(s.comparisons, holm(p_values), strict=True):
-        if p_value is not None and p_value < s.alpha / 2:
-            value = pair.differences["auc"].value or 0.0
-            # Where they are equal each is within the margin of the other.
-            inside |= {(pair.reference, pair.candidate)} if value <= EQUAL else set()
-            inside |= {(pair.candidate, pair.reference)} if value >= -EQUAL else set()
-    return frozenset(inside)
+    return {
+        frozenset({pair.reference, pair.candidate})
+        for pair, p_value in zip(s.comparisons, holm(p_values), strict=True)
+        if p_value is not None and p_value < s.alpha / 2
+    }
 
 
 def _significant(s: Situation) -> dict[tuple[str, str], float]:
@@ -165,7 +165,7 @@ def _significant(s: Situation) -> dict[tuple[str, str], float]:
     found = {}
     for pair in s.comparisons:
         p_value, value = pair.p_values_adjusted.get("auc"), pair.differences["auc"].value
-        if p_value is not None and value is not None and p_value < s.alpha and value != 0:
+        if p_value is not None and value is not None and p_value < s.alpha:
             ends = (pair.candidate, pair.reference) if value > 0 else (pair.reference, pair.candidate)
             found[ends] = p_value
     return found
