@@ -112,7 +112,9 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         logger.info("%s", sentence_about_images(manifest))
         for warning in manifest.warnings:
             logger.warning("%s", warning)
-        logger.info("%s", sentence_about_split(split))
+        logger.info("%s. %s", split.method, sentence_about_split(split))
+        for note in split.notes:
+            logger.info("%s", note)
         seen_in_training = images_digest(split, store, ("train", "val"))
         places = {
             "data_root": source.root,

@@ -107,7 +107,7 @@ def nothing_left(*folders: Path) -> Iterator[None]:
 
 def locate_images(config: CompareConfig) -> ImageSource:
     """The listed and labelled images of `config`; raises DataError in plain words."""
-    return resolve_source(config.data, demo_root=config.store / "demo")
+    return resolve_source(config.data, demo_root=config.store / "demo", published=config.split.published)
 
 
 def check_folders(config: CompareConfig | AssessConfig) -> None:

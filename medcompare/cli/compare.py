@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FIELDS = {
     "data": "data.source",
     "positive_class": "data.positive_class",
+    "published_split": "split.published",
     "preset": "preset",
     "weights_dir": "train.weights_dir",
     "name": "name",
@@ -53,6 +54,14 @@ def compare(
     ] = None,
     positive_class: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the positive class (default: 'cancer').")
+    ] = None,
+    published_split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHOICE",
+            help="Where the images come split into training and test: keep this split, or pool all and split again.",
+            autocompletion=lambda: ["keep", "pool"],
+        ),
     ] = None,
     preset: Annotated[
         str | None,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from medcompare.config.form import Settings, left_to_preset, section
+
+ChoiceOfSplit = Literal["keep", "pool"]
 
 DEMO = "demo"
 """Value of ``data.source`` that means the embedded demonstration data."""
@@ -59,7 +63,18 @@ class DataConfig(Settings):
 
 
 class SplitConfig(Settings):
-    """How many images are held out for the test and for validation."""
+    """How many images are held out for the test and for validation, and whether a published split is kept."""
+
+    published: ChoiceOfSplit | None = Field(
+        default=None,
+        description="Where the images come split into training and test: 'keep' these test images, or 'pool' all and "
+        "split them again. Not set: such images are refused.",
+    )
+    leaks: Literal["refuse", "remove"] = Field(
+        default="refuse",
+        description="Where a published split that is kept has copies of an image, or a patient, in two subsets: "
+        "'refuse' it, or 'remove' these images from training and validation.",
+    )
 
     test_fraction: float = Field(
         default=0.2,

@@ -22,6 +22,7 @@ from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
 from medcompare.data.confounders import confounder_warnings
+from medcompare.data.published import COLUMN as PUBLISHED
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.records import DatasetManifest
 from medcompare.data.validation import ImageMeasurement, image_warnings, measure_file, reject_reason
@@ -114,7 +115,9 @@ def ingest(
         sizes=[(item.measurement.width_px, item.measurement.height_px) for item in usable],
         formats=[item.measurement.format or "" for item in usable],
         columns={
-            name: [item.file.extra[i] for item in usable] for i, name in enumerate(source.extra_columns)
+            name: [item.file.extra[i] for item in usable]
+            for i, name in enumerate(source.extra_columns)
+            if name != PUBLISHED
         },
         patients=[item.file.patient_id or "" for item in usable] if source.has_patients else None,
     )

@@ -7,6 +7,9 @@ Where every unit is of one class and of about one size, scikit-learn's Stratifie
 over units is the answer. With patients of unequal size or of both classes no single draw is
 exact, so many seeded draws are made and the one whose class proportions come closest is kept;
 only counts of classes are looked at, never images or results.
+
+A split that came with the images is kept where that is asked for: what it separates although it belongs
+together is counted and refused, or removed from training.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from medcompare.base.errors import DataError, MedcompareError
 from medcompare.base.record import SUBSETS
+from medcompare.data.published import COLUMN as PUBLISHED
+from medcompare.data.published import leaks
 from medcompare.data.records import DatasetSplit, SubsetSummary
 from medcompare.data.tables import read_images
 
@@ -42,6 +47,10 @@ MIN_UNITS_PER_CLASS = 3
 DRAW_BUDGET = 400_000
 MIN_DRAWS, MAX_DRAWS = 50, 1000
 """Draws of a grouped split: budget / units, within these bounds; about a second at most."""
+
+SIDES: dict[Subset, str] = {"train": "training", "val": "validation"}
+N_NAMED, N_CASES = 5, 20
+"""So many images are named in an error message, and so many in the report."""
 
 TOLERANCE = 0.02
 """Deviation of an achieved share from its target that is reported in a note."""
@@ -80,7 +89,8 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     Raises
     ------
     DataError
-        If the images or patients are too few for both classes in every subset.
+        If the images or patients are too few for both classes in every subset, or a published split that
+        is to be kept has a patient or copies of an image in two subsets.
     MedcompareError
         If a unit ended up in two subsets, which would be an error of this module.
     """
@@ -96,31 +106,105 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         keys.append(table["patient_id"])
     # The table is sorted by content digest, hence so are the units: names do not count.
     units = _units_of(keys, table["label"].to_numpy())
-    _check_enough(units, manifest, grouped=grouped)
     rng = np.random.default_rng(seed)
-    everyone = np.arange(len(units.class_counts))
-    test = _draw(units.class_counts, everyone, config.test_fraction, rng)
-    rest = np.setdiff1d(everyone, test)
-    val = _draw(units.class_counts, rest, config.validation_fraction, rng)
-    subset_of_unit = np.full(len(everyone), "train", dtype=object)
-    subset_of_unit[val] = "val"
-    subset_of_unit[test] = "test"
-    table["subset"] = subset_of_unit[units.of_image]
-    targets = _targets(config)
+    published = PUBLISHED in table
+    notes: list[str] = []
+    if published:
+        table, notes = _without_leaks(table, units, config, manifest)
+        keys = [key[table.index] for key in keys]
+        units = _units_of(keys, table["label"].to_numpy())
+        method, table["subset"] = _kept(table.pop(PUBLISHED), units, config, rng, manifest)
+        targets = {subset: float((table["subset"] == subset).mean()) for subset in SUBSETS}
+    else:
+        _check_enough(units, manifest, grouped=grouped)
+        method, table["subset"] = _method(units, grouped=grouped), _drawn(units, config, rng)[units.of_image]
+        targets = _targets(config)
     subsets = [_summary(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS]
-    _check_both_classes(subsets, manifest, grouped=grouped)
+    _check_both_classes(subsets, manifest, grouped=grouped, published=published)
     return DatasetSplit(
         assignments=store.write(table.to_csv(index=False, lineterminator="\n").encode(), ".csv"),
         subsets=(subsets[0], subsets[1], subsets[2]),
         classes=manifest.classes,
-        method=_method(units, grouped=grouped),
+        method=method,
         grouped_by="patient_id" if grouped else None,
         max_group_overlap=_verified_overlap(table, keys),
         n_duplicates_kept_together=int(keys[1].duplicated(keep=False).sum()),
         seed=seed,
-        notes=tuple(_notes(subsets, units, grouped=grouped)),
+        notes=(*notes, *_notes(subsets, units, grouped=grouped)),
         manifest_fingerprint=manifest.fingerprint,
     )
+
+
+def _drawn(units: _Units, config: SplitConfig, rng: np.random.Generator) -> NDArray[np.object_]:
+    """Subset of each unit."""
+    everyone = np.arange(len(units.class_counts))
+    test = _draw(units.class_counts, everyone, config.test_fraction, rng)
+    rest = np.setdiff1d(everyone, test)
+    val = _draw(units.class_counts, rest, config.validation_fraction, rng)
+    subset = np.full(len(everyone), "train", dtype=object)
+    subset[val], subset[test] = "val", "test"
+    return subset
+
+
+def _without_leaks(
+    table: pd.DataFrame, units: _Units, config: SplitConfig, manifest: DatasetManifest
+) -> tuple[pd.DataFrame, list[str]]:
+    """Images that stay where a published split is kept, and a sentence about those that do not.
+
+    Of what is on two sides, the test images stay; where there are none, the validation images do.
+    """
+    published = table[PUBLISHED].to_numpy()
+    leaked = leaks(published, units.of_image)
+    if not leaked.any():
+        return table, ["No patient and no copy of an image is in two subsets of the published split."]
+    on_test = (published == "test") & np.isin(units.of_image, units.of_image[leaked])
+    sides = ", ".join(
+        f"{n} {SIDES[side]}" for side in SIDES if (n := int((leaked & (published == side)).sum()))
+    )
+    found = (
+        f"{sides} images of the published split are copies of an image, or belong to a patient, of another subset; "
+        f"this concerns {int(on_test.sum())} of its {int((published == 'test').sum())} test images"
+    )
+    if config.leaks == "refuse":
+        first = np.flatnonzero(leaked)[:N_NAMED]
+        others = [np.flatnonzero((units.of_image == units.of_image[i]) & ~leaked)[0] for i in first]
+        path = table["path"].to_numpy()
+        named = "; ".join(f"{path[i]} with {path[other]}" for i, other in zip(first, others, strict=True))
+        msg = (
+            f"{manifest.name}: {found}: {named}{'; ...' if leaked.sum() > N_NAMED else ''}. Remove them from training "
+            "and validation: --set split.leaks=remove; or pool all images and split them again: "
+            "--published-split pool."
+        )
+        raise DataError(msg)
+    cases = table["case_id"].to_numpy()[leaked]
+    named = ", ".join(cases[:N_CASES]) + (f" and {len(cases) - N_CASES} more" if len(cases) > N_CASES else "")
+    return table[~leaked], [f"{found}. Removed from training and validation (split.leaks): {named}."]
+
+
+def _kept(
+    published: pd.Series[str],
+    units: _Units,
+    config: SplitConfig,
+    rng: np.random.Generator,
+    manifest: DatasetManifest,
+) -> tuple[str, NDArray[np.object_]]:
+    """What was done, and the subset of each image: as published, validation drawn where there is none."""
+    subset = published.to_numpy(dtype=object)
+    if (subset == "val").any():
+        return "The published split, kept as it is", subset
+    members = np.unique(units.of_image[subset == "train"])
+    if ((units.class_counts[members] > 0).sum(axis=0) < MIN_UNITS_PER_CLASS - 1).any():
+        msg = (
+            f"{manifest.name}: the published training images of a class are too few to draw validation images from. "
+            "Pool all images and split them again: --published-split pool."
+        )
+        raise DataError(msg)
+    val = _draw(units.class_counts, members, config.validation_fraction, rng)
+    subset = np.where(np.isin(units.of_image, val), "val", subset).astype(object)
+    return (
+        "The published test images, kept as they are; validation images drawn from the published training images "
+        "by StratifiedShuffleSplit, what belongs together kept together"
+    ), subset
 
 
 def _units_of(keys: Iterable[pd.Series[str]], y: NDArray[np.int64]) -> _Units:
@@ -237,15 +321,19 @@ def _check_enough(units: _Units, manifest: DatasetManifest, *, grouped: bool) ->
 
 
 def _check_both_classes(
-    subsets: Iterable[SubsetSummary], manifest: DatasetManifest, *, grouped: bool
+    subsets: Iterable[SubsetSummary], manifest: DatasetManifest, *, grouped: bool, published: bool
 ) -> None:
     for summary in subsets:
         for label, name in enumerate(manifest.classes):
             if summary.class_counts[label] == 0:
+                remedy = (
+                    "pool all images and split them again: --published-split pool"
+                    if published
+                    else f"raise split.{'test_fraction' if summary.subset == 'test' else 'validation_fraction'}"
+                )
                 msg = (
                     f"{manifest.name}: the {summary.subset} subset ({summary.n_images} images) would hold no image of "
-                    f"class '{name}'. Add {'patients' if grouped else 'images'} of that class, or raise "
-                    f"split.{'test_fraction' if summary.subset == 'test' else 'validation_fraction'}."
+                    f"class '{name}'. Add {'patients' if grouped else 'images'} of that class, or {remedy}."
                 )
                 raise DataError(msg)
 

@@ -97,8 +97,10 @@ VERDICT = "stats.assessment stats.comparison stats.verdict.rule stats.verdict.se
 TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
     "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
-    "data.validation data.decoding data.confounders data.reading training",  # the room of the progress bar
-    "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables",
+    "data.validation data.decoding data.confounders data.reading "
+    "data.published data.spelling training",  # the room of the progress bar
+    "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
+    "data.published data.spelling",
     "train": IMAGES_TO_NETWORK + TRAINING,
     "predict": IMAGES_TO_NETWORK + " training.inference predictions predictions.records training.records",
     "evaluate": f"{STATISTICS} {TABLES}",

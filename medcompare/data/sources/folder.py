@@ -1,18 +1,22 @@
-"""Images in a folder with one sub-folder per class."""
+"""Images in a folder with one sub-folder per class, also within the folders of a published split."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name
+from medcompare.data.published import subsets_of
 from medcompare.data.sources.listing import IMAGE_SUFFIXES, Listing, SourceFile, clean_name, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from medcompare.base.record import Subset
 
 _JUNK_FOLDERS = frozenset({"__macosx", "$recycle.bin"})
 _JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
@@ -37,45 +41,90 @@ def listed(place: Path) -> Listing:
         If there is no image in a sub-folder.
     """
     root = place.absolute()
-    files: list[SourceFile] = []
     strange: Counter[str] = Counter()
-    n_loose = 0
+    found: list[Path] = []
     for path in _walk(root):
-        relative = path.relative_to(root)
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES
-        if not is_image:
-            strange[path.suffix.lower() or "no ending"] += 1
-        elif len(relative.parts) == 1:
-            n_loose += 1
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            found.append(path.relative_to(root))
         else:
-            files.append(
-                SourceFile(path=escape_name(relative.as_posix()), label=escape_name(relative.parts[0]))
-            )
+            strange[path.suffix.lower() or "no ending"] += 1
+    layout = _layout([path.parts[:-1] for path in found])
+    files: list[SourceFile] = []
+    ignored: Counter[str] = Counter()
+    for path in found:
+        folders = path.parts[:-1]
+        if len(folders) <= layout.of_class:
+            ignored["outside the class folders"] += 1
+        elif layout.subsets and folders[layout.of_subset] not in layout.subsets:
+            ignored[f"in {escape_name(folders[layout.of_subset])}, which is no part of the split"] += 1
+        else:
+            published = layout.subsets[folders[layout.of_subset]] if layout.subsets else None
+            label = escape_name(folders[layout.of_class])
+            files.append(SourceFile(path=escape_name(path.as_posix()), label=label, published=published))
     strange_list = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in strange.most_common(5))
     if not files:
-        msg = f"{root} holds no images in sub-folders"
-        if n_loose:
-            msg += f" ({count(n_loose, 'image')} directly in it: move them into one sub-folder per class)"
-        if strange:
-            msg += f"; files of other kinds: {strange_list}"
-        msg += (
-            f". Expected one sub-folder per class with files ending in {', '.join(sorted(IMAGE_SUFFIXES))}."
-        )
-        raise DataError(msg)
-    counts = Counter(file.label for file in files)
-    empty = tuple(
-        escape_name(entry.name)
-        for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
-        if entry.is_dir() and not _is_junk_folder(entry.name) and escape_name(entry.name) not in counts
-    )
+        raise DataError(_no_images(root, layout, len(found), strange_list))
+    empty = () if layout.of_class else _without_images(root, {file.label for file in files})
     notes = []
+    if layout.around:
+        notes.append(
+            f"All images are in {layout.around}: the folders in it were taken as those of {name_of(root)}."
+        )
     if strange:
         notes.append(f"{count(strange.total(), 'file')} not an image by name ({strange_list}): ignored.")
-    if n_loose:
-        notes.append(f"{count(n_loose, 'image')} outside the class folders: ignored.")
+    notes += [f"{count(n, 'image')} {where}: ignored." for where, n in sorted(ignored.items())]
     if empty:
         notes.append(f"Sub-folders without images: {', '.join(empty)}.")
     return Listing(root=root, name=name_of(root), files=tuple(files), empty=empty, notes=tuple(notes))
+
+
+def _no_images(root: Path, layout: _Layout, n_loose: int, strange: str) -> str:
+    msg = f"{root} holds no images in sub-folders"
+    if layout.subsets:
+        msg = (
+            f"{root} is split into {', '.join(sorted(layout.subsets))}, but these hold no folders of classes"
+        )
+    elif n_loose:
+        msg += f" ({count(n_loose, 'image')} directly in it: move them into one sub-folder per class)"
+    if strange:
+        msg += f"; files of other kinds: {strange}"
+    return (
+        f"{msg}. Expected one sub-folder per class with files ending in {', '.join(sorted(IMAGE_SUFFIXES))}."
+    )
+
+
+def _without_images(root: Path, labels: set[str]) -> tuple[str, ...]:
+    names = sorted(
+        entry.name for entry in root.iterdir() if entry.is_dir() and not _is_junk_folder(entry.name)
+    )
+    return tuple(escape_name(name) for name in names if escape_name(name) not in labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Which folder of a path says what."""
+
+    subsets: dict[str, Subset]
+    """Names of folders that are parts of a published split; empty: there is none."""
+    of_subset: int
+    of_class: int
+    """Depth of the folder of the subset and of that of the class."""
+    around: str
+    """Folder around all others, as many archives have it."""
+
+
+def _layout(folders: list[tuple[str, ...]]) -> _Layout:
+    level = 0
+    while all(len(parts) > level + 1 for parts in folders) and len({parts[level] for parts in folders}) == 1:
+        level += 1
+    around = escape_name("/".join(folders[0][:level])) if folders else ""
+    first, second = ({parts[k] for parts in folders if len(parts) > k} for k in (level, level + 1))
+    if subsets := subsets_of(first):
+        return _Layout(subsets=subsets, of_subset=level, of_class=level + 1, around=around)
+    subsets = subsets_of(second)
+    if subsets and subsets.keys() == second:
+        return _Layout(subsets=subsets, of_subset=level + 1, of_class=level, around=around)
+    return _Layout(subsets={}, of_subset=level, of_class=level, around=around)
 
 
 def _walk(root: Path) -> Iterator[Path]:

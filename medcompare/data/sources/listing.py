@@ -11,6 +11,8 @@ from medcompare.base.file_names import escape_name
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from medcompare.base.record import Subset
+
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2"})
 """File name endings, in lower case, that count as images when a folder is listed."""
 
@@ -28,6 +30,8 @@ class SourceFile:
     label: str
     patient_id: str | None = None
     extra: tuple[str, ...] = ()
+    published: Subset | None = None
+    """Subset in a split that came with the images."""
 
 
 @dataclass(frozen=True, kw_only=True)

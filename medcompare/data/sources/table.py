@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name, file_at
+from medcompare.data.published import COLUMN as PUBLISHED
+from medcompare.data.published import column_of_split, subset_of
 from medcompare.data.sources.listing import IMAGE_SUFFIXES, Listing, SourceFile, clean_name, count
 from medcompare.data.spelling import respelled
 from medcompare.data.table_file import read_table_file
@@ -30,6 +32,7 @@ OWN_COLUMNS = frozenset(
         "height_px",
         "mode",
         "subset",
+        PUBLISHED,
         "y_true",
         "probability",
         "probability_running",
@@ -78,7 +81,10 @@ def listed(place: Path) -> Listing:
         raise DataError(msg)
     root = path.absolute().parent
     table = _read(path)
-    extra = tuple(name for name in table.columns if name not in {*REQUIRED_COLUMNS, PATIENT_COLUMN})
+    of_split = column_of_split(table.columns)
+    if of_split is not None:
+        notes = (*notes, f"Column {of_split} of {path.name} says which subset each image is in.")
+    extra = tuple(name for name in table.columns if name not in {*REQUIRED_COLUMNS, PATIENT_COLUMN, of_split})
     rows = (
         dict(zip(table.columns, cells, strict=True)) for cells in zip(*table.columns.values(), strict=True)
     )
@@ -88,6 +94,7 @@ def listed(place: Path) -> Listing:
             label=row["label"],
             patient_id=row.get(PATIENT_COLUMN),
             extra=tuple(row[name] for name in extra),
+            published=None if of_split is None else subset_of(row[of_split]),
         )
         for row in rows
     ]
@@ -120,7 +127,7 @@ def _read(path: Path) -> Columns:
     for column in REQUIRED_COLUMNS:
         table.require(column)
         table.filled(column, "fill it in, or delete the row")
-    reserved = sorted(OWN_COLUMNS.intersection(table.columns))
+    reserved = sorted(OWN_COLUMNS.intersection(table.columns) - {column_of_split(table.columns)})
     if reserved:
         table.refuse(f"the column name '{reserved[0]}' is reserved for results; rename it")
     patients: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import format_count, format_percent, format_significant, join_words
+from medcompare.data.published import COLUMN as PUBLISHED
 from medcompare.data.records import MAX_LEVELS
 from medcompare.report.blocks import (
     Bullets,
@@ -86,6 +87,9 @@ def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_lo
         f"{format_count(n)} {name}" for name, n in zip(manifest.classes, manifest.class_counts, strict=True)
     ]
     patients = [] if manifest.n_patients is None else [f"{format_count(manifest.n_patients)} patients"]
+    subsets = () if split is None else split.subsets
+    n_removed = manifest.n_images - sum(one.n_images for one in subsets) if subsets else 0
+    removed = [f"{format_count(n_removed)} removed from the published split"] if n_removed else []
     steps = (
         FlowStep(
             title="Files found", number=format_count(manifest.n_found), aside=aside or ("nothing excluded",)
@@ -94,10 +98,9 @@ def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_lo
             title="Usable images",
             number=format_count(manifest.n_images),
             lines=(*classes, *patients),
-            aside=tuple(groups) or ("no identical files",),
+            aside=(*(groups or ["no identical files"]), *removed),
         ),
     )
-    subsets = () if split is None else split.subsets
     ends = tuple(_end(one, manifest.classes, n_earlier_looks=n_earlier_looks) for one in subsets)
     return Flow(steps=steps, ends=ends)
 
@@ -170,7 +173,9 @@ def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
             )
         )
     tabulated = {row.column for row in inputs.characteristics}
-    others = [column for column in inputs.manifest.extra_columns if column not in tabulated]
+    others = [
+        column for column in inputs.manifest.extra_columns if column not in tabulated and column != PUBLISHED
+    ]
     if others:
         text = (
             f"Not tabulated: {join_words(others)}. Such a column is blank, has a value of its own for every patient "
