@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NOISE = re.compile(
     r"Finished in state (Completed|Cached)|Beginning flow run|Starting temporary server|Stopping temporary server"
-    r"|docs\.prefect\.io|Created task run|Submitted task run|Executing '|Task run failed with exception"
+    r"|docs\.prefect\.io|Created task run|Submitted task run|Executing '"
 )
 
 NOWHERE = re.compile(r"View at http")

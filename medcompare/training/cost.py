@@ -272,7 +272,18 @@ def time_equivalent(
     network = build_model(spec, seed=0)
     found["equivalent_implementation"] = implementation_of(network)
     network = placement.network(network).eval()
-    left_s = min(EQUIVALENT_S, budget.seconds - budget.elapsed_s())
+    # On a GPU the first pass of a network builds its kernels, for 10 s and more: not from the few seconds of a remark.
+    prepared, _ = time_forward(
+        network,
+        placement,
+        size_px=size_px,
+        batch=1,
+        n_warmup=1,
+        n_repeats=0,
+        budget=budget,
+        expected_s=latency_s,
+    )
+    left_s = min(EQUIVALENT_S, budget.seconds - budget.elapsed_s()) if prepared else 0.0
     _, times_s = time_forward(
         network,
         placement,

@@ -141,7 +141,7 @@ def test_an_unforeseen_error_is_reported_with_its_place_and_no_data(
 ) -> None:
     """Its class and where it was raised; what was being worked on stands neither there nor in the log."""
     with pytest.raises(
-        TrainingError, match=r"(?s)crash failed: KeyError\n.*in serve\n  __main__, line \d+, in crash"
+        TrainingError, match=r"(?s)t failed: KeyError\n.*in serve\n  __main__, line \d+, in crash"
     ) as caught:
         run_child("sample_jobs", "crash", "{}", label="t", environment=environment)
     assert not caught.value.transient
@@ -153,11 +153,11 @@ def test_an_unforeseen_error_is_reported_with_its_place_and_no_data(
     [
         (
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 79 GiB of which 1 GiB is free.\nMore",
-            r"gpu failed: CUDA out of memory\. Tried to allocate .* is free: lower train\.batch_size, [^\n]*$",
+            r"^t failed: CUDA out of memory \(tried to allocate 2\.00 GiB\): lower train\.batch_size, [^\n]*$",
         ),
         (
             "CUDA error: all devices are busy\nMore",
-            r"gpu failed: CUDA error: all devices are busy: nvidia-smi [^\n]*$",
+            r"^t failed: CUDA error: all devices are busy: nvidia-smi [^\n]*$",
         ),
     ],
 )

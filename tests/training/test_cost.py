@@ -25,6 +25,7 @@ from medcompare.training.cost import (
     count_flops,
     implementation_of,
     measure_cost,
+    time_equivalent,
     time_forward,
 )
 from medcompare.training.cost_instruments import (
@@ -372,6 +373,35 @@ def test_the_equivalent_is_timed_under_the_same_conditions(
     assert cost.equivalent_latency_ms_median > cost.latency_ms_median
     assert cost.equivalent_n_repeats == 20
     assert cost.n_parameters == 3 * 9 * 16 + 32 + 16 * 9 * 32 + 64 + 32 * 2 + 2
+
+
+@pytest.mark.parametrize(("left_s", "n_timed"), [(30.0, 20), (5.0, 0)])
+def test_building_kernels_leaves_the_equivalent_its_time(
+    left_s: float, n_timed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first pass of 10 s, as EfficientNet-B0 had on an H100, then 10 ms each: all are timed where 30 s were left."""
+    clock = Clock()
+
+    class BuildsKernels(Slow):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.clock.now += 10.0 if self.clock.now == clock_at_start else 0.0
+            return super().forward(images)
+
+    clock_at_start = clock.now
+    network = BuildsKernels(clock, 0.01)
+    monkeypatch.setattr("medcompare.training.cost.build_model", lambda *_, **__: network)
+    monkeypatch.setattr("medcompare.training.cost.implementation_of", lambda _: "")
+    found = time_equivalent(
+        MODELS["test_cnn"],
+        CPU,
+        size_px=8,
+        cost=CostConfig(n_repeats=20),
+        budget=Budget(left_s, clock=clock),
+        latency_s=0.01,
+    )
+    assert found["equivalent_n_repeats"] == n_timed
+    assert ("equivalent_latency_ms_median" in found) == bool(n_timed)
+    assert found.get("equivalent_latency_ms_median", 10.0) == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ Job = Callable[[str, EventHandler], str]
 POLL_S = 0.25
 EXIT_GRACE_S = 15.0
 STDERR_LINES = 30
-_DEVICE_WORDS = re.compile(r"(CUDA|cuDNN|CUBLAS|HIP|MPS)\b[^\n]{0,200}", re.ASCII)
+_DEVICE_WORDS = re.compile(r"(CUDA|cuDNN|CUBLAS|HIP|MPS)\b[^\n]{0,400}?(?=\. |\.?\n|\.?$)", re.ASCII)
+"""What torch says first of a GPU; where memory ran out, also how much was asked for."""
+_ASKED_FOR = re.compile(r"\. Tried to allocate ([\d.]+ \w+)", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ def run_child(
         )
         raise TrainingError(msg)
     if conversation.error is not None:
-        _raise_reported(conversation.error)
+        _raise_reported(conversation.error, label)
     if conversation.result is not None:
         return conversation.result
     if was_stopped:
@@ -257,10 +259,11 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _raise_reported(event: Event) -> NoReturn:
+def _raise_reported(event: Event, label: str) -> NoReturn:
     kind = getattr(errors, event["type"], None)
     if kind is TrainingError or not (isinstance(kind, type) and issubclass(kind, MedcompareError)):
-        raise TrainingError(event["message"], transient=event["transient"])
+        failed = f"{label} failed: " if event.get("unforeseen") else ""
+        raise TrainingError(failed + event["message"], transient=event["transient"])
     raise kind(event["message"])
 
 
@@ -324,6 +327,7 @@ def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
     package_logger = logging.getLogger("medcompare")
     package_logger.addHandler(_ForwardLogs(emit))
     package_logger.setLevel(logging.INFO)
+    unforeseen: Event = {"event": "error", "type": "TrainingError", "unforeseen": True}
     try:
         result = jobs[arguments[0]](request, emit)
     except MedcompareError as error:
@@ -332,13 +336,12 @@ def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
         return 1
     except OSError as error:
         # A full disk or a dropped network share may heal.
-        message = f"{arguments[0]} failed: {type(error).__name__}: {redact(error)}"
-        emit({"event": "error", "type": "TrainingError", "message": message, "transient": True})
+        message = f"{type(error).__name__}: {redact(error)}"
+        emit({**unforeseen, "message": message, "transient": True})
         return 1
     except Exception as error:  # noqa: BLE001 - a process boundary: everything is reported to the parent
         device = words_of_device(error)
-        message = f"{arguments[0]} failed: {device or redact(error)}"
-        emit({"event": "error", "type": "TrainingError", "message": message, "transient": device is not None})
+        emit({**unforeseen, "message": device or str(redact(error)), "transient": device is not None})
         return 1
     emit({"event": "result", "record": json.loads(result)})
     return 0
@@ -349,11 +352,14 @@ def words_of_device(error: Exception) -> str | None:
     found = _DEVICE_WORDS.match(str(error)) if isinstance(error, RuntimeError) else None
     if found is None:
         return None
-    if "out of memory" in found[0]:
+    words = found[0]
+    if "out of memory" in words:
+        if asked := _ASKED_FOR.search(str(error)):
+            words += f" (tried to allocate {asked[1]})"
         remedy = "lower train.batch_size, train.image_size_px or train.max_parallel, or end other programs on the GPU"
     else:
         remedy = "nvidia-smi shows the state of the GPU; --set train.device=cpu works without it"
-    return f"{found[0].rstrip('.')}: {remedy}"
+    return f"{words}: {remedy}"
 
 
 def _read_request() -> str:
