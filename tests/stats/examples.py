@@ -18,10 +18,10 @@ from medcompare.stats.assessment import assess
 from tests.stats.simulated import draw_study
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from medcompare.predictions.cases import ScoredCases
-    from medcompare.stats.records import Assessment
+    from medcompare.stats.records import Assessment, Verdict
 
 NAMES = {"a": "Model A", "b": "Model B", "c": "Model C"}
 COSTS: dict[str, tuple[CostMeasurement, ...]] = {
@@ -302,12 +302,11 @@ def _drawn(example: Example, subset: Literal["test", "val"], n: tuple[int, int])
     )
 
 
-def as_table(examples: Sequence[Example] = EXAMPLES) -> str:
-    """Headlines and sentences of `examples` as a Markdown table."""
-    verdicts = [assessed(example).verdict for example in examples]
+def as_table(verdicts: Iterable[Verdict]) -> str:
+    """Headlines and sentences of `verdicts` as a Markdown table."""
     rows = [f"| {one.step} | {one.headline} | {one.sentence} |" for one in verdicts]
     return "\n".join(["| step | headline | sentence |", "|---|---|---|", *rows])
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{as_table()}\n")
+    sys.stdout.write(f"{as_table(assessed(example).verdict for example in EXAMPLES)}\n")
