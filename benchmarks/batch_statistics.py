@@ -152,7 +152,7 @@ class RunningAverages:
 
 def prepared(data: Path, folder: Path, seed: int) -> dict[str, Any]:
     """Rows of the three subsets, as a run of the product would have them, and where the images lie."""
-    values = {"data": {"source": str(data), "positive_class": "cancer"}, "store": folder / "store"}
+    values = {"data": {"source": str(data), "positive": "cancer"}, "store": folder / "store"}
     config = CompareConfig.model_validate(values)
     store = ArtifactStore(config.store)
     images = locate_images(config)

@@ -33,6 +33,7 @@ from medcompare.config.data import DEMO, DataConfig
 from medcompare.config.schema import CompareConfig
 from medcompare.config.settings_table import set_by_user
 from medcompare.data.fingerprint import fingerprint
+from medcompare.data.records import ORIGINAL
 from medcompare.data.sources.resolve import source_name
 from medcompare.predictions.join import scored_cases
 from medcompare.predictions.table import write_prediction_table
@@ -121,6 +122,10 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             "store_root": config.store,
         }
 
+        # Which of the classes that were put together does a model miss?
+        original = {ORIGINAL}.intersection(manifest.extra_columns).difference(config.evaluate.subgroups)
+        evaluating = config.evaluate.model_copy(update={"subgroups": (*config.evaluate.subgroups, *original)})
+
         trained = map_cached(
             train,
             config.store,
@@ -167,7 +172,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 config.store,
                 model=one.model,
                 predictions=one,
-                config=config.evaluate,
+                config=evaluating,
                 seed=config.seed,
                 store=config.store,
             )
@@ -197,7 +202,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             predictions=tuple(predictions),
             evaluations=tuple(evaluations),
             costs=tuple(costs),
-            evaluate=config.evaluate,
+            evaluate=evaluating,
             rule=config.decide,
             seed=config.seed,
             set_by_user=set_by_user(config),
@@ -206,7 +211,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             store=config.store,
         )
         for subset, filename in PREDICTION_FILES:
-            cases = scored_cases(predictions, store, subset, subgroups=config.evaluate.subgroups)
+            cases = scored_cases(predictions, store, subset, subgroups=evaluating.subgroups)
             write_atomically(folder / filename, write_prediction_table(cases))
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
         write_atomically(folder / SETTINGS_FILE, settings_to_repeat(config))

@@ -50,9 +50,13 @@ def split_at_commas(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+SPLIT_AT_COMMAS = BeforeValidator(lambda given: split_at_commas(given) if isinstance(given, str) else given)
+Names = Annotated[tuple[str, ...], SPLIT_AT_COMMAS]
+"""Several names, also as one text between commas."""
+
 Address = Annotated[str, AfterValidator(checked_address)]
 """An e-mail address, as `checked_address` takes it."""
 Addresses = Annotated[
     tuple[Address, ...],
-    BeforeValidator(lambda given: split_at_commas(given) if isinstance(given, str) else given),
+    SPLIT_AT_COMMAS,
 ]

@@ -33,7 +33,7 @@ FIELDS = {
     "predictions": "predictions",
     "validation": "validation",
     "costs": "costs",
-    "positive_class": "positive_class",
+    "positive": "positive",
     "name": "name",
     "out": "out",
     "store": "store",
@@ -62,9 +62,9 @@ def assess(
     costs: Annotated[
         str | None, typer.Option(metavar="FILE", help="TOML file with one table of costs per model.")
     ] = None,
-    positive_class: Annotated[
+    positive: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Value of y_true that is positive, where it is not 0/1."),
+        typer.Option(metavar="A,B", help="Values of y_true that are positive, where they are not 0/1."),
     ] = None,
     models: Annotated[
         str | None,

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 FIELDS = {
     "data": "data.source",
-    "positive_class": "data.positive_class",
+    "positive": "data.positive",
+    "exclude": "data.exclude",
     "published_split": "split.published",
     "preset": "preset",
     "weights_dir": "train.weights_dir",
@@ -52,9 +53,11 @@ def compare(
             help="Folder with one sub-folder per class, or a CSV with path,label[,patient_id].",
         ),
     ] = None,
-    positive_class: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the positive class (default: 'cancer').")
+    positive: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Positive classes, all others are negative (default: 'cancer')."),
     ] = None,
+    exclude: Annotated[str | None, typer.Option(metavar="A,B", help="Classes to leave out.")] = None,
     published_split: Annotated[
         str | None,
         typer.Option(

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from medcompare.base.hosts import Names  # noqa: TC001 - read by pydantic
 from medcompare.config.form import Settings, left_to_preset, section
 
 ChoiceOfSplit = Literal["keep", "pool"]
@@ -33,11 +34,12 @@ class DataConfig(Settings):
         description="Folder with one sub-folder per class, or a CSV manifest with columns "
         "path,label and optionally patient_id; 'demo' for the embedded demonstration data.",
     )
-    positive_class: str | None = Field(
-        default=None,
-        description="Name of the positive class. Not set: 'cancer' where it exists, otherwise an error "
-        "that lists the classes. Never guessed.",
+    positive: Names = Field(
+        default=(),
+        description="Classes that are positive, all others are negative. Empty: 'cancer' where one of two classes is "
+        "called so, otherwise an error that lists the classes. Never guessed.",
     )
+    exclude: Names = Field(default=(), description="Classes to leave out.")
     max_rejected_fraction: float = Field(
         default=0.05, ge=0, le=1, description="Share of excluded files that stops the run."
     )

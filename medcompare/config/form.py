@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TITLES = {
+    "positive": "Positive classes",
+    "exclude": "Classes left out",
     "auc_floor": "Minimum AUC",
     "batch_size": "Batch size (images)",
     "budget_s": "Time for measuring a network (seconds)",
@@ -62,7 +64,7 @@ FIRST = (
     "validation",
     "data",
     "source",
-    "positive_class",
+    "positive",
     "preset",
     "models",
     "mail_to",

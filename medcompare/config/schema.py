@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, field_validator, model_validator
 
 from medcompare.base.file_access import ACCESS, FileAccess
-from medcompare.base.hosts import Addresses  # noqa: TC001 - read by pydantic
+from medcompare.base.hosts import Addresses, Names  # noqa: TC001 - read by pydantic, Names
 from medcompare.base.record import Record
 from medcompare.config.data import DEMO, DataConfig, SplitConfig
 from medcompare.config.form import Settings, clinical, left_to_preset, no_default, only_given, section
@@ -308,7 +308,7 @@ class CompareConfig(Settings):
         default=Path(".medcompare"), description="Folder of the cache: results, checkpoints, demo data."
     )
     file_access: FileAccess = Field(default="owner", description=ACCESS)
-    data: DataConfig = section(DataConfig, "source", "positive_class")
+    data: DataConfig = section(DataConfig, "source", "positive")
     split: SplitConfig = section(SplitConfig)
     train: TrainConfig = section(TrainConfig)
     evaluate: EvaluateConfig = section(EvaluateConfig)
@@ -358,8 +358,9 @@ class AssessConfig(Settings):
         default=None, description="Table of the validation subset, same columns: thresholds come from it."
     )
     costs: Path | None = Field(default=None, description="TOML file with one table of costs per model.")
-    positive_class: str | None = Field(
-        default=None, description="Value of y_true that is positive; not set: y_true must be 0/1."
+    positive: Names = Field(
+        default=(),
+        description="Values of y_true that are positive, all others are negative; empty: y_true must be 0/1.",
     )
     models: tuple[str, ...] = Field(
         default=(), description="Columns of scores; empty: all that look like it."

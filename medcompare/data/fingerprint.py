@@ -76,7 +76,9 @@ def fingerprint(
         stage="reading the images",
     )
     for file, (digest, size) in zip(source.files, digests, strict=True):
-        lines.append(json.dumps([file.path, digest, file.label, file.patient_id, *file.extra]))
+        lines.append(
+            json.dumps([file.path, digest, file.label, file.patient_id, file.published, *file.extra])
+        )
         n_bytes += size
     kept.keep()
     # The notes go into the manifest, so a cached one must not carry those of another listing.

@@ -22,9 +22,8 @@ from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
 from medcompare.data.confounders import confounder_warnings
-from medcompare.data.published import COLUMN as PUBLISHED
 from medcompare.data.reading import BYTES_PER_MB, read_each
-from medcompare.data.records import DatasetManifest
+from medcompare.data.records import ORIGINAL, PUBLISHED, DatasetManifest
 from medcompare.data.validation import ImageMeasurement, image_warnings, measure_file, reject_reason
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def ingest(
         columns={
             name: [item.file.extra[i] for item in usable]
             for i, name in enumerate(source.extra_columns)
-            if name != PUBLISHED
+            if name not in {PUBLISHED, ORIGINAL}
         },
         patients=[item.file.patient_id or "" for item in usable] if source.has_patients else None,
     )

@@ -29,9 +29,6 @@ HEADERS = words(
 )
 """What a column that holds the words is called, without capitals, blanks and signs."""
 
-COLUMN = "published_subset"
-"""Column of the table of images that holds the published subset of each."""
-
 HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 

@@ -8,6 +8,12 @@ from pydantic import Field, model_validator
 
 from medcompare.base.record import Artifact, Record, Subset
 
+PUBLISHED = "published_subset"
+"""Column of the table of images that holds the subset of each in a split that came with them."""
+
+ORIGINAL = "original_class"
+"""Column of the class that an image had before classes were put together."""
+
 
 class DatasetManifest(Record):
     """What ingest found: the usable images and what was excluded, and why.

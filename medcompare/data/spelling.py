@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 def words(text: str) -> frozenset[str]:
@@ -49,14 +49,18 @@ NO_ID = NO_VALUE | {"none", "<none>", "nil", "unknown", "unnamed", "missing", "-
 """The same for ids: a class may be called 'none', a patient not."""
 
 HEALTHY = words(
-    "0 false no non not neg negative negativ benign normal healthy control controls absent without free none "
-    "background benigne gutartig gesund sain sano nevus nv"
+    "false no non not neg negative negativ benign normal healthy control controls absent without free none "
+    "background benigne gutartig gesund sain sano nevus naevus nv bkl df vasc"
 )
 DISEASED = words(
-    "1 true yes pos positive positiv malignant malign maligne cancer carcinoma tumor tumour disease diseased ill "
+    "true yes pos positive positiv malignant malign maligne cancer carcinoma tumor tumour disease diseased ill "
     "sick abnormal pathological lesion present case cases metastasis melanoma mel adenocarcinoma scc oscc "
-    "pneumonia covid event dead boesartig krebs"
+    "pneumonia covid event dead boesartig krebs bcc akiec ak glioma meningioma pituitary lymphoma sarcoma"
 )
+
+MAX_CLASSES_SHOWN = 20
+MAX_SIDE_CHARACTERS = 30
+"""A longer name of a side would not fit the columns of tables."""
 
 SHORTENED = re.compile(r"\d[.,]\d+E\+\d+", flags=re.IGNORECASE)
 WORD = re.compile(r"[^\W\d_]+|\d+")
@@ -127,6 +131,9 @@ def respelled_in_both(one: Collection[str], other: Collection[str]) -> int:
 
 def likelihood_of_disease(name: str) -> int:
     """1 where a class sounds like the disease, -1 where it sounds like its absence, else 0."""
+    # A number that is the whole name says something, one in "grade 1" does not.
+    if (number := same_id(name)) in {"0", "1"}:
+        return 1 if number == "1" else -1
     words = [word.casefold() for word in WORD.findall(unicodedata.normalize("NFKC", name))]
     negated = [match[1] for word in words if (match := NOT_AND_WORD.fullmatch(word))]
     if any(word in HEALTHY for word in words) or any(word in DISEASED for word in negated):
@@ -134,18 +141,58 @@ def likelihood_of_disease(name: str) -> int:
     return int(any(word in DISEASED for word in words))
 
 
-def positive_class_options(names: Iterable[str]) -> str:
-    """The options that would name the positive class, the likelier one first, all of them shown.
+def likely_positive(names: Collection[str]) -> tuple[str, ...]:
+    """Classes among `names` that are likely the positive ones, sorted; empty where nothing speaks for it.
 
-    Parameters
-    ----------
-    names : iterable of str
-        Classes found.
+    Those that sound like disease; else, where some sound like its absence, all others.
+    """
+    likelihood = {name: likelihood_of_disease(name) for name in sorted(names)}
+    diseased = tuple(name for name in likelihood if likelihood[name] > 0)
+    if diseased or not any(likelihood.values()):
+        return diseased
+    return tuple(name for name in likelihood if not likelihood[name])
 
-    Returns
-    -------
-    str
-        For example ``--positive-class malignant, or --positive-class benign``.
+
+def option_positive(names: Iterable[str]) -> str:
+    """The option that names these classes as positive, as a shell takes it."""
+    return f"--positive {shlex.quote(','.join(names))}"
+
+
+def positive_options(names: Collection[str]) -> str:
+    """The options that would name one of `names` as positive, the likelier one first, all of them shown.
+
+    For example ``--positive malignant, or --positive benign``.
     """
     ordered = sorted(names, key=lambda name: -likelihood_of_disease(name))
-    return ", or ".join(f"--positive-class {shlex.quote(name)}" for name in ordered)
+    return ", or ".join(option_positive([name]) for name in ordered)
+
+
+def same_class(name: str) -> str:
+    """Key that spellings of one class share: without capitals and blanks."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def named_as(text: str, names: Collection[str]) -> str | None:
+    """The one of `names` that `text` means: in this spelling, else in another (``1`` for ``1.0``); None without."""
+    if text in names:
+        return text
+    for key in (same_class, same_id):
+        alike = [name for name in names if key(name) == key(text)]
+        if len(alike) == 1:
+            return alike[0]
+    return None
+
+
+def counted(names: Iterable[str], counts: Mapping[str, int]) -> str:
+    """``benign (20), malignant (10)``, of many only the first."""
+    parts = [f"{name} ({counts[name]})" for name in names]
+    more = f" and {len(parts) - MAX_CLASSES_SHOWN} more" if len(parts) > MAX_CLASSES_SHOWN else ""
+    return ", ".join(parts[:MAX_CLASSES_SHOWN]) + more
+
+
+def side_name(names: Sequence[str], side: str) -> str:
+    """What the classes `names` are called together: ``bcc+mel``; many by their number."""
+    joined = "+".join(names)
+    if len(names) == 1 or len(joined) <= MAX_SIDE_CHARACTERS:
+        return joined
+    return f"{side} ({len(names)} classes)"

@@ -26,9 +26,8 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from medcompare.base.errors import DataError, MedcompareError
 from medcompare.base.record import SUBSETS
-from medcompare.data.published import COLUMN as PUBLISHED
 from medcompare.data.published import leaks
-from medcompare.data.records import DatasetSplit, SubsetSummary
+from medcompare.data.records import PUBLISHED, DatasetSplit, SubsetSummary
 from medcompare.data.tables import read_images
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +21,15 @@ import numpy as np
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.data.columns import listed
-from medcompare.data.spelling import positive_class_options, respelled, respelled_in_both, same_id
+from medcompare.data.spelling import (
+    counted,
+    named_as,
+    positive_options,
+    respelled,
+    respelled_in_both,
+    same_id,
+    side_name,
+)
 from medcompare.predictions.cases import ScoredCases
 from medcompare.predictions.cost_file import read_costs
 from medcompare.predictions.layout import CASE, PATIENT, SUBSET, TRUTH, read_columns
@@ -85,7 +94,7 @@ def read_tables(config: AssessConfig) -> PredictionTables:
 def _read_tables(config: AssessConfig) -> PredictionTables:
     test = read_prediction_table(
         config.predictions,
-        positive_class=config.positive_class,
+        positive=config.positive,
         subgroups=config.evaluate.subgroups,
         subset="test",
         scores_are_probabilities=config.scores_are_probabilities,
@@ -106,7 +115,7 @@ def _read_tables(config: AssessConfig) -> PredictionTables:
     if config.validation is not None:
         validation = read_prediction_table(
             config.validation,
-            positive_class=config.positive_class,
+            positive=config.positive,
             subgroups=config.evaluate.subgroups,
             subset="val",
             scores_are_probabilities=config.scores_are_probabilities,
@@ -171,7 +180,7 @@ def _counted(n: int, noun: str) -> str:
 def read_prediction_table(
     path: Path,
     *,
-    positive_class: str | None = None,
+    positive: Sequence[str] = (),
     subgroups: Sequence[str] = (),
     subset: Literal["val", "test"] = "test",
     scores_are_probabilities: bool = True,
@@ -185,8 +194,8 @@ def read_prediction_table(
     ----------
     path : Path
         A table with a header, in any form `read_columns` knows.
-    positive_class : str, optional
-        Value of ``y_true`` that is positive; without it the labels must be 0 and 1.
+    positive : sequence of str, optional
+        Values of ``y_true`` that are positive, all others are negative; without them the labels must be 0 and 1.
     subgroups : sequence of str
         Columns that hold subgroups.
     subset : {"val", "test"}
@@ -217,7 +226,7 @@ def read_prediction_table(
         for column in subgroups:
             table.require(column, "subgroup column")
     _check_subset(table, subset)
-    y_true, classes = _labels(table, positive_class)
+    y_true, classes = _labels(table, positive)
     fixed = {CASE, TRUTH, PATIENT, SUBSET, *subgroups}
     candidates = [column for column in table.columns if column not in fixed]
     if test is None:
@@ -352,36 +361,39 @@ def _check_subset(table: Columns, subset: str) -> None:
 NUMBERED = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1, "false": 0, "true": 1}
 
 
-def _labels(table: Columns, positive_class: str | None) -> tuple[NDArray[np.int64], tuple[str, str]]:
+def _labels(table: Columns, positive: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, str]]:
     texts = table.filled(TRUTH, "give every case its true class, or delete the row")
     found = list(dict.fromkeys(texts))
-    if positive_class is None:
+    if not positive:
         for row, text in table.cells(TRUTH):
             if text.lower() not in NUMBERED:
                 names = [name for name in found if name.lower() not in NUMBERED]
                 what = f": '{text}' is neither 0 nor 1"
                 if len(names) == len(found):
-                    what += f"; are these names of classes? Then say which is positive: {positive_class_options(found)}"
+                    what += (
+                        f"; are these names of classes? Then say which is positive: {positive_options(found)}"
+                    )
                 table.refuse_cell(TRUTH, row, what)
         return np.array([NUMBERED[text.lower()] for text in texts], dtype=np.int64), ("negative", "positive")
-    if positive_class not in found:
-        as_number = [name for name in found if same_id(name) == same_id(positive_class)]
-        if len(as_number) != 1:
-            table.refuse(
-                f"column '{TRUTH}' never holds the positive class '{positive_class}'; it holds: {listed(found)}"
-            )
-        table.notes.append(f"'{as_number[0]}' was taken as the positive class {positive_class}")
-        positive_class = as_number[0]
-    others = [text for text in found if text != positive_class]
-    for text in others:
+    for text in found:
         twin = next((other for other in found if other != text and same_id(other) == same_id(text)), None)
         if twin is not None:
-            row = table.rows[texts.index(text)]
-            table.refuse_cell(TRUTH, row, f": '{text}' and '{twin}' seem to be one class; write them alike")
-    if len(others) > 1:
-        row = table.rows[texts.index(others[1])]
-        table.refuse_cell(
-            TRUTH, row, f": a third label '{others[1]}' beside '{positive_class}' and '{others[0]}'"
-        )
-    negative = others[0] if others else f"not {positive_class}"
-    return np.array([text == positive_class for text in texts], dtype=np.int64), (negative, positive_class)
+            row = table.rows[texts.index(twin)]
+            table.refuse_cell(TRUTH, row, f": '{twin}' and '{text}' seem to be one class; write them alike")
+    ones: set[str] = set()
+    for given in positive:
+        name = named_as(given, found)
+        if name is None:
+            table.refuse(
+                f"column '{TRUTH}' never holds the positive class '{given}'; it holds: {listed(found)}"
+            )
+        if name != given:
+            table.notes.append(f"'{name}' was taken as the positive class {given}")
+        ones.add(name)
+    counts = Counter(texts)
+    sides = sorted(set(found) - ones), sorted(ones)
+    if max(map(len, sides)) > 1:
+        table.notes.append(f"positive: {counted(sides[1], counts)}; negative: {counted(sides[0], counts)}")
+    name = side_name(sides[1], "positive")
+    negative = sides[0][0] if len(sides[0]) == 1 else f"not {name}"
+    return np.array([text in ones for text in texts], dtype=np.int64), (negative, name)

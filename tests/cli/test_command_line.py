@@ -141,9 +141,10 @@ def test_text_needs_no_quotes_even_where_it_is_a_number(
     field: str, model: type[BaseModel], tmp_path: Path
 ) -> None:
     """A class 1, a run 2026, a folder 1e3: typed on the command line, in a file or sent by the form."""
-    assert {"data.positive_class", "name", "evaluate.subgroups", "out"} <= {*COMPARE_TEXT}
-    assert {"positive_class", "name", "predictions", "report.title"} <= {*ASSESS_TEXT}
+    assert {"data.positive", "name", "evaluate.subgroups", "out"} <= {*COMPARE_TEXT}
+    assert {"positive", "name", "predictions", "report.title"} <= {*ASSESS_TEXT}
     in_list = field in {"evaluate.subgroups", "models"}
+    of_names = field.endswith(("positive", "exclude"))  # lists that may also be one text between commas
     base = ["--predictions", "t.csv"] if model is AssessConfig else []
     config_of = assess_settings if model is AssessConfig else compare_settings
 
@@ -151,7 +152,7 @@ def test_text_needs_no_quotes_even_where_it_is_a_number(
         found: Any = config_of([*base, *arguments])
         for name in field.split("."):
             found = getattr(found, name)
-        return str(found[0] if in_list else found)
+        return str(found[0] if in_list or of_names else found)
 
     for text in ("1", "2026", "1.50", "1e3", "true", "NaN", "007"):
         if not in_list:

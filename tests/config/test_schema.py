@@ -118,7 +118,7 @@ def test_the_form_begins_with_what_a_person_sets() -> None:
     shown = sorted(schema, key=lambda name: schema[name].get("position", 0))
 
     assert shown[:5] == ["data", "preset", "models", "mail_to", "name"]
-    assert list(schema["data"]["anyOf"][0]["properties"]) == ["source", "positive_class"]
+    assert list(schema["data"]["anyOf"][0]["properties"]) == ["source", "positive"]
     assert shown[5:11] == ["split", "train", "evaluate", "decide", "cost", "report"]
     assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[5:11])
     assert shown[11:] == ["seed", "out", "store", "file_access"]

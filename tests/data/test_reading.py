@@ -323,7 +323,7 @@ def test_names_in_latin_1_are_kept_to_the_end(how: str, tmp_path: Path) -> None:
         csv.writer(table).writerows([("path", "label"), *rows, (r"b\xf6sartig/leer\xe4.png", "boesartig")])
         (root / "manifest.csv").write_text(table.getvalue())
     positive = "boesartig" if how == "manifest" else r"b\xf6sartig"
-    source, manifest = ingested(root, store, positive_class=positive)
+    source, manifest = ingested(root, store, positive=positive)
     assert source.classes[1] == positive
     assert list(reasons(manifest, store)) == [r"leer\xe4.png"]
     listed = set(read_images(manifest, store)["path"])

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -37,9 +37,9 @@ def add(path: Path, content: bytes = b"x") -> Path:
     return path
 
 
-def resolve(location: Path, positive_class: str | None = None) -> ImageSource:
+def resolve(location: Path, *positive: str, **settings: Any) -> ImageSource:
     """`resolve_source` of a folder or file."""
-    data = DataConfig(source=str(location), positive_class=positive_class)
+    data = DataConfig(source=str(location), positive=positive, **settings)
     return resolve_source(data, demo_root=location / "unused")
 
 
@@ -184,10 +184,10 @@ class TestPositiveClass:
         return folder
 
     def test_unnamed(self, other_names: Path) -> None:
-        """The classes are listed for --positive-class."""
+        """The classes are listed for --positive."""
         with pytest.raises(
             DataError,
-            match=r"tissue \(2\). Name it: --positive-class 'tumour tissue', or --positive-class normal",
+            match=r"tissue \(2\). Name it: --positive 'tumour tissue', or --positive normal",
         ):
             resolve(other_names)
 
@@ -205,8 +205,8 @@ class TestPositiveClass:
 
     def test_absent(self, folder: Path) -> None:
         """A misspelt class is an error that lists the classes."""
-        with pytest.raises(DataError, match=r"no class 'Cancer' in .*Found: cancer \(2\), non_cancer \(2\)"):
-            resolve(folder, "Cancer")
+        with pytest.raises(DataError, match=r"no class 'tumour' in .*Found: cancer \(2\), non_cancer \(2\)"):
+            resolve(folder, "tumour")
 
 
 class TestManifest:
@@ -436,7 +436,7 @@ class TestFingerprint:
     def test_sensitive_to_content(self, folder: Path, change: str) -> None:
         """Everything that could change the manifest changes the digest."""
         before = fingerprint(resolve(folder), DataConfig()).digest
-        positive_class = None
+        positive: tuple[str, ...] = ()
         if change == "one byte":
             add(folder / "cancer" / "0.png", png(99))
         elif change == "moved to the other class":
@@ -446,9 +446,9 @@ class TestFingerprint:
         elif change == "added":
             add(folder / "cancer" / "2.png", png(50))
         else:
-            positive_class = "non_cancer"
+            positive = ("non_cancer",)
 
-        assert fingerprint(resolve(folder, positive_class), DataConfig()).digest != before
+        assert fingerprint(resolve(folder, *positive), DataConfig()).digest != before
 
     def test_unreadable_file_counts(self, folder: Path) -> None:
         """A file that vanishes after listing is ingest's business, not an error here."""

@@ -21,7 +21,7 @@ from medcompare.base.errors import DataError, InputError
 from medcompare.config.schema import AssessConfig
 from medcompare.data.spelling import (
     likelihood_of_disease,
-    positive_class_options,
+    positive_options,
     respelled,
     respelled_in_both,
     same_id,
@@ -324,9 +324,9 @@ def test_the_positive_class_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
     """1 and 1.0 are the same class."""
     text = "case_id,y_true,a\nx,0.0,.1\ny,1.0,.2\n"
 
-    assert read(tmp_path, text, positive_class="1").classes == ("0.0", "1.0")
+    assert read(tmp_path, text, positive=["1"]).classes == ("0.0", "1.0")
     with pytest.raises(DataError, match=r"never holds the positive class '2'; it holds: 0\.0, 1\.0"):
-        read(tmp_path, text, positive_class="2")
+        read(tmp_path, text, positive=["2"])
 
 
 def config(folder: Path, test: pd.DataFrame, validation: pd.DataFrame, **fields: object) -> AssessConfig:
@@ -402,9 +402,9 @@ def test_spellings(one: str, other: str, *, agree: bool) -> None:
 )  # fmt: skip
 def test_the_likelier_positive_class_is_offered_first(healthy: str, ill: str) -> None:
     """Both are always offered, since sensitivity of the wrong class is worse than one more question."""
-    expected = f"--positive-class {shlex.quote(ill)}, or --positive-class {shlex.quote(healthy)}"
+    expected = f"--positive {shlex.quote(ill)}, or --positive {shlex.quote(healthy)}"
 
-    assert positive_class_options([healthy, ill]) == positive_class_options([ill, healthy]) == expected
+    assert positive_options([healthy, ill]) == positive_options([ill, healthy]) == expected
     assert likelihood_of_disease(healthy) < likelihood_of_disease(ill)
 
 
@@ -412,7 +412,7 @@ def test_benign_is_never_offered_alone(tmp_path: Path) -> None:
     """Tried with the reported case: folders called benign and malignant."""
     text = "case_id,y_true,a\nx,benign,.1\ny,malignant,.2\n"
 
-    with pytest.raises(DataError, match=r"--positive-class malignant, or --positive-class benign$"):
+    with pytest.raises(DataError, match=r"--positive malignant, or --positive benign$"):
         read(tmp_path, text)
 
 
@@ -451,15 +451,15 @@ def test_any_bytes_are_a_table_or_one_error(tmp_path: Path, content: bytes) -> N
     rows=st.lists(st.lists(CELL, min_size=3, max_size=6), min_size=1, max_size=6),
     header=st.permutations(["case_id", "y_true", "a", "patient_id", "model", "score"]),
     separator=st.sampled_from(",;\t|"),
-    positive=st.sampled_from([None, "1", "x"]),
+    positive=st.sampled_from([(), ("1",), ("x",), ("1", "0")]),
 )
 def test_any_cells_are_a_table_or_one_error(
-    tmp_path: Path, rows: list[list[str]], header: list[str], separator: str, positive: str | None
+    tmp_path: Path, rows: list[list[str]], header: list[str], separator: str, positive: tuple[str, ...]
 ) -> None:
     """As above, with something like a header, so that every later check is reached."""
     lines = [separator.join(row) for row in [header, *rows]]
     try:
-        cases = read(tmp_path, "\n".join(lines).encode("utf-8", "replace"), positive_class=positive)
+        cases = read(tmp_path, "\n".join(lines).encode("utf-8", "replace"), positive=positive)
     except InputError as error:
         assert str(error).startswith(str(tmp_path))  # noqa: PT017 - a table is right as well
     else:

@@ -98,7 +98,7 @@ TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
     "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
     "data.validation data.decoding data.confounders data.reading "
-    "data.published data.spelling training",  # the room of the progress bar
+    "training",  # the room of the progress bar
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
     "data.published data.spelling",
     "train": IMAGES_TO_NETWORK + TRAINING,
@@ -560,7 +560,8 @@ def _record_in(annotation: Any) -> type[BaseModel] | None:
 NOT_IN_KEY: dict[str, dict[str, str]] = {
     "ingest": {
         "data.source": "the fingerprint holds what it led to",
-        "data.positive_class": "the fingerprint holds the classes, in order",
+        "data.positive": "the fingerprint holds the classes, in order, and the label of each image",
+        "data.exclude": "the fingerprint holds the images that are left",
         "data.file_timeout_s": "a limit that is passed stops the run and leaves no result",
         "data.timeout_minutes": "a limit that is passed stops the run and leaves no result",
         **_fields("data.demo", DemoConfig, "the fingerprint holds the images made by it"),

@@ -76,7 +76,7 @@ def test_other_names_of_the_classes_are_in_everything(first: First, tmp_path: Pa
     ]
     (images / "relabelled.csv").write_text("\n".join(["path,label", *rows]))
     try:
-        done = run(small_config(images / "relabelled.csv", tmp_path, data={"positive_class": "malignant"}))
+        done = run(small_config(images / "relabelled.csv", tmp_path, data={"positive": "malignant"}))
     finally:
         (images / "relabelled.csv").unlink()
 

@@ -116,8 +116,8 @@ PAIRS = {
     "of a model": (("vit_neg", "vit_pos"), {}),
     "classes": (("prob_benign", "prob_malignant"), {}),
     "AutoGluon": (("0", "1"), {}),
-    "named": (("non_cancer", "cancer"), {"positive_class": "cancer"}),
-    "named, other way": (("malignant", "benign"), {"positive_class": "benign"}),
+    "named": (("non_cancer", "cancer"), {"positive": ["cancer"]}),
+    "named, other way": (("malignant", "benign"), {"positive": ["benign"]}),
 }
 
 
@@ -154,7 +154,7 @@ def test_two_columns_that_add_up_are_asked_about(tmp_path: Path) -> None:
     named = table.assign(y_true=np.where(table["y_true"] == 1, "cyst", "node"), p_0=scores, p_1=1 - scores)
     named.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=r"'p_0' and 'p_1' add up to 1 .* add --models p_0 or --models p_1"):
-        read_prediction_table(tmp_path / "t.csv", positive_class="node")
+        read_prediction_table(tmp_path / "t.csv", positive=["node"])
 
 
 def test_the_other_class_in_the_validation_table(tmp_path: Path) -> None:

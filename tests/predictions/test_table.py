@@ -65,7 +65,7 @@ def test_positive_class_by_name(tmp_path: Path) -> None:
     """Names of classes become 0 and 1 as the user says, never by alphabet."""
     text = "case_id,y_true,a\nx1,malignant,0.1\nx2,benign,0.9\n"
 
-    cases = read_prediction_table(written(tmp_path, text), positive_class="benign")
+    cases = read_prediction_table(written(tmp_path, text), positive=["benign"])
 
     assert cases.classes == ("malignant", "benign")
     assert cases.y_true.tolist() == [0, 1]
@@ -218,7 +218,7 @@ BAD = {
     ),
     "names": (
         "case_id,y_true,a\nx,benign,0.5\ny,cancer,0.5\n",
-        r"'benign' .*which is positive: --positive-class cancer, or --positive-class benign",
+        r"'benign' .*which is positive: --positive cancer, or --positive benign",
     ),
     "other subset": (
         "case_id,y_true,subset,a\nx,0,test,0.5\ny,1,val,0.5\n",
@@ -253,20 +253,24 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_third_class_and_absent_positive_class(tmp_path: Path) -> None:
-    """With names, the positive class must occur and only one other may."""
+    """With names, the positive classes must occur; all others are negative, which is said."""
     text = "case_id,y_true,a\nx,benign,0.5\ny,cancer,0.5\nz,other,0.1\n"
 
     twins = "case_id,y_true,a\nx,cancer,0.5\ny,Cancer,0.2\n"
     with pytest.raises(
         DataError, match="row 3: 'Cancer' and 'cancer' seem to be one class; write them alike"
     ):
-        read_prediction_table(written(tmp_path, twins), positive_class="cancer")
-    with pytest.raises(DataError, match="row 4: a third label 'other' beside 'cancer' and 'benign'"):
-        read_prediction_table(written(tmp_path, text), positive_class="cancer")
+        read_prediction_table(written(tmp_path, twins), positive=["cancer"])
+    cases = read_prediction_table(written(tmp_path, text), positive=["cancer"])
+    assert cases.classes == ("not cancer", "cancer")
+    assert cases.y_true.tolist() == [0, 1, 0]
+    assert "positive: cancer (1); negative: benign (1), other (1)" in " ".join(cases.notes)
+    cases = read_prediction_table(written(tmp_path, text), positive=["other", "cancer"])
+    assert (cases.classes, cases.y_true.tolist()) == (("benign", "cancer+other"), [0, 1, 1])
     with pytest.raises(
         DataError, match="never holds the positive class 'tumour'; it holds: benign, cancer, other"
     ):
-        read_prediction_table(written(tmp_path, text), positive_class="tumour")
+        read_prediction_table(written(tmp_path, text), positive=["tumour"])
 
 
 def test_subgroup_column_must_exist(tmp_path: Path) -> None:
@@ -334,7 +338,7 @@ def test_classes_of_the_two_files(tmp_path: Path) -> None:
     validation = "case_id,y_true,a\nv1,normal,0.1\nv2,cancer,0.2\n"
 
     with pytest.raises(DataError, match=r"holds normal and cancer, but that of .* holds benign and cancer"):
-        read_tables(assess_config(tmp_path, test, validation, positive_class="cancer"))
+        read_tables(assess_config(tmp_path, test, validation, positive=["cancer"]))
 
 
 def test_subgroups_only_in_the_test_file(tmp_path: Path) -> None:
@@ -366,7 +370,7 @@ def test_digest_covers_content_and_reading(tmp_path: Path) -> None:
     assert read_tables(assess_config(tmp_path, GOOD.replace(",", ";"))).digest == digest
     named = GOOD.replace(",0,", ",benign,").replace(",1,", ",cancer,")
     digests = {
-        read_tables(assess_config(tmp_path, text, positive_class="cancer")).digest
+        read_tables(assess_config(tmp_path, text, positive=["cancer"])).digest
         for text in (named, named.replace("benign", "healthy"), named.replace("a,b", "a,c"))
     }
     assert len(digests | {digest}) == 4

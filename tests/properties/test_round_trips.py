@@ -201,7 +201,7 @@ CHOSEN: dict[str, st.SearchStrategy[Any]] = {
     "resize_px": st.none() | st.integers(1024, 1200),
     "net_benefit_range": st.none() | st.tuples(st.floats(0.01, 0.4), st.floats(0.41, 0.9)),
     "predictions": PATHS,
-    "positive_class": st.none() | AWKWARD,
+    "positive": st.lists(AWKWARD, max_size=3),
     "subgroups": st.lists(AWKWARD, max_size=3),
     "title": AWKWARD,
     "organisation": AWKWARD,

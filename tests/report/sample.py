@@ -747,7 +747,7 @@ def make_settings(n: int = 48) -> tuple[SettingRow, ...]:
             set_by="preset",
         ),
         SettingRow(
-            field="data.positive_class", value="", description="Name of the positive class.", set_by="default"
+            field="data.positive", value="", description="Classes that are positive.", set_by="default"
         ),
     ]
     rows += [

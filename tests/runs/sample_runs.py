@@ -15,7 +15,7 @@ CONFIG: dict[str, Any] = {
     "seed": 0,
     "out": "runs",
     "store": ".medcompare",
-    "data": {"source": "images/oral", "positive_class": None},
+    "data": {"source": "images/oral", "positive": []},
     "train": {"epochs": 20, "recipes": {}, "batch_size": 32},
     "evaluate": {"subgroups": []},
 }

@@ -43,6 +43,8 @@ class Listing:
     files: tuple[SourceFile, ...]
     extra_columns: tuple[str, ...] = ()
     has_patients: bool = False
+    positive: tuple[str, ...] = ()
+    """Labels that the source itself says are positive."""
     empty: tuple[str, ...] = ()
     """Labels that no file has, such as folders without images."""
     notes: tuple[str, ...] = ()

@@ -16,20 +16,20 @@ from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name, real_name
 from medcompare.base.record import SUBSETS
 from medcompare.config.data import DEMO
-from medcompare.data.published import COLUMN as PUBLISHED
 from medcompare.data.reading import read_each
+from medcompare.data.records import PUBLISHED
 from medcompare.data.sources import folder, table
+from medcompare.data.sources.classes import of_one_spelling, question_of_classes, two_sides, without_excluded
+from medcompare.data.sources.command import command
 from medcompare.data.sources.demo import DEMO_MARKER, ensure_demo_data
 from medcompare.data.sources.listing import ImageSource, Listing, SourceKind, count
-from medcompare.data.spelling import positive_class_options
 
 if TYPE_CHECKING:
+    from medcompare.base.record import Subset
     from medcompare.config.data import ChoiceOfSplit, DataConfig
 
 SOURCES: tuple[SourceKind, ...] = (table, folder)
 """Every way in which images are given; the first that accepts a place reads it."""
-
-DEFAULT_POSITIVE = "cancer"
 
 
 def resolve_source(
@@ -95,13 +95,24 @@ def _listed(place: Path, data: DataConfig, published: ChoiceOfSplit | None) -> I
 def _labelled(
     listing: Listing, place: Path, data: DataConfig, published: ChoiceOfSplit | None
 ) -> ImageSource:
-    listing = _with_choice_of_split(listing, place, published)
-    counts = Counter(file.label for file in listing.files)
+    listing = without_excluded(of_one_spelling(listing), place, data.exclude)
+    listing = _without_half_a_split(listing)
+    asked = [
+        _question_of_split(listing, place, published),
+        question_of_classes(listing, place, data.positive),
+    ]
+    questions = [question for question in asked if question is not None]
+    if questions:
+        sentences, options = zip(*questions, strict=True)
+        msg = f"{' '.join(sentences)}\nTry: {command(data, published, *options)}"
+        raise DataError(msg)
+    listing, classes = two_sides(listing, place, data.positive)
+    listing = _with_choice_of_split(listing, published)
     return ImageSource(
         root=listing.root,
         name=listing.name,
         files=tuple(sorted(listing.files, key=lambda file: file.path)),
-        classes=_two_classes(counts, data.positive_class, place, listing.empty),
+        classes=classes,
         extra_columns=listing.extra_columns,
         has_patients=listing.has_patients,
         synthetic=(listing.root / DEMO_MARKER).is_file(),
@@ -109,37 +120,62 @@ def _labelled(
     )
 
 
-def _with_choice_of_split(listing: Listing, place: Path, choice: ChoiceOfSplit | None) -> Listing:
-    """`listing` with the published subset as a column where it is kept, and without it elsewhere."""
-    counts = Counter(file.published for file in listing.files if file.published is not None)
-    parts = ", ".join(f"{subset} ({count(counts[subset], 'image')})" for subset in SUBSETS if counts[subset])
-    if len(counts) < 2:
-        # Of a split of which one part only has labels nothing is left to keep.
-        note = (f"Of a published split only one part has images with a class: {parts}.",) if counts else ()
-        files = tuple(replace(file, published=None) for file in listing.files)
-        return replace(listing, files=files, notes=(*listing.notes, *note))
-    if choice == "pool":
-        files = tuple(replace(file, published=None) for file in listing.files)
-        note = (f"The images came split into {parts}: they were pooled and split again (split.published).",)
-        return replace(listing, files=files, notes=(*listing.notes, *note))
+def _parts(listing: Listing) -> Counter[Subset]:
+    """Images by subset of a split that came with them."""
+    return Counter(file.published for file in listing.files if file.published is not None)
+
+
+def _in_words(parts: Counter[Subset]) -> str:
+    return ", ".join(f"{subset} ({count(parts[subset], 'image')})" for subset in SUBSETS if parts[subset])
+
+
+def _without_half_a_split(listing: Listing) -> Listing:
+    """Without the subset of each image where only one is left: then there is nothing to keep."""
+    parts = _parts(listing)
+    if len(parts) != 1:
+        return listing
+    note = f"Of a published split only one part has images with a class: {_in_words(parts)}."
+    files = tuple(replace(file, published=None) for file in listing.files)
+    return replace(listing, files=files, notes=(*listing.notes, note))
+
+
+def _question_of_split(listing: Listing, place: Path, choice: ChoiceOfSplit | None) -> tuple[str, str] | None:
+    """What is to be asked about a published split, and the option that would answer; None where nothing is."""
+    parts = _parts(listing)
+    if not parts or choice == "pool":
+        return None
     pool = "pool all images and split them again: --published-split pool"
     if choice is None:
+        keep = "keep its test images as they are: --published-split keep"
+        return (
+            f"{place} is split already: {_in_words(parts)}. Choose: {keep}; or {pool}.",
+            "--published-split keep",
+        )
+    lacking = [subset for subset in ("train", "test") if not parts[subset]]
+    if lacking or parts.total() < len(listing.files):
+        what = f"no {lacking[0]} images" if lacking else "images in no subset"
         msg = (
-            f"{place} is split already: {parts}. Choose: keep its test images as they are: "
-            f"--published-split keep; or {pool}."
+            f"{place} is split already, but has {what}: {_in_words(parts)}. The split cannot be kept; {pool}."
         )
         raise DataError(msg)
-    lacking = [subset for subset in ("train", "test") if not counts[subset]]
-    if lacking or counts.total() < len(listing.files):
-        what = f"no {lacking[0]} images" if lacking else "images in no subset"
-        msg = f"{place} is split already, but has {what}: {parts}. The split cannot be kept; {pool}."
-        raise DataError(msg)
-    note = (f"The images came split into {parts}: this split was kept (split.published).",)
+    return None
+
+
+def _with_choice_of_split(listing: Listing, choice: ChoiceOfSplit | None) -> Listing:
+    """`listing` with the published subset as a column where it is kept, and without it elsewhere."""
+    parts = _parts(listing)
+    if not parts:
+        return listing
+    what = "this split was kept" if choice == "keep" else "they were pooled and split again"
+    notes = (*listing.notes, f"The images came split into {_in_words(parts)}: {what} (split.published).")
+    if choice == "pool":
+        files = tuple(replace(file, published=None) for file in listing.files)
+        return replace(listing, files=files, notes=notes)
     return replace(
         listing,
         files=tuple(replace(file, extra=(*file.extra, file.published or "")) for file in listing.files),
         extra_columns=(*listing.extra_columns, PUBLISHED),
-        notes=(*listing.notes, *note),
+        notes=notes,
     )
 
 
@@ -158,38 +194,3 @@ def source_name(data: DataConfig) -> str:
     location = Path(escape_name(str(Path(data.source).expanduser().absolute())))
     is_table = location.suffix.lower() in table.SUFFIXES
     return table.name_of(location) if is_table else folder.name_of(location)
-
-
-def _two_classes(
-    counts: Counter[str], positive_class: str | None, place: Path, empty: tuple[str, ...]
-) -> tuple[str, str]:
-    """(negative, positive) names, or a `DataError` that says what to change."""
-    names = sorted(counts)
-    listing = ", ".join(f"{name} ({counts[name]})" for name in names[:20])
-    if len(names) > 20:
-        listing += f" and {len(names) - 20} more"
-    if len(names) == 1:
-        msg = f"{place} holds one class only: {listing}"
-        if empty:
-            msg += f"; sub-folders without images: {', '.join(empty)}"
-        msg += ". Two classes are needed, for example cancer and non_cancer."
-        raise DataError(msg)
-    if len(names) > 2:
-        msg = (
-            f"{place} holds {len(names)} classes: {listing}. Exactly two are needed: "
-            "merge the others into them, or write a manifest.csv that labels only two."
-        )
-        raise DataError(msg)
-    if positive_class is None:
-        if DEFAULT_POSITIVE not in counts:
-            msg = (
-                f"which class of {place} is positive? Found: {listing}. "
-                f"Name it: {positive_class_options(names)}."
-            )
-            raise DataError(msg)
-        positive_class = DEFAULT_POSITIVE
-    if positive_class not in counts:
-        msg = f"no class '{positive_class}' in {place}. Found: {listing}. Correct --positive-class."
-        raise DataError(msg)
-    negative = names[0] if names[1] == positive_class else names[1]
-    return negative, positive_class

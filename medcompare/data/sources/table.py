@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name, file_at
-from medcompare.data.published import COLUMN as PUBLISHED
 from medcompare.data.published import column_of_split, subset_of
+from medcompare.data.records import ORIGINAL, PUBLISHED
 from medcompare.data.sources.listing import IMAGE_SUFFIXES, Listing, SourceFile, clean_name, count
 from medcompare.data.spelling import respelled
 from medcompare.data.table_file import read_table_file
@@ -33,6 +33,7 @@ OWN_COLUMNS = frozenset(
         "mode",
         "subset",
         PUBLISHED,
+        ORIGINAL,
         "y_true",
         "probability",
         "probability_running",

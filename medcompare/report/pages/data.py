@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import format_count, format_percent, format_significant, join_words
-from medcompare.data.published import COLUMN as PUBLISHED
-from medcompare.data.records import MAX_LEVELS
+from medcompare.data.records import MAX_LEVELS, PUBLISHED
 from medcompare.report.blocks import (
     Bullets,
     Cell,
