@@ -96,7 +96,12 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             ingest,
             config.store,
             fingerprint=fingerprint(source, config.data, known=config.store / "digests"),
-            rules=(config.data.max_rejected_fraction, config.data.min_side_px, config.data.max_file_mb),
+            rules=(
+                config.data.max_rejected_fraction,
+                config.data.min_side_px,
+                config.data.max_file_mb,
+                config.data.near_duplicates,
+            ),
             source=source,
             data=config.data,
             store=config.store,

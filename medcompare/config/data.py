@@ -46,6 +46,11 @@ class DataConfig(Settings):
     min_side_px: int = Field(
         default=32, ge=1, le=10_000, description="Images with a shorter side are excluded, pixels."
     )
+    near_duplicates: bool = Field(
+        default=True,
+        description="Look for images that show the same though cropped, resized, recompressed, turned or brightened: "
+        "kept in one subset, and excluded where their labels differ.",
+    )
     max_file_mb: int = Field(
         default=400, ge=1, le=100_000, description="Larger image files are excluded unread, megabytes."
     )

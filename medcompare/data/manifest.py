@@ -5,6 +5,7 @@ Rules that decide which images stay:
 * A file that cannot be used is excluded with its reason; too many of them stop the run.
 * Files with the same bytes, or the same pixels, but opposite labels are excluded whole: one
   of the labels is wrong and nothing here can say which.
+* The same holds for two near-duplicates with opposite labels.
 * Copies with the same label stay (they may be meant), but the split keeps them together.
 """
 
@@ -14,7 +15,7 @@ import csv
 import io
 import os
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,14 @@ from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
 from medcompare.data.confounders import confounder_warnings
+from medcompare.data.copies import (
+    COPY_COLUMNS,
+    Thumbnails,
+    copies_by_kind,
+    copy_table,
+    copy_warnings,
+    near_duplicates,
+)
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.records import ORIGINAL, PUBLISHED, DatasetManifest
 from medcompare.data.validation import ImageMeasurement, image_warnings, measure_file, reject_reason
@@ -36,7 +45,6 @@ if TYPE_CHECKING:
 
 IMAGE_COLUMNS = ("case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode")
 REJECTED_COLUMNS = ("path", "label", "reason", "detail")
-PIXEL_DUPLICATE_COLUMNS = ("sha256", "pixel_sha256")
 
 N_NAMED_PATHS = 5
 N_IMAGE_SIZES = 10
@@ -48,6 +56,8 @@ class _Examined:
     file: SourceFile
     label: int
     measurement: ImageMeasurement
+    thumbnail: int
+    """Number of its thumbnail; -1 where near-duplicates are not looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +102,14 @@ def ingest(
         If more than ``max_rejected_fraction`` of the files must be excluded, a class has no
         usable image left, or the files are not read in time.
     """
-    examined = _examine(source, data, progress, n_threads)
+    n_threads = n_threads or os.cpu_count() or 1
+    thumbnails = Thumbnails(store.root) if data.near_duplicates else None
+    examined = _examine(source, data, progress, n_threads, thumbnails)
     usable, rejected = _usable_and_rejected(examined, source, data.min_side_px)
     n_groups, n_conflicting, usable, conflicts = _exclude_conflicts(usable, source)
+    rejected += conflicts
+    near = _near_duplicates(usable, thumbnails, n_threads) if thumbnails else []
+    usable, conflicts = _exclude_near_conflicts(usable, near, source)
     rejected += conflicts
     _check_rejected(rejected, source, data.max_rejected_fraction)
     class_counts = (sum(item.label == 0 for item in usable), sum(item.label == 1 for item in usable))
@@ -105,8 +120,10 @@ def ingest(
     usable.sort(key=_content_key)
     case_ids = _case_ids([_sha256(item) for item in usable])
     sizes = Counter(f"{item.measurement.width_px}x{item.measurement.height_px}" for item in usable)
-    pixel_duplicates = _pixel_duplicates(usable)
-    warnings = [*source.notes, *_content_warnings(usable), *_pixel_duplicate_warnings(pixel_duplicates)]
+    shas_of = _shas_of(usable)
+    copies = copy_table(shas_of, [pair for pair in near if shas_of.keys() >= set(pair)])
+    by_kind = copies_by_kind(copies)
+    warnings = [*source.notes, *_content_warnings(usable), *copy_warnings(by_kind)]
     warnings += confounder_warnings(
         y=[item.label for item in usable],
         classes=source.classes,
@@ -145,9 +162,8 @@ def ingest(
             ),
             store,
         ),
-        pixel_duplicates=_write_table(PIXEL_DUPLICATE_COLUMNS, pixel_duplicates, store)
-        if pixel_duplicates
-        else None,
+        copies_by_kind=by_kind,
+        copies=_write_table(COPY_COLUMNS, copies, store) if copies else None,
     )
 
 
@@ -155,7 +171,8 @@ def _examine(
     source: ImageSource,
     data: DataConfig,
     progress: Callable[[int, int], None] | None,
-    n_threads: int | None,
+    n_threads: int,
+    thumbnails: Thumbnails | None,
 ) -> list[_Examined]:
     label_of = {name: label for label, name in enumerate(source.classes)}
     n_files = len(source.files)
@@ -165,13 +182,21 @@ def _examine(
         partial(measure_file, max_bytes=data.max_file_mb * BYTES_PER_MB),
         [file_at(source.root, file.path) for file in source.files],
         [file.path for file in source.files],
-        n_threads=n_threads or os.cpu_count() or 1,
+        n_threads=n_threads,
         file_timeout_s=data.file_timeout_s,
         timeout_minutes=data.timeout_minutes,
         stage="validating the images",
     )
     for file, measurement in zip(source.files, measurements, strict=True):
-        examined.append(_Examined(file=file, label=label_of[file.label], measurement=measurement))
+        number = thumbnails.add(measurement.thumbnail) if thumbnails and measurement.thumbnail else -1
+        examined.append(
+            _Examined(
+                file=file,
+                label=label_of[file.label],
+                measurement=replace(measurement, thumbnail=b""),
+                thumbnail=number,
+            )
+        )
         if progress is not None:
             progress(len(examined), n_files)
     return examined
@@ -254,23 +279,47 @@ def _reasons(rejected: Sequence[_Rejected]) -> str:
     return f"Excluded: {reasons}. First files: {named}{more}."
 
 
-def _pixel_duplicates(usable: Iterable[_Examined]) -> list[tuple[str, str]]:
-    """(sha256, pixel_sha256) of files whose pixels, but not bytes, equal another file's."""
-    by_pixels: defaultdict[str, set[str]] = defaultdict(set)
+def _near_duplicates(
+    usable: Iterable[_Examined], thumbnails: Thumbnails, n_threads: int
+) -> list[tuple[str, str]]:
+    """Pairs of digests of pixels, each pixel content looked at once and in an order that no name changes."""
+    number = {_pixel_sha256(item): item.thumbnail for item in usable}
+    digests = sorted(number)
+    pictures = thumbnails.ordered([number[digest] for digest in digests])
+    return [(digests[a], digests[b]) for a, b in near_duplicates(pictures, n_threads=n_threads)]
+
+
+def _exclude_near_conflicts(
+    usable: Sequence[_Examined], near: Iterable[tuple[str, str]], source: ImageSource
+) -> tuple[list[_Examined], list[_Rejected]]:
+    """(images that stay, rejections): both of a pair with opposite labels go, whatever else each resembles."""
+    first = {
+        _pixel_sha256(item): item for item in sorted(usable, key=lambda item: item.file.path, reverse=True)
+    }
+    other: dict[str, str] = {}
+    for a, b in near:
+        if first[a].label != first[b].label:
+            other.setdefault(a, first[b].file.path)
+            other.setdefault(b, first[a].file.path)
+    rejected = [
+        _Rejected(
+            path=item.file.path,
+            label=source.classes[item.label],
+            reason="near-duplicate with opposite label",
+            detail=f"shows the same as {other[_pixel_sha256(item)]}",
+        )
+        for item in usable
+        if _pixel_sha256(item) in other
+    ]
+    return [item for item in usable if _pixel_sha256(item) not in other], rejected
+
+
+def _shas_of(usable: Iterable[_Examined]) -> dict[str, set[str]]:
+    """Digest of pixels -> digests of the files that hold them."""
+    shas: defaultdict[str, set[str]] = defaultdict(set)
     for item in usable:
-        by_pixels[_pixel_sha256(item)].add(_sha256(item))
-    return sorted((sha, pixels) for pixels, shas in by_pixels.items() if len(shas) > 1 for sha in shas)
-
-
-def _pixel_duplicate_warnings(pixel_duplicates: Sequence[tuple[str, str]]) -> list[str]:
-    if not pixel_duplicates:
-        return []
-    n_groups = len({pixels for _, pixels in pixel_duplicates})
-    sentence = (
-        f"{len(pixel_duplicates)} files differ in bytes but show the same pixels as another ({n_groups} groups): "
-        "kept, and kept together in one subset."
-    )
-    return [sentence]
+        shas[_pixel_sha256(item)].add(_sha256(item))
+    return dict(shas)
 
 
 def _content_warnings(usable: Sequence[_Examined]) -> list[str]:

@@ -46,10 +46,15 @@ class DatasetManifest(Record):
     fingerprint: str = Field(description="SHA-256 over content digests and labels, order-free.")
     images: Artifact
     rejected: Artifact
-    pixel_duplicates: Artifact | None = Field(
+    copies_by_kind: tuple[tuple[str, int, int], ...] = Field(
+        default=(),
+        description="(kind, groups, files) of images that are copies of a file with other bytes: "
+        "'same pixels' or 'near-duplicate'.",
+    )
+    copies: Artifact | None = Field(
         default=None,
-        description="CSV 'sha256, pixel_sha256' of files that differ in bytes but not in pixels: "
-        "the split keeps them together. None where there are none.",
+        description="CSV 'sha256, copy_group, kind' of these files: the split keeps a group together. "
+        "None where there are none.",
     )
 
     @model_validator(mode="after")

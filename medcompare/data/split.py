@@ -1,7 +1,7 @@
 """The partition into training, validation and test images, without leaks.
 
 What belongs together stays together: images of one patient, copies of one file, files
-with the same pixels. Such images form one unit, and the split is made by units.
+with the same pixels, near-duplicates. Such images form one unit, and the split is made by units.
 
 Where every unit is of one class and of about one size, scikit-learn's StratifiedShuffleSplit
 over units is the answer. With patients of unequal size or of both classes no single draw is
@@ -94,15 +94,9 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         If a unit ended up in two subsets, which would be an error of this module.
     """
     table = read_images(manifest, store)
-    if manifest.pixel_duplicates is None:
-        pixels_of: dict[str, str] = {}
-    else:
-        pixel_duplicates = pd.read_csv(io.BytesIO(store.read(manifest.pixel_duplicates)), dtype=str)
-        pixels_of = dict(zip(pixel_duplicates["sha256"], pixel_duplicates["pixel_sha256"], strict=True))
+    copies = [table["sha256"], *_copy_keys(manifest, table["sha256"], store)]
     grouped = manifest.n_patients is not None
-    keys = [table["sha256"], table["sha256"].map(lambda sha: pixels_of.get(sha, sha))]
-    if grouped:
-        keys.append(table["patient_id"])
+    keys = [*copies, table["patient_id"]] if grouped else copies
     # The table is sorted by content digest, hence so are the units: names do not count.
     units = _units_of(keys, table["label"].to_numpy())
     rng = np.random.default_rng(seed)
@@ -110,7 +104,7 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     notes: list[str] = []
     if published:
         table, notes = _without_leaks(table, units, config, manifest)
-        keys = [key[table.index] for key in keys]
+        copies, keys = ([key[table.index] for key in some] for some in (copies, keys))
         units = _units_of(keys, table["label"].to_numpy())
         method, table["subset"] = _kept(table.pop(PUBLISHED), units, config, rng, manifest)
         targets = {subset: float((table["subset"] == subset).mean()) for subset in SUBSETS}
@@ -120,6 +114,7 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         targets = _targets(config)
     subsets = [_summary(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS]
     _check_both_classes(subsets, manifest, grouped=grouped, published=published)
+    n_copies = _units_of(copies, table["label"].to_numpy()).class_counts.sum(axis=1)
     return DatasetSplit(
         assignments=store.write(table.to_csv(index=False, lineterminator="\n").encode(), ".csv"),
         subsets=(subsets[0], subsets[1], subsets[2]),
@@ -127,7 +122,7 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         method=method,
         grouped_by="patient_id" if grouped else None,
         max_group_overlap=_verified_overlap(table, keys),
-        n_duplicates_kept_together=int(keys[1].duplicated(keep=False).sum()),
+        n_duplicates_kept_together=int(n_copies[n_copies > 1].sum()),
         seed=seed,
         notes=(*notes, *_notes(subsets, units, grouped=grouped)),
         manifest_fingerprint=manifest.fingerprint,
@@ -204,6 +199,17 @@ def _kept(
         "The published test images, kept as they are; validation images drawn from the published training images "
         "by StratifiedShuffleSplit, what belongs together kept together"
     ), subset
+
+
+def _copy_keys(manifest: DatasetManifest, shas: pd.Series[str], store: ArtifactStore) -> list[pd.Series[str]]:
+    """For each kind of copies the group of every image; a file that is no such copy is its own."""
+    if manifest.copies is None:
+        return []
+    copies = pd.read_csv(io.BytesIO(store.read(manifest.copies)), dtype=str)
+    return [
+        shas.map(dict(zip(rows["sha256"], rows["copy_group"], strict=True))).fillna(shas).rename(kind)
+        for kind, rows in copies.groupby("kind")
+    ]
 
 
 def _units_of(keys: Iterable[pd.Series[str]], y: NDArray[np.int64]) -> _Units:

@@ -13,11 +13,13 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Literal
 
+import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.data.decoding import DEEP_MODES, decode_rgb, insist_on_whole_files
+from medcompare.data.perceptual_hash import SIDE_PX
 from medcompare.data.reading import NotRegularError, open_regular
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ Reason = Literal[
     "several frames",
     "values without a range",
     "opposite labels",
+    "near-duplicate with opposite label",
 ]
 """Why a file is excluded, in the words of the report."""
 
@@ -52,7 +55,8 @@ class ImageMeasurement:
     """What one file is; ``reason`` is None where it decoded completely.
 
     ``pixel_sha256`` digests size and decoded RGB values: equal for two files that differ only
-    in compression or metadata. ``orientation`` is the EXIF value (1 = upright).
+    in compression or metadata. ``orientation`` is the EXIF value (1 = upright). ``thumbnail`` holds
+    `SIDE_PX` x `SIDE_PX` grey levels, for the search of near-duplicates.
     """
 
     sha256: str | None = None
@@ -65,6 +69,7 @@ class ImageMeasurement:
     orientation: int = UPRIGHT
     has_alpha: bool = False
     pixel_sha256: str | None = None
+    thumbnail: bytes = b""
     reason: Reason | None = None
     detail: str = ""
 
@@ -143,6 +148,7 @@ def measure_image(content: bytes) -> ImageMeasurement:
             return replace(
                 measured,
                 pixel_sha256=_pixel_digest(image, content),
+                thumbnail=_thumbnail(image),
                 n_frames=_n_frames(image),
                 orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),
                 has_alpha=image.has_transparency_data,
@@ -235,3 +241,13 @@ def _pixel_digest(image: Image.Image, content: bytes) -> str:
         pixels = (image if image.mode == "RGB" else image.convert("RGB")).tobytes()
     digest = sha256_of_bytes(pixels)
     return sha256_of_bytes(f"{image.width}x{image.height} {digest}".encode())
+
+
+def _thumbnail(image: Image.Image) -> bytes:
+    """Grey levels of the whole image, squeezed into a square."""
+    size, box = (SIDE_PX, SIDE_PX), Image.Resampling.BOX
+    if image.mode not in DEEP_MODES:
+        return image.convert("L").resize(size, box).tobytes()
+    # By the image's own range: only likeness counts here, and 12 bits of 16 would leave few levels.
+    values = np.asarray(image.convert("F").resize(size, box))
+    return bytes((255 * (values - values.min()) / max(float(np.ptp(values)), 1.0)).astype(np.uint8))

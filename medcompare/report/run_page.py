@@ -91,6 +91,7 @@ def _data(inputs: ReportInputs) -> str:
             ("Groups of identical files", manifest.n_duplicate_groups),
             ("... of them with opposite labels", manifest.n_conflicting_groups),
         ]
+        rows += [(f"Groups of copies: {kind}", groups) for kind, groups, _ in manifest.copies_by_kind]
         if manifest.n_patients is not None:
             rows.append(("Patients", manifest.n_patients))
         table = "\n".join(f"| {escaped(what)} | {count:,} |" for what, count in rows)

@@ -183,6 +183,8 @@ def sentence_about_images(manifest: DatasetManifest) -> str:
             f"; {manifest.n_duplicate_groups} groups of identical files, "
             f"{manifest.n_conflicting_groups} of them with opposite labels"
         )
+    for kind, groups, files in manifest.copies_by_kind:
+        line += f"; {files} files in {groups} groups: {kind}"
     return line
 
 

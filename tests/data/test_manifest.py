@@ -71,7 +71,7 @@ def test_good_folder(folder: Path, store: ArtifactStore) -> None:
     assert manifest.image_sizes == (("40x40", 10),)
     assert (manifest.n_duplicate_groups, manifest.n_conflicting_groups) == (0, 0)
     assert manifest.warnings == ()
-    assert manifest.pixel_duplicates is None
+    assert (manifest.copies, manifest.copies_by_kind) == (None, ())
     table = read_images(manifest, store)
     assert list(table.columns) == [
         "case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode",
@@ -158,12 +158,13 @@ def test_same_pixels_in_other_bytes(folder: Path, store: ArtifactStore) -> None:
     assert (manifest.n_duplicate_groups, manifest.n_conflicting_groups) == (0, 0)
     assert manifest.rejected_by_reason == (("opposite labels", 2),)
     assert "same pixels as cancer/img1.png" in set(read_rejected(manifest, store)["detail"])
-    assert manifest.pixel_duplicates is not None
-    lines = store.read(manifest.pixel_duplicates).decode().splitlines()
+    assert manifest.copies_by_kind == (("same pixels", 1, 2),)
+    assert manifest.copies is not None
+    lines = store.read(manifest.copies).decode().splitlines()
     expected = {
         measure_file(folder / "cancer" / name, max_bytes=100_000).sha256 for name in ("img0.png", "again.bmp")
     }
-    assert lines[0] == "sha256,pixel_sha256"
+    assert lines[0] == "sha256,copy_group,kind"
     assert {line.split(",")[0] for line in lines[1:]} == expected
     assert "2 files differ in bytes but show the same pixels as another (1 groups)" in manifest.warnings[0]
 

@@ -44,7 +44,7 @@ def manifest_of(
     *,
     patients: Sequence[str] | None = None,
     content: Sequence[str] | None = None,
-    pixel_duplicates: Sequence[tuple[str, str]] = (),
+    copies: Sequence[tuple[str, str, str]] = (),
     names: str = "img",
 ) -> DatasetManifest:
     """A manifest of images that exist as digests only; `content` says which are copies."""
@@ -61,8 +61,9 @@ def manifest_of(
             "mode": "RGB",
         }
     ).sort_values(["sha256", "patient_id"])
-    twin_table = pd.DataFrame(
-        [(sha256_of_bytes(a.encode()), b) for a, b in pixel_duplicates], columns=["sha256", "pixel_sha256"]
+    copy_table = pd.DataFrame(
+        [(sha256_of_bytes(name.encode()), group, kind) for name, group, kind in copies],
+        columns=["sha256", "copy_group", "kind"],
     )
     images = store.write(table.to_csv(index=False).encode(), ".csv")
     return DatasetManifest(
@@ -82,9 +83,7 @@ def manifest_of(
         fingerprint=sha256_of_bytes(repr(sorted(shas)).encode()),
         images=images,
         rejected=store.write(b"path,label,reason,detail\n", ".csv"),
-        pixel_duplicates=store.write(twin_table.to_csv(index=False).encode(), ".csv")
-        if pixel_duplicates
-        else None,
+        copies=store.write(copy_table.to_csv(index=False).encode(), ".csv") if copies else None,
     )
 
 
@@ -208,16 +207,23 @@ def test_copies_join_patients(store: ArtifactStore) -> None:
     assert table.groupby("sha256")["subset"].nunique().max() == 1
 
 
-def test_same_pixels_never_straddle(store: ArtifactStore) -> None:
-    """Files that differ in bytes only are kept together, too."""
-    pixel_duplicates = [(str(i), f"pixels{i // 2}") for i in range(100)]
-    manifest = manifest_of(store, [(i // 2) % 2 for i in range(200)], pixel_duplicates=pixel_duplicates)
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_of_every_kind_never_straddle(store: ArtifactStore, seed: int) -> None:
+    """Groups of both kinds are kept together, and so are chains of them: 20 images in all from 0 to 19."""
+    copies = [(str(i), f"pixels{i // 2}", "same pixels") for i in range(100)]
+    copies += [(str(i), f"near{(i + 1) // 2}", "near-duplicate") for i in range(1, 19)]
+    manifest = manifest_of(store, [(i // 20) % 2 for i in range(200)], copies=copies)
 
-    table = read_assignments(split(manifest, SplitConfig(), seed=2, store=store), store)
+    result = split(manifest, SplitConfig(), seed=seed, store=store)
 
-    pixels = {sha256_of_bytes(name.encode()): pixel for name, pixel in pixel_duplicates}
-    tied = table[table["sha256"].isin(pixels)]
-    assert tied.groupby(tied["sha256"].map(pixels))["subset"].nunique().max() == 1
+    table = read_assignments(result, store)
+    for kind in ("same pixels", "near-duplicate"):
+        group_of = {sha256_of_bytes(name.encode()): group for name, group, k in copies if k == kind}
+        tied = table[table["sha256"].isin(group_of)]
+        assert tied.groupby(tied["sha256"].map(group_of))["subset"].nunique().max() == 1
+    chain = {sha256_of_bytes(str(i).encode()) for i in range(20)}
+    assert len(set(table[table["sha256"].isin(chain)]["subset"])) == 1
+    assert result.n_duplicates_kept_together == 100
 
 
 def test_one_huge_patient_is_said(store: ArtifactStore) -> None:

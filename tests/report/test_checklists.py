@@ -330,7 +330,7 @@ def test_missing_answers_are_empty_or_parts() -> None:
         (
             "CLAIM 2024",
             "20",
-            "Identical images (2) were kept on one side; images that are merely alike were not",
+            "Copies of images (2), as far as found, were kept on one side.",
         ),
         ("CLAIM 2024", "21", "Test subset: 120 images (48 cancer, 72 benign) of 40 patients."),
         ("CLAIM 2024", "21", "Model A: AUC 0.910 (0.870 to 0.950)."),

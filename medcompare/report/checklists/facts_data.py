@@ -98,10 +98,15 @@ def missing_data(run: RunRecords) -> Answer:
             missing="what was left out before the table of predictions was made",
         )
     reasons = ", ".join(f"{reason}: {count:,}" for reason, count in manifest.rejected_by_reason)
+    copies = "".join(
+        f"{files:,} files are copies in {groups:,} groups ({kind}). "
+        for kind, groups, files in manifest.copies_by_kind
+    )
     return Answer(
         text=f"{manifest.n_rejected:,} of {manifest.n_found:,} files were excluded"
         f"{f' ({reasons})' if reasons else ''}; {manifest.n_duplicate_groups:,} groups of identical files, "
         f"{manifest.n_conflicting_groups:,} of them with opposite labels and left out entirely. "
+        f"{copies}"
         f"Nothing was imputed. {scored}"
     )
 
@@ -144,10 +149,7 @@ def disjointness(run: RunRecords) -> Answer | None:
     split = run.split
     if split is None:
         return None
-    same = (
-        f"Identical images ({split.n_duplicates_kept_together:,}) were kept on one side; images that are merely "
-        "alike were not searched for."
-    )
+    same = f"Copies of images ({split.n_duplicates_kept_together:,}), as far as found, were kept on one side."
     if split.grouped_by is None:
         return Answer(
             text=f"Disjoint by image. {same}",

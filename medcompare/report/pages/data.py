@@ -82,6 +82,7 @@ def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_lo
             f"{format_count(manifest.n_duplicate_groups)} groups of identical files",
             f"{format_count(manifest.n_conflicting_groups)} with opposite labels, excluded",
         ]
+    groups += [f"{format_count(n)} groups: {kind}" for kind, n, _ in manifest.copies_by_kind]
     classes = [
         f"{format_count(n)} {name}" for name, n in zip(manifest.classes, manifest.class_counts, strict=True)
     ]
@@ -97,7 +98,7 @@ def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_lo
             title="Usable images",
             number=format_count(manifest.n_images),
             lines=(*classes, *patients),
-            aside=(*(groups or ["no identical files"]), *removed),
+            aside=(*(groups or ["no copies"]), *removed),
         ),
     )
     ends = tuple(_end(one, manifest.classes, n_earlier_looks=n_earlier_looks) for one in subsets)
@@ -214,7 +215,9 @@ def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
             f"Patients in more than one subset: {split.max_group_overlap} (verified after the split)."
         )
     if split.n_duplicates_kept_together:
-        facts.append(f"Identical files kept in one subset: {format_count(split.n_duplicates_kept_together)}.")
+        facts.append(
+            f"Copies of images kept in one subset: {format_count(split.n_duplicates_kept_together)}."
+        )
     facts.append(f"Seed of the split: {split.seed}.")
     return (*facts, *split.notes)
 
