@@ -15,7 +15,7 @@ import csv
 import io
 import os
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,21 @@ from medcompare.data.copies import (
     copies_by_kind,
     copy_table,
     copy_warnings,
-    near_duplicates,
+)
+from medcompare.data.exclusions import (
+    Examined,
+    Rejected,
+    exclude_conflicts,
+    exclude_near_conflicts,
+    file_digest,
+    pairs_of_near_duplicates,
+    pixel_digest,
+    shas_by_pixels,
+    usable_and_rejected,
 )
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.records import ORIGINAL, PUBLISHED, DatasetManifest
-from medcompare.data.validation import ImageMeasurement, image_warnings, measure_file, reject_reason
+from medcompare.data.validation import image_warnings, measure_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -41,7 +51,7 @@ if TYPE_CHECKING:
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.base.record import Artifact
     from medcompare.config.data import DataConfig
-    from medcompare.data.sources.listing import ImageSource, SourceFile
+    from medcompare.data.sources.listing import ImageSource
 
 IMAGE_COLUMNS = ("case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode")
 REJECTED_COLUMNS = ("path", "label", "reason", "detail")
@@ -49,23 +59,6 @@ REJECTED_COLUMNS = ("path", "label", "reason", "detail")
 N_NAMED_PATHS = 5
 N_IMAGE_SIZES = 10
 CASE_ID_DIGITS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Examined:
-    file: SourceFile
-    label: int
-    measurement: ImageMeasurement
-    thumbnail: int
-    """Number of its thumbnail; -1 where near-duplicates are not looked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Rejected:
-    path: str
-    label: str
-    reason: str
-    detail: str
 
 
 def ingest(
@@ -105,11 +98,11 @@ def ingest(
     n_threads = n_threads or os.cpu_count() or 1
     thumbnails = Thumbnails(store.root) if data.near_duplicates else None
     examined = _examine(source, data, progress, n_threads, thumbnails)
-    usable, rejected = _usable_and_rejected(examined, source, data.min_side_px)
-    n_groups, n_conflicting, usable, conflicts = _exclude_conflicts(usable, source)
+    usable, rejected = usable_and_rejected(examined, source, data.min_side_px)
+    n_groups, n_conflicting, usable, conflicts = exclude_conflicts(usable, source)
     rejected += conflicts
-    near = _near_duplicates(usable, thumbnails, n_threads) if thumbnails else []
-    usable, conflicts = _exclude_near_conflicts(usable, near, source)
+    near = pairs_of_near_duplicates(usable, thumbnails, n_threads) if thumbnails else []
+    usable, conflicts = exclude_near_conflicts(usable, near, source)
     rejected += conflicts
     _check_rejected(rejected, source, data.max_rejected_fraction)
     class_counts = (sum(item.label == 0 for item in usable), sum(item.label == 1 for item in usable))
@@ -118,9 +111,9 @@ def ingest(
             msg = f"no usable image of class '{name}' is left in {source.root}. {_reasons(rejected)}"
             raise DataError(msg)
     usable.sort(key=_content_key)
-    case_ids = _case_ids([_sha256(item) for item in usable])
+    case_ids = _case_ids([file_digest(item) for item in usable])
     sizes = Counter(f"{item.measurement.width_px}x{item.measurement.height_px}" for item in usable)
-    shas_of = _shas_of(usable)
+    shas_of = shas_by_pixels(usable)
     copies = copy_table(shas_of, [pair for pair in near if shas_of.keys() >= set(pair)])
     by_kind = copies_by_kind(copies)
     warnings = [*source.notes, *_content_warnings(usable), *copy_warnings(by_kind)]
@@ -173,10 +166,10 @@ def _examine(
     progress: Callable[[int, int], None] | None,
     n_threads: int,
     thumbnails: Thumbnails | None,
-) -> list[_Examined]:
+) -> list[Examined]:
     label_of = {name: label for label, name in enumerate(source.classes)}
     n_files = len(source.files)
-    examined: list[_Examined] = []
+    examined: list[Examined] = []
     # Pillow decodes without holding the interpreter lock, so threads do as well as processes.
     measurements = read_each(
         partial(measure_file, max_bytes=data.max_file_mb * BYTES_PER_MB),
@@ -190,7 +183,7 @@ def _examine(
     for file, measurement in zip(source.files, measurements, strict=True):
         number = thumbnails.add(measurement.thumbnail) if thumbnails and measurement.thumbnail else -1
         examined.append(
-            _Examined(
+            Examined(
                 file=file,
                 label=label_of[file.label],
                 measurement=replace(measurement, thumbnail=b""),
@@ -202,62 +195,7 @@ def _examine(
     return examined
 
 
-def _usable_and_rejected(
-    examined: Iterable[_Examined], source: ImageSource, min_side_px: int
-) -> tuple[list[_Examined], list[_Rejected]]:
-    usable: list[_Examined] = []
-    rejected: list[_Rejected] = []
-    for item in examined:
-        verdict = reject_reason(item.measurement, min_side_px=min_side_px)
-        if verdict is None:
-            usable.append(item)
-        else:
-            reason, detail = verdict
-            label = source.classes[item.label]
-            rejected.append(_Rejected(path=item.file.path, label=label, reason=reason, detail=detail))
-    return usable, rejected
-
-
-def _exclude_conflicts(
-    usable: Sequence[_Examined], source: ImageSource
-) -> tuple[int, int, list[_Examined], list[_Rejected]]:
-    """(groups of identical files, groups with opposite labels, images that stay, rejections).
-
-    The two counts are of files with identical bytes; what is excluded goes by pixels, since
-    the networks see nothing else.
-    """
-    by_bytes: defaultdict[str, list[_Examined]] = defaultdict(list)
-    by_pixels: defaultdict[str, list[_Examined]] = defaultdict(list)
-    for item in usable:
-        by_bytes[_sha256(item)].append(item)
-        by_pixels[_pixel_sha256(item)].append(item)
-    identical = [group for group in by_bytes.values() if len(group) > 1]
-    rejected: list[_Rejected] = []
-    for group in by_pixels.values():
-        if len({item.label for item in group}) == 1:
-            continue
-        same_bytes = len({_sha256(item) for item in group}) == 1
-        for item in group:
-            other = min(o.file.path for o in group if o.label != item.label)
-            detail = f"{'identical to' if same_bytes else 'same pixels as'} {other}"
-            rejected.append(
-                _Rejected(
-                    path=item.file.path,
-                    label=source.classes[item.label],
-                    reason="opposite labels",
-                    detail=detail,
-                )
-            )
-    gone = {item.path for item in rejected}
-    return (
-        len(identical),
-        sum(len({item.label for item in group}) > 1 for group in identical),
-        [item for item in usable if item.file.path not in gone],
-        rejected,
-    )
-
-
-def _check_rejected(rejected: Sequence[_Rejected], source: ImageSource, max_fraction: float) -> None:
+def _check_rejected(rejected: Sequence[Rejected], source: ImageSource, max_fraction: float) -> None:
     fraction = len(rejected) / len(source.files)
     if fraction > max_fraction:
         msg = (
@@ -268,7 +206,7 @@ def _check_rejected(rejected: Sequence[_Rejected], source: ImageSource, max_frac
         raise DataError(msg)
 
 
-def _reasons(rejected: Sequence[_Rejected]) -> str:
+def _reasons(rejected: Sequence[Rejected]) -> str:
     if not rejected:
         return ""
     counts = sorted(Counter(item.reason for item in rejected).items(), key=lambda pair: (-pair[1], pair[0]))
@@ -279,50 +217,7 @@ def _reasons(rejected: Sequence[_Rejected]) -> str:
     return f"Excluded: {reasons}. First files: {named}{more}."
 
 
-def _near_duplicates(
-    usable: Iterable[_Examined], thumbnails: Thumbnails, n_threads: int
-) -> list[tuple[str, str]]:
-    """Pairs of digests of pixels, each pixel content looked at once and in an order that no name changes."""
-    number = {_pixel_sha256(item): item.thumbnail for item in usable}
-    digests = sorted(number)
-    pictures = thumbnails.ordered([number[digest] for digest in digests])
-    return [(digests[a], digests[b]) for a, b in near_duplicates(pictures, n_threads=n_threads)]
-
-
-def _exclude_near_conflicts(
-    usable: Sequence[_Examined], near: Iterable[tuple[str, str]], source: ImageSource
-) -> tuple[list[_Examined], list[_Rejected]]:
-    """(images that stay, rejections): both of a pair with opposite labels go, whatever else each resembles."""
-    first = {
-        _pixel_sha256(item): item for item in sorted(usable, key=lambda item: item.file.path, reverse=True)
-    }
-    other: dict[str, str] = {}
-    for a, b in near:
-        if first[a].label != first[b].label:
-            other.setdefault(a, first[b].file.path)
-            other.setdefault(b, first[a].file.path)
-    rejected = [
-        _Rejected(
-            path=item.file.path,
-            label=source.classes[item.label],
-            reason="near-duplicate with opposite label",
-            detail=f"shows the same as {other[_pixel_sha256(item)]}",
-        )
-        for item in usable
-        if _pixel_sha256(item) in other
-    ]
-    return [item for item in usable if _pixel_sha256(item) not in other], rejected
-
-
-def _shas_of(usable: Iterable[_Examined]) -> dict[str, set[str]]:
-    """Digest of pixels -> digests of the files that hold them."""
-    shas: defaultdict[str, set[str]] = defaultdict(set)
-    for item in usable:
-        shas[_pixel_sha256(item)].add(_sha256(item))
-    return dict(shas)
-
-
-def _content_warnings(usable: Sequence[_Examined]) -> list[str]:
+def _content_warnings(usable: Sequence[Examined]) -> list[str]:
     counts = Counter(phrase for item in usable for phrase in image_warnings(item.measurement))
     warnings = [
         f"{count} image{'' if count == 1 else 's'} {phrase}." for phrase, count in sorted(counts.items())
@@ -330,7 +225,7 @@ def _content_warnings(usable: Sequence[_Examined]) -> list[str]:
     patients_of: defaultdict[str, set[str]] = defaultdict(set)
     for item in usable:
         if item.file.patient_id is not None:
-            patients_of[_pixel_sha256(item)].add(item.file.patient_id)
+            patients_of[pixel_digest(item)].add(item.file.patient_id)
     shared = sum(len(patients) > 1 for patients in patients_of.values())
     if shared:
         warnings.append(
@@ -340,23 +235,9 @@ def _content_warnings(usable: Sequence[_Examined]) -> list[str]:
     return warnings
 
 
-def _sha256(item: _Examined) -> str:
-    if item.measurement.sha256 is None:
-        msg = f"{item.file.path} was never read"
-        raise AssertionError(msg)
-    return item.measurement.sha256
-
-
-def _pixel_sha256(item: _Examined) -> str:
-    if item.measurement.pixel_sha256 is None:
-        msg = f"{item.file.path} was never decoded"
-        raise AssertionError(msg)
-    return item.measurement.pixel_sha256
-
-
-def _content_key(item: _Examined) -> tuple[str, str, tuple[str, ...], str]:
+def _content_key(item: Examined) -> tuple[str, str, tuple[str, ...], str]:
     """Order of the table: by content first, so that renaming files moves no row."""
-    return _sha256(item), item.file.patient_id or "", item.file.extra, item.file.path
+    return file_digest(item), item.file.patient_id or "", item.file.extra, item.file.path
 
 
 def _case_ids(digests: Sequence[str]) -> list[str]:
@@ -374,9 +255,9 @@ def _case_ids(digests: Sequence[str]) -> list[str]:
     return case_ids
 
 
-def _fingerprint(usable: Iterable[_Examined], source: ImageSource) -> str:
+def _fingerprint(usable: Iterable[Examined], source: ImageSource) -> str:
     rows = sorted(
-        _csv_bytes([(_sha256(item), item.label, item.file.patient_id or "", *item.file.extra)])
+        _csv_bytes([(file_digest(item), item.label, item.file.patient_id or "", *item.file.extra)])
         for item in usable
     )
     head = _csv_bytes([(*source.classes, "patient_id" if source.has_patients else "", *source.extra_columns)])
@@ -384,7 +265,7 @@ def _fingerprint(usable: Iterable[_Examined], source: ImageSource) -> str:
 
 
 def _write_images(
-    usable: Sequence[_Examined], case_ids: Sequence[str], source: ImageSource, store: ArtifactStore
+    usable: Sequence[Examined], case_ids: Sequence[str], source: ImageSource, store: ArtifactStore
 ) -> Artifact:
     rows = (
         (
@@ -392,7 +273,7 @@ def _write_images(
             item.file.path,
             item.label,
             item.file.patient_id or "",
-            _sha256(item),
+            file_digest(item),
             item.measurement.width_px,
             item.measurement.height_px,
             item.measurement.mode,

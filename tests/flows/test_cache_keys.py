@@ -97,8 +97,8 @@ VERDICT = "stats.assessment stats.comparison stats.verdict.rule stats.verdict.se
 TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
     "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
-    "data.validation data.decoding data.confounders data.reading data.copies data.perceptual_hash "
-    "data.phase_correlation training",  # the room of the progress bar
+    "data.validation data.decoding data.confounders data.reading data.exclusions data.copies "
+    "data.perceptual_hash data.phase_correlation training",  # the room of the progress bar
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
     "data.published data.spelling",
     "train": IMAGES_TO_NETWORK + TRAINING,
