@@ -141,7 +141,13 @@ def shas_by_pixels(usable: Iterable[Examined]) -> dict[str, set[str]]:
 
 
 def file_digest(item: Examined) -> str:
-    """Digest of the bytes of a file that was read."""
+    """Digest of the bytes of a file that was read.
+
+    Raises
+    ------
+    AssertionError
+        If it was not, which would be an error of the caller.
+    """
     if item.measurement.sha256 is None:
         msg = f"{item.file.path} was never read"
         raise AssertionError(msg)
@@ -149,7 +155,13 @@ def file_digest(item: Examined) -> str:
 
 
 def pixel_digest(item: Examined) -> str:
-    """Digest of the pixels of a file that was decoded."""
+    """Digest of the pixels of a file that was decoded.
+
+    Raises
+    ------
+    AssertionError
+        If it was not, which would be an error of the caller.
+    """
     if item.measurement.pixel_sha256 is None:
         msg = f"{item.file.path} was never decoded"
         raise AssertionError(msg)
