@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 FIELDS = {
     "data": "data.source",
+    "image_root": "data.image_root",
+    "path_column": "data.path_column",
+    "label_column": "data.label_column",
+    "group_by": "data.group_by",
     "positive": "data.positive",
     "exclude": "data.exclude",
     "published_split": "split.published",
@@ -50,7 +54,29 @@ def compare(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Folder with one sub-folder per class, or a CSV with path,label[,patient_id].",
+            help="Folder with one sub-folder per class, or a table (CSV, .xlsx) with path,label[,patient_id].",
+        ),
+    ] = None,
+    image_root: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Folder that the paths of a table start from (default: the table's own)."
+        ),
+    ] = None,
+    path_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column that names the image files (default: path, or as usual)."
+        ),
+    ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column that names the class (default: label, or as usual)."),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B", help="Columns of which equal values stay in one subset, such as lesion_id."
         ),
     ] = None,
     positive: Annotated[

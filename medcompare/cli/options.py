@@ -20,7 +20,7 @@ from medcompare.config.form import takes_text
 from medcompare.config.presets import merged
 from medcompare.stats.records import Outcome
 
-ESCAPED = ("data.source", "data.positive", "data.exclude")
+ESCAPED = ("data.source", "data.image_root", "data.positive", "data.exclude")
 """Fields that may name a file of any bytes, as `medcompare.base.file_names` writes it."""
 
 Name = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the run.")]

@@ -34,6 +34,23 @@ class DataConfig(Settings):
         description="Folder with one sub-folder per class, or a CSV manifest with columns "
         "path,label and optionally patient_id; 'demo' for the embedded demonstration data.",
     )
+    image_root: str | None = Field(
+        default=None,
+        description="Folder that the paths of a table start from. Not set: the folder of the table.",
+    )
+    path_column: str | None = Field(
+        default=None,
+        description="Column of a table that names the image files. Not set: 'path', or one recognised by its name "
+        "and by the files there are.",
+    )
+    label_column: str | None = Field(
+        default=None,
+        description="Column that names the class. Not set: 'label', or one recognised by its name.",
+    )
+    group_by: Names = Field(
+        default=(),
+        description="Columns of which images with the same value stay in one subset, beside that of the patient.",
+    )
     positive: Names = Field(
         default=(),
         description="Classes that are positive, all others are negative. Empty: 'cancer' where one of two classes is "

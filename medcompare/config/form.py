@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 TITLES = {
     "positive": "Positive classes",
     "exclude": "Classes left out",
+    "group_by": "Columns that stay together",
+    "image_root": "Folder of the images",
+    "label_column": "Column of the class",
+    "path_column": "Column of the files",
     "auc_floor": "Minimum AUC",
     "batch_size": "Batch size (images)",
     "budget_s": "Time for measuring a network (seconds)",

@@ -108,6 +108,9 @@ def settings_to_repeat(config: CompareConfig | AssessConfig) -> bytes:
     source = given.get("data", {}).get("source")
     if source is not None and source != DEMO:
         given["data"]["source"] = str(Path(source).expanduser().absolute())
+    image_root = given.get("data", {}).get("image_root")
+    if image_root is not None:
+        given["data"]["image_root"] = str(Path(image_root).expanduser().absolute())
     return json.dumps(given, indent=2, ensure_ascii=False).encode()
 
 

@@ -144,7 +144,9 @@ def test_text_needs_no_quotes_even_where_it_is_a_number(
     assert {"data.positive", "name", "evaluate.subgroups", "out"} <= {*COMPARE_TEXT}
     assert {"positive", "name", "predictions", "report.title"} <= {*ASSESS_TEXT}
     in_list = field in {"evaluate.subgroups", "models"}
-    of_names = field.endswith(("positive", "exclude"))  # lists that may also be one text between commas
+    of_names = field.endswith(
+        ("positive", "exclude", "group_by")
+    )  # lists that may also be one text between commas
     base = ["--predictions", "t.csv"] if model is AssessConfig else []
     config_of = assess_settings if model is AssessConfig else compare_settings
 

@@ -276,12 +276,16 @@ class TestManifest:
             pytest.param("", "is empty; expected a header with the columns path,label", id="empty"),
             pytest.param("path,label\n", "there is a header but no row below it", id="no rows"),
             pytest.param(
-                "path,class\ncancer/0.png,cancer\n",
-                r"m\.csv: there is no column 'label'; columns there are: path, class",
+                "path,kind\ncancer/0.png,cancer\nnon_cancer/0.png,normal\n",
+                r"m\.csv: no column is called label, .* could name the class: kind: cancer \(1\), normal \(1\)\. "
+                r"Say which does\.\nTry: .*m\.csv --label-column kind$",
                 id="no label",
             ),
             pytest.param(
-                "file,label\na,b\n", "no column 'path'; columns there are: file, label", id="no path"
+                "file,image,label\na,a,b\n",
+                r"no column names files below .*; columns there are: file, image, label\. Say which is meant\.\n"
+                "Try: .* --path-column file$",
+                id="no path",
             ),
             pytest.param("path,label,label\na,b,c\n", "two columns are named 'label'", id="column twice"),
             pytest.param("path,label,sha256\na,b,c\n", "'sha256' is reserved for results", id="reserved"),
@@ -293,12 +297,12 @@ class TestManifest:
             pytest.param('path,label\n"a"b,c\n', "row 2 is not CSV", id="bad quotes"),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\nno/where.png,cancer\n",
-                r"1 of 2 files do not exist: row 3: no/where.png; paths are relative",
+                r"1 of 2 files do not exist: row 3: no/where.png; these files were not found below .*; paths are",
                 id="missing file",
             ),
             pytest.param(
-                "path,label\n" + "".join(f"{i}.png,cancer\n" for i in range(5)),
-                r"5 of 5 files .*row 2: 0.png; row 3: 1.png; row 4: 2.png and 2 more",
+                "path,label\n" + "".join(f"{i}9.png,cancer\n" for i in range(5)),
+                r"5 of 5 files .*row 2: 09.png; row 3: 19.png; row 4: 29.png and 2 more",
                 id="many missing files",
             ),
             pytest.param(
@@ -308,7 +312,7 @@ class TestManifest:
             ),
             pytest.param(
                 "path,label\ncancer/0.png,\ncancer/1.png,\n",
-                r"'label', row 2 is empty \(and 1 more\); fill it in",
+                r"2 of 2 images have no label: rows 2, 3\. Fill them in, or leave them out",
                 id="no labels",
             ),
             pytest.param("path,label\n,cancer\n", "'path', row 2 is empty; fill it in", id="empty path"),
@@ -324,7 +328,7 @@ class TestManifest:
             ),
             pytest.param(
                 "path,label\ncancer/0.png,cancer\nnon_cancer/0.png,#N/A\n",
-                "'label', row 3: '#N/A' stands for no value; fill",
+                r"1 of 2 images have no label \(empty or '#N/A'\): rows 3",
                 id="label nan",
             ),
             pytest.param("path,label\ncancer/0.png,cancer\n", "one class only", id="one class"),

@@ -562,6 +562,10 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
         "data.source": "the fingerprint holds what it led to",
         "data.positive": "the fingerprint holds the classes, in order, and the label of each image",
         "data.exclude": "the fingerprint holds the images that are left",
+        **{
+            f"data.{name}": "the fingerprint holds path, label and group of each image"
+            for name in ("image_root", "path_column", "label_column", "group_by")
+        },
         "data.file_timeout_s": "a limit that is passed stops the run and leaves no result",
         "data.timeout_minutes": "a limit that is passed stops the run and leaves no result",
         **_fields("data.demo", DemoConfig, "the fingerprint holds the images made by it"),

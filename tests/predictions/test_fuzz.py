@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from medcompare.base.errors import MedcompareError
+from medcompare.config.data import DataConfig
 from medcompare.data.sources.table import listed
 from medcompare.predictions.cost_file import read_costs
 from medcompare.predictions.table import read_prediction_table
@@ -28,7 +29,7 @@ COSTS = (
 )
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "predictions": (TABLE, read_prediction_table),
-    "manifest": (MANIFEST, listed),
+    "manifest": (MANIFEST, lambda path: listed(path, DataConfig())),
     "costs": (COSTS, lambda path: read_costs(path, ("a", "b"))),
 }
 PIECES = [

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
 from medcompare.data.records import ORIGINAL
+from medcompare.data.sources.folder import hint_at_tables
 from medcompare.data.spelling import (
+    NO_VALUE,
     counted,
     likely_positive,
     named_as,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from medcompare.config.data import DataConfig
     from medcompare.data.sources.listing import Listing
 
 DEFAULT_POSITIVE = "cancer"
@@ -53,6 +56,10 @@ def without_excluded(listing: Listing, place: Path, exclude: Sequence[str]) -> L
     if not exclude:
         return listing
     counts = Counter(file.label for file in listing.files)
+    # A word for 'no label' is for rows of a table without one, which are gone already.
+    exclude = [name for name in exclude if name.casefold() not in NO_VALUE or name in counts]
+    if not exclude:
+        return listing
     gone = _found(exclude, counts, place, "--exclude")
     note = f"Left out by class (data.exclude): {counted(gone, counts)}."
     return replace(
@@ -62,7 +69,7 @@ def without_excluded(listing: Listing, place: Path, exclude: Sequence[str]) -> L
     )
 
 
-def question_of_classes(listing: Listing, place: Path, positive: Sequence[str]) -> tuple[str, str] | None:
+def question_of_classes(listing: Listing, place: Path, data: DataConfig) -> tuple[str, str] | None:
     """What is to be asked about the classes, and the option that would answer; None where nothing is.
 
     Raises
@@ -77,8 +84,8 @@ def question_of_classes(listing: Listing, place: Path, positive: Sequence[str]) 
         if listing.empty:
             msg += f"; sub-folders without images: {', '.join(listing.empty)}"
         msg += ". Two classes are needed, for example cancer and non_cancer."
-        raise DataError(msg)
-    if _positive(positive, listing, names):
+        raise DataError(msg + (hint_at_tables(place, data) if place.is_dir() else ""))
+    if _positive(data.positive, listing, names):
         return None
     if len(names) == 2:
         asked = f"which class of {place} is positive? Found: {counted(names, counts)}. Name it"

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "--data": "source",
+    "--image-root": "image_root",
+    "--path-column": "path_column",
+    "--label-column": "label_column",
+    "--group-by": "group_by",
     "--positive": "positive",
     "--exclude": "exclude",
 }

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name
 from medcompare.data.published import subsets_of
-from medcompare.data.sources.listing import IMAGE_SUFFIXES, Listing, SourceFile, clean_name, count
+from medcompare.data.sources.command import command
+from medcompare.data.sources.listing import (
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    Listing,
+    SourceFile,
+    clean_name,
+    count,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from medcompare.base.record import Subset
+    from medcompare.config.data import DataConfig
 
 _JUNK_FOLDERS = frozenset({"__macosx", "$recycle.bin"})
 _JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
@@ -32,7 +41,7 @@ def name_of(place: Path) -> str:
     return clean_name(place.absolute().name)
 
 
-def listed(place: Path) -> Listing:
+def listed(place: Path, data: DataConfig) -> Listing:
     """Every image file in a sub-folder, which is its label.
 
     Raises
@@ -43,7 +52,7 @@ def listed(place: Path) -> Listing:
     root = place.absolute()
     strange: Counter[str] = Counter()
     found: list[Path] = []
-    for path in _walk(root):
+    for path in walk(root):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             found.append(path.relative_to(root))
         else:
@@ -63,7 +72,8 @@ def listed(place: Path) -> Listing:
             files.append(SourceFile(path=escape_name(path.as_posix()), label=label, published=published))
     strange_list = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in strange.most_common(5))
     if not files:
-        raise DataError(_no_images(root, layout, len(found), strange_list))
+        msg = _no_images(root, layout, len(found), strange_list) + hint_at_tables(root, data)
+        raise DataError(msg)
     empty = () if layout.of_class else _without_images(root, {file.label for file in files})
     notes = []
     if layout.around:
@@ -91,6 +101,15 @@ def _no_images(root: Path, layout: _Layout, n_loose: int, strange: str) -> str:
     return (
         f"{msg}. Expected one sub-folder per class with files ending in {', '.join(sorted(IMAGE_SUFFIXES))}."
     )
+
+
+def hint_at_tables(root: Path, data: DataConfig) -> str:
+    """The command for a table of images in the folder, as a line to add; empty where there is none."""
+    tables = sorted(path for path in root.glob("*") if path.suffix.lower() in TABLE_SUFFIXES - {".txt"})
+    if not tables:
+        return ""
+    there = data.model_copy(update={"source": escape_name(str(tables[0]))})
+    return f"\nTables in it: {', '.join(escape_name(path.name) for path in tables[:5])}. Try: {command(there, None)}"
 
 
 def _without_images(root: Path, labels: set[str]) -> tuple[str, ...]:
@@ -127,7 +146,7 @@ def _layout(folders: list[tuple[str, ...]]) -> _Layout:
     return _Layout(subsets={}, of_subset=level, of_class=level, around=around)
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def walk(root: Path) -> Iterator[Path]:
     """Every file below `root` but hidden ones and system files; linked folders are followed once."""
     seen: set[str] = set()
     for folder, names, files in os.walk(root, followlinks=True):

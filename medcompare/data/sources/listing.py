@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.base.record import Subset
+    from medcompare.config.data import DataConfig
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2"})
 """File name endings, in lower case, that count as images when a folder is listed."""
+
+TABLE_SUFFIXES = frozenset({".csv", ".parquet", ".tsv", ".txt", ".xlsx"})
+"""Those of tables of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,8 @@ class Listing:
     has_patients: bool = False
     positive: tuple[str, ...] = ()
     """Labels that the source itself says are positive."""
+    repeating: tuple[str, ...] = ()
+    """Columns of which images with the same value may belong together, such as lesions."""
     empty: tuple[str, ...] = ()
     """Labels that no file has, such as folders without images."""
     notes: tuple[str, ...] = ()
@@ -74,8 +80,8 @@ class SourceKind(Protocol):
         """Whether `place`, which exists, is of this kind; reads no more than names."""
         ...
 
-    def listed(self, place: Path) -> Listing:
-        """Files and labels; no image is opened.
+    def listed(self, place: Path, data: DataConfig) -> Listing:
+        """Files and labels; no image is opened. Of `data` only what says how to read the place is used.
 
         Raises
         ------

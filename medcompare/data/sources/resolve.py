@@ -7,6 +7,7 @@ right first. It does not decode images: that is `medcompare.data.manifest`.
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from medcompare.data.sources import folder, table
 from medcompare.data.sources.classes import of_one_spelling, question_of_classes, two_sides, without_excluded
 from medcompare.data.sources.command import command
 from medcompare.data.sources.demo import DEMO_MARKER, ensure_demo_data
-from medcompare.data.sources.listing import ImageSource, Listing, SourceKind, count
+from medcompare.data.sources.listing import TABLE_SUFFIXES, ImageSource, Listing, SourceKind, count
 
 if TYPE_CHECKING:
     from medcompare.base.record import Subset
@@ -60,7 +61,7 @@ def resolve_source(
     """
     if data.source == DEMO:
         manifest = ensure_demo_data(demo_root, data.demo) / table.MANIFEST_NAME
-        return replace(_labelled(table.listed(manifest), manifest, data, published), name=DEMO)
+        return replace(_labelled(table.listed(manifest, data), manifest, data, published), name=DEMO)
     name = escape_name(data.source)
     # The first look finds a drive that is gone; a long list has the time of a whole stage.
     ((location, exists),) = read_each(
@@ -87,7 +88,7 @@ def resolve_source(
 def _listed(place: Path, data: DataConfig, published: ChoiceOfSplit | None) -> ImageSource:
     for kind in SOURCES:
         if kind.accepts(place):
-            return _labelled(kind.listed(place), place, data, published)
+            return _labelled(kind.listed(place, data), place, data, published)
     msg = f"{place} is neither a folder nor a regular file. Give a folder or a CSV manifest."
     raise DataError(msg)
 
@@ -99,12 +100,13 @@ def _labelled(
     listing = _without_half_a_split(listing)
     asked = [
         _question_of_split(listing, place, published),
-        question_of_classes(listing, place, data.positive),
+        question_of_classes(listing, place, data),
     ]
     questions = [question for question in asked if question is not None]
     if questions:
         sentences, options = zip(*questions, strict=True)
-        msg = f"{' '.join(sentences)}\nTry: {command(data, published, *options)}"
+        groups = [f"--group-by {shlex.quote(','.join(listing.repeating))}"] if listing.repeating else []
+        msg = f"{' '.join(sentences)}\nTry: {command(data, published, *groups, *options)}"
         raise DataError(msg)
     listing, classes = two_sides(listing, place, data.positive)
     listing = _with_choice_of_split(listing, published)
@@ -192,5 +194,5 @@ def source_name(data: DataConfig) -> str:
     if data.source == DEMO:
         return DEMO
     location = Path(escape_name(str(Path(data.source).expanduser().absolute())))
-    is_table = location.suffix.lower() in table.SUFFIXES
+    is_table = location.suffix.lower() in TABLE_SUFFIXES
     return table.name_of(location) if is_table else folder.name_of(location)

@@ -1,28 +1,48 @@
-"""Images named by a table, one row per image: ``path,label`` and optionally ``patient_id``."""
+"""Images named by a table, one row per image: ``path,label`` and optionally ``patient_id``, however it calls them."""
 
 from __future__ import annotations
 
-import errno
 import os
+import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
-from medcompare.base.file_names import escape_name, file_at
+from medcompare.base.file_names import escape_name, file_at, real_name
+from medcompare.data.columns import listed as listed_names
 from medcompare.data.published import column_of_split, subset_of
 from medcompare.data.records import ORIGINAL, PUBLISHED
-from medcompare.data.sources.listing import IMAGE_SUFFIXES, Listing, SourceFile, clean_name, count
+from medcompare.data.sources.listing import (
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    Listing,
+    SourceFile,
+    clean_name,
+    count,
+)
+from medcompare.data.sources.places import Places, is_absolute
+from medcompare.data.sources.roles import (
+    PATIENT,
+    group_columns,
+    joined,
+    label_column,
+    path_column,
+    refusal,
+    without_label,
+)
 from medcompare.data.spelling import respelled
 from medcompare.data.table_file import read_table_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.config.data import DataConfig
     from medcompare.data.columns import Columns
 
 MANIFEST_NAME = "manifest.csv"
-SUFFIXES = frozenset({".csv", ".parquet", ".tsv", ".txt", ".xlsx"})
 GENERIC_NAMES = frozenset({"manifest", "index", "labels", "metadata"})
-REQUIRED_COLUMNS = ("path", "label")
-PATIENT_COLUMN = "patient_id"
+DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 OWN_COLUMNS = frozenset(
     {
         "case_id",
@@ -56,124 +76,151 @@ def name_of(place: Path) -> str:
     return clean_name(path.parent.name if path.stem.lower() in GENERIC_NAMES else path.stem)
 
 
-def listed(place: Path) -> Listing:
+def listed(place: Path, data: DataConfig) -> Listing:
     """Every row; no image is opened.
 
-    The table has a header, in any form `read_table_file` reads: columns ``path`` and ``label``, optionally
-    ``patient_id``; any others are kept. Every cell stays text, as a patient ``007`` is not patient ``7``.
-    Paths are absolute or relative to the folder of the table.
+    The table has a header, in any form `read_table_file` reads. Its columns are those that `data` names, or
+    recognised (`medcompare.data.sources.roles`); others are kept. Every cell stays text, as a patient ``007`` is
+    not patient ``7``. Paths are absolute or relative to ``data.image_root``, else to the folder of the table.
 
     Raises
     ------
     DataError
-        If the file is no table, a column is missing or reserved, a value that must be there is empty, a path
+        If the file is no table, a column is missing or reserved, a value that must be there is empty, an image
         is named twice, or a file is missing. The message names file, column, row and remedy.
     """
-    notes: tuple[str, ...] = ()
+    followed: tuple[str, ...] = ()
     path = place
     if place.is_dir():
         path = place / MANIFEST_NAME
-        notes = (f"The folder holds {MANIFEST_NAME}, which says what its images are: it was followed.",)
-    if path.suffix.lower() not in SUFFIXES:
+        followed = (f"The folder holds {MANIFEST_NAME}, which says what its images are: it was followed.",)
+    if path.suffix.lower() not in TABLE_SUFFIXES:
         msg = (
             f"{path} is a file, but not a CSV manifest. Give a folder with one sub-folder per class, "
             "or a CSV file with the columns path,label."
         )
         raise DataError(msg)
+    table = read_table_file(path, expected="the columns path,label and one row per image")
     root = path.absolute().parent
-    table = _read(path)
+    if data.image_root is not None:
+        root = Path(real_name(data.image_root)).expanduser().absolute()
+        if not root.is_dir():
+            table.refuse(f"no such folder: {data.image_root}. Correct --image-root")
+    places = Places(root)
+    names = path_column(table, places, data)
     of_split = column_of_split(table.columns)
-    if of_split is not None:
-        notes = (*notes, f"Column {of_split} of {path.name} says which subset each image is in.")
-    extra = tuple(name for name in table.columns if name not in {*REQUIRED_COLUMNS, PATIENT_COLUMN, of_split})
-    rows = (
-        dict(zip(table.columns, cells, strict=True)) for cells in zip(*table.columns.values(), strict=True)
+    taken = [name for name in (names, of_split) if name is not None]
+    labels, positive, of_label = label_column(table, taken, data)
+    groups, repeating = group_columns(table, [*taken, *of_label], data)
+    used = {*taken, *of_label, *groups}
+    reserved = sorted(OWN_COLUMNS.intersection(table.columns) - used)
+    if reserved:
+        table.refuse(f"the column name '{reserved[0]}' is reserved for results; rename it")
+    table.filled(names, "fill it in, or delete the row")
+    remedy = (
+        "give every image a patient (one of its own where the patient is not known), or remove the column"
     )
+    patients = joined([table.ids(name, remedy) for name in groups]) if groups else None
+    left_out = set(without_label(table, labels, data))
+    paths = _paths(table, names, places, data)
+    extra = tuple(name for name in table.columns if name not in used)
+    for name in extra:
+        _point_for_comma(table, name)
     files = [
         SourceFile(
-            path=row["path"],
-            label=row["label"],
-            patient_id=row.get(PATIENT_COLUMN),
-            extra=tuple(row[name] for name in extra),
-            published=None if of_split is None else subset_of(row[of_split]),
+            path=paths[i],
+            label=label,
+            patient_id=None if patients is None else patients[i],
+            extra=tuple(table.columns[name][i] for name in extra),
+            published=None if of_split is None else subset_of(table.columns[of_split][i]),
         )
-        for row in rows
+        for i, label in enumerate(labels)
+        if i not in left_out
     ]
-    listed = {file.path for file in files}
-    unlisted = sum(
+    notes = [f"Table of images: {note if note.endswith('.') else note + '.'}" for note in table.notes]
+    if of_split is not None:
+        notes.append(f"Column {of_split} of {path.name} says which subset each image is in.")
+    if table.nameless:
+        notes.append(f"A column of {path.name} without a name was ignored.")
+    return Listing(
+        root=root,
+        name=name_of(path),
+        files=tuple(files),
+        positive=positive,
+        repeating=repeating,
+        extra_columns=extra,
+        has_patients=patients is not None,
+        notes=(*followed, *notes, *_about_groups(groups, patients), *_unlisted(path, root, set(paths))),
+    )
+
+
+def _paths(table: Columns, column: str, places: Places, data: DataConfig) -> list[str]:
+    """Path of the image of each row, relative to the root."""
+    found = [places.find(text) for text in table.columns[column]]
+    for row, text, place in zip(table.rows, table.columns[column], found, strict=True):
+        if len(place.paths) > 1:
+            what = (
+                f"column '{column}', row {row}: '{text}' is the name of several files: {listed_names(place.paths)}; "
+                "write it with folder and ending, or name the folder that is meant"
+            )
+            raise refusal(table, what, data, image_root=str(file_at(places.root, place.paths[0]).parent))
+    missing = [
+        (row, text) for (row, text), place in zip(table.cells(column), found, strict=True) if not place.paths
+    ]
+    if missing:
+        named = "; ".join(f"row {row}: {text}" for row, text in missing[:N_NAMED])
+        more = f" and {len(missing) - N_NAMED} more" if len(missing) > N_NAMED else ""
+        elsewhere = "made on another machine; " if is_absolute(missing[0][1]) else ""
+        what = (
+            f"{len(missing)} of {len(table.rows)} files do not exist: {named}{more}; {elsewhere}these files were not "
+            f"found below {places.root}; paths are relative to "
+            + ("the folder of the manifest" if data.image_root is None else "--image-root")
+        )
+        raise refusal(table, what, data, image_root=data.image_root or "FOLDER_OF_THE_IMAGES")
+    paths = [place.paths[0] for place in found]
+    seen: dict[str, int] = {}
+    for row, path in zip(table.rows, paths, strict=True):
+        if path in seen:
+            table.refuse_cell(
+                column, row, f": '{path}' is also in row {seen[path]}; remove one of the two rows"
+            )
+        seen[path] = row
+    table.notes.extend(places.notes(Counter(place.how for place in found)))
+    return paths
+
+
+def _point_for_comma(table: Columns, column: str) -> None:
+    """Write the numbers of a column with a decimal point where all have a comma or are whole."""
+    cells = [cell for cell in table.columns[column] if cell]
+    if any("," in cell for cell in cells) and all(DECIMAL_COMMA.fullmatch(cell) for cell in cells):
+        table.columns[column] = [cell.replace(",", ".") for cell in table.columns[column]]
+        table.notes.append(f"numbers of column {column} have a decimal comma: read as such.")
+
+
+def _about_groups(groups: Sequence[str], patients: Sequence[str] | None) -> list[str]:
+    notes = []
+    if patients is not None and list(groups) != [PATIENT]:
+        notes.append(
+            f"Images with the same {' or '.join(groups)} stay in one subset; the report calls such a group a patient."
+        )
+    n = respelled(patients or [])
+    if n:
+        notes.append(
+            f"{'One patient seems' if n == 1 else f'{n} patients seem'} to be in the table of images under several "
+            "spellings (capitals, blanks, leading zeros or a final '.0'). Each spelling counts as a patient of its "
+            "own, so one person may be on both sides of the split: correct the ids."
+        )
+    return notes
+
+
+def _unlisted(path: Path, root: Path, listed: set[str]) -> list[str]:
+    """A sentence about image files beside those of the table."""
+    n = sum(
         1
-        for folder in sorted({file_at(root, path).parent for path in listed})
+        for folder in sorted({file_at(root, name).parent for name in listed})
         for found in folder.iterdir()
         if found.suffix.lower() in IMAGE_SUFFIXES
         and not found.name.startswith(".")
         and escape_name(Path(os.path.relpath(found, root)).as_posix()) not in listed
     )
-    more = (
-        (f"{count(unlisted, 'image file')} beside {path.name} not named in it: ignored.",) if unlisted else ()
-    )
-    return Listing(
-        root=root,
-        name=name_of(path),
-        files=tuple(files),
-        extra_columns=extra,
-        has_patients=PATIENT_COLUMN in table.columns,
-        notes=(*notes, *table.notes, *more),
-    )
-
-
-def _read(path: Path) -> Columns:
-    """The checked table; cells of ``path`` are then relative to its folder, with forward slashes."""
-    table = read_table_file(path, expected="the columns path,label and one row per image")
-    root = path.absolute().parent
-    for column in REQUIRED_COLUMNS:
-        table.require(column)
-        table.filled(column, "fill it in, or delete the row")
-    reserved = sorted(OWN_COLUMNS.intersection(table.columns) - {column_of_split(table.columns)})
-    if reserved:
-        table.refuse(f"the column name '{reserved[0]}' is reserved for results; rename it")
-    patients: list[str] = []
-    if PATIENT_COLUMN in table.columns:
-        remedy = (
-            "give every image a patient (one of its own where the patient is not known), or remove the column"
-        )
-        patients = table.ids(PATIENT_COLUMN, remedy)
-    table.columns["path"] = [_relative(text, root) for text in table.columns["path"]]
-    table.unique("path", "remove one of the two rows")
-    # What is there but no regular file, such as a pipe, is excluded with its reason when it is read.
-    missing = [f"row {row}: {text}" for row, text in table.cells("path") if not _exists(file_at(root, text))]
-    if missing:
-        named = "; ".join(missing[:N_NAMED])
-        more = f" and {len(missing) - N_NAMED} more" if len(missing) > N_NAMED else ""
-        table.refuse(
-            f"{len(missing)} of {len(table.rows)} files do not exist: {named}{more}; paths are relative to the "
-            "folder of the manifest"
-        )
-    table.notes[:] = [f"Table of images: {note}." for note in table.notes]
-    if table.nameless:
-        table.notes.append(f"A column of {path.name} without a name was ignored.")
-    n = respelled(patients)
-    if n:
-        table.notes.append(
-            f"{'One patient seems' if n == 1 else f'{n} patients seem'} to be in the table of images under several "
-            "spellings (capitals, blanks, leading zeros or a final '.0'). Each spelling counts as a patient of its "
-            "own, so one person may be on both sides of the split: correct the ids."
-        )
-    return table
-
-
-def _exists(file: Path) -> bool:
-    try:
-        return file.exists()
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # a cell that is no name of a file
-            return False
-        raise
-
-
-def _relative(text: str, root: Path) -> str:
-    """`text` as a path relative to `root`, so that two spellings of one file are equal."""
-    # A manifest written on Windows should work elsewhere. A backslash may also begin an escape.
-    written = file_at(root, text)
-    if not _exists(written):
-        written = root / text.replace("\\", "/")
-    return escape_name(Path(os.path.relpath(written, root)).as_posix())
+    return [f"{count(n, 'image file')} beside {path.name} not named in it: ignored."] if n else []
