@@ -72,9 +72,9 @@ def left(s: Situation) -> list[ModelEvaluation]:
 
 def significantly_better(s: Situation, one: str, other: str) -> bool:
     """Whether `one` has the higher AUC, beyond chance and the number of comparisons."""
-    pair = s.pair_of(one, other)
-    if pair is None:
+    if one == other:
         return False
+    pair = s.pair_of(one, other)
     if len(s.usable) > 2:
         p_value, value = pair.p_values_adjusted.get("auc"), pair.differences["auc"].value or 0.0
         return p_value is not None and p_value < ALPHA and (value if one == pair.candidate else -value) > 0
@@ -89,7 +89,7 @@ def shown_close(s: Situation, models: tuple[str, ...]) -> bool:
         limits(pair, "auc", model)[0] > -s.rule.margin_auc
         for model in models
         for top in value
-        if value[top] == best and top != model and (pair := s.pair_of(top, model)) is not None
+        if value[top] == best and top != model and (pair := s.pair_of(top, model))
     )
 
 
@@ -305,7 +305,6 @@ def _check_phrases(s: Situation, found: Finding, verdict: Verdict) -> None:
     by_chance = re.search(r"Chance alone may explain its lead over (.*?)\.", today)
     for name in re.findall(r"Model [A-F]", by_chance.group(1)) if by_chance else []:
         pair = s.pair_of(str(verdict.provisional_favourite), names[name])
-        assert pair is not None
         low, high = limits(pair, "auc")
         assert low <= 0 <= high, today
     if verdict.provisional_favourite is not None:
@@ -330,7 +329,6 @@ def _check_recommended(s: Situation, verdict: Verdict) -> None:
         if verdict.outcome is Outcome.USE_MODEL:
             assert not significantly_better(s, one.model, verdict.model)
         pair = s.pair_of(one.model, verdict.model)
-        assert pair is not None
         value = pair.differences["auc"].value or 0.0
         loss = value if one.model == pair.candidate else -value
         assert loss < s.rule.margin_auc or not significantly_better(s, one.model, verdict.model)
@@ -357,7 +355,6 @@ def _check_sizes(s: Situation, verdict: Verdict) -> None:
             assert low <= size.bound <= high
         else:
             pair = s.pair_of(*size.models)
-            assert pair is not None
             low, high = limits(pair, size.quantity)
             # With several models a margin can be open by the number of comparisons alone.
             assert len(s.usable) > 2 or low <= -size.bound <= high or low <= size.bound <= high

@@ -107,10 +107,9 @@ def favourite_today(s: Situation, finding: Finding) -> tuple[str, str] | None:
         return None
     (ahead,) = best
     by_chance, by_number = [], []
-    for other in left:
+    others = [one for one in left if one.model != ahead.model]
+    for other in others:
         pair = s.pair_of(ahead.model, other.model)
-        if pair is None:
-            continue
         difference, adjusted = pair.differences["auc"], pair.p_values_adjusted.get("auc")
         low, high = difference.ci_low, difference.ci_high
         if low is None or high is None or low <= 0 <= high:
@@ -118,8 +117,8 @@ def favourite_today(s: Situation, finding: Finding) -> tuple[str, str] | None:
         elif adjusted is not None and adjusted >= s.alpha:
             by_number.append(f"{other.display_name} ({p_text(adjusted)})")
     text = f"If you had to decide today: {ahead.display_name} has the highest AUC so far."
-    if len(left) == 2:
-        (pair,) = (pair for one in left if (pair := s.pair_of(ahead.model, one.model)) is not None)
+    if len(others) == 1:
+        pair = s.pair_of(ahead.model, others[0].model)
         text = (
             f"If you had to decide today: {ahead.display_name} has the higher AUC so far "
             f"({difference_text(pair, 'auc', s.names)})."

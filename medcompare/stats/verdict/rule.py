@@ -74,7 +74,7 @@ def decide(situation: Situation) -> Verdict:
     return explanations.worded(
         situation,
         finding,
-        order=_order(situation, finding.pair),
+        order=_order(situation),
         sizes=sizes,
         without_size=without,
         few_units=smallest_class_units(situation.evaluations[0]) < WARN_BELOW_UNITS,
@@ -306,6 +306,9 @@ def _unproven(s: Situation, model: str, kind: str, pair: PairedComparison, groun
     )
 
 
-def _order(s: Situation, pair: PairedComparison | None) -> CostOrder | None:
-    pair = pair or (s.comparisons[0] if len(s.comparisons) == 1 else None)
-    return None if pair is None else cheaper_of(pair.reference, pair.candidate, s.costs, s.rule)
+def _order(s: Situation) -> CostOrder | None:
+    """What two models cost, one beside the other; None where there is one, or several."""
+    if len(s.comparisons) != 1:
+        return None
+    (pair,) = s.comparisons
+    return cheaper_of(pair.reference, pair.candidate, s.costs, s.rule)

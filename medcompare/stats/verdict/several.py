@@ -95,7 +95,7 @@ def among_several(s: Situation, standing: Mapping[str, Adequacy]) -> Finding:
             worse=tuple(worse),
             worse_p=worse_p,
             guards=guards,
-            void=tuple(dict.fromkeys(model for ends in blocked for model in _void(s, *ends))),
+            void=tuple(dict.fromkeys(model for ends in blocked for model in void_at(s, s.pair_of(*ends)))),
         )
     return Finding(
         outcome=Outcome.NOT_ENOUGH_DATA,
@@ -186,22 +186,17 @@ def beaten_by(s: Situation, models: Sequence[str]) -> dict[str, float]:
 
 def _guards(s: Situation, reference: str, candidate: str) -> tuple[GuardFinding, ...]:
     pair = s.pair_of(reference, candidate)
-    return () if pair is None else guards_against(s, pair, mirrored=pair.reference == candidate)
-
-
-def _void(s: Situation, reference: str, candidate: str) -> tuple[str, ...]:
-    pair = s.pair_of(reference, candidate)
-    return () if pair is None else void_at(s, pair)
+    return guards_against(s, pair, mirrored=pair.reference == candidate)
 
 
 def _blocked(s: Situation, reference: str, candidate: str) -> bool:
-    return bool(_guards(s, reference, candidate) or _void(s, reference, candidate))
+    return bool(_guards(s, reference, candidate) or void_at(s, s.pair_of(reference, candidate)))
 
 
 def _blocked_for_good(s: Situation, reference: str, candidate: str) -> bool:
     """Whether no number of cases would let the candidate take the place of the reference."""
     pair = s.pair_of(reference, candidate)
-    return pair is not None and (
+    return (
         bool(void_at(s, pair))
         or opposed(pair.differences["sensitivity"], pair.differences["specificity"])
         or any(guard.state == "lost" for guard in _guards(s, reference, candidate))
@@ -220,16 +215,16 @@ def _questions(
     s: Situation, open_pairs: Sequence[tuple[str, str]], guards: Sequence[GuardFinding]
 ) -> tuple[OpenQuestion, ...]:
     """Whether those that remain stay within the margins of the best; the error is shared by all pairs."""
-    found = []
-    for reference, candidate in open_pairs:
-        pair = s.pair_of(reference, candidate)
-        if pair is not None:
-            found.append(
-                OpenQuestion(
-                    figure="auc",
-                    pair=pair,
-                    mirrored=pair.reference == candidate,
-                    n_comparisons=len(s.comparisons),
-                )
+    return (
+        *(
+            OpenQuestion(
+                figure="auc",
+                pair=pair,
+                mirrored=pair.reference == candidate,
+                n_comparisons=len(s.comparisons),
             )
-    return (*found, *open_guards(guards))
+            for reference, candidate in open_pairs
+            for pair in [s.pair_of(reference, candidate)]
+        ),
+        *open_guards(guards),
+    )

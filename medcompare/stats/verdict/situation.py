@@ -82,12 +82,9 @@ class Situation:
             one.model: self.not_converged[one.model] for one in self.usable if one.model in self.not_converged
         }
 
-    def pair_of(self, one: str, other: str) -> PairedComparison | None:
-        """The comparison of two models, whichever is the reference."""
-        for pair in self.comparisons:
-            if {pair.reference, pair.candidate} == {one, other}:
-                return pair
-        return None
+    def pair_of(self, one: str, other: str) -> PairedComparison:
+        """The comparison of two usable models, whichever is the reference."""
+        return next(pair for pair in self.comparisons if {pair.reference, pair.candidate} == {one, other})
 
 
 @dataclass(frozen=True, kw_only=True)
