@@ -165,7 +165,7 @@ class TestFolder:
     def test_not_a_manifest(self, tmp_path: Path) -> None:
         """An image or archive in place of a folder."""
         with pytest.raises(DataError, match="is a file, but not a CSV manifest"):
-            resolve(add(tmp_path / "images.zip"))
+            resolve(add(tmp_path / "images.pdf"))
 
     def test_device_file(self) -> None:
         """Something that is neither folder nor file."""

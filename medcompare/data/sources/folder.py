@@ -157,8 +157,13 @@ def walk(root: Path) -> Iterator[Path]:
         seen.add(real)
         names[:] = sorted(name for name in names if not _is_junk_folder(name))
         for name in sorted(files):
-            if not name.startswith(".") and name.lower() not in _JUNK_FILES:
+            if not is_junk(name):
                 yield Path(folder, name)
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder of this name was left behind by a system."""
+    return _is_junk_folder(name) or name.lower() in _JUNK_FILES
 
 
 def _is_junk_folder(name: str) -> bool:

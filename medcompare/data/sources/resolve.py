@@ -19,7 +19,7 @@ from medcompare.base.record import SUBSETS
 from medcompare.config.data import DEMO
 from medcompare.data.reading import read_each
 from medcompare.data.records import PUBLISHED
-from medcompare.data.sources import folder, table
+from medcompare.data.sources import archive, folder, table
 from medcompare.data.sources.classes import of_one_spelling, question_of_classes, two_sides, without_excluded
 from medcompare.data.sources.command import command
 from medcompare.data.sources.demo import DEMO_MARKER, ensure_demo_data
@@ -43,7 +43,8 @@ def resolve_source(
     data : DataConfig
         ``source`` is a folder, a CSV file or ``demo``.
     demo_root : Path
-        Folder that keeps generated demonstration data; written to only for ``demo``.
+        Folder that keeps generated demonstration data, written to only for ``demo``; archives are unpacked
+        into ``unpacked`` beside it.
     published : {"keep", "pool"}, optional
         What to do with a split that came with the images (``split.published``).
 
@@ -70,11 +71,11 @@ def resolve_source(
     if not exists:
         msg = (
             f"no such folder or file: {location}. Give a folder with one sub-folder per class, "
-            "or a CSV manifest with the columns path,label."
+            "a table with the columns path,label, or an archive of these."
         )
         raise DataError(msg)
     (listed,) = read_each(
-        lambda place: _listed(place, data, published),
+        lambda place: _listed(place, data, published, demo_root.with_name("unpacked")),
         [location],
         [name],
         n_threads=1,
@@ -85,7 +86,12 @@ def resolve_source(
     return listed
 
 
-def _listed(place: Path, data: DataConfig, published: ChoiceOfSplit | None) -> ImageSource:
+def _listed(place: Path, data: DataConfig, published: ChoiceOfSplit | None, unpack_root: Path) -> ImageSource:
+    if archive.is_archive(place):
+        within = archive.unpacked(place, unpack_root, max_file_mb=data.max_file_mb)
+        source = _listed(within, data, published, unpack_root)
+        notes = (f"The images were unpacked from {escape_name(place.name)}.", *source.notes)
+        return replace(source, name=archive.name_of(place), notes=notes)
     for kind in SOURCES:
         if kind.accepts(place):
             return _labelled(kind.listed(place, data), place, data, published)
@@ -194,5 +200,7 @@ def source_name(data: DataConfig) -> str:
     if data.source == DEMO:
         return DEMO
     location = Path(escape_name(str(Path(data.source).expanduser().absolute())))
+    if archive.is_archive(location):
+        return archive.name_of(location)
     is_table = location.suffix.lower() in TABLE_SUFFIXES
     return table.name_of(location) if is_table else folder.name_of(location)
