@@ -63,11 +63,12 @@ def test_altered_file_is_refused(tmp_path: Path, content: bytes) -> None:
         store.read(artifact)
 
 
-def test_truncated_file_is_mended_by_writing_again(tmp_path: Path) -> None:
-    """Writing the same content again replaces a file that was cut short."""
+@pytest.mark.parametrize("left", [b"comp", b"complely"], ids=["cut short", "as long as before"])
+def test_altered_file_is_mended_by_writing_again(tmp_path: Path, left: bytes) -> None:
+    """Writing the same content again replaces a file that is not what it was."""
     store = ArtifactStore(tmp_path)
     artifact = store.write(b"complete", ".txt")
-    (tmp_path / artifact.path).write_bytes(b"comp")
+    (tmp_path / artifact.path).write_bytes(left)
 
     store.write(b"complete", ".txt")
 
