@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from medcompare.base.errors import ConfigError, InputError
+from medcompare.base.file_access import files_readable_by
 from medcompare.config.data import DEMO
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.models.weights import ensure_weights
@@ -44,7 +45,7 @@ def check_before_work(config: CompareConfig) -> Checked:
     InputError
         Naming the file or field, and the remedy.
     """
-    with nothing_left(config.out, config.store):
+    with files_readable_by(config.file_access), nothing_left(config.out, config.store):
         check_folders(config)
         source = None if config.data.source == DEMO else locate_images(config)
         if source is not None:
