@@ -2,7 +2,7 @@
 
 Only what can change the answer stands here. Folders, thread counts, time limits and the
 other models' settings do not; of the images, a training sees the training and validation
-subsets alone, so a changed test image retrains nothing.
+subsets alone (a changed test image retrains only where the split is drawn, which goes by the contents).
 """
 
 from __future__ import annotations

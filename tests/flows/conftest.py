@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,7 +71,8 @@ def set_mail_server(patch: pytest.MonkeyPatch, port: int, **settings: str) -> No
 
 @pytest.fixture(scope="session")
 def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> First:  # noqa: ARG001 - must be up
-    """The first run ever on a store, mailed; read it, and copy it to go on from it."""
+    """The first run ever on a store, mailed, with a umask that hides nothing; copy it to go on from it."""
+    from tests.flows.file_modes import umask, watched
     from tests.flows.small_runs import First, run, small_config
 
     root = tmp_path_factory.mktemp("first")
@@ -78,5 +80,7 @@ def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Fir
     mailbox = Mailbox()
     with mail_server(mailbox) as port, pytest.MonkeyPatch.context() as patch:
         set_mail_server(patch, port)
-        done = run(small_config(pictures, root))
-    return First(**vars(done), images=pictures, root=root, mails=mailbox.mails)
+        with umask(0o000), watched(root / "store", root / "runs") as seen:
+            done = run(small_config(pictures, root))
+            assert os.umask(0o000) == 0o000
+    return First(**vars(done), images=pictures, root=root, mails=mailbox.mails, seen=seen)

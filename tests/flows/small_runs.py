@@ -91,6 +91,8 @@ class First(Done):
     images: Path
     root: Path
     mails: list[tuple[tuple[str, ...], EmailMessage]]
+    seen: dict[Path, int]
+    """Every mode that a path was seen with meanwhile: the bits of all looks together."""
 
     def copy(self, root: Path, *, with_images: bool = False) -> Path:
         """Copy store and runs to `root`; returns the folder of images to go on with."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import BaseModel
 
 from medcompare.base.artifacts import ArtifactStore
@@ -696,6 +697,29 @@ def test_every_input_is_in_the_key_or_excused(stages: Stages, stage: str) -> Non
     }
 
     assert unchanged == set(NOT_IN_KEY[stage])
+
+
+def test_a_changed_image_changes_every_key(stages: Stages, tmp_path: Path) -> None:
+    """One image is mirrored: it is read again, and a split that goes by content is another one."""
+    given = stages.given
+    data = given["ingest"]["data"].model_copy(
+        update={"source": str(shutil.copytree(given["train"]["root"], tmp_path / "images"))}
+    )
+
+    def keys() -> dict[str, str]:
+        source = resolve_source(data, demo_root=tmp_path / "demo")
+        job = ingest_job(**{**given["ingest"], "source": source, "data": data})
+        to_split = {**given["split"], "manifest": ingest.fn(**job)}
+        parts = split.fn(**to_split)
+        jobs = {name: JOBS[name](**{**given[name], "split": parts}) for name in ("train", "predict")}
+        return {name: key_of(name, job) for name, job in {"ingest": job, "split": to_split, **jobs}.items()}
+
+    before, image = keys(), next(Path(data.source).rglob("*.png"))
+    assert keys() == before
+    with Image.open(image) as pixels:
+        pixels.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image)
+    after = keys()
+    assert {name for name, key in after.items() if key == before[name]} == set()
 
 
 WORK: dict[str, Callable[[dict[str, Any]], Any]] = {

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image
 
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError, InputError
-from tests.flows.small_runs import EVERY_STAGE, MODELS, NEVER_CACHED, cached, run, small_config
+from tests.flows.small_runs import EVERY_STAGE, MODELS, NEVER_CACHED, ONE_MODEL, cached, run, small_config
 
 if TYPE_CHECKING:
     from tests.flows.small_runs import First
@@ -42,12 +41,16 @@ def test_second_run_trains_nothing_and_says_the_same(first: First, tmp_path: Pat
 
 
 def test_exactly_what_depends_on_a_change_runs_again(first: First, tmp_path: Path) -> None:
-    """Hyperparameter of one model; moved data; a changed image."""
-    images = first.copy(tmp_path, with_images=True)
+    """Hyperparameter of one model, and moved data; of a changed image see the tests of the keys."""
+    moved = first.copy(tmp_path, with_images=True).rename(tmp_path / "elsewhere")
 
     recipe = {"recipes": {"test_cnn": {"learning_rate": 0.002}}}
-    changed = run(small_config(images, tmp_path, train=recipe))
+    changed = run(small_config(moved, tmp_path, train=recipe))
+
+    # Of the move: only what records the new name of the data set, or is given that record.
     assert EVERY_STAGE - cached(changed) == {
+        "ingest",
+        "split",
         "train test_cnn",
         "predict test_cnn",
         "evaluate test_cnn",
@@ -55,16 +58,6 @@ def test_exactly_what_depends_on_a_change_runs_again(first: First, tmp_path: Pat
         "decide",
         *NEVER_CACHED,
     }
-
-    moved = images.rename(tmp_path / "elsewhere")
-    changed = run(small_config(moved, tmp_path))
-    # Only what records the new name of the data set, or is given that record, and the report that prints it.
-    assert EVERY_STAGE - cached(changed) == {"ingest", "split", *NEVER_CACHED}
-
-    with Image.open(moved / "cancer/000.png") as image:
-        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(moved / "cancer/000.png")
-    changed = run(small_config(moved, tmp_path))
-    assert not cached(changed) & {"ingest", "split", "decide", *(f"predict {model}" for model in MODELS)}
 
 
 def test_other_names_of_the_classes_are_in_everything(first: First, tmp_path: Path) -> None:
@@ -117,40 +110,47 @@ def test_cost_is_measured_again_when_asked(first: First, tmp_path: Path) -> None
     images = first.copy(tmp_path)
     cost = {"n_warmup": 1, "n_repeats": 10, "throughput_batch": 2}
 
-    again = run(small_config(images, tmp_path, cost=cost | {"fresh": True}))
-    costs = {f"measure cost of {model}" for model in MODELS}
-    assert EVERY_STAGE - cached(again) == {*costs, "decide", *NEVER_CACHED}
+    again = run(small_config(images, tmp_path, models=ONE_MODEL, cost=cost | {"fresh": True}))
+    reused = {"ingest", "split", "train test_cnn", "predict test_cnn", "evaluate test_cnn"}
+    assert cached(again) == reused
+    assert set(again.tasks) == reused | {"measure cost of test_cnn", "decide", *NEVER_CACHED}
 
+    later = run(small_config(images, tmp_path, models=ONE_MODEL))
+    assert cached(later) >= reused | {"measure cost of test_cnn"}
     measured = [
-        json.loads(Path(done.result.results).read_text())["assessment"]["costs"]
-        for done in (again, run(small_config(images, tmp_path)))
+        next(cost for cost in costs if cost["model"] == "test_cnn")
+        for done in (first, again, later)
+        if (costs := json.loads(Path(done.result.results).read_text())["assessment"]["costs"])
     ]
-    assert measured[0] == measured[1]
-    assert measured[0] != json.loads(Path(first.result.results).read_text())["assessment"]["costs"]
+    assert measured[1] == measured[2]
+    assert measured[1] != measured[0]
 
 
 def test_lost_and_altered_files_are_computed_anew(
     first: First, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A cached result is not trusted when its file is gone or not what it was."""
-    images = first.copy(tmp_path)
-    trained = json.loads(Path(first.result.results).read_text())["trained"]
-    store = tmp_path / "store"
-    (store / trained[0]["checkpoint"]["path"]).unlink()
-    (store / trained[1]["checkpoint"]["path"]).write_bytes(b"not a checkpoint")
+    images, store = first.copy(tmp_path), ArtifactStore(tmp_path / "store")
+    before = json.loads(Path(first.result.results).read_text())
+    [trained] = [one for one in before["trained"] if one["model"] == "test_cnn"]
+    (store.root / trained["checkpoint"]["path"]).unlink()
+    written = {path: path.read_bytes() for path in store.root.rglob("*.csv")}
+    [(split, content)] = [one for one in written.items() if one[1].partition(b"\n")[0].endswith(b",subset")]
+    split.write_bytes(content.replace(b",train", b",valid", 1))  # as long as before
 
     with caplog.at_level(logging.WARNING):
-        again = run(small_config(images, tmp_path))
+        again = run(small_config(images, tmp_path, models=ONE_MODEL))
 
-    assert "train test_cnn: the cached result cannot be used (stored file" in caplog.text
-    assert "is missing" in caplog.text
-    assert "was altered" in caplog.text
-    retrained = json.loads(Path(again.result.results).read_text())["trained"]
-    for before, after in zip(trained, retrained, strict=True):
-        assert [epoch["val_loss"] for epoch in after["history"]] == [
-            epoch["val_loss"] for epoch in before["history"]
-        ]
-        assert ArtifactStore(store).root.joinpath(after["checkpoint"]["path"]).is_file()
+    assert re.search(
+        r"train test_cnn: the cached result cannot be used \(stored file .* is missing", caplog.text
+    )
+    assert re.search(r"split: the cached result cannot be used \(stored file .* was altered", caplog.text)
+    [retrained] = json.loads(Path(again.result.results).read_text())["trained"]
+    # Alone it has more threads than beside another model: sums differ in the last digits.
+    losses = [[epoch["val_loss"] for epoch in one["history"]] for one in (trained, retrained)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert (store.root / retrained["checkpoint"]["path"]).is_file()
+    assert split.read_bytes() == content
 
 
 def test_bad_input_stops_before_any_task(images: Path, tmp_path: Path) -> None:
@@ -169,9 +169,11 @@ def test_bad_input_stops_before_any_task(images: Path, tmp_path: Path) -> None:
 
 
 def test_too_many_unreadable_images_stop_the_run(
-    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    first: First, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Never retried, told in a sentence, and no half-written report remains."""
+    """What was read of them before is not reused; never retried, told in a sentence, no half-written report."""
+    images = first.copy(tmp_path, with_images=True)
+    reports = set((tmp_path / "runs").glob("**/report*"))
     for number in range(10):
         (images / "cancer" / f"{number:03d}.png").write_bytes(b"broken")
 
@@ -180,6 +182,6 @@ def test_too_many_unreadable_images_stop_the_run(
     with pytest.raises(InputError, match="max_rejected_fraction"):
         _ = done.result
     assert done.tasks == {"ingest": "Failed", "mail": "Completed"}
-    assert not list((tmp_path / "runs").glob("**/report*"))
+    assert set((tmp_path / "runs").glob("**/report*")) == reports
     assert "10 of 80 files in" in caplog.text
     assert "Traceback" not in caplog.text

@@ -38,6 +38,7 @@ from medcompare.runs.summary import start_of_run
 from medcompare.training.worker.process import plan_parallel
 from tasks.gpu import GPU_LIMIT, LEASE_S, on_the_machine
 from tests.flows.conftest import set_mail_server
+from tests.flows.file_modes import GROUP, modes_below, too_open, watched, wrong
 from tests.flows.small_runs import ONE_MODEL, run, small_config
 from tests.notify.mail_servers import Mailbox, mail_server
 
@@ -343,13 +344,17 @@ def test_of_missed_nights_the_last_is_kept() -> None:
 
 
 def test_two_runs_at_once_train_once(images: Path, tmp_path: Path, client: SyncPrefectClient) -> None:
-    """Two processes on one store: the work is done by one, waited for by the other; the reports agree."""
+    """Two processes on one store: the work is done by one, waited for by the other; the reports agree.
+
+    Both are for the group, which reads everything although they were started with a umask of 077.
+    """
     data = images.rename(tmp_path / f"twins-{time.monotonic_ns()}")
     config = small_config(data, tmp_path, models=ONE_MODEL)
     file = tmp_path / "run.toml"
     file.write_text(
         f"""
 models = ["test_cnn"]
+file_access = "group"
 out = "{config.out}"
 store = "{config.store}"
 [data]
@@ -374,6 +379,7 @@ throughput_batch = 2
             [sys.executable, "-m", "flows.compare", "--config", str(file)],
             cwd=ROOT,
             env={**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()},
+            umask=0o077,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -382,11 +388,14 @@ throughput_batch = 2
         for _ in range(2)
     ]
     try:
-        outputs = [process.communicate(timeout=240) for process in processes]
+        with watched(config.store, config.out) as seen:
+            outputs = [process.communicate(timeout=240) for process in processes]
     finally:
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], outputs
+    assert wrong(modes_below(config.store, config.out), GROUP) == {}
+    assert too_open(seen, GROUP) == {}
 
     runs = list_runs(history_path(config.store))
     assert [one.status for one in runs] == ["completed", "completed"]
