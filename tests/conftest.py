@@ -47,6 +47,19 @@ def pytest_sessionfinish() -> None:
     shutil.rmtree(_PREFECT_HOME, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--dist=loadgroup`` a file stays on one worker, and all that go on from the first run on the same one.
+
+    That run, two trainings and a report, is then made once.
+    """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    sharing = {item.path for item in items if "first" in getattr(item, "fixturenames", ())}
+    for item in items:
+        group = "first run" if item.path in sharing else item.path.relative_to(PROJECT_ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def seeds_fixed() -> None:
     """Seed every global generator, torch's only where a test has already imported it."""

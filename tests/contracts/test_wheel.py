@@ -120,6 +120,8 @@ def test_it_assesses_in_an_empty_environment(command: Path, tmp_path: Path) -> N
         "test.csv",
         "--fail-unless",
         "prefer_cheaper,choose_by_cost",
+        "--set",
+        "evaluate.n_resamples=200",
     )
 
     assert where.stdout.startswith("medcompare ")
