@@ -53,13 +53,15 @@ class Images:
     """The same name: the same pixels."""
     content: list[str]
     """The same name: the same bytes."""
+    looks: list[str]
+    """The same name: near-duplicates."""
 
     def units(self) -> list[int]:
         """Unit of each image: whoever shares a patient, pixels or bytes, directly or through others."""
         units, before = list(range(len(self.y))), []
         while units != before:
             before = units
-            for key in (self.pixels, self.content, self.patients or self.content):
+            for key in (self.looks, self.pixels, self.content, self.patients or self.content):
                 first: dict[str, int] = {}
                 for name, unit in zip(key, units, strict=True):
                     first[name] = min(unit, first.get(name, unit))
@@ -73,25 +75,25 @@ def data_sets(draw: st.DrawFn, *, n_patients: tuple[int, int] = (15, 60)) -> Ima
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     most, mixed = draw(st.sampled_from([1, 2, 8])), draw(st.booleans())
     copied = draw(st.sampled_from([0.0, 0.05, 0.2]))
-    images: list[tuple[int, str, str, str]] = []
+    images: list[tuple[int, str, str, str, str]] = []
     for patient in range(draw(st.integers(*n_patients))):
         label = int(rng.random() < 0.4)
         for _ in range(rng.integers(1, most + 1)):
-            i = len(images)
-            if i and rng.random() < copied:
-                y, _, pixels, content = images[rng.integers(i)]
-                images.append(
-                    (y, f"p{patient}", pixels, content if rng.random() < 0.5 else f"{pixels} again")
-                )
+            new = f"{len(images)}"
+            if images and rng.random() < copied:
+                y, _, pixels, content, looks = images[rng.integers(len(images))]
+                of_kind = ((pixels, content), (pixels, f"{pixels} again"), (new, new))[rng.integers(3)]
+                images.append((y, f"p{patient}", *of_kind, looks))
             else:
                 y = int(rng.random() < 0.5) if mixed else label
-                images.append((y, f"p{patient}", f"{i}", f"{i}"))
+                images.append((y, f"p{patient}", new, new, new))
     known = draw(st.booleans())
     return Images(
         y=[image[0] for image in images],
         patients=[image[1] for image in images] if known else None,
         pixels=[image[2] for image in images],
         content=[image[3] for image in images],
+        looks=[image[4] for image in images],
     )
 
 
@@ -105,7 +107,11 @@ def partition(
         images.y,
         patients=images.patients,
         content=images.content,
-        pixel_duplicates=sorted(set(zip(images.content, images.pixels, strict=True))),
+        copies=[
+            (content, group, kind)
+            for kind, groups in (("same pixels", images.pixels), ("near-duplicate", images.looks))
+            for content, group in dict(zip(images.content, groups, strict=True)).items()
+        ],
     )
     try:
         result = split(manifest, config, seed=7, store=store)
@@ -121,10 +127,10 @@ def partition(
 def test_nothing_stands_in_two_subsets(
     tmp_path_factory: pytest.TempPathFactory, images: Images, fractions: tuple[float, float]
 ) -> None:
-    """Patients, bytes and pixels on one side each; every image in one subset; counts that add up."""
+    """Patients, bytes, pixels and near-duplicates on one side each; every image in one subset; counts that add up."""
     result, table = partition(images, fractions, ArtifactStore(tmp_path_factory.getbasetemp()))
 
-    for name in ("patients", "content", "pixels"):
+    for name in ("patients", "content", "pixels", "looks"):
         pairs = set(zip(getattr(images, name) or [], table["subset"], strict=False))
         assert len(pairs) == len({key for key, _ in pairs}), name
     for summary in result.subsets:
