@@ -32,8 +32,9 @@ from medcompare.base.artifacts import ArtifactStore, write_atomically
 from medcompare.config.data import DEMO, DataConfig
 from medcompare.config.schema import CompareConfig
 from medcompare.config.settings_table import set_by_user
+from medcompare.data.assignments import read_assignments
+from medcompare.data.characteristics import chosen_subgroups
 from medcompare.data.fingerprint import fingerprint
-from medcompare.data.records import ORIGINAL
 from medcompare.data.sources.resolve import source_name
 from medcompare.predictions.join import scored_cases
 from medcompare.predictions.table import write_prediction_table
@@ -121,15 +122,15 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         logger.info("%s. %s", split.method, sentence_about_split(split))
         for note in split.notes:
             logger.info("%s", note)
+        subgroups = chosen_subgroups(
+            config.evaluate.subgroups, read_assignments(store.read(split.assignments))
+        )
+        evaluate_config = config.evaluate.model_copy(update={"subgroups": subgroups})
         seen_in_training = images_digest(split, store, ("train", "val"))
         places = {
             "data_root": source.root,
             "store_root": config.store,
         }
-
-        # Which of the classes that were put together does a model miss?
-        original = {ORIGINAL}.intersection(manifest.extra_columns).difference(config.evaluate.subgroups)
-        evaluating = config.evaluate.model_copy(update={"subgroups": (*config.evaluate.subgroups, *original)})
 
         trained = map_cached(
             train,
@@ -177,7 +178,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 config.store,
                 model=one.model,
                 predictions=one,
-                config=evaluating,
+                config=evaluate_config,
                 seed=config.seed,
                 store=config.store,
             )
@@ -207,7 +208,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             predictions=tuple(predictions),
             evaluations=tuple(evaluations),
             costs=tuple(costs),
-            evaluate=evaluating,
+            evaluate=evaluate_config,
             rule=config.decide,
             seed=config.seed,
             set_by_user=set_by_user(config),
@@ -216,7 +217,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             store=config.store,
         )
         for subset, filename in PREDICTION_FILES:
-            cases = scored_cases(predictions, store, subset, subgroups=evaluating.subgroups)
+            cases = scored_cases(predictions, store, subset, subgroups=subgroups)
             write_atomically(folder / filename, write_prediction_table(cases))
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
         write_atomically(folder / SETTINGS_FILE, settings_to_repeat(config))

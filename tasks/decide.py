@@ -43,8 +43,8 @@ def decide(
     """All statistics of the comparison, and the verdict."""
     cases = ArtifactStore(store)
     return assessment.assemble(
-        scored_cases(predictions, cases, "test", subgroups=evaluate.subgroups),
-        scored_cases(predictions, cases, "val", subgroups=evaluate.subgroups),
+        scored_cases(predictions, cases, "test", subgroups=evaluate.subgroups or ()),
+        scored_cases(predictions, cases, "val", subgroups=evaluate.subgroups or ()),
         evaluations,
         costs,
         evaluate=evaluate,

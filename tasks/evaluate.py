@@ -36,10 +36,10 @@ def evaluate(
 ) -> ModelEvaluation:
     """Every figure of `model` with its interval."""
     cases = ArtifactStore(store)
-    test = scored_cases((predictions,), cases, "test", subgroups=config.subgroups)
+    test = scored_cases((predictions,), cases, "test", subgroups=config.subgroups or ())
     figures = evaluation.evaluate_model(
         test,
-        scored_cases((predictions,), cases, "val", subgroups=config.subgroups),
+        scored_cases((predictions,), cases, "val", subgroups=config.subgroups or ()),
         model,
         display_name=predictions.display_name,
         evaluate=config,

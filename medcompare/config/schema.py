@@ -176,8 +176,10 @@ class EvaluateConfig(Settings):
     stated_prevalence: float | None = Field(
         default=None, gt=0, lt=1, description="Prevalence at which PPV and NPV are also given."
     )
-    subgroups: tuple[str, ...] = Field(
-        default=(), description="Manifest columns to report by subgroup, e.g. ['sex', 'site']."
+    subgroups: tuple[str, ...] | None = Field(
+        default=None,
+        description="Columns to report by subgroup, e.g. ['sex', 'site']; not set: every further column of the images "
+        "with 2 to 8 values. [] for none.",
     )
     recalibration: Literal["none", "platt", "isotonic"] = Field(
         default="none", description="Recalibration of probabilities, fitted on validation only."

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.errors import DataError
 from medcompare.data.assignments import SUBSETS
-from medcompare.data.records import MAX_LEVELS, Characteristic
+from medcompare.data.records import MAX_LEVELS, ORIGINAL, PUBLISHED, Characteristic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from medcompare.base.record import Subset
     from medcompare.data.assignments import ImageRow
@@ -36,20 +40,25 @@ def characteristics(rows: Sequence[ImageRow]) -> tuple[Characteristic, ...]:
         left out: they would say who the patients are, not what they are like.
     """
     found: list[Characteristic] = []
+    of_test, of_training, of_class = _groups(rows)
     for k, (column, _) in enumerate(rows[0].extra if rows else ()):
+        n_before = len(found)
         values = [row.extra[k][1].strip() for row in rows]
         levels = {value for value in values if value}
         if not levels or _names_patients(rows, values):
             continue
         numbers = {level: number for level in levels if (number := _number(level)) is not None}
         numeric = len(numbers) == len(levels)
+        coded: NDArray[np.float64]
         if len(levels) <= MAX_LEVELS:
             ordered = sorted(levels, key=lambda level: (numbers[level] if numeric else 0.0, level))
             found += [
                 Characteristic(column=column, level=level, counts=_counts(rows, [v == level for v in values]))
                 for level in ordered
             ]
+            coded = np.array([[v == level for level in ("", *ordered)] for v in values], dtype=np.float64)
         elif numeric:
+            coded = np.array([[numbers.get(v, math.nan)] for v in values])
             found.append(
                 Characteristic(
                     column=column,
@@ -64,7 +73,74 @@ def characteristics(rows: Sequence[ImageRow]) -> tuple[Characteristic, ...]:
             found.append(
                 Characteristic(column=column, level="", counts=_counts(rows, [v == "" for v in values]))
             )
+        found[n_before] = found[n_before].model_copy(
+            update={
+                "difference_test": standardised_difference(coded[of_test], coded[of_training]),
+                "difference_class": standardised_difference(coded[of_class], coded[~of_class]),
+            }
+        )
     return tuple(found)
+
+
+def chosen_subgroups(subgroups: tuple[str, ...] | None, rows: Sequence[ImageRow]) -> tuple[str, ...]:
+    """Columns to report by subgroup: those named, otherwise every further column of two to `MAX_LEVELS` values.
+
+    With either goes the original class, where several were put together: which of them does a model miss?
+
+    Raises
+    ------
+    DataError
+        If a column is named that the images do not have.
+    """
+    columns = [column for column, _ in rows[0].extra if column != PUBLISHED] if rows else []
+    if subgroups is None:
+        levels = Counter(row.column for row in characteristics(rows) if row.level)
+        return tuple(column for column in columns if levels[column] > 1 or column == ORIGINAL)
+    for name in subgroups:
+        if name not in [*columns, "patient_id"]:
+            known = ", ".join(columns) or "none"
+            msg = f"evaluate.subgroups: the images have no column '{name}'; columns there are: {known}"
+            raise DataError(msg)
+    unnamed = {ORIGINAL}.intersection(columns).difference(subgroups) if subgroups else ()
+    return (*subgroups, *unnamed)
+
+
+def standardised_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    """How far two groups lie apart, in standard deviations; by custom more than 0.1 is worth a look.
+
+    Of one number (Austin 2009, Statistics in Medicine 28:3083, equation 1), or of the shares of several levels
+    (Yang and Dalton 2012, SAS Global Forum, paper 335: Mahalanobis' distance of the shares).
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (n, k)
+        A value, or an indicator of each level, of every image; rows with a missing value do not count.
+
+    Returns
+    -------
+    float or None
+        None where a group is empty, or where neither varies and they differ.
+    """
+    first, second = (group[~np.isnan(group).any(axis=1)] for group in (first, second))
+    if not (len(first) and len(second)):
+        return None
+    difference = first.mean(axis=0) - second.mean(axis=0)
+    # Divided by n, as the variance of a share is p (1 - p).
+    spread = sum(np.atleast_2d(np.cov(group, rowvar=False, bias=True)) for group in (first, second)) / 2
+    if not difference.any():
+        return 0.0
+    inverse = np.linalg.pinv(spread, hermitian=True)
+    if not np.allclose(spread @ inverse @ difference, difference):
+        return None
+    return float(np.sqrt(difference @ inverse @ difference))
+
+
+def _groups(
+    rows: Sequence[ImageRow],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which images are of the test subset, of the training subset, and positive."""
+    subset = np.array([row.subset for row in rows], dtype=str)
+    return subset == "test", subset == "train", np.array([row.label == 1 for row in rows], dtype=bool)
 
 
 def _number(text: str) -> float | None:

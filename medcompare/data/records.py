@@ -116,3 +116,11 @@ class Characteristic(Record):
     quartiles: tuple[Quartiles | None, Quartiles | None, Quartiles | None] | None = Field(
         default=None, description="Of a column of numbers, over images; null in a subset without any."
     )
+    difference_test: float | None = Field(
+        default=None,
+        ge=0,
+        description="Standardised difference between test and training images; in the first row of a column.",
+    )
+    difference_class: float | None = Field(
+        default=None, ge=0, description="The same between images of the two classes, all subsets together."
+    )

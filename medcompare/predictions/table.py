@@ -95,7 +95,7 @@ def _read_tables(config: AssessConfig) -> PredictionTables:
     test = read_prediction_table(
         config.predictions,
         positive=config.positive,
-        subgroups=config.evaluate.subgroups,
+        subgroups=config.evaluate.subgroups or (),
         subset="test",
         scores_are_probabilities=config.scores_are_probabilities,
         scores_are_percentages=config.scores_are_percentages,
@@ -116,7 +116,7 @@ def _read_tables(config: AssessConfig) -> PredictionTables:
         validation = read_prediction_table(
             config.validation,
             positive=config.positive,
-            subgroups=config.evaluate.subgroups,
+            subgroups=config.evaluate.subgroups or (),
             subset="val",
             scores_are_probabilities=config.scores_are_probabilities,
             scores_are_percentages=config.scores_are_percentages,

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medcompare.base.errors import DataError
 from medcompare.data.assignments import ImageRow
-from medcompare.data.characteristics import characteristics
-from medcompare.data.records import MAX_LEVELS
+from medcompare.data.characteristics import characteristics, chosen_subgroups, standardised_difference
+from medcompare.data.records import MAX_LEVELS, ORIGINAL
 
 SUBSETS = ("train", "val", "test")
 
@@ -127,3 +128,68 @@ def test_a_subset_without_numbers_has_no_quartiles() -> None:
     assert row.quartiles[1] is None
     assert row.counts[1] == (0, 0)
     assert characteristics([]) == ()
+
+
+def test_standardised_differences_of_numbers_are_those_of_the_formula() -> None:
+    """Difference of means over the root of the mean variance, in the first row of the column only."""
+    frame = table()
+    age = frame["age"].astype(float)
+    test, training, positive = frame["subset"] == "test", frame["subset"] == "train", frame["label"] == 1
+
+    rows = [row for row in characteristics(rows_of(frame)) if row.column == "age"]
+
+    for found, one, other in (
+        (rows[0].difference_test, age[test], age[training]),
+        (rows[0].difference_class, age[positive], age[~positive]),
+    ):
+        spread = ((one.var(ddof=0) + other.var(ddof=0)) / 2) ** 0.5
+        assert found == pytest.approx(abs(one.mean() - other.mean()) / spread)
+
+
+def test_standardised_difference_of_two_levels_is_that_of_one_share() -> None:
+    """Austin 2009: (p - q) / sqrt((p (1 - p) + q (1 - q)) / 2), whichever level is counted."""
+    one, other = np.array([1.0] * 30 + [0.0] * 70), np.array([1.0] * 45 + [0.0] * 5)
+    expected = abs(0.3 - 0.9) / ((0.3 * 0.7 + 0.9 * 0.1) / 2) ** 0.5
+
+    assert standardised_difference(one[:, None], other[:, None]) == pytest.approx(expected)
+    both = [np.column_stack([group, 1 - group]) for group in (one, other)]
+    assert standardised_difference(*both) == pytest.approx(expected)
+
+
+def test_standardised_difference_of_three_levels_by_hand() -> None:
+    """Shares (0.5, 0.3, 0.2) and (0.2, 0.3, 0.5): Mahalanobis' distance of two of them with their covariances."""
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
+    groups = [np.repeat(np.eye(3), (10 * share).round().astype(int), axis=0) for share in (p, q)]
+    covariance = sum(np.diag(share[:2]) - np.outer(share[:2], share[:2]) for share in (p, q)) / 2
+    expected = np.sqrt((p - q)[:2] @ np.linalg.solve(covariance, (p - q)[:2]))
+
+    assert standardised_difference(*groups) == pytest.approx(expected)
+
+
+def test_groups_that_cannot_be_compared_have_no_difference() -> None:
+    """Nobody in one group, or two constants that differ; the same constant differs by nothing."""
+    ones, zeros = np.ones((5, 1)), np.zeros((4, 1))
+
+    assert standardised_difference(ones, np.zeros((0, 1))) is None
+    assert standardised_difference(ones, zeros) is None
+    assert standardised_difference(ones, np.ones((3, 1))) == 0.0
+
+
+def test_columns_of_few_values_are_subgroups_unless_others_are_named() -> None:
+    """Two to eight values, not the names of patients, not numbers of many values; a wrong name is refused."""
+    rows = rows_of(table())
+
+    assert chosen_subgroups(None, rows) == ("sex", "grade")
+    assert chosen_subgroups((), rows) == ()
+    assert chosen_subgroups(("ward",), rows) == ("ward",)
+    with pytest.raises(DataError, match=r"have no column 'gender'; columns there are: sex, grade, age"):
+        chosen_subgroups(("gender",), rows)
+
+
+def test_the_original_class_is_a_subgroup_unless_none_is_wanted() -> None:
+    """However many there are, and whatever else is named: to see which class a model misses."""
+    frame = table().rename(columns={"ward": ORIGINAL})
+
+    assert chosen_subgroups(None, rows_of(frame)) == ("sex", "grade", ORIGINAL)
+    assert chosen_subgroups(("sex",), rows_of(frame)) == ("sex", ORIGINAL)
+    assert chosen_subgroups((), rows_of(frame)) == ()

@@ -650,7 +650,16 @@ def make_characteristics() -> tuple[Characteristic, ...]:
         "": ((6, 5), (0, 0), (0, 2)),
     }
     return (
-        *(Characteristic(column="sex", level=level, counts=counts) for level, counts in rows.items()),
+        *(
+            Characteristic(
+                column="sex",
+                level=level,
+                counts=counts,
+                difference_test=0.05 if level == "female" else None,
+                difference_class=0.02 if level == "female" else None,
+            )
+            for level, counts in rows.items()
+        ),
         Characteristic(
             column="age",
             level=None,

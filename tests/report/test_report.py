@@ -392,13 +392,13 @@ def test_characteristics_are_tabulated_per_subset(inputs: ReportInputs) -> None:
         if block.kind == "table" and "Images that are cancer / all" in block.caption
     ]
     assert [[f"{cell.text} {cell.interval}".strip() for cell in row] for row in table.rows] == [
-        ["sex: female", "275 / 675 (57.2%)", "40 / 100 (59.2%)", "77 / 180 (52.9%)"],
-        ["sex: male", "195 / 495 (41.9%)", "28 / 69 (40.8%)", "58 / 158 (46.5%)"],
-        ["sex: not given", "5 / 11 (0.9%)", "0 / 0 (0.0%)", "2 / 2 (0.6%)"],
-        ["age, median (quartiles)", "63.0 (51.0 to 71.5)", "none given", "62.0 (50.0 to 72.0)"],
+        ["sex: female", "275 / 675 (57.2%)", "40 / 100 (59.2%)", "77 / 180 (52.9%)", "0.05", "0.02"],
+        ["sex: male", "195 / 495 (41.9%)", "28 / 69 (40.8%)", "58 / 158 (46.5%)", "", ""],
+        ["sex: not given", "5 / 11 (0.9%)", "0 / 0 (0.0%)", "2 / 2 (0.6%)", "", ""],
+        ["age, median (quartiles)", "63.0 (51.0 to 71.5)", "none given", "62.0 (50.0 to 72.0)", "", ""],
     ]
     assert [column.head for column in table.columns[1:]] == [
-        "Training (n = 1,181)", "Validation (n = 169)", "Test (n = 340)",
+        "Training (n = 1,181)", "Validation (n = 169)", "Test (n = 340)", "Test, training", "Classes",
     ]  # fmt: skip
     assert "Not tabulated: site." in repr(section.blocks)
     assert "Characteristics of the subsets" not in repr(

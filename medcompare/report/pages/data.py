@@ -168,10 +168,17 @@ def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
         blocks.append(
             table(
                 f"Images that are {split.classes[1]} / all images (share of all images of the subset)",
-                (words("Column of the data", "31%"), *subsets),
+                (words("Column of the data", "25%"), *subsets, "Test, training", "Classes"),
                 [_characteristic_row(row, totals) for row in inputs.characteristics],
             )
         )
+        text = (
+            "The last two columns: standardised differences, in standard deviations, between test and training images "
+            f"and between {split.classes[1]} and {split.classes[0]}. By custom a difference above 0.1 is worth a look: "
+            "between the subsets it says that the test is of other patients than the training, between the classes "
+            "that a network may have learned the column in place of the disease."
+        )
+        blocks.append(Paragraph(text, "note"))
     tabulated = {row.column for row in inputs.characteristics}
     others = [
         column for column in inputs.manifest.extra_columns if column not in tabulated and column != PUBLISHED
@@ -205,7 +212,10 @@ def _characteristic_row(row: Characteristic, totals: Sequence[int]) -> Row:
             for (negative, positive), total in zip(row.counts, totals, strict=True)
         ]
     name = "median (quartiles)" if row.level is None else row.level or "not given"
-    return (f"{row.column}{',' if row.level is None else ':'} {name}", *cells)
+    differences = [
+        "" if each is None else f"{each:.2f}" for each in (row.difference_test, row.difference_class)
+    ]
+    return (f"{row.column}{',' if row.level is None else ':'} {name}", *cells, *differences)
 
 
 def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
