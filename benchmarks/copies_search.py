@@ -55,14 +55,15 @@ def main(n: int) -> None:
             part = upright[start : start + PART]
             for i, turn in enumerate(upright_turns(part)):
                 part[i] = turned(part[i].copy(), int(turn))
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         found = candidates(upright, n_threads=THREADS)
-        seconds = time.perf_counter() - began
+        seconds, used = time.perf_counter() - began, time.process_time() - used
     pairs = {(min(a, b), max(a, b)) for a, b in zip(found.first.tolist(), found.second.tolist(), strict=True)}
     again = sum((int(original), n - n_copies + i) in pairs for i, original in enumerate(originals))
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(
-        f"{n:,} thumbnails: {seconds:.1f} s on {THREADS} threads, {len(pairs):,} candidates, {again:,} of {n_copies:,} "
+        f"{n:,} thumbnails: {seconds:.1f} s on {THREADS} threads ({used:.1f} s of processors), "
+        f"{len(pairs):,} candidates, {again:,} of {n_copies:,} "
         f"copies among them, at most {peak_gb:.1f} GB resident (file pages included)"
     )
 

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from medcompare.data.perceptual_hash import CHUNK, SIDE_PX, candidates, turned, turned_back, upright_turns
 from medcompare.data.phase_correlation import SAME, Picture
+from medcompare.data.quality import MIN_SPREAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,10 +25,6 @@ Kind = Literal["same pixels", "near-duplicate"]
 """How the files of a group are copies of one another."""
 
 COPY_COLUMNS = ("sha256", "copy_group", "kind")
-
-MIN_SPREAD = 3.0
-"""Standard deviation of a thumbnail's grey levels below which there is no picture to recognise: noise of a sensor and
-of JPEG stays below it on an empty field."""
 
 
 class Thumbnails:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medcompare.data.copies import near_duplicates
+from medcompare.data.quality import MASK, is_named_mask
 from medcompare.data.validation import ImageMeasurement, reject_reason
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def usable_and_rejected(
     rejected: list[Rejected] = []
     for item in examined:
         verdict = reject_reason(item.measurement, min_side_px=min_side_px)
+        quality = item.measurement.quality
+        if verdict is None and quality is not None and is_named_mask(item.file.path, quality):
+            verdict = MASK, "called so, and of one or two grey levels"
         if verdict is None:
             usable.append(item)
         else:

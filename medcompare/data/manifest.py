@@ -41,6 +41,7 @@ from medcompare.data.exclusions import (
     shas_by_pixels,
     usable_and_rejected,
 )
+from medcompare.data.quality import MASK, centre_warning
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.records import ORIGINAL, PUBLISHED, DatasetManifest
 from medcompare.data.validation import image_warnings, measure_file
@@ -196,10 +197,13 @@ def _examine(
 
 
 def _check_rejected(rejected: Sequence[Rejected], source: ImageSource, max_fraction: float) -> None:
-    fraction = len(rejected) / len(source.files)
+    # Masks belong to many a published set: they are no sign that the images are damaged.
+    n_masks = sum(item.reason == MASK for item in rejected)
+    n_bad, n_images = len(rejected) - n_masks, len(source.files) - n_masks
+    fraction = n_bad / max(n_images, 1)
     if fraction > max_fraction:
         msg = (
-            f"{len(rejected)} of {len(source.files)} files in {source.root} cannot be used "
+            f"{n_bad} of {n_images} files in {source.root} cannot be used "
             f"({fraction:.1%}; data.max_rejected_fraction is {max_fraction:.1%}). {_reasons(rejected)} "
             "Repair or remove them, or raise data.max_rejected_fraction."
         )
@@ -222,6 +226,7 @@ def _content_warnings(usable: Sequence[Examined]) -> list[str]:
     warnings = [
         f"{count} image{'' if count == 1 else 's'} {phrase}." for phrase, count in sorted(counts.items())
     ]
+    warnings += centre_warning((item.measurement.width_px, item.measurement.height_px) for item in usable)
     patients_of: defaultdict[str, set[str]] = defaultdict(set)
     for item in usable:
         if item.file.patient_id is not None:

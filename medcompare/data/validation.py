@@ -20,6 +20,7 @@ from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.data.decoding import DEEP_MODES, decode_rgb, insist_on_whole_files
 from medcompare.data.perceptual_hash import SIDE_PX
+from medcompare.data.quality import Quality, measure_quality, quality_phrases
 from medcompare.data.reading import NotRegularError, open_regular
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ Reason = Literal[
     "values without a range",
     "opposite labels",
     "near-duplicate with opposite label",
+    "segmentation mask",
 ]
 """Why a file is excluded, in the words of the report."""
 
@@ -70,6 +72,7 @@ class ImageMeasurement:
     has_alpha: bool = False
     pixel_sha256: str | None = None
     thumbnail: bytes = b""
+    quality: Quality | None = None
     reason: Reason | None = None
     detail: str = ""
 
@@ -145,10 +148,13 @@ def measure_image(content: bytes) -> ImageMeasurement:
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+            pixel_sha256 = _pixel_digest(image, content)
+            grey = _grey(image)
             return replace(
                 measured,
-                pixel_sha256=_pixel_digest(image, content),
-                thumbnail=_thumbnail(image),
+                pixel_sha256=pixel_sha256,
+                thumbnail=grey.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX).tobytes(),
+                quality=measure_quality(grey),
                 n_frames=_n_frames(image),
                 orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),
                 has_alpha=image.has_transparency_data,
@@ -196,6 +202,8 @@ def image_warnings(measurement: ImageMeasurement) -> tuple[str, ...]:
         found.append("with transparency, which is dropped")
     if measurement.orientation != UPRIGHT:
         found.append("with a rotation mark (EXIF), which is applied before use")
+    if measurement.quality is not None:
+        found += quality_phrases(measurement.quality, measurement.width_px, measurement.height_px)
     return tuple(found)
 
 
@@ -243,11 +251,10 @@ def _pixel_digest(image: Image.Image, content: bytes) -> str:
     return sha256_of_bytes(f"{image.width}x{image.height} {digest}".encode())
 
 
-def _thumbnail(image: Image.Image) -> bytes:
-    """Grey levels of the whole image, squeezed into a square."""
-    size, box = (SIDE_PX, SIDE_PX), Image.Resampling.BOX
+def _grey(image: Image.Image) -> Image.Image:
+    """The image in 256 grey levels, a deep one by its own range: 12 bits of 16 would leave few levels."""
     if image.mode not in DEEP_MODES:
-        return image.convert("L").resize(size, box).tobytes()
-    # By the image's own range: only likeness counts here, and 12 bits of 16 would leave few levels.
-    values = np.asarray(image.convert("F").resize(size, box))
-    return bytes((255 * (values - values.min()) / max(float(np.ptp(values)), 1.0)).astype(np.uint8))
+        return image.convert("L")
+    values = np.asarray(image.convert("F"))
+    scaled = 255 * (values - values.min()) / max(float(np.ptp(values)), 1.0)
+    return Image.fromarray(scaled.astype(np.uint8))

@@ -98,7 +98,7 @@ VERDICT = "stats.assessment stats.comparison stats.verdict.rule stats.verdict.se
 TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
     "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
-    "data.validation data.decoding data.confounders data.reading data.exclusions data.copies "
+    "data.validation data.decoding data.confounders data.reading data.exclusions data.copies data.quality "
     "data.perceptual_hash data.phase_correlation training",  # the room of the progress bar
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
     "data.published data.spelling",
