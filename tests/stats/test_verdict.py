@@ -12,7 +12,13 @@ from medcompare.predictions.costs import CostMeasurement
 from medcompare.stats.intervals.proportions import proportion
 from medcompare.stats.records import ModelEvaluation, Outcome, PairedComparison
 from medcompare.stats.sizes import OpenQuestion
-from medcompare.stats.verdict.criteria import adequacy, guard_of, separation_p
+from medcompare.stats.verdict.criteria import (
+    adequacy,
+    best_by_point_estimate,
+    guard_of,
+    proves_nothing,
+    separation_p,
+)
 from medcompare.stats.verdict.rule import decide, first_match
 from tests.stats.studies import (
     B_IS_CHEAPER,
@@ -183,6 +189,28 @@ def test_guard_at_a_threshold_that_proves_nothing_is_not_passed(
     assert (verdict.outcome, verdict.step) == (Outcome.THRESHOLDS_NOT_COMPARABLE, "4b")
     assert words in verdict.sentence
     assert verdict.sizes_needed == ()
+
+
+@pytest.mark.parametrize(
+    ("counts", "why"),
+    [
+        ((200, 0, 190, 10), "nobody"),
+        ((200, 0, 189, 11), None),
+        ((10, 190, 0, 200), "everybody"),
+        ((11, 189, 0, 200), None),
+    ],
+)
+def test_one_in_twenty_recognised_is_almost_none(counts: tuple[int, int, int, int], why: str | None) -> None:
+    """10 of 200 prove nothing, 11 of 200 do."""
+    assert proves_nothing(evaluation(counts=counts)) == why
+
+
+def test_no_model_is_best_where_no_auc_is_known() -> None:
+    """And one whose AUC is unknown never is."""
+    unknown = evaluation("b", None)
+
+    assert best_by_point_estimate([unknown]) == ()
+    assert best_by_point_estimate([A, unknown]) == (A,)
 
 
 NET_BENEFIT = {
@@ -641,7 +669,10 @@ def test_best_of_several_needs_every_adjusted_p() -> None:
             for ends, limit, p in zip(names, limits, (adjusted, 0.001, 0.001), strict=True)
         ]
 
-        assert first_match(situation(THREE, pairs, costs=COSTS_OF_THREE)).kind == kind
+        found = first_match(situation(THREE, pairs, costs=COSTS_OF_THREE))
+        assert (found.kind, found.step) == (kind, "5" if kind == "best_of_several" else "6")
+        if kind == "best_of_several":
+            assert (found.model, found.worse, found.worse_p) == ("a", ("b", "c"), 0.049)
 
 
 def test_guard_holds_for_several_models_too() -> None:
@@ -671,6 +702,7 @@ def test_guard_holds_for_several_models_too() -> None:
         0.001,
     )
     assert [(guard.figure, guard.state) for guard in never.guards] == [("specificity", "lost")]
+    assert never.chosen == ("a", "b")
 
     at_convention = (THREE[0], evaluation("b", (0.89, 0.93), chosen_on="convention"), THREE[2])
     close = pair("a", "b", (-0.015, 0.005), 0.3)
@@ -717,8 +749,10 @@ def test_never_better_than_a_model_with_a_better_estimate() -> None:
         pair("b", "c", (-0.41, -0.29), 0.001),
     ]
 
-    verdict = decide(situation(models, pairs, costs=COSTS_OF_THREE, rule=rule))
+    several = situation(models, pairs, costs=COSTS_OF_THREE, rule=rule)
+    verdict, found = decide(several), first_match(several)
 
+    assert (found.kind, found.extra, found.worse, found.worse_p) == ("best_unproven", "b", ("a",), 0.001)
     assert (verdict.outcome, verdict.model, verdict.step) == (Outcome.NOT_ENOUGH_DATA, None, "2")
     assert (
         "Model B tells cancer from non_cancer better than every other model that may reach"
