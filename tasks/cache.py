@@ -257,8 +257,10 @@ def _run(task: Task[..., Result], jobs: Sequence[dict[str, Any]], max_workers: i
                 states.append(task(**job, return_state=True))
         return states
     with in_stage(task.name), ThreadPoolTaskRunner(max_workers=max_workers) as runner:  # type: ignore[var-annotated]
-        futures = [runner.submit(task, job) for job in jobs]
+        futures = []
         try:
+            for job in jobs:
+                futures.append(runner.submit(task, job))  # noqa: PERF401 - those begun before an interrupt count
             wait([*futures])
         except BaseException:
             # Ctrl-C or a cancellation: leaving the runner would wait for the trainings to end.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prefect import flow, task
@@ -20,6 +23,7 @@ from medcompare.runs.stages import stage_of
 from tasks.cache import (
     STORED,
     StoreLocks,
+    _mark_as_used,
     is_retryable,
     map_cached,
     redact_tracebacks,
@@ -151,6 +155,35 @@ def test_a_result_is_reused_only_with_the_files_it_refers_to(
 
     steps()
     assert results_folder(Path("here")) == Path.cwd() / "here" / "results"
+
+
+def test_a_result_without_a_file_is_marked_in_silence(tmp_path: Path) -> None:
+    """Pruned meanwhile, or never stored: housekeeping has nothing to see."""
+    for metadata in (SimpleNamespace(storage_key="pruned"), None):
+        _mark_as_used(SimpleNamespace(data=SimpleNamespace(metadata=metadata)), tmp_path)  # type: ignore[arg-type] # only the key counts
+    _mark_as_used(SimpleNamespace(data=None), tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("after_s", [0, 1], ids=["while they are handed over", "while they are waited for"])
+def test_an_interrupt_starts_no_more_work(tmp_path: Path, after_s: int) -> None:
+    """Ctrl-C while the first of three works: it is let end, and no other begins."""
+    worked: list[int] = []
+
+    @task(cache_policy=INPUTS, **STORED)
+    def interrupted(number: int) -> int:
+        worked.append(number)
+        time.sleep(after_s)
+        signal.raise_signal(signal.SIGINT)  # Python's handler runs in the main thread, which waits
+        time.sleep(0.5)
+        return number
+
+    @flow
+    def work() -> None:
+        map_cached(interrupted, tmp_path, [{"number": number} for number in range(3)], max_workers=1)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert worked == [0]
 
 
 @pytest.mark.parametrize(
