@@ -30,6 +30,11 @@ from tasks.cache import (
     results_folder,
     run_cached,
 )
+from tasks.gpu import GPU_LIMIT
+from tasks.ingest import ingest
+from tasks.measure_cost import measure_cost
+from tasks.predict import predict
+from tasks.train import train
 
 
 def test_one_holder_at_a_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -200,6 +205,14 @@ def test_an_interrupt_starts_no_more_work(tmp_path: Path, after_s: int) -> None:
 def test_only_what_may_pass_is_tried_again(error: Exception, *, again: bool) -> None:
     """Never bad input, a loss that is not finite or a mistake in the code."""
     assert is_retryable(None, None, Failed(data=error)) is again  # type: ignore[arg-type] # only the state counts
+
+
+def test_stages_are_tried_three_times_and_keep_their_results_readable() -> None:
+    """After 5 and 30 s; what loads the accelerator counts against the limit of that name."""
+    for stage in (ingest, train, predict, measure_cost):
+        assert (stage.retries, stage.retry_delay_seconds) == (2, [5, 30])
+        assert (stage.persist_result, stage.result_serializer, stage.log_prints) == (True, "json", False)
+    assert measure_cost.tags == {GPU_LIMIT}
 
 
 def test_errors_are_redacted_and_nothing_else() -> None:
