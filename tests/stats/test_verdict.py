@@ -130,9 +130,11 @@ def test_steps_with_a_cheaper_candidate(
     limits: dict[str, Any], expected: tuple[Outcome, str, str | None, str]
 ) -> None:
     """Limits of the paired differences decide, first match wins."""
-    found = first_match(situation(BOTH, [comparison(**limits)]))
+    looked_at = comparison(**limits)
+    found = first_match(situation(BOTH, [looked_at]))
 
     assert (found.outcome, found.step, found.model, found.kind) == expected
+    assert found.pair is looked_at
     assert found.extra == ("b" if found.kind == "better_but_misses_more" else "")
 
 
@@ -235,6 +237,7 @@ def test_net_benefit_settles_operating_points(
     found = first_match(situation(BOTH, [pair], rule=rule, net_benefit={("a", "b"): probability}))
 
     assert (found.outcome, found.model, found.step) == (*expected, "4b")
+    assert found.pair is pair
 
 
 @pytest.mark.parametrize(("auc", "probability"), [((0.01, 0.02), 0.0), ((-0.02, -0.01), 1.0)])
@@ -261,6 +264,7 @@ def test_neither_is_cheaper(costs: tuple[CostMeasurement, ...], relation: str) -
         return found.kind, found.model
 
     assert kind(comparison((-0.02, 0.02))) == (f"choose_{relation}", None)
+    assert first_match(situation(BOTH, [comparison((-0.02, 0.02))], costs=costs)).step == "4a"
     assert kind(comparison((-0.02, -0.01))) == (f"choose_{relation}", None)
     assert kind(comparison((-0.02, 0.03))) == ("cannot_tell", None)
     assert kind(comparison((-0.03, 0.02))) == ("cannot_tell", None)
@@ -525,6 +529,8 @@ def test_with_too_few_passes_no_model_is_preferred_for_its_cost() -> None:
 
 INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "reasons from elsewhere": ({"validity": ("A patient was in both.",)}, "A patient was in both."),
+    "two reasons": ({"validity": ("One.", "Two.")}, "One. Two."),
+    "names of the identical": ({"identical": (("a", "b"),)}, "Model A and Model B"),
     "identical scores": ({"identical": (("a", "b"),)}, "exactly the same score to every case"),
 }
 
@@ -944,6 +950,7 @@ def test_a_network_not_evaluated_as_trained_is_never_judged() -> None:
         assert set(verdict.left_out) == {"b"}
     assert two.headline == "No verdict: a network was not evaluated as trained"
     assert NOT_AS_TRAINED["b"] in two.sentence
+    assert "Model A" in two.sentence
     assert NOT_AS_TRAINED["b"] in alone.sentence
     assert constant.headline == "No verdict: a model gives every case the same score"
 
@@ -977,7 +984,8 @@ def test_perfect_separation_has_its_own_sentence() -> None:
     for n, kind in ((120, "perfect_unproven"), (125, "same_ranking")):
         a, b = models(0.025 ** (1 / n))
         assert separation_p(a, b, 0.03) == pytest.approx(0.97**n)
-        assert first_match(situation((a, b), [comparison((0.0, 0.0))])).kind == kind
+        found = first_match(situation((a, b), [comparison((0.0, 0.0))]))
+        assert (found.kind, found.step) == (kind, "6" if kind == "perfect_unproven" else "4a")
     assert {separation_p(*models(low), 0.03) for low in (0.0, 1.0)} == {None}
     far = [pair("a", "c", (-0.2, -0.1), 0.001), pair("b", "c", (-0.2, -0.1), 0.001)]
     for low, model in ((0.9817, "b"), (0.9404, None)):  # the same among three
