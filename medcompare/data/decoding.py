@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+import medcompare.data.dicom  # noqa: F401 - Pillow opens DICOM once this is imported
 from medcompare.base.errors import DataError
 
 if TYPE_CHECKING:

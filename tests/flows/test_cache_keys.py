@@ -84,7 +84,7 @@ TASKS: dict[str, Task[..., Any]] = {
 # What each result rests on, stated by hand: a module that joins or leaves must be added here with a thought.
 IMAGES_TO_NETWORK = """
     tasks.{task} base base.artifacts base.record base.devices base.file_names
-    data data.assignments data.decoding data.reading models models.registry models.spec models.zoo.tiny
+    data data.assignments data.decoding data.dicom data.reading models models.registry models.spec models.zoo.tiny
     training training.batch_statistics training.checkpoints training.dataset training.scoring training.transforms
 """
 TRAINING = (
@@ -98,7 +98,7 @@ VERDICT = "stats.assessment stats.comparison stats.verdict.rule stats.verdict.se
 TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
     "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
-    "data.validation data.decoding data.confounders data.reading data.exclusions data.copies data.quality "
+    "data.validation data.decoding data.dicom data.confounders data.reading data.exclusions data.copies data.quality "
     "data.perceptual_hash data.phase_correlation training",  # the room of the progress bar
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
     "data.published data.spelling",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name
+from medcompare.data.dicom import NUMBERED, is_dicom_file
 from medcompare.data.published import subsets_of
 from medcompare.data.sources.command import command
 from medcompare.data.sources.listing import (
@@ -53,7 +54,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
     strange: Counter[str] = Counter()
     found: list[Path] = []
     for path in walk(root):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES or (NUMBERED.fullmatch(path.suffix) and is_dicom_file(path)):
             found.append(path.relative_to(root))
         else:
             strange[path.suffix.lower() or "no ending"] += 1

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from medcompare.base.record import Subset
     from medcompare.config.data import DataConfig
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2"})
-"""File name endings, in lower case, that count as images when a folder is listed."""
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".dcm", ".dicom", ".ima"}
+)
+"""File name endings, in lower case, that count as images when a folder is listed; DICOM counts without one as well."""
 
 TABLE_SUFFIXES = frozenset({".csv", ".parquet", ".tsv", ".txt", ".xlsx"})
 """Those of tables of images."""

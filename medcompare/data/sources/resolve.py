@@ -23,6 +23,7 @@ from medcompare.data.sources import archive, folder, table
 from medcompare.data.sources.classes import of_one_spelling, question_of_classes, two_sides, without_excluded
 from medcompare.data.sources.command import command
 from medcompare.data.sources.demo import DEMO_MARKER, ensure_demo_data
+from medcompare.data.sources.headers import with_headers
 from medcompare.data.sources.listing import TABLE_SUFFIXES, ImageSource, Listing, SourceKind, count
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _labelled(
         groups = [f"--group-by {shlex.quote(','.join(listing.repeating))}"] if listing.repeating else []
         msg = f"{' '.join(sentences)}\nTry: {command(data, published, *groups, *options)}"
         raise DataError(msg)
-    listing, classes = two_sides(listing, place, data.positive)
+    listing, classes = two_sides(with_headers(listing, data), place, data.positive)
     listing = _with_choice_of_split(listing, published)
     return ImageSource(
         root=listing.root,
