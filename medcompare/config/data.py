@@ -65,8 +65,8 @@ class DataConfig(Settings):
     )
     near_duplicates: bool = Field(
         default=True,
-        description="Look for images that show the same though cropped, resized, recompressed, turned or brightened: "
-        "kept in one subset, and excluded where their labels differ.",
+        description="Look for images that show the same though cropped, resized, recompressed, turned or brightened, "
+        "and for augmented copies by name: kept in one subset, and excluded where their labels differ.",
     )
     max_file_mb: int = Field(
         default=400, ge=1, le=100_000, description="Larger image files are excluded unread, megabytes."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Kind = Literal["same pixels", "near-duplicate"]
+Kind = Literal["same pixels", "near-duplicate", "augmented copy"]
 """How the files of a group are copies of one another."""
 
 COPY_COLUMNS = ("sha256", "copy_group", "kind")
@@ -113,7 +113,7 @@ def groups_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def copy_table(
-    shas_of: Mapping[str, Iterable[str]], near: Sequence[tuple[str, str]]
+    shas_of: Mapping[str, Iterable[str]], pairs: Mapping[Kind, Iterable[tuple[str, str]]]
 ) -> list[tuple[str, str, Kind]]:
     """Rows (sha256, group, kind) of every file that is a copy of a file with other bytes.
 
@@ -121,15 +121,17 @@ def copy_table(
     ----------
     shas_of : mapping
         Digest of pixels -> digests of the files that hold them.
-    near : sequence of tuple of (str, str)
-        Digests of pixels of near-duplicates.
+    pairs : mapping
+        Kind -> digests of pixels of two such copies; a pair of which one is not in `shas_of` does not count.
     """
     rows: set[tuple[str, str, Kind]] = set()
     for pixels, shas in shas_of.items():
         if len(set(shas)) > 1:
             rows |= {(sha, pixels, "same pixels") for sha in shas}
-    for pixels, group in groups_of(near).items():
-        rows |= {(sha, group, "near-duplicate") for sha in shas_of[pixels]}
+    for kind, found in pairs.items():
+        present = [pair for pair in found if shas_of.keys() >= set(pair)]
+        for pixels, group in groups_of(present).items():
+            rows |= {(sha, group, kind) for sha in shas_of[pixels]}
     return sorted(rows)
 
 
@@ -149,12 +151,15 @@ SAID_OF = {
     "same pixels": "{files} files differ in bytes but show the same pixels as another ({groups} groups)",
     "near-duplicate": "{files} images are near-duplicates of another: cropped, resized, recompressed, turned or "
     "brightened ({groups} groups)",
+    "augmented copy": "{files} images are variants of {groups}: so called, and confirmed in the pixels of {agree} of "
+    "{tested} looked at",
 }
 
 
-def copy_warnings(by_kind: Iterable[tuple[str, int, int]]) -> list[str]:
-    """One sentence for each kind of copies."""
+def copy_warnings(by_kind: Iterable[tuple[str, int, int]], *, agree: int = 0, tested: int = 0) -> list[str]:
+    """One sentence for each kind of copies; `agree` of `tested` were confirmed variants."""
     return [
-        f"{SAID_OF[kind].format(files=files, groups=groups)}: kept, and kept together in one subset."
+        SAID_OF[kind].format(files=files, groups=groups, agree=agree, tested=tested)
+        + ": kept, and kept together in one subset."
         for kind, groups, files in by_kind
     ]

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medcompare.data.copies import near_duplicates
+from medcompare.data.phase_correlation import Picture
 from medcompare.data.quality import MASK, is_named_mask
 from medcompare.data.validation import ImageMeasurement, reject_reason
+from medcompare.data.variants import MAX_PICTURES, MAX_TESTED, is_variant, variant_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,6 +111,35 @@ def pairs_of_near_duplicates(
     digests = sorted(number)
     pictures = thumbnails.ordered([number[digest] for digest in digests])
     return [(digests[a], digests[b]) for a, b in near_duplicates(pictures, n_threads=n_threads)]
+
+
+def pairs_of_variants(
+    usable: Sequence[Examined], thumbnails: Thumbnails
+) -> tuple[list[tuple[str, str]], tuple[int, int]]:
+    """Pairs of digests of pixels of augmented copies, and of how many of the files looked at the pixels agree.
+
+    Where the pixels of most agree, all of one name and one label are believed.
+    """
+    groups = [[usable[i] for i in group] for group in variant_groups([item.file.path for item in usable])]
+    pairs = [(group[0], item) for group in groups for item in group[1:]]
+    step = -(-len(pairs) // MAX_TESTED) or 1
+    found: list[tuple[Examined, Examined]] = []
+    n_tested = 0
+    for group in groups[::step]:
+        seen: list[tuple[Examined, Picture]] = []
+        for item in group:
+            thumbnail = thumbnails.ordered([item.thumbnail])[0]
+            like = next((first for first, picture in seen if is_variant(picture, thumbnail)), None)
+            if like is not None:
+                found.append((like, item))
+            elif len(seen) < MAX_PICTURES:
+                seen.append((item, Picture(thumbnail)))
+        n_tested += len(group) - 1
+    n_found = len(found)
+    if 2 * n_found >= n_tested:
+        found += [(a, b) for a, b in pairs if a.label == b.label]
+    digests = {(pixel_digest(a), pixel_digest(b)) for a, b in found}
+    return [(a, b) for a, b in sorted(digests) if a != b], (n_found, n_tested)
 
 
 def exclude_near_conflicts(

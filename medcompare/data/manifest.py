@@ -37,6 +37,7 @@ from medcompare.data.exclusions import (
     exclude_near_conflicts,
     file_digest,
     pairs_of_near_duplicates,
+    pairs_of_variants,
     pixel_digest,
     shas_by_pixels,
     usable_and_rejected,
@@ -114,10 +115,14 @@ def ingest(
     usable.sort(key=_content_key)
     case_ids = _case_ids([file_digest(item) for item in usable])
     sizes = Counter(f"{item.measurement.width_px}x{item.measurement.height_px}" for item in usable)
-    shas_of = shas_by_pixels(usable)
-    copies = copy_table(shas_of, [pair for pair in near if shas_of.keys() >= set(pair)])
+    variants, (agree, tested) = pairs_of_variants(usable, thumbnails) if thumbnails else ([], (0, 0))
+    copies = copy_table(shas_by_pixels(usable), {"near-duplicate": near, "augmented copy": variants})
     by_kind = copies_by_kind(copies)
-    warnings = [*source.notes, *_content_warnings(usable), *copy_warnings(by_kind)]
+    warnings = [
+        *source.notes,
+        *_content_warnings(usable),
+        *copy_warnings(by_kind, agree=agree, tested=tested),
+    ]
     warnings += confounder_warnings(
         y=[item.label for item in usable],
         classes=source.classes,

@@ -49,7 +49,7 @@ class DatasetManifest(Record):
     copies_by_kind: tuple[tuple[str, int, int], ...] = Field(
         default=(),
         description="(kind, groups, files) of images that are copies of a file with other bytes: "
-        "'same pixels' or 'near-duplicate'.",
+        "'same pixels', 'near-duplicate' or 'augmented copy'.",
     )
     copies: Artifact | None = Field(
         default=None,

@@ -191,7 +191,10 @@ def test_groups_and_table() -> None:
 
     assert groups_of(near) == {"a": "a", "b": "a", "c": "a", "x": "x", "y": "x"}
     assert groups_of([]) == {}
-    assert copy_table({"a": {"1", "2"}, "b": {"3"}, "c": {"4"}, "d": {"5"}}, near[:1]) == [
+    assert copy_table(
+        {"a": {"1", "2"}, "b": {"3"}, "c": {"4"}, "d": {"5"}},
+        {"near-duplicate": near[:1], "augmented copy": [("a", "x")]},
+    ) == [
         ("1", "a", "same pixels"),
         ("2", "a", "same pixels"),
         ("3", "b", "near-duplicate"),
