@@ -108,6 +108,24 @@ class TestFolder:
             "Sub-folders without images: unused.",
         )
 
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("a.svs", "1 file of a kind that is not read: whole-slide images; cut patches"),
+            ("a.nii.gz", "1 file of a kind that is not read: volumes such as NIfTI"),
+            ("a.HEIC", "1 file of a kind that is not read: no format of medical images"),
+            ("a.npy", "1 file of a kind that is not read: arrays; save each image"),
+        ],
+    )
+    def test_other_kinds_are_named_with_the_remedy(self, folder: Path, name: str, said: str) -> None:
+        """Beside images in a note, alone in the refusal."""
+        add(folder / "cancer" / name)
+        assert any(note.startswith(said) for note in resolve(folder).notes)
+
+        add(folder.parent / "other" / "cancer" / name)
+        with pytest.raises(DataError, match=said):
+            resolve(folder.parent / "other")
+
     def test_linked_class_folder_is_followed_once(self, folder: Path) -> None:
         """A class may be a link to another disk; a link back up must not loop."""
         moved = folder.parent / "elsewhere"

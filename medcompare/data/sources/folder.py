@@ -28,6 +28,33 @@ if TYPE_CHECKING:
     from medcompare.base.record import Subset
     from medcompare.config.data import DataConfig
 
+FOREIGN = {
+    (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".czi", ".vms", ".vmu", ".vsi"): (
+        "whole-slide images; cut patches from the regions that count and save them as PNG"
+    ),
+    (".nii", ".nrrd", ".mha", ".mhd", ".gz"): (
+        "volumes such as NIfTI, or files packed with gzip; save the slices that count as PNG, or unpack them"
+    ),
+    (
+        ".heic",
+        ".heif",
+        ".psd",
+        ".raw",
+        ".nef",
+        ".cr2",
+        ".pdf",
+    ): "no format of medical images; save them as PNG",
+    (
+        ".npy",
+        ".mat",
+        ".h5",
+        ".hdf5",
+        ".pt",
+        ".pkl",
+    ): "arrays; save each image as PNG, or all as .npz with labels",
+}
+"""Endings of other kinds -> what they are and what to do."""
+
 _JUNK_FOLDERS = frozenset({"__macosx", "$recycle.bin"})
 _JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
 
@@ -71,9 +98,10 @@ def listed(place: Path, data: DataConfig) -> Listing:
             published = layout.subsets[folders[layout.of_subset]] if layout.subsets else None
             label = escape_name(folders[layout.of_class])
             files.append(SourceFile(path=escape_name(path.as_posix()), label=label, published=published))
+    remedies = "".join(f" {sentence}" for sentence in _foreign(strange))
     strange_list = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in strange.most_common(5))
     if not files:
-        msg = _no_images(root, layout, len(found), strange_list) + hint_at_tables(root, data)
+        msg = _no_images(root, layout, len(found), strange_list) + remedies + hint_at_tables(root, data)
         raise DataError(msg)
     empty = () if layout.of_class else _without_images(root, {file.label for file in files})
     notes = []
@@ -83,10 +111,21 @@ def listed(place: Path, data: DataConfig) -> Listing:
         )
     if strange:
         notes.append(f"{count(strange.total(), 'file')} not an image by name ({strange_list}): ignored.")
+        notes += _foreign(strange)
     notes += [f"{count(n, 'image')} {where}: ignored." for where, n in sorted(ignored.items())]
     if empty:
         notes.append(f"Sub-folders without images: {', '.join(empty)}.")
     return Listing(root=root, name=name_of(root), files=tuple(files), empty=empty, notes=tuple(notes))
+
+
+def _foreign(strange: Counter[str]) -> list[str]:
+    """What files of known other kinds are, and what to do about them."""
+    found = []
+    for endings, what in FOREIGN.items():
+        n = sum(strange[ending] for ending in endings)
+        if n:
+            found.append(f"{count(n, 'file')} of a kind that is not read: {what}.")
+    return found
 
 
 def _no_images(root: Path, layout: _Layout, n_loose: int, strange: str) -> str:
