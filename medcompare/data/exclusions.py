@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medcompare.data.copies import near_duplicates
-from medcompare.data.phase_correlation import Picture
+from medcompare.data.phase_correlation import SAME, Picture
 from medcompare.data.quality import MASK, is_named_mask
 from medcompare.data.validation import ImageMeasurement, reject_reason
-from medcompare.data.variants import MAX_PICTURES, MAX_TESTED, is_variant, variant_groups
+from medcompare.data.variants import MAX_PICTURES, MAX_TESTED, VARIANT, likeness, variant_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -118,27 +118,31 @@ def pairs_of_variants(
 ) -> tuple[list[tuple[str, str]], tuple[int, int]]:
     """Pairs of digests of pixels of augmented copies, and of how many of the files looked at the pixels agree.
 
-    Where the pixels of most agree, all of one name and one label are believed.
+    Where the pixels of at least half agree, all names of one label are believed; otherwise a pair has to agree as
+    strongly as near-duplicates do.
     """
     groups = [[usable[i] for i in group] for group in variant_groups([item.file.path for item in usable])]
     pairs = [(group[0], item) for group in groups for item in group[1:]]
     step = -(-len(pairs) // MAX_TESTED) or 1
-    found: list[tuple[Examined, Examined]] = []
+    found: list[tuple[float, Examined, Examined]] = []
     n_tested = 0
     for group in groups[::step]:
         seen: list[tuple[Examined, Picture]] = []
         for item in group:
             thumbnail = thumbnails.ordered([item.thumbnail])[0]
-            like = next((first for first, picture in seen if is_variant(picture, thumbnail)), None)
-            if like is not None:
-                found.append((like, item))
+            likenesses = [(likeness(picture, thumbnail), first) for first, picture in seen]
+            value, first = max(likenesses, key=lambda pair: pair[0], default=(0.0, item))
+            if value >= VARIANT:
+                found.append((value, first, item))
             elif len(seen) < MAX_PICTURES:
                 seen.append((item, Picture(thumbnail)))
         n_tested += len(group) - 1
     n_found = len(found)
     if 2 * n_found >= n_tested:
-        found += [(a, b) for a, b in pairs if a.label == b.label]
-    digests = {(pixel_digest(a), pixel_digest(b)) for a, b in found}
+        pairs = [(a, b) for a, b in pairs if a.label == b.label] + [(a, b) for _, a, b in found]
+    else:
+        pairs = [(a, b) for value, a, b in found if value >= SAME]
+    digests = {(pixel_digest(a), pixel_digest(b)) for a, b in pairs}
     return [(a, b) for a, b in sorted(digests) if a != b], (n_found, n_tested)
 
 

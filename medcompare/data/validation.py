@@ -21,6 +21,7 @@ from medcompare.base.errors import DataError
 from medcompare.data.decoding import DEEP_MODES, decode_rgb, insist_on_whole_files
 from medcompare.data.dicom import FORMAT as DICOM
 from medcompare.data.dicom import NoImageError, UnknownCompressionError
+from medcompare.data.disguises import is_slide, what_it_is
 from medcompare.data.perceptual_hash import SIDE_PX
 from medcompare.data.quality import Quality, measure_quality, quality_phrases
 from medcompare.data.reading import NotRegularError, open_regular
@@ -61,7 +62,8 @@ class ImageMeasurement:
 
     ``pixel_sha256`` digests size and decoded RGB values: equal for two files that differ only
     in compression or metadata. ``orientation`` is the EXIF value (1 = upright). ``thumbnail`` holds
-    `SIDE_PX` x `SIDE_PX` grey levels, for the search of near-duplicates.
+    `SIDE_PX` x `SIDE_PX` grey levels, for the search of near-duplicates. ``preview_px`` holds the sizes of further
+    frames where all are smaller than the first, as previews are.
     """
 
     sha256: str | None = None
@@ -71,6 +73,7 @@ class ImageMeasurement:
     height_px: int = 0
     mode: str = ""
     n_frames: int = 1
+    preview_px: tuple[tuple[int, int], ...] = ()
     orientation: int = UPRIGHT
     has_alpha: bool = False
     pixel_sha256: str | None = None
@@ -119,8 +122,10 @@ def _read_header(file: IO[bytes], size: int) -> ImageMeasurement:
             measured = replace(
                 measured, format=image.format or "", width_px=width, height_px=height, mode=image.mode
             )
+            slide = is_slide(image)
     except UnidentifiedImageError:
-        return replace(measured, reason="not an image", detail=f"no known image format in {size} bytes")
+        detail = what_it_is(file) or f"no known image format in {size} bytes"
+        return replace(measured, reason="not an image", detail=detail)
     except NoImageError as error:
         return replace(measured, reason="not an image", detail=str(error))
     except Image.DecompressionBombError as error:
@@ -128,7 +133,8 @@ def _read_header(file: IO[bytes], size: int) -> ImageMeasurement:
     except _DECODE_ERRORS as error:
         return replace(measured, reason=_damage(error), detail=_short(error))
     if width * height > MAX_PIXELS:
-        detail = f"{width} x {height} pixels, limit {MAX_PIXELS}"
+        advice = ": a whole-slide image, cut it into patches" if slide else ""
+        detail = f"{width} x {height} pixels, limit {MAX_PIXELS}{advice}"
         return replace(measured, reason="too many pixels", detail=detail)
     return measured
 
@@ -155,12 +161,14 @@ def measure_image(content: bytes) -> ImageMeasurement:
             image.load()
             pixel_sha256 = _pixel_digest(image, content)
             grey = _grey(image)
+            n_frames = _n_frames(image)
             return replace(
                 measured,
                 pixel_sha256=pixel_sha256,
                 thumbnail=grey.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX).tobytes(),
                 quality=measure_quality(grey),
-                n_frames=_n_frames(image),
+                n_frames=n_frames,
+                preview_px=_previews(image) if n_frames > 1 and image.format == "TIFF" else (),
                 orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),
                 has_alpha=image.has_transparency_data,
             )
@@ -192,9 +200,10 @@ def reject_reason(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[R
     width, height = measurement.width_px, measurement.height_px
     if min(width, height) < min_side_px:
         return "too small", f"{width} x {height} pixels, at least {min_side_px} needed"
-    if measurement.n_frames > 1 and measurement.format != "MPO":
+    if measurement.n_frames > 1 and measurement.format != "MPO" and not measurement.preview_px:
         # MPO is the JPEG of many cameras: the further frame is a preview of the first.
-        return "several frames", f"{measurement.n_frames} frames: store the one that counts on its own"
+        detail = f"{measurement.n_frames} frames: store the one that counts on its own"
+        return "several frames", detail
     return None
 
 
@@ -207,6 +216,8 @@ def image_warnings(measurement: ImageMeasurement) -> tuple[str, ...]:
         found.append(
             "in DICOM, shown as viewers do (modality LUT, then the window or VOI LUT of the file, MONOCHROME1 inverted)"
         )
+    if measurement.preview_px:
+        found.append("with smaller preview pages, of which only the first page is used")
     if measurement.mode == "CMYK":
         found.append("in CMYK colours, converted to RGB without a colour profile")
     if measurement.has_alpha:
@@ -249,6 +260,17 @@ def _short(error: BaseException) -> str:
 
 def _n_frames(image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1))
+
+
+def _previews(image: Image.Image) -> tuple[tuple[int, int], ...]:
+    """Sizes of the further frames, where each has at most half of each side of the first; otherwise none."""
+    width, height = image.size
+    sizes = []
+    for frame in range(1, _n_frames(image)):
+        image.seek(frame)
+        sizes.append(image.size)
+    image.seek(0)
+    return tuple(sizes) if all(2 * w <= width and 2 * h <= height for w, h in sizes) else ()
 
 
 def _pixel_digest(image: Image.Image, content: bytes) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from medcompare.data.perceptual_hash import turned
+from medcompare.data.phase_correlation import SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +32,12 @@ ANGLES = tuple(sorted(range(-24, 25, 3), key=abs))
 """Degrees; a difference of 2 degrees leaves an agreement of 0.7 and more."""
 
 MAX_VARIANTS = 100
-"""More files of one stem are no variants: ``benign (1)`` to ``benign (437)`` are 437 images."""
+"""More files of one stem are no variants."""
 
-MAX_PICTURES = 5
+MAX_PICTURES = 3
 """Different pictures of one stem with which a further file is compared."""
 
-MAX_TESTED = 1000
+MAX_TESTED = 300
 """Files looked at; where most of them agree, the names are believed for the others."""
 
 _WORDS = (
@@ -73,22 +74,31 @@ def stem_of(path: str) -> tuple[str, bool]:
 def variant_groups(paths: Sequence[str]) -> list[list[int]]:
     """Numbers of the files that are variants of one picture by their names; an original, where there is one, first."""
     of_stem: defaultdict[str, list[tuple[bool, str, int]]] = defaultdict(list)
+    words = set()
     for i, path in enumerate(paths):
         stem, is_variant = stem_of(path)
         of_stem[stem].append((is_variant, path, i))
+        if is_variant and not _NUMBERED.search(PurePosixPath(path).stem.lower()):
+            words.add(stem)
+    # Numbers alone are of copies only beside an original: "benign (1)" to "benign (437)" are 437 images.
     return [
         [i for _, _, i in sorted(members)]
-        for _, members in sorted(of_stem.items())
-        if 1 < len(members) <= MAX_VARIANTS and any(is_variant for is_variant, _, _ in members)
+        for stem, members in sorted(of_stem.items())
+        if 1 < len(members) <= MAX_VARIANTS
+        and any(is_variant for is_variant, _, _ in members)
+        and (stem in words or not min(members)[0])
     ]
 
 
-def is_variant(picture: Picture, other: NDArray[np.uint8]) -> bool:
-    """Whether `other` shows the same in one of the eight ways to lie, turned by up to 24 degrees besides."""
+def likeness(picture: Picture, other: NDArray[np.uint8]) -> float:
+    """Agreement with `other` in any of the eight ways to lie, turned by up to 24 degrees besides; `SAME` is enough."""
+    best = 0.0
     for turn in range(8):
         lying = Image.fromarray(np.ascontiguousarray(turned(other, turn)))
         for angle in ANGLES:
-            rotated = np.asarray(lying.rotate(angle, resample=Image.Resampling.BICUBIC))
-            if picture.agreement(rotated) >= VARIANT:
-                return True
-    return False
+            best = max(
+                best, picture.agreement(np.asarray(lying.rotate(angle, resample=Image.Resampling.BICUBIC)))
+            )
+            if best >= SAME:
+                return best
+    return best

@@ -549,3 +549,19 @@ class TestKeptDigests:
         assert fingerprint(resolve(folder), DataConfig(), known=known) != before
         kept.write_text("{")
         assert fingerprint(resolve(folder), DataConfig(), known=known) == before
+
+
+def test_images_of_any_ending_count(tmp_path: Path) -> None:
+    """What is an image by its first bytes is used, aloud; a pipe is not opened, and text stays out."""
+    for name in ("cancer", "non_cancer"):
+        for i in range(4):
+            add(tmp_path / name / f"{i}.{'jfif' if i % 2 else 'png'}", png(i))
+    add(tmp_path / "cancer" / "without", png(9))
+    add(tmp_path / "cancer" / "notes.txt", b"text")
+    os.mkfifo(tmp_path / "cancer" / "pipe")
+
+    source = resolve(tmp_path)
+
+    assert len(source.files) == 9
+    assert "5 images of other endings (4 .jfif, 1 no ending): used." in source.notes
+    assert "2 files not an image by name (1 .txt, 1 no ending): ignored." in source.notes

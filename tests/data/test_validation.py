@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,62 @@ def test_too_many_pixels_below_pillows_own_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(validate, "MAX_PIXELS", 1999)
 
     assert measure_image(encoded()).detail == "40 x 50 pixels, limit 1999"
+
+
+@pytest.mark.parametrize(("preview", "accepted"), [((20, 20), True), ((16, 10), True), ((30, 30), False)])
+def test_a_preview_is_no_further_frame(preview: tuple[int, int], accepted: bool) -> None:  # noqa: FBT001
+    """Pages of at most half the sides of the first are previews: the first counts, and that is said."""
+    buffer = io.BytesIO()
+    page = Image.effect_noise((40, 40), 50).convert("RGB")
+    page.save(
+        buffer, format="TIFF", save_all=True, append_images=[page.resize(preview), page.resize((10, 10))]
+    )
+
+    found = measure_image(buffer.getvalue())
+
+    assert (reject_reason(found, min_side_px=8) is None) == accepted
+    assert (found.width_px, found.pixel_sha256) == (40, measure_image(saved(page)).pixel_sha256)
+    said = "with smaller preview pages, of which only the first page is used"
+    assert (said in image_warnings(found)) == accepted
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (gzip.compress(b"volume"), "a gzip archive"),
+        (b"PK\x03\x04" + bytes(40), "a zip archive"),
+        (bytes(344) + b"n+1\0", "a NIfTI volume"),
+        (b"<!DOCTYPE html><html></html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS"),
+        (b"\x93NUMPY\x01\x00", "a numpy array"),
+    ],
+)
+def test_what_is_no_image_is_named(content: bytes, detail: str, tmp_path: Path) -> None:
+    """Under whatever ending it comes."""
+    (tmp_path / "a.png").write_bytes(content)
+
+    found = measure_file(tmp_path / "a.png", max_bytes=1000)
+
+    assert found.reason == "not an image"
+    assert found.detail.startswith(detail)
+
+
+def test_whole_slides_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan too large to decode is said to be one."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (60, 60)).save(
+        buffer, format="TIFF", description="Aperio Image Library v12 |AppMag = 40"
+    )
+    monkeypatch.setattr(validate, "MAX_PIXELS", 3599)
+
+    assert measure_image(buffer.getvalue()).detail.endswith("a whole-slide image, cut it into patches")
+
+
+def saved(image: Image.Image) -> bytes:
+    """The image as PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def test_too_small() -> None:

@@ -53,10 +53,10 @@ def test_other_names(name: str) -> None:
 
 def test_groups_have_a_variant_and_few_files() -> None:
     """The original comes first; numbered files without an end are images of their own."""
-    paths = ["b/X_flip.png", "a/X.png", "a/Y.png", "c/Y.jpg", "Z (1).png", "Z (2).png"]
+    paths = ["b/X_flip.png", "a/X.png", "a/Y.png", "c/Y.jpg", "Z (1).png", "Z (2).png", "Q (1).png", "Q.png"]
     paths += [f"benign ({i}).png" for i in range(101)]
 
-    assert variant_groups(paths) == [[1, 0], [4, 5]]
+    assert variant_groups(paths) == [[7, 6], [1, 0]]
 
 
 def varied(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -101,9 +101,9 @@ def test_names_alone_are_not_enough(tmp_path: Path) -> None:
     for i in range(24):
         place = tmp_path / "set" / ("cancer" if i % 2 else "non_cancer")
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{i // 4} ({i}).png").write_bytes(saved(picture(i)))
+        (place / f"{i // 4}_rot{i}.png").write_bytes(saved(picture(i)))
     rotated = picture(0).rotate(9, resample=Image.Resampling.BICUBIC)
-    (tmp_path / "set" / "non_cancer" / "0 (99).png").write_bytes(saved(rotated))
+    (tmp_path / "set" / "non_cancer" / "0_rot99.png").write_bytes(saved(rotated))
 
     manifest = take_in(tmp_path / "set", ArtifactStore(tmp_path / "store"))
 

@@ -99,7 +99,7 @@ TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
     "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
     "data.validation data.decoding data.dicom data.confounders data.reading data.exclusions data.copies data.quality "
-    "data.variants data.perceptual_hash data.phase_correlation training",  # the room of the progress bar
+    "data.disguises data.variants data.perceptual_hash data.phase_correlation training",  # the room of the progress bar
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
     "data.published data.spelling",
     "train": IMAGES_TO_NETWORK + TRAINING,

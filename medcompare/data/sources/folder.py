@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name
 from medcompare.data.dicom import NUMBERED, is_dicom_file
+from medcompare.data.disguises import is_image_file
 from medcompare.data.published import subsets_of
 from medcompare.data.sources.command import command
 from medcompare.data.sources.listing import (
@@ -78,13 +79,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
         If there is no image in a sub-folder.
     """
     root = place.absolute()
-    strange: Counter[str] = Counter()
-    found: list[Path] = []
-    for path in walk(root):
-        if path.suffix.lower() in IMAGE_SUFFIXES or (NUMBERED.fullmatch(path.suffix) and is_dicom_file(path)):
-            found.append(path.relative_to(root))
-        else:
-            strange[path.suffix.lower() or "no ending"] += 1
+    found, other_endings, strange = _sorted_out(root)
     layout = _layout([path.parts[:-1] for path in found])
     files: list[SourceFile] = []
     ignored: Counter[str] = Counter()
@@ -104,7 +99,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
         msg = _no_images(root, layout, len(found), strange_list) + remedies + hint_at_tables(root, data)
         raise DataError(msg)
     empty = () if layout.of_class else _without_images(root, {file.label for file in files})
-    notes = []
+    notes = _note_on_endings(other_endings)
     if layout.around:
         notes.append(
             f"All images are in {layout.around}: the folders in it were taken as those of {name_of(root)}."
@@ -126,6 +121,30 @@ def _foreign(strange: Counter[str]) -> list[str]:
         if n:
             found.append(f"{count(n, 'file')} of a kind that is not read: {what}.")
     return found
+
+
+def _sorted_out(root: Path) -> tuple[list[Path], Counter[str], Counter[str]]:
+    """(images, endings of images that have no usual one, endings of other files)."""
+    found: list[Path] = []
+    other_endings: Counter[str] = Counter()
+    strange: Counter[str] = Counter()
+    for path in walk(root):
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES or (NUMBERED.fullmatch(path.suffix) and is_dicom_file(path)):
+            found.append(path.relative_to(root))
+        elif not any(suffix in endings for endings in FOREIGN) and is_image_file(path):
+            found.append(path.relative_to(root))
+            other_endings[suffix or "no ending"] += 1
+        else:
+            strange[suffix or "no ending"] += 1
+    return found, other_endings, strange
+
+
+def _note_on_endings(other_endings: Counter[str]) -> list[str]:
+    if not other_endings:
+        return []
+    endings = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in other_endings.most_common(5))
+    return [f"{count(other_endings.total(), 'image')} of other endings ({endings}): used."]
 
 
 def _no_images(root: Path, layout: _Layout, n_loose: int, strange: str) -> str:
