@@ -63,11 +63,14 @@ def test_headers_are_recognised_and_said(kaggle: Path) -> None:
     first = source.files[0]
     assert (first.path, first.patient_id, first.extra) == ("images/LES_0000.jpg", "HAM_0", ("30", "nv"))
     assert source.has_patients
-    assert source.notes[:4] == (
-        "Table of images: column image_id names the image files.",
-        "Table of images: column dx names the class of each image.",
-        f"Table of images: 12 names without ending: taken as the one file of that name below {kaggle.parent.name}.",
-        "Images with the same lesion_id stay in one subset; the report calls such a group a patient.",
+    table, groups = source.notes[:2]
+    assert table == (
+        "Table of images: column image_id names the image files; column dx names the class of each image; 12 names "
+        f"without ending: taken as the one file of that name below {kaggle.parent.name}."
+    )
+    assert (
+        groups
+        == "Images with the same lesion_id stay in one subset; the report calls such a group a patient."
     )
 
 
@@ -117,7 +120,7 @@ def test_zero_and_one(tmp_path: Path, header: str, ones: tuple[str, str]) -> Non
 
     assert source.classes == ones
     assert source.has_patients
-    assert f"column {header} holds 0 and 1: 1 was taken as positive." in " ".join(source.notes)
+    assert f"column {header} holds 0 and 1: 1 was taken as positive" in " ".join(source.notes)
     with pytest.raises(DataError, match=r"which class of .*--positive 1"):
         resolved(
             write(

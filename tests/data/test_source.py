@@ -362,9 +362,9 @@ class TestManifest:
     @pytest.mark.parametrize(
         ("content", "note"),
         [
-            ("sep=,\r\npath,label\r\nROWS", "Table of images: the line 'sep=,' names the separator"),
-            ("path;label\nROWS", "Table of images: cells are separated by semicolons."),
-            ("path\tlabel\nROWS", "Table of images: cells are separated by tabs."),
+            ("sep=,\r\npath,label\r\nROWS", "the line 'sep=,' names the separator"),
+            ("path;label\nROWS", "cells are separated by semicolons"),
+            ("path\tlabel\nROWS", "cells are separated by tabs"),
         ],
     )
     def test_dialects(self, folder: Path, content: str, note: str) -> None:

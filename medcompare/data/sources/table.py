@@ -137,7 +137,9 @@ def listed(place: Path, data: DataConfig) -> Listing:
         for i, label in enumerate(labels)
         if i not in left_out
     ]
-    notes = [f"Table of images: {note if note.endswith('.') else note + '.'}" for note in table.notes]
+    # One sentence: page one of the report has room for few.
+    said = "; ".join(note.rstrip(".") for note in table.notes)
+    notes = [f"Table of images: {said}."] if said else []
     if of_split is not None:
         notes.append(f"Column {of_split} of {path.name} says which subset each image is in.")
     if table.nameless:

@@ -156,10 +156,16 @@ def _subset_table(split: DatasetSplit) -> Table:
     return table("Subsets", (words("Subset"), *heads), rows, dense=False)
 
 
+def _columns(manifest: DatasetManifest) -> tuple[str, ...]:
+    """Further columns but that of a published split, which the subsets themselves show."""
+    return tuple(column for column in manifest.extra_columns if column != PUBLISHED)
+
+
 def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
     """Further columns of the manifest per subset; which of them are not tabulated, and why."""
     inputs = view.inputs
-    if inputs.manifest is None or not inputs.manifest.extra_columns:
+    columns = () if inputs.manifest is None else _columns(inputs.manifest)
+    if not columns:
         return []
     totals = [summary.n_images for summary in split.subsets]
     blocks: list[Block] = [Heading("Characteristics of the subsets")]
@@ -180,9 +186,7 @@ def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
         )
         blocks.append(Paragraph(text, "note"))
     tabulated = {row.column for row in inputs.characteristics}
-    others = [
-        column for column in inputs.manifest.extra_columns if column not in tabulated and column != PUBLISHED
-    ]
+    others = [column for column in columns if column not in tabulated]
     if others:
         text = (
             f"Not tabulated: {join_words(others)}. Such a column is blank, has a value of its own for every patient "
@@ -240,7 +244,7 @@ def _image_table(manifest: DatasetManifest) -> Table:
         ("Data set", manifest.name),
         ("Classes (negative, positive)", f"{manifest.classes[0]}, {manifest.classes[1]}"),
         ("Image sizes in pixels (count)", sizes.replace("x", " \u00d7 ")),
-        ("Further columns", ", ".join(manifest.extra_columns) or "none"),
+        ("Further columns", ", ".join(_columns(manifest)) or "none"),
         ("Fingerprint", manifest.fingerprint),
     ]
     return table("Images", (words("Property", "28%"), code("Value")), rows, titled=False)
