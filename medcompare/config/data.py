@@ -51,6 +51,11 @@ class DataConfig(Settings):
         default=(),
         description="Columns of which images with the same value stay in one subset, beside that of the patient.",
     )
+    patient_pattern: str | None = Field(
+        default=None,
+        description="Regular expression that finds the patient in the path of an image, such as patient\\d+: its first "
+        "group, or all of it. For images without patient ids.",
+    )
     positive: Names = Field(
         default=(),
         description="Classes that are positive, all others are negative. Empty: 'cancer' where one of two classes is "

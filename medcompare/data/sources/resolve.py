@@ -25,6 +25,7 @@ from medcompare.data.sources.command import command
 from medcompare.data.sources.demo import DEMO_MARKER, ensure_demo_data
 from medcompare.data.sources.headers import with_headers
 from medcompare.data.sources.listing import TABLE_SUFFIXES, ImageSource, Listing, SourceKind, count
+from medcompare.data.sources.patients import with_patients
 
 if TYPE_CHECKING:
     from medcompare.base.record import Subset
@@ -116,7 +117,7 @@ def _labelled(
         msg = f"{' '.join(sentences)}\nTry: {command(data, published, *groups, *options)}"
         raise DataError(msg)
     listing, classes = two_sides(with_headers(listing, data), place, data.positive)
-    listing = _with_choice_of_split(listing, published)
+    listing = with_patients(_with_choice_of_split(listing, published), data)
     return ImageSource(
         root=listing.root,
         name=listing.name,
