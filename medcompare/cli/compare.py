@@ -54,7 +54,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Folder with one sub-folder per class, or a table (CSV, .xlsx) with path,label[,patient_id].",
+            help="Folder with one sub-folder per class, or a table (CSV, .xlsx) with path,label[,patient_id]; an "
+            "archive of these, .npz, https://...zip or s3://bucket/folder.",
         ),
     ] = None,
     image_root: Annotated[

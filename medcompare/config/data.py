@@ -31,8 +31,9 @@ class DataConfig(Settings):
 
     source: str = Field(
         default=DEMO,
-        description="Folder with one sub-folder per class, or a CSV manifest with columns "
-        "path,label and optionally patient_id; 'demo' for the embedded demonstration data.",
+        description="Folder with one sub-folder per class, or a table with columns path,label and optionally "
+        "patient_id; an archive of these, .npz, or an address such as s3://bucket/folder; 'demo' for the embedded "
+        "demonstration data.",
     )
     image_root: str | None = Field(
         default=None,

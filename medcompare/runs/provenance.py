@@ -19,6 +19,7 @@ from medcompare.base.hardware import cpu_name, memory_bytes, usable_cores
 from medcompare.base.record import Record
 from medcompare.config.data import DEMO
 from medcompare.config.schema import AssessConfig, CompareConfig
+from medcompare.data.sources.remote import is_address
 
 SETTINGS_FILE = "settings.json"
 
@@ -106,7 +107,7 @@ def settings_to_repeat(config: CompareConfig | AssessConfig) -> bytes:
     for folder in ("out", "store"):
         given[folder] = str(Path(getattr(config, folder)).absolute())
     source = given.get("data", {}).get("source")
-    if source is not None and source != DEMO:
+    if source is not None and source != DEMO and not is_address(source):
         given["data"]["source"] = str(Path(source).expanduser().absolute())
     image_root = given.get("data", {}).get("image_root")
     if image_root is not None:

@@ -19,7 +19,7 @@ from medcompare.base.record import SUBSETS
 from medcompare.config.data import DEMO
 from medcompare.data.reading import read_each
 from medcompare.data.records import PUBLISHED
-from medcompare.data.sources import archive, folder, table
+from medcompare.data.sources import archive, folder, remote, table
 from medcompare.data.sources.classes import of_one_spelling, question_of_classes, two_sides, without_excluded
 from medcompare.data.sources.command import command
 from medcompare.data.sources.demo import DEMO_MARKER, ensure_demo_data
@@ -46,7 +46,7 @@ def resolve_source(
         ``source`` is a folder, a CSV file or ``demo``.
     demo_root : Path
         Folder that keeps generated demonstration data, written to only for ``demo``; archives are unpacked
-        into ``unpacked`` beside it.
+        into ``unpacked`` beside it, and what is behind an address is copied into ``remote``.
     published : {"keep", "pool"}, optional
         What to do with a split that came with the images (``split.published``).
 
@@ -65,6 +65,17 @@ def resolve_source(
     if data.source == DEMO:
         manifest = ensure_demo_data(demo_root, data.demo) / table.MANIFEST_NAME
         return replace(_labelled(table.listed(manifest, data), manifest, data, published), name=DEMO)
+    if remote.is_address(data.source):
+        (source,) = read_each(
+            lambda root: _fetched(data, published, root),
+            [demo_root.with_name("remote")],
+            [data.source],
+            n_threads=1,
+            file_timeout_s=math.inf,
+            timeout_minutes=data.timeout_minutes,
+            stage=f"copying the images of {data.source}",
+        )
+        return source
     name = escape_name(data.source)
     # The first look finds a drive that is gone; a long list has the time of a whole stage.
     ((location, exists),) = read_each(
@@ -86,6 +97,12 @@ def resolve_source(
         stage=f"listing the images of {name}",
     )
     return listed
+
+
+def _fetched(data: DataConfig, published: ChoiceOfSplit | None, root: Path) -> ImageSource:
+    source = _listed(remote.fetched(data, root), data, published, root.with_name("unpacked"))
+    notes = (f"The images were copied from {data.source}.", *source.notes)
+    return replace(source, name=remote.name_of(data.source), notes=notes)
 
 
 def _listed(place: Path, data: DataConfig, published: ChoiceOfSplit | None, unpack_root: Path) -> ImageSource:
@@ -201,6 +218,8 @@ def source_name(data: DataConfig) -> str:
     """What the data set that `data` names is called, whether or not it can be read."""
     if data.source == DEMO:
         return DEMO
+    if remote.is_address(data.source):
+        return remote.name_of(data.source)
     location = Path(escape_name(str(Path(data.source).expanduser().absolute())))
     if archive.is_archive(location):
         return archive.name_of(location)
