@@ -64,7 +64,7 @@ def main(n: int) -> None:
     print(
         f"{n:,} thumbnails: {seconds:.1f} s on {THREADS} threads ({used:.1f} s of processors), "
         f"{len(pairs):,} candidates, {again:,} of {n_copies:,} "
-        f"copies among them, at most {peak_gb:.1f} GB resident (file pages included)"
+        f"copies among them, at most {peak_gb:.1f} GB resident with pages of files"
     )
 
 

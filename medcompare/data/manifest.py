@@ -42,7 +42,7 @@ from medcompare.data.exclusions import (
     shas_by_pixels,
     usable_and_rejected,
 )
-from medcompare.data.quality import MASK, centre_warning
+from medcompare.data.quality import MASK, centre_warning, range_warning
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.records import ORIGINAL, PUBLISHED, DatasetManifest
 from medcompare.data.validation import image_warnings, measure_file
@@ -232,6 +232,7 @@ def _content_warnings(usable: Sequence[Examined]) -> list[str]:
         f"{count} image{'' if count == 1 else 's'} {phrase}." for phrase, count in sorted(counts.items())
     ]
     warnings += centre_warning((item.measurement.width_px, item.measurement.height_px) for item in usable)
+    warnings += range_warning(item.measurement.highest for item in usable)
     patients_of: defaultdict[str, set[str]] = defaultdict(set)
     for item in usable:
         if item.file.patient_id is not None:

@@ -77,7 +77,7 @@ def turned_back(images: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
 
 
 def coefficients(
-    thumbnails: NDArray[np.uint8], crop: tuple[float, float, float] = CROPS[0]
+    thumbnails: NDArray[np.uint8] | NDArray[np.float32], crop: tuple[float, float, float] = CROPS[0]
 ) -> NDArray[np.float32]:
     """Lowest frequencies of a crop of each thumbnail, by the discrete cosine transform (type II).
 
@@ -94,7 +94,7 @@ def coefficients(
     """
     share, right, down = crop
     across, along = (_basis((1 - share) / 2 * (1 + shift), share) for shift in (right, down))
-    return along @ thumbnails.astype(np.float32) @ across.T
+    return along @ thumbnails.astype(np.float32, copy=False) @ across.T
 
 
 def _basis(start: float, share: float) -> NDArray[np.float32]:
@@ -209,8 +209,9 @@ def _rotated(values: NDArray[np.uint64], by: int) -> NDArray[np.uint64]:
 def _search(upright: NDArray[np.uint8], start: int, index: _Index) -> NDArray[np.int64]:
     """Rows (first, second, bits, turn) of the pictures of one chunk, which begins at picture `start`."""
     asked, who, turn_of = [], [], []
+    values = upright.astype(np.float32)
     for box in CROPS:
-        c = coefficients(upright, box)
+        c = coefficients(values, box)
         for turn in range(8):
             lying = _turned_coefficients(c, turn)
             plausible = np.flatnonzero(_upright_margin(lying) > -AMBIGUOUS)

@@ -63,7 +63,8 @@ class ImageMeasurement:
     ``pixel_sha256`` digests size and decoded RGB values: equal for two files that differ only
     in compression or metadata. ``orientation`` is the EXIF value (1 = upright). ``thumbnail`` holds
     `SIDE_PX` x `SIDE_PX` grey levels, for the search of near-duplicates. ``preview_px`` holds the sizes of further
-    frames where all are smaller than the first, as previews are.
+    frames where all are smaller than the first, as previews are. ``highest`` is the largest value of an image of 16
+    bits, otherwise 0.
     """
 
     sha256: str | None = None
@@ -76,6 +77,7 @@ class ImageMeasurement:
     preview_px: tuple[tuple[int, int], ...] = ()
     orientation: int = UPRIGHT
     has_alpha: bool = False
+    highest: int = 0
     pixel_sha256: str | None = None
     thumbnail: bytes = b""
     quality: Quality | None = None
@@ -171,6 +173,7 @@ def measure_image(content: bytes) -> ImageMeasurement:
                 preview_px=_previews(image) if n_frames > 1 and image.format == "TIFF" else (),
                 orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),
                 has_alpha=image.has_transparency_data,
+                highest=int(np.asarray(image).max()) if image.mode in DEEP_MODES else 0,
             )
     except DataError as error:
         return replace(measured, reason="values without a range", detail=str(error))
