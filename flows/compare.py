@@ -214,6 +214,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             set_by_user=set_by_user(config),
             not_evaluated_as_trained=not_evaluated_as_trained(trained, predictions),
             not_converged=not_converged(trained),
+            manifest=manifest,
+            split=split,
             store=config.store,
         )
         for subset, filename in PREDICTION_FILES:

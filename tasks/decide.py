@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from medcompare.base.artifacts import ArtifactStore
+from medcompare.data.tables import read_split
 from medcompare.predictions.join import scored_cases
 from medcompare.stats import assessment
+from medcompare.stats.shortcuts import shortcuts
 from tasks.cache import RETRIES, STORED, content_key, redact_tracebacks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.config.schema import DecideConfig, EvaluateConfig
+    from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.predictions.costs import CostMeasurement
     from medcompare.predictions.records import Predictions
     from medcompare.stats.records import Assessment, ModelEvaluation
@@ -38,12 +41,15 @@ def decide(
     set_by_user: tuple[str, ...],
     not_evaluated_as_trained: dict[str, str],
     not_converged: dict[str, str],
+    manifest: DatasetManifest,
+    split: DatasetSplit,
     store: Path,
 ) -> Assessment:
     """All statistics of the comparison, and the verdict."""
     cases = ArtifactStore(store)
-    return assessment.assemble(
-        scored_cases(predictions, cases, "test", subgroups=evaluate.subgroups or ()),
+    test = scored_cases(predictions, cases, "test", subgroups=evaluate.subgroups or ())
+    found = assessment.assemble(
+        test,
         scored_cases(predictions, cases, "val", subgroups=evaluate.subgroups or ()),
         evaluations,
         costs,
@@ -54,3 +60,6 @@ def decide(
         not_evaluated_as_trained=not_evaluated_as_trained,
         not_converged=not_converged,
     )
+    table = read_split(split, cases)
+    easy = shortcuts(table, manifest, cases, test, level=evaluate.level, seed=seed)
+    return found.model_copy(update={"shortcuts": easy})

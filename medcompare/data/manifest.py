@@ -42,6 +42,7 @@ from medcompare.data.exclusions import (
     shas_by_pixels,
     usable_and_rejected,
 )
+from medcompare.data.file_facts import is_kept, write_file_facts
 from medcompare.data.quality import MASK, centre_warning, range_warning
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.records import ORIGINAL, PUBLISHED, DatasetManifest
@@ -163,6 +164,7 @@ def ingest(
         ),
         copies_by_kind=by_kind,
         copies=_write_table(COPY_COLUMNS, copies, store) if copies else None,
+        file_facts=store.write(write_file_facts(item.measurement for item in usable), ".npy"),
     )
 
 
@@ -187,12 +189,17 @@ def _examine(
         stage="validating the images",
     )
     for file, measurement in zip(source.files, measurements, strict=True):
+        kept = measurement.sha256 is not None and is_kept(measurement.sha256, n_files)
         number = thumbnails.add(measurement.thumbnail) if thumbnails and measurement.thumbnail else -1
         examined.append(
             Examined(
                 file=file,
                 label=label_of[file.label],
-                measurement=replace(measurement, thumbnail=b""),
+                measurement=replace(
+                    measurement,
+                    thumbnail=b"",
+                    small_picture=measurement.small_picture if kept else b"",
+                ),
                 thumbnail=number,
             )
         )

@@ -57,6 +57,12 @@ class DatasetManifest(Record):
         "None where there are none.",
     )
 
+    file_facts: Artifact | None = Field(
+        default=None,
+        description="What the files tell without the picture: an array of `medcompare.data.file_facts`. "
+        "None where they were not measured.",
+    )
+
     @model_validator(mode="after")
     def _counts_add_up(self) -> Self:
         if sum(self.class_counts) != self.n_images:

@@ -94,9 +94,8 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         If a unit ended up in two subsets, which would be an error of this module.
     """
     table = read_images(manifest, store)
-    copies = [table["sha256"], *_copy_keys(manifest, table["sha256"], store)]
     grouped = manifest.n_patients is not None
-    keys = [*copies, table["patient_id"]] if grouped else copies
+    copies, keys = _keys(table, manifest, store)
     # The table is sorted by content digest, hence so are the units: names do not count.
     units = _units_of(keys, table["label"].to_numpy())
     rng = np.random.default_rng(seed)
@@ -199,6 +198,19 @@ def _kept(
         "The published test images, kept as they are; validation images drawn from the published training images "
         "by StratifiedShuffleSplit, what belongs together kept together"
     ), subset
+
+
+def _keys(
+    table: pd.DataFrame, manifest: DatasetManifest, store: ArtifactStore
+) -> tuple[list[pd.Series[str]], list[pd.Series[str]]]:
+    """What images belong together by: as copies of one another, and by anything."""
+    copies = [table["sha256"], *_copy_keys(manifest, table["sha256"], store)]
+    return copies, copies if manifest.n_patients is None else [*copies, table["patient_id"]]
+
+
+def units_of(table: pd.DataFrame, manifest: DatasetManifest, store: ArtifactStore) -> NDArray[np.intp]:
+    """Number of the unit of each image of `table`: images of one patient, and copies, are one unit."""
+    return _units_of(_keys(table, manifest, store)[1], table["label"].to_numpy(dtype=np.int64)).of_image
 
 
 def _copy_keys(manifest: DatasetManifest, shas: pd.Series[str], store: ArtifactStore) -> list[pd.Series[str]]:

@@ -9,7 +9,8 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from medcompare.base.artifacts import ArtifactStore
-    from medcompare.data.records import DatasetManifest
+    from medcompare.base.record import Artifact
+    from medcompare.data.records import DatasetManifest, DatasetSplit
 
 
 def read_images(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame:
@@ -20,7 +21,16 @@ def read_images(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame
     ArtifactError
         If the stored table is missing or was altered.
     """
-    table = pd.read_csv(io.BytesIO(store.read(manifest.images)), dtype=str, keep_default_na=False)
+    return _read(manifest.images, store)
+
+
+def read_split(split: DatasetSplit, store: ArtifactStore) -> pd.DataFrame:
+    """The same of the images of a split, with their ``subset``."""
+    return _read(split.assignments, store)
+
+
+def _read(images: Artifact, store: ArtifactStore) -> pd.DataFrame:
+    table = pd.read_csv(io.BytesIO(store.read(images)), dtype=str, keep_default_na=False)
     return table.astype({"label": int, "width_px": int, "height_px": int})
 
 

@@ -22,6 +22,7 @@ from medcompare.data.decoding import DEEP_MODES, decode_rgb, insist_on_whole_fil
 from medcompare.data.dicom import FORMAT as DICOM
 from medcompare.data.dicom import NoImageError, UnknownCompressionError
 from medcompare.data.disguises import is_slide, what_it_is
+from medcompare.data.file_facts import small_picture
 from medcompare.data.perceptual_hash import SIDE_PX
 from medcompare.data.quality import Quality, measure_quality, quality_phrases
 from medcompare.data.reading import NotRegularError, open_regular
@@ -64,7 +65,7 @@ class ImageMeasurement:
     in compression or metadata. ``orientation`` is the EXIF value (1 = upright). ``thumbnail`` holds
     `SIDE_PX` x `SIDE_PX` grey levels, for the search of near-duplicates. ``preview_px`` holds the sizes of further
     frames where all are smaller than the first, as previews are. ``highest`` is the largest value of an image of 16
-    bits, otherwise 0.
+    bits, otherwise 0. ``small_picture`` is that of `medcompare.data.file_facts`.
     """
 
     sha256: str | None = None
@@ -81,6 +82,7 @@ class ImageMeasurement:
     pixel_sha256: str | None = None
     thumbnail: bytes = b""
     quality: Quality | None = None
+    small_picture: bytes = b""
     reason: Reason | None = None
     detail: str = ""
 
@@ -169,6 +171,7 @@ def measure_image(content: bytes) -> ImageMeasurement:
                 pixel_sha256=pixel_sha256,
                 thumbnail=grey.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX).tobytes(),
                 quality=measure_quality(grey),
+                small_picture=small_picture(grey if image.mode in DEEP_MODES else image),
                 n_frames=n_frames,
                 preview_px=_previews(image) if n_frames > 1 and image.format == "TIFF" else (),
                 orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),

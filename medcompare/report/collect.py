@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
+from medcompare.base.formatting import format_estimate
 from medcompare.config.settings_table import settings_rows
 from medcompare.data.assignments import read_assignments
 from medcompare.data.characteristics import characteristics
@@ -93,7 +94,7 @@ def gather(
         rule=config.decide,
         provenance=provenance,
         settings=settings,
-        notices=(*notices(config, manifest, trained), *_earlier_looks(context)),
+        notices=(*notices(config, manifest, trained), *easy_data(assessment), *_earlier_looks(context)),
         n_earlier_looks=context.n_earlier_looks,
         manifest=manifest,
         rejected=rejected_rows(manifest, store, pseudonymise=config.report.pseudonymise),
@@ -272,6 +273,36 @@ def notices(
     if config.preset == "quick":
         found.append("The preset 'quick' is for a first look, not for decisions.")
     return (*found, *manifest.warnings)
+
+
+SEEN = {
+    "file": "only facts about the files",
+    "colours": "only the colours of the images",
+    "thumbnail": "only 12 \u00d7 12 pixels of each image",
+}
+
+
+def easy_data(assessment: Assessment) -> tuple[str, ...]:
+    """A sentence for each network that is not shown to beat a model that does not see the disease."""
+    found = []
+    for model in assessment.models:
+        unbeaten = [
+            (one.auc_test.value, one)
+            for one in assessment.shortcuts
+            if one.auc_test is not None
+            and one.auc_test.value is not None
+            and (low := one.differences[model].ci_low if model in one.differences else 1.0) is not None
+            and low <= 0
+        ]
+        if not unbeaten:
+            continue
+        auc, best = max(unbeaten, key=lambda pair: pair[0])
+        difference = format_estimate(best.differences[model], signed=True)
+        found.append(
+            f"{assessment.display_names[model]} is not shown to tell the classes apart better than a linear model that "
+            f"sees {SEEN[best.kind]} (AUC {auc:.3f} on the same test images; the network's minus this: {difference})."
+        )
+    return tuple(found)
 
 
 def rejected_rows(

@@ -323,6 +323,23 @@ class SeedComparison(Record):
     )
 
 
+class Shortcut(Record):
+    """What a linear model reaches without seeing the disease."""
+
+    kind: Literal["file", "colours", "thumbnail"] = Field(
+        description="Sees the file's size, format, mode, name and columns; the histogram of colours; 12 x 12 pixels."
+    )
+    auc: Estimate = Field(description="Cross-validated over all images, patients and copies kept together.")
+    auc_test: Estimate | None = Field(default=None, description="The same scores on the test images.")
+    differences: dict[str, Estimate] = Field(
+        default={}, description="By network: its AUC minus that of the shortcut, on the same test images."
+    )
+    careless_difference: Estimate | None = Field(
+        default=None,
+        description="AUC where folds ignore patients and copies, minus `auc`. None where each image is its own unit.",
+    )
+
+
 class Assessment(Record):
     """All statistics of a comparison: what the report and ``results.json`` are made of."""
 
@@ -346,4 +363,7 @@ class Assessment(Record):
     seed_comparisons: tuple[SeedComparison, ...] = ()
     treat_all: Curve | None = Field(default=None, description="Net benefit of treating all.")
     notes: tuple[str, ...] = ()
+    shortcuts: tuple[Shortcut, ...] = Field(
+        default=(), description="How easy the data set is without seeing the disease."
+    )
     quantities: tuple[Quantity, ...]

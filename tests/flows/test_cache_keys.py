@@ -99,7 +99,8 @@ TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
     "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
     "data.validation data.decoding data.dicom data.confounders data.reading data.exclusions data.copies data.quality "
-    "data.disguises data.variants data.perceptual_hash data.phase_correlation training",  # the room of the progress bar
+    "data.disguises data.file_facts data.variants data.perceptual_hash data.phase_correlation "
+    "training",  # the room of the progress bar
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
     "data.published data.spelling",
     "train": IMAGES_TO_NETWORK + TRAINING,
@@ -109,7 +110,9 @@ RESTS_ON = {
     "measure cost": IMAGES_TO_NETWORK
     + " training.augmentation training.cost training.cost_instruments training.epoch training.recipes"
     + " predictions predictions.costs base.hardware",
-    "decide": f"{STATISTICS} {TABLES} {VERDICT}",
+    # The shortcuts look at the files and at what belongs together.
+    "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.published data.spelling "
+    "data.assignments data.file_facts",
     "assess": f"{STATISTICS} {VERDICT}",
 }
 
@@ -352,7 +355,7 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
     }
     found = {"predictions": (predictions,), "evaluations": (evaluation,), "costs": (cost,)}
     told = {"not_evaluated_as_trained": {MODEL: "why"}, "not_converged": {MODEL: "why"}}
-    done.do("decide", **found, **rule, **told, store=store)
+    done.do("decide", **found, **rule, **told, manifest=manifest, split=parts, store=store)
     cases = {
         name: with_everything(scored_cases((predictions,), ArtifactStore(store), subset))
         for name, subset in (("test", "test"), ("validation", "val"))

@@ -21,7 +21,7 @@ from medcompare.report.pages.model import model_section
 from medcompare.report.pages.report import build_context
 from medcompare.report.results import read_results
 from medcompare.report.vocabulary import view_of
-from medcompare.stats.records import Outcome
+from medcompare.stats.records import Estimate, Outcome, Shortcut
 from tests.report import odd_runs
 from tests.report.sample import (
     SENTENCE,
@@ -380,6 +380,36 @@ def test_seeds_long_lists_and_images_in_their_places() -> None:
     assert "listed at the end of the methods section" in repr(data_section(view_of(inputs), 1).blocks)
     assert "image file is truncated" in repr(data_section(view_of(few), 1).blocks)
     assert "80 more are in results.json" in repr(methods_section(view_of(many), 6).blocks)
+
+
+def test_shortcuts_are_tabulated_beside_the_networks(inputs: ReportInputs) -> None:
+    """AUC of each trivial model, what each network reaches more, and what a careless split would seem to gain."""
+    half = Estimate(value=0.612, ci_low=0.55, ci_high=0.67, method="DeLong")
+    more = Estimate(value=0.1, ci_low=0.05, ci_high=0.15, method="DeLong")
+    models = inputs.assessment.models
+    easy = Shortcut(
+        kind="colours",
+        auc=half,
+        auc_test=half,
+        differences=dict.fromkeys(models, more),
+        careless_difference=more,
+    )
+    with_one = inputs.model_copy(
+        update={"assessment": inputs.assessment.model_copy(update={"shortcuts": (easy,)})}
+    )
+
+    [found] = [
+        block
+        for block in data_section(view_of(with_one), 1).blocks
+        if block.kind == "table" and block.caption == "Trivial models"
+    ]
+    assert [[f"{cell.text} {cell.interval}".strip() for cell in row] for row in found.rows] == [
+        ["Colours: how many pixels of each", "0.612 (0.550 to 0.670)", *["+0.100 (+0.050 to +0.150)"] * 3]
+    ]
+    assert [column.head for column in found.columns[1:]] == [
+        "AUC", *(f"{inputs.assessment.display_names[model]} more" for model in models), "Careless split more",
+    ]  # fmt: skip
+    assert "Trivial models" not in repr(data_section(view_of(inputs), 1).blocks)
 
 
 def test_characteristics_are_tabulated_per_subset(inputs: ReportInputs) -> None:
