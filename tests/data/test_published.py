@@ -252,6 +252,26 @@ def test_copies_across_a_published_split(tmp_path: Path) -> None:
     assert "png" not in note
 
 
+def test_near_duplicates_across_a_published_split(tmp_path: Path) -> None:
+    """A training image resized and recompressed in the test subset is a leak like a copy of its bytes."""
+    rng = np.random.default_rng(5)
+    for name in parts(("train", 12), ("test", 6)):
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+        coarse.resize((128, 128), Image.Resampling.BICUBIC).save(tmp_path / "a" / name)
+    with Image.open(tmp_path / "a/train/cancer/cancer03.png") as image:
+        image.resize((100, 100)).save(tmp_path / "a/test/cancer/renamed.jpg", quality=70)
+
+    with pytest.raises(
+        DataError, match=r"1 training images .*train/cancer/cancer03\.png with test/cancer/renamed\.jpg"
+    ):
+        partition(tmp_path / "a", "keep")
+    _, table = partition(tmp_path / "a", "keep", leaks="remove")
+
+    assert "train/cancer/cancer03.png" not in set(table["path"])
+    assert len(table) == 36
+
+
 def test_patients_across_a_published_split(tmp_path: Path) -> None:
     """Of a patient in training and test all training images go, of one in training and validation those of training."""
     subsets = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
