@@ -197,14 +197,14 @@ def test_arrays_of_medmnist(tmp_path: Path) -> None:
         resolved(tmp_path / "pathmnist.npz")
     source = resolved(tmp_path / "pathmnist.npz", published="keep")
 
-    assert source.classes == ("0", "1")
+    assert source.classes == ("label=0", "label=1")
     assert source.name == "pathmnist"
     assert len(source.files) == 12
     for file in source.files:
         subset, i = file.path.split("/")[0], int(file.path.split("/")[1][:-4])
         with Image.open(source.root / file.path) as image:
             np.testing.assert_array_equal(np.asarray(image), images[subset][i])
-        assert (file.label, file.extra) == (str(labels[subset][i, 0]), (subset,))
+        assert (file.label, file.extra) == (f"label={labels[subset][i, 0]}", (subset,))
 
 
 def test_other_arrays(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_other_arrays(tmp_path: Path) -> None:
     grey = np.arange(4 * 8 * 8, dtype=np.uint16).reshape(4, 8, 8) * 200
     np.savez(path, X=grey, y=np.eye(2, dtype=int)[[0, 1, 1, 0]])
     source = resolved(path)
-    assert [file.label for file in source.files] == ["0", "1", "1", "0"]
+    assert [file.label[-1] for file in source.files] == ["0", "1", "1", "0"]
     with Image.open(source.root / source.files[3].path) as image:
         np.testing.assert_array_equal(np.asarray(image), grey[3])
 

@@ -118,7 +118,13 @@ def test_zero_and_one(tmp_path: Path, header: str, ones: tuple[str, str]) -> Non
 
     source = resolved(write(tmp_path / "t.csv", ["image_name", "patient_id", header], rows))
 
-    assert source.classes == ones
+    assert source.classes == (f"{header}=0", f"{header}=1")
+    with_blank = write(
+        tmp_path / "u.csv", ["image_name", header], [*(r[::2] for r in rows[:3]), ("IM_3", "NaN")]
+    )
+    assert resolved(with_blank, exclude="NaN").classes == source.classes
+    named = resolved(tmp_path / "t.csv", positive="0")
+    assert named.classes == ones[::-1]
     assert source.has_patients
     assert f"column {header} holds 0 and 1: 1 was taken as positive" in " ".join(source.notes)
     with pytest.raises(DataError, match=r"which class of .*--positive 1"):
@@ -246,7 +252,10 @@ def test_workbook(tmp_path: Path) -> None:
 
     source = resolved(tmp_path / "t.xlsx")
 
-    assert [(file.path, file.label) for file in source.files] == [("1.png", "1"), ("2.png", "0")]
+    assert [(file.path, file.label) for file in source.files] == [
+        ("1.png", "target=1"),
+        ("2.png", "target=0"),
+    ]
 
 
 def test_rows_without_label(tmp_path: Path) -> None:

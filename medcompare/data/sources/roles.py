@@ -84,9 +84,9 @@ def label_column(
     """
     if data.label_column is not None:
         table.require(data.label_column)
-        return _labels(table, data.label_column)
+        return _labels(table, data.label_column, data)
     if LABEL in table.columns:
-        return _labels(table, LABEL)
+        return _labels(table, LABEL, data)
     one_hot = _one_hot(table, taken)
     named = [name for name in table.columns if plain(name) in LABELS and name not in {*taken, *one_hot}]
     if one_hot and not named:
@@ -101,7 +101,7 @@ def label_column(
         return labels, (), one_hot
     if len(named) == 1:
         table.notes.append(f"column {named[0]} names the class of each image.")
-        return _labels(table, named[0])
+        return _labels(table, named[0], data)
     possible = named or [
         name
         for name in table.columns
@@ -117,12 +117,15 @@ def label_column(
     raise refusal(table, f"{what}. Say which does", data, label_column=(possible or ["COLUMN"])[0])
 
 
-def _labels(table: Columns, name: str) -> tuple[list[str], tuple[str, ...], list[str]]:
+def _labels(table: Columns, name: str, data: DataConfig) -> tuple[list[str], tuple[str, ...], list[str]]:
     cells = table.columns[name]
-    values = sorted(set(cells))
+    values = sorted({cell for cell in cells if cell and cell.casefold() not in NO_VALUE})
+    if data.positive:
+        return cells, (), [name]
     if plain(name) in TARGETS and len(values) == 2 and all(ZERO_ONE.fullmatch(value) for value in values):
         table.notes.append(f"column {name} holds 0 and 1: 1 was taken as positive.")
-        return cells, (values[1],), [name]
+        # "20 target=1" can be read in a report, "20 1" cannot.
+        return [f"{name}={cell[0]}" if cell in values else "" for cell in cells], (f"{name}=1",), [name]
     return cells, (), [name]
 
 
