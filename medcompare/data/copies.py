@@ -151,7 +151,7 @@ SAID_OF = {
     "same pixels": "{files} files differ in bytes but show the same pixels as another ({groups} groups)",
     "near-duplicate": "{files} images are near-duplicates of another: cropped, resized, recompressed, turned or "
     "brightened ({groups} groups)",
-    "augmented copy": "{files} images are variants of {groups}: so called, and confirmed in the pixels of {agree} of "
+    "augmented copy": "{files} images are variants of {groups} by their names, confirmed in the pixels of {agree} of "
     "{tested} looked at",
 }
 

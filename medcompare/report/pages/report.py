@@ -200,13 +200,6 @@ def _notices(view: View) -> tuple[str, ...]:
             f"{join_words(view.name(model) for model in random_start)} started from random weights, not from "
             "pretrained ones: expect less than the models can do."
         )
-    manifest = view.inputs.manifest
-    for kind, groups, files in () if manifest is None else manifest.copies_by_kind:
-        if kind == "augmented copy":
-            notices.append(
-                f"{files:,} images are variants of {groups:,}, kept together in one subset: there are fewer "
-                "independent images than files."
-            )
     return tuple(notices)
 
 
