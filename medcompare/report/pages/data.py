@@ -55,7 +55,7 @@ def data_section(view: View, number: int) -> Section:
     if inputs.split is not None:
         blocks += [
             _subset_table(inputs.split),
-            Paragraph(inputs.split.method),
+            Paragraph(f"{inputs.split.method.rstrip('.')}."),
             Bullets(_split_facts(inputs.split)),
             *_characteristics(view, inputs.split),
         ]
