@@ -81,6 +81,41 @@ def test_other_names_of_the_classes_are_in_everything(first: First, tmp_path: Pa
     assert json.loads(Path(done.result.results).read_text())["split"]["classes"] == ["benign", "malignant"]
 
 
+def test_several_classes_in_a_published_split(first: First, tmp_path: Path) -> None:
+    """The counts of every class are on page one, the class is a subgroup, and the published test images are tested."""
+    images = first.copy(tmp_path)
+    paths = sorted(path.relative_to(images) for path in images.rglob("*.png"))
+    kinds = {"cancer": ("mel", "bcc"), "non_cancer": ("nv", "bkl")}
+    rows = [
+        (str(path), kinds[path.parent.name][i % 2], "Test" if i % 3 == 0 else "Training")
+        for i, path in enumerate(paths)
+    ]
+    (images / "t.csv").write_text("\n".join(["path,label,split", *map(",".join, rows)]))
+    try:
+        done = run(
+            small_config(
+                images / "t.csv",
+                tmp_path,
+                models=ONE_MODEL,
+                data={"positive": "mel,bcc"},
+                split={"published": "keep", "leaks": "remove"},
+            )
+        )
+    finally:
+        (images / "t.csv").unlink()
+
+    results = json.loads(Path(done.result.results).read_text())
+    assert results["split"]["classes"] == ["bkl+nv", "bcc+mel"]
+    assert results["split"]["method"].startswith("The published test images, kept as they are")
+    [counts] = [notice for notice in results["notices"] if notice.startswith("Positive: bcc (")]
+    assert "; negative: bkl (" in counts
+    [evaluation] = results["assessment"]["evaluations"]
+    tested = {(group["column"], group["level"]) for group in evaluation["subgroups"]}
+    assert tested == {("original_class", name) for name in ("bcc", "bkl", "mel", "nv")}
+    published = [row for row in rows if row[2] == "Test"]
+    assert sum(group["n"] for group in evaluation["subgroups"]) == evaluation["n"] <= len(published)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("given", ["settings", "parameters of a deployment"])
 def test_the_printed_command_repeats_the_run(first: First, tmp_path: Path, given: str) -> None:
