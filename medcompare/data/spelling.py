@@ -15,6 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def without_formula(text: str) -> str:
+    """`text` as a cell that no spreadsheet computes: an apostrophe before what would begin a formula.
+
+    A label such as ``=HYPERLINK(...)`` would run when somebody opens the table (OWASP, CSV injection). Numbers stay.
+    """
+    if _FORMULA.match(text) is None:
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def with_formula(cell: str) -> str:
+    """The text that `without_formula` made `cell` of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
 def words(text: str) -> frozenset[str]:
     """The words of `text`."""
     return frozenset(text.split())

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base.errors import DataError
 from medcompare.data.columns import Columns, listed
+from medcompare.data.spelling import with_formula
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -237,7 +238,7 @@ def _csv(text: str, notes: list[str], path: Path) -> tuple[Lines, list[str]]:
     try:
         for cells in csv.reader(rest, delimiter=separator, strict=True, skipinitialspace=blanks):
             number += 1
-            found.append((number, [cell.strip() for cell in cells]))
+            found.append((number, [with_formula(cell.strip()) for cell in cells]))
     except csv.Error as error:
         _refuse(path, f"row {number + 1} is not CSV ({error}); look for a quotation mark that is not closed")
     return found, notes

@@ -29,6 +29,7 @@ from medcompare.data.spelling import (
     respelled_in_both,
     same_id,
     side_name,
+    without_formula,
 )
 from medcompare.predictions.cases import ScoredCases
 from medcompare.predictions.cost_file import read_costs
@@ -291,7 +292,7 @@ def write_prediction_table(cases: ScoredCases) -> bytes:
     Returns
     -------
     bytes
-        UTF-8; labels as 0 and 1, scores with as many digits as they need.
+        UTF-8; labels as 0 and 1, scores with as many digits as they need, no text that a spreadsheet would compute.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -300,12 +301,14 @@ def write_prediction_table(cases: ScoredCases) -> bytes:
         seeds = {f"{model}@{seed}": values for seed, values in cases.seed_scores.get(model, {}).items()}
         columns |= seeds if cases.judged.get(model, model) in seeds else {model: scores, **seeds}
     patients = [] if cases.patient_id is None else [PATIENT]
-    writer.writerow([CASE, TRUTH, *patients, *cases.subgroups, *columns])
+    writer.writerow([CASE, TRUTH, *patients, *map(without_formula, cases.subgroups), *columns])
     for i in range(cases.n):
-        patient = [] if cases.patient_id is None else [cases.patient_id[i]]
-        levels = [column[i] for column in cases.subgroups.values()]
+        patient = [] if cases.patient_id is None else [without_formula(cases.patient_id[i])]
+        levels = [without_formula(column[i]) for column in cases.subgroups.values()]
         scores_of_case = [repr(float(column[i])) for column in columns.values()]
-        writer.writerow([cases.case_id[i], int(cases.y_true[i]), *patient, *levels, *scores_of_case])
+        writer.writerow(
+            [without_formula(cases.case_id[i]), int(cases.y_true[i]), *patient, *levels, *scores_of_case]
+        )
     return out.getvalue().encode("utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,6 +105,35 @@ def test_round_trip_is_exact(tmp_path: Path, columns: str) -> None:
         assert {s: v.tobytes() for s, v in seeds.items()} == {
             s: v.tobytes() for s, v in again.seed_scores[model].items()
         }
+
+
+def test_no_cell_is_a_formula(tmp_path: Path) -> None:
+    """What a spreadsheet would compute begins with an apostrophe, numbers do not, and all reads back."""
+    levels = ["=1+1", "+cmd", "-x", "@SUM", "'=already", "-5.5", "plain", "it's"]
+    rng = np.random.default_rng(0)
+    cases = ScoredCases(
+        case_id=tuple(f"={i}" for i in range(8)),
+        y_true=np.tile([0, 1], 4),
+        scores={"net": rng.random(8)},
+        patient_id=np.array([f"-P{i}" for i in range(8)]),
+        subgroups={"=ward": np.array(levels)},
+        classes=("negative", "positive"),
+        subset="test",
+    )
+
+    written_rows = list(csv.reader(write_prediction_table(cases).decode().splitlines()))
+    again = read_prediction_table(
+        written(tmp_path, write_prediction_table(cases).decode()), subgroups=["=ward"], models=["net"]
+    )
+
+    assert written_rows[0] == ["case_id", "y_true", "patient_id", "'=ward", "net"]
+    assert [row[3] for row in written_rows[1:]] == [
+        "'=1+1", "'+cmd", "'-x", "'@SUM", "''=already", "-5.5", "plain", "it's",
+    ]  # fmt: skip
+    assert [row[0] for row in written_rows[1:]] == [f"'={i}" for i in range(8)]
+    assert again.subgroups["=ward"].tolist() == levels
+    assert again.patient_id is not None
+    assert again.patient_id.tolist() == [f"-P{i}" for i in range(8)]
 
 
 def test_seeds_of_a_model(tmp_path: Path) -> None:
