@@ -219,6 +219,8 @@ def _check_rejected(rejected: Sequence[Rejected], source: ImageSource, max_fract
             f"({fraction:.1%}; data.max_rejected_fraction is {max_fraction:.1%}). {_reasons(rejected)} "
             "Repair or remove them, or raise data.max_rejected_fraction."
         )
+        if any(item.reason == "near-duplicate with opposite label" for item in rejected):
+            msg += " Not to look for near-duplicates: --set data.near_duplicates=false."
         raise DataError(msg)
 
 

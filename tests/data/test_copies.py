@@ -12,6 +12,7 @@ from scipy import ndimage
 from scipy.fft import dctn
 
 from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig, DemoConfig
 from medcompare.data import perceptual_hash
 from medcompare.data.copies import Thumbnails, copy_table, groups_of, near_duplicates
@@ -165,6 +166,14 @@ def test_copies_are_kept_or_excluded_by_label(folder: Path, tmp_path: Path) -> N
     assert any(
         sentence.startswith("5 images are near-duplicates of another") for sentence in manifest.warnings
     )
+
+
+def test_too_many_conflicts_name_the_setting(folder: Path, tmp_path: Path) -> None:
+    """Where near-duplicates stop the run, the message says how to go on without the search."""
+    with pytest.raises(
+        DataError, match=r"near-duplicate with opposite label \(2\).*data\.near_duplicates=false"
+    ):
+        take_in(folder, ArtifactStore(tmp_path / "store"), max_rejected_fraction=0.01)
 
 
 def test_names_change_nothing(folder: Path, tmp_path: Path) -> None:
