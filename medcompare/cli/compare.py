@@ -37,6 +37,7 @@ FIELDS = {
     "positive": "data.positive",
     "exclude": "data.exclude",
     "published_split": "split.published",
+    "hold_out": "split.hold_out",
     "preset": "preset",
     "weights_dir": "train.weights_dir",
     "name": "name",
@@ -91,6 +92,12 @@ def compare(
             metavar="CHOICE",
             help="Where the images come split into training and test: keep this split, or pool all and split again.",
             autocompletion=lambda: ["keep", "pool"],
+        ),
+    ] = None,
+    hold_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN=VALUE", help="Test on the images with this value, such as site=B or site=B,C."
         ),
     ] = None,
     preset: Annotated[

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medcompare.base.hosts import Names  # noqa: TC001 - read by pydantic
 from medcompare.config.form import Settings, left_to_preset, section
@@ -106,6 +106,11 @@ class SplitConfig(Settings):
         "'refuse' it, or 'remove' these images from training and validation.",
     )
 
+    hold_out: str | None = Field(
+        default=None,
+        description="Test images by a column of the data in place of a draw, e.g. 'site=B' or 'site=B,C': another "
+        "hospital, scanner or year. Copies and patients on both sides are treated as `leaks` says.",
+    )
     test_fraction: float = Field(
         default=0.2,
         gt=0,
@@ -121,3 +126,10 @@ class SplitConfig(Settings):
         "thresholds (0.125 of 80% gives 70/10/20).",
         json_schema_extra=left_to_preset("split.validation_fraction"),
     )
+
+    @model_validator(mode="after")
+    def _one_test_subset(self) -> Self:
+        if self.hold_out is not None and self.published == "keep":
+            msg = "hold_out names test images and published='keep' keeps others: choose one of the two"
+            raise ValueError(msg)
+        return self

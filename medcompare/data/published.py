@@ -1,21 +1,30 @@
-"""Splits that others published: recognised by the usual words, never taken for classes."""
+"""Splits that are not drawn: published ones, recognised by the usual words, and those by a column."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.errors import DataError
+from medcompare.base.hosts import split_at_commas
 from medcompare.base.record import SUBSETS
+from medcompare.data.columns import listed
+from medcompare.data.records import PUBLISHED
 from medcompare.data.spelling import plain, words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from medcompare.base.record import Subset
+    from medcompare.config.data import SplitConfig
+    from medcompare.data.records import DatasetManifest
 
 WORDS: dict[str, Subset] = {
     **dict.fromkeys(words("train training trn"), "train"),
@@ -79,3 +88,71 @@ def leaks(published: NDArray[np.object_], of_group: NDArray[np.intp]) -> NDArray
     np.maximum.at(highest, of_group, rank)
     torn: NDArray[np.bool_] = rank < highest[of_group]
     return torn
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitWords:
+    """How a split that is not drawn is called, what else its images can be, and what could be done instead."""
+
+    name: str
+    test: str
+    training: str
+    instead: str
+
+
+def words_of(config: SplitConfig) -> SplitWords:
+    """How the split of `config` is called where it is not drawn."""
+    if config.hold_out is None:
+        return SplitWords(
+            name="the published split",
+            test="The published test images, kept as they are",
+            training="the published training images",
+            instead="pool all images and split them again: --published-split pool",
+        )
+    return SplitWords(
+        name=f"the split by {config.hold_out}",
+        test=f"All images with {config.hold_out} are held out for the test",
+        training="the other images",
+        instead="draw the test images: leave out --hold-out",
+    )
+
+
+def held_out(table: pd.DataFrame, hold_out: str, manifest: DatasetManifest) -> NDArray[np.object_]:
+    """``test`` for the images that `hold_out` names, ``train`` for the others.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The images with their further columns.
+    hold_out : str
+        ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``; a value with a comma where the column has it.
+    manifest : DatasetManifest
+        Names the columns.
+
+    Returns
+    -------
+    ndarray of shape (n_images,)
+
+    Raises
+    ------
+    DataError
+        If there is no such column or value; the message names those that there are.
+    """
+    column, _, values = hold_out.partition("=")
+    columns = [name for name in manifest.extra_columns if name != PUBLISHED]
+    if column not in columns:
+        msg = (
+            f"{manifest.name}: there is no column '{column}' to hold out by; columns there are: "
+            f"{listed(columns) or 'none'}. Correct --hold-out."
+        )
+        raise DataError(msg)
+    present = table[column].str.strip()
+    wanted = {values.strip()} if values.strip() in set(present) else set(split_at_commas(values))
+    missing = sorted(wanted - set(present))
+    if missing:
+        counts = Counter(present).most_common()
+        there = listed([f"{value or '(blank)'} ({n})" for value, n in counts])
+        msg = f"{manifest.name}: no image has {column}={missing[0]}; values there are: {there}. Correct --hold-out."
+        raise DataError(msg)
+    held: NDArray[np.object_] = np.where(present.isin(wanted), "test", "train").astype(object)
+    return held

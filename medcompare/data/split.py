@@ -8,8 +8,8 @@ over units is the answer. With patients of unequal size or of both classes no si
 exact, so many seeded draws are made and the one whose class proportions come closest is kept;
 only counts of classes are looked at, never images or results.
 
-A split that came with the images is kept where that is asked for: what it separates although it belongs
-together is counted and refused, or removed from training.
+A split that came with the images, or one by a column such as the hospital, is kept where that is asked for: what
+it separates although it belongs together is counted and refused, or removed from training.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from medcompare.base.errors import DataError, MedcompareError
 from medcompare.base.record import SUBSETS
-from medcompare.data.published import leaks
+from medcompare.data.published import held_out, leaks, words_of
 from medcompare.data.records import PUBLISHED, DatasetSplit, SubsetSummary
 from medcompare.data.tables import read_images
 
@@ -99,6 +99,8 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     # The table is sorted by content digest, hence so are the units: names do not count.
     units = _units_of(keys, table["label"].to_numpy())
     rng = np.random.default_rng(seed)
+    if config.hold_out is not None:
+        table[PUBLISHED] = held_out(table, config.hold_out, manifest)
     published = PUBLISHED in table
     notes: list[str] = []
     if published:
@@ -112,7 +114,9 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         method, table["subset"] = _method(units, grouped=grouped), _drawn(units, config, rng)[units.of_image]
         targets = _targets(config)
     subsets = [_summary(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS]
-    _check_both_classes(subsets, manifest, grouped=grouped, published=published)
+    _check_both_classes(
+        subsets, manifest, grouped=grouped, instead=words_of(config).instead if published else None
+    )
     n_copies = _units_of(copies, table["label"].to_numpy()).class_counts.sum(axis=1)
     return DatasetSplit(
         assignments=store.write(table.to_csv(index=False, lineterminator="\n").encode(), ".csv"),
@@ -146,16 +150,16 @@ def _without_leaks(
 
     Of what is on two sides, the test images stay; where there are none, the validation images do.
     """
-    published = table[PUBLISHED].to_numpy()
+    published, words = table[PUBLISHED].to_numpy(), words_of(config)
     leaked = leaks(published, units.of_image)
     if not leaked.any():
-        return table, ["No patient and no copy of an image is in two subsets of the published split."]
+        return table, [f"No patient and no copy of an image is in two subsets of {words.name}."]
     on_test = (published == "test") & np.isin(units.of_image, units.of_image[leaked])
     sides = ", ".join(
         f"{n} {SIDES[side]}" for side in SIDES if (n := int((leaked & (published == side)).sum()))
     )
     found = (
-        f"{sides} images of the published split are copies of an image, or belong to a patient, of another subset; "
+        f"{sides} images of {words.name} are copies of an image, or belong to a patient, of another subset; "
         f"this concerns {int(on_test.sum())} of its {int((published == 'test').sum())} test images"
     )
     if config.leaks == "refuse":
@@ -165,8 +169,7 @@ def _without_leaks(
         named = "; ".join(f"{path[i]} with {path[other]}" for i, other in zip(first, others, strict=True))
         msg = (
             f"{manifest.name}: {found}: {named}{'; ...' if leaked.sum() > N_NAMED else ''}. Remove them from training "
-            "and validation: --set split.leaks=remove; or pool all images and split them again: "
-            "--published-split pool."
+            f"and validation: --set split.leaks=remove; or {words.instead}."
         )
         raise DataError(msg)
     cases = table["case_id"].to_numpy()[leaked]
@@ -182,20 +185,20 @@ def _kept(
     manifest: DatasetManifest,
 ) -> tuple[str, NDArray[np.object_]]:
     """What was done, and the subset of each image: as published, validation drawn where there is none."""
-    subset = published.to_numpy(dtype=object)
+    subset, words = published.to_numpy(dtype=object), words_of(config)
     if (subset == "val").any():
         return "The published split, kept as it is", subset
     members = np.unique(units.of_image[subset == "train"])
     if ((units.class_counts[members] > 0).sum(axis=0) < MIN_UNITS_PER_CLASS - 1).any():
         msg = (
-            f"{manifest.name}: the published training images of a class are too few to draw validation images from. "
-            "Pool all images and split them again: --published-split pool."
+            f"{manifest.name}: {words.training} of a class are too few to draw validation images from. You can "
+            f"{words.instead}."
         )
         raise DataError(msg)
     val = _draw(units.class_counts, members, config.validation_fraction, rng)
     subset = np.where(np.isin(units.of_image, val), "val", subset).astype(object)
     return (
-        "The published test images, kept as they are; validation images drawn from the published training images "
+        f"{words.test}; validation images drawn from {words.training} "
         "by StratifiedShuffleSplit, what belongs together kept together"
     ), subset
 
@@ -338,16 +341,13 @@ def _check_enough(units: _Units, manifest: DatasetManifest, *, grouped: bool) ->
 
 
 def _check_both_classes(
-    subsets: Iterable[SubsetSummary], manifest: DatasetManifest, *, grouped: bool, published: bool
+    subsets: Iterable[SubsetSummary], manifest: DatasetManifest, *, grouped: bool, instead: str | None
 ) -> None:
     for summary in subsets:
         for label, name in enumerate(manifest.classes):
             if summary.class_counts[label] == 0:
-                remedy = (
-                    "pool all images and split them again: --published-split pool"
-                    if published
-                    else f"raise split.{'test_fraction' if summary.subset == 'test' else 'validation_fraction'}"
-                )
+                fraction = "test_fraction" if summary.subset == "test" else "validation_fraction"
+                remedy = instead or f"raise split.{fraction}"
                 msg = (
                     f"{manifest.name}: the {summary.subset} subset ({summary.n_images} images) would hold no image of "
                     f"class '{name}'. Add {'patients' if grouped else 'images'} of that class, or {remedy}."

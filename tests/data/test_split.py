@@ -46,6 +46,7 @@ def manifest_of(
     content: Sequence[str] | None = None,
     copies: Sequence[tuple[str, str, str]] = (),
     names: str = "img",
+    sites: Sequence[str] | None = None,
 ) -> DatasetManifest:
     """A manifest of images that exist as digests only; `content` says which are copies."""
     shas = [sha256_of_bytes((content[i] if content else str(i)).encode()) for i in range(len(y))]
@@ -59,6 +60,7 @@ def manifest_of(
             "width_px": 64,
             "height_px": 64,
             "mode": "RGB",
+            **({"site": list(sites)} if sites else {}),
         }
     ).sort_values(["sha256", "patient_id"])
     copy_table = pd.DataFrame(
@@ -79,7 +81,7 @@ def manifest_of(
         n_duplicate_groups=0,
         n_conflicting_groups=0,
         image_sizes=(("64x64", len(y)),),
-        extra_columns=(),
+        extra_columns=("site",) if sites else (),
         fingerprint=sha256_of_bytes(repr(sorted(shas)).encode()),
         images=images,
         rejected=store.write(b"path,label,reason,detail\n", ".csv"),
@@ -339,3 +341,70 @@ def test_isic_patients(store: ArtifactStore) -> None:
     assert [s.class_counts[1] for s in result.subsets] == [27, 4, 8]
     for summary in result.subsets:
         assert summary.fraction == pytest.approx(summary.target_fraction, abs=0.01)
+
+
+def at_three_sites(store: ArtifactStore, *, travels: bool = False) -> DatasetManifest:
+    """60 patients of two images at the sites A, B and C; one of B was seen at A as well."""
+    sites = ["ABC"[i // 2 % 3] for i in range(120)]
+    sites[3] = "A" if travels else sites[3]
+    y = [i // 2 // 3 % 2 for i in range(120)]
+    return manifest_of(store, y, patients=[f"P{i // 2}" for i in range(120)], sites=sites)
+
+
+def test_a_site_is_held_out(store: ArtifactStore) -> None:
+    """All its images, and no other, are the test; validation is drawn from the others by patient."""
+    parted = split(at_three_sites(store), SplitConfig(hold_out="site=B,C"), seed=0, store=store)
+    table = read_assignments(parted, store)
+
+    counts = pd.crosstab(table["site"], table["subset"])[["test", "train", "val"]]
+    assert counts.to_numpy().tolist() == [[0, 36, 4], [40, 0, 0], [40, 0, 0]]
+    assert table.groupby("patient_id")["subset"].nunique().max() == 1
+    assert parted.method.startswith("All images with site=B,C are held out for the test; validation images")
+
+
+def test_a_patient_of_two_sites_is_refused_or_removed_from_training(store: ArtifactStore) -> None:
+    """By default with both ways on; with `leaks` the image of site A goes, and the note names it by case."""
+    manifest = at_three_sites(store, travels=True)
+
+    with pytest.raises(
+        DataError, match=r"1 training images of the split by site=B .* split\.leaks=remove; or draw"
+    ):
+        split(manifest, SplitConfig(hold_out="site=B"), seed=0, store=store)
+    parted = split(manifest, SplitConfig(hold_out="site=B", leaks="remove"), seed=0, store=store)
+
+    table = read_assignments(parted, store)
+    assert len(table) == 119
+    assert set(table.loc[table["site"] == "B", "subset"]) == {"test"}
+    assert "case-3." in parted.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("hold_out", "message"),
+    [
+        ("ward=B", "there is no column 'ward' to hold out by; columns there are: site"),
+        ("site=D", r"no image has site=D; values there are: A \(40\), B \(40\), C \(40\)"),
+        ("site=A,B,C", "too few"),
+    ],
+)
+def test_a_wrong_column_or_value_is_refused(hold_out: str, message: str, store: ArtifactStore) -> None:
+    """With those that there are."""
+    with pytest.raises(DataError, match=message):
+        split(at_three_sites(store), SplitConfig(hold_out=hold_out), seed=0, store=store)
+
+
+def test_a_value_with_a_comma_is_one_value(store: ArtifactStore) -> None:
+    """Where the data has it."""
+    sites = ["York, UK" if i % 3 else "Lyon" for i in range(60)]
+    manifest = manifest_of(store, [i // 3 % 2 for i in range(60)], sites=sites)
+
+    table = read_assignments(
+        split(manifest, SplitConfig(hold_out="site=York, UK"), seed=0, store=store), store
+    )
+
+    assert (table["subset"] == "test").sum() == 40
+
+
+def test_two_ways_to_name_the_test_images_are_refused() -> None:
+    """A published split that is kept has its own."""
+    with pytest.raises(ValueError, match="choose one of the two"):
+        SplitConfig(hold_out="site=B", published="keep")

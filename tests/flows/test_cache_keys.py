@@ -102,7 +102,7 @@ RESTS_ON = {
     "data.disguises data.file_facts data.variants data.perceptual_hash data.phase_correlation "
     "training",  # the room of the progress bar
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
-    "data.published data.spelling",
+    "data.published data.spelling data.columns base.hosts",
     "train": IMAGES_TO_NETWORK + TRAINING,
     "predict": IMAGES_TO_NETWORK + " training.inference predictions predictions.records training.records",
     "evaluate": f"{STATISTICS} {TABLES}",
@@ -112,7 +112,7 @@ RESTS_ON = {
     + " predictions predictions.costs base.hardware",
     # The shortcuts look at the files and at what belongs together.
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.published data.spelling "
-    "data.assignments data.file_facts",
+    "data.assignments data.file_facts data.columns base.hosts",
     "assess": f"{STATISTICS} {VERDICT}",
 }
 
