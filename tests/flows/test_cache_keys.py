@@ -568,7 +568,7 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
         "data.exclude": "the fingerprint holds the images that are left",
         **{
             f"data.{name}": "the fingerprint holds path, label and group of each image"
-            for name in ("image_root", "path_column", "label_column", "group_by")
+            for name in ("image_root", "path_column", "label_column", "group_by", "patient_pattern")
         },
         "data.file_timeout_s": "a limit that is passed stops the run and leaves no result",
         "data.timeout_minutes": "a limit that is passed stops the run and leaves no result",
