@@ -44,7 +44,7 @@ serve-status: setup ## say what of it runs and answers
 	@$(RUN) -m medcompare serve status --port $(SERVE_PORT)
 
 test: setup ## run the tests (none that need minutes, a GPU, the internet or a browser)
-	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadgroup $(ARGS)
+	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 test-slow: setup ## run the slow tests: simulations, trainings
 	@$(RUN) -m pytest -q -m slow $(ARGS)
@@ -74,7 +74,7 @@ format: setup ## rewrite the layout of the code, and what ruff can fix safely
 	@$(PY) -m ruff format .
 
 coverage: setup ## tests with branch coverage, as text and in htmlcov/
-	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadgroup --cov --cov-report=term --cov-report=html $(ARGS)
+	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile --cov --cov-report=term --cov-report=html $(ARGS)
 
 mutants: setup ## change the rule of the verdict in 1,500 small ways: which does no test notice? Takes an hour
 	@$(PY) -m uv pip install --quiet --target .make/mutmut --no-deps mutmut==3.8.1 libcst setproctitle textual click coverage

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -47,17 +48,26 @@ def pytest_sessionfinish() -> None:
     shutil.rmtree(_PREFECT_HOME, ignore_errors=True)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--dist=loadgroup`` a file stays on one worker, and all that go on from the first run on the same one.
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file stays on one worker, and all files that go on from the first run on the same one.
 
-    That run, two trainings and a report, is then made once.
+    That run, two trainings and a report, is then made once. xdist's own groups do nothing with pytest 9.2, which
+    reads the names of tests elsewhere than xdist 3.8 writes them.
     """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    sharing = {item.path for item in items if "first" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "first run" if item.path in sharing else item.path.relative_to(PROJECT_ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadFileScheduling
+
+    class BySharedRun(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "first run" if _goes_on_from_first(PROJECT_ROOT / file) else file
+
+    return BySharedRun(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@cache
+def _goes_on_from_first(file: Path) -> bool:
+    return "first: First" in file.read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
