@@ -40,11 +40,13 @@ LEFTOVERS = (
     "scratch-*",
 )
 """What writers and trainings that died leave in a store."""
+UNPACKED = ("unpacked/*", "remote/*")
+"""Images that came in an archive or from an address; touched whenever a run reads them."""
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial")
 
 
-Kind = Literal["run folder", "unfinished run", "cached result", "stored file", "leftover"]
+Kind = Literal["run folder", "unfinished run", "cached result", "stored file", "unpacked folder", "leftover"]
 
 
 class Removal(NamedTuple):
@@ -82,8 +84,8 @@ def plan_pruning(
 ) -> PrunePlan:
     """Decide what may go, before anything is touched.
 
-    Kept are the newest `keep_runs` runs, runs and cached results younger than `keep_days`, and what these
-    refer to; the runs are those in `out` and those of the history in other folders. With `reports` the
+    Kept are the newest `keep_runs` runs, runs, cached results and unpacked images younger than `keep_days`, and
+    what these refer to; the runs are those in `out` and those of the history in other folders. With `reports` the
     folders of the other runs go as well.
 
     Raises
@@ -126,6 +128,7 @@ def plan_pruning(
     old_objects = [
         path for path, digest in objects.items() if digest not in needed and path.stat().st_mtime < spared
     ]
+    unpacked = (path for pattern in UNPACKED for path in sorted(store.glob(pattern)) if path.is_dir())
     leftovers = (
         path for pattern in LEFTOVERS for path in sorted(store.glob(pattern)) if not path.is_symlink()
     )
@@ -134,6 +137,7 @@ def plan_pruning(
         *(_removal("unfinished run", path) for path in _unfinished(out) if path.stat().st_mtime < spared),
         *(_removal("cached result", path) for path in old_results),
         *(_removal("stored file", path) for path in old_objects),
+        *(_removal("unpacked folder", path) for path in unpacked if path.stat().st_mtime < recent),
         *(_removal("leftover", path) for path in leftovers if path.stat().st_mtime < spared),
     )
     return PrunePlan(

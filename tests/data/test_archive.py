@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import tarfile
 import zipfile
@@ -94,8 +95,10 @@ def test_unpacked_once_per_content(tmp_path: Path) -> None:
     place = zipped(tmp_path / "a.zip", CONTENT)
     first = resolved(place).root
     (first / "cancer" / "a.png").write_bytes(b"changed")
+    os.utime(first, (0, 0))
 
     assert resolved(place).root == first
+    assert first.stat().st_mtime > 0  # so that it is not deleted as long as runs read it
     assert (first / "cancer" / "a.png").read_bytes() == b"changed"
     assert resolved(zipped(place, {**CONTENT, "normal/d.png": b"x"})).root != first
 

@@ -259,6 +259,27 @@ def test_what_a_killed_training_leaves_goes(house: House) -> None:
     assert plan.n_bytes == 11
 
 
+def test_unpacked_images_that_nobody_read_for_long_go(house: House) -> None:
+    """Of archives and of addresses, whole folders; those of a nightly run are touched every night and stay."""
+    for root in ("unpacked", "remote"):
+        for name, days in (("old", 300), ("read", 0.5)):
+            folder = house.store / root / name
+            folder.mkdir(parents=True)
+            (folder / "1.png").write_bytes(b"pixels")
+            house.age(folder, days)
+        (house.store / root / ".being-written.lock").touch()
+
+    plan = house.plan()
+
+    assert [
+        (removal.kind, removal.path.relative_to(house.store).as_posix()) for removal in plan.removals
+    ] == [
+        ("unpacked folder", "unpacked/old"),
+        ("unpacked folder", "remote/old"),
+    ]
+    assert plan.n_bytes == 12
+
+
 def test_unfinished_runs_of_dead_processes_go(house: House) -> None:
     """Also what an interrupted deletion left; not while the process lives, nor what is young."""
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import os
 import shutil
 import stat
 import tarfile
@@ -97,6 +98,7 @@ def unpacked(archive: Path, root: Path, *, max_file_mb: int) -> Path:
     folder = root / f"{name_of(archive)}-{digest[:16]}"
     if not folder.is_dir():
         _fill(folder, archive, max_file_mb * BYTES_PER_MB)
+    os.utime(folder)  # `medcompare prune` deletes what was not read for long
     return _inside(folder)
 
 

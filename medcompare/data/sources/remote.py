@@ -6,6 +6,7 @@ What was copied before and is unchanged by size and version (ETag or time) is no
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path, PurePosixPath
@@ -129,6 +130,7 @@ def _file(system: Any, path: str, root: Path, source: str) -> Path:  # noqa: ANN
         _refuse(source, f"is larger ({info['size'] / 1e9:,.0f} GB) than there is room for")
     if version is None or not target.is_file():
         _copy(system, path, target)
+    os.utime(target.parent)  # `medcompare prune` deletes what was not read for long
     return target
 
 
