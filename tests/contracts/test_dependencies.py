@@ -23,7 +23,6 @@ NOT_IMPORTED = {
     "pre-commit": "the command of CONTRIBUTING.md",
     "pytest-cov": "a plug-in of pytest: `make coverage`",
     "pytest-timeout": "a plug-in of pytest: the setting `timeout`",
-    "pytest-xdist": "a plug-in of pytest: `make test`",
     "ruff": "the command of `make lint`",
     "scipy-stubs": "types for mypy",
     "types-psutil": "types for mypy",
