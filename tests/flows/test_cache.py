@@ -169,8 +169,16 @@ def test_a_result_without_a_file_is_marked_in_silence(tmp_path: Path) -> None:
     _mark_as_used(SimpleNamespace(data=None), tmp_path)  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own answer to Ctrl-C, which a shell takes from what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("after_s", [0, 1], ids=["while they are handed over", "while they are waited for"])
-def test_an_interrupt_starts_no_more_work(tmp_path: Path, after_s: int) -> None:
+def test_an_interrupt_starts_no_more_work(tmp_path: Path, after_s: int, interruptible: None) -> None:  # noqa: ARG001
     """Ctrl-C while the first of three works: it is let end, and no other begins."""
     worked: list[int] = []
 

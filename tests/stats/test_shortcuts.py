@@ -19,7 +19,7 @@ from medcompare.data.tables import read_images
 from medcompare.predictions.cases import ScoredCases
 from medcompare.report.collect import easy_data
 from medcompare.stats.records import Estimate
-from medcompare.stats.shortcuts import out_of_fold, shortcuts
+from medcompare.stats.shortcuts import cross_validated_auc, out_of_fold, shortcuts
 from tests.report.sample import make_assessment, make_manifest
 
 if TYPE_CHECKING:
@@ -93,16 +93,18 @@ def test_a_planted_shortcut_is_found_where_it_is(planted: str, kind: str, tmp_pa
         assert found[other].auc.ci_low < 0.55
 
 
-def test_without_a_shortcut_the_interval_holds_chance(tmp_path: Path) -> None:
-    """In nearly all of 20 data sets in which nothing goes with the class."""
-    held = [
-        one.auc.ci_low <= 0.5 <= one.auc.ci_high
-        for seed in range(20)
-        for one in found_in(tmp_path, seed=seed).values()
-        if one.kind != "file"
-    ]
+def test_without_a_shortcut_the_interval_holds_chance() -> None:
+    """In nearly all of 60 data sets of noise, as 95 % intervals should; DeLong's own does so in 85 % or less."""
+    held = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        y = np.repeat(rng.permutation(np.repeat([0, 1], 60)), 2)
+        patient = np.arange(240) // 2
+        scores = out_of_fold(rng.normal(size=(240, 24)), y, patient, seed=0)
+        auc = cross_validated_auc(y, scores, patient, level=0.95)
+        held.append(auc.ci_low <= 0.5 <= auc.ci_high)
 
-    assert np.mean(held) >= 0.9
+    assert np.mean(held) >= 0.93
 
 
 def test_a_network_is_compared_on_the_same_test_images(tmp_path: Path) -> None:
