@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from prefect import flow, task
@@ -35,6 +36,9 @@ from tasks.ingest import ingest
 from tasks.measure_cost import measure_cost
 from tasks.predict import predict
 from tasks.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_one_holder_at_a_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
