@@ -134,13 +134,14 @@ def test_a_preview_is_no_further_frame(preview: tuple[int, int], accepted: bool)
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
-        (gzip.compress(b"volume"), "a gzip archive"),
+        (gzip.compress(b"volume", mtime=0), "a gzip archive"),
         (b"PK\x03\x04" + bytes(40), "a zip archive"),
         (bytes(344) + b"n+1\0", "a NIfTI volume"),
         (b"<!DOCTYPE html><html></html>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS"),
         (b"\x93NUMPY\x01\x00", "a numpy array"),
     ],
+    ids=["gzip", "zip", "NIfTI", "HTML", "LFS", "NumPy"],
 )
 def test_what_is_no_image_is_named(content: bytes, detail: str, tmp_path: Path) -> None:
     """Under whatever ending it comes."""
