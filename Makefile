@@ -10,8 +10,8 @@ ARGS ?=
 # Where the server of `make serve` listens, and the reports (the port after it):  make serve SERVE_PORT=4300
 SERVE_PORT ?= 4200
 REPORTS_PORT ?=
-# Tests side by side:  make test JOBS=1. One more than two cores: a sixth of their time they wait for servers.
-JOBS ?= 3
+# Tests side by side:  make test JOBS=1
+JOBS ?= 2
 
 # macOS: Homebrew's libraries are not where dlopen looks, and the system's sh drops an inherited DYLD_*.
 ifeq ($(shell uname -s),Darwin)
