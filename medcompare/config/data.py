@@ -109,7 +109,7 @@ class SplitConfig(Settings):
     hold_out: str | None = Field(
         default=None,
         description="Test images by a column of the data in place of a draw, e.g. 'site=B' or 'site=B,C': another "
-        "hospital, scanner or year. Copies and patients on both sides are treated as `leaks` says.",
+        "hospital, scanner or year. Copies and patients on both sides are refused or removed as split.leaks says.",
     )
     test_fraction: float = Field(
         default=0.2,
