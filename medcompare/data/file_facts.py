@@ -34,8 +34,11 @@ FILE_FACTS = np.dtype(
         ("format", "S12"),
         ("colour", "u1", (N_COLOUR,)),
         ("thumbnail", "u1", (N_THUMBNAIL,)),
+        ("contrast", "<f4"),
+        ("blur", "<f4"),
     ]
 )
+"""Contrast and blur are ``spread`` and ``blur`` of `medcompare.data.quality.Quality`."""
 
 
 def small_picture(image: Image.Image) -> bytes:
@@ -61,9 +64,11 @@ def write_file_facts(images: Iterable[ImageMeasurement]) -> bytes:
             (image.format or "").encode(),
             np.frombuffer(image.small_picture[:N_COLOUR], np.uint8),
             np.frombuffer(image.small_picture[N_COLOUR:], np.uint8),
+            image.quality.spread,
+            image.quality.blur,
         )
         for image in images
-        if image.small_picture
+        if image.small_picture and image.quality is not None
     }
     out = io.BytesIO()
     np.save(out, np.array([rows[sha256] for sha256 in sorted(rows)], dtype=FILE_FACTS), allow_pickle=False)

@@ -11,16 +11,14 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import MedcompareError
 from medcompare.notify.message import build_failure_mail, build_report_mail, should_mail
 from medcompare.notify.outbox import PAUSES_S, OutboxError, outbox_folder, queue, send_waiting
 from medcompare.notify.send import send
 from medcompare.runs.changes import Changes, HistoryContext, what_changed
-from medcompare.runs.history import (
-    earlier_runs,
-    history_path,
-    list_runs,
-)
+from medcompare.runs.data_changes import data_changes
+from medcompare.runs.history import earlier_runs, history_path, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def look_back(store: Path, run: RunSummary) -> HistoryContext:
-    """What changed since the last completed run of the series, and the series itself.
+    """What changed since the last completed run of the series, and of the same data, and the series itself.
 
     The series has at most `TREND_RUNS`, `run` included, which need not be recorded yet.
 
@@ -53,8 +51,10 @@ def look_back(store: Path, run: RunSummary) -> HistoryContext:
         for other in runs
         if (other.data_fingerprint, other.seed, other.kind) == (run.data_fingerprint, run.seed, run.kind)
     } - {(run.config_sha256, run.code_digest)}
+    data = data_changes(runs, run, ArtifactStore(store))
     return HistoryContext(
-        changes=what_changed(earlier[0] if earlier else None, run),
+        changes=what_changed(earlier[0] if earlier else None, run, data),
+        data=data,
         runs=(*reversed(earlier[: TREND_RUNS - 1]), run),
         n_earlier_looks=len(looks) if run.data_fingerprint is not None else 0,
     )

@@ -36,7 +36,7 @@ from medcompare.report.inputs import (
     SettingRow,
     count_scores,
 )
-from medcompare.report.trend import trend_marks, trend_runs
+from medcompare.report.trend import changed_data, trend_marks, trend_runs
 from medcompare.runs.provenance import shortened
 
 if TYPE_CHECKING:
@@ -94,7 +94,12 @@ def gather(
         rule=config.decide,
         provenance=provenance,
         settings=settings,
-        notices=(*notices(config, manifest, trained), *easy_data(assessment), *_earlier_looks(context)),
+        notices=(
+            *notices(config, manifest, trained),
+            *changed_data(context.data),
+            *easy_data(assessment),
+            *_earlier_looks(context),
+        ),
         n_earlier_looks=context.n_earlier_looks,
         manifest=manifest,
         rejected=rejected_rows(manifest, store, pseudonymise=config.report.pseudonymise),
@@ -190,6 +195,7 @@ def _over_time(context: HistoryContext) -> dict[str, Any]:
         "trend": trend_runs(runs),
         "trend_marks": trend_marks(runs),
         "changes": context.changes.sentences,
+        "data_changes": context.data,
     }
 
 

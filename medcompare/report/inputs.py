@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, model_validator
 from medcompare.base.record import NEGATIVE, POSITIVE, Record
 from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
-from medcompare.runs.changes import Cause
+from medcompare.runs.changes import Cause, DataChanges
 from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import Assessment, Estimate
 from medcompare.training.records import TrainedModel
@@ -166,6 +166,10 @@ class ReportInputs(Record):
         default=(), description="What changed before each run of `trend`; empty: not marked."
     )
     changes: tuple[str, ...] = Field(default=(), description="What changed since the previous run.")
+    data_changes: DataChanges | None = Field(
+        default=None,
+        description="What changed in the images since the last run of the same data; null without one.",
+    )
     checklists: tuple[ChecklistTable, ...] = ()
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ from medcompare.report.inputs import (
     Source,
     TrendRun,
 )
-from medcompare.runs.changes import Cause
+from medcompare.runs.changes import Cause, DataChanges
 from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import Assessment, ConfusionCounts, PairedComparison, Quantity
 from medcompare.training.records import TrainedModel
@@ -95,6 +95,7 @@ class Results(Record):
     trend: tuple[TrendRun, ...]
     trend_marks: tuple[tuple[Cause, ...], ...]
     changes: tuple[str, ...]
+    data_changes: DataChanges | None = None
     checklists: tuple[ChecklistTable, ...]
     files: tuple[tuple[str, str], ...]
 

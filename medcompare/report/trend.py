@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from medcompare.base.formatting import format_count, format_duration, format_number
+from medcompare.base.formatting import (
+    capital,
+    format_count,
+    format_duration,
+    format_number,
+    format_time,
+    join_words,
+)
+from medcompare.data.sources.listing import count
 from medcompare.report.figures.drawing import (
     INK,
     LEGEND_ROW_MM,
@@ -35,7 +43,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from medcompare.runs.changes import Cause
+    from medcompare.runs.changes import Cause, DataChanges
     from medcompare.runs.summary import RunSummary
 
 PANELS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
@@ -74,6 +82,31 @@ def trend_marks(runs: Sequence[RunSummary]) -> tuple[tuple[Cause, ...], ...]:
     """What changed before each run, in the order given (oldest first); nothing before the first."""
     changed = [what_changed(before, after).causes for before, after in pairwise(runs)]
     return ((), *changed) if runs else ()
+
+
+def changed_data(data: DataChanges | None) -> tuple[str, ...]:
+    """A sentence for page one where labels changed, or images came or went that are of another kind."""
+    if data is None:
+        return ()
+    since = f"since the last run of the same data ({format_time(data.previous_at[:19] + '+00:00')})"
+    found = []
+    if data.n_relabelled:
+        found.append(
+            f"{capital(since)} the label of {count(data.n_relabelled, 'image')} changed: see Data and split."
+        )
+    for images, beside in (("added", "the earlier ones"), ("removed", "those that stayed")):
+        drifted = [one for one in data.drift if one.drifted and one.images == images]
+        if drifted:
+            # Of a statistic without its unit, the largest distance first.
+            names = [
+                one.statistic.partition(" (")[0] for one in sorted(drifted, key=lambda one: -one.distance)
+            ]
+            n = data.n_added if images == "added" else data.n_removed
+            found.append(
+                f"The {count(n, 'image')} {images} {since} differ from {beside} in {join_words(names)}: another "
+                "scanner, stain or export? See Data and split."
+            )
+    return tuple(found)
 
 
 def trend_figure(

@@ -85,6 +85,63 @@ class FigureChange(Record):
     intervals_overlap: bool | None = Field(default=None, description="None where an interval is missing.")
 
 
+class Drift(Record):
+    """One statistic of the images that were added, or removed, beside those that were there."""
+
+    images: Literal["added", "removed"] = Field(
+        description="'added': beside all images of the earlier run; 'removed': beside those that stayed."
+    )
+    statistic: str = Field(description="With its unit.")
+    n: tuple[int, int] = Field(description="Images measured: of these, and of those beside them.")
+    medians: tuple[float, float]
+    difference: float | None = Field(
+        description="Standardised difference of the means, in standard deviations; null where neither varies."
+    )
+    distance: float = Field(
+        ge=0, le=1, description="Kolmogorov-Smirnov: largest difference of the two distribution functions."
+    )
+    p_value: float = Field(ge=0, le=1, description="Two-sample Kolmogorov-Smirnov test, adjusted by Holm.")
+    drifted: bool
+
+
+class Relabelled(Record):
+    """An image whose label is another one than in the earlier run."""
+
+    case_id: str
+    before: str
+    after: str
+
+
+class DataChanges(Record):
+    """What is different in the images since the last run of the same data."""
+
+    previous: str = Field(description="Name of the earlier run.")
+    previous_at: str = Field(description="Its start, UTC, ISO 8601.")
+    n_before: int = Field(ge=0)
+    n_after: int = Field(ge=0)
+    n_added: int = Field(ge=0, description="Images whose content the earlier run did not use.")
+    n_removed: int = Field(ge=0, description="Images of the earlier run whose content this one does not use.")
+    n_relabelled: int = Field(ge=0)
+    n_other_patient: int = Field(ge=0, description="Images that are now filed under another patient.")
+    added: tuple[str, ...] = Field(default=(), description="Case ids, at most 20.")
+    removed: tuple[str, ...] = Field(default=(), description="Case ids in the earlier run, at most 20.")
+    relabelled: tuple[Relabelled, ...] = Field(default=(), description="At most 20.")
+    drift: tuple[Drift, ...] = ()
+    test: str = Field(default="", description="How drift was tested; empty: it was not.")
+    note: str = Field(default="", description="Why something could not be compared.")
+
+    @property
+    def counts(self) -> str:
+        """``12 images added, 3 removed``; empty where nothing of it changed."""
+        parts = (
+            (self.n_added, "added"),
+            (self.n_removed, "removed"),
+            (self.n_relabelled, "relabelled"),
+            (self.n_other_patient, "filed under another patient"),
+        )
+        return join_words(f"{format_count(n)} {word}" for n, word in parts if n)
+
+
 class Changes(Record):
     """What differs between two runs, and in plain sentences."""
 
@@ -99,7 +156,9 @@ class Changes(Record):
     sentences: tuple[str, ...]
 
 
-def what_changed(previous: RunSummary | None, current: RunSummary) -> Changes:
+def what_changed(
+    previous: RunSummary | None, current: RunSummary, data: DataChanges | None = None
+) -> Changes:
     """Compare `current` with the run before it.
 
     Parameters
@@ -108,6 +167,8 @@ def what_changed(previous: RunSummary | None, current: RunSummary) -> Changes:
         An earlier run of the same series; None where there is none.
     current : RunSummary
         The run that has just ended.
+    data : DataChanges, optional
+        What changed in the images, where that is known.
 
     Returns
     -------
@@ -127,6 +188,8 @@ def what_changed(previous: RunSummary | None, current: RunSummary) -> Changes:
     metrics = dict(_metrics(previous, current))
     times = dict(_times(previous, current))
     order = [row.model for row in current.models]
+    if "data" in causes and data is not None and data.previous == previous.name and data.counts:
+        causes["data"] += f" Images: {data.counts}."
     sentences = [_opening(previous, tuple(causes)), *causes.values()]
     verdict_changed = None
     if previous.verdict is not None and current.verdict is not None:
@@ -332,6 +395,8 @@ class HistoryContext(Record):
     """What a report says about the nights before: taken from the history just before rendering."""
 
     changes: Changes
+    data: DataChanges | None = None
+    """The images beside those of the last run of the same data; None without one."""
     runs: tuple[RunSummary, ...]
     """The series up to and with this run, oldest first."""
     n_earlier_looks: int = 0

@@ -11,18 +11,19 @@ import json
 import os
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.code_identity import PACKAGE_ROOT, normalised_source
-from medcompare.base.record import Record
+from medcompare.base.record import Artifact, Record
+from medcompare.config.data import DEMO
 from medcompare.stats.records import Estimate, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from pydantic import BaseModel
 
@@ -126,6 +127,12 @@ class RunSummary(Record):
     data_name: str
     synthetic: bool = False
     data_fingerprint: str | None = None
+    data_place: str | None = Field(
+        default=None, description="SHA-256 of where the images are: data of the same place are the same data."
+    )
+    classes: tuple[str, str] | None = None
+    images: Artifact | None = Field(default=None, description="Table of the usable images, in the store.")
+    file_facts: Artifact | None = Field(default=None, description="See `DatasetManifest.file_facts`.")
     n_images: int | None = Field(default=None, ge=0)
     n_patients: int | None = Field(default=None, ge=0)
     n_positive: int | None = Field(default=None, ge=0)
@@ -264,6 +271,7 @@ def completed_run(
             "data_name": manifest.name if manifest else begun.data_name,
             "synthetic": manifest.synthetic if manifest else begun.synthetic,
             "data_fingerprint": manifest.fingerprint if manifest else data_fingerprint,
+            **_data_of(begun, manifest),
             "n_images": manifest.n_images if manifest else assessment.n,
             "n_patients": manifest.n_patients if manifest else assessment.n_patients,
             "n_positive": manifest.class_counts[1] if manifest else assessment.n_positive,
@@ -278,6 +286,20 @@ def completed_run(
             "files": files,
         },
     )
+
+
+def _data_of(begun: RunSummary, manifest: DatasetManifest | None) -> dict[str, object]:
+    """What the next run on the same data is compared with."""
+    if manifest is None:
+        return {}
+    source = str(json.loads(begun.config_json).get("data", {}).get("source"))
+    place = source if source == DEMO or "://" in source else str(Path(source).expanduser().absolute())
+    return {
+        "data_place": sha256_of_bytes(place.encode(errors="surrogateescape")),
+        "classes": manifest.classes,
+        "images": manifest.images,
+        "file_facts": manifest.file_facts,
+    }
 
 
 def failed_run(

@@ -212,6 +212,10 @@ def test_the_next_run_says_what_changed_and_that_the_test_images_were_seen(
 
     assert len(results["trend"]) == len(results["trend_marks"]) == 2
     assert results["trend_marks"] == [[], ["configuration"]]
+    data = results["data_changes"]
+    assert (data["previous"], data["n_before"], data["n_after"]) == (first.result.run_name, 80, 80)
+    assert (data["n_added"], data["n_removed"], data["n_relabelled"], data["drift"]) == (0, 0, 0, [])
+    assert results_of(first)["data_changes"] is None
     changes = "\n".join(results["changes"])
     assert re.search(r"decide\.margin_auc.*0\.03.*0\.05", changes)
     [looks] = [text for text in results["notices"] if text.startswith("The same test images")]

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_count, format_percent, format_significant, join_words
+from medcompare.base.formatting import (
+    capital,
+    format_count,
+    format_number,
+    format_p,
+    format_percent,
+    format_significant,
+    format_time,
+    join_words,
+)
 from medcompare.data.records import MAX_LEVELS, PUBLISHED
 from medcompare.report.blocks import (
     Bullets,
@@ -60,6 +69,7 @@ def data_section(view: View, number: int) -> Section:
             *_characteristics(view, inputs.split),
         ]
     if inputs.manifest is not None:
+        blocks += _data_changes(view)
         blocks += [Heading("What the images are"), _image_table(inputs.manifest)]
         blocks += [Paragraph(warning, "warning") for warning in inputs.manifest.warnings]
     blocks += _shortcuts(view)
@@ -222,6 +232,71 @@ def _characteristic_row(row: Characteristic, totals: Sequence[int]) -> Row:
         "" if each is None else f"{each:.2f}" for each in (row.difference_test, row.difference_class)
     ]
     return (f"{row.column}{',' if row.level is None else ':'} {name}", *cells, *differences)
+
+
+def _data_changes(view: View) -> list[Block]:
+    """Images added, removed and relabelled since the last run of the same data, and whether their kind drifted."""
+    data = view.inputs.data_changes
+    if data is None:
+        return []
+    run = f"run {data.previous} of {format_time(data.previous_at[:19] + '+00:00')}"
+    n_images = f"{format_count(data.n_before)} images then, {format_count(data.n_after)} now"
+    same = "the same images with the same labels" if data.n_before == data.n_after else n_images
+    text = f"Beside {run}: {f'{n_images}; {data.counts}' if data.counts else same}. {data.note}"
+    blocks: list[Block] = [
+        Heading("What changed since the last run of the same data"),
+        Paragraph(text.strip()),
+    ]
+    named = [
+        f"{capital(what)}: {_listed(cases, n)}"
+        for what, cases, n in (
+            ("added", data.added, data.n_added),
+            ("removed", data.removed, data.n_removed),
+            (
+                "relabelled",
+                [f"{one.case_id} ({one.before} \u2192 {one.after})" for one in data.relabelled],
+                data.n_relabelled,
+            ),
+        )
+        if n
+    ]
+    if named:
+        blocks.append(Bullets(tuple(named)))
+    if data.drift:
+        heads = (
+            words("Statistic", "30%"),
+            "Images",
+            "Median",
+            "Beside",
+            "Difference",
+            "KS distance",
+            "p (Holm)",
+        )
+        rows: list[Row] = [
+            (
+                one.statistic,
+                f"{format_count(one.n[0])} {one.images}",
+                *(format_significant(median) for median in one.medians),
+                "" if one.difference is None else format_number(one.difference, digits=2, signed=True),
+                format_number(one.distance, digits=2),
+                Cell(format_p(one.p_value), strong=one.drifted),
+            )
+            for one in data.drift
+        ]
+        note = (
+            "Added images beside all of the earlier run, removed images beside those that stayed. Difference: of the "
+            f"means, in standard deviations. {capital(data.test)}. Bold: adjusted p below 0.01, and a distance of at "
+            "least 0.1."
+        )
+        blocks += [table("Drift of image statistics", heads, rows), Paragraph(note, "note")]
+    elif data.n_added or data.n_removed:
+        blocks.append(Paragraph("Too few images came or went to test their statistics for drift.", "note"))
+    return blocks
+
+
+def _listed(cases: Sequence[str], n: int) -> str:
+    more = f" and {format_count(n - len(cases))} more" if n > len(cases) else ""
+    return f"{', '.join(cases)}{more}."
 
 
 SHORTCUTS = {
