@@ -21,7 +21,7 @@ from medcompare.training.worker.child import run_child, serve, terminate_all
 ROOT = Path(__file__).resolve().parents[2]
 
 JOBS = """
-import json, logging, os, signal, subprocess, sys, time
+import json, logging, os, signal, subprocess, sys, tempfile, time
 from medcompare.base import errors
 from medcompare.training.worker.child import serve
 
@@ -30,6 +30,10 @@ def echo(request, emit):
     emit({"event": "progress", "step": 1})
     logging.getLogger("medcompare.somewhere").warning("beware of %s", "dogs")
     return json.dumps({"asked": json.loads(request), "threads": os.environ.get("OMP_NUM_THREADS")})
+
+def where(request, emit):
+    umask = os.umask(0)
+    return json.dumps([os.getcwd(), umask, tempfile.gettempdir(), os.getppid(), sorted(os.listdir("/proc/self/fd"))])
 
 def fail(request, emit):
     name, message, options = json.loads(request)
@@ -63,7 +67,8 @@ def orphan(request, emit):
     return "{}"
 
 JOBS = dict(
-    echo=echo, fail=fail, crash=crash, gpu=gpu, disk=disk, die=die, leave=leave, family=family, orphan=orphan
+    echo=echo, fail=fail, crash=crash, gpu=gpu, disk=disk, die=die, leave=leave, family=family, orphan=orphan,
+    where=where,
 )
 if __name__ == "__main__":
     sys.exit(serve(JOBS, sys.argv[1:]))
@@ -112,6 +117,45 @@ def test_result_events_and_logs_come_back(
     assert "beware of dogs" in caplog.text
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every job gets a new interpreter")
+def test_a_job_is_a_copy_in_the_callers_place(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made by one process, which lives as long as the caller; with its folder, umask and nothing open but its pipes."""
+    monkeypatch.chdir(tmp_path)
+    os.umask(0o027)
+    scratch = {**environment, "TMPDIR": str(tmp_path)}
+    first, second = (
+        json.loads(run_child("sample_jobs", "where", "{}", label="t", environment=scratch)) for _ in range(2)
+    )
+
+    assert first == second
+    assert first[:3] == [str(tmp_path), 0o027, str(tmp_path)]
+    # Its events have a pipe of their own; the last is the listing itself.
+    assert len(first[4]) == 3 + 1 + 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every job gets a new interpreter")
+def test_where_the_copied_process_is_killed_its_jobs_may_be_tried_again(environment: dict[str, str]) -> None:
+    """As where they are killed themselves; the next job starts another process to copy, and the old job is gone."""
+    pids: list[int] = []
+
+    def kill(event: Any) -> None:
+        pids.extend(event["pids"])
+        os.kill(_parent_of(event["pids"][0]), signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match="SIGKILL") as caught:
+        run_child("sample_jobs", "family", "{}", label="t", on_event=kill, environment=environment)
+
+    assert caught.value.transient
+    assert gone_soon(pids)
+    assert run_child("sample_jobs", "orphan", "{}", label="t", environment=environment) == "{}"
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 @pytest.mark.parametrize(
     ("name", "options", "kind", "transient"),
     [
@@ -141,7 +185,7 @@ def test_an_unforeseen_error_is_reported_with_its_place_and_no_data(
 ) -> None:
     """Its class and where it was raised; what was being worked on stands neither there nor in the log."""
     with pytest.raises(
-        TrainingError, match=r"(?s)t failed: KeyError\n.*in serve\n  __main__, line \d+, in crash"
+        TrainingError, match=r"(?s)t failed: KeyError\n.*in serve\n  sample_jobs, line \d+, in crash"
     ) as caught:
         run_child("sample_jobs", "crash", "{}", label="t", environment=environment)
     assert not caught.value.transient
@@ -311,6 +355,9 @@ def test_a_child_does_not_outlive_its_parent(environment: dict[str, str], tmp_pa
     while not (out.exists() and out.read_text().endswith(" ")):
         time.sleep(0.02)
     pids = json.loads(out.read_text())
+    if sys.platform == "linux":
+        pids.append(_parent_of(pids[0]))  # which is copied for every job
+        assert pids[-1] != process.pid
     assert all(alive(pid) for pid in pids)
     process.kill()
     process.wait()

@@ -14,6 +14,7 @@ leads a process group, so that a time limit or Ctrl-C ends data-loading processe
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import math
@@ -30,12 +31,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base import errors
-from medcompare.base.code_identity import importing_this_code
 from medcompare.base.errors import MedcompareError, TrainingError, redact
+from medcompare.training.worker.fork_server import serve_copies, start_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
+
+    from medcompare.training.worker.fork_server import Process
 
 Event = Mapping[str, Any]
 EventHandler = Callable[[Event], None]
@@ -51,7 +54,7 @@ _ASKED_FOR = re.compile(r"\. Tried to allocate ([\d.]+ \w+)", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
-_live: dict[int, subprocess.Popen[bytes]] = {}
+_live: dict[int, Process] = {}
 _stopped: set[int] = set()
 _lock = threading.Lock()
 
@@ -124,7 +127,7 @@ def run_child(
     if was_stopped:
         msg = f"{label} was stopped"
         raise TrainingError(msg)
-    raise _death(label, process.returncode, conversation.last_words)
+    raise _death(label, process.wait(), conversation.last_words)
 
 
 def terminate_all() -> int:
@@ -138,20 +141,10 @@ def terminate_all() -> int:
 
 
 @contextlib.contextmanager
-def _started(
-    module: str, job: str, environment: Mapping[str, str] | None
-) -> Iterator[subprocess.Popen[bytes]]:
+def _started(module: str, job: str, environment: Mapping[str, str] | None) -> Iterator[Process]:
     """A started and registered child; dead with all its children when the block ends."""
     with _lock:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
-            # -P: a file in the working folder must not shadow a library.
-            [sys.executable, "-P", "-m", module, job],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env=importing_this_code({**os.environ, **(environment or {})}),
-        )
+        process = start_process(module, job, {**os.environ, **(environment or {})})
         _live[process.pid] = process
     try:
         yield process
@@ -169,7 +162,7 @@ def _started(
 class _Conversation:
     """One request to a child and everything it says; events are handled in the caller's thread."""
 
-    def __init__(self, process: subprocess.Popen[bytes], on_event: EventHandler | None) -> None:
+    def __init__(self, process: Process, on_event: EventHandler | None) -> None:
         self.result: str | None = None
         self.error: Event | None = None
         self.last_words: deque[str] = deque(maxlen=STDERR_LINES)
@@ -245,7 +238,7 @@ class _Conversation:
                 self.last_words.append(line.decode(errors="replace").rstrip())
 
 
-def _ended_by_itself(process: subprocess.Popen[bytes]) -> bool:
+def _ended_by_itself(process: Process) -> bool:
     try:
         process.wait(timeout=EXIT_GRACE_S)
     except subprocess.TimeoutExpired:
@@ -253,7 +246,7 @@ def _ended_by_itself(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _kill_group(process: Process) -> None:
     # EPERM is what macOS answers for a group whose members have all ended.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -345,6 +338,14 @@ def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
         return 1
     emit({"event": "result", "record": json.loads(result)})
     return 0
+
+
+def wait_for_jobs(module: str) -> NoReturn:
+    """Import `module` once and do each of its jobs in a copy of this process."""
+    job = serve_copies(module)
+    status = 0 if job is None else serve(importlib.import_module(module).JOBS, [job])
+    sys.stderr.flush()
+    os._exit(status)  # the interpreter would take two seconds to take torch apart
 
 
 def words_of_device(error: Exception) -> str | None:

@@ -214,6 +214,14 @@ def _devices(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the sig
     return summarise_devices(TrainConfig.model_validate_json(request).device).model_dump_json()
 
 
+IMPORTED_ONCE = (
+    "medcompare.training.loop",
+    "medcompare.training.inference",
+    "medcompare.training.cost",
+    "torchvision.models",
+    "torch._dynamo",  # optimisers import it when they are made, which takes seconds
+)
+"""For `medcompare.training.worker.fork_server`."""
 JOBS = {"train": _train, "predict": _predict, "cost": _cost, "devices": _devices}
 
 if __name__ == "__main__":
