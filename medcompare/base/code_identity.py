@@ -65,6 +65,7 @@ WITHOUT_EFFECT: dict[str, str] = {
 
 DISTRIBUTION_OF = {
     "PIL": "pillow",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "efficientnet_pytorch": "efficientnet-pytorch",
     "sklearn": "scikit-learn",
 }

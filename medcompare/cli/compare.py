@@ -23,7 +23,7 @@ from medcompare.cli.terminal import ExitStatus
 from medcompare.config.errors import validated
 from medcompare.config.presets import PRESETS
 from medcompare.config.schema import CompareConfig
-from medcompare.models.zoo import LISTED
+from medcompare.models.zoo import BY_NAME, LISTED, TIMM
 
 if TYPE_CHECKING:
     from medcompare.runs.result import RunResult
@@ -113,8 +113,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="A,B",
-            help=f"Models to compare, from: {', '.join(LISTED)}.",
-            autocompletion=lambda: list(LISTED),
+            help=f"Models to compare, from: {', '.join(LISTED)}; {BY_NAME}.",
+            autocompletion=lambda: [*LISTED, TIMM],
         ),
     ] = None,
     seed: Annotated[

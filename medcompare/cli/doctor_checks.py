@@ -26,7 +26,7 @@ from medcompare.base.errors import ConfigError
 from medcompare.base.file_access import who_may_read
 from medcompare.base.formatting import format_bytes
 from medcompare.base.hardware import may_have_gpu
-from medcompare.models.weights import hub_folder
+from medcompare.models.weights import file_in, hub_folder, places_of
 from medcompare.models.zoo import MODELS
 from medcompare.notify.outbox import outbox_folder, refused, waiting
 from medcompare.notify.send import fault_of, probe
@@ -336,12 +336,11 @@ def check_history(store: Path) -> Found:
 
 def check_weights(models: tuple[str, ...], weights_dir: Path | None, *, version: str = "V1") -> Found:
     """Pretrained weights of the default models lie where they are looked for."""
-    folders = [*([weights_dir] if weights_dir is not None else []), hub_folder()]
     missing = []
     for model in models:
         spec = MODELS.get(model)
         file = spec.weights.get(version) if spec is not None else None
-        if file is not None and not any((folder / file.filename).is_file() for folder in folders):
+        if file is not None and not any(file_in(folder, file) for _, folder in places_of(file, weights_dir)):
             missing.append(file.filename)
     if missing:
         remedy = (

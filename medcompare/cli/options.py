@@ -5,6 +5,7 @@ Order of precedence, last wins: preset, TOML file (``--config``), named options,
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -174,7 +175,8 @@ def put(values: dict[str, Any], field: str, value: Any) -> None:  # noqa: ANN401
     ConfigError
         If what stands before a dot is a field, not a section.
     """
-    *sections, last = field.split(".")
+    # Quotes as in TOML: the name of a model may hold dots.
+    *sections, last = (part.strip('"') for part in re.findall(r'"[^"]*"|[^.]+', field) or [field])
     for section in sections:
         inner: Any = values.setdefault(section, {})
         if not isinstance(inner, dict):

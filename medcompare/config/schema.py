@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, field_validator, model_validator
 
+from medcompare.base.errors import ConfigError
 from medcompare.base.file_access import ACCESS, FileAccess
 from medcompare.base.hosts import Addresses, Names  # noqa: TC001 - read by pydantic, Names
 from medcompare.base.record import Record
 from medcompare.config.data import DEMO, DataConfig, SplitConfig
 from medcompare.config.form import Settings, clinical, left_to_preset, no_default, only_given, section
 from medcompare.config.presets import PRESETS, PresetName, merged
-from medcompare.models.zoo import LISTED, MODELS
+from medcompare.models.zoo import BY_NAME, LISTED, check_model_name
 
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
 
@@ -124,7 +125,7 @@ class TrainConfig(Settings):
     @classmethod
     def _known_recipes(cls, value: dict[str, RecipeOverride]) -> dict[str, RecipeOverride]:
         for name in value:
-            check_model_name(name)
+            _known(name)
         return dict(sorted(value.items()))
 
     @model_validator(mode="after")
@@ -296,8 +297,8 @@ class CompareConfig(Settings):
         default=("resnet50", "efficientnet_b0"),
         min_length=1,
         max_length=10,
-        description="Models to compare: " + ", ".join(LISTED),
-        json_schema_extra={"items": {"type": "string", "enum": list(LISTED)}},
+        description=f"Models to compare: {', '.join(LISTED)}; {BY_NAME}.",
+        json_schema_extra={"items": {"type": "string", "examples": list(LISTED)}},
     )
     mail_to: Addresses = Field(
         default=(),
@@ -340,7 +341,7 @@ class CompareConfig(Settings):
     @classmethod
     def _known_models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            check_model_name(name)
+            _known(name)
         if len(set(value)) != len(value):
             msg = f"a model is named twice in {list(value)}"
             raise ValueError(msg)
@@ -406,8 +407,8 @@ def check_threshold_rule(evaluate: EvaluateConfig, of_preset: dict[str, Any]) ->
             raise ValueError(msg)
 
 
-def check_model_name(name: str) -> None:
-    """Raise a ValueError that lists the known models where `name` is not one of them."""
-    if name not in MODELS:
-        msg = f"unknown model '{name}'; known models: {', '.join(LISTED)}"
-        raise ValueError(msg)
+def _known(name: str) -> None:
+    try:
+        check_model_name(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None

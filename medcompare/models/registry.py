@@ -44,12 +44,13 @@ def build_model(spec: ModelSpec, *, seed: int, weights_path: Path | None = None)
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = spec.build()
+        own = spec.build_with if weights_path is not None else None
+        network = spec.build() if own is None or weights_path is None else own(weights_path)
         head = network.get_submodule(spec.head)
         if not isinstance(head, nn.Linear):
             msg = f"head '{spec.head}' of model '{spec.name}' is a {type(head).__name__}, not a linear layer"
             raise TypeError(msg)
-        if weights_path is not None:
+        if weights_path is not None and own is None:
             load_state(network, weights_path, model=spec.name)
         network.set_submodule(spec.head, nn.Linear(head.in_features, N_CLASSES))
     return network.train()

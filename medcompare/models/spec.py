@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+Interpolation = Literal["bilinear", "bicubic"]
+
+TORCHVISION_LICENCE = "none stated by torchvision for its weights"
+"""Its README: pretrained models "may have their own licenses or terms and conditions derived from the dataset"."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -40,7 +45,10 @@ class InitialWeights(Record):
     name: str = Field(description="e.g. 'ResNet50_Weights.IMAGENET1K_V1' or 'random initialisation'.")
     version: str | None = Field(description="V1 or V2; None for random initialisation.")
     sha256: str | None = None
-    source: str | None = Field(default=None, description="weights-dir, hub cache or download.")
+    source: str | None = Field(default=None, description="weights-dir, a cache, a package or download.")
+    licence: str | None = Field(
+        default=None, description="As the publisher states it; 'unknown' where it does not."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +56,26 @@ class WeightsFile:
     """A published file of pretrained weights.
 
     `sha256_prefix` is what the publisher printed: the first eight hexadecimal digits of
-    the SHA-256, which also stand in the file name.
+    the SHA-256, which also stand in the file name; empty where nothing was printed.
     """
 
     name: str
     url: str
     sha256_prefix: str
+    licence: str = "unknown"
+    saved_as: str | None = None
+    """Name of the downloaded file, where the last part of its address does not tell whose it is."""
+    other_names: tuple[str, ...] = ()
+    """Where else below a folder it may lie, as patterns: what other tools call the same file."""
+    package: str | None = None
+    """Installed package that brings the file along; then it is not downloaded."""
+    has_versions: bool = True
+    """Whether the publisher counts versions (``V1``, ``V2``)."""
 
     @property
     def filename(self) -> str:
-        """Name of the file, the last part of its address."""
-        return self.url.rsplit("/", 1)[-1]
+        """Name of the file, the last part of its address unless `saved_as` says otherwise."""
+        return self.saved_as or self.url.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +93,31 @@ class ModelSpec:
     recipe: Recipe
     weights: dict[str, WeightsFile] = field(default_factory=dict)
     """Published weights by version (``V1``, ``V2``)."""
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     source: str
     maintained_equivalent: str | None = None
     """Model of the same architecture in a maintained library, where this one's library is not."""
     hidden: bool = False
     """For tests: left out of the lists that people read."""
+    build_with: Callable[[Path], nn.Module] | None = None
+    """Builds the network with the weights of a file, where its library must read them itself."""
+    needs: tuple[str, ...] = ()
+    """Packages that only this network needs, by the name they are imported with."""
+    interpolation: Interpolation = "bilinear"
+    """How its images are resized."""
+    crop_pct: float = 224 / 256
+    """Side of the centre crop over the shorter side of the resized image, at test time."""
+    fixed_size_px: int | None = None
+    """The only side of an image it can work with; None: any."""
+    probe: bool = False
+    """Whether only a linear head is trained, on the features of the frozen network."""
+
+    @property
+    def transforms(self) -> str:
+        """How an image becomes its input, in words for the report."""
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        return f"{self.interpolation}, centre {self.crop_pct:.3g}; mean {mean}; SD {std}"
 
 
 class ResolvedWeights(Record):

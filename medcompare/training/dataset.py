@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from medcompare.data.assignments import ImageRow
+    from medcompare.models.spec import Interpolation
     from medcompare.training.augmentation import Augmentation
 
 CACHE_BYTES = 2 << 30
@@ -193,13 +194,17 @@ class EvaluationImages(SubsetImages):
         size_px: int,
         cache_bytes: int,
         resize_px: int,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
         super().__init__(rows, data_root, size_px=size_px, cache_bytes=cache_bytes)
         self._resize_px = resize_px
+        self._interpolation: Interpolation = interpolation
 
     def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:  # noqa: ARG002 - no randomness here
         """Centre of `image`, the same in every epoch."""
-        return evaluation_crop(image, resize_px=self._resize_px, size_px=self.size_px)
+        return evaluation_crop(
+            image, resize_px=self._resize_px, size_px=self.size_px, mode=self._interpolation
+        )
 
     def __getitem__(self, position: tuple[int, int]) -> Tensor:
         epoch, index = position

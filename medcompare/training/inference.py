@@ -21,7 +21,7 @@ from medcompare.base.devices import pick_device
 from medcompare.base.errors import TrainingError
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model
-from medcompare.models.zoo import MODELS
+from medcompare.models.zoo import find_model
 from medcompare.predictions.records import Predictions
 from medcompare.training.batch_statistics import load_statistics
 from medcompare.training.checkpoints import load_checkpoint
@@ -59,7 +59,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
     DataError, ArtifactError, ConfigError
         If an image changed, a stored file is gone, or the device is not there.
     """
-    trained, spec = request.trained, MODELS[request.trained.model]
+    trained, spec = request.trained, find_model(request.trained.model)
     store = ArtifactStore(request.store_root)
     if request.n_threads is not None:
         torch.set_num_threads(request.n_threads)
@@ -80,6 +80,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
                 request.data_root,
                 size_px=trained.image_size_px,
                 resize_px=trained.resize_px,
+                interpolation=spec.interpolation,
                 cache_bytes=cache_bytes,
             ),
             batch_size=trained.batch_size,

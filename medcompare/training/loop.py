@@ -19,7 +19,7 @@ from medcompare.base.errors import DataError, TrainingError
 from medcompare.base.hardware import device_name
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model, count_parameters
-from medcompare.models.zoo import MODELS
+from medcompare.models.zoo import find_model
 from medcompare.training.augmentation import augmentations
 from medcompare.training.batch_statistics import load_statistics, momenta, normalisations, statistics_of
 from medcompare.training.checkpoints import ResumePoint, state_on_cpu, write_checkpoint
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from medcompare.data.assignments import ImageRow
+    from medcompare.models.spec import ModelSpec
     from medcompare.training.events import EventHandler
     from medcompare.training.requests import TrainingRequest
 
@@ -202,7 +203,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
     TrainingError, DataError, WeightsError, ConfigError, ArtifactError
         As `fit`, `build_model`, `pick_device` and the store do.
     """
-    train, spec = request.train, MODELS[request.model]
+    train, spec = request.train, find_model(request.model)
     store = ArtifactStore(request.store_root)
     if request.n_threads is not None:
         torch.set_num_threads(request.n_threads)
@@ -211,7 +212,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
     precision, memory_format = resolve_precision(train.precision, device)
     placement = Placement(device=device, memory_format=memory_format)
     rows = read_assignments(store.read(request.split.assignments))
-    training, validation, sample = _loaders(rows, request)
+    training, validation, sample = _loaders(rows, request, spec)
     recipe = recipe_of(spec, train)
     network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
     settings = FitSettings(
@@ -249,7 +250,8 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         optimizer=described_optimizer(recipe),
         class_weights=settings.class_weights,
         image_size_px=train.image_size_px,
-        resize_px=evaluation_resize_px(train.image_size_px, train.resize_px),
+        resize_px=evaluation_resize_px(train.image_size_px, train.resize_px, spec.crop_pct),
+        transforms=spec.transforms,
         batch_size=train.batch_size,
         n_parameters=count_parameters(network),
         precision=precision,
@@ -271,7 +273,9 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
     )
 
 
-def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoader, BatchLoader, BatchLoader]:
+def _loaders(
+    rows: list[ImageRow], request: TrainingRequest, spec: ModelSpec
+) -> tuple[BatchLoader, BatchLoader, BatchLoader]:
     train = request.train
     budget = cache_budget_bytes(request.n_parallel) // max(1, train.num_workers)
     sampled = random_stream(request.seed, STREAM_SAMPLE).permutation(len(rows_of(rows, "train")))
@@ -280,7 +284,8 @@ def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoade
             chosen,
             request.data_root,
             size_px=train.image_size_px,
-            resize_px=evaluation_resize_px(train.image_size_px, train.resize_px),
+            resize_px=evaluation_resize_px(train.image_size_px, train.resize_px, spec.crop_pct),
+            interpolation=spec.interpolation,
             cache_bytes=budget // 4,
         )
         for chosen in (
@@ -293,7 +298,7 @@ def _loaders(rows: list[ImageRow], request: TrainingRequest) -> tuple[BatchLoade
         request.data_root,
         size_px=train.image_size_px,
         cache_bytes=budget // 2,
-        augmentations=augmentations(train, train.image_size_px),
+        augmentations=augmentations(train, train.image_size_px, spec.interpolation),
         seed=request.seed,
     )
     if len(training_images) < MIN_TRAINING_IMAGES:

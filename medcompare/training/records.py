@@ -68,6 +68,7 @@ class TrainedModel(Record):
     class_weights: tuple[float, float]
     image_size_px: int
     resize_px: int
+    transforms: str = Field(default="", description="How an image becomes an input: interpolation, mean, SD.")
     batch_size: int
     n_parameters: int
     precision: Literal["float32", "bfloat16"]

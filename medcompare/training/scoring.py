@@ -44,10 +44,11 @@ class Placement:
 
     def inputs(self, images: Tensor, spec: ModelSpec) -> Tensor:
         """Normalised float32 inputs for the network of `spec`, from (n, 3, h, w) uint8."""
-        there = images.to(self.device, non_blocking=True)
-        return normalised(there, spec.mean, spec.std).contiguous(
-            memory_format=MEMORY_FORMATS[self.memory_format]
-        )
+        return self.tensor(normalised(images.to(self.device, non_blocking=True), spec.mean, spec.std))
+
+    def tensor(self, inputs: Tensor) -> Tensor:
+        """`inputs` (n, 3, h, w) moved there."""
+        return inputs.to(self.device).contiguous(memory_format=MEMORY_FORMATS[self.memory_format])
 
 
 def make_repeatable(device: torch.device) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medcompare.base.code_identity import code_digest
-from medcompare.models.zoo import MODELS
+from medcompare.models.zoo import find_model
 from medcompare.training.checkpoints import state_on_cpu
 from medcompare.training.records import EpochLog
 
@@ -59,7 +59,7 @@ def resume_key(request: TrainingRequest, precision: str, device_type: str) -> st
         "seed": request.seed,
         "precision": precision,
         "device": device_type,
-        "code": code_digest("medcompare.training.loop", MODELS[request.model].build.__module__),
+        "code": code_digest("medcompare.training.loop", find_model(request.model).build.__module__),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

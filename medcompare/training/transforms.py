@@ -1,6 +1,7 @@
 """Resizing, centre crop and normalisation, and the random numbers of a training.
 
-Bilinear with antialiasing, as torchvision computes them. The random numbers of an image are a
+Bilinear, or bicubic where the weights were trained so, with antialiasing, as torchvision computes them.
+The random numbers of an image are a
 pure function of (seed, epoch, index): neither the number of loading processes nor anyone's use of
 a global generator changes them.
 """
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from medcompare.models.spec import Interpolation
+
 STREAM_CROPS, STREAM_ORDER, STREAM_SAMPLE = 0, 1, 2
 
 
-def evaluation_resize_px(image_size_px: int, resize_px: int | None) -> int:
-    """Shorter side before the centre crop, pixels; by default image_size_px x 256/224."""
-    return resize_px if resize_px is not None else round(image_size_px * 256 / 224)
+def evaluation_resize_px(image_size_px: int, resize_px: int | None, crop_pct: float = 224 / 256) -> int:
+    """Shorter side before the centre crop, pixels; not set: image_size_px over the network's own `crop_pct`."""
+    return resize_px if resize_px is not None else round(image_size_px / crop_pct)
 
 
 def random_stream(seed: int, stream: int, *position: int) -> np.random.Generator:
@@ -37,21 +40,23 @@ def random_stream(seed: int, stream: int, *position: int) -> np.random.Generator
     return np.random.Generator(np.random.Philox(key=np.array([seed | stream << 32, word], dtype=np.uint64)))
 
 
-def resized(image: Tensor, height: int, width: int) -> Tensor:
-    """`image` (3, h, w), uint8, resized bilinearly with antialiasing."""
+def resized(image: Tensor, height: int, width: int, mode: Interpolation = "bilinear") -> Tensor:
+    """`image` (3, h, w), uint8, resized with antialiasing."""
     if image.shape[1:] == (height, width):
         return image
-    return functional.interpolate(image[None], size=(height, width), mode="bilinear", antialias=True)[0]
+    return functional.interpolate(image[None], size=(height, width), mode=mode, antialias=True)[0]
 
 
-def evaluation_crop(image: Tensor, *, resize_px: int, size_px: int) -> Tensor:
+def evaluation_crop(
+    image: Tensor, *, resize_px: int, size_px: int, mode: Interpolation = "bilinear"
+) -> Tensor:
     """Shorter side of `image` resized to `resize_px`, then its centre square of `size_px` pixels."""
     height, width = image.shape[1:]
     if height <= width:
         new_height, new_width = resize_px, int(resize_px * width / height)
     else:
         new_height, new_width = int(resize_px * height / width), resize_px
-    whole = resized(image, new_height, new_width)
+    whole = resized(image, new_height, new_width, mode)
     top, left = round((new_height - size_px) / 2), round((new_width - size_px) / 2)
     return whole[:, top : top + size_px, left : left + size_px]
 

@@ -43,11 +43,13 @@ def test_every_way_fills_the_same_fields(tmp_path: Path) -> None:
 def test_models_and_nested_tables() -> None:
     """A list of models, and the hyperparameters of one of them."""
     config = _config(
-        "--models", "resnet50, convnext_tiny", "--set", "train.recipes.resnet50.learning_rate=1e-4"
+        *("--models", "resnet50, convnext_tiny", "--set", "train.recipes.resnet50.learning_rate=1e-4"),
+        *("--set", 'train.recipes."timm/resnet18.a1_in1k".learning_rate=1e-3'),
     )
 
     assert config.models == ("resnet50", "convnext_tiny")
     assert config.train.recipes["resnet50"].learning_rate == 1e-4
+    assert config.train.recipes["timm/resnet18.a1_in1k"].learning_rate == 1e-3
 
 
 @pytest.mark.parametrize(
@@ -121,8 +123,8 @@ def _text_fields(schema: dict[str, Any], model: dict[str, Any], prefix: str = ""
         if references:
             section = schema["$defs"][references[0].split("/")[-1]]
             yield from _text_fields(schema, section, f"{prefix}{name}.")
-        elif name == "mail_to":
-            pass  # no address is a number
+        elif name in {"mail_to", "models"}:
+            pass  # no address and no model is a number
         else:
             kinds = [field, *field.get("anyOf", ()), field.get("items", {})]
             if any(kind.get("type") == "string" and "enum" not in kind for kind in kinds):

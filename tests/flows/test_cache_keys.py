@@ -585,6 +585,7 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
         **_fields("split", DatasetSplit, SPLIT_RECORD),
         "weights.path": "the digest of the file is in the key",
         "weights.initial.source": "where the weights were found; their digest is in the key",
+        "weights.initial.licence": "of the file, whose digest is in the key",
         **PLAN_OF_TRAINING,
         **PLACES,
     },

@@ -128,6 +128,7 @@ def test_the_weights_dir_comes_before_the_hub_cache(mini: ModelSpec, content: by
         "version": "V1",
         "sha256": sha256_of_bytes(content),
         "source": "weights-dir",
+        "licence": "unknown",
     }
 
 

@@ -61,7 +61,10 @@ def test_an_equivalent_is_the_same_architecture_from_another_library() -> None:
 
 def test_the_network_for_tests_is_not_offered() -> None:
     """People see the real ones, in the table's order."""
-    assert LISTED == ("resnet50", "efficientnet_b0", "convnext_tiny", "efficientnet_b0_torchvision")
+    assert (
+        *("resnet50", "efficientnet_b0", "convnext_tiny", "efficientnet_b0_torchvision"),
+        "efficientnet_lite0",
+    ) == LISTED
     assert MODELS["test_cnn"].hidden
 
 

@@ -337,7 +337,7 @@ def test_with_no_time_the_least_is_measured_and_said(tiny: Any) -> None:
 
 def test_on_a_loaded_machine_the_budget_holds(tiny: Any) -> None:
     """More busy processes than cores: the parts that are measured take no longer than the budget, but for one step."""
-    trained = train_model(tiny.request(epochs=1, precision="float32"))
+    trained = train_model(tiny.request(epochs=1, precision="float32", image_size_px=128))
     spin = "import time; end = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
     busy = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(2 * len(core_numbers()))]
     try:

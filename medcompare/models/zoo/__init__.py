@@ -1,13 +1,18 @@
-"""The table of networks. Adding one: write its file, name it in `MODELS`."""
+"""The table of networks, and networks by name. Adding one: write its file, name it in `MODELS`."""
 
 from __future__ import annotations
 
+import difflib
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from medcompare.base.errors import ConfigError
 from medcompare.models.zoo.convnext import CONVNEXT_TINY
 from medcompare.models.zoo.efficientnet import (
     EFFICIENTNET_B0,
     EFFICIENTNET_B0_TORCHVISION,
+    EFFICIENTNET_LITE0,
 )
 from medcompare.models.zoo.resnet import RESNET50
 from medcompare.models.zoo.tiny import TEST_CNN
@@ -31,8 +36,52 @@ def table(*specs: ModelSpec) -> dict[str, ModelSpec]:
 
 
 MODELS: dict[str, ModelSpec] = table(
-    RESNET50, EFFICIENTNET_B0, CONVNEXT_TINY, EFFICIENTNET_B0_TORCHVISION, TEST_CNN
+    RESNET50, EFFICIENTNET_B0, CONVNEXT_TINY, EFFICIENTNET_B0_TORCHVISION, EFFICIENTNET_LITE0, TEST_CNN
 )
 
 LISTED: tuple[str, ...] = tuple(name for name, spec in MODELS.items() if not spec.hidden)
 """Names of the networks that people are offered, in the table's order."""
+
+PROBE, TIMM = "probe:", "timm/"
+"""What names begin with that are not in the table: a linear head on another network; a network of timm."""
+BY_NAME = "timm/NAME for any network of timm"
+
+
+def check_model_name(name: str) -> None:
+    """Raise ConfigError where there can be no network called `name`.
+
+    Whether timm has a network is not asked here: that takes seconds, and timm may not be installed where a
+    finished run is read.
+    """
+    inner = name
+    if inner in MODELS or re.fullmatch(TIMM + r"[A-Za-z0-9_.-]+", inner):
+        return
+    near = difflib.get_close_matches(inner, LISTED, n=1, cutoff=0.7)
+    hint = f". Did you mean '{name.removesuffix(inner)}{near[0]}'?" if near else ""
+    msg = f"unknown model '{name}'; known models: {', '.join(LISTED)}; {BY_NAME}{hint}"
+    raise ConfigError(msg)
+
+
+def find_model(name: str) -> ModelSpec:
+    """The network called `name`: of the table, ``timm/NAME``, or ``probe:`` before either.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the message names the nearest.
+    """
+    check_model_name(name)
+    if name.startswith(PROBE):
+        base = find_model(name.removeprefix(PROBE))
+        return replace(
+            base,
+            name=name,
+            display_name=f"{base.display_name}, linear probe",
+            probe=True,
+            maintained_equivalent=None,
+        )
+    if name.startswith(TIMM):
+        from medcompare.models.zoo.timm_models import timm_spec
+
+        return timm_spec(name.removeprefix(TIMM))
+    return MODELS[name]

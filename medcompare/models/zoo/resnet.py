@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.models.spec import ModelSpec, Recipe, WeightsFile
+from medcompare.models.spec import TORCHVISION_LICENCE, ModelSpec, Recipe, WeightsFile
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,11 +29,13 @@ RESNET50 = ModelSpec(
             name="torchvision ResNet50_Weights.IMAGENET1K_V1",
             url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
             sha256_prefix="0676ba61",
+            licence=TORCHVISION_LICENCE,
         ),
         "V2": WeightsFile(
             name="torchvision ResNet50_Weights.IMAGENET1K_V2",
             url="https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
             sha256_prefix="11ad3fa6",
+            licence=TORCHVISION_LICENCE,
         ),
     },
     source="He et al. 2015, arXiv:1512.03385",
