@@ -221,6 +221,15 @@ def test_a_change_of_brightness_is_found(store: ArtifactStore, of_patient: int) 
     )
 
 
+def test_patients_of_another_kind_altogether_are_as_far_away_as_can_be(store: ArtifactStore) -> None:
+    """The distance is 1 to the last digit, whatever shares are summed."""
+    before = drawn(207, seed=1, of_patient=3)
+    new = drawn(47, seed=2, names="new", shift=-90, of_patient=3)
+    after = Images(**{name: values + getattr(new, name) for name, values in vars(before).items()})
+
+    assert max(one.distance for one in compared(store, before, after).drift) == 1.0
+
+
 def test_the_dark_ones_that_were_removed_are_missed(store: ArtifactStore) -> None:
     """Whoever sorts images out by hand changes what the set is of: beside those that stayed."""
     before = drawn(300, seed=1)
