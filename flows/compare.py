@@ -102,6 +102,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 config.data.min_side_px,
                 config.data.max_file_mb,
                 config.data.near_duplicates,
+                config.data.intensity_range,
             ),
             source=source,
             data=config.data,

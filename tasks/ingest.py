@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 def ingest(
     fingerprint: SourceFingerprint,  # noqa: ARG001 - the cache key
-    rules: tuple[float, int, int, bool],  # noqa: ARG001 - the cache key
+    rules: tuple[float, int, int, bool, str],  # noqa: ARG001 - the cache key
     source: ImageSource,
     data: DataConfig,
     store: Path,

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from medcompare.base.hosts import Names  # noqa: TC001 - read by pydantic
 from medcompare.config.form import Settings, left_to_preset, section
 
 ChoiceOfSplit = Literal["keep", "pool"]
+
+FULL_INTENSITY = "full"
+_LIMITS = re.compile(r"(-?\d+(?:\.\d+)?) *, *(-?\d+(?:\.\d+)?)")
+
+
+def intensity_limits(setting: str) -> tuple[float, float] | None:
+    """The two values that ``data.intensity_range`` names; None where it names none."""
+    found = _LIMITS.fullmatch(setting.strip())
+    return (float(found[1]), float(found[2])) if found else None
+
 
 DEMO = "demo"
 """Value of ``data.source`` that means the embedded demonstration data."""
@@ -69,6 +80,12 @@ class DataConfig(Settings):
     min_side_px: int = Field(
         default=32, ge=1, le=10_000, description="Images with a shorter side are excluded, pixels."
     )
+    intensity_range: str = Field(
+        default="auto",
+        description="Values shown black and white where images have more than 8 bits per pixel, the same for all: "
+        "'auto' from the bits that the data set uses, 'full' for the range of the type (65535), or two numbers such as "
+        "0,4095.",
+    )
     near_duplicates: bool = Field(
         default=True,
         description="Look for images that show the same though cropped, resized, recompressed, turned or brightened, "
@@ -90,6 +107,15 @@ class DataConfig(Settings):
         description="Longest time for listing, for reading and for validating all images, minutes each.",
     )
     demo: DemoConfig = section(DemoConfig)
+
+    @field_validator("intensity_range")
+    @classmethod
+    def _is_a_range(cls, value: str) -> str:
+        limits = intensity_limits(value)
+        if value not in {"auto", FULL_INTENSITY} and (limits is None or limits[0] >= limits[1]):
+            msg = "is 'auto', 'full' or two numbers, the smaller first, such as 0,4095"
+            raise ValueError(msg)
+        return value
 
 
 class SplitConfig(Settings):

@@ -23,6 +23,7 @@ STANDARD_COLUMNS = (
     "width_px",
     "height_px",
     "mode",
+    "grey_range",
     "subset",
 )
 NEEDED_COLUMNS = ("case_id", "path", "label", "sha256", "subset")
@@ -41,6 +42,18 @@ class ImageRow:
     subset: str
     extra: tuple[tuple[str, str], ...]
     """Further columns of the user's manifest."""
+    grey_range: tuple[float, float] | None = None
+    """Values shown black and white, of an image with more than 8 bits per pixel."""
+
+
+def range_as_text(grey_range: tuple[float, float] | None) -> str:
+    """``0,4095`` as it stands in the table; empty for None."""
+    return "" if grey_range is None else ",".join(f"{value:.17g}" for value in grey_range)
+
+
+def _range_of(text: str) -> tuple[float, float] | None:
+    low, _, high = text.partition(",")
+    return (float(low), float(high)) if text else None
 
 
 def read_assignments(content: bytes) -> list[ImageRow]:
@@ -72,6 +85,7 @@ def read_assignments(content: bytes) -> list[ImageRow]:
                 sha256=row["sha256"],
                 subset=row["subset"],
                 extra=tuple((name, row[name] or "") for name in further),
+                grey_range=_range_of(row.get("grey_range") or ""),
             )
         )
     return sorted(rows, key=lambda row: row.case_id)

@@ -30,6 +30,16 @@ MAX_TOKEN_WARNINGS = 3
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?[A-Za-z]+|[A-Za-z]+\d*|\d+")
 
+MODES = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey",
+    "P": "palette",
+    "I": "deep grey",
+    "I;16": "deep grey",
+}
+"""Words for Pillow's names, where they are no words themselves."""
+
 
 def cramers_v(y: Sequence[int], groups: Sequence[str]) -> tuple[float, float]:
     """Cramér's V between class and group, with the p-value of the chi-squared test.
@@ -73,10 +83,11 @@ def confounder_warnings(
     paths: Sequence[str],
     sizes: Sequence[tuple[int, int]],
     formats: Sequence[str],
+    modes: Sequence[str],
     columns: Mapping[str, Sequence[str]],
     patients: Sequence[str] | None = None,
 ) -> list[str]:
-    """Sentences about image size, format, file-name tokens and columns that go with the class.
+    """Sentences about image size, format, colour mode, file-name tokens and columns that go with the class.
 
     Parameters
     ----------
@@ -84,8 +95,8 @@ def confounder_warnings(
         Class of each image, 0 (negative) or 1 (positive).
     classes : tuple of (str, str)
         Names of the two.
-    paths, sizes, formats : sequences
-        Per image: path, (width, height) in pixels, file format.
+    paths, sizes, formats, modes : sequences
+        Per image: path, (width, height) in pixels, file format, mode in Pillow's names.
     columns : mapping
         Further manifest columns, by name. Numbers are grouped by quarters; text with more
         than 30 different values is skipped.
@@ -101,6 +112,7 @@ def confounder_warnings(
     candidates: list[tuple[str, Sequence[int], Sequence[str]]] = [
         ("Image size", y, _size_groups(sizes)),
         ("File format", y, formats),
+        ("Colour mode", y, [MODES.get(mode, mode) for mode in modes]),
     ]
     for name, values in columns.items():
         units = sorted(set(zip(patients or range(len(y)), y, values, strict=True)))

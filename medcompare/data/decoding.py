@@ -1,26 +1,33 @@
 """From the bytes of an image file to red, green and blue, the same way everywhere.
 
 EXIF orientation is applied, transparency dropped, palettes, greyscale and CMYK are
-converted, 16-bit greyscale is scaled by the full range of its type (never by the image's
-own minimum and maximum, which would make brightness depend on the picture), and of
-several frames the first counts.
+converted, grey levels of more than 8 bits are scaled over one range for all images
+(`medcompare.data.intensity`), and of several frames the first counts.
 """
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-import medcompare.data.dicom  # noqa: F401 - Pillow opens DICOM once this is imported
 from medcompare.base.errors import DataError
+from medcompare.data.dicom import is_inverted  # Pillow opens DICOM once this is imported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's names of grey levels of more than 8 bits, also in floating point."""
+
+
+LARGEST = 65_535
+"""Of 16 bits."""
+
+Range = tuple[float, float]
+"""(value shown black, value shown white)."""
 
 
 def insist_on_whole_files() -> None:
@@ -28,7 +35,7 @@ def insist_on_whole_files() -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def decode_rgb(content: bytes, *, name: str) -> NDArray[np.uint8]:
+def decode_rgb(content: bytes, *, name: str, grey_range: Range | None = None) -> NDArray[np.uint8]:
     """Pixels of the image in `content`.
 
     Parameters
@@ -37,6 +44,8 @@ def decode_rgb(content: bytes, *, name: str) -> NDArray[np.uint8]:
         A whole image file.
     name : str
         What to call it in messages.
+    grey_range : tuple of (float, float), optional
+        Values shown black and white where it has more than 8 bits per pixel.
 
     Returns
     -------
@@ -46,7 +55,7 @@ def decode_rgb(content: bytes, *, name: str) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If it cannot be decoded, or its pixel values have no defined range.
+        If it cannot be decoded, or has more than 8 bits per pixel and no `grey_range` is given.
     """
     insist_on_whole_files()
     try:
@@ -57,14 +66,17 @@ def decode_rgb(content: bytes, *, name: str) -> NDArray[np.uint8]:
         msg = f"image {name} cannot be decoded: {error}"
         raise DataError(msg) from error
     if upright.mode in DEEP_MODES:
-        values = np.asarray(upright).astype(np.int64)
-        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
-            msg = f"image {name} has pixel values outside 0 to 65535; save it with 8 or 16 bits per pixel"
+        if grey_range is None:
+            msg = f"image {name} has more than 8 bits per pixel, and no range to show them in"
             raise DataError(msg)
-        # 65535 / 255 = 257: white stays white.
-        grey = ((values + 128) // 257).astype(np.uint8)
+        grey = eight_bits(np.asarray(upright), grey_range, inverted=is_inverted(image))
         return np.repeat(grey[:, :, None], 3, axis=2)
-    if upright.mode == "F":
-        msg = f"image {name} has floating-point pixels, whose range is not defined; save it with 8 or 16 bits"
-        raise DataError(msg)
     return np.array(upright.convert("RGB"))
+
+
+def eight_bits(values: NDArray[Any], grey_range: Range, *, inverted: bool = False) -> NDArray[np.uint8]:
+    """`values` as grey levels from 0 to 255, clipped to `grey_range`; `inverted`: high values are dark."""
+    low, high = grey_range
+    # Four bytes per pixel: a float32 tells all values of 16 bits apart.
+    share = np.clip((values.astype(np.float32) - np.float32(low)) / np.float32(high - low), 0, 1)
+    return np.asarray(255 * (1 - share if inverted else share) + np.float32(0.5), dtype=np.uint8)

@@ -1,8 +1,9 @@
 """DICOM: a format that Pillow opens once this module is imported, and what the header says of the patient.
 
 The picture is that of a viewer (DICOM PS3.3 C.7.6.3, C.11; PS3.4 N.2): modality LUT or rescale, then VOI LUT or window,
-then the inversion of MONOCHROME1; without a window the full range of the stored bits. It has 8 bits, whatever the
-encoding. pydicom decodes; nothing of the header reaches a message.
+then the inversion of MONOCHROME1. It has 8 bits, whatever the encoding; only grey levels of more than 8 bits without a
+window stay values, to be shown over one range for all images (`medcompare.data.intensity`). pydicom decodes; nothing of
+the header reaches a message.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ NUMBERED = re.compile(r"(\.\d+)?")
 """Ending of a file named after its number, or of one without ending."""
 
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-WITHOUT_PREAMBLE = re.compile(rb"[\x02\x08]\x00.\x00[A-Z][A-Z]", flags=re.DOTALL)
-"""A first element of group 2 or 8 with an explicit type, as some old devices begin a file."""
+WITHOUT_PREAMBLE = re.compile(
+    rb"[\x02\x08]\x00[\x00-\x70]\x00(?:[A-Z][A-Z]|[\x00-\x40]\x00\x00\x00)", flags=re.DOTALL
+)
+"""A first element of group 2 or 8 with its type or with the length of a short value: so old devices begin a file."""
 
 DECODERS = "python -m pip install python-gdcm"
 
@@ -121,17 +124,17 @@ class DicomImageFile(ImageFile.ImageFile):
         try:
             dataset = _pydicom().dcmread(fp, stop_before_pixels=True, force=True)
             size = int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)
-            grey = (
-                dataset.get("SamplesPerPixel", 1) == 1 and dataset.get("PhotometricInterpretation") != PALETTE
-            )
             n_frames = int(dataset.get("NumberOfFrames") or 1)
+            mode = _mode(dataset)
+            if mode in {"I", "F"}:
+                self.info |= {TYPE_RANGE: _range(dataset), INVERTED: _is_inverted(dataset)}
         except Exception as error:  # noqa: BLE001 - whatever pydicom makes of a malformed header
             msg = f"a DICOM file whose header cannot be read ({type(error).__name__})"
             raise OSError(msg) from None
         if min(size) < 1:
             msg = "a DICOM file without an image, such as a report"
             raise NoImageError(msg)
-        self._size, self._mode = size, "L" if grey else "RGB"
+        self._size, self._mode = size, mode
         self.n_frames = n_frames
         self._is_loaded = False
 
@@ -140,16 +143,24 @@ class DicomImageFile(ImageFile.ImageFile):
         if not self._is_loaded:
             fp: Any = self.fp
             fp.seek(0)
-            self.im = Image.fromarray(_picture(fp)).im
+            self.im = Image.fromarray(_picture(fp, self.mode)).im
             self._is_loaded = True
         return Image.Image.load(self)
 
 
 PALETTE = "PALETTE COLOR"
+BITS_SHOWN = 8
+TYPE_RANGE, INVERTED = "medcompare_type_range", "medcompare_inverted"
+"""Keys of what Pillow keeps beside an image: values that its type holds; whether high ones are dark."""
 
 
-def _picture(file: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - anything that pydicom reads
-    """Grey levels of shape (height, width), or colours of shape (height, width, 3)."""
+def is_inverted(image: Image.Image) -> bool:
+    """Whether high values of an open image are dark: of one from a DICOM file without a window."""
+    return bool(image.info.get(INVERTED))
+
+
+def _picture(file: Any, mode: str) -> NDArray[Any]:  # noqa: ANN401 - anything that pydicom reads
+    """Grey levels of shape (height, width), or colours of shape (height, width, 3); values in the modes I and F."""
     pydicom = _pydicom()
     try:
         dataset = pydicom.dcmread(file, force=True)
@@ -168,6 +179,9 @@ def _picture(file: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - anything that py
             return _eight_bits(pydicom.pixels.apply_color_lut(stored, dataset), _bits_of_palette(dataset))
         if dataset.SamplesPerPixel != 1:
             return _eight_bits(stored, dataset.BitsStored)
+        if mode in {"I", "F"}:
+            values = pydicom.pixels.apply_modality_lut(stored, dataset)
+            return np.asarray(values, dtype=np.int32 if mode == "I" else np.float32)
         return _grey(pydicom.pixels, dataset, stored)
     except Exception as error:  # noqa: BLE001 - whatever decoders make of malformed pixels
         if isinstance(error, RuntimeError) and "Unable to de" in str(error):  # decode or decompress
@@ -187,10 +201,26 @@ def _grey(pixels: Any, dataset: Any, stored: NDArray[Any]) -> NDArray[np.uint8]:
     if low == high:
         low, high = float(shown.min()), float(shown.max()) or 1.0
     share = np.clip((shown - low) / (high - low), 0.0, 1.0)
-    inverse = (
-        dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE"
-    )
-    return np.asarray(np.rint(255 * (1 - share if inverse else share)), dtype=np.uint8)
+    return np.asarray(np.rint(255 * (1 - share if _is_inverted(dataset) else share)), dtype=np.uint8)
+
+
+def _is_inverted(dataset: Any) -> bool:  # noqa: ANN401 - a record of pydicom
+    words = dataset.PhotometricInterpretation, dataset.get("PresentationLUTShape")
+    return "MONOCHROME1" in words or "INVERSE" in words
+
+
+def _mode(dataset: Any) -> str:  # noqa: ANN401 - a record of pydicom
+    """Pillow's name of what the pixels become: I or F where nothing says which of many grey values are to be shown."""
+    if dataset.get("SamplesPerPixel", 1) != 1 or dataset.get("PhotometricInterpretation") == PALETTE:
+        return "RGB"
+    if (
+        dataset.get("VOILUTSequence")
+        or dataset.get("WindowWidth")
+        or dataset.get("BitsStored", 0) <= BITS_SHOWN
+    ):
+        return "L"
+    numbers = (float(dataset.get(tag) or 0) for tag in ("RescaleSlope", "RescaleIntercept"))
+    return "I" if dataset.get("ModalityLUTSequence") or all(map(float.is_integer, numbers)) else "F"
 
 
 def _range(dataset: Any) -> tuple[float, float]:  # noqa: ANN401 - a record of pydicom

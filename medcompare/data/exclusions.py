@@ -19,6 +19,7 @@ from medcompare.data.variants import MAX_PICTURES, MAX_TESTED, VARIANT, likeness
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from medcompare.config.data import DataConfig
     from medcompare.data.copies import Thumbnails
     from medcompare.data.sources.listing import ImageSource, SourceFile
 
@@ -45,13 +46,15 @@ class Rejected:
 
 
 def usable_and_rejected(
-    examined: Iterable[Examined], source: ImageSource, min_side_px: int
+    examined: Iterable[Examined], source: ImageSource, data: DataConfig
 ) -> tuple[list[Examined], list[Rejected]]:
     """Files that can be used by themselves, and the others with their reasons."""
     usable: list[Examined] = []
     rejected: list[Rejected] = []
     for item in examined:
-        verdict = reject_reason(item.measurement, min_side_px=min_side_px)
+        verdict = reject_reason(
+            item.measurement, min_side_px=data.min_side_px, intensity_range=data.intensity_range
+        )
         quality = item.measurement.quality
         if verdict is None and quality is not None and is_named_mask(item.file.path, quality):
             verdict = MASK, "called so, and of one or two grey levels"

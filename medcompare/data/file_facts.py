@@ -50,6 +50,20 @@ def small_picture(image: Image.Image) -> bytes:
     return bytes(shares.tobytes() + thumbnail)
 
 
+def own_levels(grey: Image.Image) -> bytes:
+    """What `small_picture_of_grey` needs of an image whose range is not chosen yet: it has its own in 256 levels."""
+    small = grey.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
+    return bytes(np.asarray(grey.histogram(), dtype=np.float32).tobytes() + small)
+
+
+def small_picture_of_grey(measured: bytes, levels: NDArray[np.uint8]) -> bytes:
+    """`small_picture` of a grey image from `own_levels`; `levels`: what each of its 256 levels is shown as."""
+    counts = np.bincount(levels // (256 // N_BINS), np.frombuffer(measured[:1024], np.float32), N_BINS)
+    shares = np.rint(255 * counts / counts.sum()).astype(np.uint8)
+    thumbnail = levels[np.frombuffer(measured[1024:], np.uint8)]
+    return bytes(np.tile(shares, 3).tobytes() + np.repeat(thumbnail, 3).tobytes())
+
+
 def is_kept(sha256: str, n_files: int) -> bool:
     """Whether an image is one of about `MAX_IMAGES`; its digest decides, so that no name or order matters."""
     return int(sha256[:15], 16) * n_files < MAX_IMAGES * 16**15

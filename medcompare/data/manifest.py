@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
+from medcompare.data.assignments import range_as_text
 from medcompare.data.confounders import confounder_warnings
 from medcompare.data.copies import (
     COPY_COLUMNS,
@@ -43,7 +44,8 @@ from medcompare.data.exclusions import (
     usable_and_rejected,
 )
 from medcompare.data.file_facts import is_kept, write_file_facts
-from medcompare.data.quality import MASK, centre_warning, range_warning
+from medcompare.data.intensity import in_one_range
+from medcompare.data.quality import MASK, centre_warning
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.records import ORIGINAL, PUBLISHED, DatasetManifest
 from medcompare.data.validation import image_warnings, measure_file
@@ -56,7 +58,17 @@ if TYPE_CHECKING:
     from medcompare.config.data import DataConfig
     from medcompare.data.sources.listing import ImageSource
 
-IMAGE_COLUMNS = ("case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode")
+IMAGE_COLUMNS = (
+    "case_id",
+    "path",
+    "label",
+    "patient_id",
+    "sha256",
+    "width_px",
+    "height_px",
+    "mode",
+    "grey_range",
+)
 REJECTED_COLUMNS = ("path", "label", "reason", "detail")
 
 N_NAMED_PATHS = 5
@@ -79,7 +91,7 @@ def ingest(
     source : ImageSource
         Listed files, from `medcompare.data.sources.resolve.resolve_source`.
     data : DataConfig
-        ``min_side_px``, ``max_rejected_fraction`` and the limits of reading are used.
+        ``min_side_px``, ``max_rejected_fraction``, ``intensity_range`` and the limits of reading are used.
     store : ArtifactStore
         Receives the tables.
     progress : callable, optional
@@ -101,7 +113,7 @@ def ingest(
     n_threads = n_threads or os.cpu_count() or 1
     thumbnails = Thumbnails(store.root) if data.near_duplicates else None
     examined = _examine(source, data, progress, n_threads, thumbnails)
-    usable, rejected = usable_and_rejected(examined, source, data.min_side_px)
+    usable, rejected = usable_and_rejected(examined, source, data)
     n_groups, n_conflicting, usable, conflicts = exclude_conflicts(usable, source)
     rejected += conflicts
     near = pairs_of_near_duplicates(usable, thumbnails, n_threads) if thumbnails else []
@@ -113,6 +125,7 @@ def ingest(
         if count == 0:
             msg = f"no usable image of class '{name}' is left in {source.root}. {_reasons(rejected)}"
             raise DataError(msg)
+    usable, of_range = in_one_range(usable, data.intensity_range)
     usable.sort(key=_content_key)
     case_ids = _case_ids([file_digest(item) for item in usable])
     sizes = Counter(f"{item.measurement.width_px}x{item.measurement.height_px}" for item in usable)
@@ -121,6 +134,7 @@ def ingest(
     by_kind = copies_by_kind(copies)
     warnings = [
         *source.notes,
+        *of_range,
         *_content_warnings(usable),
         *copy_warnings(by_kind, agree=agree, tested=tested),
     ]
@@ -130,6 +144,7 @@ def ingest(
         paths=[item.file.path for item in usable],
         sizes=[(item.measurement.width_px, item.measurement.height_px) for item in usable],
         formats=[item.measurement.format or "" for item in usable],
+        modes=[item.measurement.mode for item in usable],
         columns={
             name: [item.file.extra[i] for item in usable]
             for i, name in enumerate(source.extra_columns)
@@ -229,8 +244,12 @@ def _reasons(rejected: Sequence[Rejected]) -> str:
         return ""
     counts = sorted(Counter(item.reason for item in rejected).items(), key=lambda pair: (-pair[1], pair[0]))
     reasons = ", ".join(f"{reason} ({count})" for reason, count in counts)
-    first = sorted(rejected, key=lambda item: item.path)[:N_NAMED_PATHS]
-    named = "; ".join(f"{item.path} ({item.reason})" for item in first)
+    first = sorted(rejected, key=lambda item: (item.reason != counts[0][0], item.path))[:N_NAMED_PATHS]
+    # The detail of one says what to do about all of that reason.
+    named = "; ".join(
+        f"{item.path} ({item.reason}{'' if place else f': {item.detail}'})"
+        for place, item in enumerate(first)
+    )
     more = "; ..." if len(rejected) > len(first) else ""
     return f"Excluded: {reasons}. First files: {named}{more}."
 
@@ -241,7 +260,6 @@ def _content_warnings(usable: Sequence[Examined]) -> list[str]:
         f"{count} image{'' if count == 1 else 's'} {phrase}." for phrase, count in sorted(counts.items())
     ]
     warnings += centre_warning((item.measurement.width_px, item.measurement.height_px) for item in usable)
-    warnings += range_warning(item.measurement.highest for item in usable)
     patients_of: defaultdict[str, set[str]] = defaultdict(set)
     for item in usable:
         if item.file.patient_id is not None:
@@ -297,6 +315,7 @@ def _write_images(
             item.measurement.width_px,
             item.measurement.height_px,
             item.measurement.mode,
+            range_as_text(item.measurement.grey_range),
             *item.file.extra,
         )
         for case_id, item in zip(case_ids, usable, strict=True)

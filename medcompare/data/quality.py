@@ -43,10 +43,6 @@ MASK_TOLERANCE, MASK_SHARE, MASK_DISTANCE = 8, 0.95, 64
 """A mask has nearly all pixels within so many levels of one of two levels that lie further apart: edges are smoothed,
 and JPEG adds ripples."""
 
-FULL_RANGE = 65_535
-MIN_RANGE = 0.25
-"""Share of the range of 16 bits that the brightest of all images has to reach: below it two bits or more are unused."""
-
 FOCUS_PX = 512
 """Focus is measured in a centre square of at most this side."""
 
@@ -138,26 +134,5 @@ def centre_warning(sizes: Iterable[tuple[int, int]]) -> list[str]:
         f"{len(narrow)} of {len(shares)} images are so wide or high that their centre square, which is all that the "
         f"networks see, is less than two thirds of them (least: {min(narrow):.0%}). Cut or pad them to squares if what "
         "counts may lie outside."
-    )
-    return [sentence]
-
-
-def range_warning(highest: Iterable[int]) -> list[str]:
-    """A sentence where images of 16 bits use a part of the range only.
-
-    Parameters
-    ----------
-    highest : iterable of int
-        Largest value of each image of 16 bits, 0 of others.
-    """
-    deep = [value for value in highest if value]
-    if not deep or max(deep) >= MIN_RANGE * FULL_RANGE:
-        return []
-    used, bits = max(deep) / FULL_RANGE, max(deep).bit_length()
-    n = "1 image" if len(deep) == 1 else f"{len(deep)} images"
-    sentence = (
-        f"{n} of 16 bits per pixel: no value is above {max(deep)}, {used:.0%} of the range. They will be nearly black, "
-        f"with about {max(round(256 * used), 1)} of 256 grey levels. If they are of {bits} bits, multiply them by "
-        f"{2 ** (16 - bits)} and save them again."
     )
     return [sentence]

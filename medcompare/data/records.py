@@ -19,7 +19,7 @@ class DatasetManifest(Record):
     """What ingest found: the usable images and what was excluded, and why.
 
     ``images`` is a CSV with columns ``case_id, path, label, patient_id, sha256,
-    width_px, height_px, mode`` and any further columns of the user's manifest;
+    width_px, height_px, mode, grey_range`` and any further columns of the user's manifest;
     ``label`` is 0 (negative) or 1 (positive); ``path`` is relative to ``root``;
     ``case_id`` is the pseudonym used in reports, derived from the content digest.
     ``rejected`` is a CSV with columns ``path, label, reason, detail``.

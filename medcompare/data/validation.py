@@ -17,12 +17,12 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from medcompare.base.artifacts import sha256_of_bytes
-from medcompare.base.errors import DataError
-from medcompare.data.decoding import DEEP_MODES, decode_rgb, insist_on_whole_files
+from medcompare.config.data import intensity_limits
+from medcompare.data.decoding import DEEP_MODES, LARGEST, Range, eight_bits, insist_on_whole_files
 from medcompare.data.dicom import FORMAT as DICOM
-from medcompare.data.dicom import NoImageError, UnknownCompressionError
+from medcompare.data.dicom import TYPE_RANGE, NoImageError, UnknownCompressionError, is_inverted
 from medcompare.data.disguises import is_slide, what_it_is
-from medcompare.data.file_facts import small_picture
+from medcompare.data.file_facts import own_levels, small_picture
 from medcompare.data.perceptual_hash import SIDE_PX
 from medcompare.data.quality import Quality, measure_quality, quality_phrases
 from medcompare.data.reading import NotRegularError, open_regular
@@ -64,8 +64,10 @@ class ImageMeasurement:
     ``pixel_sha256`` digests size and decoded RGB values: equal for two files that differ only
     in compression or metadata. ``orientation`` is the EXIF value (1 = upright). ``thumbnail`` holds
     `SIDE_PX` x `SIDE_PX` grey levels, for the search of near-duplicates. ``preview_px`` holds the sizes of further
-    frames where all are smaller than the first, as previews are. ``highest`` is the largest value of an image of 16
-    bits, otherwise 0. ``small_picture`` is that of `medcompare.data.file_facts`.
+    frames where all are smaller than the first, as previews are. ``span`` holds the smallest and largest value of
+    an image of more than 8 bits, which is to be shown over ``grey_range`` (`medcompare.data.intensity`) and whose type
+    holds ``type_range`` where a header says so; ``inverted``: high values are dark. ``small_picture`` is that of
+    `medcompare.data.file_facts`.
     """
 
     sha256: str | None = None
@@ -78,7 +80,10 @@ class ImageMeasurement:
     preview_px: tuple[tuple[int, int], ...] = ()
     orientation: int = UPRIGHT
     has_alpha: bool = False
-    highest: int = 0
+    span: Range | None = None
+    type_range: Range | None = None
+    grey_range: Range | None = None
+    inverted: bool = False
     pixel_sha256: str | None = None
     thumbnail: bytes = b""
     quality: Quality | None = None
@@ -163,7 +168,8 @@ def measure_image(content: bytes) -> ImageMeasurement:
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-            pixel_sha256 = _pixel_digest(image, content)
+            span = _span(image)
+            pixel_sha256 = _pixel_digest(image)
             grey = _grey(image)
             n_frames = _n_frames(image)
             return replace(
@@ -171,14 +177,16 @@ def measure_image(content: bytes) -> ImageMeasurement:
                 pixel_sha256=pixel_sha256,
                 thumbnail=grey.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX).tobytes(),
                 quality=measure_quality(grey),
-                small_picture=small_picture(grey if image.mode in DEEP_MODES else image),
+                small_picture=own_levels(grey) if image.mode in DEEP_MODES else small_picture(image),
                 n_frames=n_frames,
                 preview_px=_previews(image) if n_frames > 1 and image.format == "TIFF" else (),
                 orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),
                 has_alpha=image.has_transparency_data,
-                highest=int(np.asarray(image).max()) if image.mode in DEEP_MODES else 0,
+                span=span,
+                type_range=image.info.get(TYPE_RANGE),
+                inverted=is_inverted(image),
             )
-    except DataError as error:
+    except _NoNumbersError as error:
         return replace(measured, reason="values without a range", detail=str(error))
     except UnknownCompressionError as error:
         return replace(measured, reason="no decoder", detail=str(error))
@@ -186,7 +194,9 @@ def measure_image(content: bytes) -> ImageMeasurement:
         return replace(measured, reason=_damage(error), detail=_short(error))
 
 
-def reject_reason(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[Reason, str] | None:
+def reject_reason(
+    measurement: ImageMeasurement, *, min_side_px: int, intensity_range: str = "auto"
+) -> tuple[Reason, str] | None:
     """Why an image must be excluded, as (reason, detail); None where it can be used.
 
     Parameters
@@ -195,6 +205,8 @@ def reject_reason(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[R
         What `measure_image` found.
     min_side_px : int
         Shortest side that is accepted, pixels.
+    intensity_range : str
+        The setting ``data.intensity_range``: with two numbers any values have a range.
 
     Returns
     -------
@@ -205,23 +217,30 @@ def reject_reason(measurement: ImageMeasurement, *, min_side_px: int) -> tuple[R
         return measurement.reason, measurement.detail
     width, height = measurement.width_px, measurement.height_px
     if min(width, height) < min_side_px:
-        return "too small", f"{width} x {height} pixels, at least {min_side_px} needed"
+        short = min(width, height)
+        return "too small", (f"{width} x {height} pixels; to use such images: --set data.min_side_px={short}")
     if measurement.n_frames > 1 and measurement.format != "MPO" and not measurement.preview_px:
         # MPO is the JPEG of many cameras: the further frame is a preview of the first.
         detail = f"{measurement.n_frames} frames: store the one that counts on its own"
         return "several frames", detail
+    span = measurement.span
+    if span is None or measurement.format == DICOM or intensity_limits(intensity_range) is not None:
+        return None
+    if measurement.mode == "F" or span[0] < 0 or span[1] > LARGEST:
+        limits = f"{span[0]:g},{span[1]:g}"
+        detail = f"values {limits.replace(',', ' to ')}: say which are black and white"
+        return "values without a range", f"{detail}, e.g. --set data.intensity_range={limits}"
     return None
 
 
 def image_warnings(measurement: ImageMeasurement) -> tuple[str, ...]:
     """What a person should know about an image that can be used: phrases that fit after a count."""
     found = []
-    if measurement.mode in DEEP_MODES:
-        found.append("with 16 bits per pixel, scaled to 8 by the full range of the type")
     if measurement.format == DICOM:
-        found.append(
-            "in DICOM, shown as viewers do (modality LUT, then the window or VOI LUT of the file, MONOCHROME1 inverted)"
+        window = (
+            "then the window or VOI LUT of the file" if measurement.span is None else "no window in the file"
         )
+        found.append(f"in DICOM, shown as viewers do (modality LUT, {window}, MONOCHROME1 inverted)")
     if measurement.preview_px:
         found.append("with smaller preview pages, of which only the first page is used")
     if measurement.mode == "CMYK":
@@ -279,14 +298,29 @@ def _previews(image: Image.Image) -> tuple[tuple[int, int], ...]:
     return tuple(sizes) if all(2 * w <= width and 2 * h <= height for w, h in sizes) else ()
 
 
-def _pixel_digest(image: Image.Image, content: bytes) -> str:
+class _NoNumbersError(Exception):
+    """Pixels that hold no numbers have no range."""
+
+
+def _span(image: Image.Image) -> Range | None:
+    """Smallest and largest value of an image of more than 8 bits."""
+    if image.mode not in DEEP_MODES:
+        return None
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
+        msg = "values that are no numbers (NaN or infinite); save it with 8 or 16 bits"
+        raise _NoNumbersError(msg)
+    return float(values.min()), float(values.max())
+
+
+def _pixel_digest(image: Image.Image) -> str:
     """Digest of size and colours, the latter as `decode_rgb` hands them to the networks."""
-    if image.mode in (*DEEP_MODES, "F"):
-        # Rare, so decoding once more is cheap; what has no defined range raises here.
-        pixels = decode_rgb(content, name="as stored").tobytes()
+    if image.mode in DEEP_MODES:
+        # The values: in which range they are shown is not known yet.
+        values = np.asarray(image).astype(np.float32 if image.mode == "F" else np.int32)
+        digest = sha256_of_bytes((-values if is_inverted(image) else values).tobytes())
     else:
-        pixels = (image if image.mode == "RGB" else image.convert("RGB")).tobytes()
-    digest = sha256_of_bytes(pixels)
+        digest = sha256_of_bytes((image if image.mode == "RGB" else image.convert("RGB")).tobytes())
     return sha256_of_bytes(f"{image.width}x{image.height} {digest}".encode())
 
 
@@ -294,6 +328,7 @@ def _grey(image: Image.Image) -> Image.Image:
     """The image in 256 grey levels, a deep one by its own range: 12 bits of 16 would leave few levels."""
     if image.mode not in DEEP_MODES:
         return image.convert("L")
-    values = np.asarray(image.convert("F"))
-    scaled = 255 * (values - values.min()) / max(float(np.ptp(values)), 1.0)
-    return Image.fromarray(scaled.astype(np.uint8))
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    inverted = is_inverted(image)
+    return Image.fromarray(eight_bits(values, (low, high if high > low else low + 1), inverted=inverted))

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.config.schema import AssessConfig, CompareConfig
     from medcompare.data.assignments import ImageRow
+    from medcompare.data.decoding import Range
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
@@ -378,17 +379,17 @@ class Thumbnails:
     """
 
     def __init__(self, images: Sequence[ImageRow], data_root: Path) -> None:
-        self._images = {row.case_id: file_at(data_root, row.path) for row in images}
+        self._images = {row.case_id: (file_at(data_root, row.path), row.grey_range) for row in images}
 
     def of(self, case_id: str) -> bytes | None:
         """Small PNG of one image without its metadata; None where the file is gone."""
-        return thumbnail(self._images[case_id])
+        return thumbnail(*self._images[case_id])
 
 
-def thumbnail(path: Path) -> bytes | None:
+def thumbnail(path: Path, grey_range: Range | None = None) -> bytes | None:
     """Small PNG of an image without its metadata; None where the file is gone."""
     try:
-        pixels = decode_rgb(read_regular(path), name="of a case")
+        pixels = decode_rgb(read_regular(path), name="of a case", grey_range=grey_range)
     except (OSError, DataError):
         return None
     out = io.BytesIO()

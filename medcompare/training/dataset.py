@@ -123,7 +123,9 @@ class SubsetImages(Dataset["Tensor"]):
             msg = f"image {row.path} changed since ingest; start the run again to validate the data again"
             raise DataError(msg)
         # A channels-last view: the layout the resizing is fastest on.
-        return torch.from_numpy(decode_rgb(content, name=row.path)).permute(2, 0, 1)
+        return torch.from_numpy(decode_rgb(content, name=row.path, grey_range=row.grey_range)).permute(
+            2, 0, 1
+        )
 
     def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:
         """What the network sees of `image`; each kind of subset has its own."""

@@ -75,10 +75,10 @@ class CostIdentity(Record):
 
 
 def images_digest(split: DatasetSplit, store: ArtifactStore, subsets: tuple[Subset, ...]) -> str:
-    """Digest of the images of `subsets`: content, label and subset, free of order and place."""
+    """Digest of the images of `subsets`: content, range of grey levels, label and subset, free of order and place."""
     table = csv.DictReader(io.StringIO(store.read(split.assignments).decode("utf-8")))
     rows = sorted(
-        f"{row['sha256']} {row['label']} {row['subset']} {row['case_id']}"
+        f"{row['sha256']} {row['label']} {row['subset']} {row['case_id']} {row.get('grey_range') or ''}"
         for row in table
         if row["subset"] in subsets
     )

@@ -19,6 +19,7 @@ def warn(n: int = 200, **changes: object) -> list[str]:
         "paths": [f"{CLASSES[i % 2]}/{i}.png" for i in range(n)],
         "sizes": [(64, 64)] * n,
         "formats": ["PNG"] * n,
+        "modes": ["RGB"] * n,
         "columns": {},
     }
     return confounder_warnings(**{**arguments, **changes})  # type: ignore[arg-type]
@@ -106,6 +107,14 @@ class TestWarnings:
             "File format differs between the classes (Cramér's V 1.00; JPEG: 0% of ill, 100% of healthy)"
             in sentence
         )
+
+    @pytest.mark.parametrize(("mode", "word"), [("L", "grey"), ("CMYK", "CMYK")])
+    def test_colour_mode(self, mode: str, word: str) -> None:
+        """Grey files, or those for print, in one class."""
+        (sentence,) = warn(modes=["RGB" if i % 2 else mode for i in range(200)])
+
+        share = f"{word}: 0% of ill, 100%" if word < "RGB" else "RGB: 100% of ill, 0%"
+        assert f"Colour mode differs between the classes (Cramér's V 1.00; {share} of healthy)" in sentence
 
     def test_magnification_in_file_names(self) -> None:
         """One sentence for 100x and 400x, which are two sides of one thing; none for counters."""

@@ -26,10 +26,13 @@ def test_plain_colours_come_through_unchanged() -> None:
     assert np.array_equal(decode_rgb(encoded(Image.fromarray(pixels)), name="a"), pixels)
 
 
-def test_sixteen_bits_are_scaled_by_the_whole_range() -> None:
-    """Black stays black, white white, and a dim image stays dim."""
+def test_sixteen_bits_are_scaled_by_the_range_given() -> None:
+    """Black stays black, white white; rounded to the nearest, and clipped."""
     grey = np.array([[0, 128, 129, 257, 32768, 65535]], dtype=np.uint16)
-    pixels = decode_rgb(encoded(Image.fromarray(grey)), name="a")
+    pixels = decode_rgb(encoded(Image.fromarray(grey)), name="a", grey_range=(0, 65535))
+    clipped = decode_rgb(encoded(Image.fromarray(grey)), name="a", grey_range=(128, 638))
+
+    assert clipped[0, :, 1].tolist() == [0, 0, 1, 65, 255, 255]
 
     assert pixels[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
     assert np.array_equal(pixels[..., 0], pixels[..., 2])
@@ -62,14 +65,14 @@ def test_cmyk_becomes_colours() -> None:
     assert decode_rgb(encoded(image, "TIFF"), name="a").min() == 255
 
 
-def test_values_without_a_range_are_refused() -> None:
-    """Floating point, and integers beyond 16 bits."""
-    floating = Image.fromarray(np.ones((2, 2), dtype=np.float32))
-    with pytest.raises(DataError, match=r"image scan\.tif has floating-point pixels"):
-        decode_rgb(encoded(floating, "TIFF"), name="scan.tif")
-    large = Image.fromarray(np.full((2, 2), 70_000, dtype=np.int32))
-    with pytest.raises(DataError, match="outside 0 to 65535"):
-        decode_rgb(encoded(large, "TIFF"), name="scan.tif")
+def test_deep_values_need_a_range() -> None:
+    """Of floating point as well, also below zero; without a range nothing is guessed."""
+    for values in (np.array([[-1, 0, 1, 3]], np.float32), np.array([[-1, 0, 1, 3]], np.int32)):
+        content = encoded(Image.fromarray(values), "TIFF")
+        with pytest.raises(DataError, match=r"image scan\.tif has more than 8 bits per pixel, and no range"):
+            decode_rgb(content, name="scan.tif")
+        found = decode_rgb(content, name="scan.tif", grey_range=(-1, 2))
+        assert found[0, :, 2].tolist() == [0, 85, 170, 255]
 
 
 def test_damage_is_named() -> None:

@@ -74,7 +74,7 @@ def test_good_folder(folder: Path, store: ArtifactStore) -> None:
     assert (manifest.copies, manifest.copies_by_kind) == (None, ())
     table = read_images(manifest, store)
     assert list(table.columns) == [
-        "case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode",
+        "case_id", "path", "label", "patient_id", "sha256", "width_px", "height_px", "mode", "grey_range",
     ]  # fmt: skip
     assert set(table["path"]) == {file.relative_to(folder).as_posix() for file in folder.rglob("*.png")}
     assert all(
@@ -201,7 +201,8 @@ def test_too_many_rejections_stop_the_run(folder: Path, store: ArtifactStore) ->
     with pytest.raises(
         DataError,
         match=r"2 of 12 files .*16\.7%; data.max_rejected_fraction is 10\.0%.*Excluded: not an image \(2\). "
-        r"First files: cancer/bad0.png \(not an image\); cancer/bad1.png \(not an image\)\. Repair",
+        r"First files: cancer/bad0.png \(not an image: no known image format in 4 bytes\); "
+        r"cancer/bad1.png \(not an image\)\. Repair",
     ):
         take_in(folder, store, max_rejected_fraction=0.1)
     assert take_in(folder, store, max_rejected_fraction=2 / 12).n_rejected == 2

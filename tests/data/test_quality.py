@@ -119,26 +119,6 @@ def test_centre_squares() -> None:
     assert "(least: 25%)" in sentence
 
 
-@pytest.mark.parametrize(("factor", "said"), [(16, True), (64, True), (128, False), (257, False)])
-def test_twelve_bits_in_files_of_sixteen(tmp_path: Path, factor: int, said: bool) -> None:  # noqa: FBT001
-    """The brightest of all images counts; the sentence holds the share of the range and what to multiply by."""
-    for i in range(12):
-        place = tmp_path / "set" / ("cancer" if i % 2 else "non_cancer")
-        place.mkdir(parents=True, exist_ok=True)
-        levels = np.asarray(crisp(i).convert("L")).astype(np.uint16).clip(0, 255 - 20 * i % 60)
-        levels[0, 0] = 255 if i == 3 else 0
-        Image.fromarray(levels * np.uint16(factor)).save(place / f"{i}.png")
-
-    warnings = take_in(tmp_path / "set", ArtifactStore(tmp_path / "store")).warnings
-
-    found = [sentence for sentence in warnings if "They will be nearly black" in sentence]
-    assert len(found) == said
-    if factor == 16:
-        assert "12 images of 16 bits per pixel: no value is above 4080, 6% of the range" in found[0]
-        assert "about 16 of 256 grey levels" in found[0]
-        assert "If they are of 12 bits, multiply them by 16" in found[0]
-
-
 def take_in(folder: Path, store: ArtifactStore, **changes: object) -> DatasetManifest:
     """Ingest with the usual limits."""
     data = DataConfig.model_validate({"source": str(folder), **changes})

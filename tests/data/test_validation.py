@@ -176,7 +176,10 @@ def test_too_small() -> None:
     found = measure_image(encoded(size=(90, 31)))
 
     assert reject_reason(found, min_side_px=31) is None
-    assert reject_reason(found, min_side_px=32) == ("too small", "90 x 31 pixels, at least 32 needed")
+    assert reject_reason(found, min_side_px=32) == (
+        "too small",
+        "90 x 31 pixels; to use such images: --set data.min_side_px=31",
+    )
 
 
 def test_several_frames() -> None:
@@ -201,20 +204,16 @@ def test_preview_of_a_camera_is_no_second_image() -> None:
     assert reject_reason(found, min_side_px=32) is None
 
 
-def test_sixteen_bits_are_used_and_said() -> None:
-    """16-bit greyscale is scaled by the range of its type."""
-    found = measure_image(encoded("I;16"))
-
-    assert reject_reason(found, min_side_px=32) is None
-    assert image_warnings(found) == ("with 16 bits per pixel, scaled to 8 by the full range of the type",)
-
-
 def test_floating_point_pixels_are_set_aside() -> None:
-    """Values without a defined range cannot be shown."""
+    """Unless the setting says which values are black and white; what is no number never counts."""
     found = measure_image(encoded("F", form="TIFF"))
 
-    assert found.reason == "values without a range"
-    assert "floating-point" in found.detail
+    assert (reject_reason(found, min_side_px=32) or "")[0] == "values without a range"
+    assert reject_reason(found, min_side_px=32, intensity_range="0,1") is None
+    empty = io.BytesIO()
+    Image.fromarray(np.full((40, 40), np.nan, np.float32)).save(empty, "TIFF")
+    found = measure_image(empty.getvalue())
+    assert (found.reason, "NaN" in found.detail) == ("values without a range", True)
 
 
 @pytest.mark.parametrize(

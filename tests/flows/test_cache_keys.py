@@ -98,7 +98,8 @@ VERDICT = "stats.assessment stats.comparison stats.verdict.rule stats.verdict.se
 TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
     "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
-    "data.validation data.decoding data.dicom data.confounders data.reading data.exclusions data.copies data.quality "
+    "data.validation data.decoding data.dicom data.intensity data.assignments data.confounders data.reading "
+    "data.exclusions data.copies data.quality "
     "data.disguises data.file_facts data.variants data.perceptual_hash data.phase_correlation "
     "training",  # the room of the progress bar
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
@@ -197,7 +198,13 @@ def recorded(folder: Path) -> Iterator[set[str]]:
 
 def ingest_job(*, source: ImageSource, data: DataConfig, store: Path) -> dict[str, Any]:
     """Arguments of the task."""
-    rules = (data.max_rejected_fraction, data.min_side_px, data.max_file_mb, data.near_duplicates)
+    rules = (
+        data.max_rejected_fraction,
+        data.min_side_px,
+        data.max_file_mb,
+        data.near_duplicates,
+        data.intensity_range,
+    )
     return {
         "fingerprint": fingerprint(source, DataConfig()),
         "rules": rules,

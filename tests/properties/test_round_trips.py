@@ -108,6 +108,7 @@ def stored_tables_read_back(texts: Sequence[tuple[str, str, str]], folder: Path)
             64,
             64,
             "RGB",
+            "",
             ward,
         )
         for i, (path, patient, ward) in enumerate(texts)

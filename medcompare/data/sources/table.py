@@ -51,6 +51,7 @@ OWN_COLUMNS = frozenset(
         "width_px",
         "height_px",
         "mode",
+        "grey_range",
         "subset",
         PUBLISHED,
         ORIGINAL,

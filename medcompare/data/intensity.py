@@ -1,0 +1,103 @@
+"""Grey levels of more than 8 bits become 8: over one range for all images of a data set.
+
+An image's own smallest and largest value would make brightness depend on the picture; the range of its type leaves
+12 bits in a file of 16 nearly black. So values are measured first, and the range chosen afterwards from all images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medcompare.config.data import FULL_INTENSITY, intensity_limits
+from medcompare.data.decoding import LARGEST
+from medcompare.data.file_facts import small_picture_of_grey
+from medcompare.data.sources.listing import count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.data.decoding import Range
+    from medcompare.data.exclusions import Examined
+    from medcompare.data.validation import ImageMeasurement
+
+MIN_USED = 0.25
+"""Share of the range of the bits that the values of all images have to span, else their own range is taken: below it
+two bits or more of the eight would be unused."""
+
+
+def chosen_range(setting: str, images: Sequence[ImageMeasurement]) -> Range | None:
+    """The range of all `images`; None where each has that of its own type (``full``).
+
+    With ``auto`` it is that of the bits in use: from 0 to the next power of two less one, or what the bits stored of a
+    DICOM file can hold; where the images use less than a quarter of that, from their smallest to their largest value.
+    """
+    if setting == FULL_INTENSITY:
+        return None
+    limits = intensity_limits(setting)
+    if limits is not None:
+        return limits
+    spans = [image.span for image in images if image.span is not None]
+    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+    types = [image.type_range for image in images]
+    of_bits = (0.0, 2.0 ** max(int(high).bit_length(), 8) - 1)
+    lowest = min(low, *(of_bits[0] if each is None else each[0] for each in types))
+    highest = max(high, *(of_bits[1] if each is None else each[1] for each in types))
+    if high - low >= MIN_USED * (highest - lowest):
+        return lowest, highest
+    return low, high if high > low else low + 1
+
+
+def in_one_range(usable: Sequence[Examined], setting: str) -> tuple[list[Examined], list[str]]:
+    """`usable` with the range in which its deep images are shown, and a sentence about it."""
+    deep = [item.measurement for item in usable if item.measurement.span is not None]
+    if not deep:
+        return list(usable), []
+    common = chosen_range(setting, deep)
+    shown = [
+        item if item.measurement.span is None else replace(item, measurement=_shown(item.measurement, common))
+        for item in usable
+    ]
+    return shown, _sentences(deep, common, setting)
+
+
+def _shown(image: ImageMeasurement, common: Range | None) -> ImageMeasurement:
+    """What was measured of an image over its own range, as it is over the range of all."""
+    grey_range = common or image.type_range or (0.0, float(LARGEST))
+    low, high = image.span or grey_range
+    width = grey_range[1] - grey_range[0]
+    slope = (high - low) / width
+    start = ((grey_range[1] - high) if image.inverted else (low - grey_range[0])) / width
+    levels = np.clip(np.rint(255 * start + slope * np.arange(256)), 0, 255)
+    quality = image.quality and replace(
+        image.quality,
+        spread=image.quality.spread * slope,
+        percentile_5=float(levels[int(image.quality.percentile_5)]),
+        percentile_99=float(levels[int(image.quality.percentile_99)]),
+    )
+    picture = image.small_picture and small_picture_of_grey(image.small_picture, levels.astype(np.uint8))
+    return replace(image, grey_range=grey_range, quality=quality, small_picture=picture)
+
+
+def _sentences(deep: Sequence[ImageMeasurement], common: Range | None, setting: str) -> list[str]:
+    n = count(len(deep), "image")
+    if common is None:
+        return [
+            f"{n} with more than 8 bits per pixel, shown over the full range of the type (data.intensity_range)."
+        ]
+    spans = np.array([image.span for image in deep], dtype=float)
+    low, high = spans[:, 0].min(), spans[:, 1].max()
+    said = (
+        f"{n} with more than 8 bits per pixel: values from {low:g} to {high:g}, shown from {common[0]:g} (black) to "
+        f"{common[1]:g} (white) in all of them (data.intensity_range={setting})."
+    )
+    little = np.ptp(spans, axis=1) < MIN_USED * (common[1] - common[0])
+    if little.any():
+        low, high = spans[little, 0].min(), np.median(spans[little, 1])
+        said += (
+            f" {little.sum()} of them use less than a quarter of that and have little contrast: if few very bright "
+            f"pixels are the reason, set the range, e.g. --set data.intensity_range={low:.0f},{high:.0f}"
+        )
+    return [said]
