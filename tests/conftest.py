@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,24 +49,19 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file stays on one worker, and all files that go on from the first run on the same one.
+    """A file stays on one worker, and all files of flows on the same one.
 
-    That run, two trainings and a report, is then made once. xdist's own groups do nothing with pytest 9.2, which
-    reads the names of tests elsewhere than xdist 3.8 writes them.
+    Their server and their first run, two trainings and a report, are then started once. xdist's own groups do nothing
+    with pytest 9.2, which reads the names of tests elsewhere than xdist 3.8 writes them.
     """
     from xdist.scheduler import LoadFileScheduling
 
-    class BySharedRun(LoadFileScheduling):
+    class FlowsTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "first run" if _goes_on_from_first(PROJECT_ROOT / file) else file
+            return "flows" if file.startswith("tests/flows/") else file
 
-    return BySharedRun(config, log) if config.getvalue("dist") == "loadfile" else None
-
-
-@cache
-def _goes_on_from_first(file: Path) -> bool:
-    return "first: First" in file.read_text(encoding="utf-8")
+    return FlowsTogether(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

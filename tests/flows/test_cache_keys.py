@@ -149,8 +149,10 @@ def key_of(task: str, job: Mapping[str, Any]) -> str:
     return str(key)
 
 
+TRACE = "MEDCOMPARE_TEST_TRACE"
+
 TRACER = """
-import sys, threading
+import os, sys, threading
 _seen = set()
 def _executed(frame, event, _):
     if event != "call":
@@ -165,26 +167,32 @@ def _executed(frame, event, _):
             return
         outer = outer.f_back
     _seen.add(name)
-    with open({path!r}, "a") as file:
+    with open(os.environ["MEDCOMPARE_TEST_TRACE"], "a") as file:
         file.write(name + "\\n")
-sys.setprofile(_executed)
-threading.setprofile(_executed)
+def _start():
+    threading.setprofile(_executed)
+    sys.setprofile(_executed)
+if __name__ == "sitecustomize" and sys.platform == "linux":
+    # Jobs are copies of a process that imports torch, which would be slow when traced.
+    os.register_at_fork(after_in_child=_start)
+else:
+    _start()
 """
 
 
 @contextmanager
 def recorded(folder: Path) -> Iterator[set[str]]:
     """Modules of ours whose functions run meanwhile, in this process and in those it starts."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     log = folder / "executed.txt"
-    log.touch()
-    code = TRACER.replace("{path!r}", repr(str(log)))
-    (folder / "sitecustomize.py").write_text(code)
+    log.write_text("")
+    (folder / "sitecustomize.py").write_text(TRACER)
     found: set[str] = set()
     before = sys.getprofile(), os.environ.get("PYTHONPATH")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), before[1]])))
-        exec(compile(code, "tracer", "exec"), {"__name__": "tracer"})  # noqa: S102 - the text above
+        patch.setenv(TRACE, str(log))
+        exec(compile(TRACER, "tracer", "exec"), {"__name__": "tracer"})  # noqa: S102 - the text above
         try:
             yield found
         finally:
@@ -334,7 +342,7 @@ class Stages:
     def do(self, name: str, **given: Any) -> Any:
         """Do the stage called `name`."""
         job = JOBS[name](**given)
-        with recorded(self.store / f"trace of {name}") as executed:
+        with recorded(self.store / "trace") as executed:
             self.results[name] = TASKS[name].fn(**job)
         self.given[name], self.executed[name] = given, executed
         return self.results[name]

@@ -81,6 +81,7 @@ def test_other_names_of_the_classes_are_in_everything(first: First, tmp_path: Pa
     assert json.loads(Path(done.result.results).read_text())["split"]["classes"] == ["benign", "malignant"]
 
 
+@pytest.mark.slow  # each sentence it reads is tested where it is written, without a run
 def test_several_classes_in_a_published_split(first: First, tmp_path: Path) -> None:
     """The counts of every class are on page one, the class is a subgroup, and the published test images are tested."""
     images = first.copy(tmp_path)
