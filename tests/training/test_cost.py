@@ -337,19 +337,19 @@ def test_with_no_time_the_least_is_measured_and_said(tiny: Any) -> None:
 
 def test_on_a_loaded_machine_the_budget_holds(tiny: Any) -> None:
     """More busy processes than cores: the parts that are measured take no longer than the budget, but for one step."""
-    trained = train_model(tiny.request(epochs=1, precision="float32", image_size_px=128))
+    trained = train_model(tiny.request(epochs=1, precision="float32", image_size_px=256))
     spin = "import time; end = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
     busy = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(2 * len(core_numbers()))]
     try:
-        cost = measure_cost(cost_request(tiny, trained, budget_s=1.0, n_warmup=10_000, n_repeats=10_000))
+        cost = measure_cost(cost_request(tiny, trained, budget_s=1.0, n_warmup=1000, n_repeats=10_000))
     finally:
         for each in busy:
             each.kill()
             each.wait()
 
     assert 3 <= cost.n_repeats < 10_000
-    assert cost.n_warmup < 10_000
-    assert (cost.n_warmup_planned, cost.n_repeats_planned) == (10_000, 10_000)
+    assert cost.n_warmup < 1000
+    assert (cost.n_warmup_planned, cost.n_repeats_planned) == (1000, 10_000)
     assert f"{cost.n_repeats:,} of 10,000 timed passes" in cost.cut_short
     assert (cost.latency_ms_median_ci is None) == (cost.n_repeats < 6)
     if cost.other_load_cores is not None:
