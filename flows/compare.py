@@ -28,6 +28,7 @@ from prefect.logging import get_run_logger
 from flows.lifecycle import RunLifecycle, parameter, run_recorded, title
 from flows.preflight import checked, locate_images
 from flows.recover import after_crash
+from flows.trainings import Trainer, Training
 from medcompare.base.artifacts import ArtifactStore, write_atomically
 from medcompare.config.data import DEMO, DataConfig
 from medcompare.config.schema import CompareConfig
@@ -44,19 +45,17 @@ from medcompare.runs.provenance import SETTINGS_FILE, collect_provenance, settin
 from medcompare.runs.result import RunResult, run_result
 from medcompare.runs.stages import in_stage
 from medcompare.training.findings import not_converged, not_evaluated_as_trained
-from medcompare.training.identity import cost_identity, images_digest, prediction_identity, training_identity
+from medcompare.training.identity import cost_identity
 from medcompare.training.progress import sentence_about_cost, sentence_about_images, sentence_about_split
-from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest
+from medcompare.training.requests import CostRequest
 from medcompare.training.worker.process import plan_parallel
-from tasks.cache import map_cached, run_cached
+from tasks.cache import run_cached
 from tasks.decide import decide
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.measure_cost import measure_cost
-from tasks.predict import predict
 from tasks.report import write_report
 from tasks.split import split as split_images
-from tasks.train import train
 
 PREDICTION_FILES: tuple[tuple[Literal["val", "test"], str], ...] = (
     ("test", "predictions_test.csv"),
@@ -90,7 +89,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
     with in_stage("checks before work"):
         weights, listed = checked(config)
         source = listed or locate_images(config)
-    plan = plan_parallel(len(config.models), config.train)
+    plan = plan_parallel(len(config.models) * config.seeds, config.train)
 
     with run_folder(config.out, name) as folder:
         manifest = run_cached(
@@ -127,52 +126,16 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             config.evaluate.subgroups, read_assignments(store.read(split.assignments))
         )
         evaluate_config = config.evaluate.model_copy(update={"subgroups": subgroups})
-        seen_in_training = images_digest(split, store, ("train", "val"))
-        places = {
-            "data_root": source.root,
-            "store_root": config.store,
-        }
-
-        trained = map_cached(
-            train,
-            config.store,
-            [
-                {
-                    "model": model,
-                    "identity": training_identity(
-                        model,
-                        config.train,
-                        images=seen_in_training,
-                        weights=weights[model],
-                        seed=config.seed,
-                        plan=plan,
-                    ),
-                    "request": TrainingRequest(
-                        model=model,
-                        train=config.train,
-                        split=split,
-                        weights=weights[model],
-                        seed=config.seed,
-                        n_parallel=plan.n_parallel,
-                        n_threads=plan.n_threads,
-                        device_index=plan.device_index(position),
-                        **places,
-                    ),
-                }
-                for position, model in enumerate(config.models)
-            ],
-            max_workers=plan.n_parallel,
+        trainer = Trainer(config, weights=weights, plan=plan, data_root=source.root)
+        logger.info("%s", trainer.announcement(split))
+        trained = trainer.train(
+            Training(model=model, seed=seed, split=split)
+            for model in config.models
+            for seed in config.training_seeds
         )
-        predictions = [
-            run_cached(
-                predict,
-                config.store,
-                model=one.model,
-                identity=prediction_identity(one, split, plan),
-                request=PredictionRequest(trained=one, train=config.train, split=split, **places),
-            )
-            for one in trained
-        ]
+        predictions = [trainer.predict(one, split) for one in trained]
+        # Case by case one checkpoint is shown, that of the first seed; the verdict rests on all.
+        judged = trained[:: config.seeds]
         evaluations = [
             run_cached(
                 evaluate,
@@ -183,7 +146,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 seed=config.seed,
                 store=config.store,
             )
-            for one in predictions
+            for one in predictions[:: config.seeds]
         ]
         costs = [
             run_cached(
@@ -192,11 +155,13 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 fresh=config.cost.fresh,
                 model=one.model,
                 identity=cost_identity(one, config.cost, plan),
-                request=CostRequest(trained=one, train=config.train, cost=config.cost, split=split, **places),
+                request=CostRequest(
+                    trained=one, train=config.train, cost=config.cost, split=split, **trainer.places
+                ),
             )
-            for one in trained
+            for one in judged
         ]
-        for one, cost in zip(trained, costs, strict=True):
+        for one, cost in zip(judged, costs, strict=True):
             doubtful = cost.disturbed or cost.cut_short
             logger.log(
                 logging.WARNING if doubtful else logging.INFO,
@@ -236,7 +201,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             assessment=assessment,
             manifest=manifest,
             split=split,
-            trained=trained,
+            trained=judged,
+            further_trainings=[one for one in trained if one not in judged],
             predictions=predictions,
             provenance=provenance,
             data_root=source.root,
@@ -246,7 +212,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 assessment=assessment,
                 provenance=provenance,
                 manifest=manifest,
-                trained=trained,
+                trained=judged,
             ),
         )
         with in_stage("report"):

@@ -285,4 +285,4 @@ def _mark_as_used(state: State[Any], store: Path) -> None:
 
 
 def _label(task: Task[..., Any], job: dict[str, Any]) -> str:
-    return f"{task.name} {job['model']}" if "model" in job else task.name
+    return f"{task.name} {job['model']}{job.get('variant', '')}" if "model" in job else task.name

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
 @redact_tracebacks
 @task(
     name="predict",
-    task_run_name="predict {model}",
+    task_run_name="predict {model}{variant}",
     tags=[GPU_TAG],
     cache_policy=content_key(
-        ignore=("request",),
+        ignore=("request", "variant"),
         also=("medcompare.training.inference", "medcompare.training.records"),
         model_argument="model",
     ),
     **RETRIES,
     **STORED,
 )
-def predict(model: str, identity: PredictionIdentity, request: PredictionRequest) -> Predictions:  # noqa: ARG001 - the cache key
-    """Predict with the checkpoint that `request` names."""
-    with on_the_machine(request.store_root, label=f"predict {model}"):
+def predict(
+    model: str,
+    identity: PredictionIdentity,  # noqa: ARG001 - the cache key
+    request: PredictionRequest,
+    variant: str = "",
+) -> Predictions:
+    """Predict with the checkpoint that `request` names; `variant` tells the trainings of a model apart."""
+    with on_the_machine(request.store_root, label=f"predict {model}{variant}"):
         return run_prediction(request)

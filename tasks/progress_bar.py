@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,14 +27,14 @@ class ProgressBar:
 
     Parameters
     ----------
-    model : str
-        Name of the model, for the artifact's key.
+    training : str
+        Name of the model and which of its trainings it is, for the artifact's key.
     display_name : str
         For people.
     """
 
-    def __init__(self, model: str, display_name: str) -> None:
-        self._model, self._name = model, display_name
+    def __init__(self, training: str, display_name: str) -> None:
+        self._key, self._name = re.sub(r"[^a-z0-9]+", "-", f"training-{training}".lower()), display_name
         self._artifact: UUID | None = None
         self._broken = False
         self._next = 0.0
@@ -51,7 +52,7 @@ class ProgressBar:
         try:
             if self._artifact is None:
                 self._artifact = create_progress_artifact(  # type: ignore[assignment] # called from a thread
-                    percent, key=f"training-{self._model.replace('_', '-')}", description=words
+                    percent, key=self._key, description=words
                 )
             else:
                 update_progress_artifact(self._artifact, percent, description=words)
@@ -63,10 +64,10 @@ class ProgressBar:
 
 
 @contextmanager
-def shown(model: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Show the training of `model` for the time of the block, which hands the given function its events."""
-    name = find_model(model).display_name
-    bar = ProgressBar(model, name)
+def shown(model: str, variant: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Show a training of `model` for the time of the block, which hands the given function its events."""
+    name = f"{find_model(model).display_name}{variant}"
+    bar = ProgressBar(f"{model}{variant}", name)
 
     def on_event(event: Mapping[str, Any]) -> None:
         progress.report(name, event)

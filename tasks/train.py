@@ -20,14 +20,25 @@ if TYPE_CHECKING:
 @redact_tracebacks
 @task(
     name="train",
-    task_run_name="train {model}",
+    task_run_name="train {model}{variant}",
     tags=[GPU_TAG],
-    # `identity` holds what can change the result; `request` repeats it with folders and threads.
-    cache_policy=content_key(ignore=("request",), also=("medcompare.training.loop",), model_argument="model"),
+    # `identity` holds what can change the result; `request` repeats it with folders and threads,
+    # and `variant` names it.
+    cache_policy=content_key(
+        ignore=("request", "variant"), also=("medcompare.training.loop",), model_argument="model"
+    ),
     **RETRIES,
     **STORED,
 )
-def train(model: str, identity: TrainingIdentity, request: TrainingRequest) -> TrainedModel:  # noqa: ARG001 - identity is the cache key
-    """Train `model`; the best checkpoint stands in the artifact store."""
-    with on_the_machine(request.store_root, label=f"train {model}"), shown(model) as on_event:
+def train(
+    model: str,
+    identity: TrainingIdentity,  # noqa: ARG001 - the cache key
+    request: TrainingRequest,
+    variant: str = "",
+) -> TrainedModel:
+    """Train `model`; the best checkpoint stands in the artifact store. `variant` tells its trainings apart."""
+    with (
+        on_the_machine(request.store_root, label=f"train {model}{variant}"),
+        shown(model, variant) as on_event,
+    ):
         return run_training(request, on_event=on_event)

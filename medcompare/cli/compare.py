@@ -43,6 +43,7 @@ FIELDS = {
     "name": "name",
     "out": "out",
     "store": "store",
+    "seeds": "seeds",
     "seed": "seed",
 }
 """Option -> the field that it fills."""
@@ -115,6 +116,14 @@ def compare(
             metavar="A,B",
             help=f"Models to compare, from: {', '.join(LISTED)}; {BY_NAME}.",
             autocompletion=lambda: [*LISTED, TIMM],
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K",
+            help="Trainings per model; the verdict rests on their mean (default: 3; quick and demo: 1). Takes K times "
+            "as long.",
         ),
     ] = None,
     seed: Annotated[

@@ -49,6 +49,7 @@ TITLES = {
     "num_workers": "Loading processes",
     "out": "Folder of the runs",
     "resize_px": "Resize (pixels)",
+    "seeds": "Trainings per model",
     "sensitivity_floor": "Minimum sensitivity",
     "specificity_floor": "Minimum specificity",
     "store": "Folder of the cache",
@@ -71,6 +72,7 @@ FIRST = (
     "positive",
     "preset",
     "models",
+    "seeds",
     "mail_to",
     "name",
 )
@@ -142,13 +144,16 @@ def left_to_preset(field: str) -> Callable[[dict[str, Any]], None]:
     Parameters
     ----------
     field : str
-        Dotted name, such as ``train.epochs``.
+        Dotted name, such as ``train.epochs`` or ``seeds``.
     """
     section, _, name = field.rpartition(".")
 
     def change(schema: dict[str, Any]) -> None:
         default = schema.pop("default")
-        values = {preset: PRESETS[preset].get(section, {}).get(name, default) for preset in PRESETS}
+        of_section = {
+            preset: values.get(section, {}) if section else values for preset, values in PRESETS.items()
+        }
+        values = {preset: given.get(name, default) for preset, given in of_section.items()}
         listed = ", ".join(f"{preset} {value}" for preset, value in values.items())
         schema["description"] += f" Empty: as the preset says ({listed})."
 

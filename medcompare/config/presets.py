@@ -19,6 +19,7 @@ expect other figures on yours.
 """
 
 QUICK: dict[str, Any] = {
+    "seeds": 1,
     "train": {"image_size_px": 128, "epochs": 5, "patience": 3},
     "evaluate": {"n_resamples": 2000},
 }
@@ -28,6 +29,7 @@ QUICK: dict[str, Any] = {
 """
 
 DEMO: dict[str, Any] = {
+    "seeds": 1,
     # Generated images are cheap and training on them is not: a quarter of the patients is trained on,
     # and more than half are tested, so that the test subset can decide.
     "split": {"test_fraction": 0.53, "validation_fraction": 0.39},

@@ -19,6 +19,8 @@ from medcompare.base.record import Record
 from medcompare.config.data import DEMO, DataConfig, SplitConfig
 from medcompare.config.form import Settings, clinical, left_to_preset, no_default, only_given, section
 from medcompare.config.presets import PRESETS, PresetName, merged
+from medcompare.config.report import ReportConfig
+from medcompare.config.thresholds import check_threshold_rule
 from medcompare.models.zoo import BY_NAME, LISTED, check_model_name
 
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
@@ -187,14 +189,6 @@ class EvaluateConfig(Settings):
     )
 
 
-RULE_OF_VALUE = {
-    "target_sensitivity": "target_sensitivity",
-    "fixed_threshold": "fixed",
-    "cost_ratio": "cost_ratio",
-}
-"""Field -> the rule that uses it."""
-
-
 class DecideConfig(Settings):
     """Margins and floors of the recommendation, which a clinician must justify; page one says who set them."""
 
@@ -261,22 +255,6 @@ class CostConfig(Settings):
     )
 
 
-class ReportConfig(Settings):
-    """What the report looks like, and what it shows of patients."""
-
-    title: str = Field(
-        default="Comparison of image classifiers", max_length=120, description="Title on page one."
-    )
-    organisation: str = Field(default="", max_length=120, description="Printed on page one.")
-    paper: Literal["A4", "Letter"] = Field(default="A4", description="Paper size.")
-    pseudonymise: bool = Field(
-        default=True, description="Show pseudonyms in place of file names and patient ids."
-    )
-    checklist_answers: Path | None = Field(
-        default=None, description="TOML file that fills the reporting checklists' blanks."
-    )
-
-
 class CompareConfig(Settings):
     """A whole comparison.
 
@@ -304,6 +282,14 @@ class CompareConfig(Settings):
         default=(),
         max_length=100,
         description="Who is mailed about this run, in place of the recipients of the mail settings. Not kept with it.",
+    )
+    seeds: int = Field(
+        default=3,
+        ge=1,
+        le=50,
+        description="Trainings per model, with the seeds seed, seed + 1 and so on: the verdict rests on their mean. "
+        "Takes so many times as long.",
+        json_schema_extra=left_to_preset("seeds"),
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of split, training and bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
@@ -336,6 +322,11 @@ class CompareConfig(Settings):
         only_given(config, plain)
         check_threshold_rule(config.evaluate, PRESETS[preset].get("evaluate", {}))
         return config
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """Seed of each training of a model; the first is that of the whole run."""
+        return tuple((self.seed + i) % 2**31 for i in range(self.seeds))
 
     @field_validator("models")
     @classmethod
@@ -390,21 +381,6 @@ class AssessConfig(Settings):
     def _rule_uses_its_value(self) -> Self:
         check_threshold_rule(self.evaluate, {})
         return self
-
-
-def check_threshold_rule(evaluate: EvaluateConfig, of_preset: dict[str, Any]) -> None:
-    """Raise a ValueError where a value was given that the rule of the threshold does not use.
-
-    Values of the field's default or of the preset are those of a configuration that was stored whole.
-    """
-    for field, rule in RULE_OF_VALUE.items():
-        usual = (type(evaluate).model_fields[field].default, of_preset.get(field))
-        if evaluate.threshold_rule != rule and getattr(evaluate, field) not in usual:
-            msg = (
-                f"evaluate.{field} has no effect with evaluate.threshold_rule '{evaluate.threshold_rule}': "
-                f"leave it out, or add --set evaluate.threshold_rule={rule}"
-            )
-            raise ValueError(msg)
 
 
 def _known(name: str) -> None:

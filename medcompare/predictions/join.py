@@ -48,6 +48,8 @@ def scored_cases(
 ) -> ScoredCases:
     """The scores of all models on the same cases, joined by case id.
 
+    Of several trainings of a model the first is the one that is judged; all are in ``seed_scores``.
+
     Raises
     ------
     DataError
@@ -66,14 +68,16 @@ def scored_cases(
     patients = first["patient_id"].to_numpy(dtype=str) if "patient_id" in first.columns else None
     if patients is not None and not any(patients):
         patients = None
-    scores = {
-        one.model: table["probability"].to_numpy(dtype=float)
-        for one, table in zip(predictions, [first, *others], strict=True)
-    }
+    by_seed: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for one, table in zip(predictions, [first, *others], strict=True):
+        by_seed.setdefault(one.model, {})[str(one.seed)] = table["probability"].to_numpy(dtype=float)
+    repeated = {model: seeds for model, seeds in by_seed.items() if len(seeds) > 1}
     return ScoredCases(
         case_id=tuple(first["case_id"]),
         y_true=first["y_true"].to_numpy(dtype=np.int64),
-        scores=scores,
+        scores={model: next(iter(seeds.values())) for model, seeds in by_seed.items()},
+        judged={model: f"{model}@{next(iter(seeds))}" for model, seeds in repeated.items()},
+        seed_scores=repeated,
         patient_id=patients,
         subgroups={column: first[column].to_numpy(dtype=str) for column in subgroups},
         classes=predictions[0].classes,

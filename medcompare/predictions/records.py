@@ -23,6 +23,7 @@ class Predictions(Record):
     n_val: int
     n_test: int
     checkpoint_sha256: str
+    seed: int = Field(default=0, ge=0, description="Seed of the training.")
     has_running: bool = Field(description="Whether the running batch statistics were predicted with too.")
     log_odds_sd: float = Field(ge=0, description="Standard deviation of the test cases' log-odds.")
     log_odds_shift: float = Field(

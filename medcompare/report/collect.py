@@ -69,6 +69,7 @@ def gather(
     manifest: DatasetManifest,
     split: DatasetSplit,
     trained: Sequence[TrainedModel],
+    further_trainings: Sequence[TrainedModel],
     predictions: Sequence[Predictions],
     provenance: Provenance,
     data_root: Path,
@@ -108,6 +109,7 @@ def gather(
         split=split,
         characteristics=tabulated,
         trained=tuple(trained),
+        further_trainings=tuple(further_trainings),
         score_distributions=distributions(test),
         hard_cases=cases,
         n_hard_cases=n_cases,
@@ -276,7 +278,8 @@ def notices(
             f"{' and '.join(still_improving)} reached the best validation AUC in the last epoch allowed: "
             "more epochs may help."
         )
-    found.append("Each network was trained once, with one seed: another seed could change the ranking.")
+    if config.seeds == 1:
+        found.append("Each network was trained once, with one seed: another seed could change the ranking.")
     if config.preset == "quick":
         found.append("The preset 'quick' is for a first look, not for decisions.")
     return (*found, *manifest.warnings)

@@ -149,6 +149,10 @@ class ReportInputs(Record):
         default=(), description="Further columns of the manifest, counted per subset and class."
     )
     trained: tuple[TrainedModel, ...] = ()
+    further_trainings: tuple[TrainedModel, ...] = Field(
+        default=(),
+        description="Of the same models with other seeds; what is shown case by case is of `trained`.",
+    )
     score_distributions: tuple[ScoreDistribution, ...] = Field(
         default=(), description="Test scores per model; without them the calibration's histogram is drawn."
     )

@@ -87,6 +87,7 @@ class Results(Record):
     split: DatasetSplit | None
     characteristics: tuple[Characteristic, ...] = ()
     trained: tuple[TrainedModel, ...]
+    further_trainings: tuple[TrainedModel, ...] = ()
     score_distributions: tuple[ScoreDistribution, ...]
     hard_cases: tuple[HardCase, ...] = Field(description="Without thumbnails.")
     n_hard_cases: int | None
@@ -156,7 +157,7 @@ def pair_of_verdict(assessment: Assessment) -> PairedComparison | None:
     with_favourite = [pair for pair in comparisons if favourite in {pair.reference, pair.candidate}]
     if not with_favourite:
         return comparisons[0] if comparisons else None
-    auc = {row.model: row.metrics["auc"].value or 0.0 for row in assessment.evaluations}
+    auc = {row.model: row.decisive("auc").value or 0.0 for row in assessment.evaluations}
 
     def auc_of_other(pair: PairedComparison) -> float:
         return auc.get(pair.candidate if pair.reference == favourite else pair.reference, 0.0)

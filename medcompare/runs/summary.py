@@ -204,9 +204,9 @@ def _model_figures(assessment: Assessment, trained: Sequence[TrainedModel]) -> I
         yield ModelFigures(
             model=evaluation.model,
             display_name=evaluation.display_name,
-            auc=evaluation.metrics["auc"],
-            sensitivity=evaluation.metrics["sensitivity"],
-            specificity=evaluation.metrics["specificity"],
+            auc=evaluation.decisive("auc"),
+            sensitivity=evaluation.decisive("sensitivity"),
+            specificity=evaluation.decisive("specificity"),
             training_time_s=times.get(evaluation.model, cost.training_time_s if cost else None),
             latency_ms_median=cost.latency_ms_median if cost else None,
             latency_ms_median_ci=cost.latency_ms_median_ci if cost else None,

@@ -18,7 +18,7 @@ from medcompare.stats.evaluation import DECISION_GRID, evaluate_model, usable_pr
 from medcompare.stats.intervals.auc import joint_auc_test
 from medcompare.stats.quantities import flat_quantities
 from medcompare.stats.records import Assessment, Curve
-from medcompare.stats.seeds import compare_seeds, seed_rows
+from medcompare.stats.seeds import ensembles, resting_on_seeds, seed_rows, trainings
 from medcompare.stats.thresholds import choose_threshold
 from medcompare.stats.utility import probability_of_benefit, treat_all
 from medcompare.stats.verdict import caveats, invalidity
@@ -173,8 +173,13 @@ def assemble(
     usable = [one for one in evaluations if not one.constant_output and one.model not in unfit]
     compared = tuple(one.model for one in usable)
     comparisons = compare_models(test, usable, costs=costs, evaluate=evaluate, decide=rule, seed=seed)
-    seeds = seed_rows(test, level=evaluate.level)
-    seed_comparisons = compare_seeds(test, comparisons, evaluate=evaluate, seed=seed)
+    repeated = trainings(test, validation, evaluations, evaluate=evaluate, seed=seed)
+    if repeated is not None:
+        evaluations = [
+            one.model_copy(update={"over_seeds": repeated.means(one.model)}) for one in evaluations
+        ]
+    comparisons, seed_comparisons = resting_on_seeds(comparisons, repeated)
+    seeds = seed_rows(test, repeated, evaluate=evaluate)
     n_positive = int(test.y_true.sum())
     names = {one.model: one.display_name for one in evaluations}
     situation = Situation(
@@ -214,6 +219,7 @@ def assemble(
         else None,
         seeds=seeds,
         seed_comparisons=seed_comparisons,
+        ensembles=ensembles(test, validation, evaluate=evaluate),
         notes=_notes(test, validation, compared),
         quantities=flat_quantities(evaluations, comparisons, seeds=seeds, seed_comparisons=seed_comparisons),
     )

@@ -128,7 +128,7 @@ def compare_models(
                 seed=seed,
             )
         )
-    return _adjusted(pairs) if len(models) > 2 else tuple(pairs)
+    return adjusted(pairs) if len(models) > 2 else tuple(pairs)
 
 
 def _pair(
@@ -197,17 +197,30 @@ def _agreement(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> Agreem
     )
 
 
-def _adjusted(pairs: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]:
+def with_differences(pair: PairedComparison, better: dict[str, Estimate]) -> PairedComparison:
+    """`pair` with other estimates of some differences; those of these two checkpoints get a suffix."""
+    kept = {f"{name}_one_training": pair.differences[name] for name in better}
+    detectable = {name: detectable_difference(estimate) for name, estimate in better.items()}
+    return pair.model_copy(
+        update={
+            "differences": pair.differences | better | kept,
+            "detectable": pair.detectable | detectable,
+        }
+    )
+
+
+def adjusted(pairs: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]:
+    """The pairs with Holm's p-values and simultaneous intervals over all of them."""
     names = [
         name
         for name, estimate in pairs[0].differences.items()
         if estimate.p_value is not None or name == "auc"
     ]
-    adjusted = {name: holm([pair.differences[name].p_value for pair in pairs]) for name in names}
+    after_holm = {name: holm([pair.differences[name].p_value for pair in pairs]) for name in names}
     return tuple(
         pair.model_copy(
             update={
-                "p_values_adjusted": {name: adjusted[name][i] for name in names},
+                "p_values_adjusted": {name: after_holm[name][i] for name in names},
                 "auc_simultaneous": simultaneous(pair.differences["auc"], n_comparisons=len(pairs)),
             }
         )

@@ -169,6 +169,15 @@ class ModelEvaluation(Record):
         default=None, description="None without batch normalisation, or where the scores were supplied."
     )
     warnings: tuple[str, ...] = ()
+    over_seeds: dict[str, Estimate] = Field(
+        default={},
+        description="Mean AUC, sensitivity and specificity over all trainings of the model: what the verdict rests "
+        "on. Empty where there was one training.",
+    )
+
+    def decisive(self, name: str) -> Estimate:
+        """The figure that the verdict rests on: the mean over trainings where there are several."""
+        return self.over_seeds.get(name, self.metrics[name])
 
     @model_validator(mode="after")
     def _counts_add_up(self) -> Self:
@@ -194,7 +203,8 @@ class PairedComparison(Record):
 
     ``differences`` keys: ``auc, sensitivity, specificity, accuracy, balanced_accuracy,
     f1, mcc, average_precision, brier, ppv, npv``; further methods for the same figure
-    carry a suffix, e.g. ``sensitivity_newcombe``, ``auc_bootstrap``.
+    carry a suffix, e.g. ``sensitivity_newcombe``, ``auc_bootstrap``. With several trainings of both models
+    the first three are means over them, and ``auc_one_training`` is that of the checkpoints evaluated.
     """
 
     reference: str
@@ -306,6 +316,20 @@ class SeedRow(Record):
     model: str
     seed: str
     auc: Estimate
+    threshold: float | None = Field(default=None, description="Chosen on validation with this training.")
+    sensitivity: Estimate | None = None
+    specificity: Estimate | None = None
+
+
+class Ensemble(Record):
+    """The mean of the probabilities of all trainings of a model: another object, which nothing is decided by."""
+
+    model: str
+    seeds: tuple[str, ...] = Field(min_length=2)
+    operating_point: OperatingPoint
+    auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
 
 
 class SeedComparison(Record):
@@ -315,7 +339,9 @@ class SeedComparison(Record):
     candidate: str
     seeds: tuple[str, ...] = Field(min_length=2)
     differences: tuple[float, ...] = Field(description="AUC difference of each seed, in order.")
-    mean: Estimate = Field(description="Interval from resampling seeds and patients.")
+    mean: Estimate = Field(description="Of the AUC, with an interval over seeds and patients.")
+    sensitivity: Estimate = Field(description="Mean difference, each training at its own threshold.")
+    specificity: Estimate
     standard_deviation: float = Field(ge=0, description="Of the differences, between seeds.")
     sign_changes: bool
     sensitive: bool = Field(
@@ -361,6 +387,7 @@ class Assessment(Record):
     verdict: Verdict
     seeds: tuple[SeedRow, ...] = ()
     seed_comparisons: tuple[SeedComparison, ...] = ()
+    ensembles: tuple[Ensemble, ...] = ()
     treat_all: Curve | None = Field(default=None, description="Net benefit of treating all.")
     notes: tuple[str, ...] = ()
     shortcuts: tuple[Shortcut, ...] = Field(

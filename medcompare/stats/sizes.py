@@ -258,7 +258,7 @@ def _for_floor(
     question: OpenQuestion, one: ModelEvaluation, rule: DecideConfig, alpha: float
 ) -> SizeNeeded | NoSize:
     figure, words = question.figure, WORDS[question.figure]
-    floor, estimate = floors_of(rule)[figure], one.metrics[figure]
+    floor, estimate = floors_of(rule)[figure], one.decisive(figure)
     factor = factor_for_floor(estimate, floor, alpha=alpha, logit=figure == "auc")
     shown = f"the {words} of {one.display_name} is above {floor:g}"
     if factor is None or factor <= 1 or estimate.value is None:

@@ -61,6 +61,7 @@ class PredictionIdentity(Record):
     batch_size: int
     memory_format: MemoryFormat
     device: Literal["cpu", "accelerator"]
+    seed: int
 
 
 class CostIdentity(Record):
@@ -124,6 +125,7 @@ def prediction_identity(trained: TrainedModel, split: DatasetSplit, plan: Parall
         batch_size=trained.batch_size,
         memory_format=trained.memory_format,
         device=device_kind(plan),
+        seed=trained.seed,
     )
 
 

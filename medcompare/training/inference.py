@@ -116,6 +116,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
         n_val=len(loaders["val"].images),
         n_test=len(loaders["test"].images),
         checkpoint_sha256=trained.checkpoint.sha256,
+        seed=trained.seed,
         has_running=bool(running),
         log_odds_sd=log_odds_sd,
         log_odds_shift=trained.log_odds_shift,

@@ -84,6 +84,7 @@ def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
         (section, name)
         for preset in PRESETS.values()
         for section, fields in preset.items()
+        if isinstance(fields, dict)
         for name, value in fields.items()
         if not isinstance(value, dict)  # a table: an empty one laid over the preset's changes nothing
     }
@@ -97,6 +98,8 @@ def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
 
     assert without == of_presets
     assert "default" not in schema["properties"]["preset"]
+    assert "default" not in schema["properties"]["seeds"]
+    assert schema["properties"]["seeds"]["description"].endswith("(published 3, quick 1, demo 1).")
     epochs = schema["$defs"]["TrainConfig"]["properties"]["epochs"]["description"]
     assert epochs.endswith("Empty: as the preset says (published 20, quick 5, demo 5).")
 
@@ -113,12 +116,12 @@ def test_what_the_untouched_form_sends_is_the_demonstration(*, unfolded: bool) -
 
 
 def test_the_form_begins_with_what_a_person_sets() -> None:
-    """Data, class, preset, models, recipients and name; then the sections, folded; folders and seed last."""
+    """Data, class, preset, models, trainings, recipients and name; then the sections, folded; folders and seed last."""
     schema = CompareConfig.model_json_schema()["properties"]
     shown = sorted(schema, key=lambda name: schema[name].get("position", 0))
 
-    assert shown[:5] == ["data", "preset", "models", "mail_to", "name"]
+    assert shown[:6] == ["data", "preset", "models", "seeds", "mail_to", "name"]
     assert list(schema["data"]["anyOf"][0]["properties"]) == ["source", "positive"]
-    assert shown[5:11] == ["split", "train", "evaluate", "decide", "cost", "report"]
-    assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[5:11])
-    assert shown[11:] == ["seed", "out", "store", "file_access"]
+    assert shown[6:12] == ["split", "train", "evaluate", "decide", "cost", "report"]
+    assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[6:12])
+    assert shown[12:] == ["seed", "out", "store", "file_access"]

@@ -114,6 +114,7 @@ def small_config(images: Path, root: Path, **changes: Any) -> CompareConfig:
     }
     values = {
         "models": MODELS,
+        "seeds": 1,
         "out": root / "runs",
         "store": root / "store",
         "data": {"source": str(images), **changes.pop("data", {})},

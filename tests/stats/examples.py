@@ -195,7 +195,7 @@ EXAMPLES = (
         costs="unknown",
     ),
     Example(kind="better_not_shown_equal", aucs={"a": 0.9, "b": 0.85}),
-    Example(kind="better_not_shown_equal", aucs={"a": 0.9, "b": 0.85}, n_seeds=3),
+    Example(kind="cannot_tell", aucs={"a": 0.9, "b": 0.85}, n_seeds=3),
     Example(kind="better", aucs={"a": 0.9, "b": 0.85}, costs="trade-off"),
     Example(kind="cannot_tell", aucs={"a": 0.9, "b": 0.9}, n=(60, 40)),
     Example(

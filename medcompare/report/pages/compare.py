@@ -254,7 +254,8 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
     by_model = {evaluation.model: evaluation for evaluation in view.evaluations}
 
     def figure(model: str, key: str) -> Cell:
-        estimate = by_model[model].metrics.get(base_metric(key)) if model in by_model else None
+        one = by_model.get(model)
+        estimate = None if one is None else one.over_seeds.get(key) or one.metrics.get(base_metric(key))
         if estimate is None:
             return muted("not computed")
         return notes.cell(estimate) if estimate.value is None else Cell(format_number(estimate.value))

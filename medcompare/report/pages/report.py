@@ -210,7 +210,7 @@ def key_tables(view: View) -> list[Table]:
     rows: list[Row] = []
     for key in MARGIN_METRICS:
         difference = [] if pair is None else [notes.cell(pair.differences[key], signed=True)]
-        figures = [notes.cell(e.metrics[key]) for e in view.evaluations]
+        figures = [notes.cell(e.decisive(key)) for e in view.evaluations]
         rows.append((Cell(metric_name(key, short=True), strong=True), *figures, *difference))
     thresholds = [muted(f"{e.operating_point.threshold:.3f}") for e in view.evaluations]
     rows.append((Cell("Threshold", strong=True), *thresholds, *([] if pair is None else [DASH])))
@@ -220,8 +220,12 @@ def key_tables(view: View) -> list[Table]:
         if pair is None
         else f"; difference: {view.label(pair.candidate)} minus {view.label(pair.reference)}"
     )
+    means = ""
+    if pair is not None and view.assessment.seed_comparisons:
+        n = len(view.assessment.seed_comparisons[0].seeds)
+        means = f", means of {n} trainings over patients and seeds"
     return model_tables(
-        f"Key metrics ({view.level} confidence intervals{tail})",
+        f"Key metrics ({view.level} confidence intervals{means}{tail})",
         words("Test subset", "16%"),
         view.columns(),
         rows,
@@ -248,7 +252,7 @@ def _key_forest(view: View) -> Image | Paragraph | None:
         return forest_of_metrics(view, view.pair, MARGIN_METRICS, caption=zone_words(view))
     # AUC of every other model against the highest one: what the rule asks of several models.
     best = max(
-        view.evaluations, key=lambda one: -1.0 if (auc := one.metrics["auc"].value) is None else auc
+        view.evaluations, key=lambda one: -1.0 if (auc := one.decisive("auc").value) is None else auc
     ).model
     pairs = [
         oriented(pair, second=best)

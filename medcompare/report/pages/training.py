@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import capital, format_count, format_duration, format_number, join_words
@@ -23,7 +24,7 @@ from medcompare.report.figures.runs import draw_learning_curves, draw_seeds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.report.blocks import Block, Table
+    from medcompare.report.blocks import Block, Row, Table
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import Estimate
     from medcompare.training.records import TrainedModel
@@ -152,23 +153,70 @@ def seed_blocks(view: View) -> list[Block]:
         return []
     blocks: list[Block] = [Heading("Training seeds")]
     if any(row.auc.value is not None for row in seeds):
-        caption = "Each mark is one training; the verdict is about the frozen checkpoint."
+        caption = (
+            "Each mark is one training on the same images, with its interval over patients; the verdict rests on the "
+            "means."
+        )
         blocks.append(image_of(draw_seeds(seeds, view.styles), caption=caption))
     else:
         blocks.append(Paragraph(f"No AUC of any seed to draw: {seeds[0].auc.note}.", "note"))
-    if not compared:
-        return blocks
+    if compared:
+        notes = Notes()
+        rows = [
+            (
+                f"{view.label(row.candidate)} \u2212 {view.label(row.reference)}",
+                format_count(len(row.seeds)),
+                notes.cell(row.mean, signed=True),
+                format_number(row.standard_deviation),
+                Cell("yes" if row.sensitive else "no", strong=row.sensitive),
+            )
+            for row in compared
+        ]
+        heads = (words("Pair"), "Seeds", "Mean", "SD between seeds", words("Order depends on the seed"))
+        caption = "Difference of AUC over the seeds, candidate minus reference"
+        blocks.append(table(caption, heads, rows, notes=notes))
+    blocks += _figures_of_seeds(view)
+    return blocks
+
+
+def _figures_of_seeds(view: View) -> list[Block]:
+    """Mean and spread over the trainings of each model, and the ensemble of them, which is another object."""
     notes = Notes()
-    rows = [
-        (
-            f"{view.label(row.candidate)} \u2212 {view.label(row.reference)}",
-            format_count(len(row.seeds)),
-            notes.cell(row.mean, signed=True),
-            format_number(row.standard_deviation),
-            Cell("yes" if row.sensitive else "no", strong=row.sensitive),
+    rows: list[Row] = []
+    for one in view.evaluations:
+        values = [
+            r.auc.value for r in view.assessment.seeds if r.model == one.model and r.auc.value is not None
+        ]
+        if len(values) < 2 or not one.over_seeds:
+            continue
+        mark = view.mark(one.model)
+        figures = [notes.cell(one.over_seeds[key]) for key in ("auc", "sensitivity", "specificity")]
+        spread = f"{min(values):.3f} to {max(values):.3f}, SD {statistics.stdev(values):.3f}"
+        rows.append(
+            (Cell(view.label(one.model), mark=mark), f"mean of {len(values)} trainings", *figures, spread)
         )
-        for row in compared
-    ]
-    heads = (words("Pair"), "Seeds", "Mean", "SD between seeds", words("Verdict depends on the seed"))
-    caption = "Difference of AUC over the seeds, candidate minus reference"
-    return [*blocks, table(caption, heads, rows, notes=notes)]
+        rows += [
+            (
+                muted(view.label(each.model)),
+                muted(f"ensemble of {len(each.seeds)}: another object"),
+                *(notes.cell(getattr(each, key)) for key in ("auc", "sensitivity", "specificity")),
+                muted(f"{len(each.seeds)} times the cost"),
+            )
+            for each in view.assessment.ensembles
+            if each.model == one.model
+        ]
+    if not rows:
+        return []
+    heads = (
+        words("Model", "18%"),
+        words("Figures of", "21%"),
+        "AUC",
+        "Sensitivity",
+        "Specificity",
+        words("AUC of single trainings"),
+    )
+    title = (
+        "Means over trainings, each at its own threshold, with intervals over patients and seeds; and the mean of the "
+        "trainings\u2019 probabilities (ensemble), which no verdict rests on"
+    )
+    return [table(title, heads, rows, notes=notes)]

@@ -173,6 +173,10 @@ class BootstrapResult:
             tested=True,
         )
 
+    def value(self, model_index: int, name: MetricName) -> float:
+        """A metric of one model in the sample; NaN where it is undefined."""
+        return float(self.values[model_index, self._column(name, model_index)])
+
     def draws(self, model_index: int, name: MetricName, *, stratified: bool) -> FloatArray:
         """Resampled values of a metric, for figures and further statistics.
 

@@ -234,5 +234,6 @@ def _seeds_text(s: Situation, seeds: SeedComparison) -> str:
     return (
         f"Training-seed sensitive: over {len(seeds.seeds)} trainings of {s.names[seeds.reference]} and "
         f"{s.names[seeds.candidate]} {why} (mean {interval(seeds.mean, signed=True)}; standard deviation "
-        f"{seeds.standard_deviation:.3f}). The verdict is about this checkpoint, not about the kind of network."
+        f"{seeds.standard_deviation:.3f}). Which of the two is better depends on the training: the verdict is about "
+        "the kind of network on average, not about one checkpoint."
     )

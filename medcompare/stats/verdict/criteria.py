@@ -39,7 +39,7 @@ def adequacy(evaluation: ModelEvaluation, rule: DecideConfig) -> Adequacy:
         Adequate: all lower limits above the floors. Inadequate: an upper limit below its
         floor.
     """
-    checks = [(evaluation.metrics[name], floor) for name, floor in floors_of(rule).items()]
+    checks = [(evaluation.decisive(name), floor) for name, floor in floors_of(rule).items()]
     if any(estimate.ci_high is not None and estimate.ci_high < floor for estimate, floor in checks):
         return "inadequate"
     if all(estimate.ci_low is not None and estimate.ci_low > floor for estimate, floor in checks):
@@ -135,7 +135,7 @@ def no_difference(difference: Estimate) -> bool:
 
 def both_separate(one: ModelEvaluation, other: ModelEvaluation) -> bool:
     """Whether both models separate the classes perfectly."""
-    return one.metrics["auc"].value == other.metrics["auc"].value == 1
+    return one.decisive("auc").value == other.decisive("auc").value == 1
 
 
 def separation_p(one: ModelEvaluation, other: ModelEvaluation, margin: float) -> float | None:
@@ -157,7 +157,7 @@ def separation_p(one: ModelEvaluation, other: ModelEvaluation, margin: float) ->
     """
     found: list[float] = []
     for each in (one, other):
-        low, level = each.metrics["auc"].ci_low, each.metrics["auc"].level
+        low, level = each.decisive("auc").ci_low, each.decisive("auc").level
         if low is None or level is None or not 0 < low < 1:
             return None
         found.append((1 - margin) ** (math.log((1 - level) / 2) / math.log(low)))
@@ -201,7 +201,7 @@ def smallest_class_units(evaluation: ModelEvaluation) -> int:
 
 def best_by_point_estimate(evaluations: Sequence[ModelEvaluation]) -> tuple[ModelEvaluation, ...]:
     """Models with the highest AUC: several where it is equal, none where no AUC is known."""
-    known = [(one.metrics["auc"].value, one) for one in evaluations]
+    known = [(one.decisive("auc").value, one) for one in evaluations]
     highest = max((value for value, _ in known if value is not None), default=None)
     if highest is None:
         return ()

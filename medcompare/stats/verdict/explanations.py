@@ -15,7 +15,7 @@ from medcompare.stats.verdict.sentences import (
     p_text,
     sentence_of,
 )
-from medcompare.stats.verdict.texts import ADVISED_ELSEWHERE, CHECKPOINT_ONLY
+from medcompare.stats.verdict.texts import ADVISED_ELSEWHERE, NOT_EVERY_TRAINING
 
 if TYPE_CHECKING:
     from medcompare.stats.records import ModelEvaluation, PairedComparison, SeedComparison, SizeNeeded
@@ -63,8 +63,8 @@ def worded(
     sentence = sentence_of(situation, finding, order, more_helps=more_helps)
     sensitive, today = _seed_sensitive(situation, finding), favourite_today(situation, finding)
     if sensitive is not None and finding.outcome is Outcome.USE_MODEL:
-        headline += CHECKPOINT_ONLY
-        sentence += " This holds for this checkpoint only: trained again, the order may be another."
+        headline += NOT_EVERY_TRAINING
+        sentence += " This holds on average over trainings: in a single one the order may be another."
     return Verdict(
         outcome=finding.outcome,
         step=finding.step,
@@ -143,7 +143,9 @@ def _seed_sensitive(s: Situation, finding: Finding) -> SeedComparison | None:
 
 
 def _reasons(s: Situation, pair: PairedComparison | None, order: CostOrder | None) -> tuple[str, ...]:
-    found = [f"{one.display_name}: AUC {interval(one.metrics['auc'])}." for one in s.evaluations]
+    found = [f"{one.display_name}: AUC {interval(one.decisive('auc'))}." for one in s.evaluations]
+    if s.seed_comparisons:
+        found.insert(0, seeds_words(s))
     if pair is not None:
         for name in ("auc", "sensitivity", "specificity"):
             text, margin = difference_text(pair, name, s.names), getattr(s.rule, f"margin_{name}")
@@ -161,6 +163,16 @@ def _reasons(s: Situation, pair: PairedComparison | None, order: CostOrder | Non
     return tuple(found)
 
 
+def seeds_words(s: Situation) -> str:
+    """What figures over several trainings are."""
+    n = sorted({len(each.seeds) for each in s.seed_comparisons})
+    times = " or ".join(map(str, n))
+    return (
+        f"Each model was trained {times} times, with other seeds: AUC, sensitivity, specificity and their differences "
+        "are means over the trainings, and their intervals hold for other patients and other seeds."
+    )
+
+
 def _adjusted_text(s: Situation, pair: PairedComparison) -> str:
     return (
         f"{difference_text(pair, 'auc', s.names)}; a loss of up to {s.rule.margin_auc:g} is acceptable "
@@ -170,7 +182,7 @@ def _adjusted_text(s: Situation, pair: PairedComparison) -> str:
 
 def _lines(s: Situation, pair: PairedComparison | None, order: CostOrder | None) -> tuple[VerdictLine, ...]:
     discrimination = "; ".join(
-        f"{one.display_name}: AUC {interval(one.metrics['auc'])}" for one in s.evaluations
+        f"{one.display_name}: AUC {interval(one.decisive('auc'))}" for one in s.evaluations
     )
     if pair is not None:
         discrimination += f". {difference_text(pair, 'auc', s.names)}"

@@ -43,7 +43,7 @@ def identical_scores(one: str, other: str) -> str:
 
 def below_chance(models: Sequence[ModelEvaluation]) -> str:
     """Reason: labels swapped, or no signal at all."""
-    ranking = joined([f"{one.display_name} (AUC {interval(one.metrics['auc'])})" for one in models])
+    ranking = joined([f"{one.display_name} (AUC {interval(one.decisive('auc'))})" for one in models])
     return (
         f"{ranking} {'ranks' if len(models) == 1 else 'rank'} the cases worse than a coin toss: either the "
         "positive class is swapped, or there is no signal and this is chance. Nothing is flipped automatically."

@@ -122,9 +122,7 @@ def _invalid(s: Situation) -> Finding | None:
     for a, b in s.identical:
         reasons.append(invalidity.identical_scores(s.names[a], s.names[b]))
     inverted = [
-        each
-        for each in s.usable
-        if each.metrics["auc"].ci_high is not None and each.metrics["auc"].ci_high < CHANCE_AUC
+        each for each in s.usable if (high := each.decisive("auc").ci_high) is not None and high < CHANCE_AUC
     ]
     if inverted:
         reasons.append(invalidity.below_chance(inverted))

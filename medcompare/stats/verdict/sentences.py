@@ -359,7 +359,7 @@ def floors_text(rule: DecideConfig) -> str:
 def floor_figures(one: ModelEvaluation, rule: DecideConfig) -> str:
     """The figures that the floors ask for, with their intervals."""
     texts = [
-        f"{'AUC' if figure == 'auc' else figure} {interval(one.metrics[figure])}"
+        f"{'AUC' if figure == 'auc' else figure} {interval(one.decisive(figure))}"
         for figure in floors_of(rule)
     ]
     return f"{one.display_name}: {', '.join(texts)}"

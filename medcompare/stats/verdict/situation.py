@@ -192,5 +192,5 @@ def open_floors(s: Situation, model: str) -> tuple[OpenQuestion, ...]:
     return tuple(
         OpenQuestion(figure=figure, model=model)
         for figure, floor in floors_of(s.rule).items()
-        if (low := one.metrics[figure].ci_low) is None or low <= floor
+        if (low := one.decisive(figure).ci_low) is None or low <= floor
     )

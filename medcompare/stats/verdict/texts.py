@@ -35,7 +35,7 @@ HEADLINES_BY_KIND = {
 
 NO_RELEVANT_DIFFERENCE = "No relevant difference: prefer {model}"
 NOT_CONVERGED = "Not decided: training had not converged"
-CHECKPOINT_ONLY = " (this checkpoint only)"
+NOT_EVERY_TRAINING = " (not in every training)"
 
 SENTENCES = {
     # Step 0

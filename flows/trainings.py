@@ -1,0 +1,129 @@
+"""The trainings of a comparison: which there are, and how they are run and predicted with.
+
+A training is identified by its model, its seed, the images it sees and how it is trained; each is a
+task of its own in the cache, so that a further seed trains only what is new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.data.sources.listing import count
+from medcompare.training.identity import images_digest, prediction_identity, training_identity
+from medcompare.training.requests import PredictionRequest, TrainingRequest
+from tasks.cache import map_cached, run_cached
+from tasks.predict import predict
+from tasks.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from medcompare.base.hardware import ParallelPlan
+    from medcompare.config.schema import CompareConfig
+    from medcompare.data.records import DatasetSplit
+    from medcompare.models.spec import ResolvedWeights
+    from medcompare.predictions.records import Predictions
+    from medcompare.training.records import TrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training that is wanted."""
+
+    model: str
+    seed: int
+    split: DatasetSplit
+
+
+class Trainer:
+    """Trains and predicts within one run.
+
+    Parameters
+    ----------
+    config : CompareConfig
+        Settings of the run.
+    weights : mapping
+        Initial weights by model.
+    plan : ParallelPlan
+        How trainings share the machine.
+    data_root : Path
+        Folder that the images' paths start from.
+    """
+
+    def __init__(
+        self,
+        config: CompareConfig,
+        *,
+        weights: Mapping[str, ResolvedWeights],
+        plan: ParallelPlan,
+        data_root: Path,
+    ) -> None:
+        self._config, self._weights, self._plan = config, weights, plan
+        self._store = ArtifactStore(config.store)
+        self.places = {"data_root": data_root, "store_root": config.store}
+
+    def announcement(self, split: DatasetSplit) -> str:
+        """What is going to be trained, in one line: so that its time is no surprise."""
+        config, n_images = self._config, split.subsets[0].n_images
+        seeds = "" if config.seeds == 1 else f", {config.seeds} times as long as with --seeds 1"
+        return (
+            f"{count(len(config.models) * config.seeds, 'training')}: {count(len(config.models), 'model')} x "
+            f"{count(config.seeds, 'seed')}, each at most {count(config.train.epochs, 'epoch')} of {n_images} "
+            f"images{seeds}; {self._plan.n_parallel} at a time"
+        )
+
+    def train(self, wanted: Iterable[Training]) -> list[TrainedModel]:
+        """Trained models, in the order they are wanted; those that were trained before are reused."""
+        wanted = list(wanted)
+        images = {
+            sha: images_digest(split, self._store, ("train", "val"))
+            for sha, split in {one.split.assignments.sha256: one.split for one in wanted}.items()
+        }
+        return map_cached(
+            train,
+            self._config.store,
+            [
+                {
+                    "model": one.model,
+                    "variant": self._variant(one.seed),
+                    "identity": training_identity(
+                        one.model,
+                        self._config.train,
+                        images=images[one.split.assignments.sha256],
+                        weights=self._weights[one.model],
+                        seed=one.seed,
+                        plan=self._plan,
+                    ),
+                    "request": TrainingRequest(
+                        model=one.model,
+                        train=self._config.train,
+                        split=one.split,
+                        weights=self._weights[one.model],
+                        seed=one.seed,
+                        n_parallel=self._plan.n_parallel,
+                        n_threads=self._plan.n_threads,
+                        device_index=self._plan.device_index(position),
+                        **self.places,
+                    ),
+                }
+                for position, one in enumerate(wanted)
+            ],
+            max_workers=self._plan.n_parallel,
+        )
+
+    def predict(self, trained: TrainedModel, split: DatasetSplit) -> Predictions:
+        """Probabilities of a trained model for the validation and test images of `split`."""
+        return run_cached(
+            predict,
+            self._config.store,
+            model=trained.model,
+            variant=self._variant(trained.seed),
+            identity=prediction_identity(trained, split, self._plan),
+            request=PredictionRequest(trained=trained, train=self._config.train, split=split, **self.places),
+        )
+
+    def _variant(self, seed: int) -> str:
+        return f" seed {seed}" if self._config.seeds > 1 else ""

@@ -1,0 +1,26 @@
+"""Settings of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - read by pydantic
+from typing import Literal
+
+from pydantic import Field
+
+from medcompare.config.form import Settings
+
+
+class ReportConfig(Settings):
+    """What the report looks like, and what it shows of patients."""
+
+    title: str = Field(
+        default="Comparison of image classifiers", max_length=120, description="Title on page one."
+    )
+    organisation: str = Field(default="", max_length=120, description="Printed on page one.")
+    paper: Literal["A4", "Letter"] = Field(default="A4", description="Paper size.")
+    pseudonymise: bool = Field(
+        default=True, description="Show pseudonyms in place of file names and patient ids."
+    )
+    checklist_answers: Path | None = Field(
+        default=None, description="TOML file that fills the reporting checklists' blanks."
+    )
