@@ -34,7 +34,7 @@ from medcompare.config.data import DEMO, DataConfig
 from medcompare.config.schema import CompareConfig
 from medcompare.config.settings_table import set_by_user
 from medcompare.data.assignments import read_assignments
-from medcompare.data.characteristics import chosen_subgroups
+from medcompare.data.characteristics import characteristics, chosen_subgroups
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.sources.resolve import source_name
 from medcompare.predictions.join import scored_cases
@@ -122,9 +122,9 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         logger.info("%s. %s", split.method, sentence_about_split(split))
         for note in split.notes:
             logger.info("%s", note)
-        subgroups = chosen_subgroups(
-            config.evaluate.subgroups, read_assignments(store.read(split.assignments))
-        )
+        images = read_assignments(store.read(split.assignments))
+        tabulated = characteristics(images)
+        subgroups = chosen_subgroups(config.evaluate.subgroups, manifest.extra_columns, tabulated)
         evaluate_config = config.evaluate.model_copy(update={"subgroups": subgroups})
         trainer = Trainer(config, weights=weights, plan=plan, data_root=source.root)
         logger.info("%s", trainer.announcement(split))
@@ -201,6 +201,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             assessment=assessment,
             manifest=manifest,
             split=split,
+            images=images,
+            tabulated=tabulated,
             trained=judged,
             further_trainings=[one for one in trained if one not in judged],
             predictions=predictions,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from medcompare.base.errors import ConfigError, InputError
 from medcompare.base.file_access import files_readable_by
 from medcompare.config.data import DEMO
+from medcompare.data.sources.command import check_columns
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.models.weights import ensure_weights
 
@@ -108,7 +109,9 @@ def nothing_left(*folders: Path) -> Iterator[None]:
 
 def locate_images(config: CompareConfig) -> ImageSource:
     """The listed and labelled images of `config`; raises DataError in plain words."""
-    return resolve_source(config.data, demo_root=config.store / "demo", published=config.split.published)
+    source = resolve_source(config.data, demo_root=config.store / "demo", published=config.split.published)
+    check_columns(source, config.data, config.split, config.evaluate.subgroups or ())
+    return source
 
 
 def check_folders(config: CompareConfig | AssessConfig) -> None:

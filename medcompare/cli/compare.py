@@ -38,6 +38,7 @@ FIELDS = {
     "exclude": "data.exclude",
     "published_split": "split.published",
     "hold_out": "split.hold_out",
+    "stratify_by": "split.stratify_by",
     "preset": "preset",
     "weights_dir": "train.weights_dir",
     "name": "name",
@@ -99,6 +100,12 @@ def compare(
         str | None,
         typer.Option(
             metavar="COLUMN=VALUE", help="Test on the images with this value, such as site=B or site=B,C."
+        ),
+    ] = None,
+    stratify_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Spread the values of this column, such as site, evenly over the subsets."
         ),
     ] = None,
     preset: Annotated[

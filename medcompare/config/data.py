@@ -137,6 +137,11 @@ class SplitConfig(Settings):
         description="Test images by a column of the data in place of a draw, e.g. 'site=B' or 'site=B,C': another "
         "hospital, scanner or year. Copies and patients on both sides are refused or removed as split.leaks says.",
     )
+    stratify_by: str | None = Field(
+        default=None,
+        description="Column of the data, such as the site, whose values are spread evenly over the subsets, as far as "
+        "patients and copies that stay together allow, beside the classes.",
+    )
     test_fraction: float = Field(
         default=0.2,
         gt=0,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.base.errors import DataError
 from medcompare.data.assignments import SUBSETS
 from medcompare.data.records import MAX_LEVELS, ORIGINAL, PUBLISHED, Characteristic
 
@@ -82,25 +81,29 @@ def characteristics(rows: Sequence[ImageRow]) -> tuple[Characteristic, ...]:
     return tuple(found)
 
 
-def chosen_subgroups(subgroups: tuple[str, ...] | None, rows: Sequence[ImageRow]) -> tuple[str, ...]:
+def chosen_subgroups(
+    subgroups: tuple[str, ...] | None, columns: Sequence[str], tabulated: Sequence[Characteristic]
+) -> tuple[str, ...]:
     """Columns to report by subgroup: those named, otherwise every further column of two to `MAX_LEVELS` values.
 
     With either goes the original class, where several were put together: which of them does a model miss?
 
-    Raises
-    ------
-    DataError
-        If a column is named that the images do not have.
+    Parameters
+    ----------
+    subgroups : tuple of str or None
+        Columns named, which there are; None: none was, empty: none is wanted.
+    columns : sequence of str
+        Further columns of the images.
+    tabulated : sequence of Characteristic
+        From `characteristics`.
+
+    Returns
+    -------
+    tuple of str
     """
-    columns = [column for column, _ in rows[0].extra if column != PUBLISHED] if rows else []
     if subgroups is None:
-        levels = Counter(row.column for row in characteristics(rows) if row.level)
-        return tuple(column for column in columns if levels[column] > 1 or column == ORIGINAL)
-    for name in subgroups:
-        if name not in [*columns, "patient_id"]:
-            known = ", ".join(columns) or "none"
-            msg = f"evaluate.subgroups: the images have no column '{name}'; columns there are: {known}"
-            raise DataError(msg)
+        levels = Counter(row.column for row in tabulated if row.level)
+        return tuple(name for name in columns if name != PUBLISHED and (levels[name] > 1 or name == ORIGINAL))
     unnamed = {ORIGINAL}.intersection(columns).difference(subgroups) if subgroups else ()
     return (*subgroups, *unnamed)
 

@@ -160,6 +160,7 @@ def ingest(
         n_found=len(source.files),
         n_images=len(usable),
         n_patients=len({item.file.patient_id for item in usable}) if source.has_patients else None,
+        n_patients_found=len({file.patient_id for file in source.files}) if source.has_patients else None,
         n_rejected=len(rejected),
         rejected_by_reason=tuple(sorted(Counter(item.reason for item in rejected).items())),
         n_duplicate_groups=n_groups,

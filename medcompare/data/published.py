@@ -13,7 +13,6 @@ from medcompare.base.errors import DataError
 from medcompare.base.hosts import split_at_commas
 from medcompare.base.record import SUBSETS
 from medcompare.data.columns import listed
-from medcompare.data.records import PUBLISHED
 from medcompare.data.spelling import plain, words
 
 if TYPE_CHECKING:
@@ -125,9 +124,9 @@ def held_out(table: pd.DataFrame, hold_out: str, manifest: DatasetManifest) -> N
     table : DataFrame
         The images with their further columns.
     hold_out : str
-        ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``; a value with a comma where the column has it.
+        ``COLUMN=VALUE`` or ``COLUMN=VALUE,VALUE``, of a column that there is; a value with a comma where it has that.
     manifest : DatasetManifest
-        Names the columns.
+        Names the data.
 
     Returns
     -------
@@ -136,16 +135,9 @@ def held_out(table: pd.DataFrame, hold_out: str, manifest: DatasetManifest) -> N
     Raises
     ------
     DataError
-        If there is no such column or value; the message names those that there are.
+        If there is no such value; the message names those that there are.
     """
     column, _, values = hold_out.partition("=")
-    columns = [name for name in manifest.extra_columns if name != PUBLISHED]
-    if column not in columns:
-        msg = (
-            f"{manifest.name}: there is no column '{column}' to hold out by; columns there are: "
-            f"{listed(columns) or 'none'}. Correct --hold-out."
-        )
-        raise DataError(msg)
     present = table[column].str.strip()
     wanted = {values.strip()} if values.strip() in set(present) else set(split_at_commas(values))
     missing = sorted(wanted - set(present))

@@ -32,6 +32,9 @@ class DatasetManifest(Record):
     n_found: int = Field(ge=0, description="Files found (or manifest rows).")
     n_images: int = Field(ge=0, description="Usable images.")
     n_patients: int | None = Field(description="None where no patient_id was given.")
+    n_patients_found: int | None = Field(
+        default=None, description="Patients of the files found, usable or not; None where that is not known."
+    )
     n_rejected: int = Field(ge=0)
     rejected_by_reason: tuple[tuple[str, int], ...] = Field(description="Sorted by reason.")
     n_duplicate_groups: int = Field(ge=0, description="Groups of byte-identical files found.")
@@ -97,8 +100,12 @@ class DatasetSplit(Record):
     classes: tuple[str, str]
     method: str = Field(description="Plain-words description, printed in the report.")
     grouped_by: Literal["patient_id"] | None
-    max_group_overlap: int = Field(
-        ge=0, le=0, description="Patients on two sides, verified after the split: always 0."
+    stratified_by: str | None = Field(
+        default=None, description="Column that was stratified by beside the class."
+    )
+    disjoint: tuple[tuple[str, int], ...] = Field(
+        description="(kind, number) of patients, and of groups of copies, that were looked up in the finished table: "
+        "each is in one subset only, otherwise the run fails."
     )
     n_duplicates_kept_together: int = Field(ge=0)
     seed: int

@@ -3,11 +3,6 @@
 What belongs together stays together: images of one patient, copies of one file, files
 with the same pixels, near-duplicates. Such images form one unit, and the split is made by units.
 
-Where every unit is of one class and of about one size, scikit-learn's StratifiedShuffleSplit
-over units is the answer. With patients of unequal size or of both classes no single draw is
-exact, so many seeded draws are made and the one whose class proportions come closest is kept;
-only counts of classes are looked at, never images or results.
-
 A split that came with the images, or one by a column such as the hospital, is kept where that is asked for: what
 it separates although it belongs together is counted and refused, or removed from training.
 """
@@ -15,20 +10,18 @@ it separates although it belongs together is counted and refused, or removed fro
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedShuffleSplit
 
 from medcompare.base.errors import DataError, MedcompareError
 from medcompare.base.record import SUBSETS
+from medcompare.data.columns import listed
+from medcompare.data.draw import draw, levels_of, mixed, units_by
 from medcompare.data.published import held_out, leaks, words_of
 from medcompare.data.records import PUBLISHED, DatasetSplit, SubsetSummary
-from medcompare.data.tables import read_images
+from medcompare.data.tables import read_images, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,31 +31,20 @@ if TYPE_CHECKING:
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.base.record import Subset
     from medcompare.config.data import SplitConfig
+    from medcompare.data.draw import Units
     from medcompare.data.records import DatasetManifest
 
 MIN_UNITS_PER_CLASS = 3
 """One for each subset."""
 
-DRAW_BUDGET = 400_000
-MIN_DRAWS, MAX_DRAWS = 50, 1000
-"""Draws of a grouped split: budget / units, within these bounds; about a second at most."""
-
+KINDS = {"patient_id": "patients", "sha256": "groups of identical files"}
+WORDS: dict[Subset, str] = {"train": "training", "val": "validation", "test": "the test"}
 SIDES: dict[Subset, str] = {"train": "training", "val": "validation"}
 N_NAMED, N_CASES = 5, 20
 """So many images are named in an error message, and so many in the report."""
 
 TOLERANCE = 0.02
 """Deviation of an achieved share from its target that is reported in a note."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Units:
-    """Indivisible sets of images, ordered by content."""
-
-    of_image: NDArray[np.intp]
-    """Unit of each image, shape (n_images,)."""
-    class_counts: NDArray[np.int64]
-    """Images of each unit by class, shape (n_units, 2)."""
 
 
 def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: ArtifactStore) -> DatasetSplit:
@@ -95,9 +77,12 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     """
     table = read_images(manifest, store)
     grouped = manifest.n_patients is not None
+    by, levels = config.stratify_by, None
+    if by is not None:
+        levels = levels_of(table[by])
     copies, keys = _keys(table, manifest, store)
     # The table is sorted by content digest, hence so are the units: names do not count.
-    units = _units_of(keys, table["label"].to_numpy())
+    units = units_by(keys, table["label"].to_numpy(), levels)
     rng = np.random.default_rng(seed)
     if config.hold_out is not None:
         table[PUBLISHED] = held_out(table, config.hold_out, manifest)
@@ -106,45 +91,59 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     if published:
         table, notes = _without_leaks(table, units, config, manifest)
         copies, keys = ([key[table.index] for key in some] for some in (copies, keys))
-        units = _units_of(keys, table["label"].to_numpy())
+        levels = None if levels is None else levels[table.index]
+        units = units_by(keys, table["label"].to_numpy(), levels)
         method, table["subset"] = _kept(table.pop(PUBLISHED), units, config, rng, manifest)
         targets = {subset: float((table["subset"] == subset).mean()) for subset in SUBSETS}
     else:
         _check_enough(units, manifest, grouped=grouped)
-        method, table["subset"] = _method(units, grouped=grouped), _drawn(units, config, rng)[units.of_image]
+        method, table["subset"] = (
+            _method(units, by, grouped=grouped),
+            _drawn(units, config, rng)[units.of_image],
+        )
         targets = _targets(config)
-    subsets = [_summary(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS]
     _check_both_classes(
-        subsets, manifest, grouped=grouped, instead=words_of(config).instead if published else None
+        [_summary(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS],
+        manifest,
+        grouped=grouped,
+        instead=words_of(config).instead if published else None,
     )
-    n_copies = _units_of(copies, table["label"].to_numpy()).class_counts.sum(axis=1)
+    if levels is not None:
+        notes.append(_reached(table, levels, units, targets, manifest))
+    assignments = store.write(table.to_csv(index=False, lineterminator="\n").encode(), ".csv")
+    # What is proven and counted is the stored table, which all later stages read.
+    finished = read_table(assignments, store)
+    disjoint = _verified(finished, _keys(finished, manifest, store)[1])
+    train, val, test = (_summary(subset, finished, targets[subset], grouped=grouped) for subset in SUBSETS)
+    n_copies = units_by(copies, table["label"].to_numpy()).class_counts.sum(axis=1)
     return DatasetSplit(
-        assignments=store.write(table.to_csv(index=False, lineterminator="\n").encode(), ".csv"),
-        subsets=(subsets[0], subsets[1], subsets[2]),
+        assignments=assignments,
+        subsets=(train, val, test),
         classes=manifest.classes,
         method=method,
         grouped_by="patient_id" if grouped else None,
-        max_group_overlap=_verified_overlap(table, keys),
+        stratified_by=by,
+        disjoint=disjoint,
         n_duplicates_kept_together=int(n_copies[n_copies > 1].sum()),
         seed=seed,
-        notes=(*notes, *_notes(subsets, units, grouped=grouped)),
+        notes=(*notes, *_notes((train, val, test), units, grouped=grouped)),
         manifest_fingerprint=manifest.fingerprint,
     )
 
 
-def _drawn(units: _Units, config: SplitConfig, rng: np.random.Generator) -> NDArray[np.object_]:
+def _drawn(units: Units, config: SplitConfig, rng: np.random.Generator) -> NDArray[np.object_]:
     """Subset of each unit."""
     everyone = np.arange(len(units.class_counts))
-    test = _draw(units.class_counts, everyone, config.test_fraction, rng)
+    test = draw(units, everyone, config.test_fraction, rng)
     rest = np.setdiff1d(everyone, test)
-    val = _draw(units.class_counts, rest, config.validation_fraction, rng)
+    val = draw(units, rest, config.validation_fraction, rng)
     subset = np.full(len(everyone), "train", dtype=object)
     subset[val], subset[test] = "val", "test"
     return subset
 
 
 def _without_leaks(
-    table: pd.DataFrame, units: _Units, config: SplitConfig, manifest: DatasetManifest
+    table: pd.DataFrame, units: Units, config: SplitConfig, manifest: DatasetManifest
 ) -> tuple[pd.DataFrame, list[str]]:
     """Images that stay where a published split is kept, and a sentence about those that do not.
 
@@ -179,7 +178,7 @@ def _without_leaks(
 
 def _kept(
     published: pd.Series[str],
-    units: _Units,
+    units: Units,
     config: SplitConfig,
     rng: np.random.Generator,
     manifest: DatasetManifest,
@@ -195,7 +194,7 @@ def _kept(
             f"{words.instead}."
         )
         raise DataError(msg)
-    val = _draw(units.class_counts, members, config.validation_fraction, rng)
+    val = draw(units, members, config.validation_fraction, rng)
     subset = np.where(np.isin(units.of_image, val), "val", subset).astype(object)
     return (
         f"{words.test}; validation images drawn from {words.training} "
@@ -213,7 +212,7 @@ def _keys(
 
 def units_of(table: pd.DataFrame, manifest: DatasetManifest, store: ArtifactStore) -> NDArray[np.intp]:
     """Number of the unit of each image of `table`: images of one patient, and copies, are one unit."""
-    return _units_of(_keys(table, manifest, store)[1], table["label"].to_numpy(dtype=np.int64)).of_image
+    return units_by(_keys(table, manifest, store)[1], table["label"].to_numpy(dtype=np.int64)).of_image
 
 
 def _copy_keys(manifest: DatasetManifest, shas: pd.Series[str], store: ArtifactStore) -> list[pd.Series[str]]:
@@ -225,78 +224,6 @@ def _copy_keys(manifest: DatasetManifest, shas: pd.Series[str], store: ArtifactS
         shas.map(dict(zip(rows["sha256"], rows["copy_group"], strict=True))).fillna(shas).rename(kind)
         for kind, rows in copies.groupby("kind")
     ]
-
-
-def _units_of(keys: Iterable[pd.Series[str]], y: NDArray[np.int64]) -> _Units:
-    """Connected components of images that share a value in any of `keys`, in the order of their first images."""
-    images, first_with_same = [], []
-    for key in keys:
-        codes, _ = pd.factorize(key)
-        _, first = np.unique(codes, return_index=True)
-        images.append(np.arange(len(y)))
-        first_with_same.append(first[codes])
-    edges = (np.concatenate(images), np.concatenate(first_with_same))
-    graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(y), len(y)))
-    n_units, of_image = connected_components(graph, directed=False)
-    counts = np.zeros((n_units, 2), dtype=np.int64)
-    np.add.at(counts, (of_image, y), 1)
-    return _Units(of_image=of_image.astype(np.intp), class_counts=counts)
-
-
-def _draw(
-    class_counts: NDArray[np.int64], members: NDArray[np.intp], fraction: float, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Units among `members` that hold about `fraction` of each class, in order."""
-    counts = class_counts[members]
-    strata = _strata(counts)
-    # As many units as the fraction says, but never none of a class on either side.
-    n_strata = len(np.unique(strata))
-    n_drawn = int(np.clip(round(fraction * len(members)), n_strata, len(members) - n_strata))
-    sizes = counts.sum(axis=1)
-    uniform = bool((sizes == sizes[0]).all()) and not bool(_mixed(counts).any())
-    n_draws = 1 if uniform else int(np.clip(DRAW_BUDGET // len(members), MIN_DRAWS, MAX_DRAWS))
-    shuffle = StratifiedShuffleSplit(
-        n_splits=n_draws, test_size=n_drawn, random_state=int(rng.integers(2**31 - 1))
-    )
-    best: NDArray[np.intp] | None = None
-    best_miss = np.inf
-    for _, drawn in shuffle.split(np.zeros(len(members)), strata):
-        miss = _miss(counts, drawn, fraction)
-        if miss < best_miss:
-            best, best_miss = drawn, miss
-    if best is None:
-        msg = f"no draw of {n_drawn} out of {len(members)} units was made"
-        raise MedcompareError(msg)
-    return np.sort(members[best])
-
-
-def _miss(counts: NDArray[np.int64], drawn: NDArray[np.intp], fraction: float) -> float:
-    """How far a draw is from `fraction`, summed over images and units of each class."""
-    holders = counts > 0
-    shares = np.concatenate(
-        [counts[drawn].sum(axis=0) / counts.sum(axis=0), holders[drawn].sum(axis=0) / holders.sum(axis=0)]
-    )
-    return float(np.abs(shares - fraction).sum())
-
-
-def _mixed(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    mixed: NDArray[np.bool_] = np.all(counts > 0, axis=1)
-    return mixed
-
-
-def _strata(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0: negative only, 1: some positive, 2: both classes, where that leaves some in 1.
-
-    A stratum of one unit cannot be split over two sides, so it joins the largest.
-    """
-    strata = (counts[:, 1] > 0).astype(np.int64)
-    mixed = _mixed(counts)
-    if mixed.sum() > 1 and (counts[~mixed, 1] > 0).sum() > 1:
-        strata[mixed] = 2
-    names, sizes = np.unique(strata, return_counts=True)
-    for name in names[sizes == 1]:
-        strata[strata == name] = names[np.argmax(sizes)]
-    return strata
 
 
 def _targets(config: SplitConfig) -> dict[Subset, float]:
@@ -328,7 +255,7 @@ def _summary(subset: Subset, table: pd.DataFrame, target: float, *, grouped: boo
     )
 
 
-def _check_enough(units: _Units, manifest: DatasetManifest, *, grouped: bool) -> None:
+def _check_enough(units: Units, manifest: DatasetManifest, *, grouped: bool) -> None:
     noun = "patients" if grouped else "different images"
     for label, name in enumerate(manifest.classes):
         n_units = int((units.class_counts[:, label] > 0).sum())
@@ -355,37 +282,75 @@ def _check_both_classes(
                 raise DataError(msg)
 
 
-def _verified_overlap(table: pd.DataFrame, keys: Iterable[pd.Series[str]]) -> int:
-    """Number of patients, files or pictures in two subsets, looked up in the finished table: 0."""
+def _verified(table: pd.DataFrame, keys: Iterable[pd.Series[str]]) -> tuple[tuple[str, int], ...]:
+    """(kind, number) of patients, and of groups of copies, in the finished table: each is in one subset."""
+    found = []
     for key in keys:
-        n_sides = table.groupby(key.to_numpy())["subset"].nunique()
-        torn = n_sides[n_sides > 1]
-        if len(torn):
-            msg = f"the split separated what belongs together ({key.name}: {len(torn)} values in two subsets)"
+        groups = table.groupby(key.to_numpy())["subset"].agg(["nunique", "size"])
+        torn = int((groups["nunique"] > 1).sum())
+        if torn:
+            msg = f"the split separated what belongs together ({key.name}: {torn} values in two subsets)"
             raise MedcompareError(msg)
-    return 0
+        n = len(groups) if key.name == "patient_id" else int((groups["size"] > 1).sum())
+        found.append((KINDS.get(str(key.name), str(key.name)), n))
+    return tuple(found)
 
 
-def _method(units: _Units, *, grouped: bool) -> str:
+def _reached(
+    table: pd.DataFrame,
+    levels: pd.Series[str],
+    units: Units,
+    targets: dict[Subset, float],
+    manifest: DatasetManifest,
+) -> str:
+    """How evenly each group of class and level is spread over the subsets; DataError where none can be."""
+    by, noun = levels.name, "different images" if manifest.n_patients is None else "patients"
+    names = table["label"].map(dict(enumerate(manifest.classes))) + f", {by} " + levels
+    shares = pd.crosstab(names, table["subset"], normalize="index")
+    enough = pd.Series(units.of_image, table.index).groupby(names).nunique() >= MIN_UNITS_PER_CLASS
+    if not enough.any():
+        msg = (
+            f"{manifest.name}: {levels.nunique()} values of '{by}', none of them of {MIN_UNITS_PER_CLASS} {noun} of "
+            "a class: there is nothing to stratify by. Name a column of few values, or leave out --stratify-by."
+        )
+        raise DataError(msg)
+    parts = [
+        f"{shares.loc[enough, subset].min():.1%} to {shares.loc[enough, subset].max():.1%} are for "
+        f"{WORDS[subset]} ({targets[subset]:.1%} asked for)"
+        for subset in SUBSETS
+    ]
+    sentence = (
+        f"Stratified by {by} as well (split.stratify_by): of the images of each of {int(enough.sum())} groups of "
+        f"class and {by}, {', '.join(parts)}."
+    )
+    if enough.all():
+        return sentence
+    sparse = [f"{name} ({n} images)" for name, n in names.value_counts().sort_index()[~enough].items()]
+    few = f"{len(sparse)} groups have fewer than {MIN_UNITS_PER_CLASS} {noun}, too few for every subset"
+    return f"{sentence} {few}: {listed(sparse)}."
+
+
+def _method(units: Units, by: str | None, *, grouped: bool) -> str:
+    strata = "class" if by is None else f"class and {by}"
     if not grouped:
-        text = "StratifiedShuffleSplit over images, stratified by class"
+        text = f"StratifiedShuffleSplit over images, stratified by {strata}"
         if len(units.class_counts) < len(units.of_image):
             text += ", copies of an image kept in one subset"
         return text
     return (
-        "StratifiedShuffleSplit over patients, stratified by class; of many seeded draws the one whose "
+        f"StratifiedShuffleSplit over patients, stratified by {strata}; of many seeded draws the one whose "
         "class proportions, counted in images and in patients, come closest to the target"
     )
 
 
-def _notes(subsets: Iterable[SubsetSummary], units: _Units, *, grouped: bool) -> list[str]:
+def _notes(subsets: Iterable[SubsetSummary], units: Units, *, grouped: bool) -> list[str]:
     notes = [
         f"The {summary.subset} subset holds {summary.fraction:.1%} of the images where "
         f"{summary.target_fraction:.1%} was asked for: groups that stay together allow no closer fit."
         for summary in subsets
         if abs(summary.fraction - summary.target_fraction) > TOLERANCE
     ]
-    n_mixed = int(_mixed(units.class_counts).sum())
+    n_mixed = int(mixed(units.class_counts).sum())
     if grouped and n_mixed:
         notes.append(
             f"{n_mixed} {'patient has' if n_mixed == 1 else 'patients have'} images of both classes."

@@ -21,15 +21,16 @@ def read_images(manifest: DatasetManifest, store: ArtifactStore) -> pd.DataFrame
     ArtifactError
         If the stored table is missing or was altered.
     """
-    return _read(manifest.images, store)
+    return read_table(manifest.images, store)
 
 
 def read_split(split: DatasetSplit, store: ArtifactStore) -> pd.DataFrame:
     """The same of the images of a split, with their ``subset``."""
-    return _read(split.assignments, store)
+    return read_table(split.assignments, store)
 
 
-def _read(images: Artifact, store: ArtifactStore) -> pd.DataFrame:
+def read_table(images: Artifact, store: ArtifactStore) -> pd.DataFrame:
+    """A stored table of images; raises like `read_images`."""
     table = pd.read_csv(io.BytesIO(store.read(images)), dtype=str, keep_default_na=False)
     return table.astype({"label": int, "width_px": int, "height_px": int})
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from medcompare.predictions.records import Predictions
 
 
-NO_SUBGROUP = {"case_id", "y_true", "subset", "probability", "probability_running"}
-
-
 def read_table(
     predictions: Predictions, store: ArtifactStore, subset: Literal["val", "test"]
 ) -> pd.DataFrame:
@@ -53,17 +50,12 @@ def scored_cases(
     Raises
     ------
     DataError
-        If the models were not scored on the same cases, or a subgroup column is missing.
+        If the models were not scored on the same cases.
     """
     first, *others = [read_table(one, store, subset) for one in predictions]
     for one, table in zip(predictions[1:], others, strict=True):
         if list(table["case_id"]) != list(first["case_id"]) or list(table["y_true"]) != list(first["y_true"]):
             msg = f"{one.model} and {predictions[0].model} were not scored on the same {subset} cases"
-            raise DataError(msg)
-    for column in subgroups:
-        if column not in first.columns:
-            known = ", ".join(sorted(set(first.columns) - NO_SUBGROUP)) or "none"
-            msg = f"evaluate.subgroups: the images have no column '{column}'; columns there are: {known}"
             raise DataError(msg)
     patients = first["patient_id"].to_numpy(dtype=str) if "patient_id" in first.columns else None
     if patients is not None and not any(patients):

@@ -193,8 +193,9 @@ class FlowStep:
     title: str
     number: str
     lines: tuple[str, ...] = ()
+    aside_title: str = ""
     aside: tuple[str, ...] = ()
-    """What left the flow before the next box."""
+    """What left the flow before the next box; with its title."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,6 @@ from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
 from medcompare.base.formatting import format_estimate
 from medcompare.config.settings_table import settings_rows
-from medcompare.data.assignments import read_assignments
-from medcompare.data.characteristics import characteristics
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import read_regular
 from medcompare.data.tables import read_rejected
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
     from medcompare.config.schema import AssessConfig, CompareConfig
     from medcompare.data.assignments import ImageRow
     from medcompare.data.decoding import Range
-    from medcompare.data.records import DatasetManifest, DatasetSplit
+    from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
     from medcompare.predictions.table import PredictionTables
@@ -68,6 +66,8 @@ def gather(
     assessment: Assessment,
     manifest: DatasetManifest,
     split: DatasetSplit,
+    images: Sequence[ImageRow],
+    tabulated: tuple[Characteristic, ...],
     trained: Sequence[TrainedModel],
     further_trainings: Sequence[TrainedModel],
     predictions: Sequence[Predictions],
@@ -78,12 +78,11 @@ def gather(
 ) -> ReportInputs:
     """Everything the report of a comparison prints; pseudonyms in place of file names where the settings say so.
 
-    The image paths, for thumbnails, are relative to `data_root`; `store` holds the tables the records name.
+    The paths of `images`, for thumbnails, are relative to `data_root`; `tabulated` are their characteristics; `store`
+    holds the tables the records name.
     """
     test = scored_cases(predictions, store, "test")
-    images = read_assignments(store.read(split.assignments))
     cases, n_cases = hard_cases(test, assessment, thumbnails=Thumbnails(images, data_root))
-    tabulated = characteristics(images)
     settings = setting_rows(config)
     return ReportInputs(
         title=config.report.title,

@@ -296,7 +296,7 @@ def test_patients_across_a_published_split(tmp_path: Path) -> None:
 
     assert {"0.png", "1.png", "25.png"}.isdisjoint(table["path"])
     assert len(table) == 37
-    assert found.max_group_overlap == 0
+    assert found.disjoint[-1] == ("patients", table["patient_id"].nunique())
     assert table.groupby("patient_id")["subset"].nunique().max() == 1
 
 

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from medcompare.base.errors import DataError
-from medcompare.config.data import DataConfig
+from medcompare.config.data import DataConfig, SplitConfig
 from medcompare.data.fingerprint import fingerprint
+from medcompare.data.sources.command import check_columns
 from medcompare.data.sources.resolve import resolve_source, source_name
 
 if TYPE_CHECKING:
@@ -565,3 +566,57 @@ def test_images_of_any_ending_count(tmp_path: Path) -> None:
     assert len(source.files) == 9
     assert "5 images of other endings (4 .jfif, 1 no ending): used." in source.notes
     assert "2 files not an image by name (1 .txt, 1 no ending): ignored." in source.notes
+
+
+@pytest.mark.parametrize(
+    ("split", "subgroups", "what", "options"),
+    [
+        (
+            {"stratify_by": "sight"},
+            (),
+            "'sight' to stratify by (--stratify-by)",
+            "--stratify-by site",
+        ),
+        (
+            {"hold_out": "ward=B", "stratify_by": "grade"},
+            (),
+            "'ward' to hold out by (--hold-out)",
+            "--hold-out grade=B --stratify-by grade",
+        ),
+        (
+            {},
+            ("patient_id", "grades"),
+            "'grades' for subgroups (evaluate.subgroups)",
+            "--set evaluate.subgroups=grade",
+        ),
+    ],
+    ids=["stratify", "hold out", "subgroups"],
+)
+def test_a_setting_that_names_no_column_is_refused(
+    tmp_path: Path, split: dict[str, str], subgroups: tuple[str, ...], what: str, options: str
+) -> None:
+    """Before any image is read, with the columns that there are and a command that goes on."""
+    for i in range(4):
+        add(tmp_path / f"{i}.png", png(i))
+    rows = [f"{i}.png,{('cancer', 'benign')[i % 2]},p{i},A,1" for i in range(4)]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["path,label,patient_id,site,grade", *rows]))
+    data = DataConfig(source=str(table), positive=("cancer",))
+    source = resolve_source(data, demo_root=tmp_path)
+
+    check_columns(source, data, SplitConfig(stratify_by="site", hold_out="grade=1"), ("site", "patient_id"))
+    with pytest.raises(DataError) as refused:
+        check_columns(source, data, SplitConfig(**split), subgroups)
+
+    assert str(refused.value) == (
+        f"t: there is no column {what}; columns there are: site, grade.\n"
+        f"Try: medcompare compare --data {table} --positive cancer {options}"
+    )
+
+
+def test_without_further_columns_the_command_leaves_the_option_out(folder: Path) -> None:
+    """A folder of classes has none to stratify by."""
+    data = DataConfig(source=str(folder))
+
+    with pytest.raises(DataError, match=r"columns there are: none\.\nTry: medcompare compare --data \S+$"):
+        check_columns(resolve(folder), data, SplitConfig(stratify_by="site"), ())

@@ -165,7 +165,7 @@ def test_patients_never_straddle(store: ArtifactStore, seed: int) -> None:
     table = read_assignments(result, store)
     assert table.groupby("patient_id")["subset"].nunique().max() == 1
     assert result.grouped_by == "patient_id"
-    assert result.max_group_overlap == 0
+    assert result.disjoint == (("groups of identical files", 0), ("patients", 120))
     prevalence = sum(y) / len(y)
     for summary in result.subsets:
         assert summary.fraction == pytest.approx(summary.target_fraction, abs=0.015)
@@ -235,7 +235,6 @@ def test_one_huge_patient_is_said(store: ArtifactStore) -> None:
 
     result = split(manifest_of(store, y, patients=patients), SplitConfig(), seed=0, store=store)
 
-    assert result.max_group_overlap == 0
     assert all(summary.class_counts[0] > 0 and summary.class_counts[1] > 0 for summary in result.subsets)
     assert any("patients have images of both classes" in note for note in result.notes)
 
@@ -298,7 +297,7 @@ def test_torn_group_is_an_error() -> None:
     table = pd.DataFrame({"patient_id": ["a", "a", "b"], "subset": ["train", "test", "val"]})
 
     with pytest.raises(MedcompareError, match=r"separated .*\(patient_id: 1 values in two subsets\)"):
-        splitting._verified_overlap(table, [table["patient_id"]])
+        splitting._verified(table, [table["patient_id"]])
 
 
 def test_every_patient_has_both_classes(store: ArtifactStore) -> None:
@@ -381,12 +380,11 @@ def test_a_patient_of_two_sites_is_refused_or_removed_from_training(store: Artif
 @pytest.mark.parametrize(
     ("hold_out", "message"),
     [
-        ("ward=B", "there is no column 'ward' to hold out by; columns there are: site"),
         ("site=D", r"no image has site=D; values there are: A \(40\), B \(40\), C \(40\)"),
         ("site=A,B,C", "too few"),
     ],
 )
-def test_a_wrong_column_or_value_is_refused(hold_out: str, message: str, store: ArtifactStore) -> None:
+def test_a_wrong_value_is_refused(hold_out: str, message: str, store: ArtifactStore) -> None:
     """With those that there are."""
     with pytest.raises(DataError, match=message):
         split(at_three_sites(store), SplitConfig(hold_out=hold_out), seed=0, store=store)
@@ -408,3 +406,90 @@ def test_two_ways_to_name_the_test_images_are_refused() -> None:
     """A published split that is kept has its own."""
     with pytest.raises(ValueError, match="choose one of the two"):
         SplitConfig(hold_out="site=B", published="keep")
+
+
+def cohort(n_patients: int, *, seed: int, rare: int = 0) -> dict[str, list[str]]:
+    """Labels, patients and sites of patients with one to six images; the class goes with the site."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[str]] = {"y": [], "patients": [], "sites": []}
+    for patient in range(n_patients):
+        site = "rare" if patient < rare else "ABC"[int(rng.choice(3, p=[0.6, 0.3, 0.1]))]
+        label = int(rng.random() < {"A": 0.3, "B": 0.6}.get(site, 0.5))
+        for _ in range(rng.integers(1, 7)):
+            found["y"].append(label)
+            found["patients"].append(f"p{patient}")
+            found["sites"].append(site)
+    return found
+
+
+def off_by_site(table: pd.DataFrame) -> float:
+    """Largest distance of the share of a site within a class of the test subset from 20 %."""
+    is_test = (table["subset"] == "test").groupby([table["label"], table["site"]]).mean()
+    return float((is_test - 0.2).abs().max())
+
+
+def test_a_column_is_spread_evenly(store: ArtifactStore) -> None:
+    """Site and class together are nearer to their shares than by class alone, in each of four draws of patients."""
+    by_class, by_both = [], []
+    for seed in range(4):
+        manifest = manifest_of(store, **cohort(200, seed=seed))
+        for config, off in ((SplitConfig(), by_class), (SplitConfig(stratify_by="site"), by_both)):
+            found = split(manifest, config, seed=seed, store=store)
+            off.append(off_by_site(read_assignments(found, store)))
+            assert found.stratified_by == config.stratify_by
+
+    assert max(by_both) < 0.1
+    assert np.mean(by_both) < np.mean(by_class) / 3
+
+
+def test_how_well_a_column_was_spread_is_said(store: ArtifactStore) -> None:
+    """The range over groups of class and site, in the table as it is; what is too rare is named."""
+    manifest = manifest_of(store, **cohort(200, seed=1, rare=2))
+
+    found = split(manifest, SplitConfig(stratify_by="site"), seed=0, store=store)
+
+    assert "stratified by class and site" in found.method
+    table = read_assignments(found, store)
+    table = table[table["site"] != "rare"]
+    is_test = (table["subset"] == "test").groupby([table["label"], table["site"]]).mean()
+    [note] = [one for one in found.notes if one.startswith("Stratified by site")]
+    assert "of the images of each of 6 groups of class and site" in note
+    assert f"{is_test.min():.1%} to {is_test.max():.1%} are for the test (20.0% asked for)" in note
+    assert "have fewer than 3 patients, too few for every subset: " in note
+    assert "site rare (" in note
+
+
+def test_many_numbers_are_cut_at_their_quartiles(store: ArtifactStore) -> None:
+    """Ages of patients: four ranges for each class."""
+    data = cohort(120, seed=2)
+    ages = [str(20 + int(patient[1:]) % 60) for patient in data["patients"]]
+    manifest = manifest_of(store, data["y"], patients=data["patients"], sites=ages)
+
+    found = split(manifest, SplitConfig(stratify_by="site"), seed=0, store=store)
+
+    assert "each of 8 groups of class and site" in found.notes[0]
+
+
+def test_a_column_of_names_is_refused(store: ArtifactStore) -> None:
+    """Nothing can be spread where every patient has a value of its own."""
+    data = cohort(60, seed=3)
+    manifest = manifest_of(
+        store, data["y"], patients=data["patients"], sites=[f"x{p}" for p in data["patients"]]
+    )
+
+    with pytest.raises(DataError, match=r"60 values of 'site', none of them of 3 patients of a class"):
+        split(manifest, SplitConfig(stratify_by="site"), seed=0, store=store)
+
+
+def test_a_held_out_site_leaves_the_validation_to_be_stratified(store: ArtifactStore) -> None:
+    """The test images are those of the site; the others are spread by another column, or the same."""
+    manifest = manifest_of(store, **cohort(200, seed=4))
+
+    found = split(manifest, SplitConfig(hold_out="site=B", stratify_by="site"), seed=0, store=store)
+
+    table = read_assignments(found, store)
+    rest = table[table["subset"] != "test"]
+    share = (rest["subset"] == "val").groupby([rest["label"], rest["site"]]).mean()
+    of_large = share[rest.groupby([rest["label"], rest["site"]])["patient_id"].nunique() >= 8]
+    assert len(of_large) >= 2
+    assert (of_large - 0.125).abs().max() < 0.03

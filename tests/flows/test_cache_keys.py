@@ -102,7 +102,7 @@ RESTS_ON = {
     "data.exclusions data.copies data.quality "
     "data.disguises data.file_facts data.variants data.perceptual_hash data.phase_correlation "
     "training",  # the room of the progress bar
-    "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.tables "
+    "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.draw data.tables "
     "data.published data.spelling data.columns base.hosts",
     "train": IMAGES_TO_NETWORK + TRAINING,
     "predict": IMAGES_TO_NETWORK + " training.inference predictions predictions.records training.records",
@@ -112,8 +112,8 @@ RESTS_ON = {
     + " training.augmentation training.cost training.cost_instruments training.epoch training.recipes"
     + " predictions predictions.costs base.hardware",
     # The shortcuts look at the files and at what belongs together.
-    "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.published data.spelling "
-    "data.assignments data.file_facts data.columns base.hosts",
+    "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "
+    "data.spelling data.assignments data.file_facts data.columns base.hosts",
     "assess": f"{STATISTICS} {VERDICT}",
 }
 
@@ -766,10 +766,8 @@ NOT_TRIED = {
     "weights.path",
     "plan.n_threads",
     "trained.checkpoint",
-    "split.max_group_overlap",
 }
-"""Files that do not exist elsewhere; sums of threads, which differ in the last digit; and an overlap of groups,
-which no record may hold."""
+"""Files that do not exist elsewhere, and sums of threads, which differ in the last digit."""
 
 
 @pytest.mark.parametrize("stage", WORK)

@@ -17,7 +17,7 @@ from PIL import Image
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig, SplitConfig
-from medcompare.data import split as splitting
+from medcompare.data import draw
 from medcompare.data.manifest import ingest
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.split import TOLERANCE, split
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def _few_draws() -> Iterator[None]:
     """50 draws of a grouped split in place of 1,000, which only come closer."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splitting, "DRAW_BUDGET", 0)
+        patch.setattr(draw, "DRAW_BUDGET", 0)
         yield
 
 
@@ -55,6 +55,8 @@ class Images:
     """The same name: the same bytes."""
     looks: list[str]
     """The same name: near-duplicates."""
+    sites: list[str]
+    """Of any number of values, rare ones among them."""
 
     def units(self) -> list[int]:
         """Unit of each image: whoever shares a patient, pixels or bytes, directly or through others."""
@@ -88,25 +90,28 @@ def data_sets(draw: st.DrawFn, *, n_patients: tuple[int, int] = (15, 60)) -> Ima
                 y = int(rng.random() < 0.5) if mixed else label
                 images.append((y, f"p{patient}", new, new, new))
     known = draw(st.booleans())
+    n_sites = draw(st.sampled_from([1, 2, 5, 12]))
     return Images(
         y=[image[0] for image in images],
         patients=[image[1] for image in images] if known else None,
         pixels=[image[2] for image in images],
         content=[image[3] for image in images],
         looks=[image[4] for image in images],
+        sites=[f"{int(rng.geometric(0.5)) % n_sites}" for _ in images],
     )
 
 
 def partition(
-    images: Images, fractions: tuple[float, float], store: ArtifactStore
+    images: Images, fractions: tuple[float, float], store: ArtifactStore, by: str | None = None
 ) -> tuple[DatasetSplit, pd.DataFrame]:
     """The split and its table, ordered as `images`; a data set that is too small is another test's matter."""
-    config = SplitConfig(test_fraction=fractions[0], validation_fraction=fractions[1])
+    config = SplitConfig(test_fraction=fractions[0], validation_fraction=fractions[1], stratify_by=by)
     manifest = manifest_of(
         store,
         images.y,
         patients=images.patients,
         content=images.content,
+        sites=images.sites,
         copies=[
             (content, group, kind)
             for kind, groups in (("same pixels", images.pixels), ("near-duplicate", images.looks))
@@ -123,12 +128,12 @@ def partition(
 
 
 @QUICK
-@given(data_sets(), FRACTIONS)
+@given(data_sets(), FRACTIONS, st.sampled_from([None, "site"]))
 def test_nothing_stands_in_two_subsets(
-    tmp_path_factory: pytest.TempPathFactory, images: Images, fractions: tuple[float, float]
+    tmp_path_factory: pytest.TempPathFactory, images: Images, fractions: tuple[float, float], by: str | None
 ) -> None:
     """Patients, bytes, pixels and near-duplicates on one side each; every image in one subset; counts that add up."""
-    result, table = partition(images, fractions, ArtifactStore(tmp_path_factory.getbasetemp()))
+    result, table = partition(images, fractions, ArtifactStore(tmp_path_factory.getbasetemp()), by)
 
     for name in ("patients", "content", "pixels", "looks"):
         pairs = set(zip(getattr(images, name) or [], table["subset"], strict=False))

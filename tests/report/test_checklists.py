@@ -154,7 +154,7 @@ def make_split(**changes: Any) -> DatasetSplit:
     rows = (("train", (252, 168), 0.7), ("val", (36, 24), 0.1), ("test", (72, 48), 0.2))
     fields: dict[str, Any] = {
         "assignments": artifact("3"), "classes": CLASSES, "method": "Stratified by class, grouped by patient.",
-        "grouped_by": "patient_id", "max_group_overlap": 0, "n_duplicates_kept_together": 2, "seed": 5,
+        "grouped_by": "patient_id", "disjoint": [], "n_duplicates_kept_together": 2, "seed": 5,
         "manifest_fingerprint": "f" * 64,
         "subsets": tuple(
             SubsetSummary(

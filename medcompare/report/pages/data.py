@@ -18,8 +18,6 @@ from medcompare.data.records import MAX_LEVELS, PUBLISHED
 from medcompare.report.blocks import (
     Bullets,
     Cell,
-    Flow,
-    FlowStep,
     Heading,
     Notes,
     Paragraph,
@@ -29,21 +27,16 @@ from medcompare.report.blocks import (
     table,
     words,
 )
+from medcompare.report.pages.flow import SUBSET_NAMES, flow_of_cases, flow_of_images
 from medcompare.report.vocabulary import format_patients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit, SubsetSummary
+    from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
     from medcompare.report.blocks import Block, Row, Table
     from medcompare.report.vocabulary import View
 
-SUBSET_NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
-SUBSET_USES = {
-    "train": "fits the networks",
-    "val": "picks checkpoint and threshold",
-    "test": "used for this report",
-}
 MAX_INLINE_ROWS = 10
 """Longer lists of rejected files are at the end of the methods section."""
 
@@ -57,10 +50,10 @@ def data_section(view: View, number: int) -> Section:
     blocks: list[Block] = []
     if inputs.manifest is not None:
         lead = "Every image was decoded once; what could not be used was excluded, counted and listed."
-        blocks.append(_flow(inputs.manifest, inputs.split, n_earlier_looks=inputs.n_earlier_looks))
+        blocks.append(flow_of_images(view, inputs.manifest))
     else:
         lead = "The predictions were supplied; the images behind them were not seen by this software."
-        blocks.append(_supplied_flow(view))
+        blocks.append(flow_of_cases(view))
     if inputs.split is not None:
         blocks += [
             _subset_table(inputs.split),
@@ -84,65 +77,6 @@ def data_section(view: View, number: int) -> Section:
         count = format_count(len(inputs.rejected))
         blocks.append(Paragraph(f"The {count} excluded files are listed at the end of the methods section."))
     return Section(number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks))
-
-
-def _flow(manifest: DatasetManifest, split: DatasetSplit | None, *, n_earlier_looks: int) -> Flow:
-    aside = tuple(f"{format_count(count)} {reason}" for reason, count in manifest.rejected_by_reason)
-    groups = []
-    if manifest.n_duplicate_groups:
-        groups = [
-            f"{format_count(manifest.n_duplicate_groups)} groups of identical files",
-            f"{format_count(manifest.n_conflicting_groups)} with opposite labels, excluded",
-        ]
-    groups += [f"{format_count(n)} groups: {kind}" for kind, n, _ in manifest.copies_by_kind]
-    classes = [
-        f"{format_count(n)} {name}" for name, n in zip(manifest.classes, manifest.class_counts, strict=True)
-    ]
-    patients = [] if manifest.n_patients is None else [f"{format_count(manifest.n_patients)} patients"]
-    subsets = () if split is None else split.subsets
-    n_removed = manifest.n_images - sum(one.n_images for one in subsets) if subsets else 0
-    removed = [f"{format_count(n_removed)} removed from the published split"] if n_removed else []
-    steps = (
-        FlowStep(
-            title="Files found", number=format_count(manifest.n_found), aside=aside or ("nothing excluded",)
-        ),
-        FlowStep(
-            title="Usable images",
-            number=format_count(manifest.n_images),
-            lines=(*classes, *patients),
-            aside=(*(groups or ["no copies"]), *removed),
-        ),
-    )
-    ends = tuple(_end(one, manifest.classes, n_earlier_looks=n_earlier_looks) for one in subsets)
-    return Flow(steps=steps, ends=ends)
-
-
-def _end(summary: SubsetSummary, classes: tuple[str, str], *, n_earlier_looks: int) -> FlowStep:
-    lines = [f"{format_count(n)} {name}" for name, n in zip(classes, summary.class_counts, strict=True)]
-    if summary.n_patients is not None:
-        lines.append(f"{format_count(summary.n_patients)} patients")
-    uses = [SUBSET_USES[summary.subset]]
-    if summary.subset == "test" and n_earlier_looks:
-        uses.append(f"and in {n_earlier_looks:,} earlier run{'s' if n_earlier_looks > 1 else ''}")
-    return FlowStep(
-        title=SUBSET_NAMES[summary.subset],
-        number=format_count(summary.n_images),
-        lines=(*lines, *uses),
-    )
-
-
-def _supplied_flow(view: View) -> Flow:
-    assessment = view.assessment
-    lines = [
-        f"{format_count(assessment.n_negative)} {assessment.classes[0]}",
-        f"{format_count(assessment.n_positive)} {assessment.classes[1]} ({format_percent(assessment.prevalence)})",
-    ]
-    if assessment.n_patients is not None:
-        lines.append(f"{format_count(assessment.n_patients)} patients")
-    step = FlowStep(
-        title="Cases scored by every model", number=format_count(assessment.n), lines=tuple(lines)
-    )
-    return Flow(steps=(step,))
 
 
 def _subset_table(split: DatasetSplit) -> Table:
@@ -242,7 +176,7 @@ def _data_changes(view: View) -> list[Block]:
     run = f"run {data.previous} of {format_time(data.previous_at[:19] + '+00:00')}"
     n_images = f"{format_count(data.n_before)} images then, {format_count(data.n_after)} now"
     same = "the same images with the same labels" if data.n_before == data.n_after else n_images
-    text = f"Beside {run}: {f'{n_images}; {data.counts}' if data.counts else same}. {data.note}"
+    text = f"Compared with {run}: {f'{n_images}; {data.counts}' if data.counts else same}. {data.note}"
     blocks: list[Block] = [
         Heading("What changed since the last run of the same data"),
         Paragraph(text.strip()),
@@ -267,16 +201,17 @@ def _data_changes(view: View) -> list[Block]:
             words("Statistic", "30%"),
             "Images",
             "Median",
-            "Beside",
+            "Beside: median (images)",
             "Difference",
             "KS distance",
             "p (Holm)",
         )
         rows: list[Row] = [
             (
-                one.statistic,
+                capital(one.statistic),
                 f"{format_count(one.n[0])} {one.images}",
-                *(format_significant(median) for median in one.medians),
+                format_significant(one.medians[0]),
+                f"{format_significant(one.medians[1])} ({format_count(one.n[1])})",
                 "" if one.difference is None else format_number(one.difference, digits=2, signed=True),
                 format_number(one.distance, digits=2),
                 Cell(format_p(one.p_value), strong=one.drifted),
@@ -290,7 +225,8 @@ def _data_changes(view: View) -> list[Block]:
         )
         blocks += [table("Drift of image statistics", heads, rows), Paragraph(note, "note")]
     elif data.n_added or data.n_removed:
-        blocks.append(Paragraph("Too few images came or went to test their statistics for drift.", "note"))
+        text = "Drift was not tested: fewer than five images came or went, or the earlier run measured none."
+        blocks.append(Paragraph(text, "note"))
     return blocks
 
 
@@ -347,9 +283,10 @@ def _shortcuts(view: View) -> list[Block]:
 
 def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
     facts = []
-    if split.grouped_by is not None:
+    if split.disjoint:
+        looked_up = join_words(f"{format_count(n)} {kind}" for kind, n in split.disjoint)
         facts.append(
-            f"Patients in more than one subset: {split.max_group_overlap} (verified after the split)."
+            f"Verified in the finished table, which training and test read: each of {looked_up} is in one subset."
         )
     if split.n_duplicates_kept_together:
         facts.append(

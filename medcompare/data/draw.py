@@ -1,0 +1,202 @@
+"""Draws of units: stratified by class, and by a column of the data where that is asked for.
+
+Where every unit is of one class and of about one size, scikit-learn's StratifiedShuffleSplit
+over units is the answer. With patients of unequal size or of both classes no single draw is
+exact, so many seeded draws are made and the one whose proportions come closest is kept;
+only counts are looked at, never images or results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from medcompare.base.errors import MedcompareError
+from medcompare.data.records import MAX_LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+DRAW_BUDGET = 400_000
+MIN_DRAWS, MAX_DRAWS = 50, 1000
+"""Draws of a grouped split: budget / units, within these bounds; about a second at most."""
+
+N_RANGES = 4
+"""A column of many numbers is cut at its quartiles to stratify by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """Indivisible sets of images, ordered by content."""
+
+    of_image: NDArray[np.intp]
+    """Unit of each image, shape (n_images,)."""
+    class_counts: NDArray[np.int64]
+    """Images of each unit by class, shape (n_units, 2)."""
+    group_counts: NDArray[np.int64] | None
+    """Images of each unit by class and level of a column, shape (n_units, 2 * n_levels); None without a column."""
+
+
+def units_by(
+    keys: Iterable[pd.Series[str]], y: NDArray[np.int64], levels: pd.Series[str] | None = None
+) -> Units:
+    """Connected components of images that share a value in any of `keys`, in the order of their first images.
+
+    Parameters
+    ----------
+    keys : iterable of Series of shape (n_images,)
+        What images belong together by.
+    y : ndarray of shape (n_images,)
+        0/1 labels.
+    levels : Series of shape (n_images,), optional
+        Of the column to stratify by.
+
+    Returns
+    -------
+    Units
+    """
+    images, first_with_same = [], []
+    for key in keys:
+        codes, _ = pd.factorize(key)
+        _, first = np.unique(codes, return_index=True)
+        images.append(np.arange(len(y)))
+        first_with_same.append(first[codes])
+    edges = (np.concatenate(images), np.concatenate(first_with_same))
+    graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(y), len(y)))
+    n_units, of_image = connected_components(graph, directed=False)
+
+    def counts(of: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        found = np.zeros((n_units, n), dtype=np.int64)
+        np.add.at(found, (of_image, of), 1)
+        return found
+
+    groups = None
+    if levels is not None:
+        codes, names = pd.factorize(levels, sort=True)
+        groups = counts(2 * codes + y, 2 * len(names))
+    return Units(of_image=of_image.astype(np.intp), class_counts=counts(y, 2), group_counts=groups)
+
+
+def levels_of(cells: pd.Series[str]) -> pd.Series[str]:
+    """Values of a column to stratify by; more than `MAX_LEVELS` numbers are cut at their quartiles."""
+    values = cells.str.strip()
+    filled = values != ""
+    numbers = pd.to_numeric(values[filled], errors="coerce")
+    if numbers.nunique() > MAX_LEVELS and bool(np.isfinite(numbers).all()):
+        values = values.copy()
+        values[filled] = pd.qcut(numbers, N_RANGES, duplicates="drop").astype(str)
+    return values.where(filled, "(blank)")
+
+
+def draw(
+    units: Units, members: NDArray[np.intp], fraction: float, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Units among `members` that hold about `fraction` of each class, and of each level of a column, in order.
+
+    Parameters
+    ----------
+    units : Units
+        All of them.
+    members : ndarray of int
+        Those to draw from.
+    fraction : float
+        Share to draw.
+    rng : Generator
+        Gives the seed of the draws.
+
+    Returns
+    -------
+    ndarray of int
+
+    Raises
+    ------
+    MedcompareError
+        If no draw was made, which would be an error of this module.
+    """
+    counts = units.class_counts[members]
+    groups = None if units.group_counts is None else units.group_counts[members]
+    strata = _strata(counts)
+    # As many units as the fraction says, but never none of a class on either side.
+    n_strata = len(np.unique(strata))
+    n_drawn = int(np.clip(round(fraction * len(members)), n_strata, len(members) - n_strata))
+    if groups is not None:
+        strata = _finer(strata, groups, min(n_drawn, len(members) - n_drawn))
+    sizes = counts.sum(axis=1)
+    uniform = bool((sizes == sizes[0]).all()) and not bool(mixed(counts).any()) and groups is None
+    n_draws = 1 if uniform else int(np.clip(DRAW_BUDGET // len(members), MIN_DRAWS, MAX_DRAWS))
+    shuffle = StratifiedShuffleSplit(
+        n_splits=n_draws, test_size=n_drawn, random_state=int(rng.integers(2**31 - 1))
+    )
+    best: NDArray[np.intp] | None = None
+    best_miss = np.inf
+    for _, drawn in shuffle.split(np.zeros(len(members)), strata):
+        miss = _miss(counts, groups, drawn, fraction)
+        if miss < best_miss:
+            best, best_miss = drawn, miss
+    if best is None:
+        msg = f"no draw of {n_drawn} out of {len(members)} units was made"
+        raise MedcompareError(msg)
+    return np.sort(members[best])
+
+
+def _miss(
+    counts: NDArray[np.int64], groups: NDArray[np.int64] | None, drawn: NDArray[np.intp], fraction: float
+) -> float:
+    """How far a draw is from `fraction`: images and units of each class, and the share of images in the wrong place."""
+    holders = counts > 0
+    shares = np.concatenate(
+        [counts[drawn].sum(axis=0) / counts.sum(axis=0), holders[drawn].sum(axis=0) / holders.sum(axis=0)]
+    )
+    miss = float(np.abs(shares - fraction).sum())
+    if groups is not None:
+        # Counted in images, so that a rare level does not outweigh the others.
+        wanted = fraction * groups.sum(axis=0)
+        miss += float(np.abs(groups[drawn].sum(axis=0) - wanted).sum() / (fraction * groups.sum()))
+    return miss
+
+
+def mixed(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which units have images of both classes."""
+    both: NDArray[np.bool_] = np.all(counts > 0, axis=1)
+    return both
+
+
+def _strata(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0: negative only, 1: some positive, 2: both classes, where that leaves some in 1.
+
+    A stratum of one unit cannot be split over two sides, so it joins the largest.
+    """
+    strata = (counts[:, 1] > 0).astype(np.int64)
+    both = mixed(counts)
+    if both.sum() > 1 and (counts[~both, 1] > 0).sum() > 1:
+        strata[both] = 2
+    return _without_single_units(strata)
+
+
+def _without_single_units(strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    names, sizes = np.unique(strata, return_counts=True)
+    for name in names[sizes == 1]:
+        strata[strata == name] = names[np.argmax(sizes)]
+    return strata
+
+
+def _finer(strata: NDArray[np.int64], groups: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """`strata` divided by the level that most images of a unit have, the largest parts first.
+
+    A draw has room for one unit of each of `limit` strata; what is sparse stays with its class.
+    """
+    n = groups.shape[1]
+    finer = n * (strata + 1) + groups.argmax(axis=1)
+    names, sizes = np.unique(finer, return_counts=True)
+    room = limit - len(np.unique(strata))
+    largest = names[np.argsort(-sizes, kind="stable")][: max(room, 0)]
+    kept = np.isin(finer, np.intersect1d(largest, names[sizes > 1]))
+    return _without_single_units(np.where(kept, finer, strata))
