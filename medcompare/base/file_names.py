@@ -16,7 +16,10 @@ from typing import Annotated
 from pydantic import PlainSerializer, PlainValidator
 
 _BYTE = re.compile(r"\\x([0-9a-f]{2})")
-_TO_ESCAPE = re.compile("[\ud800-\udfff\\x00-\\x1f\\x7f]|\\\\(?=x[0-9a-f]{2})")
+# Also what moves the text around it (UAX #9) or breaks a line, as in a report or log it would.
+_NOT_SHOWN = "\ud800-\udfff\\x00-\\x1f\\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+_TO_ESCAPE = re.compile(f"[{_NOT_SHOWN}]|\\\\(?=x[0-9a-f]{{2}})")
+_HIDDEN = re.compile(f"[{_NOT_SHOWN}]")
 
 
 def escape_name(name: str) -> str:
@@ -31,6 +34,11 @@ def escape_name(name: str) -> str:
     'L\\xe4sion.png'
     """
     return _TO_ESCAPE.sub(lambda match: "".join(f"\\x{byte:02x}" for byte in os.fsencode(match[0])), name)
+
+
+def shown(text: str) -> str:
+    r"""`text` in one line, without marks that reorder it: each written ``\xNN``; for texts that name no file."""
+    return _HIDDEN.sub(lambda match: "".join(f"\\x{byte:02x}" for byte in os.fsencode(match[0])), text)
 
 
 def real_name(text: str) -> str:

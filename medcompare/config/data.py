@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -107,6 +108,16 @@ class DataConfig(Settings):
         description="Longest time for listing, for reading and for validating all images, minutes each.",
     )
     demo: DemoConfig = section(DemoConfig)
+
+    @field_validator("source", "image_root")
+    @classmethod
+    def _names_a_home(cls, value: str | None) -> str | None:
+        try:
+            Path(value or "").expanduser()
+        except RuntimeError:
+            msg = "begins with the home of a user who is not there; write the whole path"
+            raise ValueError(msg) from None
+        return value
 
     @field_validator("intensity_range")
     @classmethod

@@ -11,12 +11,14 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+import zlib
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
 
+from medcompare.base.artifacts import CHUNK_BYTES
 from medcompare.data.reading import open_regular
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ WITHOUT_PREAMBLE = re.compile(
     rb"[\x02\x08]\x00[\x00-\x70]\x00(?:[A-Z][A-Z]|[\x00-\x40]\x00\x00\x00)", flags=re.DOTALL
 )
 """A first element of group 2 or 8 with its type or with the length of a short value: so old devices begin a file."""
+
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+MAX_META_BYTES = 4096
+MAX_INFLATED_BYTES = 800_000_000
+"""Four frames of as many pixels as are decoded, of 16 bits."""
 
 DECODERS = "python -m pip install python-gdcm"
 
@@ -96,11 +103,31 @@ def read_header(path: Path) -> Header | None:
     tags = ["PatientID", "PatientSex", "PatientAge"]
     try:
         with open_regular(path) as file:
+            _check_inflated(file)
             dataset = _pydicom().dcmread(file, stop_before_pixels=True, specific_tags=tags, force=True)
             patient_id, sex, age = (str(dataset.get(tag) or "").strip() for tag in tags)
     except Exception:  # noqa: BLE001 - pydicom raises whatever a malformed header makes of it
         return None
     return Header(patient_id=patient_id, sex=sex, age=_years(age))
+
+
+def _check_inflated(file: IO[bytes]) -> None:
+    """Refuse a deflated file (PS3.5 A.5) that would fill the memory, as pydicom inflates it whole."""
+    head = file.read(MAX_META_BYTES)
+    file.seek(0)
+    if DEFLATED not in head:
+        return
+    # Behind the preamble and the group whose length is the first element of it (PS3.10, 7.1).
+    file.seek(144 + int.from_bytes(head[140:144], "little"))
+    inflater, n_bytes = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while part := file.read(CHUNK_BYTES):
+        while part:
+            n_bytes += len(inflater.decompress(part, CHUNK_BYTES))
+            part = inflater.unconsumed_tail
+            if n_bytes > MAX_INFLATED_BYTES:
+                msg = f"a deflated DICOM file of more than {MAX_INFLATED_BYTES / 1e6:.0f} MB"
+                raise OSError(msg)
+    file.seek(0)
 
 
 def _years(age: str) -> str:
@@ -121,6 +148,7 @@ class DicomImageFile(ImageFile.ImageFile):
             msg = "not a DICOM file"
             raise SyntaxError(msg)
         fp.seek(0)
+        _check_inflated(fp)
         try:
             dataset = _pydicom().dcmread(fp, stop_before_pixels=True, force=True)
             size = int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)

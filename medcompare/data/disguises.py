@@ -27,7 +27,7 @@ SIGNATURES = (
     (0, b"\x89HDF", "an HDF5 file: save its arrays as images"),
     (0, b"\x93NUMPY", "a numpy array: save it as an image"),
     (0, b"NRRD", "an NRRD volume: cut it into slices and save them as images"),
-    (0, b"%PDF", "a PDF"),
+    (0, b"%PDF", "a PDF: save the images in it as PNG"),
     (0, b"%!PS", "PostScript: save it as PNG"),
     (0, b"version https://git-lfs", "a pointer of Git LFS, not the image itself: run git lfs pull"),
     (0, b"<!DOCTYPE", "a web page: was the download refused?"),

@@ -267,7 +267,7 @@ class Digests:
             if found.st_size > self._max_bytes:
                 return f"too large: {found.st_size}", found.st_size
             if same != facts:
-                digest = _digest(path)
+                digest = sha256_of_regular(path)
             if max(found.st_mtime_ns, found.st_ctime_ns) < began_ns - CLOCK_STEP_S * 10**9:
                 self._now[key] = [*facts, digest]
         except NotRegularError as error:
@@ -283,7 +283,8 @@ class Digests:
             write_atomically(self._file, json.dumps(self._now).encode())
 
 
-def _digest(path: Path) -> str:
+def sha256_of_regular(path: Path) -> str:
+    """SHA-256 of the regular file at `path`; raises like `open_regular`."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
         while chunk := file.read(CHUNK_BYTES):

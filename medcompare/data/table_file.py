@@ -16,6 +16,7 @@ import codecs
 import csv
 import datetime as dt
 import io
+import os
 import re
 import shlex
 import zipfile
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base.errors import DataError
 from medcompare.data.columns import Columns, listed
+from medcompare.data.reading import NotRegularError, open_regular
 from medcompare.data.spelling import with_formula
 
 if TYPE_CHECKING:
@@ -62,10 +64,21 @@ FOREIGN = (
     (b"{", "JSON", WRITE_CSV),
     (b"[", "JSON", WRITE_CSV),
     (b"<", "HTML or XML", "save the table as CSV"),
+    (b"\x89PNG", "an image", "give a table with the names of images, or their folder"),
+    (b"\xff\xd8\xff", "an image", "give a table with the names of images, or their folder"),
+    (b"II*\0", "an image", "give a table with the names of images, or their folder"),
+    (b"MM\0*", "an image", "give a table with the names of images, or their folder"),
+    (bytes(128) + b"DICM", "a DICOM file", "give a table with the names of images, or their folder"),
 )
 """First bytes, what the file is, and what to do."""
 
 INDEX = re.compile(r"__index_level_\d+__")
+
+MAX_BYTES = 2**30
+MAX_LINE_BYTES = 2**20
+MAX_COLUMNS = 5_000
+MAX_CELLS = 10**8
+"""Limits of a table: ten million rows of ten short columns are within them."""
 
 MAX_UNPACKED_BYTES = 2**30
 """A workbook of a million rows unpacks to about a tenth of this."""
@@ -89,9 +102,11 @@ def read_table_file(path: Path, *, expected: str) -> Columns:
         or one with too many or too few cells.
     """
     try:
-        data = path.read_bytes()
+        data = _content(path)
     except FileNotFoundError:
         _refuse(path, "no such file")
+    except NotRegularError as error:
+        _refuse(path, f"is {error}, not a file")
     except OSError as error:
         _refuse(path, f"cannot be read ({error.strerror})")
     if data.startswith(b"PK\x03\x04"):
@@ -100,10 +115,38 @@ def read_table_file(path: Path, *, expected: str) -> Columns:
         lines, notes = _parquet(data, path)
     else:
         for start, what, remedy in FOREIGN:
-            if data[:99].removeprefix(codecs.BOM_UTF8).lstrip().startswith(start):
+            if data[:200].removeprefix(codecs.BOM_UTF8).lstrip().startswith(start):
                 _refuse(path, f"this is {what}; {remedy.replace('FILE', shlex.quote(str(path)))}")
         lines, notes = _csv(*_text(data, path), path)
     return _checked(lines, notes, path, expected)
+
+
+def _content(path: Path) -> bytes:
+    """Bytes of the file, refused before it fills the memory: what it becomes takes ten times as much."""
+    with open_regular(path) as file:
+        n_bytes = os.fstat(file.fileno()).st_size
+        if n_bytes > MAX_BYTES:
+            _refuse(
+                path,
+                f"{n_bytes / 1e6:,.0f} MB, at most {MAX_BYTES / 1e6:,.0f}; keep the columns that are needed",
+            )
+        if file.read(4) in {b"PK\x03\x04", b"PAR1"}:
+            file.seek(0)
+            return file.read()
+        file.seek(0)
+        parts: list[bytes] = []
+        since = 0
+        while part := file.read(MAX_LINE_BYTES):
+            breaks = part.replace(b"\r", b"\n")
+            if since + (len(part) if b"\n" not in breaks else breaks.index(b"\n")) > MAX_LINE_BYTES:
+                row = 1 + sum(each.count(b"\n") for each in parts)
+                _refuse(
+                    path,
+                    f"row {row} is longer than {MAX_LINE_BYTES / 1e6:.0f} million bytes: this is no table",
+                )
+            since = len(part) - breaks.rindex(b"\n") if b"\n" in breaks else since + len(part)
+            parts.append(part)
+        return b"".join(parts)
 
 
 def _refuse(path: Path, what: str) -> NoReturn:
@@ -128,6 +171,11 @@ def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> Colum
     if not lines:
         _refuse(path, f"the file is empty; expected a header with {expected}")
     header_row, header = lines[0]
+    if len(header) > MAX_COLUMNS:
+        _refuse(
+            path,
+            f"row {header_row} has {len(header):,} columns, at most {MAX_COLUMNS:,} are read; keep those needed",
+        )
     wider = [cells for _, cells in lines[1:] if len(cells) == len(header) + 1]
     if wider and len(wider) == len(lines) - 1 and numbers_the_rows([cells[0] for cells in wider]):
         header = ["", *header]  # R's write.table gives the column of row names no heading
@@ -328,6 +376,9 @@ def _rows(rows: Iterable[Sequence[Any]]) -> Lines:
     """Rows of typed cells as text, as wide as the widest cell in use."""
     lines = [(number, [_cell(value) for value in cells]) for number, cells in enumerate(rows, 1)]
     width = max((i + 1 for _, cells in lines for i, cell in enumerate(cells) if cell), default=0)
+    if width * len(lines) > MAX_CELLS:
+        msg = f"{len(lines):,} rows of {width:,} columns"
+        raise ValueError(msg)
     return [(number, (cells + [""] * width)[:width]) for number, cells in lines]
 
 

@@ -114,7 +114,7 @@ class TestFolder:
         [
             ("a.svs", "1 file of a kind that is not read: whole-slide images; cut patches"),
             ("a.nii.gz", "1 file of a kind that is not read: volumes such as NIfTI"),
-            ("a.HEIC", "1 file of a kind that is not read: no format of medical images"),
+            ("a.HEIC", "1 file of a kind that is not read: photographs and documents"),
             ("a.npy", "1 file of a kind that is not read: arrays; save each image"),
         ],
     )
@@ -182,9 +182,9 @@ class TestFolder:
             resolve(tmp_path)
 
     def test_not_a_manifest(self, tmp_path: Path) -> None:
-        """An image or archive in place of a folder."""
+        """Something else in place of a folder."""
         with pytest.raises(DataError, match="is a file, but not a CSV manifest"):
-            resolve(add(tmp_path / "images.pdf"))
+            resolve(add(tmp_path / "images.doc"))
 
     def test_device_file(self) -> None:
         """Something that is neither folder nor file."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import os
 import shutil
 import stat
@@ -26,7 +25,7 @@ from medcompare.base.artifacts import CHUNK_BYTES
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name
 from medcompare.data.published import subset_of
-from medcompare.data.reading import BYTES_PER_MB
+from medcompare.data.reading import BYTES_PER_MB, NotRegularError, sha256_of_regular
 from medcompare.data.sources.folder import is_junk
 from medcompare.data.sources.listing import TABLE_SUFFIXES, clean_name
 
@@ -44,6 +43,9 @@ MAX_RATIO = 100
 MAX_BYTES = 2 * 10**12
 MAX_ARRAY_BYTES = 8 * 10**9
 """All arrays of an .npz together: one of them is held in memory."""
+
+MAX_HEADER_BYTES = 2**20
+"""Of names and attributes of one member of a tar file."""
 
 N_NAMED = 3
 IMAGE_ARRAYS = frozenset({"images", "image", "imgs", "x", "data"})
@@ -93,8 +95,11 @@ def unpacked(archive: Path, root: Path, *, max_file_mb: int) -> Path:
             archive,
             f"archives of this kind are not read; unpack it, or pack it as {' or '.join(ENDINGS[:2])}",
         )
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        digest = sha256_of_regular(archive)
+    except OSError as error:
+        kind = isinstance(error, NotRegularError)
+        _refuse(archive, f"is {error}, not a file" if kind else f"cannot be read ({error.strerror})")
     folder = root / f"{name_of(archive)}-{digest[:16]}"
     if not folder.is_dir():
         _fill(folder, archive, max_file_mb * BYTES_PER_MB)
@@ -114,14 +119,9 @@ def _fill(folder: Path, archive: Path, max_bytes: int) -> None:
                 _write_members(building, _checked(members, archive, max_bytes), archive)
         with contextlib.suppress(FileExistsError):
             building.rename(folder)
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        EOFError,
-        OSError,
-        ValueError,
-        NotImplementedError,
-    ) as error:
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever unpackers make of a malformed archive
         _refuse(archive, f"cannot be unpacked ({escape_name(str(error))[:200]}); is it complete?")
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -141,8 +141,18 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
         with zipfile.ZipFile(archive) as file:
             yield (_zip_member(file, info) for info in file.infolist() if not info.is_dir())
     else:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, tarinfo=_BoundedInfo) as tar:
             yield (_tar_member(tar, info) for info in tar if not info.isdir())
+
+
+class _BoundedInfo(tarfile.TarInfo):
+    """A member whose name fits into the memory: tarfile reads names and attributes of any length at once."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type not in {*tarfile.REGULAR_TYPES, tarfile.GNUTYPE_SPARSE} and self.size > MAX_HEADER_BYTES:
+            msg = f"a header of {self.size:,} bytes"
+            raise OSError(msg)  # a ReadError would have tarfile try other compressions
+        return super()._proc_member(tar)  # type: ignore[misc,no-any-return] # documented for subclasses, in no stub
 
 
 def _zip_member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
@@ -162,10 +172,11 @@ def _checked(members: Iterator[_Member], archive: Path, max_bytes: int) -> list[
     """The members to write; a DataError where one may not be."""
     packed, total = archive.stat().st_size, 0
     kept: list[_Member] = []
-    names: set[str] = set()
+    names: set[PurePosixPath] = set()
     faults: list[str] = []
     for member in members:
-        parts = PurePosixPath(member.name.replace("\\", "/")).parts
+        path = PurePosixPath(member.name.replace("\\", "/"))
+        parts = path.parts
         if any(is_junk(part) for part in parts if part != ".."):
             continue
         total += member.n_bytes
@@ -174,7 +185,7 @@ def _checked(members: Iterator[_Member], archive: Path, max_bytes: int) -> list[
             fault = "leads outside"
         elif member.n_bytes > max_bytes:
             fault = f"{member.n_bytes / 1e6:,.0f} MB, limit {max_bytes / 1e6:,.0f} (data.max_file_mb)"
-        elif member.name in names:
+        elif path in names:
             fault = "twice"
         if fault:
             faults.append(f"{escape_name(member.name)} ({fault})")
@@ -185,7 +196,7 @@ def _checked(members: Iterator[_Member], archive: Path, max_bytes: int) -> list[
                 f"unpacks to more than {total / 1e6:,.0f} MB from {packed / 1e6:,.1f} MB: no images shrink like "
                 "this. It was not unpacked; if you trust it, unpack it yourself and give the folder",
             )
-        names.add(member.name)
+        names.add(path)
         kept.append(member)
     if faults:
         more = f" and {len(faults) - N_NAMED} more" if len(faults) > N_NAMED else ""

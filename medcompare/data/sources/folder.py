@@ -6,13 +6,14 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name
 from medcompare.data.dicom import NUMBERED, is_dicom_file
-from medcompare.data.disguises import is_image_file
+from medcompare.data.disguises import is_image_file, what_it_is
 from medcompare.data.published import subsets_of
+from medcompare.data.reading import open_regular
 from medcompare.data.sources.command import command
 from medcompare.data.sources.listing import (
     IMAGE_SUFFIXES,
@@ -44,7 +45,7 @@ FOREIGN = {
         ".nef",
         ".cr2",
         ".pdf",
-    ): "no format of medical images; save them as PNG",
+    ): "photographs and documents; save the images as PNG",
     (
         ".npy",
         ".mat",
@@ -53,6 +54,7 @@ FOREIGN = {
         ".pt",
         ".pkl",
     ): "arrays; save each image as PNG, or all as .npz with labels",
+    (".zip", ".tar", ".tgz", ".7z", ".rar", ".npz"): "archives; unpack them, or give one alone with --data",
 }
 """Endings of other kinds -> what they are and what to do."""
 
@@ -93,7 +95,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
             published = layout.subsets[folders[layout.of_subset]] if layout.subsets else None
             label = escape_name(folders[layout.of_class])
             files.append(SourceFile(path=escape_name(path.as_posix()), label=label, published=published))
-    remedies = "".join(f" {sentence}" for sentence in _foreign(strange))
+    remedies = "".join(f" {sentence}" for sentence in foreign(strange))
     strange_list = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in strange.most_common(5))
     if not files:
         msg = _no_images(root, layout, len(found), strange_list) + remedies + hint_at_tables(root, data)
@@ -106,14 +108,14 @@ def listed(place: Path, data: DataConfig) -> Listing:
         )
     if strange:
         notes.append(f"{count(strange.total(), 'file')} not an image by name ({strange_list}): ignored.")
-        notes += _foreign(strange)
+        notes += foreign(strange)
     notes += [f"{count(n, 'image')} {where}: ignored." for where, n in sorted(ignored.items())]
     if empty:
         notes.append(f"Sub-folders without images: {', '.join(empty)}.")
     return Listing(root=root, name=name_of(root), files=tuple(files), empty=empty, notes=tuple(notes))
 
 
-def _foreign(strange: Counter[str]) -> list[str]:
+def foreign(strange: Counter[str]) -> list[str]:
     """What files of known other kinds are, and what to do about them."""
     found = []
     for endings, what in FOREIGN.items():
@@ -205,10 +207,45 @@ def _layout(folders: list[tuple[str, ...]]) -> _Layout:
     return _Layout(subsets={}, of_subset=level, of_class=level, around=around)
 
 
+def one_file(path: Path, data: DataConfig) -> str:
+    """What a file is that is neither a table nor an archive, and what to do: the end of a sentence."""
+    by_name = next((words for ends, words in FOREIGN.items() if path.name.lower().endswith(ends)), "")
+    try:
+        with open_regular(path) as file:
+            by_content = what_it_is(file)
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    if is_dicom_file(path) or (not by_name and is_image_file(path)):
+        around = data.model_copy(update={"source": escape_name(str(path.absolute().parent.parent))})
+        return (
+            "is one image or DICOM file. Give the folder that holds one sub-folder of images per class, or a table of "
+            f"images.\nTry: {command(around, None)}"
+        )
+    if by_content or by_name:
+        what = f"It is {by_content}" if by_content else f"Its ending is that of {by_name}"
+        return f"is no table of images. {what}."
+    return (
+        "is a file, but not a CSV manifest. Give a folder with one sub-folder per class, or a CSV file with the "
+        "columns path,label."
+    )
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    """Images that nobody sees must not be missing without a word."""
+    msg = f"the folder {error.filename} cannot be listed ({error.strerror}). Make it readable, or move it elsewhere"
+    raise DataError(msg)
+
+
 def walk(root: Path) -> Iterator[Path]:
-    """Every file below `root` but hidden ones and system files; linked folders are followed once."""
+    """Every file below `root` but hidden ones and system files; linked folders are followed once.
+
+    Raises
+    ------
+    DataError
+        If a folder cannot be listed.
+    """
     seen: set[str] = set()
-    for folder, names, files in os.walk(root, followlinks=True):
+    for folder, names, files in os.walk(root, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(folder)
         if real in seen:
             names.clear()

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from medcompare.base.file_access import locked, new_part
 from medcompare.data.dicom import may_be_dicom
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.sources import archive
-from medcompare.data.sources.folder import is_junk
+from medcompare.data.sources.folder import foreign, is_junk
 from medcompare.data.sources.listing import IMAGE_SUFFIXES, TABLE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -112,11 +113,24 @@ def _version(info: Mapping[str, Any]) -> str | None:
     return None if known is None else f"{info.get('size')} {known}"
 
 
-def _copy(system: Any, path: str, target: Path) -> None:  # noqa: ANN401 - a file system of fsspec
+def _bounded(max_bytes: int) -> Any:  # noqa: ANN401 - a callback of fsspec
+    """Stops a copy that goes on for longer than was said: a server may send without end."""
+    import fsspec
+
+    class Bounded(fsspec.Callback):  # type: ignore[misc] # fsspec ships no annotations
+        def call(self, *_: object, **__: object) -> None:
+            if self.value > max_bytes:
+                msg = "more bytes than were announced, or than there is room for"
+                raise OSError(msg)
+
+    return Bounded()
+
+
+def _copy(system: Any, path: str, target: Path, max_bytes: int) -> None:  # noqa: ANN401 - a file system of fsspec
     target.parent.mkdir(parents=True, exist_ok=True)
     part = new_part(target)
     try:
-        system.get_file(path, str(part))
+        system.get_file(path, str(part), callback=_bounded(max_bytes))
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -129,7 +143,7 @@ def _file(system: Any, path: str, root: Path, source: str) -> Path:  # noqa: ANN
     if (info.get("size") or 0) > shutil.disk_usage(root).free:
         _refuse(source, f"is larger ({info['size'] / 1e9:,.0f} GB) than there is room for")
     if version is None or not target.is_file():
-        _copy(system, path, target)
+        _copy(system, path, target, info.get("size") or shutil.disk_usage(root).free // 2)
     os.utime(target.parent)  # `medcompare prune` deletes what was not read for long
     return target
 
@@ -137,12 +151,14 @@ def _file(system: Any, path: str, root: Path, source: str) -> Path:  # noqa: ANN
 def _tree(system: Any, path: str, root: Path, data: DataConfig) -> Path:  # noqa: ANN401 - a file system of fsspec
     folder = root / f"{name_of(data.source)}-{sha256_of_bytes(data.source.encode())[:16]}"
     wanted: dict[str, tuple[str, str | None]] = {}
+    strange: Counter[str] = Counter()
     for name, info in system.find(path, detail=True).items():
         relative = PurePosixPath(name.removeprefix(path).lstrip("/"))
         suffix = relative.suffix.lower()
         if any(is_junk(part) for part in relative.parts if part != ".."):
             continue
         if not (suffix in IMAGE_SUFFIXES | TABLE_SUFFIXES or may_be_dicom(Path(relative))):
+            strange[suffix] += 1
             continue
         if (
             ".." in relative.parts
@@ -152,7 +168,8 @@ def _tree(system: Any, path: str, root: Path, data: DataConfig) -> Path:  # noqa
             _refuse(data.source, f"{relative} leads outside, or is larger than data.max_file_mb")
         wanted[str(relative)] = (name, _version(info))
     if not wanted:
-        _refuse(data.source, "holds no images; is the address right, and may you read it?")
+        others = "".join(f" {sentence}" for sentence in foreign(strange))
+        _refuse(data.source, others.strip() or "holds no images; is the address right, and may you read it?")
     facts = folder / FACTS
     known: dict[str, str] = json.loads(facts.read_text("utf-8")) if facts.is_file() else {}
     for gone in known.keys() - wanted.keys():
@@ -163,7 +180,7 @@ def _tree(system: Any, path: str, root: Path, data: DataConfig) -> Path:  # noqa
         if version is None or known.get(key) != version or not (folder / key).is_file()
     ]
     copied = read_each(
-        lambda key: _copy(system, wanted[key][0], folder / key),
+        lambda key: _copy(system, wanted[key][0], folder / key, data.max_file_mb * BYTES_PER_MB),
         missing,
         missing,
         n_threads=N_THREADS,

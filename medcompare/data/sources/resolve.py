@@ -7,6 +7,7 @@ right first. It does not decode images: that is `medcompare.data.manifest`.
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections import Counter
 from dataclasses import replace
@@ -100,15 +101,38 @@ def resolve_source(
 
 
 def _fetched(data: DataConfig, published: ChoiceOfSplit | None, root: Path) -> ImageSource:
-    source = _listed(remote.fetched(data, root), data, published, root.with_name("unpacked"))
+    place = remote.fetched(data, root)
+    source = _listed(place, data, published, root.with_name("unpacked"))
+    if not archive.is_archive(place):
+        source = _contained(source, place, data.source)
     notes = (f"The images were copied from {data.source}.", *source.notes)
     return replace(source, name=remote.name_of(data.source), notes=notes)
+
+
+def _contained(source: ImageSource, within: Path, given: Path | str) -> ImageSource:
+    """`source`, of which no image lies outside the folder that came from elsewhere.
+
+    A table of the user may name any file of this machine; one that was sent by somebody else must not.
+    """
+    folder = within if within.is_dir() else within.parent
+    outside = [file.path for file in source.files if not _lies_in(folder, source.root / file.path)]
+    if outside:
+        msg = (
+            f"{given}: its table names {count(len(outside), 'file')} outside the images that came with it, such as "
+            f"{outside[0]}. It is not followed there; unpack it yourself and give the table if you trust it."
+        )
+        raise DataError(msg)
+    return source
+
+
+def _lies_in(folder: Path, file: Path) -> bool:
+    return Path(os.path.normpath(file)).is_relative_to(folder)
 
 
 def _listed(place: Path, data: DataConfig, published: ChoiceOfSplit | None, unpack_root: Path) -> ImageSource:
     if archive.is_archive(place):
         within = archive.unpacked(place, unpack_root, max_file_mb=data.max_file_mb)
-        source = _listed(within, data, published, unpack_root)
+        source = _contained(_listed(within, data, published, unpack_root), within, place)
         notes = (f"The images were unpacked from {escape_name(place.name)}.", *source.notes)
         return replace(source, name=archive.name_of(place), notes=notes)
     for kind in SOURCES:
@@ -209,9 +233,13 @@ def _with_choice_of_split(listing: Listing, choice: ChoiceOfSplit | None) -> Lis
 def _location(source: str) -> tuple[Path, bool]:
     """Where `source` is, written as it is or with escapes of its bytes, and whether it exists."""
     found = Path(source).expanduser()
-    if not found.exists():
-        found = Path(real_name(source)).expanduser()
-    return found, found.exists()
+    try:
+        if not found.exists():
+            found = Path(real_name(source)).expanduser()
+        return found, found.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        msg = f"{escape_name(source)[:200]} cannot be read ({error.strerror})"
+        raise DataError(msg) from None
 
 
 def source_name(data: DataConfig) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
-from medcompare.base.file_names import escape_name, file_at, real_name
+from medcompare.base.file_names import escape_name, file_at, real_name, shown
 from medcompare.data.columns import listed as listed_names
 from medcompare.data.published import column_of_split, subset_of
 from medcompare.data.records import ORIGINAL, PUBLISHED
+from medcompare.data.sources.folder import one_file
 from medcompare.data.sources.listing import (
     IMAGE_SUFFIXES,
     TABLE_SUFFIXES,
@@ -96,10 +97,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
         path = place / MANIFEST_NAME
         followed = (f"The folder holds {MANIFEST_NAME}, which says what its images are: it was followed.",)
     if path.suffix.lower() not in TABLE_SUFFIXES:
-        msg = (
-            f"{path} is a file, but not a CSV manifest. Give a folder with one sub-folder per class, "
-            "or a CSV file with the columns path,label."
-        )
+        msg = f"{path} {one_file(path, data)}"
         raise DataError(msg)
     table = read_table_file(path, expected="the columns path,label and one row per image")
     root = path.absolute().parent
@@ -130,9 +128,9 @@ def listed(place: Path, data: DataConfig) -> Listing:
     files = [
         SourceFile(
             path=paths[i],
-            label=label,
+            label=shown(label),
             patient_id=None if patients is None else patients[i],
-            extra=tuple(table.columns[name][i] for name in extra),
+            extra=tuple(shown(table.columns[name][i]) for name in extra),
             published=None if of_split is None else subset_of(table.columns[of_split][i]),
         )
         for i, label in enumerate(labels)
@@ -151,7 +149,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
         files=tuple(files),
         positive=positive,
         repeating=repeating,
-        extra_columns=extra,
+        extra_columns=tuple(map(shown, extra)),
         has_patients=patients is not None,
         notes=(*followed, *notes, *_about_groups(groups, patients), *_unlisted(path, root, set(paths))),
     )
