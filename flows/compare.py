@@ -111,7 +111,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             split_images,
             config.store,
             manifest=manifest,
-            config=config.split,
+            config=config.split.model_copy(update={"random_beside": False}),  # which draws nothing else
             seed=config.seed,
             store=config.store,
         )
@@ -184,6 +184,14 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             split=split,
             store=config.store,
         )
+        if config.split.random_beside:
+            test = scored_cases(predictions, store, "test")
+            careless, why_not = trainer.beside_random_split(test, split, manifest)
+            if why_not:
+                logger.warning("%s", why_not)
+            assessment = assessment.model_copy(
+                update={"random_split": careless, "notes": (*assessment.notes, *filter(None, [why_not]))}
+            )
         for subset, filename in PREDICTION_FILES:
             cases = scored_cases(predictions, store, subset, subgroups=subgroups)
             write_atomically(folder / filename, write_prediction_table(cases))

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.data.sources.listing import count
+from medcompare.data.split import random_split
+from medcompare.predictions.join import scored_cases
+from medcompare.stats.shortcuts import beside_random_split
 from medcompare.training.identity import images_digest, prediction_identity, training_identity
 from medcompare.training.requests import PredictionRequest, TrainingRequest
 from tasks.cache import map_cached, run_cached
@@ -23,10 +26,14 @@ if TYPE_CHECKING:
 
     from medcompare.base.hardware import ParallelPlan
     from medcompare.config.schema import CompareConfig
-    from medcompare.data.records import DatasetSplit
+    from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.models.spec import ResolvedWeights
+    from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
+    from medcompare.stats.records import RandomSplit
     from medcompare.training.records import TrainedModel
+
+RANDOM = ", random split"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,8 @@ class Training:
     model: str
     seed: int
     split: DatasetSplit
+    name: str = ""
+    """What tells it from the others of its model in lists of tasks, beside its seed."""
 
 
 class Trainer:
@@ -88,7 +97,7 @@ class Trainer:
             [
                 {
                     "model": one.model,
-                    "variant": self._variant(one.seed),
+                    "variant": self._variant(one.seed) + one.name,
                     "identity": training_identity(
                         one.model,
                         self._config.train,
@@ -114,16 +123,36 @@ class Trainer:
             max_workers=self._plan.n_parallel,
         )
 
-    def predict(self, trained: TrainedModel, split: DatasetSplit) -> Predictions:
+    def predict(self, trained: TrainedModel, split: DatasetSplit, *, name: str = "") -> Predictions:
         """Probabilities of a trained model for the validation and test images of `split`."""
         return run_cached(
             predict,
             self._config.store,
             model=trained.model,
-            variant=self._variant(trained.seed),
+            variant=self._variant(trained.seed) + name,
             identity=prediction_identity(trained, split, self._plan),
             request=PredictionRequest(trained=trained, train=self._config.train, split=split, **self.places),
         )
+
+    def beside_random_split(
+        self, test: ScoredCases, split: DatasetSplit, manifest: DatasetManifest
+    ) -> tuple[tuple[RandomSplit, ...], str]:
+        """What each network would have seemed to reach after a random split by images; and why nothing is known.
+
+        Trains each network once more; scores of this run are in `test`.
+        """
+        config, seed = self._config, self._config.seed
+        found = random_split(split, manifest, seed=seed, store=self._store)
+        if found is None:
+            return (), (
+                "split.random_beside: no patients are known and no copies were found, so that a random split by images "
+                "is no other split: nothing was trained for it."
+            )
+        careless, n_leaked = found
+        wanted = [Training(model=model, seed=seed, split=careless, name=RANDOM) for model in config.models]
+        predictions = [self.predict(one, careless, name=RANDOM) for one in self.train(wanted)]
+        random = scored_cases(predictions, self._store, "test")
+        return beside_random_split(test, random, n_leaked=n_leaked, level=config.evaluate.level), ""
 
     def _variant(self, seed: int) -> str:
         return f" seed {seed}" if self._config.seeds > 1 else ""

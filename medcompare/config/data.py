@@ -153,6 +153,11 @@ class SplitConfig(Settings):
         description="Column of the data, such as the site, whose values are spread evenly over the subsets, as far as "
         "patients and copies that stay together allow, beside the classes.",
     )
+    random_beside: bool = Field(
+        default=False,
+        description="Also train each network on a random split by single images, of the same sizes, to show how much "
+        "better it would seem with patients and copies on both sides. Costs one more training of each network.",
+    )
     test_fraction: float = Field(
         default=0.2,
         gt=0,

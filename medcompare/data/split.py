@@ -37,7 +37,13 @@ if TYPE_CHECKING:
 MIN_UNITS_PER_CLASS = 3
 """One for each subset."""
 
-KINDS = {"patient_id": "patients", "sha256": "groups of identical files"}
+KINDS = {
+    "patient_id": "patients",
+    "sha256": "groups of identical files",
+    "same pixels": "groups of the same pixels",
+    "near-duplicate": "groups of near-duplicates",
+    "augmented copy": "groups of augmented copies",
+}
 WORDS: dict[Subset, str] = {"train": "training", "val": "validation", "test": "the test"}
 SIDES: dict[Subset, str] = {"train": "training", "val": "validation"}
 N_NAMED, N_CASES = 5, 20
@@ -129,6 +135,55 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         notes=(*notes, *_notes((train, val, test), units, grouped=grouped)),
         manifest_fingerprint=manifest.fingerprint,
     )
+
+
+def random_split(
+    partition: DatasetSplit, manifest: DatasetManifest, *, seed: int, store: ArtifactStore
+) -> tuple[DatasetSplit, int] | None:
+    """What a careless split would have been: single images drawn at random, as many of each class in each subset.
+
+    Parameters
+    ----------
+    partition : DatasetSplit
+        The split that keeps together what belongs together.
+    manifest : DatasetManifest
+        Names the copies.
+    seed : int
+        Of the draw.
+    store : ArtifactStore
+        Holds the tables, receives the assignments.
+
+    Returns
+    -------
+    tuple of (DatasetSplit, int) or None
+        The split, which proves nothing disjoint, and of how many of its test images the patient, or a copy, is in
+        training or validation. None where each image stands for itself: a random split is then no other split.
+    """
+    table = read_table(partition.assignments, store)
+    units = units_of(table, manifest, store)
+    if len(np.unique(units)) == len(units):
+        return None
+    rng = np.random.default_rng((seed, 1))
+    subset = table["subset"].to_numpy(dtype=object)
+    for label in (0, 1):
+        of_class = np.flatnonzero(table["label"] == label)
+        subset[of_class] = rng.permutation(subset[of_class])
+    table["subset"] = subset
+    is_test = subset == "test"
+    n_leaked = int(np.isin(units[is_test], units[~is_test]).sum())
+    grouped = partition.grouped_by is not None
+    train, val, test = (
+        _summary(one.subset, table, one.target_fraction, grouped=grouped) for one in partition.subsets
+    )
+    return partition.model_copy(
+        update={
+            "assignments": store.write(table.to_csv(index=False, lineterminator="\n").encode(), ".csv"),
+            "subsets": (train, val, test),
+            "method": "Single images at random, stratified by class",
+            "disjoint": (),
+            "notes": (),
+        }
+    ), n_leaked
 
 
 def _drawn(units: Units, config: SplitConfig, rng: np.random.Generator) -> NDArray[np.object_]:
@@ -292,7 +347,7 @@ def _verified(table: pd.DataFrame, keys: Iterable[pd.Series[str]]) -> tuple[tupl
             msg = f"the split separated what belongs together ({key.name}: {torn} values in two subsets)"
             raise MedcompareError(msg)
         n = len(groups) if key.name == "patient_id" else int((groups["size"] > 1).sum())
-        found.append((KINDS.get(str(key.name), str(key.name)), n))
+        found.append((KINDS[str(key.name)], n))
     return tuple(found)
 
 

@@ -366,6 +366,18 @@ class Shortcut(Record):
     )
 
 
+class RandomSplit(Record):
+    """What one network would have seemed to reach, had the images been split one by one at random."""
+
+    model: str
+    auc: Estimate = Field(description="On the test images of the split of this run.")
+    auc_random: Estimate = Field(description="Trained and tested on a random split of the same sizes.")
+    difference: Estimate = Field(description="Random minus this run's.")
+    n_leaked: int = Field(
+        ge=0, description="Test images of the random split with a patient or copy in training or validation."
+    )
+
+
 class Assessment(Record):
     """All statistics of a comparison: what the report and ``results.json`` are made of."""
 
@@ -390,6 +402,9 @@ class Assessment(Record):
     ensembles: tuple[Ensemble, ...] = ()
     treat_all: Curve | None = Field(default=None, description="Net benefit of treating all.")
     notes: tuple[str, ...] = ()
+    random_split: tuple[RandomSplit, ...] = Field(
+        default=(), description="By network, where ``split.random_beside`` asked for it."
+    )
     shortcuts: tuple[Shortcut, ...] = Field(
         default=(), description="How easy the data set is without seeing the disease."
     )

@@ -18,7 +18,7 @@ from medcompare.data import split as splitting
 from medcompare.data.manifest import ingest
 from medcompare.data.records import DatasetManifest, DatasetSplit
 from medcompare.data.sources.resolve import resolve_source
-from medcompare.data.split import split
+from medcompare.data.split import random_split, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -493,3 +493,36 @@ def test_a_held_out_site_leaves_the_validation_to_be_stratified(store: ArtifactS
     of_large = share[rest.groupby([rest["label"], rest["site"]])["patient_id"].nunique() >= 8]
     assert len(of_large) >= 2
     assert (of_large - 0.125).abs().max() < 0.03
+
+
+def test_a_careless_split_has_the_same_sizes_and_separates_patients(store: ArtifactStore) -> None:
+    """As many images of each class in each subset; the images whose patient is on both sides are counted."""
+    manifest = manifest_of(store, **cohort(80, seed=5))
+    partition = split(manifest, SplitConfig(), seed=0, store=store)
+
+    found = random_split(partition, manifest, seed=0, store=store)
+
+    assert found is not None
+    careless, n_leaked = found
+    assert [one.class_counts for one in careless.subsets] == [one.class_counts for one in partition.subsets]
+    assert careless.assignments != partition.assignments
+    assert careless.disjoint == ()
+    table = read_assignments(careless, store)
+    is_test = table["subset"] == "test"
+    assert (
+        n_leaked == table.loc[is_test, "patient_id"].isin(set(table.loc[~is_test, "patient_id"])).sum() > 20
+    )
+    assert random_split(partition, manifest, seed=0, store=store) == found
+    again = random_split(partition, manifest, seed=1, store=store)
+    assert again is not None
+    assert again[0].assignments != careless.assignments
+
+
+def test_without_groups_there_is_no_careless_split(store: ArtifactStore) -> None:
+    """Each image stands for itself: a random split would be just another one."""
+    manifest = manifest_of(store, [0, 1] * 40)
+
+    assert (
+        random_split(split(manifest, SplitConfig(), seed=0, store=store), manifest, seed=0, store=store)
+        is None
+    )

@@ -221,3 +221,36 @@ def test_too_many_unreadable_images_stop_the_run(
     assert set((tmp_path / "runs").glob("**/report*")) == reports
     assert "10 of 80 files in" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.slow
+def test_the_networks_are_trained_on_a_random_split_as_well(tmp_path: Path) -> None:
+    """One more training of each network, cached under an identity of its own; the verdict rests on the first."""
+    config = small_config(
+        tmp_path,
+        tmp_path,
+        models=ONE_MODEL,
+        data={
+            "source": "demo",
+            "demo": {"n_patients": 100, "image_size_px": 32},
+            "max_rejected_fraction": 0.5,
+        },
+        split={"test_fraction": 0.3, "random_beside": True},
+    )
+    first = run(config)
+    again = run(config)
+
+    results = json.loads(Path(first.result.results).read_text())
+    [beside] = results["assessment"]["random_split"]
+    assert {"train test_cnn", "train test_cnn, random split"} <= {
+        name for name, state in first.tasks.items() if state == "Completed"
+    }
+    assert {"train test_cnn", "train test_cnn, random split", "predict test_cnn, random split"} <= cached(
+        again
+    )
+    assert beside["n_leaked"] > 20
+    assert beside["auc"]["value"] == results["assessment"]["evaluations"][0]["metrics"]["auc"]["value"]
+    assert beside["difference"]["ci_low"] < beside["difference"]["value"] < beside["difference"]["ci_high"]
+    assert len(results["trained"]) == 1
+    html = Path(first.result.html).read_text("utf-8")
+    assert "How optimistic would a careless split have been?" in html

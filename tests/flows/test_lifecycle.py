@@ -56,10 +56,11 @@ def one_class_only(images: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def second(first: First, tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
-    """The next run on a copy of the store, with another margin; and its store."""
+    """The next run on a copy of the store, with another margin, and asked for a random split; and its store."""
     root = tmp_path_factory.mktemp("second")
     images = first.copy(root)
-    return run(small_config(images, root, decide={"margin_auc": 0.05})), root / "store"
+    changes = {"decide": {"margin_auc": 0.05}, "split": {"test_fraction": 0.3, "random_beside": True}}
+    return run(small_config(images, root, **changes)), root / "store"
 
 
 def test_the_run_is_found_by_name_tag_and_verdict(first: First) -> None:
@@ -225,6 +226,17 @@ def test_the_next_run_says_what_changed_and_that_the_test_images_were_seen(
     assert "The same test images were evaluated in one earlier run" in page
     assert "## What changed since the previous run" in page
     assert [one.status for one in list_runs(history_path(store))] == ["completed", "completed"]
+
+
+def test_a_random_split_of_single_images_is_no_other_split(second: tuple[Done, Path]) -> None:
+    """Without patients and copies nothing is trained for it, and the report says why."""
+    done, _ = second
+    assessment = results_of(done)["assessment"]
+
+    assert assessment["random_split"] == []
+    assert assessment["notes"][-1].startswith("split.random_beside: no patients are known")
+    assert {done.tasks[f"train {model}"] for model in ("test_cnn", "efficientnet_b0")} == {"Cached"}
+    assert not [name for name in done.tasks if "random split" in name]
 
 
 def test_a_failed_run_is_recorded_with_stage_and_cause(images: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_every_box_counts_classes_and_patients() -> None:
         "8 identical file with the opposite label (4 non_cancer and 4 cancer)",
         "3 too small (2 non_cancer and 1 cancer)",
         "12 unreadable (6 non_cancer and 6 cancer)",
-        "3 patients have no image left",
+        "3 patients without an image left",
     )
     assert (usable.number, usable.lines) == (
         "1,690",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.stats import norm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
@@ -19,7 +20,7 @@ from medcompare.data.tables import read_images
 from medcompare.predictions.cases import ScoredCases
 from medcompare.report.collect import easy_data
 from medcompare.stats.records import Estimate
-from medcompare.stats.shortcuts import cross_validated_auc, out_of_fold, shortcuts
+from medcompare.stats.shortcuts import beside_random_split, cross_validated_auc, out_of_fold, shortcuts
 from tests.report.sample import make_assessment, make_manifest
 
 if TYPE_CHECKING:
@@ -205,3 +206,43 @@ def test_page_one_names_a_network_that_does_not_beat_a_shortcut(tmp_path: Path) 
         or "+0.050 (\u22120.050 to +0.150)" in sentence
     )
     assert with_difference(0.01) == ()
+
+
+def cases(n: int, separation: float, *, seed: int) -> ScoredCases:
+    """Scores of one network on patients of one image each."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    return ScoredCases(
+        case_id=tuple(f"case-{i}" for i in range(n)),
+        y_true=y.astype(np.int64),
+        scores={"net": rng.normal(size=n) + separation * y},
+        patient_id=None,
+        classes=("no", "yes"),
+        subset="test",
+    )
+
+
+def test_the_optimism_of_a_random_split_has_an_interval_that_holds_the_truth() -> None:
+    """Two independent test subsets of networks with known AUCs, 300 times: in about 95 %."""
+    truth = norm.cdf(2.0 / np.sqrt(2)) - norm.cdf(1.0 / np.sqrt(2))  # AUC of two normal distributions
+    held = []
+    for seed in range(300):
+        test, random = cases(120, 1.0, seed=2 * seed), cases(120, 2.0, seed=2 * seed + 1)
+        [found] = beside_random_split(test, random, n_leaked=7, level=0.95)
+        assert found.difference.value == pytest.approx(found.auc_random.value - found.auc.value)
+        held.append(found.difference.ci_low <= truth <= found.difference.ci_high)
+
+    assert found.n_leaked == 7
+    assert 0.92 <= np.mean(held) <= 0.985
+
+
+def test_an_auc_that_is_undefined_has_no_optimism() -> None:
+    """One class only: the reason travels along."""
+    few = cases(120, 1.0, seed=1)
+    few.y_true[:] = 0
+    few.y_true[:3] = 1
+
+    [found] = beside_random_split(few, cases(120, 1.0, seed=2), n_leaked=0, level=0.95)
+
+    assert found.difference.value is None
+    assert found.difference.note == found.auc.note

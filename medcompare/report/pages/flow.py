@@ -36,7 +36,7 @@ def flow_of_images(view: View, manifest: DatasetManifest) -> Flow:
         left.append(f"{format_count(n)} {reason}{f' ({join_words(of_class)})' if of_class else ''}")
     n_found, n_usable = manifest.n_patients_found, manifest.n_patients
     if n_found is not None and n_usable is not None and n_found > n_usable:
-        left.append(f"{format_count(n_found - n_usable)} patients have no image left")
+        left.append(f"{_patients(n_found - n_usable)} without an image left")
     found = [
         n + sum(m for (_, label), m in excluded.items() if label == name)
         for n, name in zip(manifest.class_counts, classes, strict=True)
@@ -91,13 +91,17 @@ def _by_class(
     """Images of each class, with how many patients they are of, and the patients of both together."""
     lines = [f"{format_count(n)} {name}" for n, name in zip(counts, classes, strict=True)]
     if patients:
-        lines = [f"{line} of {format_count(n)} patients" for line, n in zip(lines, patients, strict=True)]
+        lines = [f"{line} of {_patients(n)}" for line, n in zip(lines, patients, strict=True)]
     if n_patients is not None:
         n_both = sum(patients) - n_patients if patients else 0
         lines.append(
-            f"{format_count(n_patients)} patients{f', {format_count(n_both)} of both classes' if n_both else ''}"
+            f"{_patients(n_patients)}{f', {format_count(n_both)} of both classes' if n_both else ''}"
         )
     return tuple(lines)
+
+
+def _patients(n: int) -> str:
+    return f"{format_count(n)} patient{'' if n == 1 else 's'}"
 
 
 def _end(summary: SubsetSummary, classes: tuple[str, str], *, n_earlier_looks: int) -> FlowStep:
@@ -120,7 +124,7 @@ def flow_of_cases(view: View) -> Flow:
         f"{format_count(assessment.n_positive)} {assessment.classes[1]} ({format_percent(assessment.prevalence)})",
     ]
     if assessment.n_patients is not None:
-        lines.append(f"{format_count(assessment.n_patients)} patients")
+        lines.append(_patients(assessment.n_patients))
     step = FlowStep(
         title="Cases scored by every model", number=format_count(assessment.n), lines=tuple(lines)
     )
