@@ -17,6 +17,8 @@ NOT_IMPORTED = {
     "fastapi": "only its versions are bounded: Prefect imports it",
     "sqlalchemy": "only its versions are bounded: Prefect imports it",
     "codespell": "a command of `make lint`",
+    "flask": "moto's server imports it",
+    "flask-cors": "moto's server imports it",
     "hatchling": "builds the wheel in test_wheel.py",
     "mypy": "the command of `make types`",
     "pandas-stubs": "types for mypy",

@@ -84,6 +84,7 @@ def fetched(data: DataConfig, root: Path) -> Path:
         _refuse(source, f"addresses of this kind need a package that is not there; {remedy}")
     root.mkdir(parents=True, exist_ok=True)
     try:
+        system.invalidate_cache()  # a process that serves nights would list what was there yesterday
         with locked(root / ".being-written.lock"):
             if archive.is_archive(Path(path)):
                 return _file(system, path, root, source)
