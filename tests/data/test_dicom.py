@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import re
@@ -298,7 +299,9 @@ def test_a_folder_end_to_end(
     assert manifest.n_patients == 12
     assert manifest.extra_columns == ("sex", "age")
     first = next(file for file in source.files if file.path == "normal/a0.dcm")
-    assert (first.patient_id, first.extra) == ("SECRET-000", ("F", "30"))
+    digest = hashlib.sha256(b"SECRET-000").hexdigest()[:12]
+    assert (first.patient_id, first.extra) == (f"patient-{digest}", ("F", "30"))
+    assert b"SECRET" not in b"".join(path.read_bytes() for path in store.root.rglob("*") if path.is_file())
     assert "1 file not an image by name (1 no ending): ignored." in source.notes
     assert "24 images in DICOM, shown as viewers do" in " ".join(manifest.warnings)
     said = manifest.model_dump_json() + caplog.text + "".join(str(each.message) for each in recwarn.list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 COLUMNS = ("sex", "age")
 
 
+def _pseudonym(patient_id: str) -> str:
+    """The same for the same id, on every machine; the id itself goes into no table."""
+    return f"patient-{hashlib.sha256(patient_id.encode()).hexdigest()[:12]}"
+
+
 def with_headers(listing: Listing, data: DataConfig) -> Listing:
     """`listing` with what the headers of its DICOM files say, where it has no such column.
 
-    Patient ids count only where every image has one; without one, images of a patient cannot be told from others.
+    Patient ids become pseudonyms. They count only where every image has one: without one, images of a patient cannot
+    be told from others.
     """
     places = [file_at(listing.root, file.path) for file in listing.files]
     chosen = [i for i, place in enumerate(places) if may_be_dicom(place)]
@@ -44,7 +51,9 @@ def with_headers(listing: Listing, data: DataConfig) -> Listing:
         n_known = sum(bool(header.patient_id) for header in headers.values())
         has_patients = n_known == len(files)
         if has_patients:
-            files = [replace(file, patient_id=headers[i].patient_id) for i, file in enumerate(files)]
+            files = [
+                replace(file, patient_id=_pseudonym(headers[i].patient_id)) for i, file in enumerate(files)
+            ]
             notes.append("Patients were told apart by the patient id in the header of each DICOM file.")
         else:
             notes.append(
