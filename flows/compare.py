@@ -46,7 +46,12 @@ from medcompare.runs.result import RunResult, run_result
 from medcompare.runs.stages import in_stage
 from medcompare.training.findings import not_converged, not_evaluated_as_trained
 from medcompare.training.identity import cost_identity
-from medcompare.training.progress import sentence_about_cost, sentence_about_images, sentence_about_split
+from medcompare.training.progress import (
+    file_counter,
+    sentence_about_cost,
+    sentence_about_images,
+    sentence_about_split,
+)
 from medcompare.training.requests import CostRequest
 from medcompare.training.worker.process import plan_parallel
 from tasks.cache import run_cached
@@ -95,7 +100,9 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         manifest = run_cached(
             ingest,
             config.store,
-            fingerprint=fingerprint(source, config.data, known=config.store / "digests"),
+            fingerprint=fingerprint(
+                source, config.data, store=config.store, progress=file_counter("validating images")
+            ),
             rules=(
                 config.data.max_rejected_fraction,
                 config.data.min_side_px,

@@ -39,5 +39,8 @@ def ingest(
 ) -> DatasetManifest:
     """Decode every image once; exclude what is unreadable or contradicts itself."""
     return manifest.ingest(
-        source, data, ArtifactStore(store), progress=progress.file_counter("validating images")
+        source,
+        data,
+        ArtifactStore(store),
+        comparing=progress.file_counter("comparing pairs of images that look alike"),
     )

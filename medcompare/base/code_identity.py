@@ -45,6 +45,7 @@ NOT_FOLLOWED: dict[str, str] = {
     "medcompare.base.hardware": "names of devices, cores and memory: speed, not results (but those of a cost)",
     "medcompare.base.code_identity": _KEYS,
     "medcompare.training.identity": _KEYS,
+    "medcompare.data.workers": "passes calls and answers of other processes on unchanged",
     "medcompare.training.worker.process": "passes request and answer of a child process on unchanged",
     "medcompare.base.file_access": "who may read a file, not what is in it",
     "medcompare.base.store_lock": _ORCHESTRATION,

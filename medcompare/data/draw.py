@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from medcompare.base.errors import MedcompareError
+from medcompare.data.groups import connected
 from medcompare.data.records import MAX_LEVELS
 
 if TYPE_CHECKING:
@@ -69,9 +68,8 @@ def units_by(
         _, first = np.unique(codes, return_index=True)
         images.append(np.arange(len(y)))
         first_with_same.append(first[codes])
-    edges = (np.concatenate(images), np.concatenate(first_with_same))
-    graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(y), len(y)))
-    n_units, of_image = connected_components(graph, directed=False)
+    of_image = connected(len(y), np.concatenate(images), np.concatenate(first_with_same))
+    n_units = int(of_image.max(initial=-1)) + 1
 
     def counts(of: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         found = np.zeros((n_units, n), dtype=np.int64)
@@ -82,7 +80,7 @@ def units_by(
     if levels is not None:
         codes, names = pd.factorize(levels, sort=True)
         groups = counts(2 * codes + y, 2 * len(names))
-    return Units(of_image=of_image.astype(np.intp), class_counts=counts(y, 2), group_counts=groups)
+    return Units(of_image=of_image, class_counts=counts(y, 2), group_counts=groups)
 
 
 def levels_of(cells: pd.Series[str]) -> pd.Series[str]:

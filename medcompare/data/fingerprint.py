@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from medcompare.base.artifacts import sha256_of_bytes
-from medcompare.base.file_names import file_at
 from medcompare.base.record import Record
-from medcompare.data.reading import BYTES_PER_MB, Digests, read_each
+from medcompare.data.measured import Measured
+from medcompare.data.measuring import measure_files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from medcompare.config.data import DataConfig
     from medcompare.data.sources.listing import ImageSource
-
-N_HASH_THREADS = 8
-"""Hashing waits for the disk more than for the processor."""
 
 
 class SourceFingerprint(Record):
@@ -38,9 +37,10 @@ def fingerprint(
     source: ImageSource,
     data: DataConfig,
     *,
-    known: Path | None = None,
+    store: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> SourceFingerprint:
-    """Digest of everything the source holds, read with several threads.
+    """Digest of everything the source holds; what is not known of it yet is read, and measured on the way.
 
     Parameters
     ----------
@@ -48,9 +48,11 @@ def fingerprint(
         Listed files. One that cannot be read counts as such and is checked at ingest.
     data : DataConfig
         Limits: ``max_file_mb``, ``file_timeout_s`` and ``timeout_minutes``.
-    known : Path, optional
-        Folder that keeps the digests from run to run: of a file whose size, times and inode are as
-        they were, the bytes are not read again. Whoever trains on a file verifies its digest anyway.
+    store : Path, optional
+        Root of the artifact store, which keeps what was measured from run to run: of a file whose size, times and
+        inode are as they were, the bytes are not read again. Whoever trains on a file verifies its digest anyway.
+    progress : callable, optional
+        Called with (files done, files in all) after each file.
 
     Returns
     -------
@@ -62,34 +64,23 @@ def fingerprint(
     DataError
         If a file is not read in time, or all of them.
     """
-    lines: list[str] = []
-    n_bytes = 0
-    max_bytes = data.max_file_mb * BYTES_PER_MB
-    kept = Digests(source.root, known, max_bytes=max_bytes)
-    digests = read_each(
-        kept.digest_and_size,
-        [file_at(source.root, file.path) for file in source.files],
-        [file.path for file in source.files],
-        n_threads=N_HASH_THREADS,
-        file_timeout_s=data.file_timeout_s,
-        timeout_minutes=data.timeout_minutes,
-        stage="reading the images",
-    )
-    for file, (digest, size) in zip(source.files, digests, strict=True):
-        lines.append(
-            json.dumps([file.path, digest, file.label, file.patient_id, file.published, *file.extra])
-        )
-        n_bytes += size
-    kept.keep()
+    with contextlib.closing(Measured(store)) as kept:
+        files = measure_files(source, data, kept, progress=progress)
     # The notes go into the manifest, so a cached one must not carry those of another listing.
     head = json.dumps(
         [source.classes, source.extra_columns, source.has_patients, source.synthetic, source.notes]
     )
-    content = "\n".join([head, *sorted(lines)]).encode()
+    digest = hashlib.sha256(head.encode())
+    for i in sorted(range(len(source.files)), key=lambda i: source.files[i].path):
+        file = source.files[i]
+        unread = files.unread.get(i)
+        content = files.sha256[i].decode() if unread is None else f"{unread.reason}: {unread.detail}"
+        line = json.dumps([file.path, content, file.label, file.patient_id, file.published, *file.extra])
+        digest.update(f"\n{line}".encode())
     return SourceFingerprint(
-        digest=sha256_of_bytes(content),
+        digest=digest.hexdigest(),
         name=source.name,
         n_files=len(source.files),
-        n_bytes=n_bytes,
+        n_bytes=files.n_bytes,
         classes=source.classes,
     )

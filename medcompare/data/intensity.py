@@ -6,7 +6,7 @@ An image's own smallest and largest value would make brightness depend on the pi
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +15,16 @@ from medcompare.config.data import FULL_INTENSITY, intensity_limits
 from medcompare.data.decoding import LARGEST
 from medcompare.data.file_facts import small_picture_of_grey
 from medcompare.data.sources.listing import count
+from medcompare.data.validation import image_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
     from medcompare.data.decoding import Range
-    from medcompare.data.exclusions import Examined
+    from medcompare.data.exclusions import Images
+    from medcompare.data.measured import Measured
     from medcompare.data.validation import ImageMeasurement
 
 MIN_USED = 0.25
@@ -28,39 +32,70 @@ MIN_USED = 0.25
 two bits or more of the eight would be unused."""
 
 
-def chosen_range(setting: str, images: Sequence[ImageMeasurement]) -> Range | None:
-    """The range of all `images`; None where each has that of its own type (``full``).
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """In which range each image of more than 8 bits is shown."""
+
+    common: Range | None
+    """That of all; None: each has that of its own type."""
+    of_image: dict[int, Range | None]
+    """By the place of each such image."""
+
+    def shown(self, image: ImageMeasurement) -> ImageMeasurement:
+        """What was measured of an image over its own range, as it is over the one in which it is shown."""
+        return image if image.span is None else _shown(image, self.common)
+
+
+def chosen_range(setting: str, spans: NDArray[np.float64], types: Iterable[Range | None]) -> Range | None:
+    """The range of all images; None where each has that of its own type (``full``).
 
     With ``auto`` it is that of the bits in use: from 0 to the next power of two less one, or what the bits stored of a
     DICOM file can hold; where the images use less than a quarter of that, from their smallest to their largest value.
+
+    Parameters
+    ----------
+    setting : str
+        ``data.intensity_range``.
+    spans : ndarray of shape (n, 2)
+        Smallest and largest value of each image.
+    types : iterable
+        Ranges of the types that occur; None: not said.
     """
     if setting == FULL_INTENSITY:
         return None
     limits = intensity_limits(setting)
     if limits is not None:
         return limits
-    spans = [image.span for image in images if image.span is not None]
-    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
-    types = [image.type_range for image in images]
+    low, high = float(spans[:, 0].min()), float(spans[:, 1].max())
     of_bits = (0.0, 2.0 ** max(int(high).bit_length(), 8) - 1)
-    lowest = min(low, *(of_bits[0] if each is None else each[0] for each in types))
-    highest = max(high, *(of_bits[1] if each is None else each[1] for each in types))
+    known = [of_bits if each is None else each for each in types]
+    lowest, highest = min(low, *(each[0] for each in known)), max(high, *(each[1] for each in known))
     if high - low >= MIN_USED * (highest - lowest):
         return lowest, highest
     return low, high if high > low else low + 1
 
 
-def in_one_range(usable: Sequence[Examined], setting: str) -> tuple[list[Examined], list[str]]:
-    """`usable` with the range in which its deep images are shown, and a sentence about it."""
-    deep = [item.measurement for item in usable if item.measurement.span is not None]
-    if not deep:
-        return list(usable), []
-    common = chosen_range(setting, deep)
-    shown = [
-        item if item.measurement.span is None else replace(item, measurement=_shown(item.measurement, common))
-        for item in usable
-    ]
-    return shown, _sentences(deep, common, setting)
+def in_one_range(usable: Images, kept: Measured, setting: str) -> tuple[Images, Ranges, list[str]]:
+    """`usable` with what is said of its deep images as they are shown, their ranges, and a sentence about them."""
+    places = np.flatnonzero(usable.deep)
+    if not len(places):
+        return usable, Ranges(common=None, of_image={}), []
+    spans, types = np.zeros((len(places), 2)), set()
+    for k, one in enumerate(kept.measurements(usable.number[places])):
+        spans[k] = one.span
+        types.add(one.type_range)
+    ranges = Ranges(common=chosen_range(setting, spans, types), of_image={})
+    phrases = {phrase: which for which, phrase in enumerate(usable.phrases)}
+    said = usable.said.copy()
+    for place, one in zip(places.tolist(), kept.measurements(usable.number[places]), strict=True):
+        shown = ranges.shown(one)
+        said[place] = phrases.setdefault(image_warnings(shown), len(phrases))
+        ranges.of_image[place] = ranges.common or shown.grey_range
+    return (
+        replace(usable, said=said, phrases=list(phrases)),
+        ranges,
+        _sentences(spans, ranges.common, setting),
+    )
 
 
 def _shown(image: ImageMeasurement, common: Range | None) -> ImageMeasurement:
@@ -81,13 +116,12 @@ def _shown(image: ImageMeasurement, common: Range | None) -> ImageMeasurement:
     return replace(image, grey_range=grey_range, quality=quality, small_picture=picture)
 
 
-def _sentences(deep: Sequence[ImageMeasurement], common: Range | None, setting: str) -> list[str]:
-    n = count(len(deep), "image")
+def _sentences(spans: NDArray[np.float64], common: Range | None, setting: str) -> list[str]:
+    n = count(len(spans), "image")
     if common is None:
         return [
             f"{n} with more than 8 bits per pixel, shown over the full range of the type (data.intensity_range)."
         ]
-    spans = np.array([image.span for image in deep], dtype=float)
     low, high = spans[:, 0].min(), spans[:, 1].max()
     said = (
         f"{n} with more than 8 bits per pixel: values from {low:g} to {high:g}, shown from {common[0]:g} (black) to "

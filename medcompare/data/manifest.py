@@ -11,47 +11,42 @@ Rules that decide which images stay:
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import io
-import os
-from collections import Counter, defaultdict
-from dataclasses import replace
-from functools import partial
+from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from medcompare.base.artifacts import sha256_of_bytes
+import numpy as np
+
 from medcompare.base.errors import DataError
-from medcompare.base.file_names import file_at
+from medcompare.base.file_access import new_part
 from medcompare.data.assignments import range_as_text
 from medcompare.data.confounders import confounder_warnings
-from medcompare.data.copies import (
-    COPY_COLUMNS,
-    Thumbnails,
-    copies_by_kind,
-    copy_table,
-    copy_warnings,
-)
+from medcompare.data.copies import COPY_COLUMNS, copies_by_kind, copy_table, copy_warnings, near_duplicates
 from medcompare.data.exclusions import (
-    Examined,
+    Images,
     Rejected,
     exclude_conflicts,
     exclude_near_conflicts,
-    file_digest,
-    pairs_of_near_duplicates,
     pairs_of_variants,
-    pixel_digest,
+    same,
     shas_by_pixels,
     usable_and_rejected,
 )
 from medcompare.data.file_facts import is_kept, write_file_facts
-from medcompare.data.intensity import in_one_range
+from medcompare.data.intensity import Ranges, in_one_range
+from medcompare.data.measured import Measured
+from medcompare.data.measuring import measure_files
 from medcompare.data.quality import MASK, centre_warning
-from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.records import ORIGINAL, PUBLISHED, DatasetManifest
-from medcompare.data.validation import image_warnings, measure_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.base.record import Artifact
@@ -82,7 +77,8 @@ def ingest(
     store: ArtifactStore,
     *,
     progress: Callable[[int, int], None] | None = None,
-    n_threads: int | None = None,
+    comparing: Callable[[int, int], None] | None = None,
+    n_workers: int | None = None,
 ) -> DatasetManifest:
     """Decode every image of `source` once and write the tables of used and rejected files.
 
@@ -93,11 +89,14 @@ def ingest(
     data : DataConfig
         ``min_side_px``, ``max_rejected_fraction``, ``intensity_range`` and the limits of reading are used.
     store : ArtifactStore
-        Receives the tables.
+        Receives the tables, and keeps what was measured for the next time.
     progress : callable, optional
         Called with (files done, files in all) after each file, from the calling thread.
-    n_threads : int, optional
-        Decoding threads; None: as many as cores. The result does not depend on it.
+    comparing : callable, optional
+        Called with (pairs done, pairs in all) while images that look alike are compared.
+    n_workers : int, optional
+        Processes that decode and compare; None: as many as cores where there is much to do. The result does not
+        depend on it.
 
     Returns
     -------
@@ -110,27 +109,35 @@ def ingest(
         If more than ``max_rejected_fraction`` of the files must be excluded, a class has no
         usable image left, or the files are not read in time.
     """
-    n_threads = n_threads or os.cpu_count() or 1
-    thumbnails = Thumbnails(store.root) if data.near_duplicates else None
-    examined = _examine(source, data, progress, n_threads, thumbnails)
-    usable, rejected = usable_and_rejected(examined, source, data)
-    n_groups, n_conflicting, usable, conflicts = exclude_conflicts(usable, source)
-    rejected += conflicts
-    near = pairs_of_near_duplicates(usable, thumbnails, n_threads) if thumbnails else []
-    usable, conflicts = exclude_near_conflicts(usable, near, source)
-    rejected += conflicts
-    _check_rejected(rejected, source, data.max_rejected_fraction)
-    class_counts = (sum(item.label == 0 for item in usable), sum(item.label == 1 for item in usable))
-    for name, count in zip(source.classes, class_counts, strict=True):
-        if count == 0:
-            msg = f"no usable image of class '{name}' is left in {source.root}. {_reasons(rejected)}"
-            raise DataError(msg)
-    usable, of_range = in_one_range(usable, data.intensity_range)
-    usable.sort(key=_content_key)
-    case_ids = _case_ids([file_digest(item) for item in usable])
-    sizes = Counter(f"{item.measurement.width_px}x{item.measurement.height_px}" for item in usable)
-    variants, (agree, tested) = pairs_of_variants(usable, thumbnails) if thumbnails else ([], (0, 0))
-    copies = copy_table(shas_by_pixels(usable), {"near-duplicate": near, "augmented copy": variants})
+    with contextlib.closing(Measured(store.root)) as kept:
+        files = measure_files(source, data, kept, progress=progress, n_workers=n_workers)
+        usable, rejected = usable_and_rejected(files, source, kept, data)
+        del files
+        n_groups, n_conflicting, usable, conflicts = exclude_conflicts(usable)
+        rejected += conflicts
+        near: list[tuple[str, str]] = []
+        if data.near_duplicates:
+            pixels, first = np.unique(usable.pixels, return_index=True)
+            near = near_duplicates(
+                pixels, usable.number[first], kept, progress=comparing, n_workers=n_workers
+            )
+            usable, conflicts = exclude_near_conflicts(usable, near)
+            rejected += conflicts
+        _check_rejected(rejected, source, data.max_rejected_fraction)
+        for label, name in enumerate(source.classes):
+            if not (usable.label == label).any():
+                msg = f"no usable image of class '{name}' is left in {source.root}. {_reasons(rejected)}"
+                raise DataError(msg)
+        usable = usable.take(_order(usable))
+        usable, ranges, of_range = in_one_range(usable, kept, data.intensity_range)
+        variants, (agree, tested) = pairs_of_variants(usable, kept) if data.near_duplicates else ([], (0, 0))
+        file_facts = store.write(_file_facts(usable, kept, ranges), ".npy")
+    n_positive = int(usable.label.sum())
+    sizes, counts = np.unique(np.stack([usable.width_px, usable.height_px]), axis=1, return_counts=True)
+    by_size = [(f"{w}x{h}", n) for (w, h), n in zip(sizes.T.tolist(), counts.tolist(), strict=True)]
+    copies = copy_table(
+        shas_by_pixels(usable, [*near, *variants]), {"near-duplicate": near, "augmented copy": variants}
+    )
     by_kind = copies_by_kind(copies)
     warnings = [
         *source.notes,
@@ -138,38 +145,40 @@ def ingest(
         *_content_warnings(usable),
         *copy_warnings(by_kind, agree=agree, tested=tested),
     ]
+    columns = {
+        name: [file.extra[i] for file in usable.files()]
+        for i, name in enumerate(source.extra_columns)
+        if name not in {PUBLISHED, ORIGINAL}
+    }
+    patients = [file.patient_id or "" for file in usable.files()] if source.has_patients else None
     warnings += confounder_warnings(
-        y=[item.label for item in usable],
+        y=usable.label.tolist(),
         classes=source.classes,
-        paths=[item.file.path for item in usable],
-        sizes=[(item.measurement.width_px, item.measurement.height_px) for item in usable],
-        formats=[item.measurement.format or "" for item in usable],
-        modes=[item.measurement.mode for item in usable],
-        columns={
-            name: [item.file.extra[i] for item in usable]
-            for i, name in enumerate(source.extra_columns)
-            if name not in {PUBLISHED, ORIGINAL}
-        },
-        patients=[item.file.patient_id or "" for item in usable] if source.has_patients else None,
+        paths=[file.path for file in usable.files()],
+        sizes=list(zip(usable.width_px.tolist(), usable.height_px.tolist(), strict=True)),
+        formats=usable.format.astype(str).tolist(),
+        modes=usable.mode.astype(str).tolist(),
+        columns=columns,
+        patients=patients,
     )
     return DatasetManifest(
         name=source.name,
         synthetic=source.synthetic,
         classes=source.classes,
-        class_counts=class_counts,
+        class_counts=(len(usable) - n_positive, n_positive),
         n_found=len(source.files),
         n_images=len(usable),
-        n_patients=len({item.file.patient_id for item in usable}) if source.has_patients else None,
+        n_patients=None if patients is None else len(set(patients)),
         n_patients_found=len({file.patient_id for file in source.files}) if source.has_patients else None,
         n_rejected=len(rejected),
         rejected_by_reason=tuple(sorted(Counter(item.reason for item in rejected).items())),
         n_duplicate_groups=n_groups,
         n_conflicting_groups=n_conflicting,
-        image_sizes=tuple(sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0]))[:N_IMAGE_SIZES]),
+        image_sizes=tuple(sorted(by_size, key=lambda pair: (-pair[1], pair[0]))[:N_IMAGE_SIZES]),
         extra_columns=source.extra_columns,
         warnings=tuple(warnings),
-        fingerprint=_fingerprint(usable, source),
-        images=_write_images(usable, case_ids, source, store),
+        fingerprint=_fingerprint(usable),
+        images=_write_table((*IMAGE_COLUMNS, *source.extra_columns), _image_rows(usable, ranges), store),
         rejected=_write_table(
             REJECTED_COLUMNS,
             (
@@ -180,48 +189,8 @@ def ingest(
         ),
         copies_by_kind=by_kind,
         copies=_write_table(COPY_COLUMNS, copies, store) if copies else None,
-        file_facts=store.write(write_file_facts(item.measurement for item in usable), ".npy"),
+        file_facts=file_facts,
     )
-
-
-def _examine(
-    source: ImageSource,
-    data: DataConfig,
-    progress: Callable[[int, int], None] | None,
-    n_threads: int,
-    thumbnails: Thumbnails | None,
-) -> list[Examined]:
-    label_of = {name: label for label, name in enumerate(source.classes)}
-    n_files = len(source.files)
-    examined: list[Examined] = []
-    # Pillow decodes without holding the interpreter lock, so threads do as well as processes.
-    measurements = read_each(
-        partial(measure_file, max_bytes=data.max_file_mb * BYTES_PER_MB),
-        [file_at(source.root, file.path) for file in source.files],
-        [file.path for file in source.files],
-        n_threads=n_threads,
-        file_timeout_s=data.file_timeout_s,
-        timeout_minutes=data.timeout_minutes,
-        stage="validating the images",
-    )
-    for file, measurement in zip(source.files, measurements, strict=True):
-        kept = measurement.sha256 is not None and is_kept(measurement.sha256, n_files)
-        number = thumbnails.add(measurement.thumbnail) if thumbnails and measurement.thumbnail else -1
-        examined.append(
-            Examined(
-                file=file,
-                label=label_of[file.label],
-                measurement=replace(
-                    measurement,
-                    thumbnail=b"",
-                    small_picture=measurement.small_picture if kept else b"",
-                ),
-                thumbnail=number,
-            )
-        )
-        if progress is not None:
-            progress(len(examined), n_files)
-    return examined
 
 
 def _check_rejected(rejected: Sequence[Rejected], source: ImageSource, max_fraction: float) -> None:
@@ -255,17 +224,19 @@ def _reasons(rejected: Sequence[Rejected]) -> str:
     return f"Excluded: {reasons}. First files: {named}{more}."
 
 
-def _content_warnings(usable: Sequence[Examined]) -> list[str]:
-    counts = Counter(phrase for item in usable for phrase in image_warnings(item.measurement))
+def _content_warnings(usable: Images) -> list[str]:
+    counts: Counter[str] = Counter()
+    for which, n in enumerate(np.bincount(usable.said, minlength=len(usable.phrases)).tolist()):
+        counts.update(dict.fromkeys(usable.phrases[which], n))
     warnings = [
-        f"{count} image{'' if count == 1 else 's'} {phrase}." for phrase, count in sorted(counts.items())
+        f"{count} image{'' if count == 1 else 's'} {phrase}."
+        for phrase, count in sorted(counts.items())
+        if count
     ]
-    warnings += centre_warning((item.measurement.width_px, item.measurement.height_px) for item in usable)
-    patients_of: defaultdict[str, set[str]] = defaultdict(set)
-    for item in usable:
-        if item.file.patient_id is not None:
-            patients_of[pixel_digest(item)].add(item.file.patient_id)
-    shared = sum(len(patients) > 1 for patients in patients_of.values())
+    warnings += centre_warning(zip(usable.width_px.tolist(), usable.height_px.tolist(), strict=True))
+    shared = sum(
+        len({usable.file(i).patient_id for i in group} - {None}) > 1 for group in same(usable.pixels)
+    )
     if shared:
         warnings.append(
             f"{shared} image{'' if shared == 1 else 's'} filed under more than one patient: "
@@ -274,58 +245,79 @@ def _content_warnings(usable: Sequence[Examined]) -> list[str]:
     return warnings
 
 
-def _content_key(item: Examined) -> tuple[str, str, tuple[str, ...], str]:
+def _order(usable: Images) -> NDArray[np.intp]:
     """Order of the table: by content first, so that renaming files moves no row."""
-    return file_digest(item), item.file.patient_id or "", item.file.extra, item.file.path
+    order = np.argsort(usable.sha256, kind="stable")
+    ordered = usable.sha256[order]
+
+    def key(i: int) -> tuple[str, tuple[str, ...], str]:
+        file = usable.file(i)
+        return file.patient_id or "", file.extra, file.path
+
+    for group in same(usable.sha256):
+        start = int(np.searchsorted(ordered, usable.sha256[group[0]]))
+        order[start : start + len(group)] = sorted(group.tolist(), key=key)
+    return order
 
 
-def _case_ids(digests: Sequence[str]) -> list[str]:
+def _case_ids(digests: NDArray[np.bytes_]) -> Iterator[str]:
     """Short pseudonyms from sorted content digests; copies of a file get ``-2``, ``-3``, ..."""
-    distinct = sorted(set(digests))
+    distinct = np.unique(digests)
     n_digits = CASE_ID_DIGITS
-    while len({digest[:n_digits] for digest in distinct}) < len(distinct):
+    while len(np.unique(distinct.astype(f"S{n_digits}"))) < len(distinct):
         n_digits += 1
-    seen: Counter[str] = Counter()
-    case_ids = []
-    for digest in digests:
-        seen[digest] += 1
-        suffix = f"-{seen[digest]}" if seen[digest] > 1 else ""
-        case_ids.append(f"case-{digest[:n_digits]}{suffix}")
-    return case_ids
+    for digest, copies in groupby(digests.tolist()):
+        name = f"case-{digest[:n_digits].decode()}"
+        yield from (f"{name}-{k}" if k > 1 else name for k, _ in enumerate(copies, 1))
 
 
-def _fingerprint(usable: Iterable[Examined], source: ImageSource) -> str:
-    rows = sorted(
-        _csv_bytes([(file_digest(item), item.label, item.file.patient_id or "", *item.file.extra)])
-        for item in usable
-    )
-    head = _csv_bytes([(*source.classes, "patient_id" if source.has_patients else "", *source.extra_columns)])
-    return sha256_of_bytes(b"".join([head, *rows]))
-
-
-def _write_images(
-    usable: Sequence[Examined], case_ids: Sequence[str], source: ImageSource, store: ArtifactStore
-) -> Artifact:
+def _fingerprint(usable: Images) -> str:
+    """Digest of the rows (content, label, patient, further columns), sorted; `usable` is sorted by content."""
+    source = usable.source
+    head = (*source.classes, "patient_id" if source.has_patients else "", *source.extra_columns)
+    digest = hashlib.sha256(_csv_bytes([head]))
     rows = (
-        (
-            case_id,
-            item.file.path,
-            item.label,
-            item.file.patient_id or "",
-            file_digest(item),
-            item.measurement.width_px,
-            item.measurement.height_px,
-            item.measurement.mode,
-            range_as_text(item.measurement.grey_range),
-            *item.file.extra,
+        (sha.decode(), label, file.patient_id or "", *file.extra)
+        for sha, label, file in zip(
+            usable.sha256.tolist(), usable.label.tolist(), usable.files(), strict=True
         )
-        for case_id, item in zip(case_ids, usable, strict=True)
     )
-    return _write_table((*IMAGE_COLUMNS, *source.extra_columns), rows, store)
+    for _, group in groupby(rows, key=lambda row: row[0]):
+        digest.update(b"".join(sorted(_csv_bytes([row]) for row in group)))
+    return digest.hexdigest()
+
+
+def _file_facts(usable: Images, kept: Measured, ranges: Ranges) -> bytes:
+    n_files = len(usable.source.files)
+    which = np.array([is_kept(sha.decode(), n_files) for sha in usable.sha256.tolist()], dtype=bool)
+    return write_file_facts(map(ranges.shown, kept.measurements(usable.number[which], small=True)))
+
+
+def _image_rows(usable: Images, ranges: Ranges) -> Iterator[tuple[object, ...]]:
+    columns = (usable.label, usable.width_px, usable.height_px)
+    texts = (usable.sha256, usable.mode)
+    values = zip(*(column.tolist() for column in (*columns, *texts)), strict=True)
+    for i, (case_id, file, (label, width, height, sha, mode)) in enumerate(
+        zip(_case_ids(usable.sha256), usable.files(), values, strict=True)
+    ):
+        grey_range = range_as_text(ranges.of_image.get(i))
+        yield (
+            case_id, file.path, label, file.patient_id or "", sha.decode(), width, height, mode.decode(), grey_range,
+            *file.extra
+        )  # fmt: skip
 
 
 def _write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], store: ArtifactStore) -> Artifact:
-    return store.write(_csv_bytes([columns, *rows]), ".csv")
+    store.root.mkdir(parents=True, exist_ok=True)
+    part = new_part(store.root / "table.csv")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
+        return store.write_file(part, ".csv")
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:

@@ -13,7 +13,7 @@ only. `faiss` searches bits well, but only near ones, and is 30 MB for the sixty
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -46,7 +46,7 @@ would let nearly all pairs through."""
 N_ROTATIONS = 16
 WINDOW = 8
 CHUNK = 8192
-"""Pictures at once: about 0.2 GB with all their crops and turns."""
+"""Pictures looked up at once."""
 
 AMBIGUOUS = 0.25
 """A coefficient, or a difference of two, below this share of the picture's low frequencies may change sign in a
@@ -56,12 +56,17 @@ _BIT_ORDER = 1 + np.arange(63) * 25 % 63
 """25 and 63 have no common factor: neighbouring frequencies, which change together, end up apart."""
 
 
-class Candidates(NamedTuple):
-    """Pairs worth a second look, ordered by `first`; ``turn`` brings its upright form to lie like `second`."""
+HASHED = np.dtype([("asked", "<u8", len(CROPS)), ("ways", "u1", len(CROPS)), ("upright", "u1")])
+"""All that the search needs of a picture: hash of each crop, as bits the turns in which it is asked for, and the
+turn that brings the picture into its upright form."""
 
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-    turn: NDArray[np.intp]
+
+class Candidates(NamedTuple):
+    """Pairs worth a second look, ordered by `first`; ``turn`` brings `second` to lie like `first`."""
+
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    turn: NDArray[np.uint8]
 
 
 def turned(images: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
@@ -105,74 +110,144 @@ def _basis(start: float, share: float) -> NDArray[np.float32]:
     return (np.diff(integral, axis=1) * np.where(u == 0, 1, np.sqrt(2))).astype(np.float32)
 
 
-def _turned_coefficients(c: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
-    """Coefficients of turned images: a flip changes the sign of the odd cosines."""
-    signs = np.where(np.arange(N_FREQUENCIES) % 2, -1, 1).astype(np.float32)
-    c = c * signs if turn & 1 else c
-    c = c * signs[:, None] if turn & 2 else c
-    return c.swapaxes(1, 2) if turn & 4 else c
+def hashed(thumbnails: NDArray[np.uint8]) -> NDArray[np.void]:
+    """What the search needs of each picture, an array of `HASHED`.
+
+    Parameters
+    ----------
+    thumbnails : ndarray of shape (n, SIDE_PX, SIDE_PX), uint8
+        Grey pictures.
+    """
+    found = np.zeros(len(thumbnails), dtype=HASHED)
+    values = thumbnails.astype(np.float32)
+    for k, crop in enumerate(CROPS):
+        c = coefficients(values, crop)
+        margins = _upright_margins(c)
+        found["asked"][:, k] = hashes(c)
+        found["ways"][:, k] = np.packbits(margins > -AMBIGUOUS, axis=0, bitorder="little")[0]
+        if k == 0:
+            found["upright"] = margins.argmax(axis=0)
+    return found
 
 
-def _upright_margin(c: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How clearly each picture lies upright (brighter left and above, the former more so); below 0: not."""
-    a, b = c[:, 0, 1], c[:, 1, 0]
+def _upright_margins(c: NDArray[np.float32]) -> NDArray[np.float32]:
+    """For each of eight turns, how clearly each picture then lies upright; below 0: not.
+
+    Upright is brighter left and above, the former more so. Shape (8, n).
+    """
     scale = np.sqrt((c[:, :3, :3].reshape(len(c), -1)[:, 1:] ** 2).mean(axis=1)) + 1e-9
-    margin: NDArray[np.float32] = np.minimum(np.minimum(a, b), a - b) / scale
-    return margin
-
-
-def upright_turns(thumbnails: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """The turn, of eight, that brings each picture into its upright form."""
-    c = coefficients(thumbnails)
-    turns: NDArray[np.intp] = np.argmax(
-        [_upright_margin(_turned_coefficients(c, turn)) for turn in range(8)], axis=0
-    )
-    return turns
+    margins = []
+    for turn in range(8):
+        a, b = c[:, 0, 1] * (-1 if turn & 1 else 1), c[:, 1, 0] * (-1 if turn & 2 else 1)
+        a, b = (b, a) if turn & 4 else (a, b)
+        margins.append(np.minimum(np.minimum(a, b), a - b) / scale)
+    return np.stack(margins)
 
 
 def hashes(c: NDArray[np.float32]) -> NDArray[np.uint64]:
     """63 signs of the coefficients of each picture, as one number."""
     bits = np.zeros((len(c), 64), dtype=bool)
     bits[:, 1:] = c.reshape(len(c), N_FREQUENCIES**2)[:, _BIT_ORDER] > 0
-    return np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
+    return _packed(bits)
 
 
-def candidates(upright: NDArray[np.uint8], *, n_threads: int = 1) -> Candidates:
+def _packed(bits: NDArray[Any]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u8").ravel().astype(np.uint64)
+
+
+_ROW, _COLUMN = np.divmod(np.r_[0, _BIT_ORDER], N_FREQUENCIES)
+"""Frequency, down and right, of each bit."""
+_FLIPPED = tuple(_packed((odd % 2 == 1)[None])[0] for odd in (_COLUMN, _ROW))
+"""Bits that a flip changes: those of odd cosines."""
+_TRANSPOSED = np.argsort(N_FREQUENCIES * _ROW + _COLUMN)[N_FREQUENCIES * _COLUMN + _ROW]
+"""Bit of the exchanged frequencies for each bit."""
+
+
+def turned_hashes(values: NDArray[np.uint64], turn: int) -> NDArray[np.uint64]:
+    """Hashes of the turned pictures (`turned`), from those of the pictures."""
+    values = values ^ _FLIPPED[0] if turn & 1 else values
+    values = values ^ _FLIPPED[1] if turn & 2 else values
+    if turn & 4:
+        bits = np.unpackbits(values.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
+        values = _packed(bits[:, _TRANSPOSED])
+    return values
+
+
+def _bringing(turn_of_first: int, turn_of_second: int) -> int:
+    """The one turn that does to a picture what `turn_of_second` does, and `turn_of_first` then undoes."""
+    image = np.arange(9, dtype=np.uint8).reshape(3, 3)
+    wanted = turned_back(turned(image, turn_of_second), turn_of_first)
+    return next(turn for turn in range(8) if (turned(image, turn) == wanted).all())
+
+
+_BRINGING = np.array([[_bringing(one, other) for other in range(8)] for one in range(8)], dtype=np.uint8)
+_BACK = _BRINGING[:, 0]
+"""The turn that undoes each."""
+
+
+def candidates(pictures: NDArray[np.void], *, n_threads: int = 1) -> Candidates:
     """Pairs of pictures that could be copies of one another.
 
-    Every picture, whole and cropped, is looked up in `N_ROTATIONS` sorted lists of the hashes of all, each list
-    sorted from another bit on: copies that agree in one run of bits stand close together in one of them
-    (Charikar 2002, Similarity estimation techniques from rounding algorithms, section 4.1).
+    Every picture, whole and cropped, is looked up in `N_ROTATIONS` sorted lists of the hashes of all in their
+    upright form, each list sorted from another bit on: copies that agree in one run of bits stand close together
+    in one of them (Charikar 2002, Similarity estimation techniques from rounding algorithms, section 4.1).
 
     Parameters
     ----------
-    upright : ndarray of shape (n, SIDE_PX, SIDE_PX), uint8
-        Thumbnails in their upright form; may lie in a file.
+    pictures : ndarray of shape (n,), `HASHED`
+        From `hashed`.
     n_threads : int
         Pictures are looked up in so many threads; the result does not depend on it.
 
     Returns
     -------
     Candidates
-        Each pair once, at most `N_NEAREST` for each picture as first.
+        Each pair and turn once, at most `N_NEAREST` for each picture as first.
     """
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(upright), CHUNK)]
+    stored = np.zeros(len(pictures), np.uint64)
+    for turn in range(8):
+        lying = pictures["upright"] == turn
+        stored[lying] = turned_hashes(pictures["asked"][lying, 0], turn)
+    index = _Index(stored)
+    starts = range(0, len(pictures), CHUNK)
     with ThreadPoolExecutor(n_threads) as pool:
-        stored = np.concatenate(
-            [np.zeros(0, np.uint64), *pool.map(lambda part: hashes(coefficients(upright[part])), chunks)]
+        parts = list(pool.map(lambda start: _search(pictures[start : start + CHUNK], start, index), starts))
+    rows = np.concatenate([np.zeros(0, _ROWS), *parts])
+    del parts
+    rows["turn"] = _BRINGING[rows["turn"], pictures["upright"][rows["second"]]]
+    # The same pair from both sides: the better match counts, and of two equal ones that of the lower number.
+    swapped = rows["first"] > rows["second"]
+    low, high = (np.where(swapped, rows[a], rows[b]) for a, b in (("second", "first"), ("first", "second")))
+    turns = np.where(swapped, _BACK[rows["turn"]], rows["turn"])
+    rows = rows[
+        _first_of_each(
+            _key((low, _BITS), (high, _BITS), (turns, 3)), _key((rows["bits"], 4), (swapped, 1)), 5
         )
-        index = _Index(stored)
-        found = list(pool.map(lambda part: _search(upright[part], part.start, index), chunks))
-    rows = np.concatenate([np.zeros((0, 4), np.int64), *found])
-    # The same pair from both sides: the better match counts.
-    low, high = rows[:, :2].min(axis=1), rows[:, :2].max(axis=1)
-    order = np.lexsort((rows[:, 0], rows[:, 2], rows[:, 3], high, low))
-    rows, low, high = rows[order], low[order], high[order]
-    first_of_pair = np.ones(len(rows), dtype=bool)
-    first_of_pair[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1]) | (rows[1:, 3] != rows[:-1, 3])
-    rows = rows[first_of_pair]
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    return Candidates(rows[:, 0], rows[:, 1], rows[:, 3])
+    ]
+    rows = rows[np.argsort(rows["first"], kind="stable")]
+    return Candidates(rows["first"], rows["second"], rows["turn"])
+
+
+_BITS = 28
+"""A number of a picture has at most so many bits: 268 million pictures."""
+_ROWS = np.dtype([("first", "<i4"), ("second", "<i4"), ("bits", "u1"), ("turn", "u1")])
+
+
+def _key(*parts: tuple[NDArray[Any], int]) -> NDArray[np.uint64]:
+    """Numbers of so many bits each, side by side in one that sorts like them."""
+    key = np.zeros(len(parts[0][0]), np.uint64)
+    for values, n_bits in parts:
+        key = (key << np.uint64(n_bits)) | values.astype(np.uint64)
+    return key
+
+
+def _first_of_each(group: NDArray[np.uint64], rank: NDArray[np.uint64], n_bits: int) -> NDArray[np.intp]:
+    """Place of the lowest rank, of `n_bits` bits, in each group, ordered by group."""
+    order = np.argsort((group << np.uint64(n_bits)) | rank, kind="stable")
+    group = group[order]
+    is_first = np.ones(len(group), dtype=bool)
+    is_first[1:] = group[1:] != group[:-1]
+    return order[is_first]
 
 
 class _Index:
@@ -206,34 +281,32 @@ def _rotated(values: NDArray[np.uint64], by: int) -> NDArray[np.uint64]:
     return values if by == 0 else (values << np.uint64(by)) | (values >> np.uint64(64 - by))
 
 
-def _search(upright: NDArray[np.uint8], start: int, index: _Index) -> NDArray[np.int64]:
-    """Rows (first, second, bits, turn) of the pictures of one chunk, which begins at picture `start`."""
-    asked, who, turn_of = [], [], []
-    values = upright.astype(np.float32)
-    for box in CROPS:
-        c = coefficients(values, box)
-        for turn in range(8):
-            lying = _turned_coefficients(c, turn)
-            plausible = np.flatnonzero(_upright_margin(lying) > -AMBIGUOUS)
-            asked.append(hashes(lying[plausible]))
-            who.append(plausible + start)
-            turn_of.append(np.full(len(plausible), turn))
-    questions, first = np.concatenate(asked), np.concatenate(who)
-    turns = np.concatenate(turn_of)
-    parts = [
-        np.stack([first[i], other, bits, turns[i]], axis=1)[first[i] != other]
-        for i, other, bits in index.near(questions)
+def _search(pictures: NDArray[np.void], start: int, index: _Index) -> NDArray[np.void]:
+    """The `N_NEAREST` of each picture of one chunk, which begins at picture `start`, as `_ROWS`."""
+    asked, first, turns = [], [], []
+    for turn in range(8):
+        who, crop = np.nonzero(pictures["ways"] >> turn & 1)
+        asked.append(turned_hashes(pictures["asked"][who, crop], turn))
+        first.append(who)
+        turns.append(np.full(len(who), turn, np.uint8))
+    who, turn_of = np.concatenate(first), np.concatenate(turns)
+    found = [np.zeros(0, _ROWS)]
+    for i, other, bits in index.near(np.concatenate(asked)):
+        i, other, bits = (values[who[i] + start != other] for values in (i, other, bits))  # noqa: PLW2901 - fewer
+        part = np.empty(len(i), _ROWS)
+        part["first"], part["second"], part["bits"], part["turn"] = who[i], other, bits, turn_of[i]
+        found.append(part)
+    rows = np.concatenate(found)
+    rows = rows[
+        _first_of_each(
+            _key((rows["first"], _BITS), (rows["second"], _BITS), (rows["turn"], 3)), rows["bits"], 4
+        )
     ]
-    return _nearest(np.concatenate(parts).astype(np.int64))
-
-
-def _nearest(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The best match of every pair, and of these the `N_NEAREST` of each first picture."""
-    rows = rows[np.lexsort((rows[:, 2], rows[:, 3], rows[:, 1], rows[:, 0]))]
-    best = np.ones(len(rows), dtype=bool)
-    best[1:] = (rows[1:][:, [0, 1, 3]] != rows[:-1][:, [0, 1, 3]]).any(axis=1)
-    rows = rows[best]
-    rows = rows[np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))]
-    _, begins, counts = np.unique(rows[:, 0], return_index=True, return_counts=True)
+    rows = rows[
+        np.argsort(_key((rows["first"], _BITS), (rows["bits"], 4), (rows["second"], _BITS)), kind="stable")
+    ]
+    _, begins, counts = np.unique(rows["first"], return_index=True, return_counts=True)
     rank = np.arange(len(rows)) - np.repeat(begins, counts)
-    return rows[rank < N_NEAREST]
+    rows = rows[rank < N_NEAREST]
+    rows["first"] += start
+    return rows

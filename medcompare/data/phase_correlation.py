@@ -45,11 +45,22 @@ SAME = 0.5
 """Agreement of copies. Of about 1,900 candidates that showed different things the highest was 0.23, of discs on noise,
 which differ in the noise alone, 0.48; of copies the lowest 0.52, on a crop of 93 % in JPEG (docs/data.md)."""
 
-_FREQUENCIES = np.r_[0 : HIGHEST + 1, -HIGHEST:0]
-_RADIUS = np.hypot(_FREQUENCIES[:, None], _FREQUENCIES)
+SMOOTH_REACH = 4
+"""The blur that `REACH_PX` is about is cut off at so many standard deviations."""
+
+PAIRS_AT_ONCE = 16
+"""More do not fit the cache of a core."""
+
+_N = 2 * HIGHEST + 1
+_ROWS = np.r_[0 : HIGHEST + 1, -HIGHEST:0]
+_COLUMNS = np.arange(HIGHEST + 1)
+"""The other half of the frequencies of a real picture mirrors these."""
+_RADIUS = np.hypot(_ROWS[:, None], _COLUMNS)
 _BAND = (_RADIUS >= LOWEST) & (_RADIUS <= HIGHEST)
+_TIMES = np.where(_COLUMNS == 0, 1, 2).astype(np.float32)
 _WINDOW = np.outer(*[np.hanning(SIDE_PX + 2)[1:-1]] * 2).astype(np.float32)
-_N = len(_FREQUENCIES)
+_BLUR = ndimage.gaussian_filter1d(np.eye(SIDE_PX, dtype=np.float32), REACH_PX, axis=0, truncate=SMOOTH_REACH)
+"""Gaussian blur of a column as a matrix: three times as fast, as the pictures are this small."""
 
 
 def squares(crops: Sequence[tuple[float, float, float]] = CROPS) -> list[Square]:
@@ -89,7 +100,10 @@ class Picture:
             The highest over `CROPS` and, where that is promising, sizes and positions near the best of them, of
             this picture and of `other`; 0 where one is too smooth to tell.
         """
-        target = _phases(other[None])
+        return self.agreement_with(_phases(other[None]), other)
+
+    def agreement_with(self, target: NDArray[np.complex64], other: NDArray[np.uint8]) -> float:
+        """The same where the phases of `other` are known."""
         best = self._around(target)
         if PROMISING <= best < SAME:
             # The other may as well be the whole of which this is a part.
@@ -119,24 +133,49 @@ class Picture:
         return np.stack(cut)
 
 
+def agreements(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """`Picture.agreement` of each of `first` with the picture of `second` at its place.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (n, SIDE_PX, SIDE_PX), uint8
+        Grey pictures that lie the same way. Where one stands several times in a row in `first` it costs once.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    found = np.zeros(len(first), dtype=np.float32)
+    for start in range(0, len(first), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        begins = np.ones(len(first[part]), dtype=bool)
+        begins[1:] = (first[part][1:] != first[part][:-1]).any(axis=(1, 2))
+        pictures = [Picture(thumbnail) for thumbnail in first[part][begins]]
+        targets = _phases(second[part])
+        for i, k in enumerate(np.cumsum(begins) - 1):
+            found[start + i] = pictures[k].agreement_with(targets[i : i + 1], second[start + i])
+    return found
+
+
 def _phases(pictures: NDArray[np.uint8]) -> NDArray[np.complex64]:
     """Frequencies of the band of each picture, of about equal length, those at the level of the noise shorter."""
     values = pictures.astype(np.float32)
-    detail = values - ndimage.gaussian_filter(values, (0, REACH_PX, REACH_PX))
-    contrast = np.sqrt(ndimage.gaussian_filter(detail**2, (0, REACH_PX, REACH_PX))) + FLOOR
-    spectrum = fft.fft2(detail / contrast * _WINDOW)[:, _FREQUENCIES[:, None], _FREQUENCIES]
-    weighted = np.where(_BAND, spectrum / (np.abs(spectrum) + NOISE), 0)
-    weight = np.abs(weighted)
-    length = np.sqrt((weight**2).sum(axis=(1, 2), keepdims=True))
-    enough = weight.sum(axis=(1, 2), keepdims=True) >= MIN_FREQUENCIES
-    return np.where(enough, weighted / np.maximum(length, 1e-9), 0).astype(np.complex64)
+    detail = values - _BLUR @ values @ _BLUR.T
+    contrast = np.sqrt(_BLUR @ detail**2 @ _BLUR.T) + FLOOR
+    spectrum = fft.rfft2(detail / contrast * _WINDOW)[:, _ROWS, : HIGHEST + 1] * _BAND
+    size = np.abs(spectrum)
+    weight = size / (size + NOISE)
+    length = np.sqrt((weight**2 @ _TIMES).sum(axis=1))
+    length[(weight @ _TIMES).sum(axis=1) < MIN_FREQUENCIES] = np.inf
+    phases: NDArray[np.complex64] = spectrum / (size + NOISE) / np.maximum(length, 1e-9)[:, None, None]
+    return phases
 
 
 def _peaks(
     a: NDArray[np.complex64], b: NDArray[np.complex64]
 ) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
     """(height of each peak, (right, down) of `a` against `b` in pixels of a thumbnail)."""
-    surface = fft.ifft2(a * b.conj()).real.reshape(len(a), -1) * _N**2
+    surface = fft.irfft2(a * b.conj(), s=(_N, _N)).reshape(len(a), -1) * _N**2
     place = surface.argmax(axis=1)
     rows, columns = (((axis + _N // 2) % _N - _N // 2) * SIDE_PX / _N for axis in np.divmod(place, _N))
     return surface[np.arange(len(a)), place], list(zip(columns.tolist(), rows.tolist(), strict=True))

@@ -7,16 +7,14 @@ left behind where a limit passes: a thread that waits for a disk cannot be ended
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 import stat
 import threading
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
-from medcompare.base.artifacts import CHUNK_BYTES, sha256_of_bytes, write_atomically
+from medcompare.base.artifacts import CHUNK_BYTES
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name
 
@@ -29,8 +27,6 @@ Result = TypeVar("Result")
 
 BYTES_PER_MB = 1_000_000
 TICK_S = 1.0
-CLOCK_STEP_S = 2
-"""The coarsest clock of a file system in use, that of FAT."""
 AHEAD_PER_THREAD = 8
 """Results that may wait to be taken, so that a million files are not held at once."""
 
@@ -228,59 +224,6 @@ class _Crew(Generic[Item, Result]):
         with self._changed:
             self._dismissed = True
             self._changed.notify_all()
-
-
-class Digests:
-    """Digests of files, kept from run to run by size, times and inode.
-
-    A file that was changed within `CLOCK_STEP_S` of being read is read again next time: a second
-    change could leave the same time behind.
-
-    Parameters
-    ----------
-    root : Path
-        Folder of the images.
-    folder : Path or None
-        Folder that keeps the digests; None: nothing is kept.
-    max_bytes : int
-        Larger files are not read.
-    """
-
-    def __init__(self, root: Path, folder: Path | None, *, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        name = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()[:16]
-        self._file = None if folder is None else folder / f"{name}.json"
-        self._before: dict[str, list[Any]] = {}
-        self._now: dict[str, list[Any]] = {}
-        if self._file is not None:
-            # Unreadable or from another version: everything is read again.
-            with contextlib.suppress(OSError, ValueError, TypeError):
-                self._before = dict(json.loads(self._file.read_text("utf-8")))
-
-    def digest_and_size(self, path: Path) -> tuple[str, int]:
-        """SHA-256 and size of the file at `path`, or why it cannot be read."""
-        try:
-            began_ns, found = time.time_ns(), path.stat()
-            facts = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-            key = sha256_of_bytes(os.fsencode(path))
-            *same, digest = self._before.get(key, [None])
-            if found.st_size > self._max_bytes:
-                return f"too large: {found.st_size}", found.st_size
-            if same != facts:
-                digest = sha256_of_regular(path)
-            if max(found.st_mtime_ns, found.st_ctime_ns) < began_ns - CLOCK_STEP_S * 10**9:
-                self._now[key] = [*facts, digest]
-        except NotRegularError as error:
-            return f"not a regular file: {error}", 0
-        except OSError as error:
-            return f"unreadable: {error.errno}", 0
-        else:
-            return str(digest), found.st_size
-
-    def keep(self) -> None:
-        """Write down what was found, without a name of a file."""
-        if self._file is not None and self._now != self._before:
-            write_atomically(self._file, json.dumps(self._now).encode())
 
 
 def sha256_of_regular(path: Path) -> str:

@@ -6,6 +6,7 @@ decoded in full, because a header says nothing about what a transfer cut off.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
@@ -16,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Literal
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from medcompare.base.artifacts import sha256_of_bytes
+from medcompare.base.artifacts import CHUNK_BYTES, sha256_of_bytes
 from medcompare.config.data import intensity_limits
 from medcompare.data.decoding import DEEP_MODES, LARGEST, Range, eight_bits, insist_on_whole_files
 from medcompare.data.dicom import FORMAT as DICOM
@@ -28,6 +29,7 @@ from medcompare.data.quality import Quality, measure_quality, quality_phrases
 from medcompare.data.reading import NotRegularError, open_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 Reason = Literal[
@@ -92,7 +94,9 @@ class ImageMeasurement:
     detail: str = ""
 
 
-def measure_file(path: Path, *, max_bytes: int) -> ImageMeasurement:
+def measure_file(
+    path: Path, *, max_bytes: int, measure: Callable[[bytes], ImageMeasurement] | None = None
+) -> ImageMeasurement:
     """Measure the file at `path`; one that cannot be opened is a finding, not an error.
 
     Parameters
@@ -100,20 +104,25 @@ def measure_file(path: Path, *, max_bytes: int) -> ImageMeasurement:
     path : Path
         Anything: what is no regular file is not opened.
     max_bytes : int
-        Larger files are not read. Of the others the header is read first, and the rest only
+        Larger files are not read. Of the others the header is read first, and the rest only held
         where it is that of an image of acceptable size.
+    measure : callable, optional
+        What measures the content; `measure_image` by default.
     """
+    measure = measure or measure_image
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
                 detail = f"{size / 1e6:,.0f} MB, limit {max_bytes / 1e6:,.0f} (data.max_file_mb)"
                 return ImageMeasurement(n_bytes=size, reason="too large", detail=detail)
-            found = _read_header(file, size)
-            if found.reason is not None:
-                return found
-            file.seek(0)
-            return measure_image(file.read(max_bytes))
+            if size > CHUNK_BYTES:
+                found = _read_header(file, size)
+                file.seek(0)
+                if found.reason is not None:
+                    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type] # a BufferedReader
+                    return replace(found, sha256=digest.hexdigest())
+            return measure(file.read(max_bytes))
     except NotRegularError as error:
         return ImageMeasurement(reason="not a regular file", detail=str(error))
     except OSError as error:
@@ -148,13 +157,15 @@ def _read_header(file: IO[bytes], size: int) -> ImageMeasurement:
     return measured
 
 
-def measure_image(content: bytes) -> ImageMeasurement:
+def measure_image(content: bytes, *, small: bool = True) -> ImageMeasurement:
     """Decode `content` in full and say what it is.
 
     Parameters
     ----------
     content : bytes
         A whole image file.
+    small : bool
+        Whether to make the small picture, which is kept of some images only.
 
     Returns
     -------
@@ -177,7 +188,7 @@ def measure_image(content: bytes) -> ImageMeasurement:
                 pixel_sha256=pixel_sha256,
                 thumbnail=grey.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX).tobytes(),
                 quality=measure_quality(grey),
-                small_picture=own_levels(grey) if image.mode in DEEP_MODES else small_picture(image),
+                small_picture=(own_levels(grey) if span else small_picture(image)) if small else b"",
                 n_frames=n_frames,
                 preview_px=_previews(image) if n_frames > 1 and image.format == "TIFF" else (),
                 orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),

@@ -42,11 +42,21 @@ LEFTOVERS = (
 """What writers and trainings that died leave in a store."""
 UNPACKED = ("unpacked/*", "remote/*")
 """Images that came in an archive or from an address; touched whenever a run reads them."""
+MEASURED = "measured/*"
+"""What was measured of images, a file for each version of the code that measures; touched by every run."""
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial")
 
 
-Kind = Literal["run folder", "unfinished run", "cached result", "stored file", "unpacked folder", "leftover"]
+Kind = Literal[
+    "run folder",
+    "unfinished run",
+    "cached result",
+    "stored file",
+    "unpacked folder",
+    "measurement file",
+    "leftover",
+]
 
 
 class Removal(NamedTuple):
@@ -138,6 +148,11 @@ def plan_pruning(
         *(_removal("cached result", path) for path in old_results),
         *(_removal("stored file", path) for path in old_objects),
         *(_removal("unpacked folder", path) for path in unpacked if path.stat().st_mtime < recent),
+        *(
+            _removal("measurement file", path)
+            for path in store.glob(MEASURED)
+            if path.stat().st_mtime < recent
+        ),
         *(_removal("leftover", path) for path in leftovers if path.stat().st_mtime < spared),
     )
     return PrunePlan(

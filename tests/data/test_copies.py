@@ -15,9 +15,19 @@ from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig, DemoConfig
 from medcompare.data import perceptual_hash
-from medcompare.data.copies import Thumbnails, copy_table, groups_of, near_duplicates
+from medcompare.data.copies import copy_table, near_duplicates
+from medcompare.data.groups import groups_of
 from medcompare.data.manifest import ingest
-from medcompare.data.perceptual_hash import coefficients, hashes, turned, turned_back, upright_turns
+from medcompare.data.measured import Measured
+from medcompare.data.perceptual_hash import (
+    candidates,
+    coefficients,
+    hashed,
+    hashes,
+    turned,
+    turned_back,
+    turned_hashes,
+)
 from medcompare.data.sources.demo import write_demo_data
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.tables import read_rejected
@@ -96,13 +106,30 @@ def thumbnails(images: list[Image.Image]) -> NDArray[np.uint8]:
     )
 
 
+def pairs_among(images: list[Image.Image], *, n_workers: int = 0) -> list[tuple[int, int]]:
+    """Numbers of the images that are found to show the same, by way of a store of measurements."""
+    kept = Measured(None)
+    measured = [measure_image(saved(image)) for image in images]
+    for one in measured:
+        kept.add(str(one.sha256), one, b"", None)
+    kept.flush()
+    place = {str(one.pixel_sha256): i for i, one in enumerate(measured)}
+    pixels = np.array(sorted(place), dtype="S64")
+    number = kept.numbers([str(one.sha256) for one in measured])
+    numbers = np.array([number[str(measured[place[digest.decode()]].sha256)] for digest in pixels])
+    found = near_duplicates(pixels, numbers, kept, n_workers=n_workers)
+    assert near_duplicates(pixels, numbers, kept) == found  # what was compared is known now
+    assert all(a < b for a, b in found)
+    return sorted((min(place[a], place[b]), max(place[a], place[b])) for a, b in found)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_planted_copy_is_found_and_nothing_else(change: str) -> None:
     """Of 30 pictures the first 12 stand again, changed: 12 pairs."""
     rng = np.random.default_rng(len(change))
     originals = [picture(seed) for seed in range(30)]
 
-    pairs = near_duplicates(thumbnails(originals + [CHANGES[change](image, rng) for image in originals[:12]]))
+    pairs = pairs_among(originals + [CHANGES[change](image, rng) for image in originals[:12]])
 
     assert pairs == [(i, 30 + i) for i in range(12)]
 
@@ -127,7 +154,7 @@ def test_different_pictures_are_no_copies(tmp_path: Path) -> None:
         drawn.append(90 + 80 * (np.hypot(x - cx, y - cy) < r) + rng.normal(0, 10, x.shape))
 
     assert demo.copies_by_kind == ()
-    assert near_duplicates(np.clip(np.stack(drawn), 0, 255).astype(np.uint8)) == []
+    assert pairs_among([Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)) for grey in drawn]) == []
 
 
 def take_in(folder: Path, store: ArtifactStore, **changes: object) -> DatasetManifest:
@@ -240,8 +267,12 @@ def test_a_turned_picture_has_the_same_upright_form(turn: int) -> None:
     lying = turned(image, turn)
 
     assert (turned_back(lying, turn) == image).all()
-    first, second = (turned(x, int(upright_turns(np.ascontiguousarray(x)[None])[0])) for x in (image, lying))
-    assert (first == second).all()
+    one, other = hashed(np.ascontiguousarray(np.stack([image, lying])))
+    upright = [turned(x, int(each["upright"])) for x, each in ((image, one), (lying, other))]
+    assert (upright[0] == upright[1]).all()
+    assert turned_hashes(one["asked"][:1], turn) == other["asked"][:1]
+    found = candidates(hashed(np.ascontiguousarray(np.stack([image, lying]))))
+    assert any((turned(lying, int(back)) == image).all() for back in found.turn)
 
 
 def test_search_finds_what_comparing_all_finds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,18 +291,8 @@ def test_search_finds_what_comparing_all_finds(monkeypatch: pytest.MonkeyPatch) 
     everything = np.bitwise_count(asked[:, None] ^ stored) <= 6
     wanted = set(zip(*(axis.tolist() for axis in np.nonzero(everything)), strict=True))
     assert len(wanted - found) <= 0.01 * len(wanted)
-    pictures = thumbnails([picture(seed % 20, 64 + seed // 20) for seed in range(40)])
-    in_one_go = near_duplicates(pictures.copy())
+    pictures = hashed(thumbnails([picture(seed % 20, 64 + seed // 20) for seed in range(40)]))
+    in_one_go = candidates(pictures)
     monkeypatch.setattr("medcompare.data.perceptual_hash.CHUNK", 7)
-    assert near_duplicates(pictures.copy(), n_threads=2) == in_one_go
-
-
-def test_thumbnails_keep_their_order(tmp_path: Path) -> None:
-    """Those asked for, in the order asked for, and nothing stays behind."""
-    kept = Thumbnails(tmp_path)
-    numbers = [kept.add(bytes([i]) * 64 * 64) for i in range(5)]
-
-    assert numbers == [0, 1, 2, 3, 4]
-    assert kept.ordered([3, 0])[:, 0, 0].tolist() == [3, 0]
-    assert kept.ordered([]).shape == (0, 64, 64)
-    assert list(tmp_path.iterdir()) == []
+    for one, other in zip(candidates(pictures, n_threads=2), in_one_go, strict=True):
+        assert (one == other).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig, SplitConfig
 from medcompare.data.assignments import read_assignments
+from medcompare.data.exclusions import usable_and_rejected
 from medcompare.data.file_facts import N_COLOUR, read_file_facts, small_picture
 from medcompare.data.intensity import in_one_range
 from medcompare.data.manifest import ingest
+from medcompare.data.measured import Measured
+from medcompare.data.measuring import measure_files
 from medcompare.data.quality import measure_quality
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.split import split
-from medcompare.data.validation import measure_image
 from medcompare.report.collect import Thumbnails
 from medcompare.training.dataset import SubsetImages
 from medcompare.training.identity import images_digest
@@ -184,22 +187,25 @@ def test_checks_see_what_the_networks_see(tmp_path: Path, monochrome: str) -> No
         assert np.abs(found["thumbnail"] - right[N_COLOUR:]).max() <= 2
 
 
-def test_quality_is_judged_over_the_range_of_all() -> None:
+def test_quality_is_judged_over_the_range_of_all(tmp_path: Path) -> None:
     """One dim image among bright ones is underexposed, though its own values fill 256 levels."""
-    from medcompare.data.exclusions import Examined
-    from medcompare.data.sources.listing import SourceFile
+    arrays = (*scans(0, 4095), scans(0, 700)[-1])
+    for i, values in enumerate(arrays):
+        path = tmp_path / "set" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(values))
+    data = DataConfig(source=str(tmp_path / "set"), positive=["b"])
+    source = resolve_source(data, demo_root=tmp_path)
+    with closing(Measured(None)) as kept:
+        usable, _ = usable_and_rejected(measure_files(source, data, kept), source, kept, data)
 
-    measured = [measure_image(png(v)) for v in (*scans(0, 4095), scans(0, 700)[-1])]
-    items = [
-        Examined(file=SourceFile(path=str(i), label="a"), label=0, measurement=m, thumbnail=-1)
-        for i, m in enumerate(measured)
-    ]
+        _, ranges, (said,) = in_one_range(usable, kept, "auto")
 
-    shown, (said,) = in_one_range(items, "auto")
-
-    for values, item in zip((*scans(0, 4095), scans(0, 700)[-1]), shown, strict=True):
-        picture = Image.fromarray(np.rint(expected(values, 0, 4095)).astype(np.uint8))
-        right, found = measure_quality(picture), item.measurement.quality
+        shown = list(map(ranges.shown, kept.measurements(usable.number)))
+        nothing = in_one_range(usable.take(np.zeros(0, int)), kept, "auto")
+    for file, item in zip(usable.files(), shown, strict=True):
+        picture = Image.fromarray(np.rint(expected(arrays[int(file.path[2:-4])], 0, 4095)).astype(np.uint8))
+        right, found = measure_quality(picture), item.quality
         assert found is not None
         assert abs(found.spread - right.spread) < 0.5
         assert abs(found.percentile_99 - right.percentile_99) <= 1
@@ -208,7 +214,7 @@ def test_quality_is_judged_over_the_range_of_all() -> None:
         "1 of them use less than a quarter of that and have little contrast: if few very bright "
         "pixels are the reason, set the range, e.g. --set data.intensity_range=0,700"
     )
-    assert in_one_range([], "auto") == ([], [])
+    assert nothing[2] == []
 
 
 def test_values_that_no_type_of_16_bits_holds(tmp_path: Path) -> None:

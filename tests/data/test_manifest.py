@@ -217,12 +217,13 @@ def test_class_without_usable_images(folder: Path, store: ArtifactStore) -> None
         take_in(folder, store)
 
 
-def test_independent_of_place_and_threads(folder: Path, tmp_path: Path, store: ArtifactStore) -> None:
-    """A copy elsewhere, decoded by one thread, gives the same manifest to the byte."""
+def test_independent_of_place_and_processes(folder: Path, tmp_path: Path, store: ArtifactStore) -> None:
+    """A copy elsewhere, decoded in two processes, gives the same manifest to the byte."""
     shutil.copytree(folder, tmp_path / "other" / "images")
     data = DataConfig(source=str(tmp_path / "other" / "images"))
 
-    alone = ingest(resolve_source(data, demo_root=tmp_path), data, store, n_threads=1)
+    there = ArtifactStore(tmp_path / "another store")
+    alone = ingest(resolve_source(data, demo_root=tmp_path), data, there, n_workers=2)
 
     assert alone == take_in(folder, store)
 

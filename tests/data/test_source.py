@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -480,76 +478,6 @@ class TestFingerprint:
         (folder / "cancer" / "0.png").unlink()
 
         assert fingerprint(source, DataConfig()).digest != before
-
-
-class TestKeptDigests:
-    """Of what did not change the bytes are not read again; whatever changed is."""
-
-    def files(self, root: Path) -> Path:
-        """Four files, just written."""
-        for label in ("cancer", "normal"):
-            for number in range(2):
-                path = root / "set" / label / f"{number}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(f"{label} {number}".encode())
-        return root / "set"
-
-    def test_equal_with_and_without(self, tmp_path: Path) -> None:
-        """First and later reading give what reading everything gives; no file name is kept."""
-        source, known = resolve(self.files(tmp_path)), tmp_path / "known"
-
-        found = [fingerprint(source, DataConfig(), known=known) for _ in range(3)]
-
-        assert found == [fingerprint(source, DataConfig())] * 3
-        kept = "".join(path.read_text() for path in known.rglob("*") if path.is_file())
-        assert "cancer" not in kept
-
-    def test_what_is_too_new_is_read_again(self, tmp_path: Path) -> None:
-        """Changed twice within one step of the clock, with the same size and times: it is noticed."""
-        folder, known = self.files(tmp_path), tmp_path / "known"
-        before = fingerprint(resolve(folder), DataConfig(), known=known)
-        path = folder / "cancer" / "0.png"
-        stat = path.stat()
-        path.write_bytes(b"Cancer 0")
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-        assert (
-            fingerprint(resolve(folder), DataConfig(), known=known)
-            == fingerprint(resolve(folder), DataConfig())
-            != before
-        )
-
-    def test_an_old_file_that_changed_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Also where its size and the time of its content were set back: the time of the change is not."""
-        folder, known = self.files(tmp_path), tmp_path / "known"
-        monkeypatch.setattr("medcompare.data.reading.CLOCK_STEP_S", -3600)  # as if all were an hour old
-        before = fingerprint(resolve(folder), DataConfig(), known=known)
-        (kept,) = known.glob("*.json")
-        assert len(json.loads(kept.read_text())) == 4
-        path = folder / "cancer" / "0.png"
-        stat = path.stat()
-        time.sleep(0.05)
-        path.write_bytes(b"Cancer 0")
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-        assert (
-            fingerprint(resolve(folder), DataConfig(), known=known)
-            == fingerprint(resolve(folder), DataConfig())
-            != before
-        )
-
-    def test_an_old_file_is_not_read_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What is kept is used: a digest put in its place shows; what cannot be read back does not hurt."""
-        folder, known = self.files(tmp_path), tmp_path / "known"
-        monkeypatch.setattr("medcompare.data.reading.CLOCK_STEP_S", -3600)
-        before = fingerprint(resolve(folder), DataConfig(), known=known)
-        (kept,) = known.glob("*.json")
-        rows = json.loads(kept.read_text())
-        kept.write_text(json.dumps({key: [*facts, "0" * 64] for key, (*facts, _) in rows.items()}))
-
-        assert fingerprint(resolve(folder), DataConfig(), known=known) != before
-        kept.write_text("{")
-        assert fingerprint(resolve(folder), DataConfig(), known=known) == before
 
 
 def test_images_of_any_ending_count(tmp_path: Path) -> None:

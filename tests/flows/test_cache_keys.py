@@ -101,9 +101,10 @@ RESTS_ON = {
     "data.validation data.decoding data.dicom data.intensity data.assignments data.confounders data.reading "
     "data.exclusions data.copies data.quality "
     "data.disguises data.file_facts data.variants data.perceptual_hash data.phase_correlation "
+    "data.measured data.measuring data.groups "
     "training",  # the room of the progress bar
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.draw data.tables "
-    "data.published data.spelling data.columns base.hosts",
+    "data.published data.spelling data.columns data.groups base.hosts",
     "train": IMAGES_TO_NETWORK + TRAINING,
     "predict": IMAGES_TO_NETWORK + " training.inference predictions predictions.records training.records",
     "evaluate": f"{STATISTICS} {TABLES}",
@@ -113,7 +114,7 @@ RESTS_ON = {
     + " predictions predictions.costs base.hardware",
     # The shortcuts look at the files and at what belongs together.
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "
-    "data.spelling data.assignments data.file_facts data.columns base.hosts",
+    "data.spelling data.assignments data.file_facts data.columns data.groups base.hosts",
     "assess": f"{STATISTICS} {VERDICT}",
 }
 

@@ -23,7 +23,7 @@ TABLE_SUFFIXES = frozenset({".csv", ".parquet", ".tsv", ".txt", ".xlsx"})
 """Those of tables of images."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
     """One image file and what its folder or manifest row says about it.
 
