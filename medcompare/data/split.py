@@ -330,9 +330,11 @@ def _check_both_classes(
             if summary.class_counts[label] == 0:
                 fraction = "test_fraction" if summary.subset == "test" else "validation_fraction"
                 remedy = instead or f"raise split.{fraction}"
+                n = manifest.class_counts[label]
                 msg = (
                     f"{manifest.name}: the {summary.subset} subset ({summary.n_images} images) would hold no image of "
-                    f"class '{name}'. Add {'patients' if grouped else 'images'} of that class, or {remedy}."
+                    f"class '{name}', of which there {'is 1' if n == 1 else f'are {n}'} in all. Add "
+                    f"{'patients' if grouped else 'images'} of that class, or {remedy}."
                 )
                 raise DataError(msg)
 

@@ -273,7 +273,8 @@ def test_missed_target_is_said(store: ArtifactStore) -> None:
         pytest.param(
             [0] * 97 + [1] * 3,
             None,
-            r"would hold no image of class 'cancer'. Add images of that class, or raise split\.validation_fraction",
+            r"would hold no image of class 'cancer', of which there are \d+ in all\. Add images of that "
+            r"class, or raise split\.validation_fraction",
             id="no positive in validation",
         ),
         pytest.param(

@@ -129,15 +129,22 @@ def _lies_in(folder: Path, file: Path) -> bool:
     return Path(os.path.normpath(file)).is_relative_to(folder)
 
 
-def _listed(place: Path, data: DataConfig, published: ChoiceOfSplit | None, unpack_root: Path) -> ImageSource:
+def _listed(
+    place: Path,
+    data: DataConfig,
+    published: ChoiceOfSplit | None,
+    unpack_root: Path,
+    given: Path | None = None,
+) -> ImageSource:
+    """What is at `place`; messages call it `given` where that was unpacked there."""
     if archive.is_archive(place):
         within = archive.unpacked(place, unpack_root, max_file_mb=data.max_file_mb)
-        source = _contained(_listed(within, data, published, unpack_root), within, place)
+        source = _contained(_listed(within, data, published, unpack_root, place), within, place)
         notes = (f"The images were unpacked from {escape_name(place.name)}.", *source.notes)
         return replace(source, name=archive.name_of(place), notes=notes)
     for kind in SOURCES:
         if kind.accepts(place):
-            return _labelled(kind.listed(place, data), place, data, published)
+            return _labelled(kind.listed(place, data), given or place, data, published)
     msg = f"{place} is neither a folder nor a regular file. Give a folder or a CSV manifest."
     raise DataError(msg)
 
