@@ -31,7 +31,8 @@ import torch
 
 from flows.preflight import locate_images
 from medcompare.base.artifacts import ArtifactStore
-from medcompare.config.schema import CompareConfig, TrainConfig
+from medcompare.config.schema import CompareConfig
+from medcompare.config.train import TrainConfig
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.data.manifest import ingest
 from medcompare.data.split import split

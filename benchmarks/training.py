@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from medcompare.base.devices import native_bfloat16_on_cpu
 from medcompare.base.hardware import cpu_name
-from medcompare.config.schema import TrainConfig
+from medcompare.config.train import TrainConfig
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import LISTED, MODELS
 from medcompare.training.augmentation import augmentations

@@ -18,7 +18,7 @@ def ensure_gpu_limit() -> dict[str, int]:
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
     from prefect.exceptions import ObjectNotFound
 
-    from medcompare.config.schema import TrainConfig
+    from medcompare.config.train import TrainConfig
     from medcompare.training.worker.process import plan_parallel
     from tasks.gpu import GPU_LIMIT
 

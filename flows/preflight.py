@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from medcompare.base.errors import ConfigError, InputError
 from medcompare.base.file_access import files_readable_by
 from medcompare.config.data import DEMO
+from medcompare.config.train import TrainConfig
 from medcompare.data.sources.command import check_columns
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.models.weights import ensure_weights
@@ -57,7 +58,12 @@ def check_before_work(config: CompareConfig) -> Checked:
                 title=config.report.title, organisation=config.report.organisation, classes=source.classes
             )
             require_fonts(words)
-        return Checked(ensure_weights(config.models, config.train), source)
+        weights = ensure_weights(config.models, config.train)
+        if config.train.augmentation != TrainConfig().augmentation or config.train.recipes:
+            from medcompare.training.augmentation import check_augmentation
+
+            check_augmentation(config.train)
+        return Checked(weights, source)
 
 
 _ahead: list[tuple[CompareConfig, Checked]] = []

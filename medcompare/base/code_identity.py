@@ -38,6 +38,7 @@ NOT_FOLLOWED: dict[str, str] = {
     "medcompare.base.errors": "wording of an error; an error is no result and is not stored",
     "medcompare.config.schema": _BY_VALUE,
     "medcompare.config.data": _BY_VALUE,
+    "medcompare.config.train": _BY_VALUE,
     "medcompare.training.requests": _BY_VALUE,
     "medcompare.data.fingerprint": _KEYS,
     "medcompare.data.sources.listing": "the fingerprint holds everything that is listed, value by value",

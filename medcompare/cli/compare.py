@@ -23,7 +23,7 @@ from medcompare.cli.terminal import ExitStatus
 from medcompare.config.errors import validated
 from medcompare.config.presets import PRESETS
 from medcompare.config.schema import CompareConfig
-from medcompare.models.zoo import BY_NAME, LISTED, TIMM
+from medcompare.models.zoo import BY_NAME, LISTED, PROBE, TIMM
 
 if TYPE_CHECKING:
     from medcompare.runs.result import RunResult
@@ -122,7 +122,7 @@ def compare(
         typer.Option(
             metavar="A,B",
             help=f"Models to compare, from: {', '.join(LISTED)}; {BY_NAME}.",
-            autocompletion=lambda: [*LISTED, TIMM],
+            autocompletion=lambda: [*LISTED, *(f"{PROBE}{name}" for name in LISTED), TIMM],
         ),
     ] = None,
     seeds: Annotated[

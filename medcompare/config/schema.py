@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, field_validator, model_validator
 
-from medcompare.base.errors import ConfigError
 from medcompare.base.file_access import ACCESS, FileAccess
 from medcompare.base.hosts import Addresses, Names  # noqa: TC001 - read by pydantic, Names
 from medcompare.base.record import Record
@@ -21,123 +20,10 @@ from medcompare.config.form import Settings, clinical, left_to_preset, no_defaul
 from medcompare.config.presets import PRESETS, PresetName, merged
 from medcompare.config.report import ReportConfig
 from medcompare.config.thresholds import check_threshold_rule
-from medcompare.models.zoo import BY_NAME, LISTED, check_model_name
+from medcompare.config.train import TrainConfig, check_options, known_model
+from medcompare.models.zoo import BY_NAME, LISTED
 
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
-
-
-class RecipeOverride(Settings):
-    """Hyperparameters of one model that differ from its recipe; None keeps the recipe's."""
-
-    optimizer: Literal["adam", "adamw", "sgd"] | None = Field(default=None, description="Optimizer.")
-    learning_rate: float | None = Field(default=None, gt=0, le=10, description="Learning rate.")
-    weight_decay: float | None = Field(default=None, ge=0, le=10, description="Weight decay.")
-    weights_version: Literal["V1", "V2"] | None = Field(
-        default=None, description="Version of the pretrained weights for this model."
-    )
-
-
-class TrainConfig(Settings):
-    """How the networks are trained; what is left empty follows the preset."""
-
-    image_size_px: int = Field(
-        default=224,
-        ge=32,
-        le=1024,
-        description="Side of the square the network sees, pixels.",
-        json_schema_extra=left_to_preset("train.image_size_px"),
-    )
-    resize_px: int | None = Field(
-        default=None,
-        ge=32,
-        le=1200,
-        description="Shorter side before the centre crop at test time, pixels; not set: image_size_px x 256/224.",
-    )
-    epochs: int = Field(
-        default=20,
-        ge=1,
-        le=1000,
-        description="Most epochs to train.",
-        json_schema_extra=left_to_preset("train.epochs"),
-    )
-    patience: int = Field(
-        default=5,
-        ge=1,
-        le=1000,
-        description="Stop after so many epochs without a better validation AUC.",
-        json_schema_extra=left_to_preset("train.patience"),
-    )
-    batch_size: int = Field(
-        default=32,
-        ge=2,
-        le=4096,
-        description="Images per optimiser step.",
-        json_schema_extra=left_to_preset("train.batch_size"),
-    )
-    crop_scale_min: float = Field(
-        default=0.08,
-        gt=0,
-        le=1,
-        description="Smallest share of the image RandomResizedCrop may keep.",
-        json_schema_extra=left_to_preset("train.crop_scale_min"),
-    )
-    class_weighting: Literal["balanced", "none"] = Field(
-        default="balanced", description="Weights of the cross-entropy, from the training subset."
-    )
-    initial_weights: Literal["imagenet", "none"] = Field(
-        default="imagenet",
-        description="'imagenet': pretrained, the run stops where they cannot be had; "
-        "'none': random initialisation, said on page one of the report.",
-        json_schema_extra=left_to_preset("train.initial_weights"),
-    )
-    weights_version: Literal["V1", "V2"] = Field(
-        default="V1", description="Version of the pretrained weights, as torchvision names them."
-    )
-    weights_dir: Path | None = Field(
-        default=None, description="Folder searched first for pretrained weight files."
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="'auto': bfloat16 where the hardware has it natively, else float32."
-    )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        default="auto", description="Device; 'auto': cuda, then mps, then cpu."
-    )
-    max_parallel: int | None = Field(
-        default=None,
-        ge=1,
-        le=64,
-        description="Trainings side by side; not set: one per model up to the number of cores (CPU) or GPUs.",
-    )
-    num_workers: int = Field(
-        default=0,
-        ge=0,
-        le=64,
-        description="Data-loading processes per training; the history does not depend on it.",
-    )
-    timeout_minutes: float | None = Field(
-        default=None, gt=0, description="Longest time one training may take, minutes; not set: no limit."
-    )
-    recipes: dict[str, RecipeOverride] = Field(
-        default={},
-        description="Per model: hyperparameters that differ from its recipe, "
-        'e.g. {"resnet50": {"learning_rate": 0.0001}}.',
-    )
-
-    @field_validator("recipes")
-    @classmethod
-    def _known_recipes(cls, value: dict[str, RecipeOverride]) -> dict[str, RecipeOverride]:
-        for name in value:
-            _known(name)
-        return dict(sorted(value.items()))
-
-    @model_validator(mode="after")
-    def _resize_not_smaller(self) -> Self:
-        if self.resize_px is not None and self.resize_px < self.image_size_px:
-            msg = (
-                f"resize_px ({self.resize_px}) must not be smaller than image_size_px ({self.image_size_px})"
-            )
-            raise ValueError(msg)
-        return self
 
 
 class EvaluateConfig(Settings):
@@ -184,7 +70,7 @@ class EvaluateConfig(Settings):
         description="Columns to report by subgroup, e.g. ['sex', 'site']; not set: every further column of the images "
         "with 2 to 8 values. [] for none.",
     )
-    recalibration: Literal["none", "platt", "isotonic"] = Field(
+    recalibration: Literal["none", "temperature", "platt", "isotonic"] = Field(
         default="none", description="Recalibration of probabilities, fitted on validation only."
     )
 
@@ -328,11 +214,16 @@ class CompareConfig(Settings):
         """Seed of each training of a model; the first is that of the whole run."""
         return tuple((self.seed + i) % 2**31 for i in range(self.seeds))
 
+    @model_validator(mode="after")
+    def _options_go_together(self) -> Self:
+        check_options(self.train)
+        return self
+
     @field_validator("models")
     @classmethod
     def _known_models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            _known(name)
+            known_model(name)
         if len(set(value)) != len(value):
             msg = f"a model is named twice in {list(value)}"
             raise ValueError(msg)
@@ -381,10 +272,3 @@ class AssessConfig(Settings):
     def _rule_uses_its_value(self) -> Self:
         check_threshold_rule(self.evaluate, {})
         return self
-
-
-def _known(name: str) -> None:
-    try:
-        check_model_name(name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None

@@ -108,6 +108,7 @@ def gather(
         split=split,
         characteristics=tabulated,
         trained=tuple(trained),
+        preview_png=next((store.read(one.preview) for one in trained if one.preview is not None), None),
         further_trainings=tuple(further_trainings),
         score_distributions=distributions(test),
         hard_cases=cases,
@@ -265,7 +266,7 @@ def notices(
     changed = [one.display_name for one in trained if config.train.recipes.get(one.model) is not None]
     if changed:
         found.append(f"The recipe was changed for {', '.join(changed)}: see the configuration.")
-    short = [one for one in trained if len(one.history) < FEW_EPOCHS and not one.stopped_early]
+    short = [one for one in trained if len(one.history) < FEW_EPOCHS and not (one.stopped_early or one.probe)]
     if short:
         found.append(
             f"Training was limited to {config.train.epochs} {'epoch' if config.train.epochs == 1 else 'epochs'}: "

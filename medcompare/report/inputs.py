@@ -153,6 +153,10 @@ class ReportInputs(Record):
         default=(),
         description="Of the same models with other seeds; what is shown case by case is of `trained`.",
     )
+    preview_png: bytes | None = Field(
+        default=None,
+        description="Contact sheet of augmented training images of the first model that has one.",
+    )
     score_distributions: tuple[ScoreDistribution, ...] = Field(
         default=(), description="Test scores per model; without them the calibration's histogram is drawn."
     )

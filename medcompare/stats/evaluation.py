@@ -13,7 +13,7 @@ import numpy as np
 
 from medcompare.stats.arrays import checked_scores, plain, says_nothing
 from medcompare.stats.calibration.agreement import calibration
-from medcompare.stats.calibration.recalibration import fit_isotonic, fit_platt
+from medcompare.stats.calibration.recalibration import fit_isotonic, fit_platt, fit_temperature
 from medcompare.stats.intervals.auc import auc_interval
 from medcompare.stats.intervals.predictive import likelihood_ratios, predictive_values_at_prevalence
 from medcompare.stats.records import (
@@ -299,14 +299,16 @@ def usable_probabilities(
     -------
     probability : ndarray of shape (n_cases,)
         As predicted, or recalibrated.
-    how : {"platt", "isotonic"} or None
+    how : {"temperature", "platt", "isotonic"} or None
         None where nothing was recalibrated: not asked for, or no usable validation subset.
     """
     probability = test.scores[model]
     if evaluate.recalibration == "none" or validation is None or len(set(validation.y_true.tolist())) == 1:
         return probability, None
-    fit = fit_platt if evaluate.recalibration == "platt" else fit_isotonic
-    return fit(validation.y_true, validation.scores[model]).apply(probability), evaluate.recalibration
+    how, known = evaluate.recalibration, (validation.y_true, validation.scores[model])
+    if how == "isotonic":
+        return fit_isotonic(*known).apply(probability), how
+    return (fit_platt if how == "platt" else fit_temperature)(*known).apply(probability), how
 
 
 def _calibration(

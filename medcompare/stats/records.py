@@ -98,7 +98,7 @@ class Calibration(Record):
     histogram_negative: tuple[int, ...]
     histogram_positive: tuple[int, ...]
     recalibration: str | None = Field(
-        default=None, description="'platt', 'isotonic' (fitted on validation) or None."
+        default=None, description="'temperature', 'platt', 'isotonic' (fitted on validation) or None."
     )
 
 

@@ -1,23 +1,30 @@
 """Random changes of training images, as a list: each step has the drawing of its own numbers.
 
 Numbers come from a stream that belongs to the image and the epoch (`random_stream`), so neither
-loading processes nor resuming change them. A new step goes at the end of the list: the numbers
-of those before it stay as they are.
+loading processes nor resuming change them. First the crop, then the steps of ``train.augmentation`` in their order:
+transforms of torchvision by name, but for the two below, whose numbers come from the stream itself.
 """
 
 from __future__ import annotations
 
+import ast
+import difflib
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import torch
+from torchvision.transforms import v2
+
+from medcompare.base.errors import ConfigError
 from medcompare.training.transforms import resized
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from medcompare.config.schema import TrainConfig
+    from medcompare.config.train import TrainConfig
     from medcompare.models.spec import Interpolation
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
@@ -33,11 +40,71 @@ class Augmentation(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class OfTorchvision:
+    """A transform of torchvision v2, as it is written in the configuration: ``RandomRotation(degrees=90)``."""
+
+    written: str
+
+    @cache  # noqa: B019 - a few settings, for the life of the process
+    def transform(self) -> v2.Transform:
+        """The transform itself.
+
+        Raises
+        ------
+        ConfigError
+            If torchvision has no such transform, or it does not take these arguments.
+        """
+        try:
+            return _transform(self.written)
+        except (TypeError, ValueError, SyntaxError, RuntimeError, AttributeError) as error:
+            msg = f"train.augmentation: '{self.written}' cannot be used: {error}"
+            raise ConfigError(msg) from None
+
+    def __call__(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+        """`image` transformed; torch's global generator, which it draws from, is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**32)))
+            changed: Tensor = self.transform()(image)
+        return changed
+
+
+def _transform(written: str) -> v2.Transform:
+    """What `written` calls, tried on a small image; literals alone are read, no code is run."""
+    call = ast.parse(written, mode="eval").body
+    name, positional, named = (
+        (call.func, call.args, call.keywords) if isinstance(call, ast.Call) else (call, [], [])
+    )
+    kind = getattr(v2, name.id if isinstance(name, ast.Name) else "", None)
+    if not (isinstance(kind, type) and issubclass(kind, v2.Transform)):
+        near = difflib.get_close_matches(written.partition("(")[0], dir(v2), n=1)
+        msg = f"torchvision v2 has no such transform{f'; did you mean {near[0]}?' if near else ''}"
+        raise TypeError(msg)
+    arguments = {str(each.arg): ast.literal_eval(each.value) for each in named}
+    found = kind(*map(ast.literal_eval, positional), **arguments)
+    with torch.random.fork_rng(devices=[]):
+        changed = found(torch.zeros((3, 16, 16), dtype=torch.uint8))
+    if not isinstance(changed, torch.Tensor) or (changed.shape, changed.dtype) != ((3, 16, 16), torch.uint8):
+        msg = "it must leave size and kind (uint8) of the pixels as they are"
+        raise TypeError(msg)
+    return found
+
+
+def check_augmentation(train: TrainConfig) -> None:
+    """Raise ConfigError where a step of `train`, or of one model's recipe, is none that torchvision has."""
+    for written in {step for model in ("", *train.recipes) for step in train.for_model(model).augmentation}:
+        OfTorchvision(written).transform()
+
+
 def augmentations(
     train: TrainConfig, size_px: int, interpolation: Interpolation = "bilinear"
 ) -> tuple[Augmentation, ...]:
     """Steps for every training image, in this order; the result is a square of `size_px` pixels."""
-    return (RandomResizedCrop(size_px, train.crop_scale_min, interpolation), RandomHorizontalFlip())
+    own = {"RandomHorizontalFlip": RandomHorizontalFlip()}
+    return (
+        RandomResizedCrop(size_px, train.crop_scale_min, interpolation),
+        *(own.get(written) or OfTorchvision(written) for written in train.augmentation),
+    )
 
 
 class Crop(NamedTuple):

@@ -31,6 +31,7 @@ from medcompare.training.checkpoints import load_checkpoint
 from medcompare.training.cost_instruments import Budget, OtherLoad, PeakMemory, median_interval
 from medcompare.training.dataset import BatchLoader, TrainingImages, cache_budget_bytes
 from medcompare.training.epoch import train_one_epoch
+from medcompare.training.options import with_views
 from medcompare.training.recipes import FitSettings, optimizer_of, recipe_of
 from medcompare.training.scoring import Placement, make_repeatable
 
@@ -95,7 +96,9 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
     memory = PeakMemory(device)
     network = build_model(spec, seed=trained.seed)
     load_checkpoint(store, trained.checkpoint, network, model=spec.name)
-    network = placement.network(network).eval()
+    implementation = implementation_of(network)
+    n_parameters = count_parameters(network)
+    network = with_views(placement.network(network), trained.test_time_augmentation).eval()
     gc.collect()
     memory.reset_peak()
     budget, others, in_all = Budget(cost.budget_s, clock=clock), OtherLoad(), OtherLoad()
@@ -126,8 +129,6 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
     # Without a batch it would be the memory of single images, less than that of other models.
     peak = memory.peak_bytes() if n_batches_before else None
     flops = count_flops(network, placement, size_px=trained.image_size_px)
-    n_parameters = count_parameters(network)
-    implementation = implementation_of(network)
     del network
     gc.collect()
     others = OtherLoad()
@@ -333,13 +334,15 @@ def time_training(
 ) -> TrainingSpeed:
     """Speed of a few real training steps: crops, forward, backward, optimiser; images already in memory."""
     trained, train, spec = request.trained, request.train, find_model(request.trained.model)
+    if spec.probe:  # nothing is trained in steps
+        return TrainingSpeed(None, 0, 0)
     rows = rows_of(read_assignments(store.read(request.split.assignments)), "train")
     images = TrainingImages(
         rows[: trained.batch_size * TRAINING_STEPS],
         request.data_root,
         size_px=trained.image_size_px,
         cache_bytes=cache_budget_bytes(1),
-        augmentations=augmentations(train, trained.image_size_px, spec.interpolation),
+        augmentations=augmentations(train.for_model(spec.name), trained.image_size_px, spec.interpolation),
         seed=trained.seed,
     )
     loader = BatchLoader(images, batch_size=trained.batch_size)
@@ -351,7 +354,8 @@ def time_training(
     n_read = sum(1 for _ in read)
     recipe = recipe_of(spec, train)
     network = placement.network(build_model(spec, seed=trained.seed))
-    optimizer = optimizer_of(network, recipe)
+    options = train.for_model(spec.name)
+    optimizer = optimizer_of(network, recipe, head=spec.head, backbone_lr_factor=options.backbone_lr_factor)
     settings = FitSettings(
         spec=spec,
         recipe=recipe,
@@ -361,6 +365,7 @@ def time_training(
         seed=trained.seed,
         placement=placement,
         precision=trained.precision,
+        options=options,
     )
 
     def steps(n: int, latest: float) -> tuple[EpochTraining, int]:
@@ -371,7 +376,7 @@ def time_training(
             optimizer,
             batches,
             settings,
-            epoch=1,
+            epoch=1 + options.frozen_epochs,
             n_steps=n,
             on_step=lambda step, *_: done.append(step),
         )

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch.nn import functional
+from torch import nn
 
 from medcompare.base.errors import TrainingError
 from medcompare.training.batch_statistics import measure_statistics
 from medcompare.training.dataset import BatchLoader
+from medcompare.training.options import mixed, training_loss, training_mode
 from medcompare.training.scoring import (
     area_under_roc,
     balanced_accuracy,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from medcompare.training.dataset import Batch
     from medcompare.training.recipes import FitSettings
@@ -65,6 +65,7 @@ def train_one_epoch(
     epoch: int,
     n_steps: int,
     on_step: Callable[[int, float, float], None] | None = None,
+    after_update: Callable[[], None] | None = None,
 ) -> EpochTraining:
     """One pass over the training subset.
 
@@ -80,6 +81,8 @@ def train_one_epoch(
         For messages.
     on_step : callable, optional
         Called with step (from 1), the epoch's mean loss so far, and images/s so far.
+    after_update : callable, optional
+        Called after each step of the optimiser.
 
     Returns
     -------
@@ -96,15 +99,18 @@ def train_one_epoch(
     autocast = torch.autocast(
         placement.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
     )
-    network.train()
+    options = settings.options
+    training_mode(network, settings.spec.head, frozen=epoch <= options.frozen_epochs)
     started = time.perf_counter()
     loss_sum, weight_sum, n_images = 0.0, 0.0, 0
     for step, batch in enumerate(batches, start=1):
         labels = batch.labels.to(placement.device)
         inputs = placement.inputs(batch.images, settings.spec)
+        if options.mixup_alpha:
+            inputs, labels = mixed(inputs, labels, options)
         with autocast:
             logits = network(inputs)
-        loss = functional.cross_entropy(logits.float(), labels, weight=class_weights)
+        loss = training_loss(logits.float(), labels, class_weights, options)
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingError(
@@ -112,7 +118,11 @@ def train_one_epoch(
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if options.clip_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
         optimizer.step()
+        if after_update is not None:
+            after_update()
         batch_weight = sum(weights[label] for label in batch.labels.tolist())
         loss_sum += value * batch_weight
         weight_sum += batch_weight

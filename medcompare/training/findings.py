@@ -83,7 +83,7 @@ def not_evaluated_as_trained(
 def not_converged(trained: Sequence[TrainedModel]) -> dict[str, str]:
     """By model, why it would have learnt more from longer training.
 
-    A training that its patience ended had stopped getting better and is never named. Of one that ran
+    A training that its patience ended had stopped getting better and is never named, nor is a probe. Of one that ran
     all its epochs, the validation AUC must still have risen in the last third of them (where the
     validation subset has one class only, its loss have fallen by as large a share), or the
     training loss be nearly that of a coin toss.
@@ -95,7 +95,7 @@ def not_converged(trained: Sequence[TrainedModel]) -> dict[str, str]:
     """
     found = {}
     for one in trained:
-        if one.stopped_early:
+        if one.stopped_early or one.probe:
             continue
         sentence = _still_rising(one) or _nothing_learnt(one)
         if sentence:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.base.hardware import ParallelPlan
     from medcompare.base.record import Subset
-    from medcompare.config.schema import CostConfig, TrainConfig
+    from medcompare.config.schema import CostConfig
+    from medcompare.config.train import TrainConfig
     from medcompare.data.records import DatasetSplit
     from medcompare.models.spec import ResolvedWeights
     from medcompare.training.records import TrainedModel
@@ -59,6 +60,7 @@ class PredictionIdentity(Record):
     resize_px: int
     class_weights: tuple[float, float]
     batch_size: int
+    test_time_augmentation: str
     memory_format: MemoryFormat
     device: Literal["cpu", "accelerator"]
     seed: int
@@ -123,6 +125,7 @@ def prediction_identity(trained: TrainedModel, split: DatasetSplit, plan: Parall
         resize_px=trained.resize_px,
         class_weights=trained.class_weights,
         batch_size=trained.batch_size,
+        test_time_augmentation=trained.test_time_augmentation,
         memory_format=trained.memory_format,
         device=device_kind(plan),
         seed=trained.seed,

@@ -26,6 +26,7 @@ from medcompare.predictions.records import Predictions
 from medcompare.training.batch_statistics import load_statistics
 from medcompare.training.checkpoints import load_checkpoint
 from medcompare.training.dataset import BatchLoader, EvaluationImages, cache_budget_bytes
+from medcompare.training.options import with_views
 from medcompare.training.scoring import Placement, logits_of, positive_probability, unweighted_logits
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
     network = build_model(spec, seed=trained.seed)
     running = load_checkpoint(store, trained.checkpoint, network, model=spec.name)
     network = placement.network(network)
+    scorer = with_views(network, trained.test_time_augmentation)
     rows = read_assignments(store.read(request.split.assignments))
     workers = request.train.num_workers
     # Every image is seen once, or twice where the running statistics are compared.
@@ -94,7 +96,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
         found: list[float] = []
         spreads = {}
         for subset in subsets:
-            logits = logits_of(network, loaders[subset], spec, placement)
+            logits = logits_of(scorer, loaders[subset], spec, placement)
             found += positive_probability(unweighted_logits(logits, trained.class_weights)).tolist()
             spreads[subset] = float(np.std(logits[:, 1] - logits[:, 0]))
         return found, spreads["test"]

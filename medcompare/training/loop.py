@@ -20,6 +20,7 @@ from medcompare.base.hardware import device_name
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import find_model
+from medcompare.training import probe
 from medcompare.training.augmentation import augmentations
 from medcompare.training.batch_statistics import load_statistics, momenta, normalisations, statistics_of
 from medcompare.training.checkpoints import ResumePoint, state_on_cpu, write_checkpoint
@@ -33,6 +34,8 @@ from medcompare.training.epoch import (
     validate_epoch,
 )
 from medcompare.training.events import EpochReporter
+from medcompare.training.options import averaged, freeze, schedule_of
+from medcompare.training.preview import contact_sheet
 from medcompare.training.recipes import (
     FitSettings,
     class_weights_of,
@@ -42,7 +45,7 @@ from medcompare.training.recipes import (
 )
 from medcompare.training.records import BatchNormFacts, EpochLog, TrainedModel
 from medcompare.training.scoring import Placement, make_repeatable
-from medcompare.training.state import FitState, resume_key, resumed_state, saved_state
+from medcompare.training.state import FitState, Stateful, resume_key, resumed_state, saved_state
 from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
 
 if TYPE_CHECKING:
@@ -120,8 +123,22 @@ def fit(
     DataError
         If an image changed or cannot be read.
     """
-    optimizer = optimizer_of(network, settings.recipe)
-    state = resumed_state(network, optimizer, resume_point, settings.spec.name)
+    options, head = settings.options, settings.spec.head
+    optimizer = optimizer_of(
+        network, settings.recipe, head=head, backbone_lr_factor=options.backbone_lr_factor
+    )
+    schedule, average = schedule_of(optimizer, options, training.n_steps), averaged(network, options)
+    found = {"optimizer": optimizer, "schedule": schedule, "average": average}
+    parts: dict[str, Stateful] = {name: part for name, part in found.items() if part is not None}
+    judged = network if average is None else average.module
+
+    def after_update() -> None:
+        if schedule is not None:
+            schedule.step()
+        if average is not None:
+            average.update_parameters(network)
+
+    state = resumed_state(network, parts, resume_point, settings.spec.name)
     saved_at = time.monotonic()
     elapsed_before, started = state.elapsed_s, time.perf_counter()
     for epoch in range(len(state.history) + 1, settings.epochs + 1):
@@ -139,6 +156,10 @@ def fit(
             val_auc=last_auc,
             mean_epoch_s=mean_epoch_s,
         )
+        frozen = epoch <= options.frozen_epochs
+        if options.frozen_epochs:
+            freeze(network, head, frozen=frozen)
+        learning_rate = float(optimizer.param_groups[-1]["lr"])
         batches = training.shuffled(seed=settings.seed, epoch=epoch)
         trained = train_one_epoch(
             network,
@@ -148,18 +169,20 @@ def fit(
             epoch=epoch,
             n_steps=training.n_steps,
             on_step=reporter.step,
+            after_update=after_update,
         )
         # Judged with statistics that belong to the weights; trained on with the library's own.
-        running = statistics_of(network)
-        compared = remeasure(network, sample, validation, settings) if running else {}
-        validated = validate_epoch(network, validation, settings)
+        # Those of frozen layers are the pretrained ones, which the head was trained on.
+        running = {} if frozen else statistics_of(judged)
+        compared = remeasure(judged, sample, validation, settings) if running else {}
+        validated = validate_epoch(judged, validation, settings)
         if not math.isfinite(validated.loss):
             raise TrainingError(not_finite("validation loss", settings, f"the end of epoch {epoch}"))
         state.elapsed_s = elapsed_before + time.perf_counter() - started
         state.n_images_seen += trained.n_images
         log = EpochLog(
             epoch=epoch,
-            learning_rate=settings.recipe.learning_rate,
+            learning_rate=learning_rate,
             train_loss=trained.loss,
             val_loss=validated.loss,
             val_auc=validated.auc,
@@ -173,13 +196,15 @@ def fit(
         if has_progressed(log, best):
             state.last_better_auc_epoch = epoch
         if is_better(log, best):
-            state.best_epoch, state.best_state = epoch, state_on_cpu(network)
+            state.best_epoch, state.best_state = epoch, state_on_cpu(judged)
             state.best_running = {name: value.cpu() for name, value in running.items()}
-        load_statistics(network, running)
+        load_statistics(judged, running)
         reporter.epoch_end(log)
         if resume_point is not None and time.monotonic() - saved_at >= settings.resume_after_s:
-            resume_point.save(saved_state(network, optimizer, state))
+            resume_point.save(saved_state(network, parts, state))
             saved_at = time.monotonic()
+    if options.frozen_epochs:
+        freeze(network, head, frozen=False)
     return state
 
 
@@ -203,7 +228,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
     TrainingError, DataError, WeightsError, ConfigError, ArtifactError
         As `fit`, `build_model`, `pick_device` and the store do.
     """
-    train, spec = request.train, find_model(request.model)
+    train, spec = request.train.for_model(request.model), find_model(request.model)
     store = ArtifactStore(request.store_root)
     if request.n_threads is not None:
         torch.set_num_threads(request.n_threads)
@@ -214,6 +239,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
     rows = read_assignments(store.read(request.split.assignments))
     training, validation, sample = _loaders(rows, request, spec)
     recipe = recipe_of(spec, train)
+    preview = contact_sheet(training.images, sample.images)
     network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
     settings = FitSettings(
         spec=spec,
@@ -225,17 +251,16 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         placement=placement,
         precision=precision,
         resume_after_s=request.resume_after_s,
+        options=train,
     )
+    network = placement.network(network)
     resume_point = ResumePoint(request.store_root, resume_key(request, precision, device.type))
-    state = fit(
-        placement.network(network),
-        training,
-        validation,
-        sample,
-        settings,
-        emit=emit,
-        resume_point=resume_point,
-    )
+    if spec.probe:
+        state, optimizer = probe.fit_probe(network, sample, validation, settings)
+        selections = probe.SELECTION, probe.SELECTION_BY_LOSS
+    else:
+        state = fit(network, training, validation, sample, settings, emit=emit, resume_point=resume_point)
+        optimizer, selections = described_optimizer(recipe, train), (SELECTION, SELECTION_BY_LOSS)
     checkpoint = write_checkpoint(store, state.best_state, model=spec.name, running=state.best_running)
     resume_point.clear()
     return TrainedModel(
@@ -244,10 +269,12 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         checkpoint=checkpoint,
         history=tuple(state.history),
         best_epoch=state.best_epoch,
-        selection=SELECTION if state.history[-1].val_auc is not None else SELECTION_BY_LOSS,
-        stopped_early=len(state.history) < train.epochs,
+        selection=selections[state.history[-1].val_auc is None],
+        probe=spec.probe,
+        preview=None if spec.probe else store.write(preview, ".png"),
+        stopped_early=not spec.probe and len(state.history) < train.epochs,
         initial_weights=request.weights.initial,
-        optimizer=described_optimizer(recipe),
+        optimizer=optimizer,
         class_weights=settings.class_weights,
         image_size_px=train.image_size_px,
         resize_px=evaluation_resize_px(train.image_size_px, train.resize_px, spec.crop_pct),
@@ -260,6 +287,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         n_threads=torch.get_num_threads(),
         n_parallel=request.n_parallel,
         seed=request.seed,
+        test_time_augmentation=train.test_time_augmentation,
         n_images_seen=state.n_images_seen,
         elapsed_s=state.elapsed_s,
         batch_norm=BatchNormFacts(
@@ -268,7 +296,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
             n_sample_images=len(sample.images),
             n_compared_images=min(COMPARED_IMAGES, len(sample.images)),
         )
-        if normalisations(network)
+        if state.best_running
         else None,
     )
 
@@ -276,7 +304,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
 def _loaders(
     rows: list[ImageRow], request: TrainingRequest, spec: ModelSpec
 ) -> tuple[BatchLoader, BatchLoader, BatchLoader]:
-    train = request.train
+    train = request.train.for_model(request.model)
     budget = cache_budget_bytes(request.n_parallel) // max(1, train.num_workers)
     sampled = random_stream(request.seed, STREAM_SAMPLE).permutation(len(rows_of(rows, "train")))
     validation_images, sample_images = (
@@ -290,7 +318,8 @@ def _loaders(
         )
         for chosen in (
             rows_of(rows, "val"),
-            [rows_of(rows, "train")[index] for index in sampled[:SAMPLE_IMAGES]],
+            # A probe is fitted on all of them.
+            [rows_of(rows, "train")[i] for i in sampled[: None if spec.probe else SAMPLE_IMAGES]],
         )
     )
     training_images = TrainingImages(

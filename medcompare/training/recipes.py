@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from medcompare.base.errors import DataError
+from medcompare.config.train import TrainConfig
+from medcompare.training.options import described_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from medcompare.base.devices import Precision
-    from medcompare.config.schema import TrainConfig
     from medcompare.models.spec import ModelSpec, Recipe
     from medcompare.training.scoring import Placement
 
@@ -36,6 +37,8 @@ class FitSettings:
     placement: Placement
     precision: Precision
     resume_after_s: float = math.inf
+    options: TrainConfig = field(default_factory=TrainConfig)
+    """The settings of training for this model; epochs and patience are those above."""
 
 
 def class_weights_of(labels: Sequence[int], weighting: str) -> tuple[float, float]:
@@ -68,10 +71,21 @@ def recipe_of(spec: ModelSpec, train: TrainConfig) -> Recipe:
     return type(spec.recipe)(**values, source="user" if chosen else spec.recipe.source)
 
 
-def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Optimiser of `recipe` over all parameters; the fused kernels where the device has them."""
-    parameters = list(network.parameters())
+def optimizer_of(
+    network: nn.Module, recipe: Recipe, *, head: str = "", backbone_lr_factor: float = 1.0
+) -> torch.optim.Optimizer:
+    """Optimiser of `recipe` over all parameters; the fused kernels where the device has them.
+
+    With a `backbone_lr_factor` below 1 the parameters of the layer `head` come last, in a group of their own.
+    """
+    every = list(network.named_parameters())
+    parameters: Any = [parameter for _, parameter in every]
     fused = True if parameters[0].device.type in ("cpu", "cuda") else None
+    if backbone_lr_factor != 1:
+        of_head = [parameter for name, parameter in every if name.startswith(f"{head}.")]
+        others = [parameter for name, parameter in every if not name.startswith(f"{head}.")]
+        rate = backbone_lr_factor * recipe.learning_rate
+        parameters = [{"params": others, "lr": rate}, {"params": of_head}]
     lr, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=SGD_MOMENTUM, weight_decay=decay, fused=fused)
@@ -80,7 +94,9 @@ def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, fused=fused)
 
 
-def described_optimizer(recipe: Recipe) -> str:
-    """The optimiser in words, for the report."""
+def described_optimizer(recipe: Recipe, options: TrainConfig | None = None) -> str:
+    """The optimiser in words, and the options that are on, for the report."""
     name = {"adam": "Adam", "adamw": "AdamW", "sgd": f"SGD with momentum {SGD_MOMENTUM:g}"}[recipe.optimizer]
-    return f"{name}, learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}"
+    on = "" if options is None else described_options(options)
+    words = f"{name}, learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}"
+    return f"{words}; {on}" if on else words

@@ -15,7 +15,7 @@ class EpochLog(Record):
     """One epoch of training."""
 
     epoch: int = Field(ge=1)
-    learning_rate: float
+    learning_rate: float = Field(description="Of the head, at the start of the epoch.")
     train_loss: float
     val_loss: float
     val_auc: float | None = Field(description="None where the subset has one class only.")
@@ -62,6 +62,12 @@ class TrainedModel(Record):
     history: tuple[EpochLog, ...]
     best_epoch: int
     selection: str = Field(description="How the checkpoint was chosen, in plain words.")
+    probe: bool = Field(
+        default=False, description="Whether only a linear head was fitted, on frozen features."
+    )
+    preview: Artifact | None = Field(
+        default=None, description="Contact sheet of augmented training images, PNG."
+    )
     stopped_early: bool
     initial_weights: InitialWeights
     optimizer: str = Field(description="e.g. 'Adam, learning rate 1e-05, weight decay 0'.")
@@ -77,10 +83,14 @@ class TrainedModel(Record):
     n_threads: int
     n_parallel: int = Field(description="Trainings that ran side by side, this one included.")
     seed: int
+    test_time_augmentation: Literal["none", "hflip", "dihedral"] = Field(
+        default="none", description="Views of each image whose scores are averaged."
+    )
     n_images_seen: int
     elapsed_s: float
     batch_norm: BatchNormFacts | None = Field(
-        default=None, description="None: the network has no batch normalisation, nothing was re-measured."
+        default=None,
+        description="None: no batch normalisation that was trained, so that nothing was re-measured.",
     )
 
     @property

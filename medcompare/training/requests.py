@@ -12,7 +12,8 @@ from pydantic import Field
 
 from medcompare.base.file_names import EscapedPath
 from medcompare.base.record import Record
-from medcompare.config.schema import CostConfig, TrainConfig
+from medcompare.config.schema import CostConfig
+from medcompare.config.train import TrainConfig
 from medcompare.data.records import DatasetSplit
 from medcompare.models.spec import ResolvedWeights
 from medcompare.training.records import TrainedModel

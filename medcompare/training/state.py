@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from medcompare.base.code_identity import code_digest
 from medcompare.models.zoo import find_model
@@ -14,13 +14,25 @@ from medcompare.training.checkpoints import state_on_cpu
 from medcompare.training.records import EpochLog
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
 
     from medcompare.training.checkpoints import ResumePoint
     from medcompare.training.requests import TrainingRequest
 
 logger = logging.getLogger(__name__)
+
+
+class Stateful(Protocol):
+    """What a training needs besides the network to go on as if nothing had happened: optimiser, schedule, averages."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """State to save."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:  # noqa: ANN401 - torch's signatures differ
+        """Take the saved state on."""
 
 
 @dataclass(kw_only=True)
@@ -65,9 +77,9 @@ def resume_key(request: TrainingRequest, precision: str, device_type: str) -> st
 
 
 def resumed_state(
-    network: nn.Module, optimizer: torch.optim.Optimizer, resume_point: ResumePoint | None, model: str
+    network: nn.Module, parts: Mapping[str, Stateful], resume_point: ResumePoint | None, model: str
 ) -> FitState:
-    """State to go on from, loaded into `network` and `optimizer`; a blank one where none was saved."""
+    """State to go on from, loaded into `network` and `parts`; a blank one where none was saved."""
     saved = resume_point.load() if resume_point is not None else None
     if saved is None:
         return FitState(
@@ -80,7 +92,8 @@ def resumed_state(
             elapsed_s=0.0,
         )
     network.load_state_dict(saved["network"])
-    optimizer.load_state_dict(saved["optimizer"])
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
     history = [EpochLog.model_validate_json(line) for line in saved["history"]]
     logger.info("%s: resuming after epoch %d", model, len(history))
     return FitState(
@@ -94,11 +107,11 @@ def resumed_state(
     )
 
 
-def saved_state(network: nn.Module, optimizer: torch.optim.Optimizer, state: FitState) -> dict[str, Any]:
-    """`state` with that of network and optimiser, as `resumed_state` wants it."""
+def saved_state(network: nn.Module, parts: Mapping[str, Stateful], state: FitState) -> dict[str, Any]:
+    """`state` with that of network and `parts`, as `resumed_state` wants it."""
     return {
         "network": state_on_cpu(network),
-        "optimizer": optimizer.state_dict(),
+        **{name: part.state_dict() for name, part in parts.items()},
         "history": [log.model_dump_json() for log in state.history],
         "best_epoch": state.best_epoch,
         "best_state": state.best_state,

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from medcompare.config.data import DataConfig
 from medcompare.config.form import without_shown_defaults
 from medcompare.config.presets import PRESETS, merged
-from medcompare.config.schema import CompareConfig, TrainConfig
+from medcompare.config.schema import CompareConfig
+from medcompare.config.train import TrainConfig
 from medcompare.models.zoo import MODELS
 from tests.config.form import sent_by_form
 

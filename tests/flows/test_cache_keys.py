@@ -31,7 +31,7 @@ from medcompare.base.code_identity import NOT_FOLLOWED, code_behind
 from medcompare.base.hardware import ParallelPlan
 from medcompare.base.record import Artifact
 from medcompare.config.data import DataConfig, DemoConfig
-from medcompare.config.schema import TrainConfig
+from medcompare.config.train import TrainConfig
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.records import DatasetSplit
 from medcompare.data.sources.resolve import resolve_source
@@ -89,6 +89,7 @@ IMAGES_TO_NETWORK = """
 """
 TRAINING = (
     " training.augmentation training.loop training.epoch training.records training.state training.recipes"
+    " training.options training.preview training.probe"
 )
 STATISTICS = (
     "tasks.{task} base base.record predictions predictions.cases predictions.costs "
@@ -106,11 +107,12 @@ RESTS_ON = {
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.draw data.tables "
     "data.published data.spelling data.columns data.groups base.hosts",
     "train": IMAGES_TO_NETWORK + TRAINING,
-    "predict": IMAGES_TO_NETWORK + " training.inference predictions predictions.records training.records",
+    "predict": IMAGES_TO_NETWORK
+    + " training.inference training.options training.records predictions predictions.records",
     "evaluate": f"{STATISTICS} {TABLES}",
     # It times steps of a training, and names the machine.
     "measure cost": IMAGES_TO_NETWORK
-    + " training.augmentation training.cost training.cost_instruments training.epoch training.recipes"
+    + " training.augmentation training.cost training.cost_instruments training.epoch training.options training.recipes"
     + " predictions predictions.costs base.hardware",
     # The shortcuts look at the files and at what belongs together.
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "
@@ -540,7 +542,7 @@ def test_exclusions_are_of_modules_that_exist() -> None:
 
 # Inputs.
 
-FACTS = {"images_per_s", "n_threads", "n_parallel", "source"}
+FACTS = {"images_per_s", "n_threads", "n_parallel", "source", "licence"}
 """Fields of a result that tell how the stored work was done, as times do; they stay true when it is reused."""
 
 PLACES = {"root": "where the images lie; their digests are in the key", "store": "where results are kept"}
@@ -620,8 +622,10 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
                 "batch_size",
                 "memory_format",
                 "seed",
+                "test_time_augmentation",
             ),
         ),
+        "trained.preview": "a picture for the report",
         **PLAN_OF_TRAINING,
         **PLACES,
     },

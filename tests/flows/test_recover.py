@@ -31,7 +31,7 @@ from flows.compare import compare
 from flows.deployment_steps import ensure_gpu_limit
 from flows.recover import CRASHED_TWICE, RESUMED, START_AGAIN, after_crash, recover, superseded
 from medcompare.cli.app import main
-from medcompare.config.schema import TrainConfig
+from medcompare.config.train import TrainConfig
 from medcompare.runs.folder import partial_folder
 from medcompare.runs.history import history_path, list_runs, record_run, this_host
 from medcompare.runs.summary import start_of_run

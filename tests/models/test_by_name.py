@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medcompare.base.errors import ConfigError, WeightsError
-from medcompare.config.schema import TrainConfig
+from medcompare.config.train import TrainConfig
 from medcompare.models.registry import build_model
 from medcompare.models.weights import ensure_weights, hugging_face_folder
 from medcompare.models.zoo import MODELS, find_model
@@ -40,6 +40,7 @@ def timm() -> object:
     ("name", "message"),
     [
         ("resnet5", "unknown model 'resnet5'; known models: resnet50, .*Did you mean 'resnet50'"),
+        ("probe:efficientnet_bo", "Did you mean 'probe:efficientnet_b0'"),
         ("probe:probe:resnet50", "unknown model"),
         ("timm/", "unknown model"),
         ("timm/../x", "unknown model"),

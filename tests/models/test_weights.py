@@ -12,7 +12,7 @@ import torch
 
 from medcompare.base.artifacts import sha256_of_bytes, sha256_of_file
 from medcompare.base.errors import ConfigError, WeightsError
-from medcompare.config.schema import RecipeOverride, TrainConfig
+from medcompare.config.train import RecipeOverride, TrainConfig
 from medcompare.models import weights
 from medcompare.models.registry import build_model
 from medcompare.models.spec import WeightsFile

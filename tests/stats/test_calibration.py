@@ -5,6 +5,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import special
 from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
 
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.calibration.agreement import (
@@ -14,7 +15,7 @@ from medcompare.stats.calibration.agreement import (
 )
 from medcompare.stats.calibration.loess import local_regression
 from medcompare.stats.calibration.logistic import CLIP, clipped_logit, fit_logistic
-from medcompare.stats.calibration.recalibration import fit_isotonic, fit_platt
+from medcompare.stats.calibration.recalibration import fit_isotonic, fit_platt, fit_temperature
 from medcompare.stats.resampling.bootstrap import bootstrap_metrics
 
 
@@ -401,3 +402,21 @@ def test_recalibration_refuses_bad_input() -> None:
             fit([1, 1], [0.2, 0.3])
         with pytest.raises(DataError, match="outside"):
             fit([0, 1, 0], [0.2, 0.7, 0.4]).apply([1.5])
+
+
+def test_temperature_scaling_against_a_logistic_regression_without_intercept() -> None:
+    """scikit-learn's slope, without a penalty; ranks stay, and so does 0.5."""
+    rng = np.random.default_rng(2)
+    logit = rng.normal(size=400) * 3
+    y_true = rng.random(400) < special.expit(0.4 * logit)
+    reference = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(logit[:, None], y_true)
+    fitted = fit_temperature(y_true, special.expit(logit))
+
+    assert fitted.intercept == 0
+    assert fitted.slope == pytest.approx(reference.coef_[0, 0], rel=1e-4)
+    assert fitted.apply([0.5]).tolist() == [0.5]
+
+
+def test_temperature_of_separated_classes_stays_finite() -> None:
+    """The log loss falls for ever: T stops above 1/1000, where it has long been 0."""
+    assert 10 < fit_temperature([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]).slope < 1000

@@ -12,7 +12,7 @@ from PIL import Image
 
 from medcompare.base.artifacts import ArtifactStore, sha256_of_bytes
 from medcompare.base.record import SUBSETS
-from medcompare.config.schema import TrainConfig
+from medcompare.config.train import TrainConfig
 from medcompare.data.records import DatasetSplit, SubsetSummary
 from medcompare.models.spec import ModelSpec, Recipe
 from medcompare.models.weights import ensure_weights

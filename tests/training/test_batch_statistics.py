@@ -128,6 +128,7 @@ def test_every_network_says_which_statistics_it_has() -> None:
         "efficientnet_b0": (pytest.approx(0.01),),
         "convnext_tiny": (),
         "efficientnet_b0_torchvision": (0.1,),
+        "efficientnet_lite0": (pytest.approx(0.01),),
     }
 
 

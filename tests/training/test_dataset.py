@@ -11,7 +11,7 @@ from PIL import Image
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
-from medcompare.config.schema import TrainConfig
+from medcompare.config.train import TrainConfig
 from medcompare.data.assignments import ImageRow, read_assignments, rows_of
 from medcompare.training.augmentation import augmentations
 from medcompare.training.dataset import (

@@ -11,7 +11,7 @@ import torch
 
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError, TrainingError
-from medcompare.config.schema import RecipeOverride
+from medcompare.config.train import RecipeOverride
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
 from medcompare.training import loop as training

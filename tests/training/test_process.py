@@ -11,7 +11,8 @@ import pytest
 
 from medcompare.base.errors import ConfigError, DataError, TrainingError
 from medcompare.base.hardware import usable_cores
-from medcompare.config.schema import CostConfig, RecipeOverride, TrainConfig
+from medcompare.config.schema import CostConfig
+from medcompare.config.train import RecipeOverride, TrainConfig
 from medcompare.training.requests import CostRequest, PredictionRequest
 from medcompare.training.worker.process import (
     hard_limit_s,

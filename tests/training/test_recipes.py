@@ -9,7 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from medcompare.base.errors import DataError
-from medcompare.config.schema import RecipeOverride, TrainConfig
+from medcompare.config.train import RecipeOverride, TrainConfig
 from medcompare.models.spec import Recipe
 from medcompare.models.zoo import MODELS
 from medcompare.training.recipes import class_weights_of, described_optimizer, optimizer_of, recipe_of

@@ -9,7 +9,7 @@ from scipy import stats
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from medcompare.config.schema import TrainConfig
+from medcompare.config.train import TrainConfig
 from medcompare.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from medcompare.training.augmentation import RandomHorizontalFlip, RandomResizedCrop, augmentations
 from medcompare.training.transforms import (

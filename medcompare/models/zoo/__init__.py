@@ -44,7 +44,9 @@ LISTED: tuple[str, ...] = tuple(name for name, spec in MODELS.items() if not spe
 
 PROBE, TIMM = "probe:", "timm/"
 """What names begin with that are not in the table: a linear head on another network; a network of timm."""
-BY_NAME = "timm/NAME for any network of timm"
+BY_NAME = (
+    "timm/NAME for any network of timm, probe:NAME for a linear head on the frozen features of any of these"
+)
 
 
 def check_model_name(name: str) -> None:
@@ -53,7 +55,7 @@ def check_model_name(name: str) -> None:
     Whether timm has a network is not asked here: that takes seconds, and timm may not be installed where a
     finished run is read.
     """
-    inner = name
+    inner = name.removeprefix(PROBE)
     if inner in MODELS or re.fullmatch(TIMM + r"[A-Za-z0-9_.-]+", inner):
         return
     near = difflib.get_close_matches(inner, LISTED, n=1, cutoff=0.7)

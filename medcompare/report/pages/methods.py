@@ -149,7 +149,7 @@ def _training_text(view: View) -> str:
     without = [view.name(t.model) for t in trained if t.batch_norm is None]
     if without:
         sentences.append(
-            f"Without batch normalisation there is nothing to re-measure: {join_words(without)}."
+            f"Without batch normalisation that was trained there is nothing to re-measure: {join_words(without)}."
         )
     if any(t.log_odds_shift for t in trained):
         sentences.append(

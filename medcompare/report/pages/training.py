@@ -10,12 +10,14 @@ from medcompare.base.formatting import capital, format_count, format_duration, f
 from medcompare.report.blocks import (
     Cell,
     Heading,
+    Image,
     ImageRow,
     Notes,
     Paragraph,
     image_of,
     model_tables,
     muted,
+    png_uri,
     table,
     words,
 )
@@ -69,16 +71,46 @@ def learning_blocks(view: View) -> list[Block]:
     trained = sorted((t for t in view.inputs.trained if t.history), key=lambda t: order.index(t.model))
     if not trained:
         return []
-    images = tuple(image_of(draw_learning_curves(t, view.styles[t.model])) for t in trained)
-    selection = sorted({t.selection for t in trained})
-    blocks: list[Block] = [
-        Heading("Learning curves"),
-        ImageRow(images=images, caption=capital(" ".join(selection))),
-        *(Paragraph(text, "note") for text in learning_remarks(trained)),
-    ]
+    curved = [t for t in trained if not t.probe]
+    images = tuple(image_of(draw_learning_curves(t, view.styles[t.model])) for t in curved)
+    selection = sorted({t.selection for t in curved})
+    blocks = _preview(view)
+    if images:
+        blocks += [Heading("Learning curves"), ImageRow(images=images, caption=capital(" ".join(selection)))]
+    blocks += [Paragraph(_probe_words(t), "note") for t in trained if t.probe]
+    blocks += [Paragraph(text, "note") for text in learning_remarks(trained)]
     if any(t.batch_norm for t in trained):
         blocks += _batch_statistics(view, trained)
     return blocks
+
+
+PREVIEW_MM = 168.0
+"""Width of the contact sheet: that of the text."""
+
+
+def _preview(view: View) -> list[Block]:
+    """Training images as the networks saw them, where there is a contact sheet."""
+    png = view.inputs.preview_png
+    if png is None:
+        return []
+    settings = {row.field: row.value for row in view.inputs.settings}
+    smallest, steps = (settings.get(f"train.{name}", "?") for name in ("crop_scale_min", "augmentation"))
+    caption = (
+        "Four training images, two of each class: first as in evaluation, then as a network saw them in its first "
+        f"seven epochs. A random crop keeps at least {smallest} of the area; then {steps}. Check that what tells the "
+        "classes apart is still there: a lesion that a crop leaves out, or a colour that is changed, is learnt wrongly."
+    )
+    image = Image(src=png_uri(png), alt="Augmented training images", width_mm=PREVIEW_MM)
+    return [Heading("Augmented training images"), ImageRow(images=(image,), caption=caption)]
+
+
+def _probe_words(one: TrainedModel) -> str:
+    """What a probe is, and what it chose."""
+    auc = "none" if one.kept.val_auc is None else format_number(one.kept.val_auc)
+    return (
+        f"{one.display_name}: {one.optimizer} ({one.selection}). Validation AUC {auc}, loss "
+        f"{format_number(one.kept.val_loss)}. All other weights are those it started from."
+    )
 
 
 BATCH_STATISTICS = (
@@ -106,7 +138,7 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
     for one in trained:
         if one.batch_norm is None:
             columns.append(
-                [muted("no batch normalisation"), *[muted("does not apply")] * (len(BATCH_STATISTICS) - 1)]
+                [muted("none that was trained"), *[muted("does not apply")] * (len(BATCH_STATISTICS) - 1)]
             )
             continue
         evaluation = next(e for e in view.evaluations if e.model == one.model)

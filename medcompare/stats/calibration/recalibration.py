@@ -101,6 +101,41 @@ def fit_platt(y_true: ArrayLike, probability: ArrayLike) -> PlattRecalibration:
     return PlattRecalibration(intercept=float(coefficients[0]) - slope * centre, slope=slope)
 
 
+def fit_temperature(y_true: ArrayLike, probability: ArrayLike) -> PlattRecalibration:
+    """Fit one number, the temperature T, on validation data only: log-odds are divided by it.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        0/1 labels of the *validation* subset, both classes present.
+    probability : array-like of shape (n_samples,)
+        Predicted probabilities there.
+
+    Returns
+    -------
+    PlattRecalibration
+        With intercept 0 and slope 1 / T, the least log loss for T from 1/1000 to 1000.
+
+    Raises
+    ------
+    DataError
+        If the arrays do not match, a value is not in [0, 1] or a class is missing.
+
+    References
+    ----------
+    Guo et al. (2017), "On calibration of modern neural networks", ICML, section 4.2.
+    """
+    positive = checked_labels(y_true)
+    x = clipped_logit(checked_probabilities(probability, positive.size))
+    away = np.where(positive, -x, x)  # log loss of a case is log(1 + exp(slope * away))
+
+    def loss(log_slope: float) -> float:
+        return float(np.logaddexp(0, np.exp(log_slope) * away).mean())
+
+    found = optimize.minimize_scalar(loss, bounds=(-np.log(1000), np.log(1000)), method="bounded")
+    return PlattRecalibration(intercept=0.0, slope=float(np.exp(found.x)))
+
+
 def fit_isotonic(y_true: ArrayLike, probability: ArrayLike) -> IsotonicRecalibration:
     """Fit an isotonic recalibration, on validation data only.
 

@@ -26,7 +26,7 @@ from medcompare.training.requests import CostRequest, PredictionRequest, Trainin
 from medcompare.training.worker.child import EventHandler, run_child, serve
 
 if TYPE_CHECKING:
-    from medcompare.config.schema import TrainConfig
+    from medcompare.config.train import TrainConfig
 
 MODULE = "medcompare.training.worker.process"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -209,7 +209,7 @@ def _cost(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signat
 
 def _devices(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signature of a job
     from medcompare.base.hardware import summarise_devices
-    from medcompare.config.schema import TrainConfig
+    from medcompare.config.train import TrainConfig
 
     return summarise_devices(TrainConfig.model_validate_json(request).device).model_dump_json()
 

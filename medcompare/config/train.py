@@ -1,0 +1,243 @@
+"""Settings of training: the recipe, the options that change it, and what one model may have for itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path  # noqa: TC003 - read by pydantic
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from medcompare.base.errors import ConfigError
+from medcompare.config.form import Settings, left_to_preset
+from medcompare.models.zoo import check_model_name
+
+AT_COMMAS = re.compile(r",\s*(?![^()]*\))")
+"""A comma between transforms, not between the arguments of one."""
+
+Schedule = Literal["constant", "cosine"]
+
+
+class RecipeOverride(Settings):
+    """Hyperparameters of one model that differ from its recipe; None keeps the recipe's."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] | None = Field(default=None, description="Optimizer.")
+    learning_rate: float | None = Field(default=None, gt=0, le=10, description="Learning rate.")
+    weight_decay: float | None = Field(default=None, ge=0, le=10, description="Weight decay.")
+    weights_version: Literal["V1", "V2"] | None = Field(
+        default=None, description="Version of the pretrained weights for this model."
+    )
+    warmup_epochs: int | None = Field(default=None, ge=0, le=100, description="As train.warmup_epochs.")
+    schedule: Schedule | None = Field(default=None, description="As train.schedule.")
+    frozen_epochs: int | None = Field(default=None, ge=0, le=1000, description="As train.frozen_epochs.")
+    backbone_lr_factor: float | None = Field(
+        default=None, gt=0, le=1, description="As train.backbone_lr_factor."
+    )
+    clip_norm: float | None = Field(default=None, gt=0, description="As train.clip_norm.")
+    ema_decay: float | None = Field(default=None, gt=0, lt=1, description="As train.ema_decay.")
+    label_smoothing: float | None = Field(default=None, ge=0, lt=1, description="As train.label_smoothing.")
+    focal_gamma: float | None = Field(default=None, ge=0, le=10, description="As train.focal_gamma.")
+    mixup_alpha: float | None = Field(default=None, ge=0, le=10, description="As train.mixup_alpha.")
+    crop_scale_min: float | None = Field(default=None, gt=0, le=1, description="As train.crop_scale_min.")
+    augmentation: tuple[str, ...] | None = Field(default=None, description="As train.augmentation.")
+
+
+class TrainConfig(Settings):
+    """How the networks are trained; what is left empty follows the preset."""
+
+    image_size_px: int = Field(
+        default=224,
+        ge=32,
+        le=1024,
+        description="Side of the square the network sees, pixels.",
+        json_schema_extra=left_to_preset("train.image_size_px"),
+    )
+    resize_px: int | None = Field(
+        default=None,
+        ge=32,
+        le=1200,
+        description="Shorter side before the centre crop at test time, pixels; not set: image_size_px x 256/224.",
+    )
+    epochs: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="Most epochs to train.",
+        json_schema_extra=left_to_preset("train.epochs"),
+    )
+    patience: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Stop after so many epochs without a better validation AUC.",
+        json_schema_extra=left_to_preset("train.patience"),
+    )
+    batch_size: int = Field(
+        default=32,
+        ge=2,
+        le=4096,
+        description="Images per optimiser step.",
+        json_schema_extra=left_to_preset("train.batch_size"),
+    )
+    crop_scale_min: float = Field(
+        default=0.08,
+        gt=0,
+        le=1,
+        description="Smallest share of the image RandomResizedCrop may keep.",
+        json_schema_extra=left_to_preset("train.crop_scale_min"),
+    )
+    augmentation: tuple[str, ...] = Field(
+        default=("RandomHorizontalFlip",),
+        description="Random changes of training images after the crop, in this order: transforms of torchvision "
+        "v2 by name, such as RandomVerticalFlip, RandomRotation(degrees=90) or ColorJitter(brightness=0.2). The report "
+        "shows examples.",
+    )
+    warmup_epochs: int = Field(
+        default=0, ge=0, le=100, description="Epochs at first over which the learning rate rises from near 0."
+    )
+    schedule: Schedule = Field(
+        default="constant",
+        description="Learning rate after the warm-up: 'constant', or falling to 0 as a 'cosine'.",
+    )
+    frozen_epochs: int = Field(
+        default=0, ge=0, le=1000, description="Epochs at first in which only the new head is trained."
+    )
+    backbone_lr_factor: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Learning rate of the pretrained layers over that of the new head.",
+    )
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="Largest norm of the gradient of all weights; not set: not limited."
+    )
+    ema_decay: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Evaluate and keep moving averages of the weights, with this decay per step, such as 0.99; not "
+        "set: the weights themselves.",
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of every label that is spread over both classes."
+    )
+    focal_gamma: float = Field(
+        default=0.0, ge=0, le=10, description="Exponent of the focal loss; 0 is the cross-entropy."
+    )
+    mixup_alpha: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Parameter of mixup, such as 0.2: images and labels mixed; 0: not mixed.",
+    )
+    test_time_augmentation: Literal["none", "hflip", "dihedral"] = Field(
+        default="none",
+        description="Average the scores of an image and its mirror image ('hflip'), or of all eight of its turns and "
+        "mirrors ('dihedral'). Takes 2 or 8 times as long for each image.",
+    )
+    class_weighting: Literal["balanced", "none"] = Field(
+        default="balanced", description="Weights of the cross-entropy, from the training subset."
+    )
+    initial_weights: Literal["imagenet", "none"] = Field(
+        default="imagenet",
+        description="'imagenet': pretrained, the run stops where they cannot be had; "
+        "'none': random initialisation, said on page one of the report.",
+        json_schema_extra=left_to_preset("train.initial_weights"),
+    )
+    weights_version: Literal["V1", "V2"] = Field(
+        default="V1", description="Version of the pretrained weights, as torchvision names them."
+    )
+    weights_dir: Path | None = Field(
+        default=None, description="Folder searched first for pretrained weight files."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="'auto': bfloat16 where the hardware has it natively, else float32."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="Device; 'auto': cuda, then mps, then cpu."
+    )
+    max_parallel: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Trainings side by side; not set: one per model up to the number of cores (CPU) or GPUs.",
+    )
+    num_workers: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Data-loading processes per training; the history does not depend on it.",
+    )
+    timeout_minutes: float | None = Field(
+        default=None, gt=0, description="Longest time one training may take, minutes; not set: no limit."
+    )
+    recipes: dict[str, RecipeOverride] = Field(
+        default={},
+        description="Per model: hyperparameters that differ from its recipe, "
+        'e.g. {"resnet50": {"learning_rate": 0.0001}}.',
+    )
+
+    @field_validator("recipes")
+    @classmethod
+    def _known_recipes(cls, value: dict[str, RecipeOverride]) -> dict[str, RecipeOverride]:
+        for name in value:
+            known_model(name)
+        return dict(sorted(value.items()))
+
+    @model_validator(mode="after")
+    def _resize_not_smaller(self) -> Self:
+        if self.resize_px is not None and self.resize_px < self.image_size_px:
+            msg = (
+                f"resize_px ({self.resize_px}) must not be smaller than image_size_px ({self.image_size_px})"
+            )
+            raise ValueError(msg)
+        return self
+
+    @field_validator("augmentation", mode="before")
+    @classmethod
+    def _one_text(cls, value: object) -> object:
+        return AT_COMMAS.split(value) if isinstance(value, str) else value
+
+    def for_model(self, model: str) -> Self:
+        """These settings with what `recipes` says of `model` laid on top."""
+        override = self.recipes.get(model)
+        given = {} if override is None else override.model_dump(exclude_none=True)
+        return self.model_copy(update={name: given[name] for name in given if name in PER_MODEL})
+
+
+PER_MODEL = set(RecipeOverride.model_fields) & set(TrainConfig.model_fields) - {"weights_version"}
+"""Settings of training that one model may have for itself."""
+
+_CALL = re.compile(r"[A-Z][A-Za-z0-9]*(\(.*\))?")
+
+
+def check_options(train: TrainConfig) -> None:
+    """Raise a ValueError where options of `train`, or of one model in it, cannot go together."""
+    for model in ("", *train.recipes):
+        problem = _contradiction(train.for_model(model))
+        if problem:
+            msg = f"train.recipes.{model}: {problem}" if model else f"train.{problem}"
+            raise ValueError(msg)
+
+
+def _contradiction(train: TrainConfig) -> str:
+    if train.focal_gamma and (train.mixup_alpha or train.label_smoothing):
+        other = "mixup_alpha" if train.mixup_alpha else "label_smoothing"
+        return f"focal_gamma and {other} exclude each other, as the focal loss is that of whole labels: set one to 0"
+    if train.frozen_epochs and train.initial_weights == "none":
+        return "frozen_epochs needs pretrained weights: what starts at random would stay so. Set it to 0"
+    for name in ("frozen_epochs", "warmup_epochs"):
+        if getattr(train, name) >= train.epochs and getattr(train, name):
+            return f"{name} ({getattr(train, name)}) must be smaller than epochs ({train.epochs})"
+    for step in train.augmentation:
+        if not _CALL.fullmatch(step):
+            return f"augmentation: '{step}' is no transform; write a name such as RandomRotation(degrees=90)"
+    return ""
+
+
+def known_model(name: str) -> None:
+    """Raise the ValueError that pydantic wants where there can be no network called `name`."""
+    try:
+        check_model_name(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
