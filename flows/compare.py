@@ -45,7 +45,7 @@ from medcompare.runs.provenance import SETTINGS_FILE, collect_provenance, settin
 from medcompare.runs.result import RunResult, run_result
 from medcompare.runs.stages import in_stage
 from medcompare.training.findings import not_converged, not_evaluated_as_trained
-from medcompare.training.identity import cost_identity
+from medcompare.training.identity import cost_identity, images_digest
 from medcompare.training.progress import (
     file_counter,
     sentence_about_cost,
@@ -230,6 +230,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 provenance=provenance,
                 manifest=manifest,
                 trained=judged,
+                test_images=images_digest(split, store, ("test",)),
             ),
         )
         with in_stage("report"):

@@ -45,19 +45,27 @@ def look_back(store: Path, run: RunSummary) -> HistoryContext:
     """
     runs = list_runs(history_path(store), status="completed")
     earlier = earlier_runs(runs, run)
-    # The same images and the same seed give the same split, and so the same test images.
     looks = {
         (other.config_sha256, other.code_digest)
         for other in runs
-        if (other.data_fingerprint, other.seed, other.kind) == (run.data_fingerprint, run.seed, run.kind)
+        if other.kind == run.kind and _same_test(other, run)
     } - {(run.config_sha256, run.code_digest)}
     data = data_changes(runs, run, ArtifactStore(store))
     return HistoryContext(
         changes=what_changed(earlier[0] if earlier else None, run, data),
         data=data,
         runs=(*reversed(earlier[: TREND_RUNS - 1]), run),
-        n_earlier_looks=len(looks) if run.data_fingerprint is not None else 0,
+        n_earlier_looks=len(looks),
     )
+
+
+def _same_test(other: RunSummary, run: RunSummary) -> bool:
+    """Whether two runs evaluated the same test images, as far as the records tell."""
+    if other.test_images is not None and run.test_images is not None:
+        return other.test_images == run.test_images
+    # Predictions that were supplied; and records of before: the same images and seed give the same split.
+    known = run.data_fingerprint is not None
+    return known and (other.data_fingerprint, other.seed) == (run.data_fingerprint, run.seed)
 
 
 def mail_about(

@@ -133,6 +133,7 @@ class RunSummary(Record):
     classes: tuple[str, str] | None = None
     images: Artifact | None = Field(default=None, description="Table of the usable images, in the store.")
     file_facts: Artifact | None = Field(default=None, description="See `DatasetManifest.file_facts`.")
+    test_images: str | None = Field(default=None, description="Digest of the images of the test subset.")
     n_images: int | None = Field(default=None, ge=0)
     n_patients: int | None = Field(default=None, ge=0)
     n_positive: int | None = Field(default=None, ge=0)
@@ -260,6 +261,7 @@ def completed_run(
     manifest: DatasetManifest | None = None,
     trained: Sequence[TrainedModel] = (),
     data_fingerprint: str | None = None,
+    test_images: str | None = None,
 ) -> RunSummary:
     """Summary of a run that ended well; where predictions were supplied there is no `manifest`, but their digest."""
     verdict = assessment.verdict
@@ -272,6 +274,7 @@ def completed_run(
             "synthetic": manifest.synthetic if manifest else begun.synthetic,
             "data_fingerprint": manifest.fingerprint if manifest else data_fingerprint,
             **_data_of(begun, manifest),
+            "test_images": test_images,
             "n_images": manifest.n_images if manifest else assessment.n,
             "n_patients": manifest.n_patients if manifest else assessment.n_patients,
             "n_positive": manifest.class_counts[1] if manifest else assessment.n_positive,

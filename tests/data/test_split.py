@@ -293,12 +293,13 @@ def test_too_little_data(
         split(manifest_of(store, y, patients=patients), SplitConfig(), seed=0, store=store)
 
 
-def test_torn_group_is_an_error() -> None:
-    """The check after the fact does find a patient in two subsets."""
-    table = pd.DataFrame({"patient_id": ["a", "a", "b"], "subset": ["train", "test", "val"]})
+@pytest.mark.parametrize("key", ["patient_id", "sha256", "near-duplicate"])
+def test_torn_group_is_an_error(key: str) -> None:
+    """The check after the fact does find what is in two subsets, whatever it belongs together by."""
+    table = pd.DataFrame({key: ["a", "a", "b"], "subset": ["train", "test", "val"]})
 
-    with pytest.raises(MedcompareError, match=r"separated .*\(patient_id: 1 values in two subsets\)"):
-        splitting._verified(table, [table["patient_id"]])
+    with pytest.raises(MedcompareError, match=rf"separated .*\({key}: 1 values in two subsets\)"):
+        splitting._verified(table, [table[key]])
 
 
 def test_every_patient_has_both_classes(store: ArtifactStore) -> None:

@@ -194,6 +194,20 @@ def test_earlier_looks_at_the_same_test_images_are_counted(tmp_path: Path) -> No
     assert look_back(tmp_path, summary(10, data_fingerprint=None)).n_earlier_looks == 0
 
 
+def test_another_split_of_the_same_images_is_no_earlier_look(tmp_path: Path) -> None:
+    """The test images themselves decide where they are recorded, whatever else was changed or added."""
+    for night, test_images in ((1, "a"), (2, "b")):
+        run = summary(
+            night, test_images=test_images, config={"night": night}, data_fingerprint=f"{night:064d}"
+        )
+        record_run(history_path(tmp_path), run)
+
+    again = summary(3, test_images="a", data_fingerprint=f"{2:064d}")
+
+    assert look_back(tmp_path, again).n_earlier_looks == 1
+    assert look_back(tmp_path, again.model_copy(update={"test_images": "c"})).n_earlier_looks == 0
+
+
 def test_the_begin_of_a_run_is_replaced_by_its_end(tmp_path: Path) -> None:
     """One run, one row."""
     record_run(history_path(tmp_path), summary(1, status="running", host=this_host(), pid=1))

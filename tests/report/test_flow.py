@@ -75,7 +75,11 @@ def test_what_a_kept_split_lost_is_a_step_of_its_own() -> None:
     assert [step.title for step in flow.steps] == ["Files found", "Usable images", "In the split"]
     assert flow.steps[1].lines == ("1,010 non_cancer", "680 cancer", "590 patients")
     assert flow.steps[1].aside_title == "Removed from training and validation: 5"
-    assert flow.steps[1].aside == ("2 non_cancer", "3 cancer")
+    assert flow.steps[1].aside == (
+        "2 non_cancer",
+        "3 cancer",
+        "their patient, or a copy, is in another subset",
+    )
     assert flow.steps[2].number == "1,685"
     assert flow.steps[2].lines[2].startswith("588 patients")
 

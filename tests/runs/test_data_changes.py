@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from medcompare.base.artifacts import ArtifactStore
+from medcompare.config.data import DataConfig
 from medcompare.data.file_facts import FILE_FACTS, N_THUMBNAIL
+from medcompare.data.manifest import ingest
+from medcompare.data.sources.resolve import resolve_source
 from medcompare.report.trend import changed_data
 from medcompare.runs import data_changes as module
 from medcompare.runs.data_changes import ALPHA, data_changes
@@ -219,6 +223,39 @@ def test_a_change_of_brightness_is_found(store: ArtifactStore, of_patient: int) 
         "The 40 images added since the last run of the same data (1 November 2026, 02:00 UTC) differ from the earlier "
         "ones in brightness: another scanner, stain or export? See Data and split."
     )
+
+
+def test_another_stain_is_found_in_files(tmp_path: Path) -> None:
+    """From image files on: twenty of a bluer stain beside sixty differ in red and blue."""
+    store, runs = ArtifactStore(tmp_path / "store"), []
+    for night, n in ((1, 60), (2, 80)):
+        for i in range(n):
+            rng = np.random.default_rng(i)
+            stain = (0.85, 0.9, 1.1) if i >= 60 else (1.05, 0.9, 1.0)
+            tissue = rng.normal(150, 20, (32, 32, 1)) + rng.normal(0, 4, (1, 1, 1))
+            pixels = np.clip(tissue * stain, 0, 255).astype(np.uint8)
+            path = tmp_path / "images" / ("cancer", "benign")[i % 2] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        data = DataConfig(source=str(tmp_path / "images"), near_duplicates=False)
+        manifest = ingest(resolve_source(data, demo_root=tmp_path), data, store)
+        runs.append(
+            summary(
+                night,
+                data_fingerprint=manifest.fingerprint,
+                classes=manifest.classes,
+                images=manifest.images,
+                file_facts=manifest.file_facts,
+            )
+        )
+
+    found = data_changes(runs[:1], runs[1], store)
+
+    assert found is not None
+    assert found.counts == "20 added"
+    drifted = {one.statistic for one in found.drift if one.drifted}
+    assert {"share of red in the colours", "share of blue in the colours"} <= drifted
+    assert "shorter side (pixels)" not in {one.statistic for one in found.drift}  # the same everywhere
 
 
 def test_patients_of_another_kind_altogether_are_as_far_away_as_can_be(store: ArtifactStore) -> None:

@@ -67,7 +67,7 @@ def flow_of_images(view: View, manifest: DatasetManifest) -> Flow:
                 usable,
                 lines=_by_class(classes, manifest.class_counts, n_patients=n_usable),
                 aside_title=f"Removed from training and validation: {format_count(sum(removed))}",
-                aside=_by_class(classes, removed),
+                aside=(*_by_class(classes, removed), "their patient, or a copy, is in another subset"),
             ),
             FlowStep(
                 title="In the split",
