@@ -78,10 +78,11 @@ class Trainer:
         """What is going to be trained, in one line: so that its time is no surprise."""
         config, n_images = self._config, split.subsets[0].n_images
         seeds = "" if config.seeds == 1 else f", {config.seeds} times as long as with --seeds 1"
+        more = f", and {len(config.models)} more on a random split" if config.split.random_beside else ""
         return (
             f"{count(len(config.models) * config.seeds, 'training')}: {count(len(config.models), 'model')} x "
             f"{count(config.seeds, 'seed')}, each at most {count(config.train.epochs, 'epoch')} of {n_images} "
-            f"images{seeds}; {self._plan.n_parallel} at a time"
+            f"images{seeds}{more}; {self._plan.n_parallel} at a time"
         )
 
     def train(self, wanted: Iterable[Training]) -> list[TrainedModel]:

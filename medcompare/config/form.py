@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TITLES = {
     "positive": "Positive classes",
+    "random_beside": "Compare with a random split",
     "exclude": "Classes left out",
     "group_by": "Columns that stay together",
     "image_root": "Folder of the images",

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from medcompare.base.errors import MedcompareError
+from medcompare.base.errors import DataError, MedcompareError
+from medcompare.base.record import SUBSETS
+from medcompare.data.columns import listed
 from medcompare.data.groups import connected
 from medcompare.data.records import MAX_LEVELS
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+
+    from medcompare.base.record import Subset
+    from medcompare.data.records import DatasetManifest
+
+MIN_UNITS_PER_CLASS = 3
+"""One for each subset."""
+
+WORDS: dict[Subset, str] = {"train": "training", "val": "validation", "test": "the test"}
 
 DRAW_BUDGET = 400_000
 MIN_DRAWS, MAX_DRAWS = 50, 1000
@@ -198,3 +208,60 @@ def _finer(strata: NDArray[np.int64], groups: NDArray[np.int64], limit: int) -> 
     largest = names[np.argsort(-sizes, kind="stable")][: max(room, 0)]
     kept = np.isin(finer, np.intersect1d(largest, names[sizes > 1]))
     return _without_single_units(np.where(kept, finer, strata))
+
+
+def reached(
+    table: pd.DataFrame,
+    levels: pd.Series[str],
+    units: Units,
+    targets: dict[Subset, float],
+    manifest: DatasetManifest,
+) -> str:
+    """How evenly each group of class and level is spread over the subsets, in words.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With ``label`` and ``subset`` of each image.
+    levels : Series of shape (n_images,)
+        From `levels_of`; its name is that of the column.
+    units : Units
+        Of the same images.
+    targets : dict
+        Share of the images that was asked for, by subset.
+    manifest : DatasetManifest
+        Names data and classes.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    DataError
+        If no group has a patient, or a different image, for each subset.
+    """
+    by, noun = levels.name, "different images" if manifest.n_patients is None else "patients"
+    names = table["label"].map(dict(enumerate(manifest.classes))) + f", {by} " + levels
+    shares = pd.crosstab(names, table["subset"], normalize="index")
+    enough = pd.Series(units.of_image, table.index).groupby(names).nunique() >= MIN_UNITS_PER_CLASS
+    if not enough.any():
+        msg = (
+            f"{manifest.name}: {levels.nunique()} values of '{by}', none of them of {MIN_UNITS_PER_CLASS} {noun} of "
+            "a class: there is nothing to stratify by. Name a column of few values, or leave out --stratify-by."
+        )
+        raise DataError(msg)
+    parts = [
+        f"{shares.loc[enough, subset].min():.1%} to {shares.loc[enough, subset].max():.1%} are for "
+        f"{WORDS[subset]} ({targets[subset]:.1%} asked for)"
+        for subset in SUBSETS
+    ]
+    sentence = (
+        f"Stratified by {by} as well (split.stratify_by): of the images of each of {int(enough.sum())} groups of "
+        f"class and {by}, {', '.join(parts)}."
+    )
+    if enough.all():
+        return sentence
+    sparse = [f"{name} ({n} images)" for name, n in names.value_counts().sort_index()[~enough].items()]
+    few = f"Groups of fewer than {MIN_UNITS_PER_CLASS} {noun} cannot be in every subset"
+    return f"{sentence} {few}: {listed(sparse)}."

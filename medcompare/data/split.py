@@ -17,8 +17,7 @@ import pandas as pd
 
 from medcompare.base.errors import DataError, MedcompareError
 from medcompare.base.record import SUBSETS
-from medcompare.data.columns import listed
-from medcompare.data.draw import draw, levels_of, mixed, units_by
+from medcompare.data.draw import MIN_UNITS_PER_CLASS, draw, levels_of, mixed, reached, units_by
 from medcompare.data.published import held_out, leaks, words_of
 from medcompare.data.records import PUBLISHED, DatasetSplit, SubsetSummary
 from medcompare.data.tables import read_images, read_table
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from medcompare.data.draw import Units
     from medcompare.data.records import DatasetManifest
 
-MIN_UNITS_PER_CLASS = 3
-"""One for each subset."""
-
 KINDS = {
     "patient_id": "patients",
     "sha256": "groups of identical files",
@@ -44,7 +40,6 @@ KINDS = {
     "near-duplicate": "groups of near-duplicates",
     "augmented copy": "groups of augmented copies",
 }
-WORDS: dict[Subset, str] = {"train": "training", "val": "validation", "test": "the test"}
 SIDES: dict[Subset, str] = {"train": "training", "val": "validation"}
 N_NAMED, N_CASES = 5, 20
 """So many images are named in an error message, and so many in the report."""
@@ -83,10 +78,9 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     """
     table = read_images(manifest, store)
     grouped = manifest.n_patients is not None
-    by, levels = config.stratify_by, None
-    if by is not None:
-        levels = levels_of(table[by])
-    copies, keys = _keys(table, manifest, store)
+    by = config.stratify_by
+    levels = None if by is None else levels_of(table[by])
+    keys = _keys(table, manifest, store)[1]
     # The table is sorted by content digest, hence so are the units: names do not count.
     units = units_by(keys, table["label"].to_numpy(), levels)
     rng = np.random.default_rng(seed)
@@ -96,7 +90,7 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     notes: list[str] = []
     if published:
         table, notes = _without_leaks(table, units, config, manifest)
-        copies, keys = ([key[table.index] for key in some] for some in (copies, keys))
+        keys = [key[table.index] for key in keys]
         levels = None if levels is None else levels[table.index]
         units = units_by(keys, table["label"].to_numpy(), levels)
         method, table["subset"] = _kept(table.pop(PUBLISHED), units, config, rng, manifest)
@@ -115,12 +109,13 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         instead=words_of(config).instead if published else None,
     )
     if levels is not None:
-        notes.append(_reached(table, levels, units, targets, manifest))
+        notes.append(reached(table, levels, units, targets, manifest))
     assignments = store.write(table.to_csv(index=False, lineterminator="\n").encode(), ".csv")
     # What is proven and counted is the stored table, which all later stages read.
-    finished = read_table(assignments, store)
-    disjoint = _verified(finished, _keys(finished, manifest, store)[1])
-    train, val, test = (_summary(subset, finished, targets[subset], grouped=grouped) for subset in SUBSETS)
+    table = read_table(assignments, store)
+    copies, keys = _keys(table, manifest, store)
+    disjoint = _verified(table, keys)
+    train, val, test = (_summary(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS)
     n_copies = units_by(copies, table["label"].to_numpy()).class_counts.sum(axis=1)
     return DatasetSplit(
         assignments=assignments,
@@ -241,6 +236,12 @@ def _kept(
     """What was done, and the subset of each image: as published, validation drawn where there is none."""
     subset, words = published.to_numpy(dtype=object), words_of(config)
     if (subset == "val").any():
+        if config.stratify_by is not None:
+            msg = (
+                f"{manifest.name}: the published split has validation images of its own, so that nothing is drawn that "
+                f"could be stratified by {config.stratify_by}. Leave out --stratify-by, or {words.instead}."
+            )
+            raise DataError(msg)
         return "The published split, kept as it is", subset
     members = np.unique(units.of_image[subset == "train"])
     if ((units.class_counts[members] > 0).sum(axis=0) < MIN_UNITS_PER_CLASS - 1).any():
@@ -351,40 +352,6 @@ def _verified(table: pd.DataFrame, keys: Iterable[pd.Series[str]]) -> tuple[tupl
         n = len(groups) if key.name == "patient_id" else int((groups["size"] > 1).sum())
         found.append((KINDS[str(key.name)], n))
     return tuple(found)
-
-
-def _reached(
-    table: pd.DataFrame,
-    levels: pd.Series[str],
-    units: Units,
-    targets: dict[Subset, float],
-    manifest: DatasetManifest,
-) -> str:
-    """How evenly each group of class and level is spread over the subsets; DataError where none can be."""
-    by, noun = levels.name, "different images" if manifest.n_patients is None else "patients"
-    names = table["label"].map(dict(enumerate(manifest.classes))) + f", {by} " + levels
-    shares = pd.crosstab(names, table["subset"], normalize="index")
-    enough = pd.Series(units.of_image, table.index).groupby(names).nunique() >= MIN_UNITS_PER_CLASS
-    if not enough.any():
-        msg = (
-            f"{manifest.name}: {levels.nunique()} values of '{by}', none of them of {MIN_UNITS_PER_CLASS} {noun} of "
-            "a class: there is nothing to stratify by. Name a column of few values, or leave out --stratify-by."
-        )
-        raise DataError(msg)
-    parts = [
-        f"{shares.loc[enough, subset].min():.1%} to {shares.loc[enough, subset].max():.1%} are for "
-        f"{WORDS[subset]} ({targets[subset]:.1%} asked for)"
-        for subset in SUBSETS
-    ]
-    sentence = (
-        f"Stratified by {by} as well (split.stratify_by): of the images of each of {int(enough.sum())} groups of "
-        f"class and {by}, {', '.join(parts)}."
-    )
-    if enough.all():
-        return sentence
-    sparse = [f"{name} ({n} images)" for name, n in names.value_counts().sort_index()[~enough].items()]
-    few = f"{len(sparse)} groups have fewer than {MIN_UNITS_PER_CLASS} {noun}, too few for every subset"
-    return f"{sentence} {few}: {listed(sparse)}."
 
 
 def _method(units: Units, by: str | None, *, grouped: bool) -> str:

@@ -324,3 +324,19 @@ def test_leaks_by_hand() -> None:
     of_group = np.array([0, 0, 1, 1, 2, 3, 3, 4, 4])
 
     assert np.flatnonzero(leaks(published, of_group)).tolist() == [0, 2, 5]
+
+
+def test_a_split_with_its_own_validation_images_leaves_nothing_to_stratify(tmp_path: Path) -> None:
+    """The option would do nothing, and is refused with what could be done."""
+    subsets = ["train", "val", "test"] * 20
+    draw(tmp_path / "a", [f"{i}.png" for i in range(60)])
+    rows = [f"{i}.png,{('cancer', 'normal')[i // 3 % 2]},{subset},A" for i, subset in enumerate(subsets)]
+    (tmp_path / "a" / "t.csv").write_text("\n".join(["path,label,split,site", *rows]))
+
+    with pytest.raises(
+        DataError, match=r"could be stratified by site\. Leave out --stratify-by, or pool all images"
+    ):
+        partition(tmp_path / "a" / "t.csv", "keep", stratify_by="site")
+    found, _ = partition(tmp_path / "a" / "t.csv", "pool", stratify_by="site")
+
+    assert found.stratified_by == "site"

@@ -457,7 +457,7 @@ def test_how_well_a_column_was_spread_is_said(store: ArtifactStore) -> None:
     [note] = [one for one in found.notes if one.startswith("Stratified by site")]
     assert "of the images of each of 6 groups of class and site" in note
     assert f"{is_test.min():.1%} to {is_test.max():.1%} are for the test (20.0% asked for)" in note
-    assert "have fewer than 3 patients, too few for every subset: " in note
+    assert "Groups of fewer than 3 patients cannot be in every subset: " in note
     assert "site rare (" in note
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from medcompare.runs.changes import intervals_overlap, what_changed
+from medcompare.runs.changes import DataChanges, intervals_overlap, what_changed
 from medcompare.stats.records import Estimate, Outcome
 from tests.runs.sample_runs import CONFIG, estimate, figures, summary, verdict
 
@@ -105,6 +105,27 @@ def test_each_cause_is_named(later: dict[str, Any], causes: tuple[str, ...], sen
 
     assert changes.causes == causes
     assert changes.sentences[1] == sentence
+
+
+def test_what_changed_in_the_images_is_told_where_it_is_known() -> None:
+    """Beside the number of images, of the same two runs only."""
+    later = summary(2, data_fingerprint="e" * 64, n_images=853)
+    data = DataChanges(
+        previous=summary(1).name,
+        previous_at=summary(1).started_at,
+        n_before=851,
+        n_after=853,
+        n_added=3,
+        n_removed=1,
+        n_relabelled=2,
+        n_other_patient=0,
+    )
+
+    told = what_changed(summary(1), later, data).sentences[1]
+    of_another = what_changed(summary(1), later, data.model_copy(update={"previous": "another"})).sentences[1]
+
+    assert told == "Data: 851 → 853 images (+2). Images: 3 added, 1 removed and 2 relabelled."
+    assert of_another == "Data: 851 → 853 images (+2)."
 
 
 def test_a_commit_that_changes_no_code_is_no_change() -> None:
