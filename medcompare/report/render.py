@@ -19,6 +19,7 @@ from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherRespons
 from medcompare.base.artifacts import write_atomically
 from medcompare.base.code_identity import TEMPLATES
 from medcompare.base.errors import MedcompareError
+from medcompare.report.archive import VARIANT, make_archival
 from medcompare.report.fonts import font_faces, isolated, package_for, spelled_out, undrawable
 from medcompare.report.inputs import ReportFiles
 from medcompare.report.pages.report import ReportContext, build_context
@@ -128,7 +129,9 @@ def _pdf_and_pages(html: str) -> tuple[bytes, int]:
         document = HTML(string=spelled_out(html), url_fetcher=EmbeddedOnly(), base_url=None).render(
             pdf_tags=True
         )
-        content: bytes = document.write_pdf(pdf_identifier=identifier, pdf_tags=True)
+        content: bytes = document.write_pdf(
+            finisher=make_archival, pdf_variant=VARIANT, pdf_identifier=identifier
+        )
     except FatalURLFetchingError as error:
         raise ReportError(str(error)) from error
     finally:

@@ -1,0 +1,76 @@
+"""What WeasyPrint leaves to be done for a file that is PDF/A-3a (ISO 19005-3) and PDF/UA-1 (ISO 14289-1) at once.
+
+Applied to the objects of the file before they are written. Each repair names what it mends; the tests validate the finished file,
+so one that WeasyPrint makes needless can go.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pydyf
+from weasyprint.pdf.stream import Stream as Drawing
+
+if TYPE_CHECKING:
+    from weasyprint.document import Document
+
+VARIANT = "pdf/a-3a"
+PX_TO_PT = 0.75
+
+PDFUA = b"""<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/">\
+<pdfuaid:part>1</pdfuaid:part></rdf:Description>\
+<rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/" \
+xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http://www.aiim.org/pdfa/ns/property#">\
+<pdfaExtension:schemas><rdf:Bag><rdf:li rdf:parseType="Resource">\
+<pdfaSchema:schema>PDF/UA identification schema</pdfaSchema:schema>\
+<pdfaSchema:namespaceURI>http://www.aiim.org/pdfua/ns/id/</pdfaSchema:namespaceURI>\
+<pdfaSchema:prefix>pdfuaid</pdfaSchema:prefix><pdfaSchema:property><rdf:Seq><rdf:li rdf:parseType="Resource">\
+<pdfaProperty:name>part</pdfaProperty:name><pdfaProperty:valueType>Integer</pdfaProperty:valueType>\
+<pdfaProperty:category>internal</pdfaProperty:category>\
+<pdfaProperty:description>Part of the standard that the file follows</pdfaProperty:description>\
+</rdf:li></rdf:Seq></pdfaSchema:property></rdf:li></rdf:Bag></pdfaExtension:schemas></rdf:Description>"""
+"""Says that the file is PDF/UA-1, with the schema that PDF/A wants for words that are not its own."""
+
+
+def make_archival(document: Document, pdf: pydyf.PDF) -> None:  # noqa: ARG001 - the signature of a finisher
+    """Finisher for ``weasyprint.Document.write_pdf`` with the variant `VARIANT`."""
+    ids = {}
+    for item in pdf.objects:
+        if isinstance(item, pydyf.Stream):
+            _mend_stream(item)
+        elif isinstance(item, dict) and item.get("Type") == "/StructElem":
+            if item["S"] == "/TH":
+                # A reader says the header of a column or row with each cell; WeasyPrint links them by name only.
+                in_head = _at(pdf, _at(pdf, item["P"])["P"])["S"] == "/THead"
+                item["A"]["Scope"] = "/Column" if in_head else "/Row"
+            if "ID" in item:
+                ids[item["ID"].data] = item.reference
+            if item["S"] == "/Figure":
+                _mend_box(item["A"], height=float(_at(pdf, item["Pg"])["MediaBox"][3]))
+    if ids:  # names of cells are looked up here (ISO 32000-1, 14.7.2)
+        names = pydyf.Array(part for name in sorted(ids) for part in (pydyf.String(name), ids[name]))
+        root = _at(pdf, pdf.catalog["StructTreeRoot"])
+        root["IDTree"] = pydyf.Dictionary({"Names": names})
+
+
+def _at(pdf: pydyf.PDF, reference: bytes | str) -> Any:  # noqa: ANN401 - an object of any kind
+    return pdf.objects[int(reference.split()[0])]
+
+
+def _mend_box(layout: dict[str, Any], *, height: float) -> None:
+    """Where a picture stands, in points from the lower edge: WeasyPrint writes pixels from the upper one."""
+    left, top, right, bottom = (PX_TO_PT * float(value) for value in layout["BBox"])
+    layout["BBox"] = pydyf.Array((left, height - bottom, right, height - top))
+
+
+def _mend_stream(stream: pydyf.Stream) -> None:
+    if stream.extra.get("Type") == "/Metadata":
+        stream.compress = False  # to be read by those who cannot read the rest
+        stream.stream = [part.replace(b"</rdf:RDF>", PDFUA + b"</rdf:RDF>") for part in stream.stream]
+    stream.extra.pop("Interpolate", None)  # forbidden, as it would show pixels that are not there
+    if stream.data.endswith(b"\r\nendstream"):
+        # Bytes that end so look one shorter than they are. Drawing may end with a blank; other data are not compressed.
+        if isinstance(stream, Drawing):
+            stream.stream.append(b"")
+        else:
+            stream.compress = False
