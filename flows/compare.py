@@ -37,9 +37,10 @@ from medcompare.data.assignments import read_assignments
 from medcompare.data.characteristics import characteristics, chosen_subgroups
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.sources.resolve import source_name
-from medcompare.predictions.join import scored_cases
+from medcompare.predictions.join import running_scores, scored_cases
 from medcompare.predictions.table import write_prediction_table
 from medcompare.report.collect import gather
+from medcompare.runs.evidence import evidence_of
 from medcompare.runs.folder import now, run_folder
 from medcompare.runs.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
 from medcompare.runs.result import RunResult, run_result
@@ -62,10 +63,10 @@ from tasks.measure_cost import measure_cost
 from tasks.report import write_report
 from tasks.split import split as split_images
 
-PREDICTION_FILES: tuple[tuple[Literal["val", "test"], str], ...] = (
-    ("test", "predictions_test.csv"),
-    ("val", "predictions_validation.csv"),
-)
+PREDICTION_FILES: dict[Literal["val", "test"], str] = {
+    "test": "predictions_test.csv",
+    "val": "predictions_validation.csv",
+}
 
 
 def data_name_given() -> str:
@@ -175,6 +176,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 "%s",
                 sentence_about_cost(one.display_name, cost),
             )
+        unfit, cut_short = not_evaluated_as_trained(trained, predictions), not_converged(trained)
         assessment = run_cached(
             decide,
             config.store,
@@ -185,8 +187,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             rule=config.decide,
             seed=config.seed,
             set_by_user=set_by_user(config),
-            not_evaluated_as_trained=not_evaluated_as_trained(trained, predictions),
-            not_converged=not_converged(trained),
+            not_evaluated_as_trained=unfit,
+            not_converged=cut_short,
             manifest=manifest,
             split=split,
             store=config.store,
@@ -199,9 +201,12 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             assessment = assessment.model_copy(
                 update={"random_split": careless, "notes": (*assessment.notes, *filter(None, [why_not]))}
             )
-        for subset, filename in PREDICTION_FILES:
-            cases = scored_cases(predictions, store, subset, subgroups=subgroups)
-            write_atomically(folder / filename, write_prediction_table(cases))
+        scored = {
+            subset: scored_cases(predictions, store, subset, subgroups=subgroups)
+            for subset in PREDICTION_FILES
+        }
+        for subset, filename in PREDICTION_FILES.items():
+            write_atomically(folder / filename, write_prediction_table(scored[subset]))
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
         write_atomically(folder / SETTINGS_FILE, settings_to_repeat(config))
         provenance = collect_provenance(
@@ -231,6 +236,22 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 manifest=manifest,
                 trained=judged,
                 test_images=images_digest(split, store, ("test",)),
+            ),
+            evidence=evidence_of(
+                scored["test"],
+                scored["val"],
+                medcompare_version=provenance.medcompare_version,
+                evaluate=evaluate_config,
+                rule=config.decide,
+                seed=config.seed,
+                set_by_user=set_by_user(config),
+                not_evaluated_as_trained=unfit,
+                not_converged=cut_short,
+                running={
+                    one.model: scores
+                    for one in predictions[:: config.seeds]
+                    if (scores := running_scores(one, store, "test")) is not None
+                },
             ),
         )
         with in_stage("report"):

@@ -10,7 +10,7 @@ from prefect import task
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.predictions.join import running_scores, scored_cases
 from medcompare.stats import evaluation
-from medcompare.stats.running_statistics import compare_running
+from medcompare.stats.running_statistics import with_running
 from tasks.cache import RETRIES, STORED, content_key, redact_tracebacks
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ def evaluate(
         seed=seed,
     )
     running = running_scores(predictions, cases, "test")
-    if running is not None:
-        compared = compare_running(test, model, running, level=config.level)
-        figures = figures.model_copy(update={"running_statistics": compared})
+    figures = with_running(figures, test, running, level=config.level)
     logger.info(
         "%s on the test subset, at threshold %.3f (%s)\n%s\n\n%s",
         predictions.display_name,

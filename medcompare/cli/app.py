@@ -17,6 +17,7 @@ from medcompare.cli.history import history
 from medcompare.cli.prune import prune
 from medcompare.cli.recover import recover
 from medcompare.cli.reports import reports
+from medcompare.cli.reproduce import reproduce
 from medcompare.cli.serve import serve
 from medcompare.cli.terminal import EXIT_STATUSES, exit_status
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: the same text in every terminal and in the documentation
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (compare, assess, history, doctor, prune, serve, reports, recover):
+for command in (compare, assess, reproduce, history, doctor, prune, serve, reports, recover):
     app.command(epilog=EXIT_STATUSES)(command)
 
 

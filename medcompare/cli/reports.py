@@ -26,7 +26,7 @@ def reports(
         ),
     ] = None,
 ) -> None:
-    """Serve the reports, and nothing else, to browsers on this machine."""
+    """Serve the reports, and nothing else, to browsers of this host."""
     import uvicorn
 
     from medcompare.runs.report_server import report_app

@@ -1,7 +1,7 @@
 """What WeasyPrint leaves to be done for a file that is PDF/A-3a (ISO 19005-3) and PDF/UA-1 (ISO 14289-1) at once.
 
-Applied to the objects of the file before they are written. Each repair names what it mends; the tests validate the finished file,
-so one that WeasyPrint makes needless can go.
+Applied to the objects of the file before they are written. Each repair names what it mends; the tests validate finished
+files, so that one which WeasyPrint makes needless can go.
 """
 
 from __future__ import annotations
@@ -34,21 +34,24 @@ xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http:
 
 def make_archival(document: Document, pdf: pydyf.PDF) -> None:  # noqa: ARG001 - the signature of a finisher
     """Finisher for ``weasyprint.Document.write_pdf`` with the variant `VARIANT`."""
-    ids = {}
+    if "AF" in pdf.catalog:  # each is named twice
+        pdf.catalog["AF"] = pydyf.Array(dict.fromkeys(pdf.catalog["AF"]))
+    ids: dict[bytes, tuple[Any, bytes]] = {}
+    item: Any  # of several classes, which share no description of types
     for item in pdf.objects:
         if isinstance(item, pydyf.Stream):
             _mend_stream(item)
-        elif isinstance(item, dict) and item.get("Type") == "/StructElem":
+        elif isinstance(item, pydyf.Dictionary) and item.get("Type") == "/StructElem":
             if item["S"] == "/TH":
                 # A reader says the header of a column or row with each cell; WeasyPrint links them by name only.
                 in_head = _at(pdf, _at(pdf, item["P"])["P"])["S"] == "/THead"
                 item["A"]["Scope"] = "/Column" if in_head else "/Row"
             if "ID" in item:
-                ids[item["ID"].data] = item.reference
+                ids[item["ID"].data] = item["ID"], item.reference
             if item["S"] == "/Figure":
                 _mend_box(item["A"], height=float(_at(pdf, item["Pg"])["MediaBox"][3]))
     if ids:  # names of cells are looked up here (ISO 32000-1, 14.7.2)
-        names = pydyf.Array(part for name in sorted(ids) for part in (pydyf.String(name), ids[name]))
+        names = pydyf.Array(part for name in sorted(ids) for part in ids[name])
         root = _at(pdf, pdf.catalog["StructTreeRoot"])
         root["IDTree"] = pydyf.Dictionary({"Names": names})
 

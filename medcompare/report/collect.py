@@ -16,7 +16,7 @@ from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
 from medcompare.base.formatting import format_estimate
-from medcompare.config.settings_table import settings_rows
+from medcompare.config.settings_table import set_by_user, settings_rows
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import read_regular
 from medcompare.data.tables import read_rejected
@@ -35,6 +35,7 @@ from medcompare.report.inputs import (
     count_scores,
 )
 from medcompare.report.trend import changed_data, trend_marks, trend_runs
+from medcompare.runs.evidence import evidence_of
 from medcompare.runs.provenance import shortened
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from medcompare.predictions.records import Predictions
     from medcompare.predictions.table import PredictionTables
     from medcompare.runs.changes import HistoryContext
+    from medcompare.runs.evidence import AttachedFile
     from medcompare.runs.provenance import Provenance
     from medcompare.stats.records import Assessment
     from medcompare.training.records import TrainedModel
@@ -75,6 +77,7 @@ def gather(
     data_root: Path,
     store: ArtifactStore,
     context: HistoryContext,
+    evidence: tuple[AttachedFile, ...],
 ) -> ReportInputs:
     """Everything the report of a comparison prints; pseudonyms in place of file names where the settings say so.
 
@@ -133,6 +136,7 @@ def gather(
             ("settings.json", "what was given of it, for the command that repeats the run"),
             ("results.json", "every number of this report at full precision"),
         ),
+        evidence=evidence,
         **_over_time(context),
     )
 
@@ -177,6 +181,16 @@ def gather_assessment(
         score_distributions=distributions(tables.test),
         hard_cases=pseudonymous(cases) if config.report.pseudonymise else cases,
         n_hard_cases=n_cases,
+        evidence=evidence_of(
+            tables.test,
+            tables.validation,
+            medcompare_version=provenance.medcompare_version,
+            evaluate=config.evaluate,
+            rule=config.decide,
+            seed=config.seed,
+            set_by_user=set_by_user(config),
+            thresholds=config.thresholds,
+        ),
         checklists=fill_checklists(
             RunRecords(
                 assessment=assessment,

@@ -17,6 +17,7 @@ from medcompare.base.record import NEGATIVE, POSITIVE, Record
 from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
 from medcompare.runs.changes import Cause, DataChanges
+from medcompare.runs.evidence import AttachedFile
 from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import Assessment, Estimate
 from medcompare.training.records import TrainedModel
@@ -179,6 +180,10 @@ class ReportInputs(Record):
         description="What changed in the images since the last run of the same data; null without one.",
     )
     checklists: tuple[ChecklistTable, ...] = ()
+    evidence: tuple[AttachedFile, ...] = Field(
+        default=(),
+        description="Files inside the PDF, from which ``medcompare reproduce`` computes the numbers again.",
+    )
 
     @model_validator(mode="after")
     def _models_known(self) -> Self:

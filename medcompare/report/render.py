@@ -10,10 +10,12 @@ from __future__ import annotations
 import gc
 import hashlib
 import logging
+import os
+from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 import jinja2
-from weasyprint import HTML
+from weasyprint import HTML, Attachment
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
 from medcompare.base.artifacts import write_atomically
@@ -24,13 +26,18 @@ from medcompare.report.fonts import font_faces, isolated, package_for, spelled_o
 from medcompare.report.inputs import ReportFiles
 from medcompare.report.pages.report import ReportContext, build_context
 from medcompare.report.results import results_json
+from medcompare.runs.evidence import AttachedFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from medcompare.report.inputs import ReportInputs
 
 HTML_NAME, PDF_NAME, RESULTS_NAME = "report.html", "report.pdf", "results.json"
+
+FONT_TIME = "SOURCE_DATE_EPOCH"
+"""Parts of fonts carry the time when they were cut out, unless this variable names one: equal bytes need it."""
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +120,9 @@ def render_pdf(html: str) -> bytes:
     return _pdf_and_pages(html)[0]
 
 
-def _pdf_and_pages(html: str) -> tuple[bytes, int]:
+def _pdf_and_pages(
+    html: str, attached: Sequence[AttachedFile] = (), made_at: datetime | None = None
+) -> tuple[bytes, int]:
     lost = undrawable(html)
     if lost:
         logger.warning(
@@ -122,7 +131,8 @@ def _pdf_and_pages(html: str) -> tuple[bytes, int]:
             package_for(lost),
         )
     identifier = hashlib.sha256(html.encode()).digest()[:16]
-    usual = gc.get_threshold()
+    usual, time_given = gc.get_threshold(), FONT_TIME in os.environ
+    os.environ.setdefault(FONT_TIME, "0")
     # Millions of objects are made, few can be dropped before the end: looking for those takes a quarter of the time.
     gc.set_threshold(200_000, *usual[1:])
     try:
@@ -130,12 +140,27 @@ def _pdf_and_pages(html: str) -> tuple[bytes, int]:
             pdf_tags=True
         )
         content: bytes = document.write_pdf(
-            finisher=make_archival, pdf_variant=VARIANT, pdf_identifier=identifier
+            finisher=make_archival,
+            pdf_variant=VARIANT,
+            pdf_identifier=identifier,
+            attachments=[
+                Attachment(
+                    string=one.content,
+                    name=one.name,
+                    description=one.about,
+                    relationship="Data",
+                    created=made_at,
+                    modified=made_at,
+                )
+                for one in attached
+            ],
         )
     except FatalURLFetchingError as error:
         raise ReportError(str(error)) from error
     finally:
         gc.set_threshold(*usual)
+        if not time_given:
+            del os.environ[FONT_TIME]
     return content, len(document.pages)
 
 
@@ -157,8 +182,12 @@ def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
         If the disk refuses; then the folder holds none of the three files.
     """
     results = results_json(inputs)
-    html = render_html(build_context(inputs))
-    pdf, n_pages = _pdf_and_pages(html)
+    every_number = AttachedFile(
+        name=RESULTS_NAME, content=results, about="every number of this report at full precision"
+    )
+    attached = (every_number, *inputs.evidence)
+    html = render_html(build_context(inputs.model_copy(update={"evidence": attached})))
+    pdf, n_pages = _pdf_and_pages(html, attached, datetime.fromisoformat(inputs.provenance.finished_at))
     contents = {RESULTS_NAME: results, HTML_NAME: html.encode("utf-8"), PDF_NAME: pdf}
     try:
         for name, content in contents.items():

@@ -18,6 +18,7 @@ from medcompare.stats.evaluation import DECISION_GRID, evaluate_model, usable_pr
 from medcompare.stats.intervals.auc import joint_auc_test
 from medcompare.stats.quantities import flat_quantities
 from medcompare.stats.records import Assessment, Curve
+from medcompare.stats.running_statistics import with_running
 from medcompare.stats.seeds import ensembles, resting_on_seeds, seed_rows, trainings
 from medcompare.stats.thresholds import choose_threshold
 from medcompare.stats.utility import probability_of_benefit, treat_all
@@ -55,6 +56,7 @@ def assess(
     set_by_user: frozenset[str] = frozenset(),
     not_evaluated_as_trained: Mapping[str, str] | None = None,
     not_converged: Mapping[str, str] | None = None,
+    running: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Assessment:
     """Evaluate, compare and decide.
 
@@ -77,6 +79,8 @@ def assess(
     not_evaluated_as_trained, not_converged : mapping, optional
         By model, one sentence with its numbers: its evaluation disagrees with its training,
         or its training was cut short. No verdict may rest on the first; the second is said.
+    running : mapping, optional
+        By model, scores of the test subset with the running statistics of the training.
 
     Returns
     -------
@@ -108,6 +112,9 @@ def assess(
             seed=seed,
         )
         for model in test.models
+    )
+    evaluations = tuple(
+        with_running(one, test, (running or {}).get(one.model), level=evaluate.level) for one in evaluations
     )
     return assemble(
         test,

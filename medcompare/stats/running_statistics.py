@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.stats.intervals.auc import auc_difference, auc_interval
-from medcompare.stats.records import Estimate, RunningStatistics
+from medcompare.stats.records import Estimate, ModelEvaluation, RunningStatistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,3 +49,29 @@ def compare_running(
             test.y_true, running, test.scores[model], level=level, clusters=test.clusters
         ),
     )
+
+
+def with_running(
+    evaluation: ModelEvaluation, test: ScoredCases, running: NDArray[np.float64] | None, *, level: float
+) -> ModelEvaluation:
+    """Add what `compare_running` finds to an evaluation.
+
+    Parameters
+    ----------
+    evaluation : ModelEvaluation
+        Of one model on the test subset.
+    test : ScoredCases
+        The test subset with the scores of the model.
+    running : ndarray of shape (n_cases,) or None
+        Its scores with the running statistics; without them nothing is added.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    ModelEvaluation
+    """
+    if running is None:
+        return evaluation
+    compared = compare_running(test, evaluation.model, running, level=level)
+    return evaluation.model_copy(update={"running_statistics": compared})

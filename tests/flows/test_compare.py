@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pypdf import PdfReader
 
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError, InputError
+from medcompare.cli.app import main
 from tests.flows.small_runs import EVERY_STAGE, MODELS, NEVER_CACHED, ONE_MODEL, cached, run, small_config
 
 if TYPE_CHECKING:
@@ -38,6 +40,24 @@ def test_second_run_trains_nothing_and_says_the_same(first: First, tmp_path: Pat
     assert one["assessment"] == two["assessment"]
     assert Path(first.result.pdf).read_bytes().startswith(b"%PDF")
     assert (tmp_path / "runs/latest").resolve() == Path(again.result.folder).resolve()
+
+
+def test_the_report_proves_its_numbers(first: First, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the PDF alone every number comes out again; no file name is inside."""
+    assert main(["reproduce", str(first.result.pdf)]) == 0
+
+    assert re.search(r"all \d,\d{3} numbers agree", capsys.readouterr().out)
+    attached = PdfReader(first.result.pdf).attachments
+    assert sorted(attached) == [
+        "evidence.json",
+        "predictions_running.csv",
+        "predictions_test.csv",
+        "predictions_validation.csv",
+        "results.json",
+    ]
+    names = [path.name.encode() for path in first.images.rglob("*.png")]
+    assert len(names) == 80
+    assert not any(name in content[0] for content in attached.values() for name in names)
 
 
 def test_exactly_what_depends_on_a_change_runs_again(first: First, tmp_path: Path) -> None:

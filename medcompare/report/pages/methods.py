@@ -110,6 +110,16 @@ def methods_section(view: View, number: int) -> Section:
     if view.inputs.files:
         heads = (code("File", "34%"), words("Content"))
         blocks.append(table("Other files in the run folder", heads, view.inputs.files))
+    if view.inputs.evidence:
+        inside = (code("File", "26%"), words("Content", "30%"), code("SHA-256"))
+        rows = [(one.name, one.about, one.sha256) for one in view.inputs.evidence]
+        blocks += [
+            table("Files inside the PDF", inside, rows),
+            Paragraph(
+                "medcompare reproduce report.pdf computes the numbers again from these files, without images or "
+                "networks. They name no file and no patient."
+            ),
+        ]
     return Section(
         number=number,
         anchor="methods",

@@ -1,0 +1,188 @@
+"""``medcompare reproduce``: every number of a report computed again from the evidence inside its PDF."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medcompare import __version__
+from medcompare.base.errors import DataError
+from medcompare.cli.terminal import ExitStatus
+
+if TYPE_CHECKING:
+    from medcompare.stats.records import Assessment
+
+RESULTS_NAME = "results.json"
+
+RELATIVE_TOLERANCE = 1e-9
+"""Of two numbers that count as equal: sums taken in another order on another machine differ by some 1e-13."""
+
+ADDED_LATER = frozenset({"notes", "shortcuts", "random_split"})
+"""Of an assessment: how files were read, and what other models or other splits reach; the scores do not tell."""
+
+MOST_SHOWN = 20
+
+
+def reproduce(
+    report: Annotated[Path, typer.Argument(metavar="REPORT.PDF", help="A report of medcompare.")],
+) -> int:
+    """Compute the numbers of a report again from its PDF.
+
+    The evidence inside suffices: neither images nor networks are needed.
+    """
+    found = reproduced(report)
+    if found.made_by != __version__:
+        print(f"made by medcompare {found.made_by}, computed again by {__version__}")
+    for name in found.unprinted:
+        print(
+            f"{name}: the report does not print the SHA-256 of this file: it was exchanged after the report was made"
+        )
+    for place, then, now in found.differing[:MOST_SHOWN]:
+        print(f"{place}: the report has {_shown(then)}, computed again it is {_shown(now)}")
+    if len(found.differing) > MOST_SHOWN:
+        print(f"... and {len(found.differing) - MOST_SHOWN:,} more")
+    if found.differing or found.unprinted:
+        print(
+            f"{report}: {len(found.differing):,} of {found.n_compared:,} figures and statements do not agree"
+        )
+        return ExitStatus.FAILURE
+    print(f"{report}: all {found.n_numbers:,} numbers agree, and the words of the verdict")
+    return ExitStatus.SUCCESS
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of computing a report's numbers again.
+
+    Attributes
+    ----------
+    n_numbers, n_compared : int
+        Numbers in the report; numbers, words and gaps.
+    differing : tuple of (str, object, object)
+        Place in results.json, what stands there, what comes out now; of numbers and of words.
+    unprinted : tuple of str
+        Attached files whose SHA-256 is not printed in the report.
+    made_by : str
+        Version that made the report.
+    """
+
+    n_numbers: int
+    n_compared: int
+    differing: tuple[tuple[str, Any, Any], ...]
+    unprinted: tuple[str, ...]
+    made_by: str
+
+
+def reproduced(pdf: Path) -> Reproduction:
+    """Read the evidence inside a report and compute its numbers again.
+
+    Raises
+    ------
+    DataError
+        If `pdf` is no report of medcompare with its evidence, or the evidence cannot be read.
+    """
+    from pydantic import ValidationError
+
+    from medcompare.report.results import Results
+    from medcompare.runs.evidence import SETTINGS_NAME, TABLES, EvidenceSettings, read_cases
+    from medcompare.stats.assessment import assess
+
+    files, text = _inside(pdf)
+    try:
+        settings = EvidenceSettings.model_validate_json(files[SETTINGS_NAME])
+        results = Results.model_validate_json(files[RESULTS_NAME])
+        subsets = {
+            subset: read_cases(files[TABLES[subset]].decode("utf-8"), subset, settings)
+            for subset in settings.tables
+        }
+        then = results.full_assessment()
+        now = assess(
+            subsets["test"],
+            subsets.get("val"),
+            then.costs,
+            display_names=then.display_names,
+            evaluate=settings.evaluate,
+            rule=settings.decide,
+            thresholds=settings.thresholds,
+            seed=settings.seed,
+            set_by_user=frozenset(settings.set_by_user),
+            not_evaluated_as_trained=settings.not_evaluated_as_trained,
+            not_converged=settings.not_converged,
+            running=subsets["running"].scores if "running" in subsets else {},
+        )
+    except (ValidationError, KeyError, ValueError, IndexError, UnicodeDecodeError) as error:
+        msg = f"{pdf}: the evidence inside was altered or is of another version ({type(error).__name__})"
+        raise DataError(msg) from error
+    pairs = list(_pairs(_plain(then), _plain(now), ""))
+    printed = "".join(text.split())
+    return Reproduction(
+        n_numbers=sum(_is_number(one) for _, one, _ in pairs),
+        n_compared=len(pairs),
+        differing=tuple(pair for pair in pairs if not _same(*pair[1:])),
+        unprinted=tuple(
+            name for name, content in files.items() if hashlib.sha256(content).hexdigest() not in printed
+        ),
+        made_by=settings.medcompare_version,
+    )
+
+
+def _inside(pdf: Path) -> tuple[dict[str, bytes], str]:
+    """The attached files of a PDF by name, and its text."""
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    from medcompare.runs.evidence import SETTINGS_NAME, TABLES
+
+    try:
+        reader = PdfReader(pdf)
+        files = {name: contents[0] for name, contents in reader.attachments.items()}
+        text = "".join(page.extract_text() for page in reader.pages)
+    except (PyPdfError, OSError, ValueError, KeyError) as error:
+        msg = f"{pdf}: cannot be read as a PDF ({error})"
+        raise DataError(msg) from error
+    missing = {RESULTS_NAME, SETTINGS_NAME, TABLES["test"]} - set(files)
+    if missing:
+        msg = (
+            f"{pdf}: no evidence inside ({', '.join(sorted(missing))} missing): not a report of medcompare, one made "
+            "before reports carried their evidence, or saved again by a program that drops attachments; "
+            "the report.pdf in the folder of the run has it"
+        )
+        raise DataError(msg)
+    return files, text
+
+
+def _plain(assessment: "Assessment") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(assessment.model_dump_json(exclude=set(ADDED_LATER)))
+    return found
+
+
+def _pairs(one: Any, other: Any, path: str) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401 - any JSON
+    """Every number and word of two JSON values, with its place; what only one has is paired with None."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            yield from _pairs(one.get(key), other.get(key), f"{path}.{key}".lstrip("."))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for i, (left, right) in enumerate(zip(one, other, strict=True)):
+            yield from _pairs(left, right, f"{path}[{i}]")
+    else:
+        yield path, one, other
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any JSON
+    if _is_number(one) and _is_number(other):
+        return math.isclose(one, other, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
+    return bool(one == other)
