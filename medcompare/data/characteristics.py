@@ -132,7 +132,8 @@ def standardised_difference(first: NDArray[np.float64], second: NDArray[np.float
     spread = sum(np.atleast_2d(np.cov(group, rowvar=False, bias=True)) for group in (first, second)) / 2
     if not difference.any():
         return 0.0
-    inverse = np.linalg.pinv(spread, hermitian=True)
+    # Shares add up to 1, so that one direction has no spread, but for rounding.
+    inverse = np.linalg.pinv(spread, rcond=1e-10, hermitian=True)
     if not np.allclose(spread @ inverse @ difference, difference):
         return None
     return float(np.sqrt(difference @ inverse @ difference))

@@ -194,3 +194,17 @@ def test_the_original_class_is_a_subgroup_unless_none_is_wanted() -> None:
     assert chosen(None, frame) == ("sex", "grade", ORIGINAL)
     assert chosen(("sex",), frame) == ("sex", ORIGINAL)
     assert chosen((), frame) == ()
+
+
+def test_levels_always_have_a_difference_where_they_vary() -> None:
+    """Shares add up to 1: the direction without spread is rounding, and hides no difference. By a 2-by-2 inverse."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        groups = [np.repeat(np.eye(4)[1:], rng.integers(1, 200, 3), axis=0) for _ in range(2)]
+        shares = [group.mean(axis=0)[1:3] for group in groups]  # of two levels; the third is the rest
+        spread = sum(np.diag(share) - np.outer(share, share) for share in shares) / 2
+        difference = shares[0] - shares[1]
+
+        found = standardised_difference(*groups)
+
+        assert found == pytest.approx(np.sqrt(difference @ np.linalg.inv(spread) @ difference))
