@@ -94,7 +94,10 @@ def changed_data(data: DataChanges | None) -> tuple[str, ...]:
         found.append(
             f"{capital(since)} the label of {count(data.n_relabelled, 'image')} changed: see Data and split."
         )
-    for images, beside in (("added", "the earlier ones"), ("removed", "those that stayed")):
+    for images, beside, why in (
+        ("added", "the earlier ones", "another scanner, stain or export?"),
+        ("removed", "those that stayed", "was something sorted out?"),
+    ):
         drifted = [one for one in data.drift if one.drifted and one.images == images]
         if drifted:
             # Of a statistic without its unit, the largest distance first.
@@ -103,8 +106,8 @@ def changed_data(data: DataChanges | None) -> tuple[str, ...]:
             ]
             n = data.n_added if images == "added" else data.n_removed
             found.append(
-                f"The {count(n, 'image')} {images} {since} differ from {beside} in {join_words(names)}: another "
-                "scanner, stain or export? See Data and split."
+                f"The {count(n, 'image')} {images} {since} differ from {beside} in {join_words(names)}: {why} "
+                "See Data and split."
             )
     return tuple(found)
 
