@@ -20,13 +20,13 @@ if __name__ == "__main__":
     sys.exit(main(["compare", *sys.argv[1:]]))
 
 import logging
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows.lifecycle import RunLifecycle, parameter, run_recorded, title
-from flows.preflight import checked, locate_images
+from flows.preflight import checked, external_data, locate_images
 from flows.recover import after_crash
 from flows.trainings import Trainer, Training
 from medcompare.base.artifacts import ArtifactStore, write_atomically
@@ -58,10 +58,17 @@ from medcompare.training.worker.process import plan_parallel
 from tasks.cache import run_cached
 from tasks.decide import decide
 from tasks.evaluate import evaluate
+from tasks.external import evaluate_external, external_set
 from tasks.ingest import ingest
 from tasks.measure_cost import measure_cost
 from tasks.report import write_report
 from tasks.split import split as split_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.data.records import DatasetManifest, DatasetSplit
+    from medcompare.data.sources.listing import ImageSource
 
 PREDICTION_FILES: dict[Literal["val", "test"], str] = {
     "test": "predictions_test.csv",
@@ -93,28 +100,12 @@ def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008
 def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunResult:
     logger, started_at, store = get_run_logger(), now(), ArtifactStore(config.store)
     with in_stage("checks before work"):
-        weights, listed = checked(config)
+        weights, listed, external_sources = checked(config)
         source = listed or locate_images(config)
     plan = plan_parallel(len(config.models) * config.seeds, config.train)
 
     with run_folder(config.out, name) as folder:
-        manifest = run_cached(
-            ingest,
-            config.store,
-            fingerprint=fingerprint(
-                source, config.data, store=config.store, progress=file_counter("validating images")
-            ),
-            rules=(
-                config.data.max_rejected_fraction,
-                config.data.min_side_px,
-                config.data.max_file_mb,
-                config.data.near_duplicates,
-                config.data.intensity_range,
-            ),
-            source=source,
-            data=config.data,
-            store=config.store,
-        )
+        manifest = _ingested(source, config.data, config.store)
         split = run_cached(
             split_images,
             config.store,
@@ -134,6 +125,11 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         tabulated = characteristics(images)
         subgroups = chosen_subgroups(config.evaluate.subgroups, manifest.extra_columns, tabulated)
         evaluate_config = config.evaluate.model_copy(update={"subgroups": subgroups})
+        # Before any training: another hospital's images that cannot be used cost seconds.
+        external_splits = {
+            set_name: _external_split(set_name, config, outside, split)
+            for set_name, outside in external_sources.items()
+        }
         trainer = Trainer(config, weights=weights, plan=plan, data_root=source.root)
         logger.info("%s", trainer.announcement(split))
         trained = trainer.train(
@@ -177,6 +173,30 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 sentence_about_cost(one.display_name, cost),
             )
         unfit, cut_short = not_evaluated_as_trained(trained, predictions), not_converged(trained)
+        external = {
+            set_name: tuple(
+                trainer.predict(one, parts, root=external_sources[set_name].root, name=f" on {set_name}")
+                for one in judged
+            )
+            for set_name, parts in external_splits.items()
+        }
+        on_external = [
+            run_cached(
+                evaluate_external,
+                config.store,
+                name=set_name,
+                predictions=there,
+                internal=tuple(predictions[:: config.seeds]),
+                evaluations=tuple(evaluations),
+                costs=tuple(costs),
+                evaluate=evaluate_config,
+                rule=config.decide,
+                seed=config.seed,
+                notes=external_splits[set_name].notes,
+                store=config.store,
+            )
+            for set_name, there in external.items()
+        ]
         assessment = run_cached(
             decide,
             config.store,
@@ -191,6 +211,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             not_converged=cut_short,
             manifest=manifest,
             split=split,
+            external=tuple(on_external),
             store=config.store,
         )
         if config.split.random_beside:
@@ -207,6 +228,9 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         }
         for subset, filename in PREDICTION_FILES.items():
             write_atomically(folder / filename, write_prediction_table(scored[subset]))
+        for set_name, there in external.items():
+            table = write_prediction_table(scored_cases(there, store, "test"))
+            write_atomically(folder / f"predictions_external_{set_name}.csv", table)
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
         write_atomically(folder / SETTINGS_FILE, settings_to_repeat(config))
         provenance = collect_provenance(
@@ -260,3 +284,45 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
     lifecycle.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)
     return result
+
+
+def _ingested(source: ImageSource, data: DataConfig, store: Path, variant: str = "") -> DatasetManifest:
+    """The usable images of `source`."""
+    return run_cached(
+        ingest,
+        store,
+        fingerprint=fingerprint(source, data, store=store, progress=file_counter("validating images")),
+        rules=(
+            data.max_rejected_fraction,
+            data.min_side_px,
+            data.max_file_mb,
+            data.near_duplicates,
+            data.intensity_range,
+        ),
+        source=source,
+        data=data,
+        store=store,
+        variant=variant,
+    )
+
+
+def _external_split(
+    name: str, config: CompareConfig, outside: ImageSource, split: DatasetSplit
+) -> DatasetSplit:
+    """The images of another hospital as a test subset, and what is to be said of them."""
+    logger, data = get_run_logger(), external_data(config, name)
+    manifest = _ingested(outside, data, config.store, f" {name}")
+    found = run_cached(
+        external_set,
+        config.store,
+        name=name,
+        manifest=manifest,
+        split=split,
+        near_duplicates=data.near_duplicates,
+        config=config.split,
+        store=config.store,
+    )
+    logger.info("external set %s: %s; %s", name, sentence_about_images(manifest), sentence_about_split(found))
+    for note in (*manifest.warnings, *found.notes):
+        logger.warning("external set %s: %s", name, note)
+    return found.model_copy(update={"notes": (*found.notes, *manifest.warnings)})

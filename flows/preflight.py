@@ -6,7 +6,7 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from medcompare.base.errors import ConfigError, InputError
+from medcompare.base.errors import ConfigError, DataError, InputError
 from medcompare.base.file_access import files_readable_by
 from medcompare.config.data import DEMO
 from medcompare.config.train import TrainConfig
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from medcompare.config.data import DataConfig
     from medcompare.config.schema import AssessConfig, CompareConfig
     from medcompare.data.sources.listing import ImageSource
     from medcompare.models.spec import ResolvedWeights
@@ -33,6 +34,8 @@ class Checked(NamedTuple):
     """Initial weights by model, downloaded where that was needed."""
     source: ImageSource | None
     """The listed images; None for the demonstration data, which are generated inside the run."""
+    external: dict[str, ImageSource]
+    """The listed images of other hospitals, by name."""
 
 
 def check_before_work(config: CompareConfig) -> Checked:
@@ -50,6 +53,7 @@ def check_before_work(config: CompareConfig) -> Checked:
     with files_readable_by(config.file_access), nothing_left(config.out, config.store):
         check_folders(config)
         source = None if config.data.source == DEMO else locate_images(config)
+        external = {name: locate_external(config, name) for name in config.external}
         if source is not None:
             # Drawing is imported late: a refusal of the folder comes without it.
             from medcompare.report.fonts import require_fonts, words_of_report
@@ -63,7 +67,7 @@ def check_before_work(config: CompareConfig) -> Checked:
             from medcompare.training.augmentation import check_augmentation
 
             check_augmentation(config.train)
-        return Checked(weights, source)
+        return Checked(weights, source, external)
 
 
 _ahead: list[tuple[CompareConfig, Checked]] = []
@@ -118,6 +122,26 @@ def locate_images(config: CompareConfig) -> ImageSource:
     source = resolve_source(config.data, demo_root=config.store / "demo", published=config.split.published)
     check_columns(source, config.data, config.split, config.evaluate.subgroups or ())
     return source
+
+
+def external_data(config: CompareConfig, name: str) -> DataConfig:
+    """Settings of an external set: those of the main data, for another place."""
+    return config.data.model_copy(update={"source": config.external[name], "image_root": None})
+
+
+def locate_external(config: CompareConfig, name: str) -> ImageSource:
+    """The listed and labelled images of an external set; all of them, also where they came split.
+
+    Raises
+    ------
+    DataError
+        Naming the set.
+    """
+    try:
+        return resolve_source(external_data(config, name), demo_root=config.store / "demo", published="pool")
+    except DataError as error:
+        msg = f"--external {name}: {error}"
+        raise DataError(msg) from None
 
 
 def check_folders(config: CompareConfig | AssessConfig) -> None:

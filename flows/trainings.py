@@ -124,15 +124,18 @@ class Trainer:
             max_workers=self._plan.n_parallel,
         )
 
-    def predict(self, trained: TrainedModel, split: DatasetSplit, *, name: str = "") -> Predictions:
-        """Probabilities of a trained model for the validation and test images of `split`."""
+    def predict(
+        self, trained: TrainedModel, split: DatasetSplit, *, root: Path | None = None, name: str = ""
+    ) -> Predictions:
+        """Probabilities of a trained model for the validation and test images of `split`, which lie in `root`."""
+        places = self.places if root is None else {**self.places, "data_root": root}
         return run_cached(
             predict,
             self._config.store,
             model=trained.model,
             variant=self._variant(trained.seed) + name,
             identity=prediction_identity(trained, split, self._plan),
-            request=PredictionRequest(trained=trained, train=self._config.train, split=split, **self.places),
+            request=PredictionRequest(trained=trained, train=self._config.train, split=split, **places),
         )
 
     def beside_random_split(

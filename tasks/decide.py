@@ -10,6 +10,7 @@ from medcompare.base.artifacts import ArtifactStore
 from medcompare.data.tables import read_split
 from medcompare.predictions.join import scored_cases
 from medcompare.stats import assessment
+from medcompare.stats.external import with_external
 from medcompare.stats.shortcuts import shortcuts
 from tasks.cache import RETRIES, STORED, content_key, redact_tracebacks
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.predictions.costs import CostMeasurement
     from medcompare.predictions.records import Predictions
-    from medcompare.stats.records import Assessment, ModelEvaluation
+    from medcompare.stats.records import Assessment, ExternalSet, ModelEvaluation
 
 
 @redact_tracebacks
@@ -43,6 +44,7 @@ def decide(
     not_converged: dict[str, str],
     manifest: DatasetManifest,
     split: DatasetSplit,
+    external: tuple[ExternalSet, ...],
     store: Path,
 ) -> Assessment:
     """All statistics of the comparison, and the verdict."""
@@ -62,4 +64,4 @@ def decide(
     )
     table = read_split(split, cases)
     easy = shortcuts(table, manifest, cases, test, level=evaluate.level, seed=seed)
-    return found.model_copy(update={"shortcuts": easy})
+    return with_external(found.model_copy(update={"shortcuts": easy}), external)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @redact_tracebacks
 @task(
     name="ingest",
-    task_run_name="ingest",
+    task_run_name="ingest{variant}",
     # The fingerprint covers every file's bytes; `source` says where the files lie, and of `data`
     # only `rules` (limits) can change the answer.
-    cache_policy=content_key(ignore=("source", "data", "store")),
+    cache_policy=content_key(ignore=("source", "data", "store", "variant")),
     **RETRIES,
     **STORED,
 )
@@ -36,6 +36,7 @@ def ingest(
     source: ImageSource,
     data: DataConfig,
     store: Path,
+    variant: str = "",  # noqa: ARG001 - tells sets of images apart in the run's page
 ) -> DatasetManifest:
     """Decode every image once; exclude what is unreadable or contradicts itself."""
     return manifest.ingest(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medcompare.base.errors import ConfigError
 from medcompare.base.hosts import split_at_commas
 from medcompare.cli.options import (
     Assignments,
@@ -108,6 +109,14 @@ def compare(
             metavar="COLUMN", help="Spread the values of this column, such as site, evenly over the subsets."
         ),
     ] = None,
+    external: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="Images of another hospital, read and labelled as --data is: the finished models and thresholds are "
+            "tested on them too (repeatable).",
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -177,6 +186,15 @@ def compare_config(ctx: typer.Context) -> CompareConfig:
     named = named_values(given, FIELDS)
     if given["models"] is not None:
         named["models"] = split_at_commas(given["models"])
+    for assignment in given["external"] or ():
+        label, separator, place = assignment.partition("=")
+        if not separator or not label or not place:
+            msg = f"--external {assignment}: write NAME=PATH, e.g. --external hospital-b=other_images"
+            raise ConfigError(msg)
+        if label in named.setdefault("external", {}):
+            msg = f"--external {assignment}: the name {label} is given twice; name each set differently"
+            raise ConfigError(msg)
+        named["external"][label] = place
     values = all_values(given["config"], given["assignments"] or (), named, CompareConfig)
     return validated(CompareConfig, values)
 

@@ -35,6 +35,7 @@ TITLES = {
     "budget_s": "Time for measuring a network (seconds)",
     "crop_scale_min": "Smallest crop",
     "file_timeout_s": "Time limit per image (seconds)",
+    "external": "Images of other hospitals",
     "file_access": "Who may read the files",
     "fresh": "Measure again",
     "image_size_px": "Image size (pixels)",
@@ -82,7 +83,7 @@ FIRST = (
     "mail_to",
     "name",
 )
-LAST = ("seed", "out", "store", "file_access")
+LAST = ("external", "seed", "out", "store", "file_access")
 """What the form shows above and below the sections."""
 
 

@@ -177,6 +177,11 @@ class CompareConfig(Settings):
         "Takes so many times as long.",
         json_schema_extra=left_to_preset("seeds"),
     )
+    external: dict[SafeName, str] = Field(
+        default={},
+        description="Images of other hospitals by name: the finished models are tested on them, at their frozen "
+        "thresholds. Read and labelled as the main data are.",
+    )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of split, training and bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")
     store: Path = Field(

@@ -103,7 +103,7 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
         )
         targets = _targets(config)
     _check_both_classes(
-        [_summary(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS],
+        [summary_of(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS],
         manifest,
         grouped=grouped,
         instead=words_of(config).instead if published else None,
@@ -115,7 +115,7 @@ def split(manifest: DatasetManifest, config: SplitConfig, *, seed: int, store: A
     table = read_table(assignments, store)
     copies, keys = _keys(table, manifest, store)
     disjoint = _verified(table, keys)
-    train, val, test = (_summary(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS)
+    train, val, test = (summary_of(subset, table, targets[subset], grouped=grouped) for subset in SUBSETS)
     n_copies = units_by(copies, table["label"].to_numpy()).class_counts.sum(axis=1)
     return DatasetSplit(
         assignments=assignments,
@@ -168,7 +168,7 @@ def random_split(
     n_leaked = int(np.isin(units[is_test], units[~is_test]).sum())
     grouped = partition.grouped_by is not None
     train, val, test = (
-        _summary(one.subset, table, one.target_fraction, grouped=grouped) for one in partition.subsets
+        summary_of(one.subset, table, one.target_fraction, grouped=grouped) for one in partition.subsets
     )
     return partition.model_copy(
         update={
@@ -291,7 +291,8 @@ def _targets(config: SplitConfig) -> dict[Subset, float]:
     }
 
 
-def _summary(subset: Subset, table: pd.DataFrame, target: float, *, grouped: bool) -> SubsetSummary:
+def summary_of(subset: Subset, table: pd.DataFrame, target: float, *, grouped: bool) -> SubsetSummary:
+    """What `subset` of `table` holds, where `target` of all images was asked for; patients only if `grouped`."""
     part = table[table["subset"] == subset]
     n_positive = int((part["label"] == 1).sum())
     n_patients = patients_by_class = None

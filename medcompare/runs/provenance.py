@@ -109,6 +109,9 @@ def settings_to_repeat(config: CompareConfig | AssessConfig) -> bytes:
     source = given.get("data", {}).get("source")
     if source is not None and source != DEMO and not is_address(source):
         given["data"]["source"] = str(Path(source).expanduser().absolute())
+    for name, place in given.get("external", {}).items():
+        if not is_address(place):
+            given["external"][name] = str(Path(place).expanduser().absolute())
     image_root = given.get("data", {}).get("image_root")
     if image_root is not None:
         given["data"]["image_root"] = str(Path(image_root).expanduser().absolute())

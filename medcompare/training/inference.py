@@ -72,9 +72,11 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
     network = placement.network(network)
     scorer = with_views(network, trained.test_time_augmentation)
     rows = read_assignments(store.read(request.split.assignments))
+    # An external set has no validation images.
+    present = [subset for subset in PREDICTED if any(row.subset == subset for row in rows)]
     workers = request.train.num_workers
     # Every image is seen once, or twice where the running statistics are compared.
-    cache_bytes = cache_budget_bytes(1) // max(1, workers) // len(PREDICTED) if running else 0
+    cache_bytes = cache_budget_bytes(1) // max(1, workers) // len(present) if running else 0
     loaders = {
         subset: BatchLoader(
             EvaluationImages(
@@ -88,7 +90,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
             batch_size=trained.batch_size,
             num_workers=workers,
         )
-        for subset in PREDICTED
+        for subset in present
     }
 
     def scored(subsets: Sequence[Subset]) -> tuple[list[float], float]:
@@ -102,7 +104,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
         return found, spreads["test"]
 
     chosen = [row for loader in loaders.values() for row in loader.images.rows]
-    values, log_odds_sd = scored(PREDICTED)
+    values, log_odds_sd = scored(present)
     for row, value in zip(chosen, values, strict=True):
         if not 0 <= value <= 1:
             msg = f"{spec.name} gives no finite probability for case {row.case_id}; train it again"
@@ -115,7 +117,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
         display_name=spec.display_name,
         classes=request.split.classes,
         table=store.write(prediction_table(chosen, values, values_running), ".csv"),
-        n_val=len(loaders["val"].images),
+        n_val=len(loaders["val"].images) if "val" in loaders else 0,
         n_test=len(loaders["test"].images),
         checkpoint_sha256=trained.checkpoint.sha256,
         seed=trained.seed,

@@ -377,7 +377,7 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
     }
     found = {"predictions": (predictions,), "evaluations": (evaluation,), "costs": (cost,)}
     told = {"not_evaluated_as_trained": {MODEL: "why"}, "not_converged": {MODEL: "why"}}
-    done.do("decide", **found, **rule, **told, manifest=manifest, split=parts, store=store)
+    done.do("decide", **found, **rule, **told, manifest=manifest, split=parts, external=(), store=store)
     cases = {
         name: with_everything(scored_cases((predictions,), ArtifactStore(store), subset))
         for name, subset in (("test", "test"), ("validation", "val"))

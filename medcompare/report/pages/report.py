@@ -36,6 +36,7 @@ from medcompare.report.pages.compare import (
 from medcompare.report.pages.cost import cost_rows, cost_section
 from medcompare.report.pages.data import data_section
 from medcompare.report.pages.errors import error_section
+from medcompare.report.pages.external import external_section
 from medcompare.report.pages.methods import checklist_section, methods_section, trend_section
 from medcompare.report.pages.model import model_section
 from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, metric_name, view_of
@@ -106,6 +107,7 @@ def build_context(inputs: ReportInputs) -> ReportContext:
         data_section,
         head_to_head_section,
         model_section,
+        external_section,
         error_section,
         cost_section,
         trend_section,

@@ -1,0 +1,165 @@
+"""The same checkpoints and thresholds on another hospital's images, beside the internal test."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from medcompare.stats.comparison import compare_models
+from medcompare.stats.evaluation import evaluate_model
+from medcompare.stats.records import Estimate, ExternalModel, ExternalSet
+from medcompare.stats.verdict.sentences import difference_text, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.config.schema import DecideConfig, EvaluateConfig
+    from medcompare.predictions.cases import ScoredCases
+    from medcompare.predictions.costs import CostMeasurement
+    from medcompare.stats.records import Assessment, ModelEvaluation
+
+FIGURES = ("auc", "sensitivity", "specificity")
+
+
+def on_external(
+    name: str,
+    external: ScoredCases,
+    validation: ScoredCases,
+    evaluations: Sequence[ModelEvaluation],
+    *,
+    costs: Sequence[CostMeasurement],
+    evaluate: EvaluateConfig,
+    rule: DecideConfig,
+    seed: int,
+    notes: tuple[str, ...] = (),
+) -> ExternalSet:
+    """Figures of each model on an external set, at the thresholds frozen before, and what they lose there.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls the set.
+    external, validation : ScoredCases
+        The external cases; the internal validation subset, for a recalibration that was fitted on it.
+    evaluations : sequence of ModelEvaluation
+        On the internal test subset.
+    costs, evaluate, rule, seed
+        As in `medcompare.stats.comparison.compare_models`.
+    notes : tuple of str
+        What is to be said of the set.
+
+    Returns
+    -------
+    ExternalSet
+    """
+    there = [
+        evaluate_model(
+            external.only([one.model]),
+            validation.only([one.model]),
+            one.model,
+            display_name=one.display_name,
+            evaluate=evaluate,
+            operating_point=one.operating_point,
+            seed=seed,
+        )
+        for one in evaluations
+    ]
+    return ExternalSet(
+        name=name,
+        n=external.n,
+        n_positive=there[0].n_positive,
+        n_negative=there[0].n_negative,
+        n_patients=external.n_patients,
+        models=tuple(
+            ExternalModel(
+                evaluation=outside,
+                differences={
+                    figure: unpaired_difference(inside.metrics[figure], outside.metrics[figure])
+                    for figure in FIGURES
+                },
+            )
+            for inside, outside in zip(evaluations, there, strict=True)
+        ),
+        comparisons=compare_models(external, there, costs=costs, evaluate=evaluate, decide=rule, seed=seed),
+        notes=notes,
+    )
+
+
+def unpaired_difference(inside: Estimate, outside: Estimate) -> Estimate:
+    """External minus internal of one model: two samples of other patients.
+
+    Parameters
+    ----------
+    inside, outside : Estimate
+        The same figure with its interval, on the internal and the external cases.
+
+    Returns
+    -------
+    Estimate
+        Without value where one of the two has none.
+
+    References
+    ----------
+    Square-and-add of the limits of both: Newcombe (1998), Stat Med 17:873, method 10, for proportions; Zou &
+    Donner (2008), Stat Med 27:1693, for any estimate with limits, here the AUC and clustered proportions.
+    """
+    a, b = inside, outside
+    if a.value is None or b.value is None:
+        return Estimate(value=None, level=a.level, method="none", note=a.note or b.note or "not estimable")
+    value = b.value - a.value
+    if a.ci_low is None or a.ci_high is None or b.ci_low is None or b.ci_high is None:
+        return Estimate(value=value, level=a.level, method="difference", note="a figure has no interval")
+    return Estimate(
+        value=value,
+        ci_low=value - math.hypot(b.value - b.ci_low, a.ci_high - a.value),
+        ci_high=value + math.hypot(b.ci_high - b.value, a.value - a.ci_low),
+        level=a.level,
+        method=f"square-and-add of two intervals ({a.method})",
+        n=b.n,
+    )
+
+
+def with_external(found: Assessment, sets: Sequence[ExternalSet]) -> Assessment:
+    """`found` with the external sets, which its verdict tells of first; what it decides stays."""
+    if not sets:
+        return found
+    told = tuple(_sentence(found, one) for one in sets)
+    verdict = found.verdict.model_copy(update={"caveats": (*told, *found.verdict.caveats)})
+    return found.model_copy(update={"external": tuple(sets), "verdict": verdict})
+
+
+def _sentence(found: Assessment, one: ExternalSet) -> str:
+    """What became of each model on an external set, beside the internal test."""
+    cases = f"{one.n:,} cases" + (f" of {one.n_patients:,} patients" if one.n_patients is not None else "")
+    parts = []
+    for model in one.models:
+        figures = [
+            f"{'AUC' if figure == 'auc' else figure} {_short(model.evaluation.metrics[figure])}, "
+            f"{_moved(model.differences[figure])}"
+            for figure in FIGURES
+        ]
+        parts.append(f"{model.evaluation.display_name} {'; '.join(figures)}")
+    text = (
+        f"On the external set {one.name} ({cases}; nothing was fitted to it, thresholds frozen), against the internal "
+        f"test: {'. '.join(parts)}."
+    )
+    for pair in one.comparisons[:1] if len(one.models) == 2 else ():
+        text += f" There the {difference_text(pair, 'auc', found.display_names)}."
+    return text
+
+
+def _short(estimate: Estimate, sign: str = "") -> str:
+    if estimate.value is None:
+        return f"not computed ({estimate.note})"
+    if estimate.ci_low is None or estimate.ci_high is None:
+        return number(estimate.value, sign)
+    limits = f"{number(estimate.ci_low, sign)} to {number(estimate.ci_high, sign)}"
+    return f"{number(estimate.value, sign)} ({limits})"
+
+
+def _moved(change: Estimate) -> str:
+    """A change in words: a drop or a gain where its interval says so."""
+    if change.ci_low is None or change.ci_high is None:
+        return f"change {_short(change, '+')}"
+    word = "a drop" if change.ci_high < 0 else "a gain" if change.ci_low > 0 else "no change shown"
+    return f"{word}: {_short(change, '+')}"

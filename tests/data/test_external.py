@@ -1,0 +1,88 @@
+"""Images of another hospital: all tested, none of them seen in training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.errors import DataError
+from medcompare.config.data import DataConfig, SplitConfig
+from medcompare.data.external import external_set
+from medcompare.data.manifest import ingest
+from medcompare.data.sources.resolve import resolve_source
+from medcompare.data.split import split
+from medcompare.data.tables import read_split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.data.records import DatasetSplit
+
+
+def hospital(root: Path, seed: int, n: int = 12) -> Path:
+    """Clouds of two sizes, no two alike, in two classes."""
+    rng = np.random.default_rng(seed)
+    for label in ("cancer", "healthy"):
+        (root / label).mkdir(parents=True)
+        for i in range(n):
+            noise = rng.normal(size=(96, 96))
+            grey = sum(scale * ndimage.gaussian_filter(noise, scale) for scale in (1, 3, 9))
+            grey = 128 + 45 * (grey - np.mean(grey)) / np.std(grey)
+            Image.fromarray(grey.clip(0, 255).astype(np.uint8)).save(root / label / f"{seed}-{i:02d}.png")
+    return root
+
+
+def set_apart(tmp_path: Path, *, leaks: str = "refuse") -> tuple[DatasetSplit, DatasetSplit, ArtifactStore]:
+    """The split of hospital `a`, and hospital `b` as its external set."""
+    store, config = ArtifactStore(tmp_path / "store"), SplitConfig.model_validate({"leaks": leaks})
+    manifests = []
+    for name in "ab":
+        data = DataConfig(source=str(tmp_path / name))
+        source = resolve_source(data, demo_root=tmp_path / "demo")
+        manifests.append(ingest(source, data, store))
+    parts = split(manifests[0], config, seed=0, store=store)
+    outside = external_set("B", manifests[1], parts, near=True, config=config, store=store)
+    return parts, outside, store
+
+
+def test_every_image_is_tested(tmp_path: Path) -> None:
+    """Nothing is left for training or validation."""
+    hospital(tmp_path / "a", 1)
+    hospital(tmp_path / "b", 2, n=5)
+
+    _, outside, store = set_apart(tmp_path)
+
+    assert [one.n_images for one in outside.subsets] == [0, 0, 10]
+    assert set(read_split(outside, store)["subset"]) == {"test"}
+    assert outside.notes == ()
+
+
+@pytest.mark.parametrize("how", ["the same file", "the same pixels", "recompressed"])
+def test_images_seen_in_training_are_refused_or_left_out(tmp_path: Path, how: str) -> None:
+    """A copy of every image of a: those of training and validation are named; with leaks=remove they go."""
+    for path in sorted(hospital(tmp_path / "a", 1).rglob("*.png")):
+        copy = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as picture:
+            if how == "the same file":
+                copy.write_bytes(path.read_bytes())
+            elif how == "the same pixels":
+                picture.save(copy, compress_level=1)
+            else:
+                picture.save(copy.with_suffix(".jpg"), quality=70)
+
+    with pytest.raises(
+        DataError, match=r"(18|19|20) images of 24 of the external set B are also in training or val"
+    ):
+        set_apart(tmp_path)
+    parts, outside, store = set_apart(tmp_path, leaks="remove")
+
+    left = read_split(outside, store)
+    ours = read_split(parts, store).query("subset == 'test'")
+    assert {path[:-4] for path in left["path"]} == {path[:-4] for path in ours["path"]}
+    assert f"{len(left)} images of B also in the internal test subset" in outside.notes[1]
