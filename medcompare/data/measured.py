@@ -37,7 +37,7 @@ BEHIND = (
 )
 """A change of their code, or of a library, begins a new file."""
 
-MAX_WAITING, MAX_WAIT_S = 256, 2.0
+MAX_WAITING, MAX_WAIT_S = 1000, 2.0
 """So much is lost at most where the process is killed."""
 
 AT_ONCE = 500

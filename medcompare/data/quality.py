@@ -12,10 +12,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageStat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+    from PIL import Image
 
 MIN_SPREAD = 3.0
 """Standard deviation of the grey levels (0 to 255) below which an image shows nothing: noise of a sensor and of JPEG
@@ -25,10 +27,10 @@ DARK, BRIGHT = 82, 242
 """Underexposed: 99 % of the pixels darker; overexposed: 95 % brighter. The limits of CleanVision (0.32 and 0.95 of the
 range)."""
 
-MAX_BLUR = 0.8
+MAX_BLUR = 0.7
 """Share of its fine detail that an image keeps when it is blurred once more (the idea of Crete and others 2007, The
-blur effect: a blurred image loses little). Of 280 images of two public sets and of drawn tissue the highest was 0.74,
-of the same after a Gaussian blur of 2.5 pixels the lowest 0.84."""
+blur effect: a blurred image loses little). Of 426 images of two public sets and of drawn tissue the highest was 0.25,
+of the same after a Gaussian blur of 2.5 pixels the lowest 0.81."""
 
 MIN_ASPECT = 0.35
 """Shorter side by longer side; the limit of CleanVision."""
@@ -46,7 +48,6 @@ and JPEG adds ripples."""
 FOCUS_PX = 512
 """Focus is measured in a centre square of at most this side."""
 
-_DETAIL = ImageFilter.Kernel((3, 3), [0, -1, 0, -1, 4, -1, 0, -1, 0], scale=1, offset=128)
 _MASK_NAME = re.compile(
     r"(?:^|[_\-. (])(?:masks?|seg(?:mentation)?|ground_?truth|gt|annotations?)(?:[_\-. ]?\(?\d+\)?)?\)?$",
     re.IGNORECASE,
@@ -93,10 +94,28 @@ def _blur(grey: Image.Image) -> float:
     side_x, side_y = min(width, FOCUS_PX), min(height, FOCUS_PX)
     left, top = (width - side_x) // 2, (height - side_y) // 2
     centre = grey.crop((left, top, left + side_x, top + side_y))
-    detail = ImageStat.Stat(centre.filter(_DETAIL)).var[0]
-    if detail <= 0:
-        return 0.0
-    return float(ImageStat.Stat(centre.filter(ImageFilter.BoxBlur(1)).filter(_DETAIL)).var[0] / detail)
+    values = np.asarray(centre, dtype=np.float32)
+    detail = _detail(values)
+    return _detail(np.rint(_mean_of_nine(values))) / detail if detail > 0 else 0.0
+
+
+def _detail(values: NDArray[np.float32]) -> float:
+    """Variance of the differences of each pixel from the mean of its four neighbours, times four, within 8 bits."""
+    differences = 4 * values[1:-1, 1:-1]
+    for neighbours in (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:]):
+        differences -= neighbours
+    flat = np.clip(differences, -128, 127, out=differences).ravel()
+    # A dot product is many times faster than numpy's variance.
+    return max(float(flat @ flat) / flat.size - float(flat.mean()) ** 2, 0.0) if flat.size else 0.0
+
+
+def _mean_of_nine(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows = values[:, :-2] + values[:, 1:-1]
+    rows += values[:, 2:]
+    both = rows[:-2] + rows[1:-1]
+    both += rows[2:]
+    both /= 9
+    return both
 
 
 def is_named_mask(path: str, quality: Quality) -> bool:

@@ -117,8 +117,11 @@ def _serve() -> None:
             answer = function(*arguments), None
         except Exception as error:  # noqa: BLE001 - raised where it was asked
             answer = None, error
-        pickle.dump(answer, answers, protocol=5)
-        answers.flush()
+        try:
+            pickle.dump(answer, answers, protocol=5)
+            answers.flush()
+        except BrokenPipeError:
+            os._exit(0)  # nobody is left to hear it
 
 
 if __name__ == "__main__":
