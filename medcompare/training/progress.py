@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.predictions.costs import CostMeasurement
 
+SLOW_S = 60.0
 LONG_LIST = 1000
 """Shorter lists of files take a moment; a line about each quarter would be noise."""
 
@@ -155,15 +157,18 @@ def epoch_line(name: str, event: Mapping[str, object]) -> str:
 
 
 def file_counter(what: str) -> Callable[[int, int], None]:
-    """Callback for (done, in all) that logs a line at each quarter of a long list."""
-    told = 0.0
+    """Callback for (done, in all) that logs a line at each quarter of a long list, and each minute of a slow one."""
+    told, started = 0.0, time.monotonic()
+    told_at = started
 
     def tell(done: int, in_all: int) -> None:
-        nonlocal told
-        share = done / in_all if in_all else 1.0
-        if in_all >= LONG_LIST and share >= told + 0.25:
-            told = share
-            logger.info("%s: %d of %d", what, done, in_all)
+        nonlocal told, told_at
+        share, now = done / in_all if in_all else 1.0, time.monotonic()
+        if in_all >= LONG_LIST and (share >= told + 0.25 or now >= told_at + SLOW_S):
+            told, told_at = share, now
+            left = (now - started) * (1 / share - 1)
+            rest = f", about {left / 60:.0f} minutes left" if left > SLOW_S else ""
+            logger.info("%s: %d of %d%s", what, done, in_all, rest)
 
     return tell
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.theme import Theme
 
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.training import progress
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_live_lines_show_the_latest_figures() -> None:
@@ -87,3 +91,18 @@ def test_the_line_about_a_cost_for_the_log() -> None:
         "cost.budget_s (3 of 60 timed passes; 0 of 6 batches for the throughput) and disturbed, as other programs kept "
         "2.3 processor cores busy meanwhile: reused until it is measured again with --set cost.fresh=true"
     )
+
+
+def test_a_long_list_is_counted(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line at each quarter, none for a short list, and each time where the last line is long ago."""
+    caplog.set_level("INFO")
+    long, short = progress.file_counter("long"), progress.file_counter("short")
+    for done in range(1, 2001):
+        long(done, 2000)
+        short(min(done, 20), 20)
+    assert caplog.messages == [f"long: {done} of 2000" for done in (500, 1000, 1500, 2000)]
+    caplog.clear()
+    monkeypatch.setattr(progress, "SLOW_S", -1.0)
+    for done in (1, 2):
+        progress.file_counter("slow")(done, 2000)
+    assert caplog.messages == [f"slow: {done} of 2000, about 0 minutes left" for done in (1, 2)]
