@@ -51,6 +51,8 @@ TITLES = {
     "mixup_alpha": "Alpha of mixup",
     "n_patients": "Patients",
     "n_repeats": "Timed passes",
+    "price_per_hour": "Price per hour",
+    "price_per_kwh": "Price per kilowatt hour",
     "n_resamples": "Bootstrap resamples",
     "n_warmup": "Passes before timing",
     "num_workers": "Loading processes",

@@ -136,6 +136,17 @@ class CostConfig(Settings):
     n_warmup: int = Field(default=10, ge=1, le=1000, description="Forward passes before timing starts.")
     n_repeats: int = Field(default=60, ge=10, le=10_000, description="Timed forward passes at batch 1.")
     throughput_batch: int = Field(default=16, ge=1, le=1024, description="Batch size for throughput.")
+    price_per_hour: float | None = Field(
+        default=None,
+        gt=0,
+        description="What an hour of this machine costs you, for the price of 1,000 images; not set: none is given.",
+    )
+    price_per_kwh: float | None = Field(
+        default=None,
+        gt=0,
+        description="What a kilowatt hour costs you, where the energy is not in that price.",
+    )
+    currency: str = Field(default="", max_length=12, description="Printed behind prices, e.g. EUR.")
     fresh: bool = Field(
         default=False, description="Measure again even where an earlier measurement could be reused."
     )

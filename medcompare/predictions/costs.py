@@ -42,6 +42,14 @@ class CostMeasurement(Record):
     peak_memory_bytes: int | None = Field(
         default=None, description="Peak of the measuring process (CPU) or of the allocator (GPU)."
     )
+    energy_j_per_image: float | None = Field(
+        default=None,
+        description="Joules per image at throughput_batch, of the whole device and whatever else it does.",
+    )
+    energy_source: str | None = Field(
+        default=None, description="What counted the energy, or why nothing did: 'unavailable: ...'."
+    )
+    kernels: str | None = Field(default=None, description="How the library chose the kernels of inference.")
     training_images_per_s: float | None = Field(default=None, description="Measured alone.")
     training_time_s: float | None = Field(
         default=None, description="Wall time of the training as it ran (see training_conditions)."

@@ -33,7 +33,8 @@ from medcompare.training.dataset import BatchLoader, TrainingImages, cache_budge
 from medcompare.training.epoch import train_one_epoch
 from medcompare.training.options import with_views
 from medcompare.training.recipes import FitSettings, optimizer_of, recipe_of
-from medcompare.training.scoring import Placement, make_repeatable
+from medcompare.training.scoring import Placement, choose_fast_kernels, make_repeatable
+from medcompare.training.timing import LATEST_THROUGHPUT, measure_energy, random_inputs, time_forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ MIN_WARMUP, MIN_REPEATS = 1, 3
 FEWEST_FOR_P95 = 20
 """With fewer values than 1 / (1 - 0.95) the 95th percentile lies between the two largest, wherever it is."""
 
-LATEST_WARMUP, LATEST_LATENCY, LATEST_THROUGHPUT = 0.2, 0.5, 0.7
+LATEST_WARMUP, LATEST_LATENCY = 0.2, 0.5
 LATEST_TRAINING_WARMUP, LATEST_TRAINING = 0.8, 0.95
 """Share of the time budget by which each part ends, so that none takes it all; the equivalent gets the rest."""
 
@@ -91,7 +92,7 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
     if request.n_threads is not None:
         torch.set_num_threads(request.n_threads)
     device = pick_device(request.train.device, index=request.device_index)
-    make_repeatable(device)
+    kernels = choose_fast_kernels(device)
     placement = Placement(device=device, memory_format=trained.memory_format)
     memory = PeakMemory(device)
     network = build_model(spec, seed=trained.seed)
@@ -126,15 +127,20 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
         expected_s=cost.throughput_batch * latency_s,
     )
     loads_cores = [others.cores()]
+    energy_j, energy_source = measure_energy(
+        network, placement, size_px=trained.image_size_px, batch=cost.throughput_batch, budget=budget
+    )
     # Without a batch it would be the memory of single images, less than that of other models.
     peak = memory.peak_bytes() if n_batches_before else None
     flops = count_flops(network, placement, size_px=trained.image_size_px)
     del network
     gc.collect()
     others = OtherLoad()
+    make_repeatable(device)
     training = time_training(request, store, placement, budget=budget, latency_s=latency_s)
     loads_cores.append(others.cores())
     equivalent: dict[str, Any] = {}
+    choose_fast_kernels(device)
     if spec.maintained_equivalent is not None:
         others = OtherLoad()
         equivalent = time_equivalent(
@@ -166,6 +172,9 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
         throughput_images_per_s_ci=median_interval([cost.throughput_batch / each for each in batches_s]),
         throughput_batch=cost.throughput_batch,
         peak_memory_bytes=peak,
+        energy_j_per_image=energy_j,
+        energy_source=energy_source,
+        kernels=kernels,
         training_images_per_s=training.images_per_s,
         training_time_s=trained.elapsed_s,
         training_conditions=f"{trained.device}, {trained.n_threads} threads, {trained.precision}, {together}",
@@ -188,58 +197,6 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
             (load for load in loads_cores if load is not None), default=in_all.cores(shortest_s=0)
         ),
     )
-
-
-def time_forward(
-    network: nn.Module,
-    placement: Placement,
-    *,
-    size_px: int,
-    batch: int,
-    n_warmup: int,
-    n_repeats: int,
-    budget: Budget,
-    latest: tuple[float, float] = (1.0, 1.0),
-    at_least: tuple[int, int] = (0, 0),
-    expected_s: float = 0.0,
-) -> tuple[int, list[float]]:
-    """Time forward passes, after some that do not count, as many of both as fit.
-
-    Parameters
-    ----------
-    network, placement, size_px, batch
-        What runs, where, and on how many images of which side.
-    n_warmup, n_repeats : int
-        Passes planned before timing, and timed.
-    budget : Budget
-        The time there is.
-    latest : (float, float)
-        Shares of the budget by which the passes before timing, and the timed ones, end.
-    at_least : (int, int)
-        Passes of either kind that are done in any case.
-    expected_s : float, default=0.0
-        What the first pass is thought to take.
-
-    Returns
-    -------
-    int, list of float
-        Passes done before timing, and the seconds of each timed one.
-    """
-    inputs = _inputs(placement, batch, size_px)
-
-    def once() -> float:
-        _wait_for(placement.device)
-        started = budget.clock()
-        network(inputs)
-        _wait_for(placement.device)
-        return budget.clock() - started
-
-    with torch.inference_mode():
-        before = budget.as_many(once, n_warmup, latest=latest[0], at_least=at_least[0], expected_s=expected_s)
-        if not before:
-            return 0, []
-        timed = budget.as_many(once, n_repeats, latest=latest[1], at_least=at_least[1], expected_s=before[-1])
-    return len(before), timed
 
 
 def time_equivalent(
@@ -317,7 +274,7 @@ def count_flops(network: nn.Module, placement: Placement, *, size_px: int) -> in
     addition as two; element-wise operations are not counted.
     """
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network(_inputs(placement, 1, size_px))
+        network(random_inputs(placement, 1, size_px))
     return int(counter.get_total_flops())
 
 
@@ -387,15 +344,3 @@ def time_training(
         return TrainingSpeed(None, 0, loader.n_steps)
     timed, n_timed = steps(n_read, LATEST_TRAINING)
     return TrainingSpeed(timed.n_images / timed.elapsed_s, n_timed, loader.n_steps)
-
-
-def _inputs(placement: Placement, batch: int, size_px: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return placement.tensor(torch.randn((batch, 3, size_px, size_px), generator=generator))
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -24,6 +24,7 @@ SHORTEST_LOAD_S = 0.2
 """Twenty ticks of the usual 10 ms: the load of others over so long is known to a tenth of a core or so."""
 
 STATUS = Path("/proc/self/status")
+POWERCAP = Path("/sys/class/powercap")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
 Step = TypeVar("Step")
@@ -184,6 +185,70 @@ class OtherLoad:
                 busy_s += sum(getattr(times, name, 0.0) for name in BUSY_TIMES)
         own = self._process.cpu_times()
         return time.perf_counter(), busy_s, own.user + own.system
+
+
+class EnergyCounter:
+    """Energy that a device has used since this was made, where something counts it.
+
+    Of an NVIDIA GPU NVML's counter (Volta and later), of a processor RAPL's, which on many systems only the
+    superuser may read: both count the whole device, idle power and other programs included.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the network runs.
+    powercap : Path, optional
+        Folder of the kernel's counters, if not its usual one.
+    """
+
+    def __init__(self, device: torch.device, *, powercap: Path | None = None) -> None:
+        self.source = "unavailable: this device has no counter that is known here"
+        self._read: Callable[[], float] | None = None
+        if device.type == "cuda":
+            self._read, self.source = _nvml_joules(device)
+        elif device.type == "cpu":
+            self._read, self.source = _rapl_joules(powercap or POWERCAP)
+        self._started = None if self._read is None else self._read()
+
+    def joules(self) -> float | None:
+        """Energy so far; None where nothing counts it, or a counter began again at 0."""
+        if self._read is None or self._started is None:
+            return None
+        used = self._read() - self._started
+        return used if used > 0 else None
+
+
+def _nvml_joules(device: torch.device) -> tuple[Callable[[], float] | None, str]:
+    try:
+        import pynvml
+    except ImportError:
+        return None, "unavailable: NVML needs a package (python -m pip install nvidia-ml-py)"
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except pynvml.NVMLError as error:
+        return None, f"unavailable: NVML says {error}"
+    # Millijoules since the driver was loaded.
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3, "NVML, the whole GPU"
+
+
+def _rapl_joules(powercap: Path) -> tuple[Callable[[], float] | None, str]:
+    # intel-rapl:0 is a processor package, AMD's too; intel-rapl:0:0 a part of it.
+    counters = [
+        path / "energy_uj" for path in sorted(powercap.glob("intel-rapl:*")) if path.name.count(":") == 1
+    ]
+    if not counters:
+        return None, "unavailable: the processor's counters (RAPL) are not there"
+
+    def read() -> float:
+        return sum(int(path.read_text(encoding="ascii")) for path in counters) / 1e6
+
+    try:
+        read()
+    except OSError:
+        return None, "unavailable: the processor's counters (RAPL) may not be read by this user"
+    return read, "RAPL, the processor packages"
 
 
 def resident_bytes(*, status: Path = STATUS) -> int:

@@ -136,6 +136,6 @@ def cost_identity(trained: TrainedModel, cost: CostConfig, plan: ParallelPlan) -
     """Identity of the cost of `trained` on this machine."""
     return CostIdentity(
         trained=hashlib.sha256(trained.model_dump_json().encode()).hexdigest(),
-        settings=cost.model_dump_json(exclude={"fresh"}),
+        settings=cost.model_dump_json(exclude={"fresh", "price_per_hour", "price_per_kwh", "currency"}),
         machine=f"{cpu_name()} {device_kind(plan)} {trained.device} {plan.n_parallel * plan.n_threads}",
     )

@@ -58,6 +58,15 @@ def make_repeatable(device: torch.device) -> None:
         torch.backends.cudnn.deterministic = True
 
 
+def choose_fast_kernels(device: torch.device) -> str:
+    """Choose kernels as one would in use, not the repeatable ones; what was chosen, in words."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.deterministic = False
+        return "the fastest cuDNN finds (as in use; predictions were made with repeatable ones)"
+    return "those of the predictions"
+
+
 def logits_of(
     network: nn.Module,
     loader: BatchLoader,

@@ -273,6 +273,7 @@ DISTRIBUTION_OF = {
     "PIL": "pillow",
     "dotenv": "python-dotenv",
     "fontTools": "fonttools",
+    "pynvml": "nvidia-ml-py",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }

@@ -112,7 +112,8 @@ RESTS_ON = {
     "evaluate": f"{STATISTICS} {TABLES}",
     # It times steps of a training, and names the machine.
     "measure cost": IMAGES_TO_NETWORK
-    + " training.augmentation training.cost training.cost_instruments training.epoch training.options training.recipes"
+    + " training.augmentation training.cost training.cost_instruments training.timing training.epoch"
+    + " training.options training.recipes"
     + " predictions predictions.costs base.hardware",
     # The shortcuts look at the files and at what belongs together.
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "
@@ -632,6 +633,9 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
     "evaluate": {"store": PLACES["store"]},
     "measure cost": {
         "cost.fresh": "asks for a measurement whatever the key",
+        **dict.fromkeys(
+            ("cost.price_per_hour", "cost.price_per_kwh", "cost.currency"), "what the report multiplies by"
+        ),
         **_fields("train", TrainConfig, "the training it led to is in the key as a whole"),
         **_fields("split", DatasetSplit, SPLIT_RECORD),
         "split.assignments": "the training with these images is in the key as a whole",

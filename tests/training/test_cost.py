@@ -21,16 +21,12 @@ from medcompare.config.schema import CostConfig
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
 from medcompare.predictions.costs import CostMeasurement
-from medcompare.training.cost import (
-    count_flops,
-    implementation_of,
-    measure_cost,
-    time_equivalent,
-    time_forward,
-)
+from medcompare.training import cost_instruments
+from medcompare.training.cost import count_flops, implementation_of, measure_cost, time_equivalent
 from medcompare.training.cost_instruments import (
     CLEAR_REFS,
     Budget,
+    EnergyCounter,
     OtherLoad,
     median_interval,
     peak_resident_bytes,
@@ -39,6 +35,7 @@ from medcompare.training.cost_instruments import (
 from medcompare.training.loop import train_model
 from medcompare.training.requests import CostRequest
 from medcompare.training.scoring import Placement
+from medcompare.training.timing import measure_energy, time_forward
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = Placement(device=torch.device("cpu"), memory_format="contiguous")
@@ -292,7 +289,10 @@ def test_every_field_is_measured(tiny: Any) -> None:
     trained = train_model(tiny.request(epochs=1, precision="float32"))
     cost = measure_cost(cost_request(tiny, trained))
 
-    assert all(value is not None for value in cost.model_dump(exclude=EQUIVALENT).values())
+    # Whether anything counts energy is up to the machine; the source says so either way.
+    unknown = EQUIVALENT | {"energy_j_per_image"}
+    assert all(value is not None for value in cost.model_dump(exclude=unknown).values())
+    assert (cost.energy_j_per_image is None) == cost.energy_source.startswith("unavailable")
     assert cost.model_dump(include=EQUIVALENT) == dict.fromkeys(EQUIVALENT)
     assert cost.n_parameters == 3 * 9 * 16 + 32 + 16 * 9 * 32 + 64 + 32 * 2 + 2
     assert cost.flops == 2 * (3 * 9 * 16 * 16 * 16 + 16 * 9 * 32 * 8 * 8 + 32 * 2)
@@ -417,3 +417,53 @@ def test_building_kernels_leaves_the_equivalent_its_time(
 def test_the_implementation_is_that_of_the_network_built(model: str, library: str) -> None:
     """Library and installed version, read from the class of the network itself."""
     assert implementation_of(MODELS[model].build()) == f"{library} {metadata.version(library)}"
+
+
+def test_energy_is_what_the_counters_of_the_packages_gained(tmp_path: Path) -> None:
+    """Two packages in microjoules; a part of one is not counted again."""
+    for name, value in (("intel-rapl:0", 5_000_000), ("intel-rapl:1", 1_000_000), ("intel-rapl:0:0", 7)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "energy_uj").write_text(f"{value}\n")
+    counter = EnergyCounter(torch.device("cpu"), powercap=tmp_path)
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("8000000\n")
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("1500000\n")
+
+    assert counter.joules() == pytest.approx(3.5)
+    assert counter.source == "RAPL, the processor packages"
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("0\n")  # it began again
+    assert counter.joules() is None
+
+
+def test_energy_that_nothing_counts_is_said_to_be_unavailable(tmp_path: Path) -> None:
+    """No counters, and a device without any."""
+    counter = EnergyCounter(torch.device("cpu"), powercap=tmp_path)
+    assert (counter.joules(), counter.source) == (
+        None,
+        "unavailable: the processor's counters (RAPL) are not there",
+    )
+    assert EnergyCounter(torch.device("meta")).source.startswith("unavailable: this device")
+
+
+def test_energy_per_image_is_that_of_the_passes_it_was_counted_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counter of 4 joules per second and passes of half a second: 2 joules for a batch of 8."""
+    ticks = [0.0]
+    counter_file = tmp_path / "intel-rapl:0" / "energy_uj"
+    counter_file.parent.mkdir()
+    counter_file.write_text("0")
+    monkeypatch.setattr(cost_instruments, "POWERCAP", tmp_path)
+
+    class Slow(torch.nn.Module):
+        """Each pass takes half a second of the clock below."""
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            ticks[0] += 0.5
+            counter_file.write_text(str(int(4e6 * ticks[0])))
+            return images
+
+    placement = Placement(device=torch.device("cpu"), memory_format="contiguous")
+    budget = Budget(100.0, clock=lambda: ticks[0])
+    joules, source = measure_energy(Slow(), placement, size_px=8, batch=8, budget=budget)
+
+    assert (joules, source) == (pytest.approx(2 / 8), "RAPL, the processor packages")

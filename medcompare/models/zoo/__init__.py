@@ -78,7 +78,7 @@ def find_model(name: str) -> ModelSpec:
         return replace(
             base,
             name=name,
-            display_name=f"{base.display_name}, linear probe",
+            display_name=f"{base.display_name} probe",
             probe=True,
             maintained_equivalent=None,
         )

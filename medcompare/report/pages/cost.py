@@ -108,6 +108,7 @@ COST_ROWS: tuple[tuple[str, str, Callable[[CostMeasurement], str]], ...] = tuple
             format_significant,
         ),
         ("peak_memory_bytes", "Peak memory", _shown, format_bytes),
+        ("energy_j_per_image", "Energy per image, joules, whole device", _shown, format_significant),
         (
             "training_images_per_s",
             "Training speed alone, images per second",
@@ -138,6 +139,8 @@ CONDITION_ROWS: tuple[tuple[str, Callable[[CostMeasurement], str | None]], ...] 
     ("Timed training steps", _counted("n_training_steps")),
     ("Threads", _stated("n_threads")),
     ("Precision", _stated("precision")),
+    ("Kernels", _stated("kernels")),
+    ("Energy counted by", _stated("energy_source")),
     ("Device", _stated("device")),
     ("Measuring took", _time_taken),
     ("Processor cores busy with other programs", _load),
@@ -208,6 +211,9 @@ def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) ->
             name = Cell(label, strong=field == view.inputs.rule.cost_metric)
             cells = [Cell(write(cost), muted=not each) for cost, each in zip(costs, known, strict=True)]
             rows.append((name, *cells, *([_ratio(reference, candidate, field)] if with_ratio else [])))
+    if any(prices := [price_per_1000(view, cost) for cost in costs]):
+        cells = [muted(NOT_MEASURED) if price is None else Cell(price) for price in prices]
+        rows.append((Cell(PRICE), *cells, *([""] if with_ratio else [])))
     for label, stated in CONDITION_ROWS:
         texts = [stated(cost) for cost in costs]
         if label == IMPLEMENTATION or any(text is not None for text in texts):
@@ -223,6 +229,26 @@ def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) ->
         rows,
         extra=Column("Ratio") if with_ratio else None,
     )
+
+
+PRICE = "Price of 1,000 images at full throughput"
+
+
+def price_per_1000(view: View, cost: CostMeasurement) -> str | None:
+    """Price of 1,000 images on this machine, from the prices in the configuration; None where none is stated.
+
+    1,000 images take 1,000 / throughput seconds, and 1,000 times the energy of one.
+    """
+    settings = {row.field: row.value for row in view.inputs.settings}
+    of_hour, of_kwh = (settings.get(f"cost.price_per_{each}", "not set") for each in ("hour", "kwh"))
+    price = 0.0
+    if of_hour != "not set":
+        if cost.throughput_images_per_s is None:
+            return None
+        price += float(of_hour) / 3600 * 1000 / cost.throughput_images_per_s
+    if of_kwh != "not set" and cost.energy_j_per_image is not None:
+        price += float(of_kwh) * 1000 * cost.energy_j_per_image / 3.6e6
+    return f"{format_significant(price)} {settings.get('cost.currency', '')}".strip() if price else None
 
 
 def _cost_remarks(view: View, costs: list[CostMeasurement]) -> list[Block]:
