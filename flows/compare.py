@@ -102,7 +102,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
     with in_stage("checks before work"):
         weights, listed, external_sources = checked(config)
         source = listed or locate_images(config)
-    plan = plan_parallel(len(config.models) * config.seeds, config.train)
+    n_each = config.seeds + (config.folds or 0) * config.fold_repeats
+    plan = plan_parallel(len(config.models) * n_each, config.train)
 
     with run_folder(config.out, name) as folder:
         manifest = _ingested(source, config.data, config.store)
@@ -115,12 +116,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             store=config.store,
         )
         # Said from here, not from the tasks: also where an earlier result is reused.
-        logger.info("%s", sentence_about_images(manifest))
-        for warning in manifest.warnings:
-            logger.warning("%s", warning)
-        logger.info("%s. %s", split.method, sentence_about_split(split))
-        for note in split.notes:
-            logger.info("%s", note)
+        _tell(manifest, split)
         images = read_assignments(store.read(split.assignments))
         tabulated = characteristics(images)
         subgroups = chosen_subgroups(config.evaluate.subgroups, manifest.extra_columns, tabulated)
@@ -131,6 +127,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             for set_name, outside in external_sources.items()
         }
         trainer = Trainer(config, weights=weights, plan=plan, data_root=source.root)
+        parts = trainer.folds(split, manifest)
         logger.info("%s", trainer.announcement(split))
         trained = trainer.train(
             Training(model=model, seed=seed, split=split)
@@ -214,6 +211,10 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             external=tuple(on_external),
             store=config.store,
         )
+        if parts:
+            assessment = assessment.model_copy(
+                update={"cross_validation": trainer.cross_validated(parts, assessment, evaluate_config)}
+            )
         if config.split.random_beside:
             test = scored_cases(predictions, store, "test")
             careless, why_not = trainer.beside_random_split(test, split, manifest)
@@ -226,11 +227,13 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             subset: scored_cases(predictions, store, subset, subgroups=subgroups)
             for subset in PREDICTION_FILES
         }
-        for subset, filename in PREDICTION_FILES.items():
-            write_atomically(folder / filename, write_prediction_table(scored[subset]))
-        for set_name, there in external.items():
-            table = write_prediction_table(scored_cases(there, store, "test"))
-            write_atomically(folder / f"predictions_external_{set_name}.csv", table)
+        tables = {PREDICTION_FILES[subset]: cases for subset, cases in scored.items()}
+        tables |= {
+            f"predictions_external_{one}.csv": scored_cases(there, store, "test")
+            for one, there in external.items()
+        }
+        for filename, cases in tables.items():
+            write_atomically(folder / filename, write_prediction_table(cases))
         write_atomically(folder / "config.json", config.model_dump_json(indent=2).encode())
         write_atomically(folder / SETTINGS_FILE, settings_to_repeat(config))
         provenance = collect_provenance(
@@ -284,6 +287,17 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
     lifecycle.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)
     return result
+
+
+def _tell(manifest: DatasetManifest, split: DatasetSplit) -> None:
+    """What was found, and how it is split."""
+    logger = get_run_logger()
+    logger.info("%s", sentence_about_images(manifest))
+    for warning in manifest.warnings:
+        logger.warning("%s", warning)
+    logger.info("%s. %s", split.method, sentence_about_split(split))
+    for note in split.notes:
+        logger.info("%s", note)
 
 
 def _ingested(source: ImageSource, data: DataConfig, store: Path, variant: str = "") -> DatasetManifest:

@@ -17,20 +17,21 @@ from medcompare.stats.shortcuts import beside_random_split
 from medcompare.training.identity import images_digest, prediction_identity, training_identity
 from medcompare.training.requests import PredictionRequest, TrainingRequest
 from tasks.cache import map_cached, run_cached
+from tasks.folds import cross_validate, fold_splits
 from tasks.predict import predict
 from tasks.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from medcompare.base.hardware import ParallelPlan
-    from medcompare.config.schema import CompareConfig
+    from medcompare.config.schema import CompareConfig, EvaluateConfig
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.models.spec import ResolvedWeights
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
-    from medcompare.stats.records import RandomSplit
+    from medcompare.stats.records import Assessment, CrossValidation, RandomSplit
     from medcompare.training.records import TrainedModel
 
 RANDOM = ", random split"
@@ -78,6 +79,9 @@ class Trainer:
         """What is going to be trained, in one line: so that its time is no surprise."""
         config, n_images = self._config, split.subsets[0].n_images
         seeds = "" if config.seeds == 1 else f", {config.seeds} times as long as with --seeds 1"
+        if config.folds:
+            more = count(len(config.models) * config.folds * config.fold_repeats, "training")
+            seeds += f"; and {more} in {count(config.folds * config.fold_repeats, 'fold')}"
         more = f", and {len(config.models)} more on a random split" if config.split.random_beside else ""
         return (
             f"{count(len(config.models) * config.seeds, 'training')}: {count(len(config.models), 'model')} x "
@@ -136,6 +140,48 @@ class Trainer:
             variant=self._variant(trained.seed) + name,
             identity=prediction_identity(trained, split, self._plan),
             request=PredictionRequest(trained=trained, train=self._config.train, split=split, **places),
+        )
+
+    def folds(self, split: DatasetSplit, manifest: DatasetManifest) -> tuple[DatasetSplit, ...]:
+        """A split per fold, where folds are asked for: the same for every model."""
+        config = self._config
+        if config.folds is None:
+            return ()
+        return run_cached(
+            fold_splits,
+            config.store,
+            split=split,
+            manifest=manifest,
+            n_folds=config.folds,
+            n_repeats=config.fold_repeats,
+            seed=config.seed,
+            store=config.store,
+        )
+
+    def cross_validated(
+        self, folds: Sequence[DatasetSplit], assessment: Assessment, evaluate: EvaluateConfig
+    ) -> CrossValidation:
+        """Train every model on every fold, with one seed, and judge it on the images held out there."""
+        config = self._config
+        wanted = [
+            Training(model=model, seed=config.seed, split=fold, name=f" fold {i}")
+            for i, fold in enumerate(folds, 1)
+            for model in config.models
+        ]
+        predictions = [
+            self.predict(one, asked.split, name=asked.name)
+            for one, asked in zip(self.train(wanted), wanted, strict=True)
+        ]
+        n = len(config.models)
+        return run_cached(
+            cross_validate,
+            config.store,
+            predictions=tuple(tuple(predictions[i : i + n]) for i in range(0, len(predictions), n)),
+            n_train=tuple(fold.subsets[0].n_images for fold in folds),
+            pairs=tuple((pair.reference, pair.candidate) for pair in assessment.comparisons),
+            n_repeats=config.fold_repeats,
+            evaluate=evaluate.model_copy(update={"subgroups": ()}),
+            store=config.store,
         )
 
     def beside_random_split(

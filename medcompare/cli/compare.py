@@ -46,6 +46,7 @@ FIELDS = {
     "out": "out",
     "store": "store",
     "seeds": "seeds",
+    "folds": "folds",
     "seed": "seed",
 }
 """Option -> the field that it fills."""
@@ -140,6 +141,13 @@ def compare(
             metavar="K",
             help="Trainings per model; the verdict rests on their mean (default: 3; quick and demo: 1). Takes K times "
             "as long.",
+        ),
+    ] = None,
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K",
+            help="Also cross-validate in K folds outside the test subset: K more trainings per model.",
         ),
     ] = None,
     seed: Annotated[

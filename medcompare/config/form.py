@@ -85,7 +85,7 @@ FIRST = (
     "mail_to",
     "name",
 )
-LAST = ("external", "seed", "out", "store", "file_access")
+LAST = ("folds", "fold_repeats", "external", "seed", "out", "store", "file_access")
 """What the form shows above and below the sections."""
 
 

@@ -188,6 +188,14 @@ class CompareConfig(Settings):
         "Takes so many times as long.",
         json_schema_extra=left_to_preset("seeds"),
     )
+    folds: int | None = Field(
+        default=None,
+        ge=2,
+        le=20,
+        description="Cross-validate the images outside the test subset in so many folds, beside the verdict, which "
+        "rests on the held-out test. One more training per model and fold.",
+    )
+    fold_repeats: int = Field(default=1, ge=1, le=20, description="How often the folds are drawn anew.")
     external: dict[SafeName, str] = Field(
         default={},
         description="Images of other hospitals by name: the finished models are tested on them, at their frozen "

@@ -271,6 +271,13 @@ def units_of(table: pd.DataFrame, manifest: DatasetManifest, store: ArtifactStor
     return units_by(_keys(table, manifest, store)[1], table["label"].to_numpy(dtype=np.int64)).of_image
 
 
+def verified_apart(
+    table: pd.DataFrame, manifest: DatasetManifest, store: ArtifactStore
+) -> tuple[tuple[str, int], ...]:
+    """(kind, number) of what belongs together and is in one subset each of `table`; raises where it is not."""
+    return _verified(table, _keys(table, manifest, store)[1])
+
+
 def _copy_keys(manifest: DatasetManifest, shas: pd.Series[str], store: ArtifactStore) -> list[pd.Series[str]]:
     """For each kind of copies the group of every image; a file that is no such copy is its own."""
     if manifest.copies is None:

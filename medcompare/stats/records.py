@@ -303,6 +303,31 @@ class RandomSplit(Record):
     )
 
 
+class FoldRow(Record):
+    """One model on one held-out fold, at the threshold of that fold's own validation images."""
+
+    model: str
+    repeat: int = Field(ge=1)
+    fold: int = Field(ge=1)
+    n: int
+    n_positive: int
+    auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+class CrossValidation(Record):
+    """The folds beside the held-out test; no verdict rests on them."""
+
+    n_folds: int
+    n_repeats: int
+    rows: tuple[FoldRow, ...]
+    means: dict[str, Estimate] = Field(description="By model: mean AUC over folds, corrected interval.")
+    differences: tuple[tuple[str, str, Estimate], ...] = Field(
+        description="(reference, candidate, mean difference of AUC), with the corrected interval."
+    )
+
+
 class ExternalModel(Record):
     """One model on another hospital's images."""
 
@@ -350,6 +375,7 @@ class Assessment(Record):
     seed_comparisons: tuple[SeedComparison, ...] = ()
     ensembles: tuple[Ensemble, ...] = ()
     external: tuple[ExternalSet, ...] = ()
+    cross_validation: CrossValidation | None = None
     treat_all: Curve | None = Field(default=None, description="Net benefit of treating all.")
     notes: tuple[str, ...] = ()
     random_split: tuple[RandomSplit, ...] = Field(

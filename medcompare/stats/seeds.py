@@ -237,15 +237,32 @@ def seed_rows(test: ScoredCases, found: Trainings | None, *, evaluate: EvaluateC
         for name, scores in seeds.items():
             auc = auc_interval(test.y_true, scores, level=evaluate.level, clusters=test.clusters)
             threshold = None if found is None else found.thresholds.get(model, {}).get(name)
-            at = {} if threshold is None else _at_threshold(test, scores, threshold, evaluate)
+            at = {} if threshold is None else at_threshold(test, scores, threshold, evaluate)
             rows.append(SeedRow(model=model, seed=name, auc=auc, threshold=threshold, **at))
     return tuple(rows)
 
 
-def _at_threshold(
+def at_threshold(
     test: ScoredCases, scores: NDArray[np.float64], threshold: float, evaluate: EvaluateConfig
 ) -> dict[str, Estimate]:
-    """Sensitivity and specificity of `scores` at `threshold`."""
+    """Sensitivity and specificity at a threshold.
+
+    Parameters
+    ----------
+    test : ScoredCases
+        Truth and patients.
+    scores : ndarray of shape (n_cases,)
+        What is held against `threshold`.
+    threshold : float
+        At or above it a case is called positive.
+    evaluate : EvaluateConfig
+        Level and method of the intervals.
+
+    Returns
+    -------
+    dict of str to Estimate
+        Keys ``sensitivity`` and ``specificity``.
+    """
     positive, called = test.y_true == 1, scores >= threshold
     empty = "undefined: no such case"
     return {
@@ -290,7 +307,7 @@ def ensembles(
                 seeds=tuple(seeds),
                 operating_point=point,
                 auc=auc_interval(test.y_true, scores, level=evaluate.level, clusters=test.clusters),
-                **_at_threshold(test, scores, point.threshold, evaluate),
+                **at_threshold(test, scores, point.threshold, evaluate),
             )
         )
     return tuple(rows)

@@ -125,4 +125,4 @@ def test_the_form_begins_with_what_a_person_sets() -> None:
     assert list(schema["data"]["anyOf"][0]["properties"]) == ["source", "positive"]
     assert shown[6:12] == ["split", "train", "evaluate", "decide", "cost", "report"]
     assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[6:12])
-    assert shown[12:] == ["external", "seed", "out", "store", "file_access"]
+    assert shown[12:] == ["folds", "fold_repeats", "external", "seed", "out", "store", "file_access"]

@@ -18,7 +18,7 @@ from medcompare.report.figures.curves import (
 from medcompare.report.figures.decision import draw_decision_curve
 from medcompare.report.figures.drawing import OKABE_ITO, draw, styles_of, thin_curve
 from medcompare.report.figures.forest import ForestRow, draw_differences
-from medcompare.report.figures.runs import draw_accuracy_and_cost, draw_learning_curves, draw_seeds
+from medcompare.report.figures.runs import draw_accuracy_and_cost, draw_learning_curves, draw_strips
 from medcompare.stats.records import Curve, Estimate
 from tests.report.sample import make_assessment, make_seeds, make_trained
 
@@ -188,7 +188,9 @@ def test_other_figures_draw(assessment: Assessment) -> None:
         [(first, auc, 10.0, None), (second, auc, 12.0, (11.0, 13.0))], cost_label="ms"
     )
     far = draw_accuracy_and_cost([(first, auc, 10.0, None), (second, auc, 900.0, None)], cost_label="ms")
-    seeds = draw_seeds(make_seeds(assessment), styles)
+    seeds = draw_strips(
+        [(row.model, row.seed, row.auc) for row in make_seeds(assessment)], styles, what="Training seed"
+    )
 
     for drawing in (benefit, scores, near, far, seeds):
         assert drawing.svg.startswith("<svg width=")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from medcompare.stats.records import Estimate, SeedRow
+    from medcompare.stats.records import Estimate
     from medcompare.training.records import TrainedModel
 
 LOG_FROM_RATIO = 5.0
@@ -138,22 +138,24 @@ def _cost_limits(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
-def draw_seeds(seeds: Sequence[SeedRow], styles: dict[str, ModelStyle]) -> Drawing:
-    """Strip plot of the AUC of every training seed."""
-    names = list(dict.fromkeys(row.seed for row in seeds))
+def draw_strips(
+    found: Sequence[tuple[str, str, Estimate]], styles: dict[str, ModelStyle], *, what: str
+) -> Drawing:
+    """Strip plot of the AUC of every training: (model, name, AUC), the names along the axis called `what`."""
+    names = list(dict.fromkeys(name for _, name, _ in found))
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
         for m, style in enumerate(styles.values()):
-            for row in seeds:
-                if row.model != style.model or row.auc.value is None:
+            for model, name, auc in found:
+                if model != style.model or auc.value is None:
                     continue
-                x = names.index(row.seed) + offset(m, len(styles), 0.3)
-                plot_interval(axes, row.auc, x, color=style.colour, linewidth=1)
-                axes.plot([x], [row.auc.value], style.marker, color=style.colour, markersize=4.5)
+                x = names.index(name) + offset(m, len(styles), 0.3)
+                plot_interval(axes, auc, x, color=style.colour, linewidth=1)
+                axes.plot([x], [auc.value], style.marker, color=style.colour, markersize=4.5)
             axes.plot([], [], style.marker, color=style.colour, label=style.label)
         axes.set_xticks(range(len(names)), [shorten(name, 14) for name in names])
-        axes.set(xlabel="Training seed", ylabel="AUC", xlim=(-0.6, len(names) - 0.4))
+        axes.set(xlabel=what, ylabel="AUC", xlim=(-0.6, len(names) - 0.4))
         axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 
@@ -161,5 +163,5 @@ def draw_seeds(seeds: Sequence[SeedRow], styles: dict[str, ModelStyle]) -> Drawi
         fill,
         width_mm=PAGE_WIDTH_MM,
         height_mm=max(48.0, LEGEND_ROW_MM * len(styles) + 6),
-        alt=f"AUC of each model over {len(names)} training seeds.",
+        alt=f"AUC of each model, {len(names)} times: {what}.",
     )

@@ -23,6 +23,7 @@ from medcompare.report.blocks import (
 from medcompare.report.figures.curves import draw_calibration, draw_score_distributions
 from medcompare.report.figures.decision import draw_decision_curve, shown_range
 from medcompare.report.matrices import confusion_rows
+from medcompare.report.pages.folds import fold_blocks
 from medcompare.report.pages.training import learning_blocks, seed_blocks
 from medcompare.report.vocabulary import METRIC_NAMES, metric_name
 
@@ -65,6 +66,7 @@ def model_section(view: View, number: int) -> Section:
         *_decision(view),
         *learning_blocks(view),
         *seed_blocks(view),
+        *fold_blocks(view),
     ]
     for evaluation in view.evaluations:
         if evaluation.warnings:

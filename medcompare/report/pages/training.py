@@ -21,7 +21,7 @@ from medcompare.report.blocks import (
     table,
     words,
 )
-from medcompare.report.figures.runs import draw_learning_curves, draw_seeds
+from medcompare.report.figures.runs import draw_learning_curves, draw_strips
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +189,14 @@ def seed_blocks(view: View) -> list[Block]:
             "Each mark is one training on the same images, with its interval over patients; the verdict rests on the "
             "means."
         )
-        blocks.append(image_of(draw_seeds(seeds, view.styles), caption=caption))
+        blocks.append(
+            image_of(
+                draw_strips(
+                    [(row.model, row.seed, row.auc) for row in seeds], view.styles, what="Training seed"
+                ),
+                caption=caption,
+            )
+        )
     else:
         blocks.append(Paragraph(f"No AUC of any seed to draw: {seeds[0].auc.note}.", "note"))
     if compared:
