@@ -37,6 +37,7 @@ from medcompare.report.inputs import (
 from medcompare.report.trend import changed_data, trend_marks, trend_runs
 from medcompare.runs.evidence import evidence_of
 from medcompare.runs.provenance import shortened
+from medcompare.training.budget import budgets, not_tuned_alike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +114,7 @@ def gather(
         trained=tuple(trained),
         preview_png=next((store.read(one.preview) for one in trained if one.preview is not None), None),
         further_trainings=tuple(further_trainings),
+        budgets=budgets([*trained, *further_trainings], split, config, costs=assessment.costs),
         score_distributions=distributions(test),
         hard_cases=cases,
         n_hard_cases=n_cases,
@@ -277,6 +279,8 @@ def notices(
             "The networks started from random weights, as configured, not from ImageNet weights: "
             "with few images this costs accuracy, and more for some networks than for others."
         )
+    if config.preset == "published":
+        found += not_tuned_alike(trained)
     changed = [one.display_name for one in trained if config.train.recipes.get(one.model) is not None]
     if changed:
         found.append(f"The recipe was changed for {', '.join(changed)}: see the configuration.")

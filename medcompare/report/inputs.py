@@ -20,6 +20,7 @@ from medcompare.runs.changes import Cause, DataChanges
 from medcompare.runs.evidence import AttachedFile
 from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import Assessment, Estimate
+from medcompare.training.budget import Budget
 from medcompare.training.records import TrainedModel
 
 Source = Literal["trained by medcompare", "predictions supplied"]
@@ -150,6 +151,7 @@ class ReportInputs(Record):
         default=(), description="Further columns of the manifest, counted per subset and class."
     )
     trained: tuple[TrainedModel, ...] = ()
+    budgets: tuple[Budget, ...] = Field(default=(), description="What each model was given to learn from.")
     further_trainings: tuple[TrainedModel, ...] = Field(
         default=(),
         description="Of the same models with other seeds; what is shown case by case is of `trained`.",

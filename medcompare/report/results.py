@@ -32,6 +32,7 @@ from medcompare.report.inputs import (
 from medcompare.runs.changes import Cause, DataChanges
 from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import Assessment, ConfusionCounts, PairedComparison, Quantity
+from medcompare.training.budget import Budget
 from medcompare.training.records import TrainedModel
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Results(Record):
     characteristics: tuple[Characteristic, ...] = ()
     trained: tuple[TrainedModel, ...]
     further_trainings: tuple[TrainedModel, ...] = ()
+    budgets: tuple[Budget, ...] = ()
     score_distributions: tuple[ScoreDistribution, ...]
     hard_cases: tuple[HardCase, ...] = Field(description="Without thumbnails.")
     n_hard_cases: int | None

@@ -24,11 +24,12 @@ from medcompare.report.blocks import (
 from medcompare.report.figures.runs import draw_learning_curves, draw_strips
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from medcompare.report.blocks import Block, Row, Table
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import Estimate
+    from medcompare.training.budget import Budget
     from medcompare.training.records import TrainedModel
 
 FAR_BELOW = 0.7
@@ -81,7 +82,46 @@ def learning_blocks(view: View) -> list[Block]:
     blocks += [Paragraph(text, "note") for text in learning_remarks(trained)]
     if any(t.batch_norm for t in trained):
         blocks += _batch_statistics(view, trained)
-    return blocks
+    return [*blocks, *_equal_chances(view)]
+
+
+CHANCES: tuple[tuple[str, Callable[[Budget], str]], ...] = (
+    ("Trainings, each with another seed", lambda b: format_count(b.n_trainings)),
+    (
+        "Images of training, of validation",
+        lambda b: f"{format_count(b.n_training_images)}, {format_count(b.n_validation_images)}",
+    ),
+    ("Image side (pixels), batch size", lambda b: f"{b.image_size_px}, {b.batch_size}"),
+    ("Epochs allowed; without gain to stop", lambda b: f"{b.epochs_allowed}; {b.patience}"),
+    (
+        "Trials of hyperparameters",
+        lambda b: format_count(b.n_trials) if b.n_trials else "none: the recipe as it is",
+    ),
+    (
+        "Epochs run, images seen, in all",
+        lambda b: f"{format_count(b.epochs_run)}, {format_count(b.n_images_seen)}",
+    ),
+    ("Time of all trainings", lambda b: f"{format_duration(b.seconds)} on {b.device}"),
+    ("Recipe", lambda b: b.recipe),
+    ("Checkpoint", lambda b: b.selection),
+    ("Initial weights", lambda b: b.initial_weights),
+    ("Implementation", lambda b: b.implementation or "not recorded"),
+)
+
+
+def _equal_chances(view: View) -> list[Table]:
+    """What every model was given: the first rows are the same for all, or the run fails."""
+    found = view.inputs.budgets
+    if not found:
+        return []
+    rows = [(label, *(write(one) for one in found)) for label, write in CHANCES]
+    return model_tables(
+        "Equal chances: what each model was given (up to the trials the same for all, or the run fails)",
+        words("Given", "28%"),
+        view.columns((one.model for one in found), kind="text"),
+        rows,
+        dense=True,
+    )
 
 
 PREVIEW_MM = 168.0
