@@ -62,12 +62,11 @@ def check_before_work(config: CompareConfig) -> Checked:
                 title=config.report.title, organisation=config.report.organisation, classes=source.classes
             )
             require_fonts(words)
-        weights = ensure_weights(config.models, config.train)
         if config.train.augmentation != TrainConfig().augmentation or config.train.recipes:
             from medcompare.training.augmentation import check_augmentation
 
             check_augmentation(config.train)
-        return Checked(weights, source, external)
+        return Checked(ensure_weights(config.models, config.train), source, external)
 
 
 _ahead: list[tuple[CompareConfig, Checked]] = []

@@ -121,6 +121,7 @@ def config_fields(name: str) -> Iterator[str]:
     """Every field of ``CompareConfig`` or ``AssessConfig``: one table, then a heading and a table per section."""
     from medcompare.config import presets  # noqa: PLC0415 - pages without it import nothing
     from medcompare.config import schema as config  # noqa: PLC0415 - as above
+    from medcompare.config.train import RecipeOverride  # noqa: PLC0415 - as above
 
     known = presets.PRESETS if name == "CompareConfig" else {}
     for prefix, model in sections(getattr(config, name)):
@@ -130,8 +131,8 @@ def config_fields(name: str) -> Iterator[str]:
         yield from section_table(model, prefix, known)
         yield ""
         if "recipes" in model.model_fields:
-            yield f"{summary(config.RecipeOverride.__doc__)} As `train.recipes.MODEL.FIELD`:\n"
-            yield from section_table(config.RecipeOverride, "", {})
+            yield f"{summary(RecipeOverride.__doc__)} As `train.recipes.MODEL.FIELD`:\n"
+            yield from section_table(RecipeOverride, "", {})
             yield ""
 
 

@@ -116,7 +116,10 @@ class ModelSpec:
     @property
     def transforms(self) -> str:
         """How an image becomes its input, in words for the report."""
-        mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        mean, std = (
+            ", ".join(f"{value:.3g}" for value in (values[:1] if len(set(values)) == 1 else values))
+            for values in (self.mean, self.std)
+        )
         return f"{self.interpolation}, centre {self.crop_pct:.3g}; mean {mean}; SD {std}"
 
 

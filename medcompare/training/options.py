@@ -163,9 +163,9 @@ def with_views(network: nn.Module, kind: str) -> nn.Module:
 def described_options(options: TrainConfig) -> str:
     """What is on, in words, for the report; empty where nothing is."""
     on = [
-        (options.warmup_epochs, f"warm-up of {options.warmup_epochs} epochs"),
+        (options.warmup_epochs, f"{options.warmup_epochs} epoch(s) of warm-up"),
         (options.schedule != "constant", f"{options.schedule} schedule"),
-        (options.frozen_epochs, f"head alone for {options.frozen_epochs} epochs"),
+        (options.frozen_epochs, f"head alone for {options.frozen_epochs} epoch(s)"),
         (
             options.backbone_lr_factor != 1,
             f"pretrained layers at {options.backbone_lr_factor:g} of the learning rate",

@@ -277,8 +277,10 @@ def test_options_in_words() -> None:
     assert described_options(TrainConfig()) == ""
     words = described_options(TrainConfig(**{**EVERYTHING, "frozen_epochs": 2}))
     assert words == (
-        "warm-up of 1 epochs, cosine schedule, head alone for 2 epochs, pretrained layers at 0.5 of the learning rate, "
-        "norm of gradients at most 1.0, weights averaged with decay 0.9, label smoothing 0.1, mixup, alpha 0.2"
+        "1 epoch(s) of warm-up, cosine schedule, head alone for 2 epoch(s), "
+        "pretrained layers at 0.5 of the learning rate, norm of gradients at most 1.0, "
+        "weights averaged with decay 0.9, label smoothing 0.1, "
+        "mixup, alpha 0.2"
     )
 
 

@@ -79,7 +79,7 @@ def learning_blocks(view: View) -> list[Block]:
     if images:
         blocks += [Heading("Learning curves"), ImageRow(images=images, caption=capital(" ".join(selection)))]
     blocks += [Paragraph(_probe_words(t), "note") for t in trained if t.probe]
-    blocks += [Paragraph(text, "note") for text in learning_remarks(trained)]
+    blocks += [Paragraph(text, "note") for text in learning_remarks(curved)]
     if any(t.batch_norm for t in trained):
         blocks += _batch_statistics(view, trained)
     return [*blocks, *_equal_chances(view)]
