@@ -37,6 +37,7 @@ from medcompare.data.assignments import read_assignments
 from medcompare.data.characteristics import characteristics, chosen_subgroups
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.sources.resolve import source_name
+from medcompare.predictions.cases import insist_on_patients
 from medcompare.predictions.join import running_scores, scored_cases
 from medcompare.predictions.table import write_prediction_table
 from medcompare.report.collect import gather
@@ -118,6 +119,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         # Said from here, not from the tasks: also where an earlier result is reused.
         _tell(manifest, split)
         images = read_assignments(store.read(split.assignments))
+        if config.evaluate.per_patient != "none":
+            insist_on_patients([row.patient_id for row in images], [row.label for row in images])
         tabulated = characteristics(images)
         subgroups = chosen_subgroups(config.evaluate.subgroups, manifest.extra_columns, tabulated)
         evaluate_config = config.evaluate.model_copy(update={"subgroups": subgroups})

@@ -50,9 +50,10 @@ def decide(
     """All statistics of the comparison, and the verdict."""
     cases = ArtifactStore(store)
     test = scored_cases(predictions, cases, "test", subgroups=evaluate.subgroups or ())
+    validation = scored_cases(predictions, cases, "val", subgroups=evaluate.subgroups or ())
     found = assessment.assemble(
-        test,
-        scored_cases(predictions, cases, "val", subgroups=evaluate.subgroups or ()),
+        test.per_patient(evaluate.per_patient),
+        validation.per_patient(evaluate.per_patient),
         evaluations,
         costs,
         evaluate=evaluate,

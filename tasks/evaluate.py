@@ -37,9 +37,10 @@ def evaluate(
     """Every figure of `model` with its interval."""
     cases = ArtifactStore(store)
     test = scored_cases((predictions,), cases, "test", subgroups=config.subgroups or ())
+    validation = scored_cases((predictions,), cases, "val", subgroups=config.subgroups or ())
     figures = evaluation.evaluate_model(
-        test,
-        scored_cases((predictions,), cases, "val", subgroups=config.subgroups or ()),
+        test.per_patient(config.per_patient),
+        validation.per_patient(config.per_patient),
         model,
         display_name=predictions.display_name,
         evaluate=config,

@@ -70,6 +70,11 @@ class EvaluateConfig(Settings):
         description="Columns to report by subgroup, e.g. ['sex', 'site']; not set: every further column of the images "
         "with 2 to 8 values. [] for none.",
     )
+    per_patient: Literal["none", "mean", "max"] = Field(
+        default="none",
+        description="One score per patient in place of one per image: the 'mean' or the 'max' (largest) of the scores "
+        "of their images, such as patches of a slide; thresholds, intervals and verdict are then those of patients.",
+    )
     recalibration: Literal["none", "temperature", "platt", "isotonic"] = Field(
         default="none", description="Recalibration of probabilities, fitted on validation only."
     )

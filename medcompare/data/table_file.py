@@ -106,7 +106,7 @@ def read_table_file(path: Path, *, expected: str) -> Columns:
     except FileNotFoundError:
         _refuse(path, "no such file")
     except NotRegularError as error:
-        _refuse(path, f"is {error}, not a file")
+        _refuse(path, f"cannot be read: it is {error}, not a file")
     except OSError as error:
         _refuse(path, f"cannot be read ({error.strerror})")
     if data.startswith(b"PK\x03\x04"):

@@ -126,6 +126,8 @@ def _read_tables(config: AssessConfig) -> PredictionTables:
         )
         check_apart(test, validation, test_path=config.predictions, validation_path=config.validation)
     costs = () if config.costs is None else read_costs(config.costs, test.models)
+    test = test.per_patient(config.evaluate.per_patient)
+    validation = validation and validation.per_patient(config.evaluate.per_patient)
     subsets = [("Test table", test)] + ([] if validation is None else [("Validation table", validation)])
     return PredictionTables(
         test=test,

@@ -216,4 +216,4 @@ def format_patients(assessment: Assessment) -> str:
         return "No patient ids were given: all intervals assume one image per patient."
     if assessment.clustered:
         return "Intervals allow for several images per patient."
-    return f"The test subset holds {format_count(assessment.n_patients)} patients, one image each."
+    return f"The test subset holds {format_count(assessment.n_patients)} patients, one case each."

@@ -441,7 +441,7 @@ def test_data_section_says_what_is_known_of_patients(inputs: ReportInputs) -> No
     assert "No patient ids were given: all intervals assume one image per patient. If" in told(
         None, clustered=False
     )
-    assert "The test subset holds 500 patients, one image each." in told(500, clustered=False)
+    assert "The test subset holds 500 patients, one case each." in told(500, clustered=False)
     for text in (told(500, clustered=False), told(118, clustered=True)):
         assert "No patient ids" not in text
         assert "assume one image" not in text

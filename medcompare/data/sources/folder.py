@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 FOREIGN = {
     (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".czi", ".vms", ".vmu", ".vsi"): (
-        "whole-slide images; cut patches from the regions that count and save them as PNG"
+        "whole-slide images; cut patches from the regions that count, save them as PNG, and have one score per patient "
+        "made of theirs: --set evaluate.per_patient=mean"
     ),
     (".nii", ".nrrd", ".mha", ".mhd", ".gz"): (
         "volumes such as NIfTI, or files packed with gzip; save the slices that count as PNG, or unpack them"
