@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from prefect import task
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from medcompare.config.schema import EvaluateConfig
     from medcompare.predictions.records import Predictions
     from medcompare.stats.records import ModelEvaluation
+
+SUBSETS: tuple[Literal["test", "val"], ...] = ("test", "val")
 
 logger = logging.getLogger("medcompare.evaluate")
 
@@ -36,17 +38,16 @@ def evaluate(
 ) -> ModelEvaluation:
     """Every figure of `model` with its interval."""
     cases = ArtifactStore(store)
-    test = scored_cases((predictions,), cases, "test", subgroups=config.subgroups or ())
-    validation = scored_cases((predictions,), cases, "val", subgroups=config.subgroups or ())
-    figures = evaluation.evaluate_model(
-        test.per_patient(config.per_patient),
-        validation.per_patient(config.per_patient),
-        model,
-        display_name=predictions.display_name,
-        evaluate=config,
-        seed=seed,
+    test, validation = (
+        scored_cases((predictions,), cases, subset, subgroups=config.subgroups or ()).per_patient(
+            config.per_patient
+        )
+        for subset in SUBSETS
     )
-    running = running_scores(predictions, cases, "test")
+    figures = evaluation.evaluate_model(
+        test, validation, model, display_name=predictions.display_name, evaluate=config, seed=seed
+    )
+    running = running_scores(predictions, cases, "test", per_patient=config.per_patient)
     figures = with_running(figures, test, running, level=config.level)
     logger.info(
         "%s on the test subset, at threshold %.3f (%s)\n%s\n\n%s",

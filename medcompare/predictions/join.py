@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medcompare.base.artifacts import ArtifactStore
+    from medcompare.predictions.cases import HowPerPatient
     from medcompare.predictions.records import Predictions
 
 
@@ -79,13 +81,19 @@ def scored_cases(
 
 
 def running_scores(
-    predictions: Predictions, store: ArtifactStore, subset: Literal["val", "test"]
+    predictions: Predictions,
+    store: ArtifactStore,
+    subset: Literal["val", "test"],
+    *,
+    per_patient: HowPerPatient = "none",
 ) -> NDArray[np.float64] | None:
-    """Probabilities with the running batch statistics, in the order of `scored_cases`.
+    """Probabilities with the running batch statistics, in the order of `scored_cases`, or of their patients.
 
     None where the network has no batch normalisation; NaN where a probability is not finite.
     """
     if not predictions.has_running:
         return None
     cells = read_table(predictions, store, subset)["probability_running"]
-    return np.array([float(cell) if cell else np.nan for cell in cells])
+    scores = np.array([float(cell) if cell else np.nan for cell in cells])
+    images = replace(scored_cases((predictions,), store, subset), scores={"running": scores}, seed_scores={})
+    return images.per_patient(per_patient).scores["running"]
