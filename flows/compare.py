@@ -119,9 +119,9 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         # Said from here, not from the tasks: also where an earlier result is reused.
         _tell(manifest, split)
         images = read_assignments(store.read(split.assignments))
-        how = config.evaluate.per_patient
-        if how != "none":
-            insist_on_patients([row.patient_id for row in images], [row.label for row in images])
+        insist_on_patients(
+            [row.patient_id for row in images], [row.label for row in images], config.evaluate.per_patient
+        )
         tabulated = characteristics(images)
         subgroups = chosen_subgroups(config.evaluate.subgroups, manifest.extra_columns, tabulated)
         evaluate_config = config.evaluate.model_copy(update={"subgroups": subgroups})
@@ -269,8 +269,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 test_images=images_digest(split, store, ("test",)),
             ),
             evidence=evidence_of(
-                scored["test"].per_patient(how),
-                scored["val"].per_patient(how),
+                scored["test"].per_patient(config.evaluate.per_patient),
+                scored["val"].per_patient(config.evaluate.per_patient),
                 medcompare_version=provenance.medcompare_version,
                 evaluate=evaluate_config,
                 rule=config.decide,
@@ -281,7 +281,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 running={
                     one.model: scores
                     for one in predictions[:: config.seeds]
-                    if (scores := running_scores(one, store, "test", per_patient=how)) is not None
+                    if (scores := running_scores(one, store, "test", per_patient=config.evaluate.per_patient))
+                    is not None
                 },
             ),
         )

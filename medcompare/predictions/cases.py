@@ -109,7 +109,7 @@ class ScoredCases:
         """
         if how == "none":
             return self
-        insist_on_patients(self.patient_id, self.y_true)
+        insist_on_patients(self.patient_id, self.y_true, how)
         names, first, of_case = np.unique(self.patient_id, return_index=True, return_inverse=True)  # type: ignore[call-overload] # not None
         n = len(names)
 
@@ -146,9 +146,13 @@ class ScoredCases:
 
 
 def insist_on_patients(
-    patients: Sequence[str] | NDArray[np.str_] | None, labels: Sequence[int] | NDArray[np.int64]
+    patients: Sequence[str] | NDArray[np.str_] | None,
+    labels: Sequence[int] | NDArray[np.int64],
+    how: HowPerPatient,
 ) -> None:
-    """Raise a DataError unless every patient is known and has images of one class only."""
+    """Raise a DataError unless every patient is known and has images of one class only, where `how` needs that."""
+    if how == "none":
+        return
     if patients is None or not all(patients):
         msg = (
             "evaluate.per_patient: patients are not known. Give a column patient_id, or another with --group-by; "

@@ -13,6 +13,7 @@ from medcompare.report.results import pair_of_verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from medcompare.config.schema import EvaluateConfig
     from medcompare.report.inputs import ReportInputs
     from medcompare.stats.records import Assessment, ModelEvaluation, PairedComparison
 
@@ -217,3 +218,12 @@ def format_patients(assessment: Assessment) -> str:
     if assessment.clustered:
         return "Intervals allow for several images per patient."
     return f"The test subset holds {format_count(assessment.n_patients)} patients, one case each."
+
+
+def words_of_patients(evaluate: EvaluateConfig) -> list[str]:
+    """A sentence where each case is a patient, scored from several images."""
+    if evaluate.per_patient == "none":
+        return []
+    how = {"mean": "mean", "max": "largest"}[evaluate.per_patient]
+    said = f"A case is a patient, scored with the {how} score of the patient's images"
+    return [f"{said} (evaluate.per_patient={evaluate.per_patient})."]

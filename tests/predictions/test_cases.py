@@ -77,7 +77,7 @@ def test_as_they_are_and_refused() -> None:
     ):
         five_images(["A", "A", "B", "B", "C"]).per_patient("max")
     with pytest.raises(DataError, match="patients are not known"):
-        insist_on_patients(["a", ""], [0, 1])
+        insist_on_patients(["a", ""], [0, 1], "mean")
 
 
 @pytest.mark.parametrize("how", ["mean", "max"])
