@@ -68,6 +68,7 @@ from tasks.split import split as split_images
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from medcompare.data.assignments import ImageRow
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.data.sources.listing import ImageSource
 
@@ -118,10 +119,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         )
         # Said from here, not from the tasks: also where an earlier result is reused.
         _tell(manifest, split)
-        images = read_assignments(store.read(split.assignments))
-        insist_on_patients(
-            [row.patient_id for row in images], [row.label for row in images], config.evaluate.per_patient
-        )
+        images = _images(split, config)
         tabulated = characteristics(images)
         subgroups = chosen_subgroups(config.evaluate.subgroups, manifest.extra_columns, tabulated)
         evaluate_config = config.evaluate.model_copy(update={"subgroups": subgroups})
@@ -292,6 +290,14 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
     lifecycle.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)
     return result
+
+
+def _images(split: DatasetSplit, config: CompareConfig) -> list[ImageRow]:
+    """The images of a split; whether they can be judged as `config` says is looked at before any training."""
+    rows = read_assignments(ArtifactStore(config.store).read(split.assignments))
+    how = config.evaluate.per_patient
+    insist_on_patients([row.patient_id for row in rows], [row.label for row in rows], how)
+    return rows
 
 
 def _tell(manifest: DatasetManifest, split: DatasetSplit) -> None:

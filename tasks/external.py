@@ -69,8 +69,8 @@ def evaluate_external(
     cases = ArtifactStore(store)
     return on_external(
         name,
-        scored_cases(predictions, cases, "test"),
-        scored_cases(internal, cases, "val"),
+        scored_cases(predictions, cases, "test").per_patient(evaluate.per_patient),
+        scored_cases(internal, cases, "val").per_patient(evaluate.per_patient),
         evaluations,
         costs=costs,
         evaluate=evaluate.model_copy(update={"subgroups": ()}),

@@ -49,10 +49,14 @@ def cross_validate(
     store: Path,
 ) -> CrossValidation:
     """Figures of every model on every fold."""
-    cases = ArtifactStore(store)
+    cases, how = ArtifactStore(store), evaluate.per_patient
     return cross_validation(
         [
-            (scored_cases(of_fold, cases, "test"), scored_cases(of_fold, cases, "val"), n)
+            (
+                scored_cases(of_fold, cases, "test").per_patient(how),
+                scored_cases(of_fold, cases, "val").per_patient(how),
+                n,
+            )
             for of_fold, n in zip(predictions, n_train, strict=True)
         ],
         pairs,
