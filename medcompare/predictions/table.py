@@ -303,7 +303,7 @@ def write_prediction_table(cases: ScoredCases) -> bytes:
         seeds = {f"{model}@{seed}": values for seed, values in cases.seed_scores.get(model, {}).items()}
         columns |= seeds if cases.judged.get(model, model) in seeds else {model: scores, **seeds}
     patients = [] if cases.patient_id is None else [PATIENT]
-    writer.writerow([CASE, TRUTH, *patients, *map(without_formula, cases.subgroups), *columns])
+    writer.writerow([CASE, TRUTH, *patients, *map(without_formula, [*cases.subgroups, *columns])])
     for i in range(cases.n):
         patient = [] if cases.patient_id is None else [without_formula(cases.patient_id[i])]
         levels = [without_formula(column[i]) for column in cases.subgroups.values()]

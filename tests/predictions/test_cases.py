@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from medcompare.base.errors import DataError
 from medcompare.config.schema import AssessConfig
 from medcompare.predictions.cases import ScoredCases, insist_on_patients
-from medcompare.predictions.table import read_tables
+from medcompare.predictions.table import read_tables, write_prediction_table
 from medcompare.stats.evaluation import evaluate_model
 
 if TYPE_CHECKING:
@@ -78,6 +81,22 @@ def test_as_they_are_and_refused() -> None:
         five_images(["A", "A", "B", "B", "C"]).per_patient("max")
     with pytest.raises(DataError, match="patients are not known"):
         insist_on_patients(["a", ""], [0, 1], "mean")
+
+
+def test_no_cell_of_an_exported_table_is_a_formula() -> None:
+    """Nor one of its header: models and columns are called as people call them."""
+    cases = five_images(["=A", "+B", "-C", "@D", "E"])
+    cases = replace(
+        cases,
+        scores={"=cmd|calc": cases.scores["one"]},
+        seed_scores={},
+        subgroups={"@x": np.array(["=1+1"] * 5)},
+    )
+
+    rows = list(csv.reader(io.StringIO(write_prediction_table(cases).decode())))
+
+    assert rows[0] == ["case_id", "y_true", "patient_id", "'@x", "'=cmd|calc"]
+    assert not [cell for row in rows for cell in row if cell[:1] in set("=+-@\t")]
 
 
 @pytest.mark.parametrize("how", ["mean", "max"])
