@@ -36,9 +36,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.undo()
 
 
-def make_two_classes(root: Path) -> Path:
+def make_two_classes(root: Path, *, seed: int = 5) -> Path:
     """Folder of 40 + 40 small images that a network can tell apart: bright or dark centres."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     for label, bright in (("cancer", 90), ("non_cancer", 0)):
         folder = root / label
         folder.mkdir(parents=True)

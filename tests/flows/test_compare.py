@@ -17,6 +17,8 @@ from pypdf import PdfReader
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError, InputError
 from medcompare.cli.app import main
+from medcompare.config.schema import AssessConfig, EvaluateConfig
+from tests.flows.conftest import make_two_classes
 from tests.flows.small_runs import EVERY_STAGE, MODELS, NEVER_CACHED, ONE_MODEL, cached, run, small_config
 
 if TYPE_CHECKING:
@@ -274,3 +276,37 @@ def test_the_networks_are_trained_on_a_random_split_as_well(tmp_path: Path) -> N
     assert len(results["trained"]) == 1
     html = Path(first.result.html).read_text("utf-8")
     assert "How optimistic would a careless split have been?" in html
+
+
+@pytest.mark.slow
+def test_seeds_folds_and_another_hospital(first: First, tmp_path: Path) -> None:
+    """A second seed trains only what is new, and its table comes to the same figures in `assess`."""
+    images = first.copy(tmp_path)
+    other = make_two_classes(tmp_path / "other", seed=6)
+
+    done = run(small_config(images, tmp_path, seeds=2, folds=2, external={"b": str(other)}))
+
+    assert {f"train {model} seed 0" for model in MODELS} <= cached(done)
+    assert done.tasks["train test_cnn seed 1"] == done.tasks["train test_cnn seed 0 fold 2"] == "Completed"
+    assert {"ingest b", "external set b", "evaluate on b", "predict test_cnn seed 0 on b"} <= set(done.tasks)
+    results = json.loads(Path(done.result.results).read_text())
+    found = results["assessment"]
+    assert [row["seed"] for row in found["seeds"]] == ["0", "1"] * 2
+    assert [one["name"] for one in found["external"]] == ["b"]
+    assert len(found["cross_validation"]["rows"]) == 2 * 2
+    assert {one["n_trainings"] for one in results["budgets"]} == {2}
+    tables = {name: Path(done.result.folder) / f"predictions_{name}.csv" for name in ("test", "validation")}
+    again = run(
+        AssessConfig(
+            predictions=tables["test"],
+            validation=tables["validation"],
+            out=tmp_path / "runs",
+            store=tmp_path / "store",
+            evaluate=EvaluateConfig(n_resamples=200),
+        )
+    )
+    means = [
+        sorted(abs(one["mean"]["value"]) for one in each["seed_comparisons"])
+        for each in (found, json.loads(Path(again.result.results).read_text())["assessment"])
+    ]
+    assert means[1] == pytest.approx(means[0])
