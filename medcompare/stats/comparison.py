@@ -197,9 +197,13 @@ def _agreement(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> Agreem
     )
 
 
+ONE_TRAINING = "_one_training"
+"""Ends the name of a difference of two checkpoints, where another of the same figure is a mean over trainings."""
+
+
 def with_differences(pair: PairedComparison, better: dict[str, Estimate]) -> PairedComparison:
     """`pair` with other estimates of some differences; those of these two checkpoints get a suffix."""
-    kept = {f"{name}_one_training": pair.differences[name] for name in better}
+    kept = {f"{name}{ONE_TRAINING}": pair.differences[name] for name in better}
     detectable = {name: detectable_difference(estimate) for name, estimate in better.items()}
     return pair.model_copy(
         update={
@@ -214,7 +218,7 @@ def adjusted(pairs: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]:
     names = [
         name
         for name, estimate in pairs[0].differences.items()
-        if estimate.p_value is not None or name == "auc"
+        if (estimate.p_value is not None or name == "auc") and not name.endswith(ONE_TRAINING)
     ]
     after_holm = {name: holm([pair.differences[name].p_value for pair in pairs]) for name in names}
     return tuple(

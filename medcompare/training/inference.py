@@ -72,8 +72,10 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
     network = placement.network(network)
     scorer = with_views(network, trained.test_time_augmentation)
     rows = read_assignments(store.read(request.split.assignments))
-    # An external set has no validation images.
-    present = [subset for subset in PREDICTED if any(row.subset == subset for row in rows)]
+    # An external set has no validation images; images to test on there must be.
+    present = [
+        subset for subset in PREDICTED if subset == "test" or any(row.subset == subset for row in rows)
+    ]
     workers = request.train.num_workers
     # Every image is seen once, or twice where the running statistics are compared.
     cache_bytes = cache_budget_bytes(1) // max(1, workers) // len(present) if running else 0

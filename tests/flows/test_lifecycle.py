@@ -169,7 +169,7 @@ def test_how_tables_were_read_stands_in_the_report(
     ]
     assert any(text.startswith("One patient seems to stand in both tables") for text in results["notices"])
     html = Path(done.result.html).read_text("utf-8")
-    assert "3 patients, one image each" in html
+    assert "3 patients, one case each" in html
     assert "No patient ids were" not in html
     assert "Test table: numbers have a decimal comma." in caplog.text
     assert "One patient seems to stand in both tables" in caplog.text

@@ -354,6 +354,7 @@ def test_two_runs_at_once_train_once(images: Path, tmp_path: Path, client: SyncP
     file.write_text(
         f"""
 models = ["test_cnn"]
+seeds = 1
 file_access = "group"
 out = "{config.out}"
 store = "{config.store}"

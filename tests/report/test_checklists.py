@@ -591,7 +591,7 @@ def test_patients_with_one_image_each_are_no_limit() -> None:
     assessment = make_assessment(**known, clustered=False, n_patients=120)
     items = fill(assessment=assessment, trained=(make_trained("a"),))["CLAIM 2024"]
 
-    assert "The test subset holds 120 patients, one image each." in items["29"].answer
+    assert "The test subset holds 120 patients, one case each." in items["29"].answer
     assert "one image" not in items["40"].answer
     text = repr(items)
     assert "assume one image" not in text
