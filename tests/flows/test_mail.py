@@ -134,6 +134,7 @@ def test_a_dead_server_fails_no_run_and_the_mail_goes_with_the_next(
 
     Whom the first run names gets its mail, and is named in none of its files.
     """
+    monkeypatch.setattr("medcompare.notify.outbox.PAUSES_S", (0.1, 0.1))
     port, asked_for = free_port(), "radiology@hospital.example"
     set_mail_server(monkeypatch, port)
     lonely = run(small_assessment(first, tmp_path, name="lonely", mail_to=(asked_for,)))
