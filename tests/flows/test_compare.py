@@ -163,6 +163,7 @@ def test_the_printed_command_repeats_the_run(first: First, tmp_path: Path, given
     ]
 
 
+@pytest.mark.slow
 def test_cost_is_measured_again_when_asked(first: First, tmp_path: Path) -> None:
     """Nothing else is computed again but what rests on the cost; and the next run reuses the later measurement."""
     images = first.copy(tmp_path)

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from medcompare.cli.doctor import mail_from_server
 from medcompare.cli.doctor_checks import check_mail
-from medcompare.notify.outbox import outbox_folder, send_waiting, waiting
+from medcompare.notify.nightly import mail_about
+from medcompare.notify.outbox import outbox_folder, waiting
 from medcompare.runs.history import history_path, list_runs
 from tasks.mail_block import BLOCK_NAME, MedcompareMail, mail_config_from_block
 from tests.flows.conftest import RECIPIENT, SENDER, set_mail_server
@@ -134,7 +135,7 @@ def test_a_dead_server_fails_no_run_and_the_mail_goes_with_the_next(
 
     Whom the first run names gets its mail, and is named in none of its files.
     """
-    monkeypatch.setitem(send_waiting.__kwdefaults__, "pauses_s", (0.1, 0.1))
+    monkeypatch.setitem(mail_about.__kwdefaults__, "pauses_s", (0.1, 0.1))
     port, asked_for = free_port(), "radiology@hospital.example"
     set_mail_server(monkeypatch, port)
     lonely = run(small_assessment(first, tmp_path, name="lonely", mail_to=(asked_for,)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import TYPE_CHECKING, Any
 
 import page
@@ -49,9 +50,6 @@ def test_a_report_is_archival_and_accessible(name: str, tmp_path: Path) -> None:
     assert reader.attachments["results.json"][0] == files.results.read_bytes()
     described = [one.get_object() for one in reader.trailer["/Root"]["/AF"]]
     assert [one["/AFRelationship"] for one in described] == ["/Data"] * len(reader.attachments)
-    again = render.write_report(odd_runs.run(name), tmp_path / "again")
-    assert again.pdf.read_bytes() == content  # nothing depends on the moment of rendering
-    assert again.html.read_bytes() == files.html.read_bytes()
 
 
 PAGE = """<html lang="en"><head><title>A page</title></head><body><h1>A page</h1>
@@ -66,6 +64,8 @@ def test_what_is_repaired_would_be_broken() -> None:
     plain = HTML(string=PAGE).write_pdf(pdf_variant=VARIANT)
     assert broken_rules(plain)["PDF/UA-1"] != []
     content = render.render_pdf(PAGE)
+    time.sleep(1.1)  # fonts carry seconds
+    assert render.render_pdf(PAGE) == content
     assert broken_rules(content) == {"PDF/A-3a": [], "PDF/UA-1": []}
 
     root = PdfReader(io.BytesIO(content)).trailer["/Root"]["/StructTreeRoot"]

@@ -257,14 +257,14 @@ def test_the_time_limit_kills_the_whole_family(environment: dict[str, str]) -> N
     """Child and grandchild; the setting to change is named."""
     pids: list[int] = []
     with pytest.raises(
-        TrainingError, match=r"passed its time limit of 4 s.*raise train\.timeout_minutes"
+        TrainingError, match=r"passed its time limit of 2 s.*raise train\.timeout_minutes"
     ) as caught:
         run_child(
             "sample_jobs",
             "family",
             "{}",
             label="t",
-            timeout_s=4,
+            timeout_s=2,
             time_limit_name="train.timeout_minutes",
             on_event=lambda event: pids.extend(event["pids"]),
             environment=environment,
