@@ -343,6 +343,7 @@ def test_of_missed_nights_the_last_is_kept() -> None:
     assert superseded([]) == []
 
 
+@pytest.mark.slow  # the lock itself is tested in test_cache
 def test_two_runs_at_once_train_once(images: Path, tmp_path: Path, client: SyncPrefectClient) -> None:
     """Two processes on one store: the work is done by one, waited for by the other; the reports agree.
 
