@@ -40,7 +40,11 @@ RUN_LIMIT_S = 480
 
 def filled_by_a_preset() -> list[str]:
     """Dotted names of the plain fields that a preset fills."""
-    names = [f"{section}.{name}" for section, values in DEMO.items() for name in values]
+    names = [
+        f"{section}.{name}" if isinstance(values, dict) else section
+        for section, values in DEMO.items()
+        for name in (values if isinstance(values, dict) else [section])
+    ]
     return [
         name for name in names if name != "train.recipes"
     ]  # merged with the preset's, not put in its place
