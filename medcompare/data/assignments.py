@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from medcompare.base.record import Subset
 
-STANDARD_COLUMNS = (
+IMAGE_COLUMNS = (
     "case_id",
     "path",
     "label",
@@ -24,8 +24,9 @@ STANDARD_COLUMNS = (
     "height_px",
     "mode",
     "grey_range",
-    "subset",
 )
+"""Of the table of images; further columns are the user's."""
+STANDARD_COLUMNS = (*IMAGE_COLUMNS, "subset")
 NEEDED_COLUMNS = ("case_id", "path", "label", "sha256", "subset")
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
 

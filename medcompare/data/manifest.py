@@ -23,7 +23,7 @@ import numpy as np
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_access import new_part
-from medcompare.data.assignments import range_as_text
+from medcompare.data.assignments import IMAGE_COLUMNS, range_as_text
 from medcompare.data.confounders import confounder_warnings
 from medcompare.data.copies import COPY_COLUMNS, copies_by_kind, copy_table, copy_warnings, near_duplicates
 from medcompare.data.exclusions import (
@@ -53,17 +53,6 @@ if TYPE_CHECKING:
     from medcompare.config.data import DataConfig
     from medcompare.data.sources.listing import ImageSource
 
-IMAGE_COLUMNS = (
-    "case_id",
-    "path",
-    "label",
-    "patient_id",
-    "sha256",
-    "width_px",
-    "height_px",
-    "mode",
-    "grey_range",
-)
 REJECTED_COLUMNS = ("path", "label", "reason", "detail")
 
 N_NAMED_PATHS = 5

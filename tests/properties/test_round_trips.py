@@ -23,8 +23,8 @@ from medcompare.config.form import without_shown_defaults
 from medcompare.config.presets import merged
 from medcompare.config.schema import AssessConfig, CompareConfig
 from medcompare.config.settings_table import set_by_user
-from medcompare.data.assignments import read_assignments
-from medcompare.data.manifest import IMAGE_COLUMNS, _write_table
+from medcompare.data.assignments import IMAGE_COLUMNS, read_assignments
+from medcompare.data.manifest import _write_table
 from medcompare.data.spelling import fault_of_id
 from medcompare.data.split import split
 from medcompare.data.tables import read_images
