@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -176,6 +177,9 @@ def check_folder(field: str, folder: Path) -> None:
     except OSError as error:
         msg = f"{field}: cannot create {folder} ({error.strerror}): choose another with --{field}"
         raise ConfigError(msg) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        msg = f"{field}: {folder} cannot be written to: let this user write there or choose another with --{field}"
+        raise ConfigError(msg)
     free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
         msg = (

@@ -10,8 +10,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from medcompare.base.errors import ArtifactError
-from medcompare.base.file_access import new_part
+from medcompare.base.errors import ArtifactError, cannot_write
+from medcompare.base.file_access import new_part, sync_folder
 from medcompare.base.record import Artifact, Record
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
 
 
 class ArtifactStore:
@@ -69,7 +70,10 @@ class ArtifactStore:
         path = self.root / relative
         # By content: a file that was altered may be as long as it was.
         if not path.is_file() or sha256_of_file(path) != digest:
-            write_atomically(path, content)
+            try:
+                write_atomically(path, content)
+            except OSError as error:
+                raise cannot_write(error, self.root) from error
         return Artifact(path=relative, sha256=digest, n_bytes=len(content))
 
     def write_file(self, source: Path, suffix: str) -> Artifact:
@@ -78,13 +82,17 @@ class ArtifactStore:
         `source` must lie on the store's file system, below `root` for instance, so that
         the move is atomic; it is gone afterwards.
         """
-        with source.open("rb+") as file:
-            os.fsync(file.fileno())
-        digest, n_bytes = sha256_of_file(source), source.stat().st_size
-        relative = f"objects/{digest[:2]}/{digest}{suffix}"
-        path = self.root / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(path)
+        try:
+            with source.open("rb+") as file:
+                os.fsync(file.fileno())
+            digest, n_bytes = sha256_of_file(source), source.stat().st_size
+            relative = f"objects/{digest[:2]}/{digest}{suffix}"
+            path = self.root / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise cannot_write(error, self.root) from error
         return Artifact(path=relative, sha256=digest, n_bytes=n_bytes)
 
     def path_of(self, artifact: Artifact) -> Path:

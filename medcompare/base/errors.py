@@ -10,10 +10,15 @@ machine, such as a mail, quotes only the class and its constant `public`.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 import traceback
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 """Python's placeholders for bytes that are not UTF-8."""
@@ -71,6 +76,28 @@ class DiskFullError(MedcompareError):
     """There is no room left to write to; trying again at once cannot help."""
 
     public = "no space left on the disk"
+
+
+def cannot_write(error: OSError, folder: Path) -> MedcompareError | OSError:
+    """`error` of writing below `folder` in words, with the remedy; itself where nothing better can be said."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        why = "disk is full" if error.errno == errno.ENOSPC else "disk quota is used up"
+        free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+        return DiskFullError(
+            f"the {why}: {free / 1e6:.0f} MB free where {folder} lies; free some "
+            "(medcompare prune shows what can be deleted) or choose another folder with --store"
+        )
+    if error.errno == errno.EFBIG:
+        return DiskFullError(
+            f"a file in {folder} would be larger than this system allows: raise the limit (ulimit -f unlimited) "
+            "or choose another folder with --store"
+        )
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        return ConfigError(
+            f"{folder} cannot be written to ({error.strerror}): let this user write there or choose another folder "
+            "with --store"
+        )
+    return error
 
 
 EXPECTED_ERRORS = (InputError, DiskFullError)

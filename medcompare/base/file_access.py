@@ -99,6 +99,15 @@ def new_part(path: Path) -> Path:
     return part
 
 
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in `folder`, so that a file renamed there outlives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def access_warning(folder: Path, access: FileAccess) -> str | None:
     """What the mode of an existing `folder` takes from `access`, with the command that mends it.
 

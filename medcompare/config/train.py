@@ -171,6 +171,12 @@ class TrainConfig(Settings):
     timeout_minutes: float | None = Field(
         default=None, gt=0, description="Longest time one training may take, minutes; not set: no limit."
     )
+    checkpoint_every_s: float = Field(
+        default=300.0,
+        ge=0,
+        description="Save the state of a running training so often, seconds; one that is killed goes on from there. "
+        "The result does not depend on it.",
+    )
     recipes: dict[str, RecipeOverride] = Field(
         default={},
         description="Per model: hyperparameters that differ from its recipe, "

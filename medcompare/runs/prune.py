@@ -36,10 +36,11 @@ LEFTOVERS = (
     "results/.*.part",
     "outbox/.*.part",
     "history/.*.part",
-    "resume/*",
     "scratch-*",
 )
 """What writers and trainings that died leave in a store."""
+INTERRUPTED = "resume/*"
+"""Checkpoints of trainings that were cut off and not gone on with; touched at every checkpoint."""
 UNPACKED = ("unpacked/*", "remote/*")
 """Images that came in an archive or from an address; touched whenever a run reads them."""
 MEASURED = "measured/*"
@@ -154,6 +155,7 @@ def plan_pruning(
             if path.stat().st_mtime < recent
         ),
         *(_removal("leftover", path) for path in leftovers if path.stat().st_mtime < spared),
+        *(_removal("leftover", path) for path in store.glob(INTERRUPTED) if path.stat().st_mtime < recent),
     )
     return PrunePlan(
         removals=removals,

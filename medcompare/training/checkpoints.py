@@ -1,58 +1,113 @@
-"""Checkpoints: the best state of a training, and the state a retry resumes from.
+"""Checkpoints: the best state of a training, and the state that one cut off goes on from.
 
-A checkpoint is written so that equal weights give equal bytes, whatever the memory
-layout, device or file name they were written from; the store names files by content.
+Tensors and JSON in one safetensors file, so nothing is executed when it is read. Equal weights give
+equal bytes, whatever the memory layout or device they were trained in; files are named by content.
 """
 
 from __future__ import annotations
 
-import errno
+import json
 import logging
-import pickle
+import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
-from medcompare.base.errors import ArtifactError, DiskFullError
+from medcompare.base.artifacts import sha256_of_file
+from medcompare.base.errors import ArtifactError, cannot_write
+from medcompare.base.file_access import new_part, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.base.record import Artifact
 
-SUFFIX = ".pt"
-FORMAT = 2
-MIN_ROOM_BYTES = 1_000_000
-"""With less than this free, a failed write is put down to the disk."""
+SUFFIX = ".safetensors"
+FORMAT = 3
+DESCRIPTION = "medcompare"
+"""The only entry of the file's own description, as several would be written in any order."""
+N_KEPT = 2
+"""Checkpoints of a running training that are kept: the last, and the one before should that be damaged."""
+
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """Write `content` in torch's format.
+    """Write `content`, nested containers of tensors and of what JSON knows, and wait until the disk has it.
 
     Raises
     ------
-    DiskFullError
-        If there is no room for it, which torch itself says in words nobody understands.
+    DiskFullError, ConfigError
+        As `cannot_write`.
     """
+    tensors: dict[str, Tensor] = {}
+    described = json.dumps(_without_tensors(content, "", tensors))
     try:
-        torch.save(content, path)
-    except (RuntimeError, OSError) as error:
-        free = shutil.disk_usage(path.parent).free
-        if free >= MIN_ROOM_BYTES and getattr(error, "errno", None) != errno.ENOSPC:
+        save_file(tensors, path, metadata={DESCRIPTION: described})
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    except SafetensorError as error:
+        number = _SYSTEM_ERROR.search(str(error))
+        if number is None:
             raise
-        msg = (
-            f"the disk is full: {free / 1e6:.0f} MB free where {path.parent} lies; free some "
-            "(medcompare prune shows what can be deleted) or choose another folder with --store"
-        )
-        raise DiskFullError(msg) from error
+        raise cannot_write(OSError(int(number[1]), os.strerror(int(number[1]))), path.parent) from error
+    except OSError as error:
+        raise cannot_write(error, path.parent) from error
+
+
+def load(path: Path, *, mapped: bool = False) -> dict[str, Any]:
+    """What `save` wrote at `path`; where `mapped`, tensors stay in the file until they are used."""
+    with safe_open(path, framework="pt") as file:
+        described = json.loads((file.metadata() or {}).get(DESCRIPTION, "{}"))
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    if not mapped:
+        tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    content: dict[str, Any] = _with_tensors(described, tensors) if described else {}
+    return content
+
+
+def _without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - any container
+    """`value` as JSON; its tensors go to `tensors`. Keys of a mapping may be numbers, as an optimiser's are."""
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().to("cpu").contiguous()
+        # Kernels that go over weights and their averages in step want both in one layout.
+        return {"tensor": name} | ({} if value.is_contiguous() else {"stride": value.stride()})
+    if isinstance(value, dict):
+        return {
+            "items": [
+                [key, _without_tensors(one, f"{name}/{key}" if name else str(key), tensors)]
+                for key, one in value.items()
+            ]
+        }
+    if isinstance(value, list | tuple):
+        return [_without_tensors(one, f"{name}/{place}", tensors) for place, one in enumerate(value)]
+    return value
+
+
+def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:  # noqa: ANN401 - any container
+    """The reverse of `_without_tensors`; tuples come back as lists."""
+    if isinstance(value, list):
+        return [_with_tensors(one, tensors) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "items" in value:
+        return {key: _with_tensors(one, tensors) for key, one in value["items"]}
+    tensor = tensors[value["tensor"]]
+    if "stride" not in value:
+        return tensor
+    return torch.empty_strided(tensor.shape, value["stride"], dtype=tensor.dtype).copy_(tensor)
 
 
 def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:
@@ -73,8 +128,7 @@ def write_checkpoint(
     """Store `state`, and beside it the `running` statistics of the training; equal ones give the same artifact."""
     store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store.root, prefix="scratch-") as folder:
-        # The file's name goes into the archive, so it is always the same.
-        path = Path(folder) / "checkpoint.pt"
+        path = Path(folder) / f"checkpoint{SUFFIX}"
         save({"format": FORMAT, "model": model, "state": state, "running": dict(running or {})}, path)
         return store.write_file(path, SUFFIX)
 
@@ -93,10 +147,14 @@ def load_checkpoint(
     Raises
     ------
     ArtifactError
-        If the file is gone, altered, or the checkpoint of another model.
+        If the file is gone, altered, no checkpoint, or that of another model.
     """
-    # mmap: the file is mapped, not held a second time beside the network.
-    content = torch.load(store.path_of(artifact), map_location="cpu", weights_only=True, mmap=True)
+    # Mapped, not held a second time beside the network.
+    try:
+        content = load(store.path_of(artifact), mapped=True)
+    except SafetensorError as error:
+        msg = f"stored file {artifact.path} is no checkpoint of format {FORMAT}: {error}"
+        raise ArtifactError(msg) from error
     if content.get("format") != FORMAT or content.get("model") != model:
         msg = (
             f"stored file {artifact.path} is a checkpoint of '{content.get('model')}' "
@@ -109,7 +167,10 @@ def load_checkpoint(
 
 
 class ResumePoint:
-    """The file from which a training that was cut off goes on.
+    """The checkpoints from which a training that was cut off goes on.
+
+    A file's name holds its number and the digest of its content. It gets that name when the disk has
+    all of it, so a training can be killed at any moment, in the middle of writing too.
 
     Parameters
     ----------
@@ -120,30 +181,52 @@ class ResumePoint:
     """
 
     def __init__(self, root: Path, key: str) -> None:
-        self.path = root / "resume" / f"{key}.pt"
+        self.folder = root / "resume" / key
 
     def load(self) -> dict[str, Any] | None:
-        """The saved state, None where there is none that can be read."""
-        if not self.path.is_file():
-            return None
-        try:
-            saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, OSError) as error:
-            logger.warning("cannot resume from %s (%s): starting over", self.path.name, error)
-            return None
-        return saved
+        """The last saved state that is whole, None where there is none; a damaged one is logged."""
+        for part in self.folder.glob(f"*{SUFFIX}*.part"):  # of a process that was killed while it wrote
+            part.unlink(missing_ok=True)
+        for path in reversed(self._files()):
+            if sha256_of_file(path) == path.stem.partition("-")[2]:
+                return load(path)
+            logger.warning(
+                "checkpoint resume/%s/%s is damaged (its content is not what was written): "
+                "going on from the one before it, or from the start where there is none",
+                self.folder.name,
+                path.name,
+            )
+        return None
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state, atomically."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part")
+        """Add a checkpoint, atomically, and remove all but the last `N_KEPT`.
+
+        Raises
+        ------
+        DiskFullError, ConfigError
+            As `save`; the checkpoints of before stay.
+        """
+        files = self._files()
+        number = int(files[-1].stem.partition("-")[0]) + 1 if files else 1
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = new_part(self.folder / SUFFIX)
+        except OSError as error:
+            raise cannot_write(error, self.folder) from error
         try:
             save(state, part)
-            part.replace(self.path)
+            part.replace(self.folder / f"{number:08d}-{sha256_of_file(part)}{SUFFIX}")
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+        sync_folder(self.folder)
+        for old in self._files()[:-N_KEPT]:
+            old.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove the saved state, if there is one."""
-        self.path.unlink(missing_ok=True)
+        """Remove what was saved, if there is anything."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        """From the first to the last."""
+        return sorted(self.folder.glob(f"[0-9]*{SUFFIX}"))

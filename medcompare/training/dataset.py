@@ -271,13 +271,14 @@ class BatchLoader:
         """Batches in the order of the rows."""
         return self._batches(0, list(range(len(self.images))))
 
-    def shuffled(self, *, seed: int, epoch: int) -> Iterator[Batch]:
-        """Batches in the random order of (seed, epoch)."""
+    def shuffled(self, *, seed: int, epoch: int, n_done: int = 0) -> Iterator[Batch]:
+        """Batches in the random order of (seed, epoch), without the first `n_done`."""
         order = random_stream(seed, STREAM_ORDER, epoch).permutation(len(self.images))
-        return self._batches(epoch, order.tolist())
+        return self._batches(epoch, order.tolist(), n_done)
 
-    def _batches(self, epoch: int, order: list[int]) -> Iterator[Batch]:
-        self._plan.batches = [[(epoch, index) for index in order[start:stop]] for start, stop in self._spans]
+    def _batches(self, epoch: int, order: list[int], n_done: int = 0) -> Iterator[Batch]:
+        spans = self._spans[n_done:]
+        self._plan.batches = [[(epoch, index) for index in order[start:stop]] for start, stop in spans]
         for answer in self._loader:
             if isinstance(answer, DataError):
                 raise answer

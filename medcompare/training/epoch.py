@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import nn
 from medcompare.base.errors import TrainingError
 from medcompare.training.batch_statistics import measure_statistics
 from medcompare.training.dataset import BatchLoader
-from medcompare.training.options import mixed, training_loss, training_mode
+from medcompare.training.options import training_mode
+from medcompare.training.passes import GradientPasses
 from medcompare.training.scoring import (
     area_under_roc,
     balanced_accuracy,
@@ -29,6 +31,21 @@ if TYPE_CHECKING:
 
     from medcompare.training.dataset import Batch
     from medcompare.training.recipes import FitSettings
+
+
+@dataclass(kw_only=True)
+class EpochProgress:
+    """How far an epoch has come: what a training cut off in the middle of one goes on from."""
+
+    step: int = 0
+    """Steps done."""
+    loss_sum: float = 0.0
+    """Of all images, each with the weight of its class."""
+    weight_sum: float = 0.0
+    n_images: int = 0
+    elapsed_s: float = 0.0
+    learning_rate: float = 0.0
+    """Of the head, at the start of the epoch."""
 
 
 class EpochTraining(NamedTuple):
@@ -64,8 +81,11 @@ def train_one_epoch(
     *,
     epoch: int,
     n_steps: int,
+    progress: EpochProgress | None = None,
+    passes: GradientPasses | None = None,
     on_step: Callable[[int, float, float], None] | None = None,
     after_update: Callable[[], None] | None = None,
+    after_step: Callable[[], None] | None = None,
 ) -> EpochTraining:
     """One pass over the training subset.
 
@@ -74,15 +94,21 @@ def train_one_epoch(
     network, optimizer
         Changed in place.
     batches : iterator of Batch
-        The images, already shuffled and cropped.
+        The images, already shuffled and cropped; those of the steps that `progress` has not done.
     settings : FitSettings
         Class weights, precision, placement.
     epoch, n_steps : int
         For messages.
+    progress : EpochProgress, optional
+        What was done of this epoch; brought up to date after each step.
+    passes : GradientPasses, optional
+        Over batches of `network`; one for the whole training, as it learns what fits into memory.
     on_step : callable, optional
         Called with step (from 1), the epoch's mean loss so far, and images/s so far.
     after_update : callable, optional
         Called after each step of the optimiser.
+    after_step : callable, optional
+        Called last, when network, optimiser and `progress` belong together.
 
     Returns
     -------
@@ -92,44 +118,37 @@ def train_one_epoch(
     Raises
     ------
     TrainingError
-        If the loss is not finite: never transient, as the same would happen again.
+        If the loss is not finite: never transient, as the same would happen again. If memory runs out for two images.
     """
-    placement, weights = settings.placement, settings.class_weights
-    class_weights = torch.tensor(weights, device=placement.device)
-    autocast = torch.autocast(
-        placement.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
-    )
-    options = settings.options
+    progress = EpochProgress() if progress is None else progress
+    passes = GradientPasses(network, settings) if passes is None else passes
+    options, weights = settings.options, settings.class_weights
     training_mode(network, settings.spec.head, frozen=epoch <= options.frozen_epochs)
-    started = time.perf_counter()
-    loss_sum, weight_sum, n_images = 0.0, 0.0, 0
-    for step, batch in enumerate(batches, start=1):
-        labels = batch.labels.to(placement.device)
-        inputs = placement.inputs(batch.images, settings.spec)
-        if options.mixup_alpha:
-            inputs, labels = mixed(inputs, labels, options)
-        with autocast:
-            logits = network(inputs)
-        loss = training_loss(logits.float(), labels, class_weights, options)
-        value = loss.item()
+    started = time.perf_counter() - progress.elapsed_s
+    for step, batch in enumerate(batches, start=progress.step + 1):
+        value = passes(batch).item()
         if not math.isfinite(value):
             raise TrainingError(
                 not_finite("training loss", settings, f"epoch {epoch}, step {step} of {n_steps}")
             )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         if options.clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
         optimizer.step()
         if after_update is not None:
             after_update()
         batch_weight = sum(weights[label] for label in batch.labels.tolist())
-        loss_sum += value * batch_weight
-        weight_sum += batch_weight
-        n_images += len(batch.labels)
+        progress.step = step
+        progress.loss_sum += value * batch_weight
+        progress.weight_sum += batch_weight
+        progress.n_images += len(batch.labels)
+        progress.elapsed_s = time.perf_counter() - started
         if on_step is not None:
-            on_step(step, loss_sum / weight_sum, n_images / (time.perf_counter() - started))
-    return EpochTraining(loss_sum / weight_sum, n_images, time.perf_counter() - started)
+            on_step(step, progress.loss_sum / progress.weight_sum, progress.n_images / progress.elapsed_s)
+        if after_step is not None:
+            after_step()
+    return EpochTraining(
+        progress.loss_sum / progress.weight_sum, progress.n_images, time.perf_counter() - started
+    )
 
 
 def validate_epoch(network: nn.Module, loader: BatchLoader, settings: FitSettings) -> EpochValidation:

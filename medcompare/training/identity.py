@@ -32,6 +32,7 @@ NOT_IDENTITY = {
     "max_parallel",
     "num_workers",
     "timeout_minutes",
+    "checkpoint_every_s",
     "recipes",
     "device",
 }

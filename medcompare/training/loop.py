@@ -1,14 +1,13 @@
 """Training one network: seeded, repeatable, resumable; the best validation checkpoint wins.
 
 Same machine, seed, precision and number of threads give the same history to the last
-digit. Every epoch draws from generators seeded by (seed, epoch), so a training that was
-cut off and resumed ends exactly where an undisturbed one does.
+digit. Every epoch draws from generators seeded by (seed, epoch), whose state is saved with the rest,
+so a training that was cut off, in the middle of an epoch too, ends exactly where an undisturbed one does.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +26,7 @@ from medcompare.training.checkpoints import ResumePoint, state_on_cpu, write_che
 from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages, cache_budget_bytes
 from medcompare.training.epoch import (
     COMPARED_IMAGES,
+    EpochProgress,
     not_finite,
     remeasure,
     seed_epoch,
@@ -35,6 +35,7 @@ from medcompare.training.epoch import (
 )
 from medcompare.training.events import EpochReporter
 from medcompare.training.options import averaged, freeze, schedule_of
+from medcompare.training.passes import GradientPasses, set_random_state
 from medcompare.training.preview import contact_sheet
 from medcompare.training.recipes import (
     FitSettings,
@@ -45,11 +46,11 @@ from medcompare.training.recipes import (
 )
 from medcompare.training.records import BatchNormFacts, EpochLog, TrainedModel
 from medcompare.training.scoring import Placement, make_repeatable
-from medcompare.training.state import FitState, Stateful, resume_key, resumed_state, saved_state
+from medcompare.training.state import FitState, Keeper, Stateful, resume_key, resumed_state
 from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from medcompare.data.assignments import ImageRow
     from medcompare.models.spec import ModelSpec
@@ -119,9 +120,11 @@ def fit(
     Raises
     ------
     TrainingError
-        If a loss is not finite.
+        If a loss is not finite, or memory runs out for two images at once.
     DataError
         If an image changed or cannot be read.
+    DiskFullError
+        If there is no room for a checkpoint.
     """
     options, head = settings.options, settings.spec.head
     optimizer = optimizer_of(
@@ -139,28 +142,31 @@ def fit(
             average.update_parameters(network)
 
     state = resumed_state(network, parts, resume_point, settings.spec.name)
-    saved_at = time.monotonic()
-    elapsed_before, started = state.elapsed_s, time.perf_counter()
+    passes = GradientPasses(network, settings, images_at_once=state.images_at_once)
+    keep = Keeper(network, parts, state, passes, settings, resume_point)
     for epoch in range(len(state.history) + 1, settings.epochs + 1):
         if epoch - state.last_better_auc_epoch > settings.patience:
             break
         seed_epoch(settings.seed, epoch)
-        mean_epoch_s = state.elapsed_s / len(state.history) if state.history else None
-        last_auc = state.history[-1].val_auc if state.history else None
+        last = state.history[-1] if state.history else None
         reporter = EpochReporter(
             emit,
             model=settings.spec.name,
             epoch=epoch,
             epochs=settings.epochs,
             steps=training.n_steps,
-            val_auc=last_auc,
-            mean_epoch_s=mean_epoch_s,
+            val_auc=last.val_auc if last else None,
+            mean_epoch_s=last.elapsed_s / last.epoch if last else None,
         )
         frozen = epoch <= options.frozen_epochs
         if options.frozen_epochs:
             freeze(network, head, frozen=frozen)
-        learning_rate = float(optimizer.param_groups[-1]["lr"])
-        batches = training.shuffled(seed=settings.seed, epoch=epoch)
+        if state.progress is None:
+            state.progress = EpochProgress(learning_rate=float(optimizer.param_groups[-1]["lr"]))
+        else:
+            set_random_state(state.random, settings.placement.device)
+        progress = state.progress
+        batches = training.shuffled(seed=settings.seed, epoch=epoch, n_done=progress.step)
         trained = train_one_epoch(
             network,
             optimizer,
@@ -168,8 +174,11 @@ def fit(
             settings,
             epoch=epoch,
             n_steps=training.n_steps,
+            progress=progress,
+            passes=passes,
             on_step=reporter.step,
             after_update=after_update,
+            after_step=keep.if_due,
         )
         # Judged with statistics that belong to the weights; trained on with the library's own.
         # Those of frozen layers are the pretrained ones, which the head was trained on.
@@ -178,11 +187,11 @@ def fit(
         validated = validate_epoch(judged, validation, settings)
         if not math.isfinite(validated.loss):
             raise TrainingError(not_finite("validation loss", settings, f"the end of epoch {epoch}"))
-        state.elapsed_s = elapsed_before + time.perf_counter() - started
+        state.elapsed_s = keep.elapsed_s()
         state.n_images_seen += trained.n_images
         log = EpochLog(
             epoch=epoch,
-            learning_rate=learning_rate,
+            learning_rate=progress.learning_rate,
             train_loss=trained.loss,
             val_loss=validated.loss,
             val_auc=validated.auc,
@@ -191,21 +200,26 @@ def fit(
             elapsed_s=state.elapsed_s,
             **compared,
         )
-        best = state.best
-        state.history.append(log)
-        if has_progressed(log, best):
-            state.last_better_auc_epoch = epoch
-        if is_better(log, best):
-            state.best_epoch, state.best_state = epoch, state_on_cpu(judged)
-            state.best_running = {name: value.cpu() for name, value in running.items()}
+        _remember(state, log, judged, running)
         load_statistics(judged, running)
         reporter.epoch_end(log)
-        if resume_point is not None and time.monotonic() - saved_at >= settings.resume_after_s:
-            resume_point.save(saved_state(network, parts, state))
-            saved_at = time.monotonic()
+        keep.if_due()
+    state.images_at_once = passes.images_at_once
     if options.frozen_epochs:
         freeze(network, head, frozen=False)
     return state
+
+
+def _remember(state: FitState, log: EpochLog, judged: nn.Module, running: dict[str, Tensor]) -> None:
+    """Add a finished epoch to `state`, with a copy of the network where it is the best so far."""
+    best = state.best
+    state.history.append(log)
+    state.progress = None
+    if has_progressed(log, best):
+        state.last_better_auc_epoch = log.epoch
+    if is_better(log, best):
+        state.best_epoch, state.best_state = log.epoch, state_on_cpu(judged)
+        state.best_running = {name: value.cpu() for name, value in running.items()}
 
 
 def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -> TrainedModel:
@@ -250,7 +264,6 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         seed=request.seed,
         placement=placement,
         precision=precision,
-        resume_after_s=request.resume_after_s,
         options=train,
     )
     network = placement.network(network)

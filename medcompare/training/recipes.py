@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,6 @@ class FitSettings:
     seed: int
     placement: Placement
     precision: Precision
-    resume_after_s: float = math.inf
     options: TrainConfig = field(default_factory=TrainConfig)
     """The settings of training for this model; epochs and patience are those above."""
 

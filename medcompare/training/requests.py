@@ -32,9 +32,6 @@ class TrainingRequest(Record):
     n_parallel: int = Field(default=1, ge=1, description="Trainings side by side, this one included.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores / n_parallel.")
     device_index: int = Field(default=0, ge=0, description="Which GPU, where there are several.")
-    resume_after_s: float = Field(
-        default=60.0, ge=0, description="Least time between two saves of the state a retry resumes from."
-    )
 
 
 class PredictionRequest(Record):

@@ -1,24 +1,31 @@
-"""What changes from epoch to epoch, and how a training that was cut off goes on from it."""
+"""What changes from step to step, and how a training that was cut off goes on from it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from medcompare.base.code_identity import code_digest
 from medcompare.models.zoo import find_model
 from medcompare.training.checkpoints import state_on_cpu
+from medcompare.training.epoch import EpochProgress
+from medcompare.training.identity import NOT_IDENTITY
+from medcompare.training.passes import random_state
 from medcompare.training.records import EpochLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import torch
     from torch import Tensor, nn
 
     from medcompare.training.checkpoints import ResumePoint
+    from medcompare.training.passes import GradientPasses
+    from medcompare.training.recipes import FitSettings
     from medcompare.training.requests import TrainingRequest
 
 logger = logging.getLogger(__name__)
@@ -37,7 +44,7 @@ class Stateful(Protocol):
 
 @dataclass(kw_only=True)
 class FitState:
-    """Everything that changes from epoch to epoch; what a retry resumes from."""
+    """Everything that changes while a training runs, but network and optimiser; what a retry resumes from."""
 
     history: list[EpochLog]
     best_epoch: int
@@ -48,6 +55,12 @@ class FitState:
     last_better_auc_epoch: int
     n_images_seen: int
     elapsed_s: float
+    images_at_once: int | None = None
+    """Images of one pass, where memory ran out for a whole batch."""
+    progress: EpochProgress | None = None
+    """Of the epoch that is under way; None between two."""
+    random: dict[str, Tensor] = field(default_factory=dict)
+    """State of the generators when it was saved, which the rest of that epoch draws from."""
 
     @property
     def best(self) -> EpochLog | None:
@@ -63,7 +76,7 @@ def resume_key(request: TrainingRequest, precision: str, device_type: str) -> st
         "model": request.model,
         "train": train.model_dump(
             mode="json",
-            exclude={"weights_dir", "num_workers", "max_parallel", "timeout_minutes", "recipes", "device"},
+            exclude=NOT_IDENTITY,
         ),
         "recipe": override.model_dump(mode="json") if override else None,
         "split": request.split.assignments.sha256,
@@ -95,7 +108,9 @@ def resumed_state(
     for name, part in parts.items():
         part.load_state_dict(saved[name])
     history = [EpochLog.model_validate_json(line) for line in saved["history"]]
-    logger.info("%s: resuming after epoch %d", model, len(history))
+    progress = EpochProgress(**saved["progress"]) if saved["progress"] else None
+    where = f", step {progress.step} of the next" if progress else ""
+    logger.info("%s: resuming after epoch %d%s", model, len(history), where)
     return FitState(
         history=history,
         best_epoch=saved["best_epoch"],
@@ -103,12 +118,59 @@ def resumed_state(
         best_running=saved["best_running"],
         last_better_auc_epoch=saved["last_better_auc_epoch"],
         n_images_seen=saved["n_images_seen"],
-        elapsed_s=history[-1].elapsed_s,
+        elapsed_s=saved["elapsed_s"],
+        images_at_once=saved["images_at_once"],
+        progress=progress,
+        random=saved["random"],
     )
 
 
-def saved_state(network: nn.Module, parts: Mapping[str, Stateful], state: FitState) -> dict[str, Any]:
-    """`state` with that of network and `parts`, as `resumed_state` wants it."""
+class Keeper:
+    """Saves a running training every ``checkpoint_every_s`` seconds.
+
+    Parameters
+    ----------
+    network, parts, state, passes
+        The training, whose changing state they hold.
+    settings : FitSettings
+        How often, and where the network is placed.
+    resume_point : ResumePoint or None
+        Where it is saved; None: nowhere.
+    """
+
+    def __init__(  # noqa: PLR0917 - what a training consists of
+        self,
+        network: nn.Module,
+        parts: Mapping[str, Stateful],
+        state: FitState,
+        passes: GradientPasses,
+        settings: FitSettings,
+        resume_point: ResumePoint | None,
+    ) -> None:
+        self._network, self._parts, self._state, self._passes = network, parts, state, passes
+        self._device, self._every_s = settings.placement.device, settings.options.checkpoint_every_s
+        self._point = resume_point
+        self._elapsed_before, self._started = state.elapsed_s, time.perf_counter()
+        self._saved_at = self._started
+
+    def elapsed_s(self) -> float:
+        """Time the training has taken, what it took before it was cut off included, seconds."""
+        return self._elapsed_before + time.perf_counter() - self._started
+
+    def if_due(self) -> None:
+        """Save, if the last time is long enough ago. To be called when all parts belong together."""
+        if self._point is None or time.perf_counter() - self._saved_at < self._every_s:
+            return
+        self._state.elapsed_s = self.elapsed_s()
+        self._state.images_at_once = self._passes.images_at_once
+        self._point.save(saved_state(self._network, self._parts, self._state, self._device))
+        self._saved_at = time.perf_counter()
+
+
+def saved_state(
+    network: nn.Module, parts: Mapping[str, Stateful], state: FitState, device: torch.device
+) -> dict[str, Any]:
+    """`state` with that of network, `parts` and generators, as `resumed_state` wants it."""
     return {
         "network": state_on_cpu(network),
         **{name: part.state_dict() for name, part in parts.items()},
@@ -118,4 +180,8 @@ def saved_state(network: nn.Module, parts: Mapping[str, Stateful], state: FitSta
         "best_running": state.best_running,
         "last_better_auc_epoch": state.last_better_auc_epoch,
         "n_images_seen": state.n_images_seen,
+        "elapsed_s": state.elapsed_s,
+        "images_at_once": state.images_at_once,
+        "progress": asdict(state.progress) if state.progress else None,
+        "random": random_state(device),
     }

@@ -89,7 +89,7 @@ IMAGES_TO_NETWORK = """
 """
 TRAINING = (
     " training.augmentation training.loop training.epoch training.records training.state training.recipes"
-    " training.options training.preview training.probe"
+    " training.options training.passes training.preview training.probe"
 )
 STATISTICS = (
     "tasks.{task} base base.record predictions predictions.cases predictions.costs "
@@ -113,7 +113,7 @@ RESTS_ON = {
     # It times steps of a training, and names the machine.
     "measure cost": IMAGES_TO_NETWORK
     + " training.augmentation training.cost training.cost_instruments training.timing training.epoch"
-    + " training.options training.recipes"
+    + " training.options training.passes training.recipes"
     + " predictions predictions.costs base.hardware",
     # The shortcuts look at the files and at what belongs together.
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "
@@ -559,6 +559,7 @@ SETTINGS_OF_TRAINING = {
     "train.max_parallel": SPEED,
     "train.num_workers": SPEED,
     "train.timeout_minutes": SPEED,
+    "train.checkpoint_every_s": "a training goes on from there to the same bytes",
     "train.recipes.weights_version": RESOLVED,
 }
 PLAN_OF_TRAINING = {"plan.n_parallel": SPEED, "plan.n_threads": SPEED}

@@ -242,21 +242,25 @@ def test_leftovers_of_writers_that_died_go(house: House) -> None:
 
 
 def test_what_a_killed_training_leaves_goes(house: House) -> None:
-    """Its scratch folder and the state it would resume from, once nobody can want them."""
-    for name, days in (("old", 2), ("young", 0.1)):
+    """Its scratch folder after a day; the state it would resume from when runs as old are deleted too."""
+    for name, days in (("old", 100), ("young", 2)):
         scratch = house.store / f"scratch-{name}"
         scratch.mkdir()
         (scratch / "images.npy").write_bytes(b"pixels")
         house.age(scratch, days)
-        resume = house.store / "resume" / f"{name}.pt"
-        resume.parent.mkdir(exist_ok=True)
-        resume.write_bytes(b"state")
+        resume = house.store / "resume" / name
+        resume.mkdir(parents=True)
+        (resume / "00000001-ab.safetensors").write_bytes(b"state")
         house.age(resume, days)
 
     plan = house.plan()
 
-    assert _names(plan) == [("leftover", "old.pt"), ("leftover", "scratch-old")]
-    assert plan.n_bytes == 11
+    assert sorted(_names(plan)) == [
+        ("leftover", "old"),
+        ("leftover", "scratch-old"),
+        ("leftover", "scratch-young"),
+    ]
+    assert plan.n_bytes == 17
 
 
 def test_unpacked_images_that_nobody_read_for_long_go(house: House) -> None:

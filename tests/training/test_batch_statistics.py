@@ -22,7 +22,7 @@ from medcompare.training.batch_statistics import (
     normalisations,
     statistics_of,
 )
-from medcompare.training.checkpoints import load_checkpoint
+from medcompare.training.checkpoints import load, load_checkpoint
 from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages
 from medcompare.training.loop import train_model
 from medcompare.training.recipes import FitSettings, optimizer_of
@@ -157,9 +157,7 @@ def test_a_constant_of_the_library_changes_no_figure(tiny: Any, monkeypatch: pyt
     ignored = {"images_per_s", "elapsed_s", "remeasuring_s", "comparison_s"}
     ignored |= {"val_auc_running", "val_loss_running", "sample_loss_running"}
     histories = [[log.model_dump(exclude=ignored) for log in one.history] for one in (usual, late)]
-    states = [
-        torch.load(tiny.store.path_of(one.checkpoint), weights_only=True)["state"] for one in (usual, late)
-    ]
+    states = [load(tiny.store.path_of(one.checkpoint))["state"] for one in (usual, late)]
 
     assert histories[0] == histories[1]
     assert usual.best_epoch == late.best_epoch

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from medcompare.base.artifacts import ArtifactStore
-from medcompare.base.errors import ArtifactError, DiskFullError
-from medcompare.training.checkpoints import ResumePoint, load_checkpoint, state_on_cpu, write_checkpoint
+from medcompare.base.errors import ArtifactError, ConfigError, DiskFullError
+from medcompare.training.checkpoints import (
+    ResumePoint,
+    load,
+    load_checkpoint,
+    save,
+    state_on_cpu,
+    write_checkpoint,
+)
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def network() -> nn.Module:
@@ -80,19 +88,98 @@ def test_resume_point_keeps_the_last_state(tmp_path: Path) -> None:
     """Saved, replaced, cleared; clearing twice is no error."""
     point = ResumePoint(tmp_path, "key")
     assert point.load() is None
-    point.save({"epoch": 1})
-    point.save({"epoch": 2, "tensor": torch.ones(2)})
+    for epoch in (1, 2, 3):
+        point.save({"epoch": epoch, "tensor": torch.ones(2)})
     loaded = point.load()
 
     assert loaded is not None
-    assert loaded["epoch"] == 2
+    assert loaded["epoch"] == 3
+    assert [path.name[:9] for path in sorted(point.folder.iterdir())] == ["00000002-", "00000003-"]
     point.clear()
     point.clear()
     assert point.load() is None
 
 
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Numbers as keys, as an optimiser has them, floats to the last bit, kinds and memory layouts of tensors."""
+    channels_last = torch.rand(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    state = {
+        "optimizer": {
+            "state": {0: {"step": torch.tensor(3.0), "average": channels_last}},
+            "groups": [{"lr": 0.1}],
+        },
+        "random": torch.get_rng_state(),
+        "counts": torch.arange(3),
+        "halves": torch.rand(3).to(torch.bfloat16),
+        "nothing": None,
+        "sum": 1 / 3,
+    }
+    save(state, tmp_path / "file")
+    loaded = load(tmp_path / "file")
+    averages = loaded["optimizer"]["state"][0]["average"]
+
+    assert list(loaded) == list(state)
+    assert (loaded["sum"], loaded["nothing"], loaded["optimizer"]["groups"]) == (1 / 3, None, [{"lr": 0.1}])
+    assert (averages.stride(), averages.equal(channels_last)) == (channels_last.stride(), True)
+    for name in ("random", "counts", "halves"):
+        assert loaded[name].dtype == state[name].dtype
+        assert loaded[name].equal(state[name])
+
+
+def test_no_part_of_a_file_is_left_by_a_killed_training(tmp_path: Path) -> None:
+    """What was being written is removed by the next attempt, which reads the checkpoint before it."""
+    point = ResumePoint(tmp_path, "key")
+    point.save({"epoch": 1})
+    (point.folder / ".safetensors.1a2b.part").write_bytes(b"half a file")
+
+    assert point.load() == {"epoch": 1}
+    assert len(list(point.folder.iterdir())) == 1
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    """One of an earlier version, say."""
+    store = ArtifactStore(tmp_path)
+    artifact = store.write(b"not the format of this version", ".pt")
+
+    with pytest.raises(ArtifactError, match="is no checkpoint of format 3"):
+        load_checkpoint(store, artifact, network(), model="m")
+
+
+def test_a_file_size_limit_is_called_so(tmp_path: Path) -> None:
+    """By a process that may write no more than a megabyte: what to do, and the checkpoint of before stays."""
+    point = ResumePoint(tmp_path, "key")
+    point.save({"epoch": 1})
+    code = (
+        "import resource, sys, torch, pathlib; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20));"
+        "from medcompare.training.checkpoints import ResumePoint;"
+        "ResumePoint(pathlib.Path(sys.argv[1]), 'key').save({'weight': torch.rand(1 << 20)})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert "DiskFullError: a file in" in done.stderr.splitlines()[-1]
+    assert "ulimit -f unlimited" in done.stderr
+    assert point.load() == {"epoch": 1}
+    assert len(list(point.folder.iterdir())) == 1
+
+
+def test_a_read_only_folder_is_called_so(small_disk: Path) -> None:
+    """Named, with the remedy; what was saved can still be read."""
+    point = ResumePoint(small_disk, "key")
+    point.save({"epoch": 1})
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    with pytest.raises(ConfigError, match=r"cannot be written to \(Read-only file system\).*--store"):
+        point.save({"epoch": 2})
+    with pytest.raises(ConfigError, match=r"cannot be written to \(Read-only file system\).*--store"):
+        ArtifactStore(small_disk).write(b"content", ".csv")
+    assert point.load() == {"epoch": 1}
+
+
 def test_a_full_disk_is_called_so(small_disk: Path) -> None:
-    """Not in torch's words; and nothing half-written is left to fill it further."""
+    """Not in torch's words; nothing half-written is left to fill it further, and the checkpoint of before stays."""
+    ResumePoint(small_disk, "key").save({"epoch": 1})
     large = {"weight": torch.rand(1_000_000)}
 
     with pytest.raises(DiskFullError, match=r"the disk is full: \d MB free .*medcompare prune"):
@@ -100,4 +187,5 @@ def test_a_full_disk_is_called_so(small_disk: Path) -> None:
     with pytest.raises(DiskFullError, match="choose another folder with --store"):
         ResumePoint(small_disk, "key").save(large)
 
-    assert [path for path in small_disk.rglob("*") if path.is_file()] == []
+    assert ResumePoint(small_disk, "key").load() == {"epoch": 1}
+    assert len([path for path in small_disk.rglob("*") if path.is_file()]) == 1

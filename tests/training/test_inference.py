@@ -13,7 +13,7 @@ from medcompare.data.assignments import ImageRow, read_assignments, rows_of
 from medcompare.data.sources.table import OWN_COLUMNS
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
-from medcompare.training.checkpoints import state_on_cpu, write_checkpoint
+from medcompare.training.checkpoints import load, state_on_cpu, write_checkpoint
 from medcompare.training.dataset import EvaluationImages
 from medcompare.training.inference import COLUMNS, predict_subsets, prediction_table
 from medcompare.training.loop import train_model
@@ -86,7 +86,7 @@ def test_probabilities_agree_with_a_plain_forward_pass(tiny: Any) -> None:
 
     spec = MODELS["test_cnn"]
     network = build_model(spec, seed=0)
-    network.load_state_dict(torch.load(tiny.store.path_of(trained.checkpoint), weights_only=True)["state"])
+    network.load_state_dict(load(tiny.store.path_of(trained.checkpoint))["state"])
     network.eval()
     chosen = [r for r in tiny.rows if r[-1] == "test"]
     rows = [row(r[0], "test") for r in chosen]
@@ -116,7 +116,7 @@ def test_both_kinds_of_batch_statistics_are_predicted_with(tiny: Any) -> None:
     cells = {line.split(",")[0]: line.split(",") for line in lines[1:]}
     spec = MODELS["test_cnn"]
     network = build_model(spec, seed=0)
-    content = torch.load(tiny.store.path_of(trained.checkpoint), weights_only=True)
+    content = load(tiny.store.path_of(trained.checkpoint))
     network.load_state_dict(content["state"] | content["running"])
     network.eval()
     rows = rows_of(read_assignments(tiny.store.read(tiny.split.assignments)), "test")

@@ -14,8 +14,9 @@ from medcompare.base.errors import DataError, TrainingError
 from medcompare.config.train import RecipeOverride
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
+from medcompare.training import events
 from medcompare.training import loop as training
-from medcompare.training.checkpoints import ResumePoint, load_checkpoint
+from medcompare.training.checkpoints import load_checkpoint
 from medcompare.training.loop import has_progressed, is_better, train_model
 from medcompare.training.records import EpochLog
 from medcompare.training.state import resume_key
@@ -105,37 +106,36 @@ def test_loading_processes_do_not_change_the_history(tiny: Any, random_cnn: str,
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-@pytest.mark.parametrize("cut_epoch", [1, 2, 3, 4])
+@pytest.mark.parametrize("cut", [(1, 1), (1, 2), (2, 3), (4, 3)])
 def test_a_training_cut_off_resumes_to_the_same_end(
-    tiny: Any, random_cnn: str, monkeypatch: pytest.MonkeyPatch, cut_epoch: int, num_workers: int
+    tiny: Any, random_cnn: str, monkeypatch: pytest.MonkeyPatch, cut: tuple[int, int], num_workers: int
 ) -> None:
-    """Cut off in the middle of any epoch and tried again: to the last byte as if nothing had happened.
+    """Cut off at any step and tried again: to the last byte as if nothing had happened.
 
     The network draws random numbers and averages batch statistics; the second attempt loads its
-    images in another process and finds the global generator elsewhere. Nothing is trained twice.
+    images in another process and finds the global generator elsewhere. It starts at the very step
+    that was cut off, before its state could be saved.
     """
-    request = tiny.request(model=random_cnn, epochs=4, patience=4)
-    request = request.model_copy(update={"resume_after_s": 0.0})
+    request = tiny.request(model=random_cnn, epochs=4, patience=4, checkpoint_every_s=0)
     whole = train_model(request)
-    true_epoch, epochs_run = training.train_one_epoch, []
-
-    def counted(*arguments: Any, epoch: int, **options: Any) -> Any:
-        epochs_run.append(epoch)
-        return true_epoch(*arguments, epoch=epoch, **options)
+    steps: list[tuple[int, int]] = []
 
     def cut_off(event: Mapping[str, Any]) -> None:
-        if event["event"] == "progress" and event["epoch"] == cut_epoch:
-            message = "power cut"
-            raise OSError(message)
+        if event["event"] == "progress":
+            steps.append((event["epoch"], event["step"]))
+            if steps.count(cut) == 1 and steps[-1] == cut:
+                message = "power cut"
+                raise OSError(message)
 
-    monkeypatch.setattr(training, "train_one_epoch", counted)
+    monkeypatch.setattr(events, "PROGRESS_EVERY_S", 0.0)
     with pytest.raises(OSError, match="power cut"):
         train_model(request, emit=cut_off)
     torch.manual_seed(99)
     other = request.train.model_copy(update={"num_workers": num_workers})
-    resumed = train_model(request.model_copy(update={"train": other}))
+    resumed = train_model(request.model_copy(update={"train": other}), emit=cut_off)
 
-    assert epochs_run == [*range(1, cut_epoch + 1), *range(cut_epoch, 5)]
+    every = [(epoch, step) for epoch in range(1, 5) for step in range(1, 4)]
+    assert steps == every[: every.index(cut) + 1] + every[every.index(cut) :]
     assert figures(resumed) == figures(whole)
     assert resumed.checkpoint == whole.checkpoint
     assert resumed.best_epoch == whole.best_epoch
@@ -143,16 +143,44 @@ def test_a_training_cut_off_resumes_to_the_same_end(
     assert list((request.store_root / "resume").iterdir()) == []
 
 
-def test_a_damaged_resume_file_is_said_and_started_over(tiny: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Not trusted, not fatal."""
-    request = tiny.request(epochs=1)
-    key = resume_key(request, training.resolve_precision("auto", torch.device("cpu"))[0], "cpu")
-    point = ResumePoint(request.store_root, key)
-    point.path.parent.mkdir(parents=True)
-    point.path.write_bytes(b"half a file")
+@pytest.mark.parametrize(("n_damaged", "goes_on"), [(1, (2, 2)), (2, (1, 1))])
+def test_damaged_checkpoints_are_said_and_those_before_them_used(  # noqa: PLR0917 - one row per case
+    tiny: Any,
+    random_cnn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    n_damaged: int,
+    goes_on: tuple[int, int],
+) -> None:
+    """One byte is wrong in the last, or in both that are kept: never trusted, never fatal, the same end."""
+    request = tiny.request(model=random_cnn, epochs=2, checkpoint_every_s=0)
+    whole = train_model(request)
+    steps: list[tuple[int, int]] = []
 
-    assert len(train_model(request).history) == 1
-    assert "cannot resume from" in caplog.text
+    def cut_off(event: Mapping[str, Any]) -> None:
+        if event["event"] == "progress":
+            steps.append((event["epoch"], event["step"]))
+            if steps.count((2, 3)) == 1 and steps[-1] == (2, 3):
+                message = "power cut"
+                raise OSError(message)
+
+    monkeypatch.setattr(events, "PROGRESS_EVERY_S", 0.0)
+    with pytest.raises(OSError, match="power cut"):
+        train_model(request, emit=cut_off)
+    kept = sorted((request.store_root / "resume").glob("*/*"))
+    # Three steps and an end of the first epoch, two steps of the second.
+    assert [path.name[:8] for path in kept] == ["00000005", "00000006"]
+    for path in kept[2 - n_damaged :]:
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    before = len(steps)
+    resumed = train_model(request, emit=cut_off)
+
+    assert steps[before] == goes_on
+    assert [record.message.count("is damaged") for record in caplog.records].count(1) == n_damaged
+    assert resumed.checkpoint == whole.checkpoint
+    assert figures(resumed) == figures(whole)
 
 
 def test_resuming_is_keyed_on_what_determines_a_training(tiny: Any) -> None:

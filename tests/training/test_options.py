@@ -15,6 +15,7 @@ from medcompare.config.schema import CompareConfig
 from medcompare.config.train import TrainConfig
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
+from medcompare.training import events
 from medcompare.training.checkpoints import load_checkpoint
 from medcompare.training.inference import predict_subsets
 from medcompare.training.loop import train_model
@@ -230,16 +231,17 @@ def test_every_option_reaches_the_training(tiny: Any, name: str, value: object) 
     assert by_recipe.optimizer == alone.optimizer
 
 
-def test_all_options_together_resume_to_the_same_end(tiny: Any) -> None:
-    """Cut off in the third epoch: schedule and averages are saved with the rest."""
-    request = tiny.request(epochs=4, **EVERYTHING).model_copy(update={"resume_after_s": 0.0})
+def test_all_options_together_resume_to_the_same_end(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off in the middle of the third epoch: schedule and averages are saved with the rest."""
+    request = tiny.request(epochs=4, checkpoint_every_s=0, **EVERYTHING)
     undisturbed = train_model(request)
 
     def cut_off(event: Mapping[str, Any]) -> None:
-        if event["event"] == "progress" and event["epoch"] == 3:
+        if event["event"] == "progress" and (event["epoch"], event["step"]) == (3, 3):
             message = "power cut"
             raise OSError(message)
 
+    monkeypatch.setattr(events, "PROGRESS_EVERY_S", 0.0)
     with pytest.raises(OSError, match="power cut"):
         train_model(request, emit=cut_off)
     resumed = train_model(request)

@@ -133,7 +133,7 @@ def test_a_killed_training_resumes_when_tried_again(tiny_of: Callable[..., Any])
     import signal
 
     tiny = tiny_of()
-    request = tiny.request(epochs=6, patience=6).model_copy(update={"resume_after_s": 0.0})
+    request = tiny.request(epochs=6, patience=6, checkpoint_every_s=0)
     whole = run_training(request)
 
     def kill(event: Any) -> None:

@@ -1,0 +1,159 @@
+"""Forward and backward passes over a batch, in parts of it once memory has run out."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import torch
+
+from medcompare.base.errors import TrainingError
+from medcompare.training.batch_statistics import normalisations
+from medcompare.training.dataset import batch_starts
+from medcompare.training.options import mixed, training_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from medcompare.training.dataset import Batch
+    from medcompare.training.recipes import FitSettings
+
+LEAST_IMAGES = 2
+"""A batch of one image has no variance for batch normalisation to divide by."""
+
+_CPU_WORDS = "DefaultCPUAllocator: can't allocate memory"
+_MPS_WORDS = "MPS backend out of memory"
+
+logger = logging.getLogger(__name__)
+
+
+class GradientPasses:
+    """Computes the gradient of a batch's loss.
+
+    Where memory runs out, the batch is gone through in parts of half as many images, of a quarter and so on,
+    from then on. Each part's loss has the weight of its images, so that the sum of the gradients is that of the
+    whole batch; only batch normalisation sees fewer images at a time, and dropout draws differently.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Its gradients are replaced at every call.
+    settings : FitSettings
+        Class weights, options, precision, placement.
+    images_at_once : int, optional
+        Images of one pass, where memory ran out before; None: whole batches.
+    """
+
+    def __init__(
+        self, network: nn.Module, settings: FitSettings, *, images_at_once: int | None = None
+    ) -> None:
+        self.images_at_once = images_at_once
+        self.random_before: dict[str, Tensor] = {}
+        """State of the generators before the last batch."""
+        self._network = network
+        self._settings = settings
+        self._device = settings.placement.device
+        self._class_weights = torch.tensor(settings.class_weights, device=self._device)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Loss of `batch`, class-weighted mean, detached; the gradients stand in the network.
+
+        Raises
+        ------
+        TrainingError
+            If memory runs out even for two images at once.
+        """
+        self.random_before = random_state(self._device)
+        while True:
+            self._network.zero_grad(set_to_none=True)
+            try:
+                return self._whole(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                words = str(error).split(". ", 1)[0][:200]
+            # Outside the handler: the traceback held all that the passes had allocated.
+            self._halve(len(batch.labels), words)
+            set_random_state(self.random_before, self._device)
+
+    def _whole(self, batch: Batch) -> Tensor:
+        settings = self._settings
+        labels = batch.labels.to(self._device)
+        inputs = settings.placement.inputs(batch.images, settings.spec)
+        if settings.options.mixup_alpha:
+            inputs, labels = mixed(inputs, labels, settings.options)
+        if self.images_at_once is None or self.images_at_once >= len(inputs):
+            return self._part(inputs, labels, share=None)
+        weight = self._weight(labels)
+        parts = [
+            self._part(
+                inputs[start:stop], labels[start:stop], share=self._weight(labels[start:stop]) / weight
+            )
+            for start, stop in batch_starts(len(inputs), self.images_at_once)
+        ]
+        return torch.stack(parts).sum()
+
+    def _part(self, inputs: Tensor, labels: Tensor, *, share: Tensor | None) -> Tensor:
+        settings = self._settings
+        with torch.autocast(
+            self._device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
+        ):
+            logits = self._network(inputs)
+        loss = training_loss(logits.float(), labels, self._class_weights, settings.options)
+        if share is not None:
+            loss = loss * share
+        loss.backward()
+        return loss.detach()
+
+    def _weight(self, labels: Tensor) -> Tensor:
+        """What the mean over `labels` divides by: the sum of the weights of their classes."""
+        weights = labels @ self._class_weights if labels.ndim > 1 else self._class_weights[labels]
+        return weights.sum()
+
+    def _halve(self, n_images: int, words: str) -> None:
+        before = min(self.images_at_once or n_images, n_images)
+        if before <= LEAST_IMAGES:
+            msg = (
+                f"{self._settings.spec.name}: memory ran out even for {before} images at once ({words}): lower "
+                "train.image_size_px or train.max_parallel, or end other programs that use the memory"
+            )
+            raise TrainingError(msg, transient=True)
+        self.images_at_once = max(LEAST_IMAGES, (before + 1) // 2)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        logger.warning(
+            "%s: memory ran out for %d images at once (%s): going on with %d at a time, added up to the same batch%s",
+            self._settings.spec.name,
+            before,
+            words,
+            self.images_at_once,
+            f"; batch normalisation sees only {self.images_at_once} at a time from now on, which changes the result"
+            if normalisations(self._network)
+            else "",
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory, of the device or of the machine, has run out."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in str(error) for words in (_CPU_WORDS, _MPS_WORDS)
+    )
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """State of the generators that a network on `device` may draw from."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Let the generators go on from `state`."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    if "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
