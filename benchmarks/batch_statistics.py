@@ -49,8 +49,9 @@ from medcompare.training.batch_statistics import (
     normalisations,
     statistics_of,
 )
-from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages, cache_budget_bytes
+from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages
 from medcompare.training.epoch import seed_epoch, train_one_epoch
+from medcompare.training.image_cache import image_cache
 from medcompare.training.loop import SAMPLE_IMAGES
 from medcompare.training.recipes import FitSettings, class_weights_of, optimizer_of, recipe_of
 from medcompare.training.scoring import (
@@ -173,26 +174,25 @@ def loaders_of(
         "val": data["val"],
         "test": data["test"],
     }
+    cache = image_cache(Path(tempfile.gettempdir()) / "benchmark-batch-statistics", 20 << 30)
     training = TrainingImages(
         data["train"],
         data["root"],
         size_px=plan.size_px,
-        cache_bytes=cache_budget_bytes(1),
+        crop_scale_min=plan.crop_scale_min,
         augmentations=(RandomResizedCrop(plan.size_px, plan.crop_scale_min), RandomHorizontalFlip()),
         seed=seed,
     )
-    return BatchLoader(training, batch_size=plan.batch_size), {
-        name: BatchLoader(
-            EvaluationImages(
-                rows,
-                data["root"],
-                size_px=plan.size_px,
-                resize_px=evaluation_resize_px(plan.size_px, None),
-                cache_bytes=cache_budget_bytes(1),
-            ),
-            batch_size=plan.batch_size,
+    plain = {
+        name: EvaluationImages(
+            rows, data["root"], size_px=plan.size_px, resize_px=evaluation_resize_px(plan.size_px, None)
         )
         for name, rows in looked_at.items()
+    }
+    for images in (training, *plain.values()):
+        images.keep_in(cache)
+    return BatchLoader(training, batch_size=plan.batch_size), {
+        name: BatchLoader(images, batch_size=plan.batch_size) for name, images in plain.items()
     }
 
 

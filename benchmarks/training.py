@@ -1,145 +1,363 @@
-"""Images per second of training and inference: precision, memory layout and transforms.
+"""How fast training is: beside the bare step, a plain script, timm's and Lightning's loops. One command, one table.
 
-Run it with nothing else running::
+    python -m benchmarks.training                                   # everything; on two cores some 20 minutes
+    python -m benchmarks.training --parts steps --images 4096       # for a GPU: from files against the bare step
 
-    python benchmarks/training.py --size 128 --batch 32 --threads 4
-
-Every figure is the median over the timed steps of one process; training steps are whole
-ones (normalisation, forward, backward, optimiser), inference is float32 as predictions are.
+``steps``: epochs from JPEG files against the same optimiser steps on a resident batch, in turn, for each
+network, precision and memory layout, and against timm's and Lightning's loops where they are installed. ``whole``: a
+comparison from images to PDF against `benchmarks/plain_script.py` on the same subsets. Ratios are medians of
+several rounds of one run. On a machine that others use as well, those of processor time say more.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from typing import TYPE_CHECKING, Literal
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional
 
-from medcompare.base.devices import native_bfloat16_on_cpu
-from medcompare.base.hardware import cpu_name
+from benchmarks import other_loops
+from medcompare.base.artifacts import sha256_of_file
+from medcompare.base.devices import pick_device, resolve_precision
+from medcompare.base.hardware import device_name, usable_cores
 from medcompare.config.train import TrainConfig
+from medcompare.data.assignments import ImageRow, read_assignments
 from medcompare.models.registry import build_model
-from medcompare.models.zoo import LISTED, MODELS
+from medcompare.models.zoo import MODELS
 from medcompare.training.augmentation import augmentations
-from medcompare.training.recipes import optimizer_of
-from medcompare.training.scoring import Placement
-from medcompare.training.transforms import normalised, random_stream
+from medcompare.training.dataset import BatchLoader, TrainingImages, loaders_of
+from medcompare.training.epoch import seed_epoch, train_one_epoch
+from medcompare.training.recipes import FitSettings, optimizer_of
+from medcompare.training.scoring import Placement, make_repeatable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from medcompare.base.devices import MemoryFormat, Precision
 
-Layout = Literal["contiguous", "channels_last"]
-
-SETTINGS: tuple[tuple[str, Layout], ...] = (
-    ("float32", "contiguous"),
-    ("float32", "channels_last"),
-    ("bfloat16", "contiguous"),
-    ("bfloat16", "channels_last"),
-)
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = ("cancer", "other")
 
 
-def training_rate(
-    name: str,
-    precision: str,
-    layout: Layout,
-    *,
-    images: torch.Tensor,
-    n_steps: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Images per second of whole training steps."""
-    spec = MODELS[name]
-    placement = Placement(device=torch.device("cpu"), memory_format=layout)
-    network = placement.network(build_model(spec, seed=0)).train()
-    optimizer = optimizer_of(network, spec.recipe)
-    labels = torch.arange(len(images)) % 2
-    times = []
-    for _ in range(n_steps + 2):
-        started = clock()
-        inputs = placement.inputs(images, spec)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+class Spent(NamedTuple):
+    """Seconds: on the clock, and of all processors by this process and its children that ended."""
+
+    wall: float
+    processor: float
+
+    def __sub__(self, before: Spent) -> Spent:
+        """Time between two moments."""
+        return Spent(self.wall - before.wall, self.processor - before.processor)
+
+
+def now(device: torch.device | None = None) -> Spent:
+    """The time, once `device` has done its work."""
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return Spent(time.perf_counter(), sum(one.ru_utime + one.ru_stime for one in used))
+
+
+def write_image(place: tuple[Path, int, int]) -> None:
+    """A JPEG of smooth noise; those of the first class hold a brighter disc."""
+    path, number, side = place
+    rng = np.random.default_rng(number)
+    coarse = rng.integers(60, 180, (side // 16, side // 16, 3), dtype=np.uint8)
+    pixels = np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC), np.float64)
+    pixels += rng.normal(0, 8, pixels.shape)
+    if path.parent.name == CLASSES[0]:
+        y, x = np.mgrid[:side, :side] - rng.integers(side // 4, 3 * side // 4, (2, 1, 1))
+        pixels[np.hypot(x, y) < side / 8] += 25
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def make_images(folder: Path, n_images: int, side: int) -> Path:
+    """`n_images` JPEG files in two folders."""
+    for name in CLASSES:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    places = [(folder / CLASSES[n % 2] / f"{n:06d}.jpg", n, side) for n in range(n_images)]
+    with ProcessPoolExecutor(min(16, usable_cores())) as pool:
+        list(pool.map(write_image, places, chunksize=16))
+    return folder
+
+
+def rows_of_folder(folder: Path) -> list[ImageRow]:
+    """Every image of `folder` as one of the training subset."""
+    return [
+        ImageRow(
+            case_id=path.stem,
+            path=str(path.relative_to(folder)),
+            label=CLASSES.index(path.parent.name),
+            patient_id="",
+            sha256=sha256_of_file(path),
+            subset="train",
+            extra=(),
+        )
+        for path in sorted(folder.rglob("*.jpg"))
+    ]
+
+
+def settings_on(device: torch.device) -> list[tuple[Precision, MemoryFormat]]:
+    """Precisions and layouts to measure."""
+    found: list[tuple[Precision, MemoryFormat]] = [("float32", "channels_last")]
+    if device.type != "cpu":
+        found = [("float32", "contiguous")]
+    if resolve_precision("same", device)[0] == "bfloat16":
+        found += [("bfloat16", "contiguous"), ("bfloat16", "channels_last")]
+    return found
+
+
+def bare_steps(
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: torch.Tensor,
+    settings: FitSettings,
+    n: int,
+) -> None:
+    """`n` optimiser steps on one batch that is on the device already."""
+    device = settings.placement.device
+    labels = (torch.arange(len(inputs)) % 2).to(device)
+    weights = torch.ones(2, device=device)
+    network.train()
+    for _ in range(n):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"):
             logits = network(inputs)
-        loss = functional.cross_entropy(logits.float(), labels)
+        loss = functional.cross_entropy(logits.float(), labels, weight=weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        times.append(clock() - started)
-    return len(images) / float(np.median(times[2:]))
 
 
-def inference_rate(name: str, layout: Layout, *, images: torch.Tensor, n_steps: int) -> float:
-    """Images per second of float32 forward passes."""
-    spec = MODELS[name]
-    placement = Placement(device=torch.device("cpu"), memory_format=layout)
-    network = placement.network(build_model(spec, seed=0)).eval()
-    inputs = placement.inputs(images, spec)
-    times = []
-    with torch.inference_mode():
-        for _ in range(n_steps + 1):
-            started = time.perf_counter()
-            network(inputs)
-            times.append(time.perf_counter() - started)
-    return len(images) / float(np.median(times[1:]))
+def step_rows(asked: argparse.Namespace, folder: Path, model: str) -> list[tuple[str, ...]]:
+    """Lines of the table for one network."""
+    device = pick_device(asked.device)
+    make_repeatable(device)
+    spec, rows = MODELS[model], rows_of_folder(folder)
+    train = TrainConfig(image_size_px=asked.size, batch_size=asked.batch, epochs=1)
+    found = []
+    for precision, layout in settings_on(device):
+        placement = Placement(device=device, memory_format=layout)
+        settings = FitSettings(
+            spec=spec,
+            recipe=spec.recipe,
+            epochs=1,
+            patience=1,
+            class_weights=(1.0, 1.0),
+            seed=0,
+            placement=placement,
+            precision=precision,
+            options=train,
+        )
+        images = TrainingImages(
+            rows,
+            folder,
+            size_px=asked.size,
+            crop_scale_min=train.crop_scale_min,
+            augmentations=augmentations(train, asked.size),
+            seed=0,
+        )
+        network = placement.network(build_model(spec, seed=0))
+        optimizer = optimizer_of(network, spec.recipe)
+        noise = torch.randint(0, 256, (asked.batch, 3, asked.size, asked.size), dtype=torch.uint8)
+        resident = placement.inputs(noise, spec)
+        with tempfile.TemporaryDirectory() as store:
+            [loader] = loaders_of([images], train, device, store=Path(store), batch_size=asked.batch)
+            begun = now(device)
+            bare_steps(network, optimizer, resident, settings, 1)
+            first = (now(device) - begun).wall
+
+            def epoch(
+                number: int,
+                network: torch.nn.Module = network,
+                optimizer: torch.optim.Optimizer = optimizer,
+                settings: FitSettings = settings,
+                loader: BatchLoader = loader,
+            ) -> Spent:
+                seed_epoch(0, number)
+                begun = now(device)
+                batches = loader.shuffled(seed=0, epoch=number)
+                train_one_epoch(network, optimizer, batches, settings, epoch=number, n_steps=loader.n_steps)
+                return now(device) - begun
+
+            cold = epoch(1)
+            pairs = []
+            for number in range(2, 2 + asked.rounds):
+                begun = now(device)
+                bare_steps(network, optimizer, resident, settings, len(rows) // asked.batch)
+                pairs.append((now(device) - begun, epoch(number)))
+        n_bare = len(rows) // asked.batch * asked.batch
+        bare = [n_bare / one.wall for one, _ in pairs]
+        real = [len(rows) / one.wall for _, one in pairs]
+        shares = [r / b for r, b in zip(real, bare, strict=True)]
+        by_processor = [(one.processor / n_bare) / (other.processor / len(rows)) for one, other in pairs]
+        others = other_loops.rates(
+            spec, folder, asked.size, asked.batch, settings, rounds=asked.rounds, which=asked.loops
+        )
+        found.append(
+            (
+                model,
+                f"{precision} {layout}",
+                f"{statistics.median(bare):.1f}",
+                f"{statistics.median(real):.1f}",
+                f"{statistics.median(shares):.1%}",
+                f"{statistics.median(by_processor):.1%}" if device.type == "cpu" else "",
+                f"{len(rows) / cold.wall:.1f}",
+                f"{first:.1f}",
+                *(
+                    f"{rate:.1f} ({rate / statistics.median(real):.2f})" if rate else "not installed"
+                    for rate in others
+                ),
+            )
+        )
+        print("| " + " | ".join(found[-1]) + " |", flush=True)
+    return found
 
 
-def transform_rate(source_px: int, size_px: int, *, n_images: int = 500) -> float:
-    """Images per second of crop, resize, flip and normalisation, on decoded images."""
-    pixels = np.random.default_rng(0).integers(0, 256, (source_px, source_px, 3), dtype=np.uint8)
-    image = torch.from_numpy(pixels).permute(2, 0, 1)
-    started = time.perf_counter()
-    crops = []
-    for index in range(n_images):
-        rng, cropped = random_stream(0, 0, 1, index), image
-        for augmentation in augmentations(TrainConfig(), size_px):
-            cropped = augmentation(cropped, rng)
-        crops.append(cropped)
-    normalised(torch.stack(crops), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    return n_images / (time.perf_counter() - started)
+STEP_COLUMNS = (
+    "network",
+    "precision, layout",
+    "bare step, images/s",
+    "from files, images/s",
+    "share",
+    "share by processor time",
+    "first epoch, decoding, images/s",
+    "first step, s",
+    "timm's loop, images/s (of ours)",
+    "Lightning's loop, images/s (of ours)",
+)
+
+
+def run(command: list[str], **environment: str) -> tuple[Spent, str]:
+    """Time that `command` takes, with its children, and what it printed."""
+    begun = now()
+    done = subprocess.run(  # noqa: S603 - our own scripts
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return now() - begun, done.stdout
+
+
+def whole(asked: argparse.Namespace, images: Path, folder: Path, seed: int) -> dict[str, Any]:
+    """One comparison of ours and the plain script on its subsets."""
+    out, store = folder / "runs", folder / "store"
+    options = {
+        "train.image_size_px": asked.size,
+        "train.epochs": asked.epochs,
+        "train.patience": asked.epochs,
+        "train.batch_size": asked.batch,
+        "train.initial_weights": "none",
+        "train.device": asked.device,
+        "train.recipes.resnet50.learning_rate": 1e-3,
+    }
+    command = [
+        "-m",
+        "flows.compare",
+        "--data",
+        str(images),
+        "--models",
+        ",".join(asked.models),
+        "--seeds",
+        "1",
+    ]
+    command += ["--seed", str(seed), "--out", str(out), "--store", str(store), "--name", "ours"]
+    command += [part for name, value in options.items() for part in ("--set", f"{name}={value}")]
+    ours, _ = run(command)
+    results = json.loads((out / "ours" / "results.json").read_text(encoding="utf-8"))
+    trained = results["trained"]
+    subsets = folder / "subsets"
+    for row in read_assignments((store / results["split"]["assignments"]["path"]).read_bytes()):
+        target = subsets / row.subset / str(row.label) / row.path.replace("/", "-")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(images / row.path)
+    script = ["benchmarks/plain_script.py", str(subsets), "--epochs", str(asked.epochs), "--seed", str(seed)]
+    script += ["--size", str(asked.size), "--batch", str(asked.batch), "--models", *asked.models]
+    script += ["--num-workers", str(asked.plain_workers)]
+    plain, printed = run(script)
+    of_plain = json.loads(printed.splitlines()[-1])
+    # Side by side: from the first start to the last end is at most the longest training and its start.
+    training = [one["elapsed_s"] for one in trained]
+    parallel = max(one["n_parallel"] for one in trained)
+    ours_training = max(training) if parallel > 1 else sum(training)
+    plain_training = sum(one["training_s"] for one in of_plain.values())
+    return {
+        "training": (ours_training, plain_training, ours_training / plain_training),
+        "whole": (ours.wall, plain.wall, ours.wall / plain.wall),
+        "whole, processor time": (ours.processor, plain.processor, ours.processor / plain.processor),
+        "auc": {
+            **{
+                f"{one['models'][0]}, ours": one["value"]
+                for one in results["quantities"]
+                if one["quantity"] == "auc" and len(one["models"]) == 1 and one["subset"] == "test"
+            },
+            **{f"{name}, plain": one["auc"] for name, one in of_plain.items()},
+        },
+        "precision": {one["model"]: f"{one['precision']} {one['memory_format']}" for one in trained},
+    }
 
 
 def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=128)
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--parts", nargs="+", default=["steps", "whole"], choices=("steps", "whole"))
+    parser.add_argument("--models", nargs="+", default=["resnet50", "efficientnet_b0"], choices=list(MODELS))
+    parser.add_argument("--images", type=int, default=160, help="JPEG files (default 160)")
+    parser.add_argument("--side", type=int, default=512, help="their side, pixels (default 512)")
+    parser.add_argument("--size", type=int, default=224, help="what the networks see, pixels (default 224)")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--models", nargs="+", default=list(LISTED), choices=list(MODELS))
+    parser.add_argument("--epochs", type=int, default=5, help="of the whole comparison (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median is printed (default 3)")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="training per second of CPU time, for machines that are not idle",
+        "--loops", nargs="*", default=["timm", "lightning"], help="other loops to measure (default: both)"
     )
+    parser.add_argument("--plain-workers", type=int, default=0, help="loading processes of the plain script")
     asked = parser.parse_args()
-    clock = time.process_time if asked.cpu_time else time.perf_counter
     torch.set_num_threads(asked.threads)
-    generator = torch.Generator().manual_seed(0)
-    shape = (asked.batch, 3, asked.size, asked.size)
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(
-        f"{cpu_name()}, {asked.threads} threads, torch {torch.__version__}, native bfloat16: {native_bfloat16_on_cpu()}"
+        f"{device_name(pick_device(asked.device))}, {asked.threads} threads of {usable_cores()} cores, torch "
+        f"{torch.__version__}, Python {platform.python_version()}, load {load}; {asked.images} JPEG files of "
+        f"{asked.side} px, {asked.size} px, batches of {asked.batch}\n"
     )
-    print(f"{asked.size} px, batches of {asked.batch}; images per second\n")
-    columns = [f"{precision} {layout}" for precision, layout in SETTINGS]
-    print("| training | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
-    for name in asked.models:
-        rates = [
-            training_rate(name, p, m, images=images, n_steps=asked.steps, clock=clock) for p, m in SETTINGS
-        ]
-        print(f"| {name} | " + " | ".join(f"{rate:.1f}" for rate in rates) + " |", flush=True)
-    print("\n| inference, float32 | contiguous | channels_last |\n|---|---|---|")
-    for name in asked.models:
-        rates = [
-            inference_rate(name, m, images=images, n_steps=asked.steps)
-            for m in ("contiguous", "channels_last")
-        ]
-        print(f"| {name} | " + " | ".join(f"{rate:.1f}" for rate in rates) + " |", flush=True)
-    print("\n| transforms, one thread of Python | images per second |\n|---|---|")
-    for source_px, size_px in ((96, 64), (224, asked.size), (512, 224)):
-        print(f"| {source_px} px to {size_px} px | {transform_rate(source_px, size_px):.0f} |")
+    with tempfile.TemporaryDirectory(prefix="training-benchmark-") as place:
+        images = make_images(Path(place) / "images", asked.images, asked.side)
+        if "steps" in asked.parts:
+            print("| " + " | ".join(STEP_COLUMNS) + " |\n" + "|---" * len(STEP_COLUMNS) + "|", flush=True)
+            for model in asked.models:
+                step_rows(asked, images, model)
+        if "whole" in asked.parts:
+            rounds = [
+                whole(asked, images, Path(place) / f"round-{number}", number)
+                for number in range(asked.rounds)
+            ]
+            print(f"\n{asked.epochs} epochs | ours, s | plain script, s | ratio\n---|---:|---:|---:")
+            for what in ("training", "whole", "whole, processor time"):
+                cells = [statistics.median(one[what][column] for one in rounds) for column in range(3)]
+                print(f"{what} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.2f}")
+            for name in rounds[0]["auc"]:
+                found = [one["auc"].get(name) for one in rounds]
+                values = ", ".join("none" if one is None else f"{one:.3f}" for one in found)
+                print(f"AUC of {name}: {values}")
+            print(f"precision and layout: {rounds[0]['precision']}")
 
 
 if __name__ == "__main__":

@@ -53,14 +53,29 @@ def native_bfloat16_on_cpu(*, cpuinfo: Path = CPUINFO) -> bool:
     return False
 
 
-def resolve_precision(
-    setting: Literal["auto", "float32", "bfloat16"], device: torch.device
-) -> tuple[Precision, MemoryFormat]:
-    """Training precision and memory layout.
+def choices_of(device: torch.device) -> tuple[tuple[Precision, MemoryFormat], ...]:
+    """Precisions and layouts that may be the fastest on `device`; the usual one first.
 
-    ``auto`` is bfloat16 autocast where the hardware multiplies bfloat16 natively, else
-    float32. Tensors are channels-last on a CPU, where that is never slower (see
-    ``benchmarks/training.py``), and with bfloat16; else contiguous.
+    Others were slower for every network measured (docs/models.md): contiguous tensors on a CPU, float32 on a GPU that
+    multiplies bfloat16.
+    """
+    usual = resolve_precision("same", device)
+    if usual[0] != "bfloat16":
+        return (usual,)
+    other: tuple[Precision, MemoryFormat] = (
+        ("float32", "channels_last") if device.type == "cpu" else ("bfloat16", "channels_last")
+    )
+    return usual, other
+
+
+def resolve_precision(
+    setting: Literal["auto", "same", "float32", "bfloat16"], device: torch.device
+) -> tuple[Precision, MemoryFormat]:
+    """Training precision and memory layout, by rule; `medcompare.training.precision` measures what ``auto`` may be.
+
+    ``same`` is bfloat16 autocast where the hardware multiplies bfloat16 natively, else
+    float32, for every network alike. Tensors are channels-last on a CPU, where that is never slower, else
+    contiguous: on a GPU the first pass of depthwise convolutions in bfloat16, channels-last takes 18 s, not 5.
 
     Raises
     ------
@@ -76,6 +91,7 @@ def resolve_precision(
     if setting == "bfloat16" and device.type == "mps":
         msg = "train.precision is 'bfloat16', which is not supported on mps; use 'auto' or 'float32'"
         raise ConfigError(msg)
-    if setting == "bfloat16" or (setting == "auto" and native):
-        return "bfloat16", "channels_last"
-    return "float32", "channels_last" if device.type == "cpu" else "contiguous"
+    precision: Precision = (
+        "bfloat16" if setting == "bfloat16" or (setting != "float32" and native) else "float32"
+    )
+    return precision, "channels_last" if device.type == "cpu" else "contiguous"

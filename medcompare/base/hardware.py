@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 
 CGROUP = Path("/sys/fs/cgroup")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - what is looked at
+THREADS_PER_LOADER = 8
+MAX_LOADERS = 16
+BATCHES_PER_LOADER = 4
+"""That a loading process may hold in shared memory: two prepared ahead, one in work, one in use."""
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -98,6 +104,39 @@ def parallel_plan(n_models: int, *, max_parallel: int | None, n_cores: int, n_gp
     slots = max_parallel if max_parallel is not None else (n_gpus or n_cores)
     n_parallel = max(1, min(n_models, slots))
     return ParallelPlan(n_parallel=n_parallel, n_threads=max(1, n_cores // n_parallel), n_gpus=n_gpus)
+
+
+def loading_processes(
+    device_type: str,
+    *,
+    n_threads: int,
+    n_cores: int,
+    n_parallel: int,
+    batch_bytes: int,
+    shared_memory: Path = SHARED_MEMORY,
+) -> int:
+    """Processes that load the batches of one training, where the user leaves it open.
+
+    On a processor one for every eight threads that compute, as a crop of kept pixels takes a core below 1 ms and
+    an image's training some 100 ms; on a GPU the cores, shared between trainings, 16 at most, as it takes an image in
+    1 ms or less. Never more than can hand over their batches in shared memory, which containers have little of.
+
+    Parameters
+    ----------
+    device_type : str
+        ``cpu``, ``cuda`` or ``mps``.
+    n_threads, n_cores, n_parallel : int
+        Threads of this training, cores of the machine, trainings side by side.
+    batch_bytes : int
+        Size of a batch of images.
+    shared_memory : Path
+        Where batches are handed over, if it exists.
+    """
+    of_cores = min(MAX_LOADERS, n_cores // n_parallel)
+    wanted = n_threads // THREADS_PER_LOADER if device_type == "cpu" else of_cores
+    if shared_memory.is_dir():
+        wanted = min(wanted, shutil.disk_usage(shared_memory).free // (BATCHES_PER_LOADER * batch_bytes))
+    return wanted
 
 
 def may_have_gpu() -> bool:

@@ -183,7 +183,7 @@ def check_shared_memory(
         return _ok(f"{folder} is not used on this system")
     total = shutil.disk_usage(folder).total
     if total < little_bytes:
-        remedy = "start the container with --shm-size=1g, or leave train.num_workers at 0"
+        remedy = "start the container with --shm-size=1g, or set train.num_workers to 0"
         return _warn(f"{folder} holds only {format_bytes(total)}", remedy)
     return _ok(f"{folder} holds {format_bytes(total)}")
 

@@ -32,6 +32,7 @@ TITLES = {
     "clip_norm": "Largest gradient norm",
     "ema_decay": "Decay of averaged weights",
     "focal_gamma": "Gamma of the focal loss",
+    "cache_gb": "Disk for decoded images (gigabytes)",
     "budget_s": "Time for measuring a network (seconds)",
     "crop_scale_min": "Smallest crop",
     "file_timeout_s": "Time limit per image (seconds)",

@@ -150,8 +150,10 @@ class TrainConfig(Settings):
     weights_dir: Path | None = Field(
         default=None, description="Folder searched first for pretrained weight files."
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="'auto': bfloat16 where the hardware has it natively, else float32."
+    precision: Literal["auto", "same", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="'same': bfloat16 where the hardware has it natively, else float32; 'auto': for each network "
+        "what is fastest on this hardware, measured before a long training. Predictions are always float32.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Device; 'auto': cuda, then mps, then cpu."
@@ -162,11 +164,18 @@ class TrainConfig(Settings):
         le=64,
         description="Trainings side by side; not set: one per model up to the number of cores (CPU) or GPUs.",
     )
-    num_workers: int = Field(
-        default=0,
+    num_workers: int | None = Field(
+        default=None,
         ge=0,
         le=64,
-        description="Data-loading processes per training; the history does not depend on it.",
+        description="Data-loading processes per training; not set, or 'auto': by cores and device. The history does "
+        "not depend on it.",
+    )
+    cache_gb: float = Field(
+        default=20,
+        ge=0,
+        description="Most disk for decoded images below the store, gigabytes; 0: decoded again in every epoch. The "
+        "history does not depend on it.",
     )
     timeout_minutes: float | None = Field(
         default=None, gt=0, description="Longest time one training may take, minutes; not set: no limit."
@@ -198,6 +207,11 @@ class TrainConfig(Settings):
             )
             raise ValueError(msg)
         return self
+
+    @field_validator("num_workers", mode="before")
+    @classmethod
+    def _automatic(cls, value: object) -> object:
+        return None if value == "auto" else value
 
     @field_validator("augmentation", mode="before")
     @classmethod

@@ -37,6 +37,8 @@ LEFTOVERS = (
     "outbox/.*.part",
     "history/.*.part",
     "scratch-*",
+    "pixels/*/.*.part",
+    "speeds/.*.part",
 )
 """What writers and trainings that died leave in a store."""
 INTERRUPTED = "resume/*"
@@ -45,6 +47,8 @@ UNPACKED = ("unpacked/*", "remote/*")
 """Images that came in an archive or from an address; touched whenever a run reads them."""
 MEASURED = "measured/*"
 """What was measured of images, a file for each version of the code that measures; touched by every run."""
+PIXELS = "pixels/*/[!.]*"
+"""Decoded images; touched by every training or prediction that uses them."""
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial")
 
@@ -56,6 +60,7 @@ Kind = Literal[
     "stored file",
     "unpacked folder",
     "measurement file",
+    "decoded image",
     "leftover",
 ]
 
@@ -152,6 +157,11 @@ def plan_pruning(
         *(
             _removal("measurement file", path)
             for path in store.glob(MEASURED)
+            if path.stat().st_mtime < recent
+        ),
+        *(
+            _removal("decoded image", path)
+            for path in sorted(store.glob(PIXELS))
             if path.stat().st_mtime < recent
         ),
         *(_removal("leftover", path) for path in leftovers if path.stat().st_mtime < spared),

@@ -29,7 +29,7 @@ from medcompare.predictions.costs import FEWEST_PASSES, CostMeasurement
 from medcompare.training.augmentation import augmentations
 from medcompare.training.checkpoints import load_checkpoint
 from medcompare.training.cost_instruments import Budget, OtherLoad, PeakMemory, median_interval
-from medcompare.training.dataset import BatchLoader, TrainingImages, cache_budget_bytes
+from medcompare.training.dataset import TrainingImages, loaders_of
 from medcompare.training.epoch import train_one_epoch
 from medcompare.training.options import with_views
 from medcompare.training.recipes import FitSettings, optimizer_of, recipe_of
@@ -291,6 +291,7 @@ def time_training(
 ) -> TrainingSpeed:
     """Speed of a few real training steps: crops, forward, backward, optimiser; images already in memory."""
     trained, train, spec = request.trained, request.train, find_model(request.trained.model)
+    options = train.for_model(spec.name)
     if spec.probe:  # nothing is trained in steps
         return TrainingSpeed(None, 0, 0)
     rows = rows_of(read_assignments(store.read(request.split.assignments)), "train")
@@ -298,11 +299,13 @@ def time_training(
         rows[: trained.batch_size * TRAINING_STEPS],
         request.data_root,
         size_px=trained.image_size_px,
-        cache_bytes=cache_budget_bytes(1),
-        augmentations=augmentations(train.for_model(spec.name), trained.image_size_px, spec.interpolation),
+        crop_scale_min=options.crop_scale_min,
+        augmentations=augmentations(options, trained.image_size_px, spec.interpolation),
         seed=trained.seed,
     )
-    loader = BatchLoader(images, batch_size=trained.batch_size)
+    [loader] = loaders_of(
+        [images], options, placement.device, store=request.store_root, batch_size=trained.batch_size
+    )
     expected_s = (1 + BACKWARD) * trained.batch_size * latency_s
     if not budget.fits(2 * expected_s, latest=LATEST_TRAINING):  # a step before timing, and a timed one
         return TrainingSpeed(None, 0, loader.n_steps)
@@ -311,7 +314,6 @@ def time_training(
     n_read = sum(1 for _ in read)
     recipe = recipe_of(spec, train)
     network = placement.network(build_model(spec, seed=trained.seed))
-    options = train.for_model(spec.name)
     optimizer = optimizer_of(network, recipe, head=spec.head, backbone_lr_factor=options.backbone_lr_factor)
     settings = FitSettings(
         spec=spec,
@@ -337,7 +339,7 @@ def time_training(
             n_steps=n,
             on_step=lambda step, *_: done.append(step),
         )
-        return trained_on, len(done)
+        return trained_on, max(done, default=0)
 
     before, n_before = steps(min(TRAINING_WARMUP_STEPS, n_read), LATEST_TRAINING_WARMUP)
     if not budget.fits(before.elapsed_s / n_before, latest=LATEST_TRAINING):

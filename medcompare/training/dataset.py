@@ -1,8 +1,7 @@
 """Images of one subset as batches: verified, decoded, cropped; augmentation without hidden state.
 
-Images stay `uint8` until they are on the device, so that what is copied is small, and
-are kept in memory up to a stated budget: whole ones for training, cropped ones for
-evaluation. The rest is read and decoded again each epoch.
+Images stay `uint8` until they are on the device, so that what is copied is small. Decoded ones are
+kept in `medcompare.training.image_cache`: whole for training, cropped for evaluation.
 """
 
 from __future__ import annotations
@@ -17,14 +16,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
-from medcompare.base.hardware import memory_bytes
+from medcompare.base.hardware import loading_processes, usable_cores
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import NotRegularError, read_regular
+from medcompare.training.image_cache import image_cache, key_of
 from medcompare.training.transforms import (
     STREAM_CROPS,
     STREAM_ORDER,
     evaluation_crop,
+    no_larger_than,
     random_stream,
+    training_limit_px,
 )
 
 if TYPE_CHECKING:
@@ -33,13 +35,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from medcompare.config.train import TrainConfig
     from medcompare.data.assignments import ImageRow
     from medcompare.models.spec import Interpolation
     from medcompare.training.augmentation import Augmentation
-
-CACHE_BYTES = 2 << 30
-CACHE_SHARE = 8
-"""At most this fraction (1/8) of the memory holds decoded images."""
+    from medcompare.training.image_cache import ImageCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +51,9 @@ class Batch:
     labels: Tensor
     """(n,), int64."""
 
-
-def cache_budget_bytes(n_parallel: int) -> int:
-    """Memory one of `n_parallel` processes may fill with decoded images, bytes."""
-    return min(CACHE_BYTES, memory_bytes() // CACHE_SHARE) // n_parallel
+    def pin_memory(self) -> Self:
+        """The same in memory that a GPU can copy from while it computes; called by torch's loader."""
+        return type(self)(images=self.images.pin_memory(), labels=self.labels.pin_memory())
 
 
 class SubsetImages(Dataset["Tensor"]):
@@ -68,23 +67,17 @@ class SubsetImages(Dataset["Tensor"]):
         Folder their paths are relative to.
     size_px : int
         Side of the square the network sees.
-    cache_bytes : int
-        How much may be kept in memory.
     """
 
-    def __init__(
-        self,
-        rows: Sequence[ImageRow],
-        data_root: Path,
-        *,
-        size_px: int,
-        cache_bytes: int,
-    ) -> None:
+    form = "decoded"
+    """What is kept of an image, in words: part of its key in the cache."""
+
+    def __init__(self, rows: Sequence[ImageRow], data_root: Path, *, size_px: int) -> None:
         self.rows = list(rows)
         self.size_px = size_px
         self._data_root = data_root
-        self._kept: dict[int, Tensor] = {}
-        self._room_bytes = cache_bytes
+        self._cache: ImageCache | None = None
+        self._checked = bytearray(len(self.rows))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -95,10 +88,18 @@ class SubsetImages(Dataset["Tensor"]):
         return [row.label for row in self.rows]
 
     def first(self, n_images: int) -> Self:
-        """The first `n_images` of these images; what is kept in memory is shared."""
+        """The first `n_images` of these images."""
         part = copy.copy(self)
         part.rows = self.rows[:n_images]
         return part
+
+    def names(self) -> Iterator[str]:
+        """Names of these images in a cache."""
+        return (key_of(row, self.form) for row in self.rows)
+
+    def keep_in(self, cache: ImageCache | None) -> None:
+        """Look for images in `cache` from now on, and keep them there."""
+        self._cache = cache
 
     def read(self, index: int) -> Tensor:
         """Image `index`, (3, height, width), uint8, its content checked against the split.
@@ -127,18 +128,28 @@ class SubsetImages(Dataset["Tensor"]):
             2, 0, 1
         )
 
-    def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:
-        """What the network sees of `image`; each kind of subset has its own."""
+    def prepared(self, image: Tensor) -> Tensor:
+        """What is kept of the decoded `image`: what does not change from epoch to epoch."""
         raise NotImplementedError
 
-    def _keep(self, index: int, image: Tensor) -> None:
-        if image.nbytes <= self._room_bytes:
-            self._room_bytes -= image.nbytes
-            self._kept[index] = image
+    def crop(self, kept: Tensor, epoch: int, index: int) -> Tensor:  # noqa: ARG002 - of those that change
+        """What the network sees of what is `kept` of an image."""
+        return kept
+
+    def _kept(self, index: int) -> Tensor:
+        if self._cache is None:
+            return self.prepared(self.read(index))
+        key = key_of(self.rows[index], self.form)
+        kept = self._cache.get(key, check=not self._checked[index])
+        if kept is None:
+            kept = self.prepared(self.read(index))
+            self._cache.put(key, kept)
+        self._checked[index] = True
+        return kept
 
     def __getitem__(self, position: tuple[int, int]) -> Tensor:
         epoch, index = position
-        return self.crop(self.read(index), epoch, index)
+        return self.crop(self._kept(index), epoch, index)
 
     def __getitems__(self, positions: list[tuple[int, int]]) -> Batch | DataError:
         """One batch, or the error that prevents it: raised where it can be read as it is."""
@@ -153,7 +164,7 @@ class SubsetImages(Dataset["Tensor"]):
 
 
 class TrainingImages(SubsetImages):
-    """Images changed at random; kept in memory as they were read."""
+    """Images changed at random; kept as they were decoded, or reduced where they are large (`training_limit_px`)."""
 
     def __init__(
         self,
@@ -161,32 +172,30 @@ class TrainingImages(SubsetImages):
         data_root: Path,
         *,
         size_px: int,
-        cache_bytes: int,
+        crop_scale_min: float,
         augmentations: Sequence[Augmentation],
         seed: int,
     ) -> None:
-        super().__init__(rows, data_root, size_px=size_px, cache_bytes=cache_bytes)
+        super().__init__(rows, data_root, size_px=size_px)
         self._augmentations = tuple(augmentations)
         self._seed = seed
+        self._limit_px = training_limit_px(size_px, crop_scale_min)
+        self.form = f"decoded, shorter side at most {self._limit_px}"
 
-    def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:
-        """`image` after every augmentation; the same for the same epoch and index."""
+    def prepared(self, image: Tensor) -> Tensor:
+        """`image`, reduced where it is larger than any crop can use."""
+        return no_larger_than(image, self._limit_px)
+
+    def crop(self, kept: Tensor, epoch: int, index: int) -> Tensor:
+        """The image after every augmentation; the same for the same epoch and index."""
         rng = random_stream(self._seed, STREAM_CROPS, epoch, index)
         for augmentation in self._augmentations:
-            image = augmentation(image, rng)
-        return image
-
-    def __getitem__(self, position: tuple[int, int]) -> Tensor:
-        epoch, index = position
-        image = self._kept.get(index)
-        if image is None:
-            image = self.read(index)
-            self._keep(index, image)
-        return self.crop(image, epoch, index)
+            kept = augmentation(kept, rng)
+        return kept
 
 
 class EvaluationImages(SubsetImages):
-    """Centre crops; the crops are kept in memory, as they are the same every epoch."""
+    """Centre crops, the same every epoch."""
 
     def __init__(
         self,
@@ -194,28 +203,19 @@ class EvaluationImages(SubsetImages):
         data_root: Path,
         *,
         size_px: int,
-        cache_bytes: int,
         resize_px: int,
         interpolation: Interpolation = "bilinear",
     ) -> None:
-        super().__init__(rows, data_root, size_px=size_px, cache_bytes=cache_bytes)
+        super().__init__(rows, data_root, size_px=size_px)
         self._resize_px = resize_px
         self._interpolation: Interpolation = interpolation
+        self.form = f"centre {size_px} of {resize_px} {interpolation}"
 
-    def crop(self, image: Tensor, epoch: int, index: int) -> Tensor:  # noqa: ARG002 - no randomness here
-        """Centre of `image`, the same in every epoch."""
+    def prepared(self, image: Tensor) -> Tensor:
+        """Centre of `image`."""
         return evaluation_crop(
             image, resize_px=self._resize_px, size_px=self.size_px, mode=self._interpolation
         )
-
-    def __getitem__(self, position: tuple[int, int]) -> Tensor:
-        epoch, index = position
-        kept = self._kept.get(index)
-        if kept is None:
-            # clone: a view would keep the whole resized image alive.
-            kept = self.crop(self.read(index), epoch, index).clone(memory_format=torch.contiguous_format)
-            self._keep(index, kept)
-        return kept
 
 
 def batch_starts(n_images: int, batch_size: int) -> list[tuple[int, int]]:
@@ -246,7 +246,9 @@ class _Plan(Sampler[list[tuple[int, int]]]):
 class BatchLoader:
     """Batches of a subset, in this process or loaded by `num_workers` others; the same either way."""
 
-    def __init__(self, images: SubsetImages, *, batch_size: int, num_workers: int = 0) -> None:
+    def __init__(
+        self, images: SubsetImages, *, batch_size: int, num_workers: int = 0, pinned: bool = False
+    ) -> None:
         self.images = images
         self.batch_size = batch_size
         self._spans = batch_starts(len(images), batch_size)
@@ -257,6 +259,7 @@ class BatchLoader:
             collate_fn=_as_is,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
+            pin_memory=pinned,
             # Its own: each pass draws a seed for its workers, which must not come from the
             # global generator that the network's dropout draws from. No image depends on it.
             generator=torch.Generator(),
@@ -283,6 +286,55 @@ class BatchLoader:
             if isinstance(answer, DataError):
                 raise answer
             yield answer
+
+
+def loaders_of(
+    subsets: Sequence[SubsetImages],
+    train: TrainConfig,
+    device: torch.device,
+    *,
+    store: Path,
+    batch_size: int,
+    n_parallel: int = 1,
+) -> list[BatchLoader]:
+    """A loader for each of `subsets`, on one cache, with the loading processes that `train` or the machine asks for.
+
+    Parameters
+    ----------
+    subsets : sequence of SubsetImages
+        Changed to use the cache.
+    train : TrainConfig
+        Loading processes and room for the cache.
+    device : torch.device
+        Where the batches go.
+    store : Path
+        The store, which the cache is in.
+    batch_size : int
+        Images per batch.
+    n_parallel : int
+        Processes side by side that fill the cache.
+    """
+    num_workers = train.num_workers
+    if num_workers is None:
+        num_workers = loading_processes(
+            device.type,
+            n_threads=torch.get_num_threads(),
+            n_cores=usable_cores(),
+            n_parallel=n_parallel,
+            batch_bytes=3 * batch_size * train.image_size_px**2,
+        )
+    cache = image_cache(
+        store,
+        round(1e9 * train.cache_gb),
+        n_writers=n_parallel * max(1, num_workers * len(subsets)),
+        wanted=(key for images in subsets for key in images.names()),
+    )
+    for images in subsets:
+        images.keep_in(cache)
+    return [
+        BatchLoader(images, batch_size=batch_size, num_workers=num_workers, pinned=device.type == "cuda")
+        for images in subsets
+    ]
 
 
 def _as_is(batch: Any) -> Any:  # noqa: ANN401 - `__getitems__` has made the batch, or says why not

@@ -28,9 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from medcompare.training.dataset import Batch
     from medcompare.training.recipes import FitSettings
+
+READ_EVERY = 16
+"""Steps between two readings of the losses from a GPU, which wait for all that it computes."""
 
 
 @dataclass(kw_only=True)
@@ -100,11 +104,12 @@ def train_one_epoch(
     epoch, n_steps : int
         For messages.
     progress : EpochProgress, optional
-        What was done of this epoch; brought up to date after each step.
+        What was done of this epoch; brought up to date with each reading of the losses: after each step on a
+        processor, after every 16th and the last on a GPU.
     passes : GradientPasses, optional
         Over batches of `network`; one for the whole training, as it learns what fits into memory.
     on_step : callable, optional
-        Called with step (from 1), the epoch's mean loss so far, and images/s so far.
+        Called with step (from 1), the epoch's mean loss so far, and images/s so far, after each reading.
     after_update : callable, optional
         Called after each step of the optimiser.
     after_step : callable, optional
@@ -122,33 +127,84 @@ def train_one_epoch(
     """
     progress = EpochProgress() if progress is None else progress
     passes = GradientPasses(network, settings) if passes is None else passes
-    options, weights = settings.options, settings.class_weights
+    options = settings.options
     training_mode(network, settings.spec.head, frozen=epoch <= options.frozen_epochs)
     started = time.perf_counter() - progress.elapsed_s
+    losses = Losses(progress, settings, f"epoch {epoch}, step {{step}} of {n_steps}")
+    every = 1 if settings.placement.device.type == "cpu" else READ_EVERY
+
+    def report() -> None:
+        progress.elapsed_s = time.perf_counter() - started
+        if on_step is not None:
+            on_step(progress.step, losses.mean, progress.n_images / progress.elapsed_s)
+        if after_step is not None:
+            after_step()
+
     for step, batch in enumerate(batches, start=progress.step + 1):
-        value = passes(batch).item()
-        if not math.isfinite(value):
-            raise TrainingError(
-                not_finite("training loss", settings, f"epoch {epoch}, step {step} of {n_steps}")
-            )
+        losses.add(passes(batch), batch.labels.tolist())
+        if step % every == 0:
+            losses.read()
         if options.clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
         optimizer.step()
         if after_update is not None:
             after_update()
-        batch_weight = sum(weights[label] for label in batch.labels.tolist())
-        progress.step = step
-        progress.loss_sum += value * batch_weight
-        progress.weight_sum += batch_weight
-        progress.n_images += len(batch.labels)
-        progress.elapsed_s = time.perf_counter() - started
-        if on_step is not None:
-            on_step(step, progress.loss_sum / progress.weight_sum, progress.n_images / progress.elapsed_s)
-        if after_step is not None:
-            after_step()
-    return EpochTraining(
-        progress.loss_sum / progress.weight_sum, progress.n_images, time.perf_counter() - started
-    )
+        if step % every == 0:
+            report()
+    if losses.read():
+        report()
+    return EpochTraining(losses.mean, progress.n_images, time.perf_counter() - started)
+
+
+class Losses:
+    """Class-weighted mean loss of an epoch, read from the device every few steps.
+
+    Parameters
+    ----------
+    progress : EpochProgress
+        Brought up to date with each reading.
+    settings : FitSettings
+        Class weights; and what a message names.
+    when : str
+        Where in the training, with ``{step}``, for a message.
+    """
+
+    def __init__(self, progress: EpochProgress, settings: FitSettings, when: str) -> None:
+        self._progress, self._settings, self._when = progress, settings, when
+        self._waiting: list[tuple[Tensor, float, int]] = []
+
+    @property
+    def mean(self) -> float:
+        """Of the steps that were read."""
+        return self._progress.loss_sum / self._progress.weight_sum
+
+    def add(self, loss: Tensor, labels: list[int]) -> None:
+        """Keep the mean loss of a batch, to be read later."""
+        weight = sum(self._settings.class_weights[label] for label in labels)
+        self._waiting.append((loss, weight, len(labels)))
+
+    def read(self) -> bool:
+        """Wait for the device; False where nothing was left to read.
+
+        Raises
+        ------
+        TrainingError
+            If a loss is not finite.
+        """
+        if not self._waiting:
+            return False
+        values = torch.stack([value for value, *_ in self._waiting]).tolist()
+        for value, (_, weight, n_images) in zip(values, self._waiting, strict=True):
+            self._progress.step += 1
+            if not math.isfinite(value):
+                raise TrainingError(
+                    not_finite("training loss", self._settings, self._when.format(step=self._progress.step))
+                )
+            self._progress.loss_sum += value * weight
+            self._progress.weight_sum += weight
+            self._progress.n_images += n_images
+        self._waiting.clear()
+        return True
 
 
 def validate_epoch(network: nn.Module, loader: BatchLoader, settings: FitSettings) -> EpochValidation:

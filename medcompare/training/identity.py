@@ -33,6 +33,7 @@ NOT_IDENTITY = {
     "num_workers",
     "timeout_minutes",
     "checkpoint_every_s",
+    "cache_gb",
     "recipes",
     "device",
 }
@@ -112,7 +113,7 @@ def training_identity(
         weights=weights.identity,
         seed=seed,
         device=device_kind(plan),
-        native_bfloat16=native_bfloat16_on_cpu() and train.precision == "auto",
+        native_bfloat16=native_bfloat16_on_cpu() and train.precision in {"auto", "same"},
     )
 
 

@@ -25,9 +25,15 @@ from medcompare.models.zoo import find_model
 from medcompare.predictions.records import Predictions
 from medcompare.training.batch_statistics import load_statistics
 from medcompare.training.checkpoints import load_checkpoint
-from medcompare.training.dataset import BatchLoader, EvaluationImages, cache_budget_bytes
+from medcompare.training.dataset import EvaluationImages, loaders_of
 from medcompare.training.options import with_views
-from medcompare.training.scoring import Placement, logits_of, positive_probability, unweighted_logits
+from medcompare.training.scoring import (
+    Placement,
+    logits_of,
+    make_repeatable,
+    positive_probability,
+    unweighted_logits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +72,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
         torch.set_num_threads(request.n_threads)
     # The layout of training: another one would round differently in the last digits.
     device = pick_device(request.train.device, index=request.device_index)
+    make_repeatable(device)
     placement = Placement(device=device, memory_format=trained.memory_format)
     network = build_model(spec, seed=trained.seed)
     running = load_checkpoint(store, trained.checkpoint, network, model=spec.name)
@@ -76,24 +83,29 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
     present = [
         subset for subset in PREDICTED if subset == "test" or any(row.subset == subset for row in rows)
     ]
-    workers = request.train.num_workers
-    # Every image is seen once, or twice where the running statistics are compared.
-    cache_bytes = cache_budget_bytes(1) // max(1, workers) // len(present) if running else 0
-    loaders = {
-        subset: BatchLoader(
-            EvaluationImages(
-                rows_of(rows, subset),
-                request.data_root,
-                size_px=trained.image_size_px,
-                resize_px=trained.resize_px,
-                interpolation=spec.interpolation,
-                cache_bytes=cache_bytes,
-            ),
-            batch_size=trained.batch_size,
-            num_workers=workers,
+    images = [
+        EvaluationImages(
+            rows_of(rows, subset),
+            request.data_root,
+            size_px=trained.image_size_px,
+            resize_px=trained.resize_px,
+            interpolation=spec.interpolation,
         )
         for subset in present
-    }
+    ]
+    loaders = dict(
+        zip(
+            present,
+            loaders_of(
+                images,
+                request.train,
+                device,
+                store=request.store_root,
+                batch_size=trained.batch_size,
+            ),
+            strict=True,
+        )
+    )
 
     def scored(subsets: Sequence[Subset]) -> tuple[list[float], float]:
         """Probabilities of `subsets` with the statistics the network has now; spread of the test cases."""

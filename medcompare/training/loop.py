@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from medcompare.base.artifacts import ArtifactStore
-from medcompare.base.devices import pick_device, resolve_precision
+from medcompare.base.devices import pick_device
 from medcompare.base.errors import DataError, TrainingError
 from medcompare.base.hardware import device_name
 from medcompare.data.assignments import read_assignments, rows_of
@@ -23,7 +23,7 @@ from medcompare.training import probe
 from medcompare.training.augmentation import augmentations
 from medcompare.training.batch_statistics import load_statistics, momenta, normalisations, statistics_of
 from medcompare.training.checkpoints import ResumePoint, state_on_cpu, write_checkpoint
-from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages, cache_budget_bytes
+from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages, loaders_of
 from medcompare.training.epoch import (
     COMPARED_IMAGES,
     EpochProgress,
@@ -36,6 +36,7 @@ from medcompare.training.epoch import (
 from medcompare.training.events import EpochReporter
 from medcompare.training.options import averaged, freeze, schedule_of
 from medcompare.training.passes import GradientPasses, set_random_state
+from medcompare.training.precision import choose_precision
 from medcompare.training.preview import contact_sheet
 from medcompare.training.recipes import (
     FitSettings,
@@ -248,10 +249,12 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         torch.set_num_threads(request.n_threads)
     device = pick_device(train.device, index=request.device_index)
     make_repeatable(device)
-    precision, memory_format = resolve_precision(train.precision, device)
-    placement = Placement(device=device, memory_format=memory_format)
     rows = read_assignments(store.read(request.split.assignments))
-    training, validation, sample = _loaders(rows, request, spec)
+    training, validation, sample = _loaders(rows, request, spec, device)
+    precision, memory_format, speeds = choose_precision(
+        spec, train, device, store=request.store_root, n_images=len(training.images)
+    )
+    placement = Placement(device=device, memory_format=memory_format)
     recipe = recipe_of(spec, train)
     preview = contact_sheet(training.images, sample.images)
     network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
@@ -267,7 +270,9 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         options=train,
     )
     network = placement.network(network)
-    resume_point = ResumePoint(request.store_root, resume_key(request, precision, device.type))
+    resume_point = ResumePoint(
+        request.store_root, resume_key(request, f"{precision} {memory_format}", device.type)
+    )
     if spec.probe:
         state, optimizer = probe.fit_probe(network, sample, validation, settings)
         selections = probe.SELECTION, probe.SELECTION_BY_LOSS
@@ -296,6 +301,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         n_parameters=count_parameters(network),
         precision=precision,
         memory_format=memory_format,
+        speeds=speeds,
         device=device_name(device),
         n_threads=torch.get_num_threads(),
         n_parallel=request.n_parallel,
@@ -315,11 +321,11 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
 
 
 def _loaders(
-    rows: list[ImageRow], request: TrainingRequest, spec: ModelSpec
+    rows: list[ImageRow], request: TrainingRequest, spec: ModelSpec, device: torch.device
 ) -> tuple[BatchLoader, BatchLoader, BatchLoader]:
     train = request.train.for_model(request.model)
-    budget = cache_budget_bytes(request.n_parallel) // max(1, train.num_workers)
-    sampled = random_stream(request.seed, STREAM_SAMPLE).permutation(len(rows_of(rows, "train")))
+    rows_of_training = rows_of(rows, "train")
+    sampled = random_stream(request.seed, STREAM_SAMPLE).permutation(len(rows_of_training))
     validation_images, sample_images = (
         EvaluationImages(
             chosen,
@@ -327,19 +333,18 @@ def _loaders(
             size_px=train.image_size_px,
             resize_px=evaluation_resize_px(train.image_size_px, train.resize_px, spec.crop_pct),
             interpolation=spec.interpolation,
-            cache_bytes=budget // 4,
         )
         for chosen in (
             rows_of(rows, "val"),
             # A probe is fitted on all of them.
-            [rows_of(rows, "train")[i] for i in sampled[: None if spec.probe else SAMPLE_IMAGES]],
+            [rows_of_training[i] for i in sampled[: None if spec.probe else SAMPLE_IMAGES]],
         )
     )
     training_images = TrainingImages(
-        rows_of(rows, "train"),
+        rows_of_training,
         request.data_root,
         size_px=train.image_size_px,
-        cache_bytes=budget // 2,
+        crop_scale_min=train.crop_scale_min,
         augmentations=augmentations(train, train.image_size_px, spec.interpolation),
         seed=request.seed,
     )
@@ -347,9 +352,13 @@ def _loaders(
         n_images = len(training_images)
         msg = f"the training subset holds {n_images} image(s); at least {MIN_TRAINING_IMAGES} are needed"
         raise DataError(msg)
-    return (
-        BatchLoader(training_images, batch_size=train.batch_size, num_workers=train.num_workers),
-        BatchLoader(validation_images, batch_size=train.batch_size, num_workers=train.num_workers),
-        # The same few images several times in each epoch: read by this process, once.
-        BatchLoader(sample_images, batch_size=train.batch_size),
+    training, validation, sample = loaders_of(
+        (training_images, validation_images, sample_images),
+        train,
+        device,
+        store=request.store_root,
+        batch_size=train.batch_size,
+        n_parallel=request.n_parallel,
     )
+    # The same few images several times in each epoch: read by this process.
+    return training, validation, BatchLoader(sample.images, batch_size=sample.batch_size)

@@ -78,7 +78,7 @@ class GradientPasses:
 
     def _whole(self, batch: Batch) -> Tensor:
         settings = self._settings
-        labels = batch.labels.to(self._device)
+        labels = batch.labels.to(self._device, non_blocking=True)
         inputs = settings.placement.inputs(batch.images, settings.spec)
         if settings.options.mixup_alpha:
             inputs, labels = mixed(inputs, labels, settings.options)

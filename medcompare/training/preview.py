@@ -40,7 +40,7 @@ def contact_sheet(training: SubsetImages, plain: SubsetImages) -> bytes:
     sheet = Image.new("RGB", size, "white")
     for row, index in enumerate(chosen):
         draws = [training[epoch, index] for epoch in range(1, N_DRAWS + 1)]
-        tiles = [plain.crop(training.read(index), 0, index), *draws]
+        tiles = [plain.prepared(training.read(index)), *draws]
         for column, tile in enumerate(tiles):
             picture = Image.fromarray(tile.permute(1, 2, 0).to(torch.uint8).contiguous().numpy())
             place = (column * step + (GAP_PX if column else 0), row * step)

@@ -53,6 +53,15 @@ class BatchNormFacts(Record):
     )
 
 
+class StepSpeed(Record):
+    """Training steps in one precision and memory layout, on noise."""
+
+    precision: Literal["float32", "bfloat16"]
+    memory_format: Literal["contiguous", "channels_last"]
+    first_s: float = Field(description="Time of the first step, which may build kernels.")
+    images_per_s: float = Field(gt=0, description="Median of the steps after it.")
+
+
 class TrainedModel(Record):
     """A finished training: its best checkpoint and how it came about."""
 
@@ -79,6 +88,9 @@ class TrainedModel(Record):
     n_parameters: int
     precision: Literal["float32", "bfloat16"]
     memory_format: Literal["contiguous", "channels_last"]
+    speeds: tuple[StepSpeed, ...] = Field(
+        default=(), description="What precision and memory layout were chosen from; empty: set, or by rule."
+    )
     device: str
     n_threads: int
     n_parallel: int = Field(description="Trainings that ran side by side, this one included.")

@@ -52,14 +52,20 @@ class Placement:
 
 
 def make_repeatable(device: torch.device) -> None:
-    """Choose deterministic kernels on a GPU; CPU kernels are for a given number of threads."""
+    """Choose deterministic kernels on a GPU; CPU kernels are for a given number of threads.
+
+    TF32 is off: what is called float32 has its 24 significant bits, not 11.
+    """
     if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
 
 
 def choose_fast_kernels(device: torch.device) -> str:
     """Choose kernels as one would in use, not the repeatable ones; what was chosen, in words."""
+    make_repeatable(device)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.deterministic = False

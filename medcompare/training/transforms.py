@@ -8,6 +8,8 @@ a global generator changes them.
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +49,24 @@ def resized(image: Tensor, height: int, width: int, mode: Interpolation = "bilin
     return functional.interpolate(image[None], size=(height, width), mode=mode, antialias=True)[0]
 
 
+def training_limit_px(size_px: int, crop_scale_min: float) -> int:
+    """Shorter side, pixels, above which training images are reduced to it before they are cropped.
+
+    The smallest square crop of such an image still has `size_px` pixels of its own: area `crop_scale_min`
+    of a side s has the side s * sqrt(crop_scale_min).
+    """
+    return math.ceil(size_px / math.sqrt(crop_scale_min))
+
+
+def no_larger_than(image: Tensor, limit_px: int) -> Tensor:
+    """`image` (3, h, w), uint8, its shorter side reduced to `limit_px` where it is longer."""
+    height, width = image.shape[1:]
+    share = limit_px / min(height, width)
+    if share >= 1:
+        return image
+    return resized(image, round(share * height), round(share * width), "bicubic")
+
+
 def evaluation_crop(
     image: Tensor, *, resize_px: int, size_px: int, mode: Interpolation = "bilinear"
 ) -> Tensor:
@@ -63,6 +83,11 @@ def evaluation_crop(
 
 def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """`images` (n, 3, h, w), uint8, scaled to [0, 1], less `mean`, over `std`, float32."""
-    shape = (1, 3, 1, 1)
-    mean_, std_ = (torch.tensor(values, device=images.device).reshape(shape) for values in (mean, std))
+    mean_, std_ = (_per_channel(tuple(values), images.device) for values in (mean, std))
     return images.to(torch.float32).mul_(1 / 255).sub_(mean_).div_(std_)
+
+
+@cache
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Made once: each copy to a GPU would wait for all that it computes."""
+    return torch.tensor(values, device=device).reshape(1, 3, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,14 @@ import torch
 
 from medcompare.base.devices import native_bfloat16_on_cpu, pick_device, resolve_precision
 from medcompare.base.errors import ConfigError
-from medcompare.base.hardware import cpu_name, memory_bytes, parallel_plan, summarise_devices, usable_cores
+from medcompare.base.hardware import (
+    cpu_name,
+    loading_processes,
+    memory_bytes,
+    parallel_plan,
+    summarise_devices,
+    usable_cores,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +108,29 @@ def test_trainings_share_the_machine_without_oversubscribing(
     )
 
 
+@pytest.mark.parametrize(
+    ("device", "n_threads", "n_cores", "n_parallel", "n_processes"),
+    [
+        pytest.param("cpu", 1, 2, 2, 0, id="two cores train"),
+        pytest.param("cpu", 32, 32, 1, 4, id="one for eight threads"),
+        pytest.param("cuda", 16, 16, 1, 16, id="all cores feed one GPU"),
+        pytest.param("cuda", 8, 16, 2, 8, id="shared between two trainings"),
+        pytest.param("cuda", 64, 64, 1, 16, id="not more than help"),
+    ],
+)
+def test_loading_processes_follow_the_device(
+    tmp_path: Path, device: str, n_threads: int, n_cores: int, n_parallel: int, *, n_processes: int
+) -> None:
+    """A processor trains with its cores; a GPU leaves them free. Where memory to share is short, fewer."""
+    machine = {"n_threads": n_threads, "n_cores": n_cores, "n_parallel": n_parallel}
+
+    assert loading_processes(device, **machine, batch_bytes=1, shared_memory=tmp_path / "none") == n_processes
+    third = shutil.disk_usage(tmp_path).free // 12
+    assert loading_processes("cuda", **machine, batch_bytes=third, shared_memory=tmp_path) <= min(
+        3, n_cores // n_parallel
+    )
+
+
 def test_a_device_that_is_not_there_is_a_configuration_error() -> None:
     """What there is, is listed."""
     absent = "mps" if not torch.backends.mps.is_available() else "cuda"
@@ -111,12 +142,13 @@ def test_a_device_that_is_not_there_is_a_configuration_error() -> None:
 
 
 def test_precision() -> None:
-    """What is asked for is done; bfloat16 comes with channels-last; never on mps."""
+    """What is asked for is done; channels-last on a processor; bfloat16 never on mps."""
     assert resolve_precision("bfloat16", CPU) == ("bfloat16", "channels_last")
     assert resolve_precision("float32", CPU) == ("float32", "channels_last")
     assert resolve_precision("float32", torch.device("cuda")) == ("float32", "contiguous")
-    automatic = resolve_precision("auto", CPU)[0]
-    assert automatic == ("bfloat16" if native_bfloat16_on_cpu() else "float32")
+    for setting in ("auto", "same"):
+        automatic = resolve_precision(setting, CPU)[0]
+        assert automatic == ("bfloat16" if native_bfloat16_on_cpu() else "float32")
     assert resolve_precision("auto", torch.device("mps"))[0] == "float32"
     with pytest.raises(ConfigError, match="not supported on mps"):
         resolve_precision("bfloat16", torch.device("mps"))

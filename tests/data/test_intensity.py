@@ -132,7 +132,7 @@ def test_one_range_for_all_images_and_readers(  # noqa: PLR0917 - one row per ca
     )
 
     rows = read_assignments(store.read(parts.assignments))
-    images = SubsetImages(rows, tmp_path / "set", size_px=32, cache_bytes=0)
+    images = SubsetImages(rows, tmp_path / "set", size_px=32)
     small = Thumbnails(rows, tmp_path / "set")
     for k, row in enumerate(rows):
         number = int(row.path.split("/")[1].split(".")[0])
@@ -161,7 +161,7 @@ def test_dark_is_high_where_the_file_says_so(tmp_path: Path) -> None:
     _, parts, store = taken_in(tmp_path / "set", files, ".dcm")
 
     rows = read_assignments(store.read(parts.assignments))
-    images = SubsetImages(rows, tmp_path / "set", size_px=32, cache_bytes=0)
+    images = SubsetImages(rows, tmp_path / "set", size_px=32)
     for k, row in enumerate(rows):
         number = int(row.path.split("/")[1].split(".")[0])
         right = expected(values[number], 0, 4000)
@@ -178,7 +178,7 @@ def test_checks_see_what_the_networks_see(tmp_path: Path, monochrome: str) -> No
 
     facts = {row["sha256"].decode(): row for row in read_file_facts(store.read(manifest.file_facts))}  # type: ignore[arg-type] # it was measured
     rows = read_assignments(store.read(parts.assignments))
-    images = SubsetImages(rows, tmp_path / "set", size_px=32, cache_bytes=0)
+    images = SubsetImages(rows, tmp_path / "set", size_px=32)
     for k, row in enumerate(rows):
         picture = Image.fromarray(images.read(k).permute(1, 2, 0).numpy())
         right = np.frombuffer(small_picture(picture), np.uint8).astype(int)

@@ -129,7 +129,7 @@ def test_an_image_that_became_a_pipe_stops_the_training(tmp_path: Path) -> None:
     first.unlink()
     os.mkfifo(first)
     with pytest.raises(DataError, match=f"image {rows[0].path} is now a pipe"):
-        SubsetImages(rows, root, size_px=32, cache_bytes=0).read(0)
+        SubsetImages(rows, root, size_px=32).read(0)
     assert thumbnail(first) is None
 
 
@@ -331,7 +331,7 @@ def test_names_in_latin_1_are_kept_to_the_end(how: str, tmp_path: Path) -> None:
         rf"b\xf6sartig/L\xe4sion \x0a{i}.png" for i in range(12)
     }
     rows = read_assignments(store.read(split(manifest, SplitConfig(), seed=0, store=store).assignments))
-    images = SubsetImages(rows, source.root, size_px=32, cache_bytes=0)
+    images = SubsetImages(rows, source.root, size_px=32)
     assert {tuple(images.read(i).shape) for i in range(24)} == {(3, 40, 40)}
 
 

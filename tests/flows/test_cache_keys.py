@@ -85,11 +85,12 @@ TASKS: dict[str, Task[..., Any]] = {
 IMAGES_TO_NETWORK = """
     tasks.{task} base base.artifacts base.record base.devices base.file_names
     data data.assignments data.decoding data.dicom data.reading models models.registry models.spec models.zoo.tiny
-    training training.batch_statistics training.checkpoints training.dataset training.scoring training.transforms
+    training training.batch_statistics training.checkpoints training.dataset training.image_cache
+    training.scoring training.transforms
 """
 TRAINING = (
     " training.augmentation training.loop training.epoch training.records training.state training.recipes"
-    " training.options training.passes training.preview training.probe"
+    " training.options training.passes training.precision training.preview training.probe"
 )
 STATISTICS = (
     "tasks.{task} base base.record predictions predictions.cases predictions.costs "
@@ -558,6 +559,7 @@ SETTINGS_OF_TRAINING = {
     "train.device": RESOLVED,
     "train.max_parallel": SPEED,
     "train.num_workers": SPEED,
+    "train.cache_gb": SPEED,
     "train.timeout_minutes": SPEED,
     "train.checkpoint_every_s": "a training goes on from there to the same bytes",
     "train.recipes.weights_version": RESOLVED,
@@ -625,9 +627,11 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
                 "memory_format",
                 "seed",
                 "test_time_augmentation",
+                "speeds",
             ),
         ),
         "trained.preview": "a picture for the report",
+        "trained.speeds": BY_CHECKPOINT,
         **PLAN_OF_TRAINING,
         **PLACES,
     },
@@ -776,8 +780,9 @@ NOT_TRIED = {
     "weights.path",
     "plan.n_threads",
     "trained.checkpoint",
+    "trained.speeds",
 }
-"""Files that do not exist elsewhere, and sums of threads, which differ in the last digit."""
+"""Files that do not exist elsewhere, sums of threads, which differ in the last digit, an empty list."""
 
 
 @pytest.mark.parametrize("stage", WORK)

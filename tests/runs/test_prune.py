@@ -128,6 +128,17 @@ def test_pruning_deletes_what_was_planned_and_says_how_much(house: House) -> Non
     assert house.plan().removals == ()
 
 
+def test_decoded_images_go_when_no_training_used_them_for_long(house: House) -> None:
+    """By their time of last use; what a dead process left half written goes after a day."""
+    folder = house.store / "pixels" / "ab"
+    folder.mkdir(parents=True)
+    for name, days in (("abc-1", 100), ("abc-2", 50), (".abc-3.1.part", 2)):
+        (folder / name).write_bytes(b"pixels")
+        house.age(folder / name, days)
+
+    assert _names(house.plan()) == [("decoded image", "abc-1"), ("leftover", ".abc-3.1.part")]
+
+
 def test_a_kept_result_keeps_all_its_files(house: House) -> None:
     """A result that is recent, or shares a file with a kept run, keeps the others it names."""
     a, b, c = house.object(b"a", 100), house.object(b"b", 100), house.object(b"c", 100)

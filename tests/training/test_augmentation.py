@@ -82,9 +82,9 @@ def test_the_contact_sheet_shows_what_the_network_sees(tiny: Any) -> None:
     rows = rows_of(read_assignments(tiny.store.read(tiny.split.assignments)), "train")
     train = TrainConfig(crop_scale_min=0.5)
     training = TrainingImages(
-        rows, tiny.root, size_px=32, cache_bytes=0, augmentations=augmentations(train, 32), seed=1
+        rows, tiny.root, size_px=32, crop_scale_min=0.5, augmentations=augmentations(train, 32), seed=1
     )
-    plain = EvaluationImages(rows, tiny.root, size_px=32, cache_bytes=0, resize_px=36)
+    plain = EvaluationImages(rows, tiny.root, size_px=32, resize_px=36)
     sheet = Image.open(io.BytesIO(contact_sheet(training, plain)))
     step = THUMBNAIL_PX + GAP_PX
     negative = training.labels.index(0)

@@ -43,7 +43,7 @@ def _one_thread() -> None:
 def sample_of(tiny: Any, *, batch_size: int) -> BatchLoader:
     """The training images without augmentation."""
     rows = rows_of(read_assignments(tiny.store.read(tiny.split.assignments)), "train")
-    images = EvaluationImages(rows, tiny.root, size_px=32, resize_px=37, cache_bytes=1 << 24)
+    images = EvaluationImages(rows, tiny.root, size_px=32, resize_px=37)
     return BatchLoader(images, batch_size=batch_size)
 
 
@@ -182,7 +182,12 @@ def test_the_running_statistics_are_those_of_a_training_without_measuring(tiny: 
     spec = MODELS[random_cnn]
     rows = rows_of(read_assignments(tiny.store.read(tiny.split.assignments)), "train")
     images = TrainingImages(
-        rows, tiny.root, size_px=32, cache_bytes=0, augmentations=augmentations(request.train, 32), seed=1
+        rows,
+        tiny.root,
+        size_px=32,
+        crop_scale_min=request.train.crop_scale_min,
+        augmentations=augmentations(request.train, 32),
+        seed=1,
     )
     loader = BatchLoader(images, batch_size=16)
     placement = Placement(device=torch.device("cpu"), memory_format="channels_last")

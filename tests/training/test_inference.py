@@ -96,7 +96,7 @@ def test_probabilities_agree_with_a_plain_forward_pass(tiny: Any) -> None:
         )
         for r in chosen
     ]
-    images = EvaluationImages(rows, tiny.root, size_px=32, resize_px=37, cache_bytes=0)
+    images = EvaluationImages(rows, tiny.root, size_px=32, resize_px=37)
     mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (spec.mean, spec.std))
     for index, one in enumerate(rows):
         pixels = (images[(0, index)].float() / 255 - mean) / std
@@ -120,7 +120,7 @@ def test_both_kinds_of_batch_statistics_are_predicted_with(tiny: Any) -> None:
     network.load_state_dict(content["state"] | content["running"])
     network.eval()
     rows = rows_of(read_assignments(tiny.store.read(tiny.split.assignments)), "test")
-    images = EvaluationImages(rows, tiny.root, size_px=32, resize_px=37, cache_bytes=0)
+    images = EvaluationImages(rows, tiny.root, size_px=32, resize_px=37)
     inputs = torch.stack([images[(0, index)] for index in range(len(rows))])
     with torch.no_grad():
         expected = torch.softmax(network(normalised(inputs, spec.mean, spec.std)), 1)[:, 1].tolist()

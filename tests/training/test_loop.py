@@ -17,8 +17,11 @@ from medcompare.models.zoo import MODELS
 from medcompare.training import events
 from medcompare.training import loop as training
 from medcompare.training.checkpoints import load_checkpoint
+from medcompare.training.epoch import EpochProgress, Losses
 from medcompare.training.loop import has_progressed, is_better, train_model
+from medcompare.training.recipes import FitSettings
 from medcompare.training.records import EpochLog
+from medcompare.training.scoring import Placement
 from medcompare.training.state import resume_key
 
 if TYPE_CHECKING:
@@ -195,6 +198,36 @@ def test_resuming_is_keyed_on_what_determines_a_training(tiny: Any) -> None:
     assert resume_key(faster, "float32", "cpu") != key
     assert resume_key(tiny.request(seed=5), "float32", "cpu") != key
     assert resume_key(base, "bfloat16", "cpu") != key
+
+
+@pytest.mark.parametrize("read_every", [1, 2, 100])
+def test_losses_are_the_same_however_rarely_they_are_read(read_every: int) -> None:
+    """Three batches of classes that weigh 1 and 3, by hand; the step that is not finite is named, not the last."""
+    settings = FitSettings(
+        spec=MODELS["test_cnn"],
+        recipe=MODELS["test_cnn"].recipe,
+        epochs=1,
+        patience=1,
+        class_weights=(1.0, 3.0),
+        seed=0,
+        placement=Placement(device=torch.device("cpu"), memory_format="contiguous"),
+        precision="float32",
+    )
+    progress = EpochProgress()
+    losses = Losses(progress, settings, "step {step} of 3")
+    for step, (loss, labels) in enumerate([(0.5, [0, 1]), (0.25, [0]), (2.0, [1, 1])], start=1):
+        losses.add(torch.tensor(loss), labels)
+        if step % read_every == 0:
+            losses.read()
+    losses.read()
+    assert losses.mean == (4 * 0.5 + 1 * 0.25 + 6 * 2.0) / 11
+    assert (progress.step, progress.n_images) == (3, 5)
+
+    broken = Losses(EpochProgress(), settings, "step {step} of 3")
+    for loss in (0.5, math.inf, 0.5):
+        broken.add(torch.tensor(loss), [0])
+    with pytest.raises(TrainingError, match="not finite at step 2 of 3"):
+        broken.read()
 
 
 def test_a_loss_that_is_not_finite_says_when_and_what_to_do(tiny: Any) -> None:

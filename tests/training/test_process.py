@@ -66,7 +66,7 @@ def test_train_predict_measure(tiny: Any) -> None:
     assert (predictions.n_val, predictions.n_test) == (16, 16)
     assert tiny.store.path_of(predictions.table).suffix == ".csv"
     assert (cost.n_repeats, cost.throughput_batch, cost.n_threads) == (12, 4, 1)
-    assert sorted(path.name for path in tiny.store.root.iterdir()) == ["objects"]
+    assert sorted(path.name for path in tiny.store.root.iterdir()) == ["objects", "pixels"]
 
 
 @pytest.mark.slow

@@ -179,6 +179,13 @@ def _training_tables(view: View) -> list[Table]:
         version = f" ({row.initial_weights.version})" if row.initial_weights.version else ""
         return f"{row.initial_weights.name}{version}"
 
+    def speeds(row: TrainedModel) -> str:
+        found = (
+            f"{one.precision}, {one.memory_format.replace('_', ' ')} {format_significant(one.images_per_s)}"
+            for one in row.speeds
+        )
+        return "; ".join(found) or "set, or by rule"
+
     def row(label: str, write: Callable[[TrainedModel], str]) -> tuple[str, ...]:
         return (label, *(write(one) for one in trained))
 
@@ -199,6 +206,7 @@ def _training_tables(view: View) -> list[Table]:
         row("Images seen", lambda t: format_count(t.n_images_seen)),
         row("Parameters", lambda t: format_parameters(t.n_parameters)),
         row("Precision, memory format", lambda t: f"{t.precision}, {t.memory_format.replace('_', ' ')}"),
+        row("Chosen from, images per second", speeds),
         row("Device, threads, side by side", lambda t: f"{t.device}, {t.n_threads}, {t.n_parallel}"),
         row("Seed", lambda t: str(t.seed)),
         row("Time", lambda t: format_duration(t.elapsed_s)),

@@ -1,0 +1,170 @@
+"""Precision and memory layout of a training: what is fastest for this network on this hardware, measured once.
+
+A few real steps of each choice are timed before the first training and kept in the store, so that later trainings, and
+one that was cut off, choose alike. Validation and predictions are float32 whatever is chosen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from medcompare.base.artifacts import write_atomically
+from medcompare.base.devices import MemoryFormat, Precision, choices_of, resolve_precision
+from medcompare.base.file_access import locked
+from medcompare.base.hardware import device_name
+from medcompare.base.record import Record
+from medcompare.models.registry import build_model
+from medcompare.training.recipes import optimizer_of, recipe_of
+from medcompare.training.records import StepSpeed
+from medcompare.training.scoring import Placement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from medcompare.config.train import TrainConfig
+    from medcompare.models.spec import ModelSpec
+
+FOLDER = "speeds"
+PROBED_STEPS = 3
+"""Of each choice, after a first one."""
+PROBED_IMAGES = 4
+"""In a step on a processor, where an image takes as long in a large batch; on a GPU a whole batch."""
+MIN_SHARE = 50
+"""Training takes so many times the images of one choice's steps at least, or nothing is measured: 2 % is not missed."""
+MIN_TRAINING_S = 120.0
+"""Expected time of a training on a GPU from which further choices are measured, as each builds its kernels first."""
+GAIN = 1.05
+"""Another than the usual choice has to be faster by this factor: what is equal should be chosen alike everywhere."""
+
+logger = logging.getLogger(__name__)
+
+
+class Speeds(Record):
+    """What was measured of one network."""
+
+    speeds: tuple[StepSpeed, ...]
+
+
+def choose_precision(
+    spec: ModelSpec,
+    train: TrainConfig,
+    device: torch.device,
+    *,
+    store: Path,
+    n_images: int,
+    measure: Callable[..., StepSpeed] | None = None,
+) -> tuple[Precision, MemoryFormat, tuple[StepSpeed, ...]]:
+    """Precision, memory layout, and what was measured to choose them; nothing where they are set or hardly matter.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The network.
+    train : TrainConfig
+        Settings for this network.
+    device : torch.device
+        Where it is trained.
+    store : Path
+        Where measurements are kept, by hardware, network, size, threads and version of torch.
+    n_images : int
+        Training images.
+    measure : callable, optional
+        Instead of `step_speed`.
+
+    Raises
+    ------
+    ConfigError
+        As `resolve_precision`.
+    """
+    usual = resolve_precision(train.precision, device)
+    choices = choices_of(device) if train.precision == "auto" else ()
+    on_cpu = device.type == "cpu"
+    batch = min(train.batch_size, PROBED_IMAGES) if on_cpu else train.batch_size
+    n_all = n_images * train.epochs
+    if spec.probe or len(choices) < 2 or n_all < MIN_SHARE * batch * (1 + PROBED_STEPS):
+        return *usual, ()
+    hardware = device_name(device), torch.get_num_threads(), torch.__version__
+    facts = *hardware, spec.name, spec.build.__module__, train.image_size_px, batch, choices, PROBED_STEPS
+    path = store / FOLDER / f"{hashlib.sha256(repr(facts).encode()).hexdigest()}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock")):
+        if path.is_file():
+            speeds = Speeds.model_validate_json(path.read_text(encoding="utf-8")).speeds
+        else:
+            speeds = ()
+            for choice in choices:
+                speeds += ((measure or step_speed)(spec, train, device, choice, batch=batch),)
+                # Where a training is short beside the building of kernels on a GPU, the usual choice is the only one.
+                if not on_cpu and n_all / speeds[0].images_per_s < MIN_TRAINING_S:
+                    break
+            if len(speeds) == len(choices):
+                write_atomically(path, Speeds(speeds=speeds).model_dump_json().encode())
+
+    def expected_s(one: StepSpeed) -> float:
+        favoured = (one.precision, one.memory_format) == usual
+        return (one.first_s + n_all / one.images_per_s) / (GAIN if favoured else 1)
+
+    best = min(speeds, key=expected_s)
+    logger.info(
+        "%s: %s",
+        spec.name,
+        ", ".join(f"{one.precision} {one.memory_format} {one.images_per_s:.1f} images/s" for one in speeds),
+    )
+    return best.precision, best.memory_format, speeds
+
+
+def step_speed(
+    spec: ModelSpec,
+    train: TrainConfig,
+    device: torch.device,
+    choice: tuple[Precision, MemoryFormat],
+    *,
+    batch: int,
+) -> StepSpeed:
+    """Time whole steps (normalisation, forward, backward, optimiser) on a resident batch of noise.
+
+    On a processor in seconds of processor time over the threads, which other trainings beside this one do not change.
+    torch's global generator is left as it was.
+    """
+    on_cpu = device.type == "cpu"
+    n_threads = torch.get_num_threads() if on_cpu else 1
+
+    def now() -> float:
+        if on_cpu:
+            return time.process_time() / n_threads
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    precision, memory_format = choice
+    placement = Placement(device=device, memory_format=memory_format)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        network = placement.network(build_model(spec, seed=0)).train()
+        optimizer = optimizer_of(network, recipe_of(spec, train))
+        shape = (batch, 3, train.image_size_px, train.image_size_px)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8).to(device)
+        labels = (torch.arange(batch) % 2).to(device)
+        times = []
+        for _ in range(1 + PROBED_STEPS):
+            started = now()
+            inputs = placement.inputs(images, spec)
+            with torch.autocast(device.type, dtype=getattr(torch, precision), enabled=precision != "float32"):
+                logits = network(inputs)
+            optimizer.zero_grad(set_to_none=True)
+            functional.cross_entropy(logits.float(), labels).backward()
+            optimizer.step()
+            times.append(now() - started)
+    return StepSpeed(
+        precision=precision,
+        memory_format=memory_format,
+        first_s=times[0],
+        images_per_s=batch / float(np.median(times[1:])),
+    )
