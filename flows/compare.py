@@ -130,7 +130,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         }
         trainer = Trainer(config, weights=weights, plan=plan, data_root=source.root)
         parts = trainer.folds(split, manifest)
-        logger.info("%s", trainer.announcement(split))
+        trainer.tune(split)
         trained = trainer.train(
             Training(model=model, seed=seed, split=split)
             for model in config.models
@@ -159,7 +159,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 model=one.model,
                 identity=cost_identity(one, config.cost, plan),
                 request=CostRequest(
-                    trained=one, train=config.train, cost=config.cost, split=split, **trainer.places
+                    trained=one, train=trainer.settings, cost=config.cost, split=split, **trainer.places
                 ),
             )
             for one in judged
@@ -254,6 +254,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             tabulated=tabulated,
             trained=judged,
             further_trainings=[one for one in trained if one not in judged],
+            searches=trainer.searches,
             predictions=predictions,
             provenance=provenance,
             data_root=source.root,

@@ -6,20 +6,37 @@ task of its own in the cache, so that a further seed trains only what is new.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.hardware import parallel_plan, usable_cores
 from medcompare.data.sources.listing import count
 from medcompare.data.split import random_split
+from medcompare.models.zoo import PROBE, find_model
 from medcompare.predictions.join import scored_cases
 from medcompare.stats.shortcuts import beside_random_split
-from medcompare.training.identity import images_digest, prediction_identity, training_identity
-from medcompare.training.requests import PredictionRequest, TrainingRequest
+from medcompare.training.identity import (
+    images_digest,
+    prediction_identity,
+    training_identity,
+    trial_identity,
+)
+from medcompare.training.requests import PredictionRequest, TrainingRequest, TrialRequest
+from medcompare.training.search import (
+    Search,
+    best_of,
+    searched,
+    trial_epochs,
+    with_settings,
+    words_of_space,
+)
 from tasks.cache import map_cached, run_cached
 from tasks.folds import cross_validate, fold_splits
 from tasks.predict import predict
 from tasks.train import train
+from tasks.tune import tune
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +50,9 @@ if TYPE_CHECKING:
     from medcompare.predictions.records import Predictions
     from medcompare.stats.records import Assessment, CrossValidation, RandomSplit
     from medcompare.training.records import TrainedModel
+    from medcompare.training.search import Trial
 
+logger = logging.getLogger("medcompare.tune")
 RANDOM = ", random split"
 
 
@@ -73,6 +92,9 @@ class Trainer:
     ) -> None:
         self._config, self._weights, self._plan = config, weights, plan
         self._store = ArtifactStore(config.store)
+        self.settings = config.train
+        """How models are trained: as configured, with what `tune` has found."""
+        self.searches: tuple[Search, ...] = ()
         self.places = {"data_root": data_root, "store_root": config.store}
 
     def announcement(self, split: DatasetSplit) -> str:
@@ -82,12 +104,92 @@ class Trainer:
         if config.folds:
             more = count(len(config.models) * config.folds * config.fold_repeats, "training")
             seeds += f"; and {more} in {count(config.folds * config.fold_repeats, 'fold')}"
+        if config.tune.n_trials:
+            trials = count(len(self._tuned) * config.tune.n_trials, "trial")
+            epochs = trial_epochs(config.tune, config.train)
+            seeds += f"; before them {trials} of hyperparameters, each at most {count(epochs, 'epoch')}"
         more = f", and {len(config.models)} more on a random split" if config.split.random_beside else ""
         return (
             f"{count(len(config.models) * config.seeds, 'training')}: {count(len(config.models), 'model')} x "
             f"{count(config.seeds, 'seed')}, each at most {count(config.train.epochs, 'epoch')} of {n_images} "
             f"images{seeds}{more}; {self._plan.n_parallel} at a time"
         )
+
+    @property
+    def _tuned(self) -> list[str]:
+        """Models that hyperparameters are searched for: a probe has none of them."""
+        return [model for model in self._config.models if not model.startswith(PROBE)]
+
+    def tune(self, split: DatasetSplit) -> None:
+        """Say what is going to be trained; search hyperparameters where asked for, reusing trials done before.
+
+        A trial knows those before it, so each model does one at a time; different models side by side.
+        """
+        config, models = self._config, self._tuned
+        logger.info("%s", self.announcement(split))
+        if not config.tune.n_trials:
+            return
+        plan = parallel_plan(
+            len(models),
+            max_parallel=config.train.max_parallel,
+            n_cores=usable_cores(),
+            n_gpus=self._plan.n_gpus,
+        )
+        epochs = trial_epochs(config.tune, config.train)
+        names, images = (
+            searched(config.train, models, epochs),
+            images_digest(split, self._store, ("train", "val")),
+        )
+        found: dict[str, tuple[Trial, ...]] = dict.fromkeys(models, ())
+        for number in range(1, config.tune.n_trials + 1):
+            requests = [
+                TrialRequest(
+                    model=model,
+                    train=config.train.model_copy(update={"epochs": epochs}),
+                    split=split,
+                    weights=self._weights[model],
+                    seed=config.seed,
+                    n_parallel=plan.n_parallel,
+                    n_threads=plan.n_threads,
+                    device_index=plan.device_index(position),
+                    earlier=found[model],
+                    searched=names,
+                    pruning=config.tune.pruning,
+                    **self.places,
+                )
+                for position, model in enumerate(models)
+            ]
+            jobs = [
+                {
+                    "model": request.model,
+                    "variant": f" trial {number}",
+                    "identity": trial_identity(request, images=images, plan=plan),
+                    "request": request,
+                }
+                for request in requests
+            ]
+            for model, trial in zip(
+                models, map_cached(tune, config.store, jobs, max_workers=plan.n_parallel), strict=True
+            ):
+                found[model] += (trial,)
+                name = find_model(model).display_name
+                logger.info("trial %d of %d of %s: %s", number, config.tune.n_trials, name, trial.words)
+        for model, trials in found.items():
+            best = best_of(trials, model)
+            self.settings = with_settings(self.settings, model, best.number, best.parameters)
+            logger.info("%s: trial %d is chosen", find_model(model).display_name, best.number)
+            self.searches += (
+                Search(
+                    model=model,
+                    display_name=find_model(model).display_name,
+                    trials=trials,
+                    chosen=best.number,
+                    epochs_allowed=epochs,
+                    pruning=config.tune.pruning,
+                    seed=config.seed,
+                    searched=words_of_space(names, epochs),
+                ),
+            )
 
     def train(self, wanted: Iterable[Training]) -> list[TrainedModel]:
         """Trained models, in the order they are wanted; those that were trained before are reused."""
@@ -105,7 +207,7 @@ class Trainer:
                     "variant": self._variant(one.seed) + one.name,
                     "identity": training_identity(
                         one.model,
-                        self._config.train,
+                        self.settings,
                         images=images[one.split.assignments.sha256],
                         weights=self._weights[one.model],
                         seed=one.seed,
@@ -113,7 +215,7 @@ class Trainer:
                     ),
                     "request": TrainingRequest(
                         model=one.model,
-                        train=self._config.train,
+                        train=self.settings,
                         split=one.split,
                         weights=self._weights[one.model],
                         seed=one.seed,
@@ -139,7 +241,7 @@ class Trainer:
             model=trained.model,
             variant=self._variant(trained.seed) + name,
             identity=prediction_identity(trained, split, self._plan),
-            request=PredictionRequest(trained=trained, train=self._config.train, split=split, **places),
+            request=PredictionRequest(trained=trained, train=self.settings, split=split, **places),
         )
 
     def folds(self, split: DatasetSplit, manifest: DatasetManifest) -> tuple[DatasetSplit, ...]:

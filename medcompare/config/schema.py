@@ -1,4 +1,4 @@
-"""Everything a user can set, in one pydantic model with seven sections.
+"""Everything a user can set, in one pydantic model with eight sections.
 
 `CompareConfig` is the only parameter of the flow: the command line, a TOML file, the
 form in the Prefect UI and ``prefect.yaml`` all fill these same fields. No default
@@ -20,8 +20,8 @@ from medcompare.config.form import Settings, clinical, left_to_preset, no_defaul
 from medcompare.config.presets import PRESETS, PresetName, merged
 from medcompare.config.report import ReportConfig
 from medcompare.config.thresholds import check_threshold_rule
-from medcompare.config.train import TrainConfig, check_options, known_model
-from medcompare.models.zoo import BY_NAME, LISTED
+from medcompare.config.train import TrainConfig, TuneConfig, check_options, known_model
+from medcompare.models.zoo import BY_NAME, LISTED, PROBE
 
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
 
@@ -167,7 +167,8 @@ class CompareConfig(Settings):
     preset: PresetName = Field(
         default="published",
         description="Fills the fields you leave out: 'published' (the study's recipes, the default with "
-        "images of your own), 'quick' (a first look in minutes), 'demo' (the embedded data).",
+        "images of your own), 'tuned' (first the same search for hyperparameters for every model), 'quick' (a first "
+        "look in minutes), 'demo' (the embedded data).",
         json_schema_extra=no_default,
     )
     name: SafeName | None = Field(
@@ -215,6 +216,7 @@ class CompareConfig(Settings):
     data: DataConfig = section(DataConfig, "source", "positive")
     split: SplitConfig = section(SplitConfig)
     train: TrainConfig = section(TrainConfig)
+    tune: TuneConfig = section(TuneConfig)
     evaluate: EvaluateConfig = section(EvaluateConfig)
     decide: DecideConfig = section(DecideConfig)
     cost: CostConfig = section(CostConfig)
@@ -246,7 +248,32 @@ class CompareConfig(Settings):
     @model_validator(mode="after")
     def _options_go_together(self) -> Self:
         check_options(self.train)
+        self._check_search()
         return self
+
+    def _check_search(self) -> None:
+        """Raise the ValueError that pydantic wants where a search would search nothing, or not as it is set."""
+        if not self.tune.n_trials:
+            if self.preset == "tuned":
+                msg = (
+                    "tune.n_trials: 0 trials search nothing, which the preset 'tuned' is for: set 2 or more, or use "
+                    "--preset published"
+                )
+                raise ValueError(msg)
+            return
+        if all(model.startswith(PROBE) for model in self.models):
+            msg = (
+                "tune.n_trials: there is nothing to search, as a probe has none of these hyperparameters (it tries "
+                "its penalties by itself): add a network to --models, or set tune.n_trials=0 with another preset"
+            )
+            raise ValueError(msg)
+        for model in ("", *self.train.recipes):
+            options = self.train.for_model(model)
+            for name in ("frozen_epochs", "warmup_epochs"):
+                if getattr(options, name) >= self.tune.epochs and getattr(options, name):
+                    field = f"train.recipes.{model}.{name}" if model else f"train.{name}"
+                    msg = f"{field} ({getattr(options, name)}) must be smaller than tune.epochs ({self.tune.epochs})"
+                    raise ValueError(msg)
 
     @field_validator("models")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path  # noqa: TC003 - read by pydantic
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -40,6 +40,20 @@ class RecipeOverride(Settings):
     mixup_alpha: float | None = Field(default=None, ge=0, le=10, description="As train.mixup_alpha.")
     crop_scale_min: float | None = Field(default=None, gt=0, le=1, description="As train.crop_scale_min.")
     augmentation: tuple[str, ...] | None = Field(default=None, description="As train.augmentation.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_budget_of_its_own(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic hands over anything
+        for name in values if isinstance(values, dict) else ():
+            section = "tune" if name in {"n_trials", "pruning", "tune"} else "train"
+            if name not in cls.model_fields and (section == "tune" or name in TrainConfig.model_fields):
+                field = section if name == "tune" else f"{section}.{name}"
+                msg = (
+                    f"{name} is the same for every model, as models with unequal budgets cannot be compared: set "
+                    f"{field} for all"
+                )
+                raise ValueError(msg)
+        return values
 
 
 class TrainConfig(Settings):
@@ -223,6 +237,47 @@ class TrainConfig(Settings):
         override = self.recipes.get(model)
         given = {} if override is None else override.model_dump(exclude_none=True)
         return self.model_copy(update={name: given[name] for name in given if name in PER_MODEL})
+
+
+class TuneConfig(Settings):
+    """The search for hyperparameters before the trainings, the same for every model; without trials there is none."""
+
+    n_trials: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Trials of each model, the first with its recipe as it is; 0: no search.",
+        json_schema_extra=left_to_preset("tune.n_trials"),
+    )
+    epochs: int = Field(
+        default=8, ge=1, le=1000, description="Most epochs of a trial, and not more than train.epochs."
+    )
+    pruning: Literal["median", "none"] = Field(
+        default="median",
+        description="'median': end a trial that is worse than the median of the earlier ones at the same epoch, from "
+        "the third epoch on and once five came to their end; 'none': end none early.",
+    )
+
+    @field_validator("n_trials")
+    @classmethod
+    def _more_than_the_recipe(cls, value: int) -> int:
+        if value == 1:
+            msg = "1 trial searches nothing, as the first is the recipe itself: set 2 or more, or 0 for no search"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_model_of_its_own(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic hands over anything
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if name not in cls.model_fields and isinstance(value, dict):
+                inner = next(iter(value), "n_trials")
+                msg = (
+                    f"{name}.{inner}: the search is the same for every model, as models with unequal budgets cannot "
+                    f"be compared: set tune.{inner if inner in cls.model_fields else 'n_trials'} for all"
+                )
+                raise ValueError(msg)
+        return values
 
 
 PER_MODEL = set(RecipeOverride.model_fields) & set(TrainConfig.model_fields) - {"weights_version"}

@@ -15,7 +15,6 @@ from PIL import Image, ImageOps
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
-from medcompare.base.formatting import format_estimate
 from medcompare.config.settings_table import set_by_user, settings_rows
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import read_regular
@@ -35,10 +34,10 @@ from medcompare.report.inputs import (
     count_scores,
 )
 from medcompare.report.trend import changed_data, trend_marks, trend_runs
-from medcompare.report.vocabulary import words_of_patients
+from medcompare.report.vocabulary import easy_data, words_of_patients
 from medcompare.runs.evidence import evidence_of
 from medcompare.runs.provenance import shortened
-from medcompare.training.budget import budgets, not_tuned_alike
+from medcompare.training.budget import budgets, not_tuned_alike, tuned_alike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from medcompare.runs.provenance import Provenance
     from medcompare.stats.records import Assessment
     from medcompare.training.records import TrainedModel
+    from medcompare.training.search import Search
 
 MAX_HARD_CASES = 24
 THUMBNAIL_PX = 112
@@ -74,6 +74,7 @@ def gather(
     tabulated: tuple[Characteristic, ...],
     trained: Sequence[TrainedModel],
     further_trainings: Sequence[TrainedModel],
+    searches: tuple[Search, ...],
     predictions: Sequence[Predictions],
     provenance: Provenance,
     data_root: Path,
@@ -101,7 +102,7 @@ def gather(
         provenance=provenance,
         settings=settings,
         notices=(
-            *notices(config, manifest, trained),
+            *notices(config, manifest, trained, searches),
             *changed_data(context.data),
             *easy_data(assessment),
             *_earlier_looks(context),
@@ -115,7 +116,10 @@ def gather(
         trained=tuple(trained),
         preview_png=next((store.read(one.preview) for one in trained if one.preview is not None), None),
         further_trainings=tuple(further_trainings),
-        budgets=budgets([*trained, *further_trainings], split, config, costs=assessment.costs),
+        budgets=budgets(
+            [*trained, *further_trainings], split, config, costs=assessment.costs, searches=searches
+        ),
+        searches=searches,
         score_distributions=distributions(test),
         hard_cases=cases,
         n_hard_cases=n_cases,
@@ -127,6 +131,7 @@ def gather(
                 split=split,
                 characteristics=tabulated,
                 trained=tuple(trained),
+                searches=searches,
                 settings=settings,
                 n_earlier_looks=context.n_earlier_looks,
             ),
@@ -267,7 +272,10 @@ def setting_rows(config: CompareConfig | AssessConfig) -> tuple[SettingRow, ...]
 
 
 def notices(
-    config: CompareConfig, manifest: DatasetManifest, trained: Sequence[TrainedModel]
+    config: CompareConfig,
+    manifest: DatasetManifest,
+    trained: Sequence[TrainedModel],
+    searches: Sequence[Search] = (),
 ) -> tuple[str, ...]:
     """What a reader must know before believing a figure, for page one."""
     found = words_of_patients(config.evaluate)
@@ -280,7 +288,9 @@ def notices(
             "The networks started from random weights, as configured, not from ImageNet weights: "
             "with few images this costs accuracy, and more for some networks than for others."
         )
-    if config.preset == "published":
+    if searches:
+        found.append(tuned_alike(searches, config.models))
+    elif config.preset == "published":
         found += not_tuned_alike(trained)
     changed = [one.display_name for one in trained if config.train.recipes.get(one.model) is not None]
     if changed:
@@ -302,36 +312,6 @@ def notices(
     if config.preset == "quick":
         found.append("The preset 'quick' is for a first look, not for decisions.")
     return (*found, *manifest.warnings)
-
-
-SEEN = {
-    "file": "only facts about the files",
-    "colours": "only the colours of the images",
-    "thumbnail": "only 12 \u00d7 12 pixels of each image",
-}
-
-
-def easy_data(assessment: Assessment) -> tuple[str, ...]:
-    """A sentence for each network that is not shown to beat a model that does not see the disease."""
-    found = []
-    for model in assessment.models:
-        unbeaten = [
-            (one.auc_test.value, one)
-            for one in assessment.shortcuts
-            if one.auc_test is not None
-            and one.auc_test.value is not None
-            and (low := one.differences[model].ci_low if model in one.differences else 1.0) is not None
-            and low <= 0
-        ]
-        if not unbeaten:
-            continue
-        auc, best = max(unbeaten, key=lambda pair: pair[0])
-        difference = format_estimate(best.differences[model], signed=True)
-        found.append(
-            f"{assessment.display_names[model]} is not shown to tell the classes apart better than a linear model that "
-            f"sees {SEEN[best.kind]} (AUC {auc:.3f} on the same test images; the network's minus this: {difference})."
-        )
-    return tuple(found)
 
 
 def rejected_rows(

@@ -22,6 +22,7 @@ from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import Assessment, Estimate
 from medcompare.training.budget import Budget
 from medcompare.training.records import TrainedModel
+from medcompare.training.search import Search
 
 Source = Literal["trained by medcompare", "predictions supplied"]
 SetBy = Literal["user", "preset", "default"]
@@ -152,6 +153,7 @@ class ReportInputs(Record):
     )
     trained: tuple[TrainedModel, ...] = ()
     budgets: tuple[Budget, ...] = Field(default=(), description="What each model was given to learn from.")
+    searches: tuple[Search, ...] = Field(default=(), description="For hyperparameters, before the trainings.")
     further_trainings: tuple[TrainedModel, ...] = Field(
         default=(),
         description="Of the same models with other seeds; what is shown case by case is of `trained`.",
@@ -192,6 +194,7 @@ class ReportInputs(Record):
         known = set(self.assessment.models)
         named = {
             "trained": [row.model for row in self.trained],
+            "searches": [row.model for row in self.searches],
             "score_distributions": [row.model for row in self.score_distributions],
             "hard_cases": [score.model for case in self.hard_cases for score in case.scores],
         }

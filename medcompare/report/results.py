@@ -34,6 +34,7 @@ from medcompare.runs.provenance import Provenance
 from medcompare.stats.records import Assessment, ConfusionCounts, PairedComparison, Quantity
 from medcompare.training.budget import Budget
 from medcompare.training.records import TrainedModel
+from medcompare.training.search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,6 +91,7 @@ class Results(Record):
     trained: tuple[TrainedModel, ...]
     further_trainings: tuple[TrainedModel, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    searches: tuple[Search, ...] = ()
     score_distributions: tuple[ScoreDistribution, ...]
     hard_cases: tuple[HardCase, ...] = Field(description="Without thumbnails.")
     n_hard_cases: int | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from medcompare.base.formatting import format_count, format_level
+from medcompare.base.formatting import format_count, format_estimate, format_level
 from medcompare.report.blocks import Column, Mark, svg_uri
 from medcompare.report.figures.drawing import ModelStyle, marker_svg, styles_of
 from medcompare.report.results import pair_of_verdict
@@ -227,3 +227,33 @@ def words_of_patients(evaluate: EvaluateConfig) -> list[str]:
     how = {"mean": "mean", "max": "largest"}[evaluate.per_patient]
     said = f"A case is a patient, scored with the {how} score of the patient's images"
     return [f"{said} (evaluate.per_patient={evaluate.per_patient})."]
+
+
+SEEN = {
+    "file": "only facts about the files",
+    "colours": "only the colours of the images",
+    "thumbnail": "only 12 \u00d7 12 pixels of each image",
+}
+
+
+def easy_data(assessment: Assessment) -> tuple[str, ...]:
+    """A sentence for each network that is not shown to beat a model that does not see the disease."""
+    found = []
+    for model in assessment.models:
+        unbeaten = [
+            (one.auc_test.value, one)
+            for one in assessment.shortcuts
+            if one.auc_test is not None
+            and one.auc_test.value is not None
+            and (low := one.differences[model].ci_low if model in one.differences else 1.0) is not None
+            and low <= 0
+        ]
+        if not unbeaten:
+            continue
+        auc, best = max(unbeaten, key=lambda pair: pair[0])
+        difference = format_estimate(best.differences[model], signed=True)
+        found.append(
+            f"{assessment.display_names[model]} is not shown to tell the classes apart better than a linear model that "
+            f"sees {SEEN[best.kind]} (AUC {auc:.3f} on the same test images; the network's minus this: {difference})."
+        )
+    return tuple(found)

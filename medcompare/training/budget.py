@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from medcompare.base.errors import DataError
+from medcompare.base.formatting import format_count
 from medcompare.base.record import Record
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetSplit
     from medcompare.predictions.costs import CostMeasurement
     from medcompare.training.records import TrainedModel
+    from medcompare.training.search import Search
 
 EQUAL = (
     "n_trainings",
@@ -26,8 +28,13 @@ EQUAL = (
     "image_size_px",
     "batch_size",
     "n_trials",
+    "trial_epochs",
+    "search",
 )
 """Fields in which no model may be better off than another."""
+
+OF_SEARCH = {"n_trials", "trial_epochs", "search"}
+"""Of these, what a probe has none of: it tries its penalties by itself in each training."""
 
 
 class Budget(Record):
@@ -42,7 +49,15 @@ class Budget(Record):
     patience: int = Field(description="Epochs without a better validation AUC that end a training.")
     image_size_px: int
     batch_size: int
+    probe: bool = Field(
+        default=False, description="Whether it has none of the hyperparameters that are searched."
+    )
     n_trials: int = Field(default=0, description="Of a search for hyperparameters; 0: the recipe as it is.")
+    trial_epochs: int = Field(default=0, description="Allowed in a trial.")
+    search: str = Field(default="", description="Rule of pruning, and what is searched.")
+    n_pruned: int = Field(default=0, description="Trials that the rule ended early; they count as trials.")
+    search_epochs_run: int = Field(default=0, description="Of all trials.")
+    search_seconds: float = Field(default=0.0, description="Of all trials, on `device`.")
     epochs_run: int = Field(description="Of all trainings.")
     n_images_seen: int = Field(description="In all epochs of all trainings.")
     seconds: float = Field(description="Of all trainings, on `device`.")
@@ -59,6 +74,7 @@ def budgets(
     config: CompareConfig,
     *,
     costs: Sequence[CostMeasurement],
+    searches: Sequence[Search] = (),
 ) -> tuple[Budget, ...]:
     """What each model was given.
 
@@ -72,6 +88,8 @@ def budgets(
         Epochs and patience.
     costs : sequence of CostMeasurement
         They name the library that built each network.
+    searches : sequence of Search
+        Those for hyperparameters, where there were any.
 
     Returns
     -------
@@ -106,11 +124,27 @@ def budgets(
             selection=rows[0].selection,
             initial_weights=_weights(rows[0]),
             implementation=implementations.get(model),
+            probe=rows[0].probe,
+            **_of_search(next((one for one in searches if one.model == model), None)),
         )
         for model, rows in by_model.items()
     )
     check_equal(found)
     return found
+
+
+def _of_search(search: Search | None) -> dict[str, Any]:
+    """Fields of `Budget`, empty without a search."""
+    if search is None:
+        return {}
+    return {
+        "n_trials": len(search.trials),
+        "trial_epochs": search.epochs_allowed,
+        "search": f"pruning: {search.pruning}; seed {search.seed}; {'; '.join(search.searched)}",
+        "n_pruned": search.n_pruned,
+        "search_epochs_run": search.epochs_run,
+        "search_seconds": sum(one.elapsed_s for one in search.trials),
+    }
 
 
 def check_equal(found: Sequence[Budget]) -> None:
@@ -122,9 +156,14 @@ def check_equal(found: Sequence[Budget]) -> None:
         Naming what differs, for each model.
     """
     for field in EQUAL:
-        values = {one.display_name: getattr(one, field) for one in found}
+        values = {
+            one.display_name: getattr(one, field) for one in found if not (one.probe and field in OF_SEARCH)
+        }
         if len(set(values.values())) > 1:
-            listed = ", ".join(f"{name} {value:,}" for name, value in values.items())
+            listed = ", ".join(
+                f"{name} {value if isinstance(value, str) else format_count(value)}"
+                for name, value in values.items()
+            )
             msg = (
                 f"the models were not given the same chance: {field.removeprefix('n_').replace('_', ' ')} differ "
                 f"({listed}). Train all with the same settings; a comparison of unequal budgets has no verdict."
@@ -144,6 +183,23 @@ def not_tuned_alike(trained: Sequence[TrainedModel]) -> list[str]:
         "the table of batch statistics."
     )
     return [sentence]
+
+
+def tuned_alike(searches: Sequence[Search], models: Sequence[str]) -> str:
+    """A sentence for page one on the search that every one of `models` had, and on probes, which had none."""
+    one, n_probes = searches[0], len(models) - len(searches)
+    whom = "each network" if len(searches) > 1 else "the network"
+    epochs = f"{one.epochs_allowed} epoch" if one.epochs_allowed == 1 else f"{one.epochs_allowed} epochs"
+    sentence = (
+        f"Hyperparameters were searched with the same budget for {whom}: {len(one.trials)} trials of at most {epochs}, "
+        "judged on the validation subset alone."
+    )
+    if n_probes:
+        sentence += (
+            " A linear probe has none of these hyperparameters and was not searched for: it tries its penalties on "
+            "the same subset."
+        )
+    return sentence
 
 
 def _weights(one: TrainedModel) -> str:

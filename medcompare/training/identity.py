@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetSplit
     from medcompare.models.spec import ResolvedWeights
     from medcompare.training.records import TrainedModel
+    from medcompare.training.requests import TrialRequest
 
 NOT_IDENTITY = {
     "weights_dir",
@@ -50,6 +51,15 @@ class TrainingIdentity(Record):
     seed: int
     device: Literal["cpu", "accelerator"]
     native_bfloat16: bool
+
+
+class TrialIdentity(Record):
+    """Everything the result of a trial depends on, but its code."""
+
+    training: TrainingIdentity
+    earlier: str
+    searched: tuple[str, ...]
+    pruning: Literal["median", "none"]
 
 
 class PredictionIdentity(Record):
@@ -114,6 +124,19 @@ def training_identity(
         seed=seed,
         device=device_kind(plan),
         native_bfloat16=native_bfloat16_on_cpu() and train.precision in {"auto", "same"},
+    )
+
+
+def trial_identity(request: TrialRequest, *, images: str, plan: ParallelPlan) -> TrialIdentity:
+    """Identity of a trial on images of the digest `images`: of the earlier trials all but how long they took."""
+    earlier = [one.model_dump_json(exclude={"elapsed_s", "device"}) for one in request.earlier]
+    return TrialIdentity(
+        training=training_identity(
+            request.model, request.train, images=images, weights=request.weights, seed=request.seed, plan=plan
+        ),
+        earlier=hashlib.sha256("\n".join(earlier).encode()).hexdigest(),
+        searched=request.searched,
+        pruning=request.pruning,
     )
 
 

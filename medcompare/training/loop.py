@@ -8,6 +8,7 @@ so a training that was cut off, in the middle of an epoch too, ends exactly wher
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,12 +46,14 @@ from medcompare.training.recipes import (
     optimizer_of,
     recipe_of,
 )
-from medcompare.training.records import BatchNormFacts, EpochLog, TrainedModel
+from medcompare.training.records import BatchNormFacts, EpochLog, StepSpeed, TrainedModel
 from medcompare.training.scoring import Placement, make_repeatable
 from medcompare.training.state import FitState, Keeper, Stateful, resume_key, resumed_state
 from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from torch import Tensor, nn
 
     from medcompare.data.assignments import ImageRow
@@ -93,8 +96,9 @@ def fit(
     *,
     emit: EventHandler | None = None,
     resume_point: ResumePoint | None = None,
+    stop: Callable[[Sequence[EpochLog]], bool] = lambda _: False,
 ) -> FitState:
-    """Train `network` until the last epoch or until patience ends.
+    """Train `network` until the last epoch, until patience ends, or until `stop` says so.
 
     Seeds torch's global generator at the start of every epoch (dropout draws from it).
 
@@ -112,6 +116,8 @@ def fit(
         Gets ``progress`` and ``epoch`` events.
     resume_point : ResumePoint, optional
         Where to resume from and to save to.
+    stop : callable, optional
+        Asked after every epoch but the last, with the epochs so far.
 
     Returns
     -------
@@ -146,7 +152,7 @@ def fit(
     passes = GradientPasses(network, settings, images_at_once=state.images_at_once)
     keep = Keeper(network, parts, state, passes, settings, resume_point)
     for epoch in range(len(state.history) + 1, settings.epochs + 1):
-        if epoch - state.last_better_auc_epoch > settings.patience:
+        if epoch - state.last_better_auc_epoch > settings.patience or (state.history and stop(state.history)):
             break
         seed_epoch(settings.seed, epoch)
         last = state.history[-1] if state.history else None
@@ -223,6 +229,77 @@ def _remember(state: FitState, log: EpochLog, judged: nn.Module, running: dict[s
         state.best_running = {name: value.cpu() for name, value in running.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A training that is ready to begin: network, images and settings."""
+
+    network: nn.Module
+    training: BatchLoader
+    validation: BatchLoader
+    sample: BatchLoader
+    settings: FitSettings
+    resume_point: ResumePoint
+    speeds: tuple[StepSpeed, ...]
+
+    def fit(
+        self, *, emit: EventHandler | None, stop: Callable[[Sequence[EpochLog]], bool] = lambda _: False
+    ) -> FitState:
+        """Carry it out; see `fit`."""
+        return fit(
+            self.network,
+            self.training,
+            self.validation,
+            self.sample,
+            self.settings,
+            emit=emit,
+            resume_point=self.resume_point,
+            stop=stop,
+        )
+
+
+def prepared(request: TrainingRequest) -> Prepared:
+    """Network, images and settings of `request`; sets threads and repeatable kernels of this process.
+
+    Raises
+    ------
+    DataError, WeightsError, ConfigError, ArtifactError
+        As `build_model`, `pick_device` and the store do.
+    """
+    train, spec = request.train.for_model(request.model), find_model(request.model)
+    if request.n_threads is not None:
+        torch.set_num_threads(request.n_threads)
+    device = pick_device(train.device, index=request.device_index)
+    make_repeatable(device)
+    rows = read_assignments(ArtifactStore(request.store_root).read(request.split.assignments))
+    training, validation, sample = _loaders(rows, request, spec, device)
+    precision, memory_format, speeds = choose_precision(
+        spec, train, device, store=request.store_root, n_images=len(training.images)
+    )
+    placement = Placement(device=device, memory_format=memory_format)
+    network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
+    return Prepared(
+        network=placement.network(network),
+        training=training,
+        validation=validation,
+        sample=sample,
+        settings=FitSettings(
+            spec=spec,
+            recipe=recipe_of(spec, train),
+            epochs=train.epochs,
+            patience=train.patience,
+            class_weights=class_weights_of(training.images.labels, train.class_weighting),
+            seed=request.seed,
+            placement=placement,
+            precision=precision,
+            options=train,
+        ),
+        resume_point=ResumePoint(
+            request.store_root, resume_key(request, f"{precision} {memory_format}", device.type)
+        ),
+        speeds=speeds,
+    )
+
+
 def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -> TrainedModel:
     """Carry out one training and store its best checkpoint.
 
@@ -243,44 +320,18 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
     TrainingError, DataError, WeightsError, ConfigError, ArtifactError
         As `fit`, `build_model`, `pick_device` and the store do.
     """
-    train, spec = request.train.for_model(request.model), find_model(request.model)
-    store = ArtifactStore(request.store_root)
-    if request.n_threads is not None:
-        torch.set_num_threads(request.n_threads)
-    device = pick_device(train.device, index=request.device_index)
-    make_repeatable(device)
-    rows = read_assignments(store.read(request.split.assignments))
-    training, validation, sample = _loaders(rows, request, spec, device)
-    precision, memory_format, speeds = choose_precision(
-        spec, train, device, store=request.store_root, n_images=len(training.images)
-    )
-    placement = Placement(device=device, memory_format=memory_format)
-    recipe = recipe_of(spec, train)
-    preview = contact_sheet(training.images, sample.images)
-    network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
-    settings = FitSettings(
-        spec=spec,
-        recipe=recipe,
-        epochs=train.epochs,
-        patience=train.patience,
-        class_weights=class_weights_of(training.images.labels, train.class_weighting),
-        seed=request.seed,
-        placement=placement,
-        precision=precision,
-        options=train,
-    )
-    network = placement.network(network)
-    resume_point = ResumePoint(
-        request.store_root, resume_key(request, f"{precision} {memory_format}", device.type)
-    )
+    ready, store = prepared(request), ArtifactStore(request.store_root)
+    settings, sample = ready.settings, ready.sample
+    train, spec, placement = settings.options, settings.spec, settings.placement
+    preview = contact_sheet(ready.training.images, sample.images)
     if spec.probe:
-        state, optimizer = probe.fit_probe(network, sample, validation, settings)
+        state, optimizer = probe.fit_probe(ready.network, sample, ready.validation, settings)
         selections = probe.SELECTION, probe.SELECTION_BY_LOSS
     else:
-        state = fit(network, training, validation, sample, settings, emit=emit, resume_point=resume_point)
-        optimizer, selections = described_optimizer(recipe, train), (SELECTION, SELECTION_BY_LOSS)
+        state = ready.fit(emit=emit)
+        optimizer, selections = described_optimizer(settings.recipe, train), (SELECTION, SELECTION_BY_LOSS)
     checkpoint = write_checkpoint(store, state.best_state, model=spec.name, running=state.best_running)
-    resume_point.clear()
+    ready.resume_point.clear()
     return TrainedModel(
         model=spec.name,
         display_name=spec.display_name,
@@ -298,11 +349,11 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         resize_px=evaluation_resize_px(train.image_size_px, train.resize_px, spec.crop_pct),
         transforms=spec.transforms,
         batch_size=train.batch_size,
-        n_parameters=count_parameters(network),
-        precision=precision,
-        memory_format=memory_format,
-        speeds=speeds,
-        device=device_name(device),
+        n_parameters=count_parameters(ready.network),
+        precision=settings.precision,
+        memory_format=placement.memory_format,
+        speeds=ready.speeds,
+        device=device_name(placement.device),
         n_threads=torch.get_num_threads(),
         n_parallel=request.n_parallel,
         seed=request.seed,
@@ -310,8 +361,8 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         n_images_seen=state.n_images_seen,
         elapsed_s=state.elapsed_s,
         batch_norm=BatchNormFacts(
-            n_layers=len(normalisations(network)),
-            momenta=momenta(network),
+            n_layers=len(normalisations(ready.network)),
+            momenta=momenta(ready.network),
             n_sample_images=len(sample.images),
             n_compared_images=min(COMPARED_IMAGES, len(sample.images)),
         )

@@ -7,6 +7,7 @@ and the process that receives it builds the network and reads the images.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -17,6 +18,7 @@ from medcompare.config.train import TrainConfig
 from medcompare.data.records import DatasetSplit
 from medcompare.models.spec import ResolvedWeights
 from medcompare.training.records import TrainedModel
+from medcompare.training.search import Trial
 
 
 class TrainingRequest(Record):
@@ -32,6 +34,14 @@ class TrainingRequest(Record):
     n_parallel: int = Field(default=1, ge=1, description="Trainings side by side, this one included.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores / n_parallel.")
     device_index: int = Field(default=0, ge=0, description="Which GPU, where there are several.")
+
+
+class TrialRequest(TrainingRequest):
+    """One trial of a search for hyperparameters; settings are those of the recipe, epochs those of a trial."""
+
+    earlier: tuple[Trial, ...] = Field(description="The trials before it, in order.")
+    searched: tuple[str, ...]
+    pruning: Literal["median", "none"]
 
 
 class PredictionRequest(Record):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Bringing everything up and the one real run are part of the first tests that ask for them.
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-SECTIONS = ("data", "split", "train", "evaluate", "decide", "cost", "report")
+SECTIONS = ("data", "split", "train", "tune", "evaluate", "decide", "cost", "report")
 TYPED = {
     "data.demo.n_patients": 40,
     "data.demo.image_size_px": 64,
@@ -84,7 +84,7 @@ def test_what_is_one_of_several_is_a_drop_down(pages: Pages) -> None:
     """Nothing has to be known by heart."""
     pages.open_form()
 
-    assert pages.choices("preset") == ["published", "quick", "demo"]
+    assert pages.choices("preset") == ["published", "tuned", "quick", "demo"]
     assert pages.choices("train.device") == ["auto", "cpu", "cuda", "mps"]
     assert pages.choices("evaluate.threshold_rule") == [
         "target_sensitivity",

@@ -59,7 +59,7 @@ def test_a_dumped_configuration_comes_back_equal() -> None:
         ({"decide": {"net_benefit_range": [0.5, 0.2]}}, "low before high"),
         ({"train": {"epochs": 0}}, "greater than or equal to 1"),
         ({"tarin": {}}, "Extra inputs"),
-        ({"preset": "fast"}, "'published', 'quick' or 'demo'"),
+        ({"preset": "fast"}, "'published', 'tuned', 'quick' or 'demo'"),
         ({"name": "../escape"}, "match pattern"),
     ],
 )
@@ -67,6 +67,45 @@ def test_mistakes_are_named(values: dict[str, object], message: str) -> None:
     """Each bad value is refused with its own message."""
     with pytest.raises(ValidationError, match=message):
         CompareConfig.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"train": {"recipes": {"resnet50": {"epochs": 50}}}},
+            "epochs is the same for every .* set train.epochs",
+        ),
+        ({"train": {"recipes": {"resnet50": {"n_trials": 50}}}}, "n_trials is the same .* set tune.n_trials"),
+        (
+            {"tune": {"resnet50": {"epochs": 50}}},
+            r"resnet50.epochs: the search is the same .* set tune.epochs",
+        ),
+        ({"tune": {"n_trials": 1}}, "1 trial searches nothing"),
+        ({"preset": "tuned", "tune": {"n_trials": 0}}, "0 trials search nothing"),
+        ({"preset": "tuned", "models": ["probe:resnet50"]}, "there is nothing to search"),
+        (
+            {"preset": "tuned", "train": {"warmup_epochs": 8}},
+            r"warmup_epochs \(8\) must be smaller than tune",
+        ),
+        (
+            {"preset": "tuned", "train": {"recipes": {"resnet50": {"frozen_epochs": 9}}}},
+            r"train.recipes.resnet50.frozen_epochs \(9\) must be smaller than tune.epochs \(8\)",
+        ),
+    ],
+)
+def test_a_search_that_is_unequal_or_none_is_refused(values: dict[str, object], message: str) -> None:
+    """A budget is that of all models; what would search nothing is said before any training."""
+    with pytest.raises(ValidationError, match=message):
+        CompareConfig.model_validate(values)
+
+
+def test_any_preset_can_be_tuned_and_only_one_is() -> None:
+    """``tuned`` has 16 trials; others have none until they are asked for."""
+    assert CompareConfig(preset="tuned").tune.n_trials == 16
+    assert CompareConfig(preset="quick").tune.n_trials == 0
+    asked = CompareConfig.model_validate({"preset": "quick", "tune": {"n_trials": 4}})
+    assert (asked.tune.n_trials, asked.train.epochs) == (4, 5)
 
 
 def test_sections_merge_and_values_replace() -> None:
@@ -80,7 +119,12 @@ def test_sections_merge_and_values_replace() -> None:
 def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
     """The UI's form sends every default it shows: fields of a preset must have none, all others do."""
     schema = CompareConfig.model_json_schema()
-    sections = {"split": "SplitConfig", "train": "TrainConfig", "evaluate": "EvaluateConfig"}
+    sections = {
+        "split": "SplitConfig",
+        "train": "TrainConfig",
+        "evaluate": "EvaluateConfig",
+        "tune": "TuneConfig",
+    }
     of_presets = {
         (section, name)
         for preset in PRESETS.values()
@@ -100,9 +144,9 @@ def test_the_form_leaves_to_the_preset_what_a_preset_fills() -> None:
     assert without == of_presets
     assert "default" not in schema["properties"]["preset"]
     assert "default" not in schema["properties"]["seeds"]
-    assert schema["properties"]["seeds"]["description"].endswith("(published 3, quick 1, demo 1).")
+    assert schema["properties"]["seeds"]["description"].endswith("(published 3, tuned 3, quick 1, demo 1).")
     epochs = schema["$defs"]["TrainConfig"]["properties"]["epochs"]["description"]
-    assert epochs.endswith("Empty: as the preset says (published 20, quick 5, demo 5).")
+    assert epochs.endswith("Empty: as the preset says (published 20, tuned 20, quick 5, demo 5).")
 
 
 @pytest.mark.parametrize("unfolded", [False, True])
@@ -123,6 +167,6 @@ def test_the_form_begins_with_what_a_person_sets() -> None:
 
     assert shown[:6] == ["data", "preset", "models", "seeds", "mail_to", "name"]
     assert list(schema["data"]["anyOf"][0]["properties"]) == ["source", "positive"]
-    assert shown[6:12] == ["split", "train", "evaluate", "decide", "cost", "report"]
-    assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[6:12])
-    assert shown[12:] == ["folds", "fold_repeats", "external", "seed", "out", "store", "file_access"]
+    assert shown[6:13] == ["split", "train", "tune", "evaluate", "decide", "cost", "report"]
+    assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[6:13])
+    assert shown[13:] == ["folds", "fold_repeats", "external", "seed", "out", "store", "file_access"]

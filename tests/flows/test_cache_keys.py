@@ -31,7 +31,7 @@ from medcompare.base.code_identity import NOT_FOLLOWED, code_behind
 from medcompare.base.hardware import ParallelPlan
 from medcompare.base.record import Artifact
 from medcompare.config.data import DataConfig, DemoConfig
-from medcompare.config.train import TrainConfig
+from medcompare.config.train import TrainConfig, TuneConfig
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.records import DatasetSplit
 from medcompare.data.sources.resolve import resolve_source
@@ -39,9 +39,16 @@ from medcompare.models.weights import ensure_weights
 from medcompare.models.zoo import MODELS
 from medcompare.predictions.join import scored_cases
 from medcompare.predictions.table import digest_of
-from medcompare.training.identity import cost_identity, images_digest, prediction_identity, training_identity
+from medcompare.training.identity import (
+    cost_identity,
+    images_digest,
+    prediction_identity,
+    training_identity,
+    trial_identity,
+)
 from medcompare.training.records import TrainedModel
-from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest
+from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest, TrialRequest
+from medcompare.training.search import Trial, searched, trial_epochs
 from medcompare.training.worker.process import run_prediction, run_training
 from tasks.assess import assess_predictions
 from tasks.cache import CodeOf
@@ -52,6 +59,7 @@ from tasks.measure_cost import measure_cost
 from tasks.predict import predict
 from tasks.split import split
 from tasks.train import train
+from tasks.tune import tune
 from tests.contracts.test_records import example
 from tests.flows.conftest import make_two_classes
 from tests.flows.small_runs import small_config
@@ -74,6 +82,7 @@ TASKS: dict[str, Task[..., Any]] = {
     "ingest": ingest,
     "split": split,
     "train": train,
+    "tune": tune,
     "predict": predict,
     "evaluate": evaluate,
     "measure cost": measure_cost,
@@ -108,6 +117,7 @@ RESTS_ON = {
     "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.draw data.tables "
     "data.published data.spelling data.columns data.groups base.hosts",
     "train": IMAGES_TO_NETWORK + TRAINING,
+    "tune": IMAGES_TO_NETWORK + TRAINING + " training.search training.tuning",
     "predict": IMAGES_TO_NETWORK
     + " training.inference training.options training.records predictions predictions.records",
     "evaluate": f"{STATISTICS} {TABLES}",
@@ -254,6 +264,41 @@ def train_job(
     return {"model": weights.model, "identity": identity, "request": request}
 
 
+def tune_job(
+    *,
+    earlier: tuple[Trial, ...],
+    train: TrainConfig,
+    tune: TuneConfig,
+    split: DatasetSplit,
+    weights: Any,
+    seed: int,
+    plan: ParallelPlan,
+    root: Path,
+    store: Path,
+) -> dict[str, Any]:
+    """Arguments of the task."""
+    epochs = trial_epochs(tune, train)
+    request = TrialRequest.model_construct(
+        model=weights.model,
+        train=train.model_copy(update={"epochs": epochs}),
+        split=split,
+        weights=weights,
+        seed=seed,
+        n_parallel=plan.n_parallel,
+        n_threads=plan.n_threads,
+        device_index=0,
+        data_root=root,
+        store_root=store,
+        earlier=earlier,
+        searched=searched(train, [weights.model], epochs),
+        pruning=tune.pruning,
+    )
+    identity = trial_identity(
+        request, images=images_digest(split, ArtifactStore(store), ("train", "val")), plan=plan
+    )
+    return {"model": weights.model, "identity": identity, "request": request, "variant": " trial"}
+
+
 def predict_job(
     *,
     trained: TrainedModel,
@@ -327,6 +372,7 @@ JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "ingest": ingest_job,
     "split": dict,
     "train": train_job,
+    "tune": tune_job,
     "predict": predict_job,
     "evaluate": evaluate_job,
     "measure cost": cost_job,
@@ -368,6 +414,10 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
     places = {"split": parts, "plan": PLAN, "root": source.root, "store": store}
     weights = ensure_weights(config.models, config.train)[MODEL]
     trained = done.do("train", train=config.train, weights=weights, seed=0, **places)
+    longer = config.train.model_copy(update={"epochs": 2})
+    search = {"train": longer, "tune": TuneConfig(epochs=1), "weights": weights, "seed": 0, **places}
+    recipe = tune.fn(**tune_job(earlier=(), **search))
+    done.do("tune", earlier=(recipe,), **search)
     predictions = done.do("predict", trained=trained, train=config.train, **places)
     evaluation = done.do("evaluate", predictions=predictions, config=config.evaluate, seed=0, store=store)
     cost = done.do("measure cost", trained=trained, train=config.train, cost=config.cost, **places)
@@ -421,6 +471,7 @@ def test_what_runs_is_in_the_key(stages: Stages, task: str) -> None:
             "models.zoo.tiny",
             "training.events",
         },
+        "tune": {"training.tuning", "training.search", "training.loop"},
         "predict": {"training.inference", "training.dataset", "training.scoring"},
         "evaluate": {"predictions.join", "stats.evaluation"},
         "measure cost": {"training.cost", "training.epoch", "base.hardware"},
@@ -604,6 +655,19 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
     "split": {"store": PLACES["store"]},
     "train": {
         **SETTINGS_OF_TRAINING,
+        **_fields("split", DatasetSplit, SPLIT_RECORD),
+        "weights.path": "the digest of the file is in the key",
+        "weights.initial.source": "where the weights were found; their digest is in the key",
+        "weights.initial.licence": "of the file, whose digest is in the key",
+        **PLAN_OF_TRAINING,
+        **PLACES,
+    },
+    "tune": {
+        **SETTINGS_OF_TRAINING,
+        "train.epochs": "more than a trial has, whose number is in the key",
+        "tune.n_trials": "more or fewer trials leave each as it is",
+        "earlier.elapsed_s": "how long it took",
+        "earlier.device": "the kind of device is in the key",
         **_fields("split", DatasetSplit, SPLIT_RECORD),
         "weights.path": "the digest of the file is in the key",
         "weights.initial.source": "where the weights were found; their digest is in the key",

@@ -280,6 +280,31 @@ def test_the_networks_are_trained_on_a_random_split_as_well(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_a_search_goes_on_where_it_was_and_tells_what_it_found(first: First, tmp_path: Path) -> None:
+    """Two trials of each model, then a third of each: the first two are reused, and final trainings use the best."""
+    images = first.copy(tmp_path)
+    small = {"tune": {"n_trials": 2, "epochs": 1}, "preset": "tuned"}
+
+    done = run(small_config(images, tmp_path, **small))
+    more = run(small_config(images, tmp_path, **small | {"tune": {"n_trials": 3, "epochs": 1}}))
+
+    trials = {f"tune {model} trial {n}" for model in MODELS for n in (1, 2)}
+    assert {name for name in done.tasks if name.startswith("tune")} == trials
+    assert {name for name in cached(more) if name.startswith("tune")} == trials
+    results = json.loads(Path(more.result.results).read_text())
+    assert [len(one["trials"]) for one in results["searches"]] == [3, 3]
+    for one, trained in zip(results["searches"], results["trained"], strict=True):
+        best = max(one["trials"], key=lambda trial: (trial["val_auc"][0], -trial["val_loss"][0]))
+        assert one["chosen"] == best["number"]
+        assert f"learning rate {best['settings']['learning_rate']:g}" in trained["optimizer"]
+        # A trial is the first epoch of the training that it led to.
+        assert trained["history"][0]["val_loss"] == best["val_loss"][0]
+    assert [(one["n_trials"], one["trial_epochs"]) for one in results["budgets"]] == [(3, 1)] * 2
+    assert not any("not tuned alike" in notice for notice in results["notices"])
+    assert any("3 trials of at most 1 epoch, judged on the validation" in one for one in results["notices"])
+
+
+@pytest.mark.slow
 def test_seeds_folds_and_another_hospital(first: First, tmp_path: Path) -> None:
     """A second seed trains only what is new, and its table comes to the same figures in `assess`."""
     images = first.copy(tmp_path)

@@ -67,6 +67,7 @@ from medcompare.stats.records import (
 )
 from medcompare.stats.verdict.caveats import cost_remarks
 from medcompare.training.records import BatchNormFacts, EpochLog, TrainedModel
+from medcompare.training.search import Search, Trial, TrialSettings
 
 CLASSES = ("non_cancer", "cancer")
 NAMES = {
@@ -666,6 +667,44 @@ def make_characteristics() -> tuple[Characteristic, ...]:
             counts=((706, 475), (0, 0), (203, 137)),
             quartiles=((51.0, 63.0, 71.5), None, (50.0, 62.0, 72.0)),
         ),
+    )
+
+
+def make_search(model: str, name: str) -> Search:
+    """Four trials, of which the third was pruned and the last is the best."""
+    recipe = TrialSettings(
+        learning_rate=1e-5,
+        weight_decay=0.0,
+        frozen_epochs=0,
+        label_smoothing=0.0,
+        crop_scale_min=0.08,
+        augmentation=("RandomHorizontalFlip",),
+    )
+    strong = ("RandomHorizontalFlip", "RandomVerticalFlip")
+    found = recipe.model_copy(update={"learning_rate": 3.2e-4, "augmentation": strong})
+    aucs = ((0.7, 0.8, 0.82), (0.6, 0.7, 0.75), (0.5, 0.55), (0.8, 0.88, 0.91))
+    trials = tuple(
+        Trial(
+            number=n,
+            parameters={"learning_rate": 1e-5 if n == 1 else 3.2e-4},
+            settings=recipe if n == 1 else found,
+            state="pruned" if n == 3 else "complete",
+            val_auc=values,
+            val_loss=tuple(1 - value for value in values),
+            elapsed_s=30.0,
+            device="CPU",
+        )
+        for n, values in enumerate(aucs, 1)
+    )
+    return Search(
+        model=model,
+        display_name=name,
+        trials=trials,
+        chosen=4,
+        epochs_allowed=3,
+        pruning="median",
+        seed=0,
+        searched=("learning rate from 1e-05 to 0.01", "augmentation weak, as set or strong"),
     )
 
 

@@ -17,11 +17,12 @@ from medcompare.report.pages.compare import oriented
 from medcompare.report.pages.cost import cost_section
 from medcompare.report.pages.model import _decision
 from medcompare.report.pages.report import ReportContext, _page_one, build_context
+from medcompare.report.pages.search import search_blocks
 from medcompare.report.pages.training import learning_remarks
 from medcompare.report.vocabulary import view_of
 from medcompare.stats.records import Curve, Estimate
 from tests.report import odd_runs
-from tests.report.sample import make_inputs, make_trained
+from tests.report.sample import make_inputs, make_search, make_trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -438,3 +439,26 @@ def test_page_one_carries_what_forbids_the_use_of_a_model() -> None:
 
     [text] = [text for text in page.caveats if text.startswith("Do not read these outputs as probabilities")]
     assert f"narrow are under-confident (slope {narrow.calibration.slope.value:.3f}" in text
+
+
+def test_a_search_is_told_with_what_was_chosen_beside_the_recipe() -> None:
+    """Trials, epochs, space, subset and rule; of each model the settings chosen; of a probe, why it has none."""
+    inputs = make_inputs()
+    trained = [inputs.trained[0], inputs.trained[1].model_copy(update={"probe": True})]
+    search = make_search(trained[0].model, trained[0].display_name)
+    assert search_blocks(view_of(inputs)) == []
+
+    blocks = search_blocks(
+        view_of(inputs.model_copy(update={"searches": (search,), "trained": tuple(trained)}))
+    )
+
+    said = " ".join(text for block in blocks for text in strings(block))
+    assert "had 4 trials of at most 3 epochs on the training subset, judged on the validation subset" in said
+    assert "no test image was looked at" in said
+    assert "learning rate from 1e-05 to 0.01; augmentation weak, as set or strong" in said
+    assert f"Not searched: {trained[1].display_name}, as a linear probe has none" in said
+    assert "4 of 4 (recipe: trial 1)" in said
+    assert "0.00032 (recipe: 1e-05)" in said
+    assert "RandomHorizontalFlip, RandomVerticalFlip (recipe: RandomHorizontalFlip)" in said
+    (image,) = (block for block in blocks if isinstance(block, Image))
+    assert "best 0.910 in trial 4, 1 pruned" in image.alt

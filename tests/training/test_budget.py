@@ -7,8 +7,8 @@ import pytest
 from medcompare.base.errors import DataError
 from medcompare.config.schema import CompareConfig
 from medcompare.predictions.costs import CostMeasurement
-from medcompare.training.budget import EQUAL, budgets, check_equal, not_tuned_alike
-from tests.report.sample import make_split, make_trained
+from medcompare.training.budget import EQUAL, OF_SEARCH, budgets, check_equal, not_tuned_alike, tuned_alike
+from tests.report.sample import make_search, make_split, make_trained
 
 CONFIG = CompareConfig.model_validate({"train": {"epochs": 12}})
 
@@ -36,12 +36,32 @@ def test_unequal_budgets_are_refused(field: str) -> None:
     """Whatever one model has more of is named, with both numbers."""
     trained = [make_trained(m, m.upper()) for m in "ab"]
     one, other = budgets(trained, make_split(), CONFIG, costs=())
-    more = other.model_copy(update={field: getattr(other, field) + 7})
+    had = getattr(other, field)
+    more = other.model_copy(update={field: "pruning: none" if field == "search" else had + 7})
 
-    with pytest.raises(
-        DataError, match=f"not given the same chance: .* differ .A {getattr(one, field):,}, B "
-    ):
+    told = had if isinstance(had, str) else f"{had:,}"
+    with pytest.raises(DataError, match=f"not given the same chance: .* differ .A {told}, B "):
         check_equal([one, more])
+    if field in OF_SEARCH:  # a probe has nothing that could be searched
+        check_equal([one, more.model_copy(update={"probe": True})])
+
+
+def test_a_search_is_counted_whole_and_a_shorter_one_refused() -> None:
+    """Pruned trials are trials; used epochs may differ between models, the allowance may not."""
+    trained = [make_trained(m, m.upper()) for m in "ab"]
+    one, other = (make_search(m, m.upper()) for m in "ab")
+
+    found = budgets(trained, make_split(), CONFIG, costs=(), searches=[one, other])
+    assert [(b.n_trials, b.trial_epochs, b.n_pruned, b.search_epochs_run) for b in found] == [
+        (4, 3, 1, 11)
+    ] * 2
+    less = other.model_copy(update={"trials": other.trials[:-1]})
+    with pytest.raises(DataError, match=r"trials differ \(A 4, B 3\)"):
+        budgets(trained, make_split(), CONFIG, costs=(), searches=[one, less])
+    with pytest.raises(DataError, match=r"trials differ \(A 4, B 0\)"):
+        budgets(trained, make_split(), CONFIG, costs=(), searches=[one])
+    assert "4 trials of at most 3 epochs, judged on the validation" in tuned_alike([one, other], "ab")
+    assert "linear probe" in tuned_alike([one], "ab")
 
 
 def test_a_training_less_is_refused() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medcompare.runs.provenance import Provenance
     from medcompare.stats.records import Assessment, Estimate, ModelEvaluation, PairedComparison
     from medcompare.training.records import TrainedModel
+    from medcompare.training.search import Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class RunRecords:
     split: DatasetSplit | None = None
     characteristics: tuple[Characteristic, ...] = ()
     trained: tuple[TrainedModel, ...] = ()
+    searches: tuple[Search, ...] = ()
     settings: tuple[SettingRow, ...] = ()
     n_earlier_looks: int = 0
     """Earlier runs that evaluated the same test cases."""

@@ -246,11 +246,17 @@ def training(run: RunRecords) -> Answer | None:
 
     scale, patience = run.setting("train.crop_scale_min"), run.setting("train.patience")
     share = f" keeping at least {scale} of the area" if scale else ""
+    steps = run.setting("train.augmentation") or "random horizontal flip"
+    tuning = "".join(
+        f" Hyperparameters of {one.display_name}: best of {len(one.trials)} trials on the validation subset "
+        f"({'; '.join(one.searched)})."
+        for one in run.searches
+    )
     rule = f"Rule for stopping early: {patience} epochs without a better validation AUC. " if patience else ""
     return by_model(
         run,
         describe,
-        before=f"Augmentation: random resized crop{share}, random horizontal flip.",
+        before=f"Augmentation: random resized crop{share}, then {steps}.{tuning}",
         after=f"{rule}All settings: section \u201cMethods, configuration and provenance\u201d.",
     )
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from medcompare.stats.records import Estimate
     from medcompare.training.records import TrainedModel
+    from medcompare.training.search import Search
 
 LOG_FROM_RATIO = 5.0
 """A cost axis becomes logarithmic when the models differ by more than this factor."""
@@ -165,3 +166,49 @@ def draw_strips(
         height_mm=max(48.0, LEGEND_ROW_MM * len(styles) + 6),
         alt=f"AUC of each model, {len(names)} times: {what}.",
     )
+
+
+def draw_trials(searches: Sequence[Search], styles: dict[str, ModelStyle]) -> Drawing:
+    """Best validation score of every trial and of all so far; hollow where it was pruned, ringed where chosen."""
+    by_model = {one.model: one for one in searches}
+    shown = [style for style in styles.values() if style.model in by_model]
+    n_trials = max(len(one.trials) for one in searches)
+    has_auc = any(auc is not None for one in searches for trial in one.trials for auc in trial.val_auc)
+
+    def fill(figure: Figure) -> None:
+        axes = figure.subplots()
+        for m, style in enumerate(shown):
+            search = by_model[style.model]
+            best_so_far, steps = -float("inf"), []
+            for trial in search.trials:
+                x = trial.number + offset(m, len(shown), 0.25)
+                if trial.state == "not finite":
+                    axes.plot([x], [0.02], "x", color=style.colour, transform=axes.get_xaxis_transform())
+                else:
+                    score, whole = trial.rank[0], trial.state == "complete"
+                    face = style.colour if whole else "white"
+                    axes.plot([x], [score], style.marker, color=style.colour, mfc=face, markersize=4.5)
+                    best_so_far = max(best_so_far, score) if whole else best_so_far
+                    if trial.number == search.chosen:
+                        axes.plot([x], [score], "o", color=INK, mfc="none", markersize=9)
+                steps.append((x, best_so_far))
+            known = [(x, y) for x, y in steps if y > -float("inf")]
+            axes.step(*zip(*known, strict=True), where="post", color=style.colour, linewidth=0.7)
+            axes.plot([], [], style.marker, color=style.colour, label=style.label)
+        axes.plot([], [], "o", color=MUTED, mfc="white", label="pruned")
+        axes.plot([], [], "o", color=INK, mfc="none", markersize=8, label="chosen")
+        axes.set(
+            xlabel="Trial; the first is the recipe",
+            ylabel="Validation AUC" if has_auc else "Validation loss, negative",
+            xlim=(0.4, n_trials + 0.6),
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True))
+        axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+    spoken = "; ".join(
+        f"{one.display_name}: best {format_number(one.best.rank[0])} in trial {one.chosen}, {one.n_pruned} pruned"
+        for one in searches
+    )
+    height_mm = max(48.0, LEGEND_ROW_MM * (len(shown) + 2) + 6)
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=f"Trials of each model. {spoken}.")

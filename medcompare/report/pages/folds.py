@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from medcompare.report.blocks import Block, Row
     from medcompare.report.vocabulary import View
 
+SEARCHED = (
+    " The hyperparameters were chosen once, on the validation subset, whose images are in the folds too: the figures "
+    "of folds may be a little too high; those of the test subset are not concerned."
+)
+
 
 def fold_blocks(view: View) -> list[Block]:
     """The folds of each model; empty where none were asked for."""
@@ -40,7 +45,8 @@ def fold_blocks(view: View) -> list[Block]:
         Paragraph(
             f"{found.n_folds} folds{again} of the images outside the test subset, the same for every model; one "
             "training each per fold, its checkpoint and threshold chosen on a part of the other folds. It shows how "
-            "much the figures depend on which images are trained on; the verdict rests on the held-out test subset.",
+            "much the figures depend on which images are trained on; the verdict rests on the held-out test subset."
+            + (SEARCHED if view.inputs.searches else ""),
             "note",
         ),
         image_of(

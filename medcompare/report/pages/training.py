@@ -22,6 +22,7 @@ from medcompare.report.blocks import (
     words,
 )
 from medcompare.report.figures.runs import draw_learning_curves, draw_strips
+from medcompare.report.pages.search import search_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +83,28 @@ def learning_blocks(view: View) -> list[Block]:
     blocks += [Paragraph(text, "note") for text in learning_remarks(curved)]
     if any(t.batch_norm for t in trained):
         blocks += _batch_statistics(view, trained)
-    return [*blocks, *_equal_chances(view)]
+    return [*search_blocks(view), *blocks, *_equal_chances(view)]
+
+
+def _trials(budget: Budget) -> str:
+    """What was allowed."""
+    if budget.n_trials:
+        return f"{format_count(budget.n_trials)}; {budget.trial_epochs}"
+    return (
+        "does not apply: penalties are tried in each training"
+        if budget.probe
+        else "none: the recipe as it is"
+    )
+
+
+def _used(budget: Budget) -> str:
+    """What of it was used: pruned trials count as trials."""
+    if not budget.n_trials:
+        return "no trials"
+    return (
+        f"{format_count(budget.search_epochs_run)} of {format_count(budget.n_trials * budget.trial_epochs)} epochs in "
+        f"{format_duration(budget.search_seconds)}; {format_count(budget.n_pruned)} pruned"
+    )
 
 
 CHANCES: tuple[tuple[str, Callable[[Budget], str]], ...] = (
@@ -93,15 +115,13 @@ CHANCES: tuple[tuple[str, Callable[[Budget], str]], ...] = (
     ),
     ("Image side (pixels), batch size", lambda b: f"{b.image_size_px}, {b.batch_size}"),
     ("Epochs allowed; without gain to stop", lambda b: f"{b.epochs_allowed}; {b.patience}"),
-    (
-        "Trials of hyperparameters",
-        lambda b: format_count(b.n_trials) if b.n_trials else "none: the recipe as it is",
-    ),
+    ("Trials of hyperparameters; epochs allowed in each", _trials),
     (
         "Epochs run, images seen, in all",
         lambda b: f"{format_count(b.epochs_run)}, {format_count(b.n_images_seen)}",
     ),
     ("Time of all trainings", lambda b: f"{format_duration(b.seconds)} on {b.device}"),
+    ("Used by the trials", _used),
     ("Recipe", lambda b: b.recipe),
     ("Checkpoint", lambda b: b.selection),
     ("Initial weights", lambda b: b.initial_weights),
@@ -130,13 +150,21 @@ PREVIEW_MM = 168.0
 
 def _preview(view: View) -> list[Block]:
     """Training images as the networks saw them, where there is a contact sheet."""
-    png = view.inputs.preview_png
+    png, shown = view.inputs.preview_png, next((t for t in view.inputs.trained if t.preview), None)
     if png is None:
         return []
+    model = "" if shown is None else shown.model
     settings = {row.field: row.value for row in view.inputs.settings}
-    smallest, steps = (settings.get(f"train.{name}", "?") for name in ("crop_scale_min", "augmentation"))
+    searched = next((one.best.settings for one in view.inputs.searches if one.model == model), None)
+    smallest, steps = (
+        settings.get(f"train.recipes.{model}.{name}", settings.get(f"train.{name}", "?"))
+        for name in ("crop_scale_min", "augmentation")
+    )
+    if searched is not None:
+        smallest, steps = f"{searched.crop_scale_min:g}", ", ".join(searched.augmentation)
+    name = view.name(model) if model else "a network"
     caption = (
-        "Four training images, two of each class: first as in evaluation, then as a network saw them in its first "
+        f"Four training images, two of each class: first as in evaluation, then as {name} saw them in its first "
         f"seven epochs. A random crop keeps at least {smallest} of the area; then {steps}. Check that what tells the "
         "classes apart is still there: a lesion that a crop leaves out, or a colour that is changed, is learnt wrongly."
     )

@@ -22,7 +22,8 @@ from medcompare.base.record import Record
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.predictions.records import Predictions
 from medcompare.training.records import TrainedModel
-from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest
+from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest, TrialRequest
+from medcompare.training.search import Trial
 from medcompare.training.worker.child import EventHandler, run_child, serve
 
 if TYPE_CHECKING:
@@ -60,14 +61,20 @@ def run_training(request: TrainingRequest, *, on_event: EventHandler | None = No
     DataError
         If an image changed since it was validated or cannot be read.
     """
-    minutes = request.train.timeout_minutes
-    timeout_s = None if minutes is None else 60 * minutes
-    threads = request.n_threads or max(1, usable_cores() // request.n_parallel)
-    request = request.model_copy(update={"n_threads": threads})
     label = f"training of {request.model}"
-    return _run(
-        "train", request, TrainedModel, label=label, n_threads=threads, on_event=on_event, timeout_s=timeout_s
-    )
+    return _run_limited("train", request, TrainedModel, label=label, on_event=on_event)
+
+
+def run_trial(request: TrialRequest, *, on_event: EventHandler | None = None) -> Trial:
+    """Carry out one trial of a search for hyperparameters in a process of its own; events are those of `run_training`.
+
+    Raises
+    ------
+    TrainingError, DataError
+        As `run_training`, but for a loss that is not finite, which is a result here.
+    """
+    label = f"trial {len(request.earlier) + 1} of {request.model}"
+    return _run_limited("trial", request, Trial, label=label, on_event=on_event)
 
 
 def run_prediction(request: PredictionRequest) -> Predictions:
@@ -159,6 +166,23 @@ def plan_parallel(n_models: int, train: TrainConfig) -> ParallelPlan:
 Result = TypeVar("Result", bound=Record)
 
 
+def _run_limited(
+    job: str, request: TrainingRequest, result: type[Result], *, label: str, on_event: EventHandler | None
+) -> Result:
+    """`_run` with its share of the cores, and with the time that the settings allow."""
+    minutes = request.train.timeout_minutes
+    threads = request.n_threads or max(1, usable_cores() // request.n_parallel)
+    return _run(
+        job,
+        request.model_copy(update={"n_threads": threads}),
+        result,
+        label=label,
+        n_threads=threads,
+        on_event=on_event,
+        timeout_s=None if minutes is None else 60 * minutes,
+    )
+
+
 def _run(
     job: str,
     request: AnyRequest,
@@ -195,6 +219,12 @@ def _train(request: str, emit: EventHandler) -> str:
     return train_model(TrainingRequest.model_validate_json(request), emit=emit).model_dump_json()
 
 
+def _trial(request: str, emit: EventHandler) -> str:
+    from medcompare.training.tuning import run_trial
+
+    return run_trial(TrialRequest.model_validate_json(request), emit=emit).model_dump_json()
+
+
 def _predict(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signature of a job
     from medcompare.training.inference import predict_subsets
 
@@ -222,7 +252,7 @@ IMPORTED_ONCE = (
     "torch._dynamo",  # optimisers import it when they are made, which takes seconds
 )
 """For `medcompare.training.worker.fork_server`."""
-JOBS = {"train": _train, "predict": _predict, "cost": _cost, "devices": _devices}
+JOBS = {"train": _train, "trial": _trial, "predict": _predict, "cost": _cost, "devices": _devices}
 
 if __name__ == "__main__":
     sys.exit(serve(JOBS, sys.argv[1:]))

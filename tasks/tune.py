@@ -1,0 +1,41 @@
+"""One trial of the search for hyperparameters, in a process of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from medcompare.training.worker.process import run_trial
+from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, redact_tracebacks
+from tasks.gpu import on_the_machine
+from tasks.progress_bar import shown
+
+if TYPE_CHECKING:
+    from medcompare.training.identity import TrialIdentity
+    from medcompare.training.requests import TrialRequest
+    from medcompare.training.search import Trial
+
+
+@redact_tracebacks
+@task(
+    name="tune",
+    task_run_name="tune {model}{variant}",
+    tags=[GPU_TAG],
+    # As of `tasks.train.train`.
+    cache_policy=content_key(
+        ignore=("request", "variant"), also=("medcompare.training.tuning",), model_argument="model"
+    ),
+    **RETRIES,
+    **STORED,
+)
+def tune(
+    model: str,
+    identity: TrialIdentity,  # noqa: ARG001 - the cache key
+    request: TrialRequest,
+    variant: str,
+) -> Trial:
+    """Carry out one trial of `model`; `variant` tells it from the others."""
+    label = f"tune {model}{variant}"
+    with on_the_machine(request.store_root, label=label), shown(model, variant) as on_event:
+        return run_trial(request, on_event=on_event)
