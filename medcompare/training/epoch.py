@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from medcompare.base.errors import TrainingError
-from medcompare.training.batch_statistics import measure_statistics
+from medcompare.training.batch_statistics import load_statistics, measure_statistics, statistics_of
 from medcompare.training.dataset import BatchLoader
 from medcompare.training.options import training_mode
 from medcompare.training.passes import GradientPasses
@@ -25,7 +25,7 @@ from medcompare.training.scoring import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -230,37 +230,70 @@ COMPARED_IMAGES = 128
 few show the gap that matters (`training_findings.MAX_LOSS_GAP`)."""
 
 
-def remeasure(
-    network: nn.Module, sample: BatchLoader, validation: BatchLoader, settings: FitSettings
+class Remeasured(NamedTuple):
+    """Batch statistics that belong to the weights, measured on the sample and loaded into the network."""
+
+    logits: NDArray[np.float64]
+    """Of the sample, in training mode."""
+    elapsed_s: float
+
+
+def remeasure(network: nn.Module, sample: BatchLoader, settings: FitSettings) -> Remeasured:
+    """Give `network` batch statistics that belong to its weights."""
+    started = time.perf_counter()
+    logits = measure_statistics(network, sample, settings.spec, settings.placement)
+    return Remeasured(logits, time.perf_counter() - started)
+
+
+def compare_statistics(  # noqa: PLR0917 - what is compared
+    network: nn.Module,
+    measured: Remeasured,
+    running: Mapping[str, Tensor],
+    sample: BatchLoader,
+    validation: BatchLoader,
+    settings: FitSettings,
 ) -> dict[str, float | None]:
-    """Give `network` batch statistics that belong to its weights, and say what that changed.
+    """What re-measuring changed: for epochs that are kept, as it takes as long as a good part of an epoch.
+
+    Parameters
+    ----------
+    network : nn.Module
+        With the measured statistics, which it has again afterwards.
+    measured : Remeasured
+        How they came about.
+    running : mapping
+        The library's own, of the same weights.
+    sample, validation : BatchLoader
+        The images.
+    settings : FitSettings
+        How they are scored.
 
     Returns
     -------
     dict
         Fields of `EpochLog`: figures with the library's running statistics, losses of the same
-        images in training and in evaluation mode, and the time both took.
+        images in training and in evaluation mode, and the time this took.
     """
-    compared = BatchLoader(sample.images.first(COMPARED_IMAGES), batch_size=sample.batch_size)
     started = time.perf_counter()
+    compared = BatchLoader(sample.images.first(COMPARED_IMAGES), batch_size=sample.batch_size)
+    labels = np.asarray(compared.images.labels, dtype=np.int64)
+    in_evaluation = validate_epoch(network, compared, settings).loss
+    own = statistics_of(network)
+    load_statistics(network, running)
     val_running, compared_running = (
         validate_epoch(network, loader, settings) for loader in (validation, compared)
     )
-    measuring = time.perf_counter()
-    logits = measure_statistics(network, sample, settings.spec, settings.placement)
-    measured = time.perf_counter()
-    labels = np.asarray(compared.images.labels, dtype=np.int64)
+    load_statistics(network, own)
     losses = {
-        "sample_loss_training_mode": _figures(logits[: len(labels)], labels, settings).loss,
-        "sample_loss": validate_epoch(network, compared, settings).loss,
+        "sample_loss_training_mode": _figures(measured.logits[: len(labels)], labels, settings).loss,
+        "sample_loss": in_evaluation,
         "sample_loss_running": compared_running.loss,
         "val_loss_running": val_running.loss,
     }
     return {
         **{name: loss if math.isfinite(loss) else None for name, loss in losses.items()},
         "val_auc_running": val_running.auc,
-        "remeasuring_s": measured - measuring,
-        "comparison_s": measuring - started + time.perf_counter() - measured,
+        "comparison_s": time.perf_counter() - started,
     }
 
 

@@ -28,6 +28,7 @@ from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingI
 from medcompare.training.epoch import (
     COMPARED_IMAGES,
     EpochProgress,
+    compare_statistics,
     not_finite,
     remeasure,
     seed_epoch,
@@ -190,7 +191,7 @@ def fit(
         # Judged with statistics that belong to the weights; trained on with the library's own.
         # Those of frozen layers are the pretrained ones, which the head was trained on.
         running = {} if frozen else statistics_of(judged)
-        compared = remeasure(judged, sample, validation, settings) if running else {}
+        measured = remeasure(judged, sample, settings) if running else None
         validated = validate_epoch(judged, validation, settings)
         if not math.isfinite(validated.loss):
             raise TrainingError(not_finite("validation loss", settings, f"the end of epoch {epoch}"))
@@ -205,8 +206,12 @@ def fit(
             val_balanced_accuracy=validated.balanced_accuracy,
             images_per_s=trained.n_images / trained.elapsed_s,
             elapsed_s=state.elapsed_s,
-            **compared,
+            remeasuring_s=measured.elapsed_s if measured else 0.0,
         )
+        if measured and is_better(log, state.best):
+            compared = compare_statistics(judged, measured, running, sample, validation, settings)
+            state.elapsed_s = keep.elapsed_s()
+            log = log.model_copy(update={**compared, "elapsed_s": state.elapsed_s})
         _remember(state, log, judged, running)
         load_statistics(judged, running)
         reporter.epoch_end(log)

@@ -24,7 +24,8 @@ class EpochLog(Record):
     elapsed_s: float
     sample_loss_training_mode: float | None = Field(
         default=None,
-        description="Loss of the sample, each image normalised within its batch; None without batch normalisation.",
+        description="Loss of the sample, each image normalised within its batch; None without batch normalisation, and "
+        "this and the next four in epochs that were not the best so far.",
     )
     sample_loss: float | None = Field(
         default=None, description="Loss of the same images in evaluation mode, statistics re-measured."

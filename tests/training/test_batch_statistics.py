@@ -24,7 +24,7 @@ from medcompare.training.batch_statistics import (
 )
 from medcompare.training.checkpoints import load, load_checkpoint
 from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages
-from medcompare.training.loop import train_model
+from medcompare.training.loop import is_better, train_model
 from medcompare.training.recipes import FitSettings, optimizer_of
 from medcompare.training.scoring import Placement, logits_of
 from medcompare.training.transforms import normalised
@@ -173,6 +173,22 @@ def test_a_constant_of_the_library_changes_no_figure(tiny: Any, monkeypatch: pyt
     assert late.batch_norm is not None
     assert (late.batch_norm.momenta, late.batch_norm.n_layers) == ((0.001,), 2)
     assert late.batch_norm.n_sample_images == 48
+
+
+def test_only_epochs_that_were_the_best_so_far_are_compared(tiny: Any) -> None:
+    """Only one of them can be kept; the others spare those passes, and change no figure."""
+    trained = train_model(tiny.request(epochs=6, patience=6, recipes={"test_cnn": {"learning_rate": 0.1}}))
+    best, n_others = None, 0
+    for log in trained.history:
+        better = is_better(log, best)
+        figures = (log.sample_loss_training_mode, log.sample_loss, log.val_auc_running)
+        assert [figure is not None for figure in figures] == [better] * 3
+        assert log.remeasuring_s > 0
+        assert (log.comparison_s > 0) == better
+        best = log if better else best
+        n_others += not better
+    assert best == trained.kept
+    assert n_others > 0
 
 
 def test_the_running_statistics_are_those_of_a_training_without_measuring(tiny: Any, random_cnn: str) -> None:
