@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from medcompare.base.formatting import format_estimate
 
@@ -56,7 +56,7 @@ class Column:
     head: str
     width: str = ""
     """CSS width, where the automatic one is not good enough."""
-    kind: Literal["text", "number", "code"] = "number"
+    kind: Literal["text", "number", "code", "figure"] = "number"
     mark: Mark | None = None
     """Mark of the model the column is about, printed before the head."""
 
@@ -89,6 +89,8 @@ class Cell:
     muted: bool = False
     mark: Mark | None = None
     """Mark of the model the row is about, printed before the text."""
+    svg: str = ""
+    """A small drawing in place of text."""
 
     @property
     def breaks(self) -> bool:
@@ -125,6 +127,8 @@ class Table:
     dense: bool = False
     fine: bool = False
     """Smaller still: long tables of the appendix."""
+    tight: bool = False
+    """Many columns of stated widths."""
     titled: bool = True
     """Whether the caption is printed; below a heading that says the same it is only for screen readers."""
 
@@ -298,6 +302,13 @@ class Notes:
     """Collects the notes of one table; equal notes share a letter."""
 
     found: list[str] = field(default_factory=list)
+    remark: str = ""
+    """About the whole table."""
+
+    def with_remark(self, remark: str) -> Self:
+        """These notes, and at their end one that no cell refers to."""
+        self.remark = remark
+        return self
 
     def letter(self, note: str | None) -> str:
         """Letter of `note`; empty without a note."""
@@ -321,7 +332,8 @@ class Notes:
 
     def listed(self) -> tuple[tuple[str, str], ...]:
         """(letter, text) in the order of appearance."""
-        return tuple((self.letter(note), note) for note in self.found)
+        lettered = [(self.letter(note), note) for note in self.found]
+        return tuple([*lettered, ("", self.remark)] if self.remark else lettered)
 
 
 def table(
@@ -332,6 +344,7 @@ def table(
     notes: Notes | None = None,
     dense: bool = True,
     fine: bool = False,
+    tight: bool = False,
     titled: bool = True,
 ) -> Table:
     """A table of cells or plain text below heads, of which plain text heads a column of numbers."""
@@ -342,6 +355,7 @@ def table(
         notes=() if notes is None else notes.listed(),
         dense=dense,
         fine=fine,
+        tight=tight,
         titled=titled,
     )
 

@@ -14,7 +14,7 @@ from medcompare.report.blocks import Table, svg_uri
 from medcompare.report.figures.confusion import draw_confusion_matrices
 from medcompare.report.figures.curves import draw_roc_and_precision_recall
 from medcompare.report.pages.data import data_section
-from medcompare.report.pages.report import key_tables
+from medcompare.report.pages.decision import decision_tables
 from medcompare.report.vocabulary import view_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
         lines += ["## Before you rely on it", ""]
         lines += [f"- {escaped(text)}" for text in (*inputs.notices, *verdict.caveats)]
         lines += [""]
-    for figures in key_tables(view):
+    for figures in decision_tables(view):
         lines += [f"## {escaped(figures.caption)}", "", table_markdown(figures), ""]
     if inputs.changes:
         lines += ["## What changed since the previous run", ""]
@@ -107,15 +107,16 @@ def _data(inputs: ReportInputs) -> str:
 
 def table_markdown(table: Table) -> str:
     """A table of the report as Markdown, with its notes below; turned on its side where the page is too narrow."""
-    kinds: list[str] = [column.kind for column in table.columns]
-    rows = [[escaped(column.head) for column in table.columns]]
-    rows += [[_cell(cell) for cell in row] for row in table.rows]
+    shown = [i for i, column in enumerate(table.columns) if column.kind != "figure"]
+    kinds: list[str] = [table.columns[i].kind for i in shown]
+    rows = [[escaped(table.columns[i].head) for i in shown]]
+    rows += [[_cell(row[i]) for i in shown] for row in table.rows]
     if len(kinds) > MAX_COLUMNS and len(rows) < len(kinds):
         rows = [list(column) for column in zip(*rows, strict=True)]
         kinds = ["text"] + ["number"] * (len(rows[0]) - 1)
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     rule = "|" + "|".join("---:" if kind == "number" else "---" for kind in kinds) + "|"
-    notes = [f"\n{letter}: {escaped(text)}" for letter, text in table.notes]
+    notes = [f"\n{letter}: {escaped(text)}" for letter, text in table.notes if letter]
     return "\n".join([head, rule, *body, *notes])
 
 

@@ -201,6 +201,24 @@ class SizeNeeded(Record):
     sentence: str = Field(description="Size, power and assumption in plain words.")
 
 
+ThresholdUse = Literal[
+    "usable", "not held", "not reached", "few validation cases", "one class", "convention", "given", "fixed"
+]
+
+
+class ModelUse(Record):
+    """Whether the threshold of a model, and its scores as probabilities, may be used as they are."""
+
+    model: str
+    threshold: ThresholdUse = Field(
+        description="'not held': the sensitivity it was chosen for is shown to be lower on the test subset; "
+        "'one class': hardly any case of the other is recognised; 'convention', 'given', 'fixed': not chosen here."
+    )
+    miscalibration: tuple[str, ...] | None = Field(
+        description="What is shown to be wrong with its probabilities, to be read after 'they'; null: not known."
+    )
+
+
 class Verdict(Record):
     """The recommendation, its reasons and its limits."""
 
@@ -233,6 +251,9 @@ class Verdict(Record):
         description="Models nothing is concluded about, and why: not evaluated as trained, or constant scores.",
     )
     parameters: tuple[Parameter, ...] = ()
+    uses: tuple[ModelUse, ...] = Field(
+        default=(), description="What may be done with each model that could be assessed."
+    )
 
 
 class SeedRow(Record):

@@ -24,7 +24,7 @@ from medcompare.report.pages.data import data_section
 from medcompare.report.pages.errors import error_section
 from medcompare.report.pages.methods import methods_section
 from medcompare.report.pages.model import _decision
-from medcompare.report.pages.report import ReportContext, _page_one, build_context
+from medcompare.report.pages.report import ReportContext, RulePage, _page_one, build_context
 from medcompare.report.vocabulary import view_of
 from tests.report import odd_runs
 from tests.report.sample import make_inputs
@@ -101,6 +101,7 @@ def with_sections(inputs: ReportInputs, *sections: Section | None) -> str:
         version="0",
         description="",
         page_one=_page_one(view_of(inputs)),
+        rule=RulePage(sentence=inputs.assessment.verdict.sentence, caveats=(), parameters=(), names=()),
         sections=tuple(section for section in sections if section is not None),
     )
     return render.render_html(built)
@@ -136,7 +137,8 @@ def test_what_qualifies_the_verdict_stands_on_page_one(name: str) -> None:
     first = squeezed(PdfReader(io.BytesIO(content)).pages[0].extract_text())
     page = _page_one(view_of(inputs))
 
-    assert len(page.caveats) == len(inputs.assessment.verdict.caveats) >= 2
+    in_a_line = sum("as probability" in text for text in page.uses)
+    assert len(page.caveats) + in_a_line == len(inputs.assessment.verdict.caveats) >= 2
     if name != "inject":  # Arabic is drawn from right to left
         for text in (page.headline, page.sentence, *page.extras, *page.caveats):
             assert squeezed(text) in first

@@ -143,14 +143,16 @@ def test_page_one_carries_verdict_numbers_limits_and_rule(texts: list[str], inpu
 
     assert SENTENCE in first
     for evaluation in inputs.assessment.evaluations:
-        for key in ("auc", "sensitivity", "specificity"):
-            estimate = evaluation.metrics[key]
-            assert f"{estimate.value:.3f} ({estimate.ci_low:.3f} to {estimate.ci_high:.3f})" in first
+        auc, found = evaluation.metrics["auc"], evaluation.metrics["sensitivity"]
+        assert f"{auc.value:.3f} ({auc.ci_low:.3f} to {auc.ci_high:.3f})" in first
+        assert f"{100 * found.value:.1f} ({100 * found.ci_low:.1f} to {100 * found.ci_high:.1f})" in first
     for caveat in inputs.assessment.verdict.caveats:
         assert caveat in first
-    assert "Margin, sensitivity 0.05 user" in first
-    assert "not clinically justified" in first
+    assert first.index(SENTENCE) < first.index("What it means") < first.index("What limits this")
+    assert first.index("What limits this") < first.index("Approved by")
     assert "1 Data and split" not in first
+    assert "Margin, sensitivity 0.05 user" in texts[1]
+    assert "not clinically justified" in texts[1]
 
 
 def test_words_of_figures_are_text(texts: list[str], page: Reader) -> None:
@@ -211,9 +213,9 @@ def test_pdf_metadata_and_outline(pdf: PdfReader, inputs: ReportInputs) -> None:
     assert pdf.metadata.author == inputs.organisation
     assert str(pdf.metadata.get("/CreationDate")).startswith("D:20261122")
     titles = [item["/Title"] for item in pdf.outline if not isinstance(item, list)]
-    assert titles[0] == "Verdict"
+    assert titles[0] == inputs.assessment.verdict.headline
     assert "Head to head" in " ".join(str(title) for title in titles)
-    assert len(titles) == 9
+    assert len(titles) == 10
 
 
 def test_pdf_refers_to_nothing_outside(pdf: PdfReader) -> None:
@@ -303,9 +305,9 @@ def test_no_verdict_never_looks_like_one(outcome: Outcome) -> None:
     assert page_one.outcome != "Recommendation"
     if outcome is Outcome.NOT_ENOUGH_DATA:
         assert "If you had to decide today: ResNet-50" in page_one.extras[0]
-        assert "About 630 cancer and 950 non_cancer cases" in page_one.extras[1]
+        assert "About 630 cancer and 950 non_cancer cases" in page_one.next_steps[0]
     else:
-        assert page_one.extras == ()
+        assert page_one.extras == page_one.next_steps == ()
 
 
 @pytest.mark.parametrize("others", [("usual",), ("usual", "better")])
@@ -356,8 +358,9 @@ def test_five_models_with_long_names() -> None:
     built = build_context(inputs)
     read = Reader(render.render_html(built))
 
-    assert built.page_one.forest is not None
-    assert built.page_one.forest.alt.count("EfficientNet-B0") >= 2
+    [table] = built.page_one.tables
+    assert len(table.rows) == 5
+    assert sum(bool(cell.svg) for row in table.rows for cell in row) == 4
     assert "p adjusted" in read.text
     assert "An ensemble of seven transformers with a name nobody could shorten" in read.text
     assert re.search(r"(missed|false alarm) by [^.]+, [^.]+ and ", read.text)

@@ -222,7 +222,10 @@ def test_what_is_not_drawn_is_said_with_its_reason() -> None:
     report = context_of("tiny12")
     few = "not estimable: 3 positive cases, at least 10 are needed"
 
-    assert report.page_one.forest.caption.endswith(f"Not drawn: AUC ({few}).")
+    [table] = report.page_one.tables
+    auc = {row[0].text: row for row in table.rows}["AUC"]
+    assert [cell.text for cell in auc[1:4]] == ["not estimable"] * 3
+    assert few in [text for letter, text in table.notes if letter == auc[3].note]
     [forest] = [image for image in blocks_of(report.sections, Image) if image.alt.startswith("Forest")]
     assert "Brier (lower is better)" in forest.caption.partition("Not drawn: ")[2]
     assert f"({few})" in forest.caption
@@ -308,9 +311,11 @@ def test_several_models_are_compared_with_the_best() -> None:
     inputs = run("six")
     auc = {one.model: one.metrics["auc"].value for one in inputs.assessment.evaluations}
     best = max(auc, key=lambda model: auc[model])
-    forest = _page_one(view_of(inputs)).forest
+    [table] = _page_one(view_of(inputs)).tables
 
-    assert f"Differences of AUC from {best}, the highest AUC" in forest.caption
+    assert f"differences of AUC from {best}, the highest (simultaneous 95% intervals" in table.caption
+    shown = {row[0].text: f"{row[-3].text} {row[-3].interval}" for row in table.rows}
+    assert shown[best].strip() == "\u2013"
     for pair in inputs.assessment.comparisons:
         if best not in {pair.reference, pair.candidate}:
             continue
@@ -318,21 +323,9 @@ def test_several_models_are_compared_with_the_best() -> None:
         wide, alone = turned.difference("auc", simultaneous=True), turned.difference("auc")
         assert wide.value == pytest.approx(auc[turned.first] - auc[best], abs=1e-9)
         assert wide.ci_low < alone.ci_low < alone.ci_high < wide.ci_high
-        shown = re.search(rf"{turned.first}: (\S+) \((\S+) to (\S+?)\)", forest.alt).groups()
-        numbers = [float(text.replace("\u2212", "-")) for text in shown]
+        parts = re.fullmatch(r"(\S+) \((\S+) to (\S+?)\)", shown[turned.first]).groups()
+        numbers = [float(text.replace("\u2212", "-")) for text in parts]
         assert numbers == pytest.approx([wide.value, wide.ci_low, wide.ci_high], abs=5.1e-4)
-
-
-@pytest.mark.parametrize(("name", "n_ends"), [("never", 3), ("ni", 1)])
-def test_zone_ends_at_both_margins_where_no_model_is_cheaper(name: str, n_ends: int) -> None:
-    """The shaded area of the figure is measured: up to the axis's end only where a gain is no matter (B4)."""
-    view = view_of(run(name))
-    svg = _page_one(view).forest.svg
-
-    zones = re.findall(r'd="M ([\d.]+) [\d.]+\s+L ([\d.]+) [^"]*"[^>]*fill="#e8efe9', svg)
-    assert len(zones) == 3
-    ends = [float(right) for _, right in zones]
-    assert len(set(ends)) == n_ends
 
 
 def test_costs_are_called_measured_only_if_they_were() -> None:
@@ -369,15 +362,17 @@ def test_the_table_of_costs_tells_what_was_done_and_with_what() -> None:
 def test_supplied_costs_that_state_no_implementation_are_said_not_to() -> None:
     """On page one and in the chapter; and a median without an interval is shown as one."""
     rows, page = cells_of("ni"), _page_one(view_of(run("ni")))
-    key = {row[0].text: [cell.text for cell in row[1:]] for row in page.key_tables[0].rows}
+    key = {row[0].text: row[1:] for row in page.tables[0].rows}
 
     assert set(rows["Implementation"]) - {""} == {"not stated"}
     assert all(
         text.endswith("ms (no interval)")
         for text in rows["Latency per image, batch 1, median (interval)"][:2]
     )
-    assert all(text.endswith("ms (no interval)") for text in key["Time per image"][:2])
-    assert key["Implementation"][:2] == ["not stated", "not stated"]
+    assert [f"{cell.text} {cell.interval}" for cell in key["Time per image"][:2]] == [
+        "20.0\u202fms (no interval)",
+        "5.00\u202fms (no interval)",
+    ]
 
 
 @pytest.mark.parametrize("name", ["ni", "miscalibrated"])

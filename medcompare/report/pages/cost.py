@@ -1,4 +1,4 @@
-"""Section on cost, and the rows on cost of page one."""
+"""Section on cost, and the costs of page one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from medcompare.base.formatting import (
     format_significant,
 )
 from medcompare.report.blocks import (
-    DASH,
     Cell,
     Column,
     Heading,
@@ -148,29 +147,30 @@ CONDITION_ROWS: tuple[tuple[str, Callable[[CostMeasurement], str | None]], ...] 
 )
 
 
-def cost_rows(view: View, *, with_ratio: bool) -> list[tuple[Cell, ...]]:
-    """The deciding cost of every model, with the ratio of candidate to reference, and its implementation.
+def key_costs(view: View, *, with_ratio: bool = True) -> list[tuple[Cell, ...]]:
+    """The deciding cost of every model, and its memory; with the ratio of candidate to reference.
 
-    Empty where no cost is known.
+    Without what is not known for any model.
     """
-    field = view.inputs.rule.cost_metric
     by_model = {cost.model: cost for cost in view.assessment.costs}
     costs = [by_model.get(one.model) for one in view.evaluations]
-    if all(cost is None or getattr(cost, field) is None for cost in costs):
-        return []
-    write = next(write for name, _, write in COST_ROWS if name == field)
-    amounts = [muted(NOT_MEASURED) if cost is None else Cell(write(cost)) for cost in costs]
-    implementations = [
-        muted(NOT_STATED if cost is None else cost.implementation or NOT_STATED) for cost in costs
-    ]
-    if with_ratio and view.pair is not None:
-        ends = (by_model.get(view.pair.reference), by_model.get(view.pair.candidate))
-        amounts.append(Cell(_ratio(*ends, field)))
-        implementations.append(DASH)
-    return [
-        (Cell(KEY_LABELS[field], strong=True), *amounts),
-        (Cell(IMPLEMENTATION, strong=True), *implementations),
-    ]
+    rows = []
+    for field in dict.fromkeys((view.inputs.rule.cost_metric, "peak_memory_bytes")):
+        if all(cost is None or getattr(cost, field) is None for cost in costs):
+            continue
+        write = next(write for name, _, write in COST_ROWS if name == field)
+        cells = [muted(NOT_MEASURED) if cost is None else _split(write(cost)) for cost in costs]
+        if with_ratio and view.pair is not None:
+            ends = (by_model.get(view.pair.reference), by_model.get(view.pair.candidate))
+            cells.append(Cell(_ratio(*ends, field)))
+        rows.append((Cell(KEY_LABELS[field], strong=True), *cells))
+    return rows
+
+
+def _split(text: str) -> Cell:
+    """A median and its interval."""
+    value, bracket, rest = text.partition(" (")
+    return Cell(value, interval=f"({rest}" if bracket else "")
 
 
 def _ratio(reference: CostMeasurement | None, candidate: CostMeasurement | None, field: str) -> str:

@@ -11,42 +11,36 @@ from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import capital, format_count, format_percent, format_time, join_words
 from medcompare.report.blocks import (
-    DASH,
     MAX_MODEL_COLUMNS,
     Cell,
-    Column,
-    Notes,
     Section,
     Table,
-    model_tables,
     muted,
     table,
     words,
 )
-from medcompare.report.pages.compare import (
-    MARGIN_METRICS,
-    PAIR,
-    forest_of_metrics,
-    forest_of_pairs,
-    head_to_head_section,
-    interval_words,
-    oriented,
-    zone_words,
-)
-from medcompare.report.pages.cost import cost_rows, cost_section
+from medcompare.report.pages.compare import head_to_head_section
+from medcompare.report.pages.cost import cost_section
 from medcompare.report.pages.data import data_section
+from medcompare.report.pages.decision import (
+    checks_of,
+    decision_tables,
+    said_of_uses,
+    uses_in_words,
+    without_figures,
+)
 from medcompare.report.pages.errors import error_section
 from medcompare.report.pages.external import external_section
 from medcompare.report.pages.methods import checklist_section, methods_section, trend_section
 from medcompare.report.pages.model import model_section
-from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, metric_name, view_of
+from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, view_of
 from medcompare.stats.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medcompare.report.blocks import Image, Paragraph, Row
     from medcompare.report.inputs import ReportInputs
+    from medcompare.report.pages.decision import Check
 
 SYNTHETIC_LABEL = "Synthetic demonstration data"
 
@@ -62,25 +56,62 @@ OUTCOME_LABELS = {
 DECIDED = frozenset({Outcome.USE_MODEL, Outcome.PREFER_CHEAPER, Outcome.CHOOSE_BY_COST})
 
 
+PAGE_ONE_MM = 265.0
+"""Height between the margins of the first page, A4."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PageOne:
-    """Title block, verdict and what it rests on."""
+    """What to do, what it means, and what it rests on: read in two minutes."""
 
     facts: tuple[tuple[str, str], ...]
-    notices: tuple[str, ...]
     outcome: str
     decided: bool
     headline: str
     sentence: str
+    """Without the figures that the table below prints."""
     extras: tuple[str, ...]
-    """Provisional favourite and size needed, where the data cannot tell."""
+    """Provisional favourite, where the data cannot tell."""
+    next_steps: tuple[str, ...]
+    """Sizes that would settle what is open, and what to do before use."""
+    tables: tuple[Table, ...]
+    """What the models do, differences and forest plot in one."""
+    uses: tuple[str, ...]
+    """Whether thresholds and probabilities may be used, where the table has no room for it."""
+    checks: tuple[Check, ...]
     caveats: tuple[str, ...]
-    key_tables: tuple[Table, ...]
-    """Key figures and, where names are shortened in tables and figures, the full ones."""
-    forest: Image | Paragraph | None
-    """Differences against their margins; in words where none has a value."""
+    notices: tuple[str, ...]
+
+    @property
+    def overflows(self) -> bool:
+        """Whether all this is likely to need more than a page: then the rule follows without a page break.
+
+        From the characters of a line and the height of lines and rows, in millimetres, of the style sheet.
+        """
+        lines = sum(
+            -(-len(text) // 95) for text in (self.sentence, *self.extras, *self.next_steps, *self.uses)
+        )
+        rows = sum(
+            max(8.0, 3.4 * -(-len(row[0].text) // 14) if one.tight else 0.0)
+            for one in self.tables
+            for row in one.rows
+        )
+        limits = sum(-(-len(text) // 54) for text in (*self.caveats, *self.notices)) / 2
+        return 115 + 4.4 * lines + rows + 3.5 * limits > PAGE_ONE_MM
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulePage:
+    """The rule that decided: behind page one."""
+
+    sentence: str
+    """Of the verdict, with all its figures."""
+    caveats: tuple[str, ...]
+    """Those that page one gives in a shorter form."""
     parameters: tuple[Table, ...]
-    """Side by side, so that page one stays one page."""
+    """Side by side."""
+    names: tuple[Table, ...]
+    """Names that are shortened in tables and figures, in full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +128,7 @@ class ReportContext:
     version: str
     description: str
     page_one: PageOne
+    rule: RulePage
     sections: tuple[Section, ...]
 
 
@@ -129,30 +161,47 @@ def build_context(inputs: ReportInputs) -> ReportContext:
         version=inputs.provenance.medcompare_version,
         description=inputs.assessment.verdict.headline,
         page_one=_page_one(view),
+        rule=RulePage(
+            sentence=view.assessment.verdict.sentence,
+            caveats=tuple(text for text in view.assessment.verdict.caveats if said_of_uses(view, text)),
+            parameters=_parameters(view),
+            names=tuple(_short_names(view)),
+        ),
         sections=tuple(sections),
     )
 
 
 def _page_one(view: View) -> PageOne:
-    assessment = view.inputs.assessment
-    verdict = assessment.verdict
-    extras = [] if verdict.provisional_sentence is None else [verdict.provisional_sentence]
-    extras += [size.sentence for size in verdict.sizes_needed]
+    verdict = view.assessment.verdict
     label = OUTCOME_LABELS[verdict.outcome]
     shortened = _shortened_names(view)
+
+    def brief(text: str) -> str:
+        return shortened(without_figures(view, text))
+
     return PageOne(
         facts=_facts(view),
-        notices=_notices(view),
-        outcome="" if label == verdict.headline else label,
+        outcome="" if verdict.headline.startswith(label) else label,
         decided=verdict.outcome in DECIDED,
         headline=verdict.headline,
-        sentence=shortened(verdict.sentence),
-        extras=tuple(shortened(text) for text in extras),
-        caveats=tuple(shortened(text) for text in verdict.caveats),
-        key_tables=(*key_tables(view), *_short_names(view)),
-        forest=_key_forest(view),
-        parameters=_parameters(view),
+        sentence=brief(verdict.sentence),
+        extras=() if verdict.provisional_sentence is None else (brief(verdict.provisional_sentence),),
+        next_steps=tuple(shortened(text) for text in _next_steps(view)),
+        tables=tuple(decision_tables(view)),
+        uses=uses_in_words(view),
+        checks=checks_of(view),
+        caveats=tuple(brief(text) for text in verdict.caveats if not said_of_uses(view, text)),
+        notices=_notices(view),
     )
+
+
+def _next_steps(view: View) -> list[str]:
+    """What would settle an open question; for a recommendation, what is still to be done before use."""
+    verdict = view.assessment.verdict
+    steps = [size.sentence for size in verdict.sizes_needed]
+    if verdict.outcome in DECIDED and not view.assessment.external:
+        steps.append("Before use, test it on images from where it will be used.")
+    return steps
 
 
 def _shortened_names(view: View) -> Callable[[str], str]:
@@ -183,13 +232,11 @@ def _facts(view: View) -> tuple[tuple[str, str], ...]:
         facts.append(
             ("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images")
         )
-    # Many names are in full in the table of short names: page one must hold what qualifies the verdict.
-    name = view.name if len(view.styles) <= MAX_MODEL_COLUMNS else view.label
-    facts += [
-        ("Test subset", cases),
-        ("Models", join_words(name(model) for model in view.styles)),
-        ("Predictions", inputs.source),
-    ]
+    facts.append(("Test subset", cases))
+    # Many models are in the table below, and in full behind page one.
+    if len(view.styles) <= MAX_MODEL_COLUMNS:
+        facts.append(("Models", join_words(view.name(model) for model in view.styles)))
+    facts.append(("Predictions", inputs.source))
     return tuple(facts)
 
 
@@ -205,37 +252,6 @@ def _notices(view: View) -> tuple[str, ...]:
     return tuple(notices)
 
 
-def key_tables(view: View) -> list[Table]:
-    """The figures of page one, per model, and their difference."""
-    notes = Notes()
-    pair = view.pair if len(view.evaluations) == PAIR else None
-    rows: list[Row] = []
-    for key in MARGIN_METRICS:
-        difference = [] if pair is None else [notes.cell(pair.differences[key], signed=True)]
-        figures = [notes.cell(e.decisive(key)) for e in view.evaluations]
-        rows.append((Cell(metric_name(key, short=True), strong=True), *figures, *difference))
-    thresholds = [muted(f"{e.operating_point.threshold:.3f}") for e in view.evaluations]
-    rows.append((Cell("Threshold", strong=True), *thresholds, *([] if pair is None else [DASH])))
-    rows += cost_rows(view, with_ratio=pair is not None)
-    tail = (
-        ""
-        if pair is None
-        else f"; difference: {view.label(pair.candidate)} minus {view.label(pair.reference)}"
-    )
-    means = ""
-    if pair is not None and view.assessment.seed_comparisons:
-        n = len(view.assessment.seed_comparisons[0].seeds)
-        means = f", means of {n} trainings over patients and seeds"
-    return model_tables(
-        f"Key metrics ({view.level} confidence intervals{means}{tail})",
-        words("Test subset", "16%"),
-        view.columns(),
-        rows,
-        notes=notes,
-        extra=None if pair is None else Column("Difference"),
-    )
-
-
 def _short_names(view: View) -> list[Table]:
     """Full names of the models whose names are shortened in tables and figures."""
     rows = [
@@ -245,27 +261,6 @@ def _short_names(view: View) -> list[Table]:
     ]
     heads = (words("Short", "32%"), words("In full"))
     return [table("Names shortened in tables and figures", heads, rows)] if rows else []
-
-
-def _key_forest(view: View) -> Image | Paragraph | None:
-    if view.pair is None:
-        return None
-    if len(view.evaluations) == PAIR:
-        return forest_of_metrics(view, view.pair, MARGIN_METRICS, caption=zone_words(view))
-    # AUC of every other model against the highest one: what the rule asks of several models.
-    best = max(
-        view.evaluations, key=lambda one: -1.0 if (auc := one.decisive("auc").value) is None else auc
-    ).model
-    pairs = [
-        oriented(pair, second=best)
-        for pair in view.assessment.comparisons
-        if best in {pair.reference, pair.candidate}
-    ]
-    caption = (
-        f"Differences of AUC from {view.label(best)}, the highest AUC ({interval_words(view)}). Shaded: a loss within "
-        "the margin (dashed)."
-    )
-    return forest_of_pairs(view, pairs, against=best, caption=caption)
 
 
 def _parameters(view: View) -> tuple[Table, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.predictions.costs import FEWEST_PASSES
+from medcompare.stats.records import ModelUse
 from medcompare.stats.verdict.cost_order import WORDS, equivalents_text, too_few
+from medcompare.stats.verdict.criteria import proves_nothing
 from medcompare.stats.verdict.sentences import interval, joined, units_of
 
 if TYPE_CHECKING:
     from medcompare.config.schema import EvaluateConfig
-    from medcompare.stats.records import ModelEvaluation, SeedComparison
+    from medcompare.stats.records import Estimate, ModelEvaluation, SeedComparison, ThresholdUse
     from medcompare.stats.verdict.situation import Situation
 
 CLINICAL = ("auc_floor", "margin_auc", "margin_sensitivity", "margin_specificity")
@@ -146,6 +148,31 @@ def miscalibration(one: ModelEvaluation) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def use_of(one: ModelEvaluation, evaluate: EvaluateConfig) -> ModelUse:
+    """Whether a model's threshold and its probabilities may be used: the first that speaks against it."""
+    point = one.operating_point
+    threshold: ThresholdUse = "usable"
+    if point.chosen_on == "convention":
+        threshold = "convention"
+    elif proves_nothing(one) is not None:
+        threshold = "one class"
+    elif point.chosen_on == "user":
+        threshold = "given"
+    elif point.chosen_on == "fixed":
+        threshold = "fixed"
+    elif not_held(one, evaluate):
+        threshold = "not held"
+    elif not point.reached:
+        threshold = "not reached"
+    elif _few_on_validation(one, evaluate):
+        threshold = "few validation cases"
+    known = one.calibration is not None and any(
+        estimate.ci_low is not None for estimate in (one.calibration.slope, one.calibration.in_the_large)
+    )
+    unfit = tuple(text.partition(" (")[0] for text in miscalibration(one)) if known else None
+    return ModelUse(model=one.model, threshold=threshold, miscalibration=unfit)
+
+
 def _use_caveats(s: Situation) -> list[str]:
     """What must not be done with a model whatever the verdict: its threshold, its scores as probabilities."""
     lost: dict[str, list[str]] = {}
@@ -178,24 +205,28 @@ def _training_caveats(s: Situation) -> list[str]:
 def _validation_caveats(s: Situation) -> list[str]:
     """Thresholds chosen on few cases: what was reached there may not be reached again."""
     found = []
-    by_rule = {"target_sensitivity": ("sensitivity",)}.get(
-        s.evaluate.threshold_rule, ("sensitivity", "specificity")
-    )
     for each in s.usable:
-        point = each.operating_point
-        known = {"sensitivity": point.validation_sensitivity, "specificity": point.validation_specificity}
-        for name in by_rule:
-            estimate = known[name]
-            if estimate is None or estimate.value is None or estimate.n is None:
-                continue
-            # Without an interval, as from a single patient, nothing at all is known.
-            reach = 1.0 if estimate.ci_low is None else estimate.value - estimate.ci_low
-            if reach > VALIDATION_REACH:
-                of_class = each.classes[1] if name == "sensitivity" else each.classes[0]
-                found.append(
-                    f"{each.display_name}: its threshold comes from {estimate.n:,} {of_class} validation cases, with a "
-                    f"{name} of {interval(estimate)} there. Choose it on more cases before relying on it."
-                )
+        for name, estimate in _few_on_validation(each, s.evaluate).items():
+            of_class = each.classes[1] if name == "sensitivity" else each.classes[0]
+            found.append(
+                f"{each.display_name}: its threshold comes from {estimate.n:,} {of_class} validation cases, with a "
+                f"{name} of {interval(estimate)} there. Choose it on more cases before relying on it."
+            )
+    return found
+
+
+def _few_on_validation(one: ModelEvaluation, evaluate: EvaluateConfig) -> dict[str, Estimate]:
+    """What the threshold was chosen by on validation, where its interval reaches far down."""
+    point, found = one.operating_point, {}
+    known = {"sensitivity": point.validation_sensitivity, "specificity": point.validation_specificity}
+    for name in {"target_sensitivity": ("sensitivity",)}.get(evaluate.threshold_rule, tuple(known)):
+        estimate = known[name]
+        if estimate is None or estimate.value is None or estimate.n is None:
+            continue
+        # Without an interval, as from a single patient, nothing at all is known.
+        reach = 1.0 if estimate.ci_low is None else estimate.value - estimate.ci_low
+        if reach > VALIDATION_REACH:
+            found[name] = estimate
     return found
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
-from medcompare.stats.verdict.caveats import caveats_of, cost_remarks, miscalibration, not_held, target_words
+from medcompare.stats.verdict.caveats import (
+    caveats_of,
+    cost_remarks,
+    miscalibration,
+    not_held,
+    target_words,
+    use_of,
+)
 from medcompare.stats.verdict.criteria import adequacy, best_by_point_estimate
 from medcompare.stats.verdict.sentences import (
     difference_text,
@@ -90,6 +97,7 @@ def worded(
         cheaper=order.cheaper if order else None,
         left_out=situation.left_out,
         parameters=parameters(situation),
+        uses=tuple(use_of(one, situation.evaluate) for one in situation.usable),
     )
 
 
