@@ -19,6 +19,8 @@ ifeq ($(shell uname -s),Darwin)
 else
   RUN := $(PY)
 endif
+# Bytecode is kept: else every process that a test starts compiles all of the project again, and pytest all tests.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -q
 
 .PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser test-lowest docs check lint types format spelling coverage mutants lock clean distclean
 
@@ -44,13 +46,13 @@ serve-status: setup ## say what of it runs and answers
 	@$(RUN) -m medcompare serve status --port $(SERVE_PORT)
 
 test: setup ## run the tests (none that need minutes, a GPU, the internet or a browser)
-	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
+	@$(PYTEST) --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 test-slow: setup ## run the slow tests: simulations, trainings
-	@$(RUN) -m pytest -q -m slow $(ARGS)
+	@$(PYTEST) -m slow $(ARGS)
 
 test-browser: setup ## start a run from Prefect's page in a real Chromium; MEDCOMPARE_SCREENSHOTS=DIR keeps pictures
-	@$(RUN) -m pytest -q -m browser $(ARGS)
+	@$(PYTEST) -m browser $(ARGS)
 
 test-lowest: ## run the tests against the lowest versions of pyproject.toml, in an environment of its own
 	@JOBS=$(JOBS) sh .make/lowest.sh $(ARGS)
@@ -74,7 +76,7 @@ format: setup ## rewrite the layout of the code, and what ruff can fix safely
 	@$(PY) -m ruff format .
 
 coverage: setup ## tests with branch coverage, as text and in htmlcov/
-	@$(RUN) -m pytest -q --numprocesses=$(JOBS) --dist=loadfile --cov --cov-report=term --cov-report=html $(ARGS)
+	@$(PYTEST) --numprocesses=$(JOBS) --dist=loadfile --cov --cov-report=term --cov-report=html $(ARGS)
 
 mutants: setup ## change the rule of the verdict in 1,500 small ways: which does no test notice? Takes an hour
 	@$(PY) -m uv pip install --quiet --target .make/mutmut --no-deps mutmut==3.8.1 libcst setproctitle textual click coverage

@@ -5,6 +5,8 @@ Tests that need real images ask for `real_data`; it skips, with its reason, wher
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import random
 import shutil
@@ -40,6 +42,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # threads run. A child forked by a test, or by a loader in a test, has no such threads: without this it
 # would end with status 1 whatever it did. Nothing in the product forks after it has imported Prefect.
 os.register_at_fork(after_in_child=threading._threading_atexits.clear)
+
+
+def pytest_collection_finish() -> None:
+    """Look for cycles in what tests make, not in the million objects of imported libraries, which stay anyway."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # else libraries in C++ complain at the end of what was never freed
 
 
 def pytest_sessionfinish() -> None:

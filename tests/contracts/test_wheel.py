@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from pypdf import PdfReader
 
 from medcompare.cli.terminal import ExitStatus
+from tests.flows.file_modes import OWNER, modes_below, umask, wrong
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,6 +70,14 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(
             f"uv has not kept the packages, so an empty environment cannot be filled: {done.stderr[-300:]}"
         )
+    # Of the same files, so Python need not compile a hundred thousand lines for the first command.
+    (here, there) = (
+        Path(sysconfig.get_path("purelib", vars={"base": str(base)})) for base in (sys.prefix, folder)
+    )
+    for compiled in here.rglob("__pycache__"):
+        place = there / compiled.relative_to(here)
+        if place.parent.is_dir() and not place.exists():
+            place.symlink_to(compiled)
     return folder / "bin" / "medcompare"
 
 
@@ -81,6 +91,7 @@ def run(command: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
             "PATH": path,
             "HOME": str(folder / "home"),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", ""),
+            "PYTHONDONTWRITEBYTECODE": "1",  # into the folders of this environment
         },
         capture_output=True,
         text=True,
@@ -104,7 +115,11 @@ def test_everything_is_in_it(site: Path) -> None:
 
 
 def test_it_assesses_in_an_empty_environment(command: Path, tmp_path: Path) -> None:
-    """From a table to a finished PDF; a verdict that is not accepted ends with status 3, report and all."""
+    """From a table to a finished PDF; a verdict that is not accepted ends with status 3, report and all.
+
+    Whatever the umask, nobody else can read what is left: the database of the temporary server, too, holds
+    paths and messages of the run.
+    """
     rows = [
         f"c{i},{y},{0.2 + 0.4 * y + i * 37 % 41 / 100:.3f},{0.3 + 0.2 * y + i * 53 % 43 / 110:.3f}"
         for i, y in enumerate([0, 1] * 40)
@@ -112,17 +127,18 @@ def test_it_assesses_in_an_empty_environment(command: Path, tmp_path: Path) -> N
     (tmp_path / "test.csv").write_text("\n".join(["case_id,y_true,a,b", *rows]), encoding="utf-8")
 
     where = run(command, tmp_path, "--version")
-    code = run(
-        command,
-        tmp_path,
-        "assess",
-        "--predictions",
-        "test.csv",
-        "--fail-unless",
-        "prefer_cheaper,choose_by_cost",
-        "--set",
-        "evaluate.n_resamples=200",
-    )
+    with umask(0o000):
+        code = run(
+            command,
+            tmp_path,
+            "assess",
+            "--predictions",
+            "test.csv",
+            "--fail-unless",
+            "prefer_cheaper,choose_by_cost",
+            "--set",
+            "evaluate.n_resamples=200",
+        )
 
     assert where.stdout.startswith("medcompare ")
     assert code.returncode == ExitStatus.OTHER_VERDICT, code.stderr
@@ -132,6 +148,10 @@ def test_it_assesses_in_an_empty_environment(command: Path, tmp_path: Path) -> N
     )
     (pdf,) = (tmp_path / "runs").glob("2*/report.pdf")
     assert len(PdfReader(pdf).pages) > 5
+    left = [tmp_path / name for name in ("home/.prefect", "runs", ".medcompare")]
+    assert wrong(modes_below(*left), OWNER) == {}
+    assert any(left[0].rglob("*.db"))
+    assert all(path.is_dir() for path in left)
     assert str(ROOT) not in code.stderr + code.stdout
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.notify.mail_servers import Mailbox, mail_server
+from tests.notify.mail_servers import PASSWORD, Mailbox, free_port, mail_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from tests.flows.small_runs import First
+    from tests.flows.small_runs import Assessed, First
 
 SENDER, RECIPIENT = "reports@hospital.example", "board@hospital.example"
+WAITING = "radiology@hospital.example"
+"""Whom the run `unmailed` is for."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,3 +87,54 @@ def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Fir
             done = run(small_config(pictures, root))
             assert os.umask(0o000) == 0o000
     return First(**vars(done), images=pictures, root=root, mails=mailbox.mails, seen=seen)
+
+
+@pytest.fixture(scope="session")
+def odd(first: First, tmp_path_factory: pytest.TempPathFactory) -> Assessed:
+    """An assessment for the group, whose reports somebody serves, and whose settings of mail are wrong."""
+    from tests.flows.file_modes import umask
+    from tests.flows.small_runs import Assessed, logged, run, small_assessment
+
+    root = tmp_path_factory.mktemp("odd")
+    (root / "runs").mkdir()
+    (root / "runs").chmod(0o711)
+    with pytest.MonkeyPatch.context() as patch, logged() as log, umask(0o000):
+        patch.setenv("MEDCOMPARE_LINK_BASE", "https://reports.example/")
+        set_mail_server(patch, free_port(), password=PASSWORD, sender="nobody")
+        done = run(small_assessment(first, root, name="One night", file_access="group"))
+    return Assessed(**vars(done), root=root, log=log.getvalue())
+
+
+@pytest.fixture(scope="session")
+def unmailed(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Assessed:  # noqa: ARG001 - must be up
+    """An assessment of tables in other spellings, for somebody whom a dead server keeps waiting."""
+    from medcompare.config.schema import AssessConfig
+    from medcompare.notify.nightly import mail_about
+    from tests.flows.small_runs import Assessed, logged, run
+
+    root = tmp_path_factory.mktemp("unmailed")
+    page = (Path(__file__).parents[2] / "docs/prediction-tables.md").read_text("utf-8")
+    (german,) = re.findall(r"^```csv test.csv\n(case_id;.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    lines = [
+        f"{line};{patient}"
+        for line, patient in zip(german.splitlines(), ["Patient", "7", "8", "9"], strict=True)
+    ]
+    (root / "test.csv").write_text("\n".join(lines))
+    other = "case_id,y_true,patient_id,resnet50,efficientnet_b0\nv1,0,7.0,.2,.3\nv2,1,10,.8,.7\n"
+    (root / "validation.csv").write_text(other)
+    config = AssessConfig.model_validate(
+        {
+            "predictions": root / "test.csv",
+            "validation": root / "validation.csv",
+            "out": root / "runs",
+            "store": root / "store",
+            "evaluate": {"n_resamples": 200},
+            "name": "lonely",
+            "mail_to": [WAITING],
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch, logged() as log:
+        patch.setitem(mail_about.__kwdefaults__, "pauses_s", (0.1, 0.1))
+        set_mail_server(patch, free_port())
+        done = run(config)
+    return Assessed(**vars(done), root=root, log=log.getvalue())

@@ -7,6 +7,7 @@ import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -99,6 +100,32 @@ class First(Done):
         for name in ("store", "runs"):
             shutil.copytree(self.root / name, root / name, symlinks=True)
         return shutil.copytree(self.images, root / self.images.name) if with_images else self.images
+
+
+@dataclass(frozen=True)
+class Assessed(Done):
+    """An assessment that several tests look at."""
+
+    root: Path
+    log: str
+    """Every line that was logged meanwhile."""
+
+
+@contextmanager
+def logged() -> Iterator[StringIO]:
+    """Every line that is logged meanwhile, those of the flows too, which Prefect keeps from the root."""
+    text, root = StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(text), root.level
+    loggers = (root, logging.getLogger("prefect.flow_runs"))
+    root.setLevel(logging.DEBUG)
+    for one in loggers:
+        one.addHandler(handler)
+    try:
+        yield text
+    finally:
+        root.setLevel(level)
+        for one in loggers:
+            one.removeHandler(handler)
 
 
 def small_config(images: Path, root: Path, **changes: Any) -> CompareConfig:

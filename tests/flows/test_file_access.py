@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.flows.file_modes import GROUP, OWNER, modes_below, too_open, umask, wrong
-from tests.flows.small_runs import run, small_assessment
+from tests.flows.small_runs import small_assessment
 
 if TYPE_CHECKING:
-    from tests.flows.small_runs import First
+    from tests.flows.small_runs import Assessed, First
 
 
 def test_only_the_owner_can_read_what_a_run_leaves(first: First) -> None:
@@ -32,17 +34,13 @@ def test_only_the_owner_can_read_what_a_run_leaves(first: First) -> None:
     assert len(modes) > 40
 
 
-def test_an_assessment_for_the_group(first: First, tmp_path: Path) -> None:
+def test_an_assessment_for_the_group(odd: Assessed) -> None:
     """The other flow has the same option; folders that are there keep their mode, and it is said."""
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs").chmod(0o711)
-    with umask(0o000):
-        done = run(small_assessment(first, tmp_path, file_access="group"))
-
-    assert stat.S_IMODE((tmp_path / "runs").stat().st_mode) == 0o711
-    assert wrong(modes_below(Path(done.result.folder), tmp_path / "store"), GROUP) == {}
+    assert stat.S_IMODE((odd.root / "runs").stat().st_mode) == 0o711
+    assert wrong(modes_below(Path(odd.result.folder), odd.root / "store"), GROUP) == {}
 
 
+@pytest.mark.slow  # the same is looked at in the run of the installed command, in the tests of the wheel
 def test_the_command_line_keeps_prefects_own_files_private(first: First, tmp_path: Path) -> None:
     """The database of the temporary server holds paths and messages of the run."""
     home = tmp_path / "prefect"

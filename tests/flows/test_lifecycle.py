@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import subprocess
 import sys
@@ -17,16 +16,15 @@ from flows.lifecycle import RunLifecycle
 from medcompare.base.code_identity import PACKAGE_ROOT
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.base.formatting import format_estimate
-from medcompare.config.schema import AssessConfig
 from medcompare.runs.history import history_path, list_runs
 from medcompare.stats.records import Estimate
 from tests.flows.conftest import set_mail_server
-from tests.flows.small_runs import Done, run, small_assessment, small_config
+from tests.flows.small_runs import Done, run, small_config
 from tests.notify.mail_servers import Mailbox, mail_server
 
 if TYPE_CHECKING:
     from medcompare.runs.summary import RunSummary
-    from tests.flows.small_runs import First
+    from tests.flows.small_runs import Assessed, First
 
 pytestmark = pytest.mark.timeout(900)  # real trainings, on a machine that may be busy
 
@@ -110,19 +108,15 @@ def test_the_page_of_the_run_shows_the_figures_of_the_report(first: First) -> No
         assert f"validation AUC {last['val_auc']:.3f}" in str(bar.description)
 
 
-def test_a_link_is_shown_where_somebody_serves_the_runs(
-    first: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_is_shown_where_somebody_serves_the_runs(first: First, odd: Assessed) -> None:
     """The address stands on the page and as an artifact of its own; the place on the machine does not."""
-    monkeypatch.setenv("MEDCOMPARE_LINK_BASE", "https://reports.example/")
-    done = run(small_assessment(first, tmp_path, name="One night"))
     link = "https://reports.example/One%20night/report.pdf"
 
-    assert f"**[Open the report (PDF)]({link})**" in str(done.artifacts["verdict"][0].data)
-    assert str(done.artifacts["report"][0].data) == f"[Report (PDF)]({link})"
-    assert str(tmp_path) not in str(done.artifacts["verdict"][0].data)
-    row = row_of(done, tmp_path / "store")
-    assert done.run.name == "One night"  # as its settings ask for
+    assert f"**[Open the report (PDF)]({link})**" in str(odd.artifacts["verdict"][0].data)
+    assert str(odd.artifacts["report"][0].data) == f"[Report (PDF)]({link})"
+    assert str(odd.root) not in str(odd.artifacts["verdict"][0].data)
+    row = row_of(odd, odd.root / "store")
+    assert odd.run.name == "One night"  # as its settings ask for
     assert (row.kind, row.status, row.series) == ("assess", "completed", "assess predictions_test")
     # Recomputed from the supplied table alone: the same figures as the run that made it.
     auc = {one["model"]: one["metrics"]["auc"] for one in results_of(first)["assessment"]["evaluations"]}
@@ -131,35 +125,9 @@ def test_a_link_is_shown_where_somebody_serves_the_runs(
     }
 
 
-def test_how_tables_were_read_stands_in_the_report(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_tables_were_read_stands_in_the_report(unmailed: Assessed) -> None:
     """An example of the documentation, and a patient under another spelling: said in log, methods and on page one."""
-    page = (Path(__file__).parents[2] / "docs/prediction-tables.md").read_text("utf-8")
-    (german,) = re.findall(r"^```csv test.csv\n(case_id;.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
-    lines = [
-        f"{line};{patient}"
-        for line, patient in zip(german.splitlines(), ["Patient", "7", "8", "9"], strict=True)
-    ]
-    (tmp_path / "test.csv").write_text("\n".join(lines))
-    other = "case_id,y_true,patient_id,resnet50,efficientnet_b0\nv1,0,7.0,.2,.3\nv2,1,10,.8,.7\n"
-    (tmp_path / "validation.csv").write_text(other)
-    config = AssessConfig.model_validate(
-        {
-            "predictions": tmp_path / "test.csv",
-            "validation": tmp_path / "validation.csv",
-            "out": tmp_path / "runs",
-            "store": tmp_path / "store",
-            "evaluate": {"n_resamples": 200},
-        }
-    )
-
-    logger = logging.getLogger("prefect.flow_runs")
-    monkeypatch.setattr(logger, "handlers", [*logger.handlers, caplog.handler])
-
-    done = run(config)
-
-    results = results_of(done)
+    results = results_of(unmailed)
     assert results["assessment"]["notes"][-5:] == [
         "Test table: cells are separated by semicolons.",
         "Test table: column 'Patient' was taken as patient_id.",
@@ -168,11 +136,11 @@ def test_how_tables_were_read_stands_in_the_report(
         "Validation table: models: resnet50, efficientnet_b0.",
     ]
     assert any(text.startswith("One patient seems to stand in both tables") for text in results["notices"])
-    html = Path(done.result.html).read_text("utf-8")
+    html = Path(unmailed.result.html).read_text("utf-8")
     assert "3 patients, one case each" in html
     assert "No patient ids were" not in html
-    assert "Test table: numbers have a decimal comma." in caplog.text
-    assert "One patient seems to stand in both tables" in caplog.text
+    assert "Test table: numbers have a decimal comma." in unmailed.log
+    assert "One patient seems to stand in both tables" in unmailed.log
 
 
 def test_the_history_remembers_what_the_report_says(first: First) -> None:
@@ -312,10 +280,11 @@ import logging, sys
 import flows
 from prefect.logging import get_logger
 from prefect.logging.configuration import setup_logging
-from flows.lifecycle import ignore_broken_pipes
 
 setup_logging()
 if sys.argv[1] == "prepared":
+    from flows.lifecycle import ignore_broken_pipes
+
     ignore_broken_pipes()
 get_logger("night").info("one line")
 sys.stdin.readline()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,12 +14,11 @@ from pydantic import SecretStr
 
 from medcompare.cli.doctor import mail_from_server
 from medcompare.cli.doctor_checks import check_mail
-from medcompare.notify.nightly import mail_about
 from medcompare.notify.outbox import outbox_folder, waiting
 from medcompare.runs.history import history_path, list_runs
 from tasks.mail_block import BLOCK_NAME, MedcompareMail, mail_config_from_block
-from tests.flows.conftest import RECIPIENT, SENDER, set_mail_server
-from tests.flows.small_runs import run, small_assessment, small_config
+from tests.flows.conftest import RECIPIENT, SENDER, WAITING, set_mail_server
+from tests.flows.small_runs import run, small_config
 from tests.notify.mail_servers import PASSWORD, USER, Mailbox, free_port, mail_server
 from tests.notify.sample_mails import attachments, body_text
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
     from pathlib import Path
 
-    from tests.flows.small_runs import First
+    from tests.flows.small_runs import Assessed, First
 
 pytestmark = pytest.mark.timeout(900)  # real trainings, on a machine that may be busy
 
@@ -129,38 +129,37 @@ def test_a_failure_before_work_is_mailed(
 
 
 def test_a_dead_server_fails_no_run_and_the_mail_goes_with_the_next(
-    first: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unmailed: Assessed, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first run completes, its mail waits on the disk; the next run sends both, oldest first.
+    """The first run completes, its mail waits on the disk; the next run, which fails, sends both, oldest first.
 
     Whom the first run names gets its mail, and is named in none of its files.
     """
-    monkeypatch.setitem(mail_about.__kwdefaults__, "pauses_s", (0.1, 0.1))
-    port, asked_for = free_port(), "radiology@hospital.example"
-    set_mail_server(monkeypatch, port)
-    lonely = run(small_assessment(first, tmp_path, name="lonely", mail_to=(asked_for,)))
-
-    assert lonely.result.run_name == "lonely"
-    assert lonely.tasks == {
+    assert unmailed.result.run_name == "lonely"
+    assert unmailed.tasks == {
         "assess": "Completed",
         "report": "Completed",
         "publish": "Completed",
         "mail": "Completed",
     }
+    shutil.copytree(unmailed.root / "store", tmp_path / "store")
     outbox = outbox_folder(tmp_path / "store")
     assert len(waiting(outbox)) == 1
 
+    (images / "non_cancer").rename(tmp_path / "aside")
     mailbox = Mailbox()
-    with mail_server(mailbox, port=port):
-        run(small_assessment(first, tmp_path, name="next"))
+    with mail_server(mailbox) as port:
+        set_mail_server(monkeypatch, port)
+        run(small_config(images, tmp_path))
 
     assert waiting(outbox) == []
-    assert [recipients for recipients, _ in mailbox.mails] == [(asked_for,), (RECIPIENT,)]
-    kept = [path for folder in ("runs", "store/history") for path in (tmp_path / folder).rglob("*.*")]
-    assert len(kept) > 10
-    assert [path for path in kept if path.is_file() and asked_for.encode() in path.read_bytes()] == []
-    pdfs = [next(iter(attachments(message).values())) for _, message in mailbox.mails]
-    assert pdfs == [(tmp_path / "runs" / name / "report.pdf").read_bytes() for name in ("lonely", "next")]
+    assert [recipients for recipients, _ in mailbox.mails] == [(WAITING,), (RECIPIENT,)]
+    kept = [path for folder in ("runs", "store/history") for path in (unmailed.root / folder).rglob("*.*")]
+    assert {"report.pdf", "report.html", "results.json"} <= {path.name for path in kept}
+    assert len(kept) > 5
+    assert [path for path in kept if path.is_file() and WAITING.encode() in path.read_bytes()] == []
+    pdfs = [[*attachments(message).values()] for _, message in mailbox.mails]
+    assert pdfs == [[(unmailed.root / "runs/lonely/report.pdf").read_bytes()], []]
 
 
 def test_settings_come_from_the_block_and_the_environment_wins(
@@ -222,21 +221,15 @@ def test_the_doctor_tries_the_server_of_the_block(
     assert mailbox.mails == []
 
 
-def test_wrong_settings_fail_no_run_and_show_no_secret(
-    first: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_wrong_settings_fail_no_run_and_show_no_secret(odd: Assessed) -> None:
     """The log names the variable; the run completes, and nothing waits that could never be sent."""
-    caplog.set_level(logging.DEBUG)
-    set_mail_server(monkeypatch, free_port(), password=PASSWORD, sender="nobody")
-    done = run(small_assessment(first, tmp_path, name="unmailed"))
-
-    assert done.result.run_name == "unmailed"
-    assert done.tasks["mail"] == "Completed"
-    assert "no mail can be sent: the settings are wrong" in caplog.text
-    assert "MEDCOMPARE_SMTP_SENDER: 'nobody' is not an e-mail address" in caplog.text
-    assert PASSWORD not in caplog.text
-    assert waiting(outbox_folder(tmp_path / "store")) == []
-    assert [row.status for row in list_runs(history_path(tmp_path / "store"))] == ["completed"]
+    assert odd.result.run_name == "One night"
+    assert odd.tasks["mail"] == "Completed"
+    assert "no mail can be sent: the settings are wrong" in odd.log
+    assert "MEDCOMPARE_SMTP_SENDER: 'nobody' is not an e-mail address" in odd.log
+    assert PASSWORD not in odd.log
+    assert waiting(outbox_folder(odd.root / "store")) == []
+    assert [row.status for row in list_runs(history_path(odd.root / "store"))] == ["completed"]
 
 
 def test_a_wrong_block_fails_no_run(

@@ -114,7 +114,7 @@ def test_nor_does_the_command_line(tmp_path: Path) -> None:
             "PYTHONPATH": str(ROOT),
             "PATH": "/usr/bin:/bin",
             "PREFECT_HOME": str(tmp_path),
-            "PREFECT_API_URL": "",
+            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",  # it does not get as far as asking a server
         },
     )
     assert done.returncode == 1

@@ -234,55 +234,43 @@ def test_the_folder_of_prefect_must_be_writable(tmp_path: Path) -> None:
         check_prefect_home({"PREFECT_HOME": str(tmp_path / "file" / "home")})
 
 
-def test_a_run_asks_for_a_writable_folder_of_prefect(tmp_path: Path) -> None:
-    """One sentence and status 2, before Prefect is started."""
-    (tmp_path / "file").touch()
-    environment = plain_environment(tmp_path) | {"PREFECT_HOME": str(tmp_path / "file" / "home")}
-
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "flows.compare",
-            "--out",
-            str(tmp_path / "runs"),
-            "--store",
-            str(tmp_path / "store"),
-        ],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: Prefect keeps its database in ")
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_left_over_address_is_refused_with_both_remedies(tmp_path: Path) -> None:
-    """On the command line: status 2, one sentence, nothing begun, nothing written."""
+def refused(tmp_path: Path, **variables: str) -> str:
+    """What the command line says to a table it could assess, with these variables: one sentence, nothing written."""
     table = tmp_path / "predictions.csv"
     rows = [f"case-{i},{i % 2},{(i * 37 % 101) / 101:.4f}" for i in range(80)]
     table.write_text("\n".join(["case_id,y_true,resnet50", *rows]))
-    url = f"http://127.0.0.1:{free_port()}/api"
     done = subprocess.run(
         [sys.executable, "-m", "flows.assess", "--predictions", str(table)],
         cwd=tmp_path,
-        env=plain_environment(tmp_path, PREFECT_API_URL=url),
+        env=plain_environment(tmp_path, **variables),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    for words in (f"error: PREFECT_API_URL is {url}", "make serve", "unset PREFECT_API_URL"):
-        assert words in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+    return done.stderr
+
+
+def test_a_run_asks_for_a_writable_folder_of_prefect(tmp_path: Path) -> None:
+    """One sentence and status 2, before Prefect is started."""
+    (tmp_path / "file").touch()
+
+    assert refused(tmp_path, PREFECT_HOME=str(tmp_path / "file" / "home")).startswith(
+        "error: Prefect keeps its database in "
+    )
+
+
+def test_a_left_over_address_is_refused_with_both_remedies(tmp_path: Path) -> None:
+    """On the command line: status 2, one sentence, nothing begun, nothing written."""
+    url = f"http://127.0.0.1:{free_port()}/api"
+    said = refused(tmp_path, PREFECT_API_URL=url)
+
+    for words in (f"error: PREFECT_API_URL is {url}", "make serve", "unset PREFECT_API_URL"):
+        assert words in said
 
 
 @pytest.mark.slow
