@@ -121,7 +121,14 @@ def _statistics(y: np.ndarray, s: np.ndarray, threshold: float) -> dict[str, flo
     }
 
 
-def _draws(y: np.ndarray, scores: np.ndarray, thresholds: list[float]) -> list[list[dict[str, float]]]:
+def _thresholds(y: np.ndarray, scores: np.ndarray) -> list[float]:
+    return [float(np.quantile(s[y == 1], 0.06)) for s in scores]
+
+
+@functools.cache  # the same for every kind of assessment of these cases
+def _draws(n: int, n_models: int) -> list[list[dict[str, float]]]:
+    y, scores = simulate(n, n_models)
+    thresholds = _thresholds(y, scores)
     rng = np.random.default_rng(RNG_SEED)
     groups = [np.flatnonzero(y == label) for label in (0, 1)]
     found = []
@@ -274,8 +281,7 @@ def make_assessment(
     models = tuple(NAMES)[:n_models]
     shown = {model: NAMES[model] for model in models}
     n_positive = int(y.sum())
-    thresholds = [float(np.quantile(s[y == 1], 0.06)) for s in scores]
-    draws = _draws(y, scores, thresholds)
+    thresholds, draws = _thresholds(y, scores), _draws(n, n_models)
     evaluations = []
     for m, (model, s, threshold) in enumerate(zip(models, scores, thresholds, strict=True)):
         values = _statistics(y, s, threshold)
