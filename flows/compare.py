@@ -59,7 +59,8 @@ from medcompare.training.worker.process import plan_parallel
 from tasks.cache import run_cached
 from tasks.decide import decide
 from tasks.evaluate import evaluate
-from tasks.external import evaluate_external, external_set
+from tasks.evaluate_external import evaluate_external
+from tasks.external import external_set
 from tasks.ingest import ingest
 from tasks.measure_cost import measure_cost
 from tasks.report import write_report

@@ -33,7 +33,8 @@ from medcompare.training.search import (
     words_of_space,
 )
 from tasks.cache import map_cached, run_cached
-from tasks.folds import cross_validate, fold_splits
+from tasks.cross_validate import cross_validate
+from tasks.folds import fold_splits
 from tasks.predict import predict
 from tasks.train import train
 from tasks.tune import tune
@@ -198,7 +199,7 @@ class Trainer:
             sha: images_digest(split, self._store, ("train", "val"))
             for sha, split in {one.split.assignments.sha256: one.split for one in wanted}.items()
         }
-        return map_cached(
+        found = map_cached(
             train,
             self._config.store,
             [
@@ -229,6 +230,9 @@ class Trainer:
             ],
             max_workers=self._plan.n_parallel,
         )
+        # Predictions alone depend on it: a training serves every choice.
+        views = {"test_time_augmentation": self._config.train.test_time_augmentation}
+        return [one.model_copy(update=views) for one in found]
 
     def predict(
         self, trained: TrainedModel, split: DatasetSplit, *, root: Path | None = None, name: str = ""

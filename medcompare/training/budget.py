@@ -120,7 +120,7 @@ def budgets(
             n_images_seen=sum(row.n_images_seen for row in rows),
             seconds=sum(row.elapsed_s for row in rows),
             device=rows[0].device,
-            recipe=rows[0].optimizer,
+            recipe=rows[0].recipe,
             selection=rows[0].selection,
             initial_weights=_weights(rows[0]),
             implementation=implementations.get(model),
@@ -173,7 +173,7 @@ def check_equal(found: Sequence[Budget]) -> None:
 
 def not_tuned_alike(trained: Sequence[TrainedModel]) -> list[str]:
     """A sentence for page one where networks were trained with recipes of their own; else none."""
-    recipes = {one.display_name: one.optimizer for one in trained}
+    recipes = {one.display_name: one.recipe for one in trained}
     if len(set(recipes.values())) < 2:
         return []
     listed = "; ".join(f"{name}: {recipe}" for name, recipe in recipes.items())

@@ -37,8 +37,9 @@ NOT_IDENTITY = {
     "cache_gb",
     "recipes",
     "device",
+    "test_time_augmentation",
 }
-"""Fields of `TrainConfig` that cannot change a training's result, or are resolved below."""
+"""Fields of `TrainConfig` that cannot change a training's result, are resolved below, or change predictions alone."""
 
 
 class TrainingIdentity(Record):

@@ -362,7 +362,6 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         n_threads=torch.get_num_threads(),
         n_parallel=request.n_parallel,
         seed=request.seed,
-        test_time_augmentation=train.test_time_augmentation,
         n_images_seen=state.n_images_seen,
         elapsed_s=state.elapsed_s,
         batch_norm=BatchNormFacts(

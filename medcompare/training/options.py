@@ -175,9 +175,5 @@ def described_options(options: TrainConfig) -> str:
         (options.label_smoothing, f"label smoothing {options.label_smoothing:g}"),
         (options.focal_gamma, f"focal loss, gamma {options.focal_gamma:g}"),
         (options.mixup_alpha, f"mixup, alpha {options.mixup_alpha:g}"),
-        (
-            options.test_time_augmentation != "none",
-            f"scores averaged over {N_VIEWS[options.test_time_augmentation]} views of each image",
-        ),
     ]
     return ", ".join(words for is_on, words in on if is_on)

@@ -10,6 +10,13 @@ from pydantic import Field
 from medcompare.base.record import Artifact, Record
 from medcompare.models.spec import InitialWeights
 
+VIEWS = {
+    "none": "",
+    "hflip": ", scores averaged over each image and its mirror image",
+    "dihedral": ", scores averaged over eight turns and mirrors of each image",
+}
+"""What is averaged, by ``train.test_time_augmentation``."""
+
 
 class EpochLog(Record):
     """One epoch of training."""
@@ -97,7 +104,8 @@ class TrainedModel(Record):
     n_parallel: int = Field(description="Trainings that ran side by side, this one included.")
     seed: int
     test_time_augmentation: Literal["none", "hflip", "dihedral"] = Field(
-        default="none", description="Views of each image whose scores are averaged."
+        default="none",
+        description="Views of each image whose scores are averaged; of its predictions, not of the training.",
     )
     n_images_seen: int
     elapsed_s: float
@@ -105,6 +113,11 @@ class TrainedModel(Record):
         default=None,
         description="None: no batch normalisation that was trained, so that nothing was re-measured.",
     )
+
+    @property
+    def recipe(self) -> str:
+        """Optimiser and options in words, with those of its predictions."""
+        return self.optimizer + VIEWS[self.test_time_augmentation]
 
     @property
     def log_odds_shift(self) -> float:

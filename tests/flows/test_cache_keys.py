@@ -52,8 +52,12 @@ from medcompare.training.search import Trial, searched, trial_epochs
 from medcompare.training.worker.process import run_prediction, run_training
 from tasks.assess import assess_predictions
 from tasks.cache import CodeOf
+from tasks.cross_validate import cross_validate
 from tasks.decide import decide
 from tasks.evaluate import evaluate
+from tasks.evaluate_external import evaluate_external
+from tasks.external import external_set
+from tasks.folds import fold_splits
 from tasks.ingest import ingest
 from tasks.measure_cost import measure_cost
 from tasks.predict import predict
@@ -88,6 +92,10 @@ TASKS: dict[str, Task[..., Any]] = {
     "measure cost": measure_cost,
     "decide": decide,
     "assess": assess_predictions,
+    "external set": external_set,
+    "evaluate external set": evaluate_external,
+    "folds": fold_splits,
+    "cross-validate": cross_validate,
 }
 
 # What each result rests on, stated by hand: a module that joins or leaves must be added here with a thought.
@@ -130,6 +138,14 @@ RESTS_ON = {
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "
     "data.spelling data.assignments data.file_facts data.columns data.groups base.hosts",
     "assess": f"{STATISTICS} {VERDICT}",
+    "external set": "tasks.{task} base base.artifacts base.record data data.records data.tables data.split data.draw "
+    "data.external data.copies data.columns data.decoding data.dicom data.disguises data.file_facts data.groups "
+    "data.measured data.perceptual_hash data.phase_correlation data.published data.quality data.reading data.spelling "
+    "data.validation base.file_names base.hosts",
+    "evaluate external set": f"{STATISTICS} {TABLES} stats.external stats.comparison",
+    "folds": "tasks.{task} base base.artifacts base.record base.hosts data data.records data.tables data.split "
+    "data.draw data.folds data.columns data.groups data.published data.spelling",
+    "cross-validate": STATISTICS.replace("stats.evaluation", "stats.folds") + f" {TABLES} stats.thresholds",
 }
 
 
@@ -368,6 +384,8 @@ def assess_job(*, test: ScoredCases, validation: ScoredCases, **others: Any) -> 
     }
 
 
+OUTSIDE_AND_FOLDS = ("external set", "evaluate external set", "folds", "cross-validate")
+
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "ingest": ingest_job,
     "split": dict,
@@ -378,6 +396,7 @@ JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "measure cost": cost_job,
     "decide": dict,
     "assess": assess_job,
+    **dict.fromkeys(OUTSIDE_AND_FOLDS, dict),
 }
 
 
@@ -390,7 +409,7 @@ class Stages:
     results: dict[str, Any] = field(default_factory=dict)
     executed: dict[str, set[str]] = field(default_factory=dict)
 
-    def do(self, name: str, **given: Any) -> Any:
+    def do(self, name: str, /, **given: Any) -> Any:
         """Do the stage called `name`."""
         job = JOBS[name](**given)
         with recorded(self.store / "trace") as executed:
@@ -430,6 +449,31 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
     found = {"predictions": (predictions,), "evaluations": (evaluation,), "costs": (cost,)}
     told = {"not_evaluated_as_trained": {MODEL: "why"}, "not_converged": {MODEL: "why"}}
     done.do("decide", **found, **rule, **told, manifest=manifest, split=parts, external=(), store=store)
+    outside = make_two_classes(root / "outside", seed=6)
+    other = config.data.model_copy(update={"source": str(outside)})
+    source = resolve_source(other, demo_root=store / "demo")
+    done.do(
+        "external set",
+        name="b",
+        manifest=ingest.fn(**ingest_job(source=source, data=other, store=store)),
+        split=parts,
+        near_duplicates=True,
+        config=config.split,
+        store=store,
+    )
+    inside = {"internal": (predictions,), "evaluations": (evaluation,), "costs": (cost,)}
+    judged = {"evaluate": config.evaluate, "rule": config.decide, "seed": 0, "notes": ("why",)}
+    done.do("evaluate external set", name="b", predictions=(predictions,), **inside, **judged, store=store)
+    done.do("folds", split=parts, manifest=manifest, n_folds=2, n_repeats=1, seed=0, store=store)
+    done.do(
+        "cross-validate",
+        predictions=((predictions,), (predictions,)),
+        n_train=(40, 40),
+        pairs=((MODEL, MODEL),),
+        n_repeats=1,
+        evaluate=config.evaluate,
+        store=store,
+    )
     cases = {
         name: with_everything(scored_cases((predictions,), ArtifactStore(store), subset))
         for name, subset in (("test", "test"), ("validation", "val"))
@@ -477,6 +521,10 @@ def test_what_runs_is_in_the_key(stages: Stages, task: str) -> None:
         "measure cost": {"training.cost", "training.epoch", "base.hardware"},
         "decide": {"predictions.join", "stats.verdict.rule"},
         "assess": {"stats.assessment", "stats.verdict.rule", "predictions.cases"},
+        "external set": {"data.external", "data.copies"},
+        "evaluate external set": {"stats.external", "stats.evaluation", "predictions.join"},
+        "folds": {"data.folds", "data.draw"},
+        "cross-validate": {"stats.folds", "stats.thresholds", "predictions.join"},
     }
     assert {f"medcompare.{name}" for name in heart[task]} <= executed
 
@@ -579,7 +627,12 @@ def test_editing_what_a_result_rests_on_changes_its_key(changed_keys: dict[str, 
 
 def test_exchanging_test_and_validation_is_noticed(changed_keys: dict[str, set[str]]) -> None:
     """An edit in the reading of predictions changes the keys of all that reads them; its wording does not."""
-    assert changed_keys["test and validation exchanged"] == {"evaluate", "decide"}
+    assert changed_keys["test and validation exchanged"] == {
+        "evaluate",
+        "decide",
+        "evaluate external set",
+        "cross-validate",
+    }
     assert changed_keys["a comment and a docstring"] == set()
 
 
@@ -613,6 +666,7 @@ SETTINGS_OF_TRAINING = {
     "train.cache_gb": SPEED,
     "train.timeout_minutes": SPEED,
     "train.checkpoint_every_s": "a training goes on from there to the same bytes",
+    "train.test_time_augmentation": "of predictions and their cost, in whose keys it is, with what was trained",
     "train.recipes.weights_version": RESOLVED,
 }
 PLAN_OF_TRAINING = {"plan.n_parallel": SPEED, "plan.n_threads": SPEED}
@@ -711,6 +765,7 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
         **PLACES,
     },
     "decide": {"store": PLACES["store"]},
+    **{name: {"store": PLACES["store"]} for name in OUTSIDE_AND_FOLDS},
     "assess": {
         f"{subset}.{name}": "tells how a file was read, of which the cases are in the key"
         for subset in ("test", "validation")

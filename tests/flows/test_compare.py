@@ -63,23 +63,23 @@ def test_the_report_proves_its_numbers(first: First, capsys: pytest.CaptureFixtu
 
 
 def test_exactly_what_depends_on_a_change_runs_again(first: First, tmp_path: Path) -> None:
-    """Hyperparameter of one model, and moved data; of a changed image see the tests of the keys."""
+    """Hyperparameter of one model, views of both, and moved data; of a changed image see the tests of the keys."""
     moved = first.copy(tmp_path, with_images=True).rename(tmp_path / "elsewhere")
 
-    recipe = {"recipes": {"test_cnn": {"learning_rate": 0.002}}}
-    changed = run(small_config(moved, tmp_path, train=recipe))
+    settings = {"recipes": {"test_cnn": {"learning_rate": 0.002}}, "test_time_augmentation": "hflip"}
+    changed = run(small_config(moved, tmp_path, train=settings))
 
     # Of the move: only what records the new name of the data set, or is given that record.
     assert EVERY_STAGE - cached(changed) == {
         "ingest",
         "split",
         "train test_cnn",
-        "predict test_cnn",
-        "evaluate test_cnn",
-        "measure cost of test_cnn",
+        *(f"{stage} {model}" for stage in ("predict", "evaluate", "measure cost of") for model in MODELS),
         "decide",
         *NEVER_CACHED,
     }
+    recipes = [one["recipe"] for one in json.loads(Path(changed.result.results).read_text())["budgets"]]
+    assert all(recipe.endswith("scores averaged over each image and its mirror image") for recipe in recipes)
 
 
 def test_other_names_of_the_classes_are_in_everything(first: First, tmp_path: Path) -> None:

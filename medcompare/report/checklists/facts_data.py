@@ -240,7 +240,7 @@ def training(run: RunRecords) -> Answer | None:
     def describe(row: TrainedModel) -> str:
         stopped = "stopped early" if row.stopped_early else "ran all its epochs"
         return (
-            f"{row.optimizer}, batch {row.batch_size}, {len(row.history)} epochs ({stopped}), class weights "
+            f"{row.recipe}, batch {row.batch_size}, {len(row.history)} epochs ({stopped}), class weights "
             f"{', '.join(map(format_significant, row.class_weights))}, {row.precision}, seed {row.seed}, {row.device}"
         )
 

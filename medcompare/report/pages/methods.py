@@ -193,7 +193,7 @@ def _training_tables(view: View) -> list[Table]:
         row("Initial weights", weights),
         row("Licence of the weights", lambda t: t.initial_weights.licence or "does not apply"),
         row("Resizing, crop; normalisation", lambda t: t.transforms or "not recorded"),
-        row("Optimiser", lambda t: t.optimizer),
+        row("Optimiser", lambda t: t.recipe),
         row("Class weights", lambda t: ", ".join(format_significant(w) for w in t.class_weights)),
         row(
             "Subtracted from the log-odds for the class weights",

@@ -176,7 +176,7 @@ def _probe_words(one: TrainedModel) -> str:
     """What a probe is, and what it chose."""
     auc = "none" if one.kept.val_auc is None else format_number(one.kept.val_auc)
     return (
-        f"{one.display_name}: {one.optimizer} ({one.selection}). Validation AUC {auc}, loss "
+        f"{one.display_name}: {one.recipe} ({one.selection}). Validation AUC {auc}, loss "
         f"{format_number(one.kept.val_loss)}. All other weights are those it started from."
     )
 
