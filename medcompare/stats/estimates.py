@@ -11,6 +11,14 @@ from medcompare.base.record import Record
 SubsetName = Literal["val", "test"]
 
 
+class OverTrainings(Record):
+    """What a mean over trainings rests on: cases lessen one part of its error, trainings the other."""
+
+    n: int = Field(ge=2, description="Trainings of each model.")
+    standard_deviation: float = Field(ge=0, description="Between trainings.")
+    standard_error: float = Field(ge=0, description="Of the mean, over cases and trainings.")
+
+
 class Estimate(Record):
     """A number with its interval; no metric travels as a bare float."""
 
@@ -22,6 +30,7 @@ class Estimate(Record):
     p_value: float | None = Field(default=None, ge=0, le=1)
     n: int | None = Field(default=None, ge=0, description="Cases the figure rests on.")
     note: str | None = Field(default=None, description="Why null, or a warning.")
+    trainings: OverTrainings | None = Field(default=None, description="None unless a mean over trainings.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -40,6 +49,7 @@ class Quantity(Estimate):
     quantity: str
     models: tuple[str, ...] = Field(min_length=1, max_length=2)
     subset: SubsetName
+    trainings: None = Field(default=None, exclude=True)  # the table is flat
 
 
 class ConfusionCounts(Record):

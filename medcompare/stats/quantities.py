@@ -117,7 +117,9 @@ def _of_pair(pair: PairedComparison) -> Iterator[Quantity]:
 
 
 def _row(quantity: str, models: tuple[str, ...], subset: SubsetName, estimate: Estimate) -> Quantity:
-    return Quantity(quantity=quantity, models=models, subset=subset, **estimate.model_dump())
+    return Quantity(
+        quantity=quantity, models=models, subset=subset, **estimate.model_dump(exclude={"trainings"})
+    )
 
 
 def _count(

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from medcompare.stats.comparison import adjusted, with_differences
+from medcompare.stats.estimates import OverTrainings
 from medcompare.stats.intervals.auc import auc_interval
 from medcompare.stats.records import Ensemble, Estimate, SeedComparison, SeedRow
 from medcompare.stats.resampling.bootstrap import bootstrap_metrics
@@ -135,6 +136,9 @@ class Trainings:
             if lowest == 0 or error == 0
             else min(1.0, 2 * float(stats.t.sf(abs(mean) / error, freedom))),
             n=self.test.n,
+            trainings=OverTrainings(
+                n=n_seeds, standard_deviation=float(np.std(values, ddof=1)), standard_error=error
+            ),
         )
 
 

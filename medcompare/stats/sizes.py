@@ -2,7 +2,9 @@
 
 The standard error of the study at hand, which knows its patients, shrinks with the square
 root of their number; a size follows from it, from the margin and from a stated power and
-true difference. Where the data hold nothing to work it out from, there is no number.
+true difference. What trainings with other seeds differ in does not shrink with patients: of means
+over trainings it stays, and where it alone is too much, trainings are asked for in place of cases.
+Where the data hold nothing to work a size out from, there is no number.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from scipy import special, stats
 
 from medcompare.stats.intervals.proportions import normal_quantile
 from medcompare.stats.records import SizeNeeded
+from medcompare.stats.sizes_over_trainings import factor_over_trainings, more_trainings
 from medcompare.stats.verdict.criteria import floors_of, oriented
 from medcompare.stats.verdict.sentences import number, units_of
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from medcompare.config.schema import DecideConfig
+    from medcompare.stats.estimates import OverTrainings
     from medcompare.stats.records import Estimate, ModelEvaluation, PairedComparison
     from medcompare.stats.verdict.criteria import Figure
 
@@ -146,12 +150,29 @@ def factor_for_difference(
     (1990), J Pharmacokinet Biopharm 18:137 (equivalence: half the error of power each way).
     """
     low, high, level = estimate.ci_low, estimate.ci_high, estimate.level
-    room = margin - abs(true_difference) if both_ways else margin + true_difference
+    room = _room(margin, true_difference, both_ways=both_ways)
     if low is None or high is None or level is None or not high > low or room <= 0:
         return None
-    error = (high - low) / 2 / normal_quantile(level)
     wanted = (1 + power) / 2 if both_ways and true_difference == 0 else power
+    if estimate.trainings is not None:
+        return factor_over_trainings(estimate.trainings, room, alpha=alpha, power=wanted)
+    error = (high - low) / 2 / normal_quantile(level)
     return float(((stats.norm.isf(alpha / 2) + stats.norm.ppf(wanted)) * error / room) ** 2)
+
+
+def _room(margin: float, true_difference: float, *, both_ways: bool) -> float:
+    return margin - abs(true_difference) if both_ways else margin + true_difference
+
+
+def _trainings_differ(
+    known: OverTrainings, room: float, alpha: float, *, shown: str, condition: str
+) -> NoSize:
+    return NoSize(
+        f"More cases alone would not show that {shown}, {condition}: the {known.n} trainings differ too much among "
+        f"themselves (standard deviation {number(known.standard_deviation, '')}); "
+        f"{more_trainings(known, room, alpha)}.",
+        more_helps=False,
+    )
 
 
 def factor_for_floor(
@@ -181,6 +202,8 @@ def factor_for_floor(
     value, low, level = estimate.value, estimate.ci_low, estimate.level
     if value is None or low is None or level is None or value <= floor or not 0 < low < value < 1:
         return None
+    if estimate.trainings is not None:
+        return factor_over_trainings(estimate.trainings, value - floor, alpha=alpha, power=power)
     scale = special.logit if logit else float
     reach = float(scale(value) - scale(low)) / normal_quantile(level)
     room = float(scale(value) - scale(floor))
@@ -223,20 +246,18 @@ def _for_difference(
             f"No size can be worked out for {about}: it has no interval ({estimate.note}).", more_helps=True
         )
     looked_at = estimate.model_copy(update={"value": seen, "ci_low": low, "ci_high": high})
+    error = alpha / question.n_comparisons
+    shown = f"{about} is below {margin:g}{' either way' if question.both_ways else ''}"
+    differ = None
     for assumed, condition in (
         (0.0, "if the models are truly alike in this"),
         (seen, f"if the true difference is the {number(seen, '+')} seen here"),
     ):
         factor = factor_for_difference(
-            looked_at,
-            margin,
-            true_difference=assumed,
-            alpha=alpha / question.n_comparisons,
-            both_ways=question.both_ways,
+            looked_at, margin, true_difference=assumed, alpha=error, both_ways=question.both_ways
         )
         # A size the study already has did not show it: equality is then no fair assumption.
         if factor is not None and factor > 1:
-            direction = " either way" if question.both_ways else ""
             return _size(
                 question,
                 one,
@@ -244,9 +265,17 @@ def _for_difference(
                 models=(pair.reference, pair.candidate),
                 bound=margin,
                 assumed=assumed,
-                shown=f"{about} is below {margin:g}{direction}",
+                shown=shown,
                 condition=condition,
+                trainings=estimate.trainings,
             )
+        room = _room(margin, assumed, both_ways=question.both_ways)
+        if factor is None and estimate.trainings is not None and room > 0:
+            differ = differ or _trainings_differ(
+                estimate.trainings, room, error, shown=shown, condition=condition
+            )
+    if differ is not None:
+        return differ
     return NoSize(
         f"If the true difference in {words} is the {number(seen, '+')} seen here, no number of cases would show that "
         f"{about} is below {margin:g}.",
@@ -261,6 +290,10 @@ def _for_floor(
     floor, estimate = floors_of(rule)[figure], one.decisive(figure)
     factor = factor_for_floor(estimate, floor, alpha=alpha, logit=figure == "auc")
     shown = f"the {words} of {one.display_name} is above {floor:g}"
+    condition = f"if it is truly the {number(estimate.value or 0, '')} seen here"
+    if factor is None and estimate.trainings is not None and (estimate.value or 0) > floor:
+        room = (estimate.value or 0) - floor
+        return _trainings_differ(estimate.trainings, room, alpha, shown=shown, condition=condition)
     if factor is None or factor <= 1 or estimate.value is None:
         seen = "unknown" if estimate.value is None else number(estimate.value, "")
         return NoSize(
@@ -276,7 +309,8 @@ def _for_floor(
         bound=floor,
         assumed=estimate.value,
         shown=shown,
-        condition=f"if it is truly the {number(estimate.value, '')} seen here",
+        condition=condition,
+        trainings=estimate.trainings,
     )
 
 
@@ -290,6 +324,7 @@ def _size(
     assumed: float,
     shown: str,
     condition: str,
+    trainings: OverTrainings | None,
 ) -> SizeNeeded:
     negative, positive = one.classes
     unit: Literal["patients", "cases"] = "patients" if one.clustered else "cases"
@@ -304,6 +339,7 @@ def _size(
             wanted.append(f"{rounded_up(needed):,} {name}")
             present.append(f"{there:,}")
     images = ", with as many images each as here," if one.clustered else ""
+    images += f", with {trainings.n} trainings of each model," if trainings is not None else ""
     shared = f", allowing for {question.n_comparisons} comparisons" if question.n_comparisons > 1 else ""
     return SizeNeeded(
         quantity=question.figure,

@@ -1,7 +1,8 @@
 """What a training's own figures say against judging its network: sentences with their numbers.
 
 Both findings are said of a model, never held against it: a network that was not evaluated as it was
-trained is not judged, and one that had not finished learning is a reason to train longer.
+trained is not judged, and one that had not finished learning is a reason to train longer. Of several trainings
+of a model one is enough for either: to judge it by the others would choose trainings by how they ended.
 """
 
 from __future__ import annotations
@@ -56,28 +57,48 @@ def not_evaluated_as_trained(
     dict of str to str
         Empty where every network was evaluated as it was trained.
     """
+    said = [_not_as_trained(one, predicted) for one, predicted in zip(trained, predictions, strict=True)]
+    return _by_model(
+        trained, said, of_some=" None is left out: the others alone would show the network better than it is."
+    )
+
+
+def _by_model(trained: Sequence[TrainedModel], said: Sequence[str], *, of_some: str = "") -> dict[str, str]:
+    """By model, what is said of the first training of which something is; with how many these are of several."""
     found = {}
-    for one, predicted in zip(trained, predictions, strict=True):
-        kept = one.kept
-        if one.batch_norm is not None and kept.sample_loss_training_mode is not None:
-            images = format_count(one.batch_norm.n_compared_images)
-            in_training = format_number(kept.sample_loss_training_mode)
-            if kept.sample_loss is None:
-                found[one.model] = (
-                    f"The same {images} training images have a loss of {in_training} in training mode and "
-                    "none that is finite in evaluation mode."
-                )
-            elif kept.sample_loss - kept.sample_loss_training_mode > MAX_LOSS_GAP:
-                found[one.model] = (
-                    f"The same {images} training images have a loss of {in_training} in training mode and of "
-                    f"{format_number(kept.sample_loss)} in evaluation mode; up to {MAX_LOSS_GAP:g} more is usual."
-                )
-        if one.model not in found and predicted.log_odds_sd < MIN_SPREAD:
-            found[one.model] = (
-                f"All {format_count(predicted.n_test)} test cases have nearly the same score: the standard deviation "
-                f"of the log-odds is {predicted.log_odds_sd:.1g}, below {MIN_SPREAD:g}."
-            )
+    for model in dict.fromkeys(one.model for one in trained):
+        rows = [(one.seed, text) for one, text in zip(trained, said, strict=True) if one.model == model]
+        named = [(seed, text) for seed, text in rows if text]
+        if named and len(rows) > 1:
+            seeds = ", ".join(str(seed) for seed, _ in named)
+            found[model] = f"In {len(named)} of {len(rows)} trainings (seed {seeds}): {named[0][1]}"
+            found[model] += of_some if len(named) < len(rows) else ""
+        elif named:
+            found[model] = named[0][1]
     return found
+
+
+def _not_as_trained(one: TrainedModel, predicted: Predictions) -> str:
+    kept = one.kept
+    if one.batch_norm is not None and kept.sample_loss_training_mode is not None:
+        images = format_count(one.batch_norm.n_compared_images)
+        in_training = format_number(kept.sample_loss_training_mode)
+        if kept.sample_loss is None:
+            return (
+                f"The same {images} training images have a loss of {in_training} in training mode and "
+                "none that is finite in evaluation mode."
+            )
+        if kept.sample_loss - kept.sample_loss_training_mode > MAX_LOSS_GAP:
+            return (
+                f"The same {images} training images have a loss of {in_training} in training mode and of "
+                f"{format_number(kept.sample_loss)} in evaluation mode; up to {MAX_LOSS_GAP:g} more is usual."
+            )
+    if predicted.log_odds_sd < MIN_SPREAD:
+        return (
+            f"All {format_count(predicted.n_test)} test cases have nearly the same score: the standard deviation "
+            f"of the log-odds is {predicted.log_odds_sd:.1g}, below {MIN_SPREAD:g}."
+        )
+    return ""
 
 
 def not_converged(trained: Sequence[TrainedModel]) -> dict[str, str]:
@@ -93,14 +114,13 @@ def not_converged(trained: Sequence[TrainedModel]) -> dict[str, str]:
     dict of str to str
         Empty where every training had converged.
     """
-    found = {}
-    for one in trained:
-        if one.stopped_early or one.probe:
-            continue
-        sentence = _still_rising(one) or _nothing_learnt(one)
-        if sentence:
-            found[one.model] = sentence
-    return found
+    return _by_model(
+        trained,
+        [
+            "" if one.stopped_early or one.probe else _still_rising(one) or _nothing_learnt(one)
+            for one in trained
+        ],
+    )
 
 
 def _still_rising(one: TrainedModel) -> str:

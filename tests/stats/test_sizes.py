@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from medcompare.stats.estimates import OverTrainings
 from medcompare.stats.intervals.auc import auc_difference
 from medcompare.stats.paired import paired_proportion_difference
 from medcompare.stats.records import Estimate
 from medcompare.stats.sizes import factor_for_difference, factor_for_floor, rounded_up
+from medcompare.stats.sizes_over_trainings import factor_over_trainings, more_trainings
 from medcompare.stats.verdict.criteria import limits
 from tests.stats.simulated import draw_study
 
@@ -103,3 +106,61 @@ def test_size_for_a_floor() -> None:
 def test_two_digits_and_never_fewer(n: int, told: int) -> None:
     """A size is no more exact than that."""
     assert rounded_up(n) == told
+
+
+def test_what_trainings_differ_in_does_not_shrink_with_cases() -> None:
+    """By hand: of the squared error 0.0004 + 0.0001, four times the cases leave 0.0001 + 0.0001, not 0.000125."""
+    many = OverTrainings(n=10_001, standard_deviation=np.sqrt(10_001) * 0.01, standard_error=np.sqrt(5e-4))
+
+    # With so many trainings t is normal: room for 1.959964 + 0.841621 standard errors of sqrt(0.0002).
+    room = 2.801585 * np.sqrt(2e-4)
+    assert factor_over_trainings(many, room, alpha=0.05) == pytest.approx(4.0, rel=0.012)
+    # Without any error from cases 0.0001 is left: room for less than that is never made by cases.
+    assert factor_over_trainings(many, 2.801585 * np.sqrt(0.99e-4), alpha=0.05) is None
+    alike = OverTrainings(n=3, standard_deviation=0.0, standard_error=0.02)
+    assert factor_over_trainings(alike, 2.801585 * 0.01, alpha=0.05) == pytest.approx(4.0, rel=0.012)
+    # Three trainings, 2 degrees of freedom with cases without end: t is 4.302653 + 1.060660.
+    few = OverTrainings(n=3, standard_deviation=0.01, standard_error=0.01 / np.sqrt(3))
+    at = (4.302653 + 1.060660) * 0.01 / np.sqrt(3)
+    assert factor_over_trainings(few, 1.001 * at, alpha=0.05) == 1
+    assert factor_over_trainings(few, 0.999 * at, alpha=0.05) is None
+    # Five: (2.776445 + 0.940965) * 0.01 / sqrt(5) = 0.01662; four: (3.182446 + 0.978472) * 0.005 = 0.02080.
+    assert more_trainings(few, 0.0167, 0.05) == (
+        "5 trainings of each model (--seeds 5) with the cases that there are would"
+    )
+    assert more_trainings(few, 1e-4, 0.05) == "not even 50 trainings of each model would"
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_size_over_trainings_gives_the_power(n: int) -> None:
+    """Simulated means of `n` trainings with the size that is told: about 80% exclude the margin."""
+    cases, spread, margin = 0.02, 0.008, 0.03
+    known = OverTrainings(
+        n=n, standard_deviation=spread, standard_error=float(np.hypot(cases, spread / np.sqrt(n)))
+    )
+    factor = factor_over_trainings(known, margin, alpha=0.05)
+    assert factor is not None
+    assert factor > 1
+    rng, n_studies = np.random.default_rng(0), 20_000
+    by_seed = rng.normal(0, spread, (n_studies, n))
+    mean = by_seed.mean(1) + rng.normal(0, cases / np.sqrt(factor), n_studies)
+    between = by_seed.var(1, ddof=1) / n
+    total = between + cases**2 / factor
+    low = mean - stats.t.isf(0.025, (n - 1) * (total / between) ** 2) * np.sqrt(total)
+
+    assert np.mean(low > -margin) == pytest.approx(0.8, abs=0.04)
+
+
+def test_where_trainings_differ_too_much_it_is_said() -> None:
+    """The difference, and the figure of one model, ask for trainings in place of cases."""
+    spread = OverTrainings(n=3, standard_deviation=0.03, standard_error=0.02)
+    seen = Estimate(value=0.0, ci_low=-0.07, ci_high=0.07, method="by hand", trainings=spread)
+
+    assert factor_for_difference(seen, 0.03, true_difference=0.0, alpha=0.05) is None
+    told = seen.model_copy(update={"trainings": None})
+    assert factor_for_difference(told, 0.03, true_difference=0.0, alpha=0.05) == pytest.approx(
+        11.12, abs=0.01
+    )
+    floor = Estimate(value=0.75, ci_low=0.68, ci_high=0.82, method="by hand", trainings=spread)
+    assert factor_for_floor(floor, 0.70, alpha=0.05, logit=True) is None
+    assert factor_for_floor(floor, 0.55, alpha=0.05, logit=True) == 1.0

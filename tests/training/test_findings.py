@@ -177,3 +177,26 @@ def test_a_training_that_had_not_converged_is_named(training: TrainedModel, sent
     found = not_converged([training])
 
     assert found == ({"b": sentence} if sentence else {})
+
+
+def test_one_of_several_trainings_is_enough() -> None:
+    """None is left out, which would be choosing by the result; the sentence says how many, and of which seeds."""
+    good, bad = trained([0.8, 0.9], stopped_early=True), trained([0.8, 0.9], modes=(0.3, 0.9))
+    several = [one.model_copy(update={"seed": seed}) for seed, one in enumerate((good, bad, good))]
+
+    found = not_evaluated_as_trained(several, [predicted()] * 3)
+
+    assert found["b"].startswith(
+        "In 1 of 3 trainings (seed 1): The same 128 training images have a loss of 0.300 in"
+    )
+    assert found["b"].endswith(
+        " None is left out: the others alone would show the network better than it is."
+    )
+    every = [one.model_copy(update={"seed": seed}) for seed, one in enumerate((bad, bad))]
+    all_bad = not_evaluated_as_trained(every, [predicted()] * 2)["b"]
+    assert all_bad.startswith("In 2 of 2 trainings (seed 0, 1): ")
+    assert all_bad.endswith("is usual.")
+    assert not_evaluated_as_trained([good, good], [predicted()] * 2) == {}
+    assert not_converged(several)["b"].startswith(
+        "In 1 of 3 trainings (seed 1): Its best validation AUC still rose"
+    )
