@@ -35,6 +35,7 @@ from medcompare.config.schema import CompareConfig
 from medcompare.config.settings_table import set_by_user
 from medcompare.data.assignments import read_assignments
 from medcompare.data.characteristics import characteristics, chosen_subgroups
+from medcompare.data.external import shown_alike
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.sources.resolve import source_name
 from medcompare.predictions.cases import insist_on_patients
@@ -67,6 +68,7 @@ from tasks.report import write_report
 from tasks.split import split as split_images
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from medcompare.data.assignments import ImageRow
@@ -126,7 +128,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         evaluate_config = config.evaluate.model_copy(update={"subgroups": subgroups})
         # Before any training: another hospital's images that cannot be used cost seconds.
         external_splits = {
-            set_name: _external_split(set_name, config, outside, split)
+            set_name: _external_split(set_name, config, outside, split, images)
             for set_name, outside in external_sources.items()
         }
         trainer = Trainer(config, weights=weights, plan=plan, data_root=source.root)
@@ -334,10 +336,10 @@ def _ingested(source: ImageSource, data: DataConfig, store: Path, variant: str =
 
 
 def _external_split(
-    name: str, config: CompareConfig, outside: ImageSource, split: DatasetSplit
+    name: str, config: CompareConfig, outside: ImageSource, split: DatasetSplit, images: Iterable[ImageRow]
 ) -> DatasetSplit:
     """The images of another hospital as a test subset, and what is to be said of them."""
-    logger, data = get_run_logger(), external_data(config, name)
+    logger, (data, notes) = get_run_logger(), shown_alike(external_data(config, name), images)
     manifest = _ingested(outside, data, config.store, f" {name}")
     found = run_cached(
         external_set,
@@ -350,6 +352,7 @@ def _external_split(
         store=config.store,
     )
     logger.info("external set %s: %s; %s", name, sentence_about_images(manifest), sentence_about_split(found))
-    for note in (*manifest.warnings, *found.notes):
+    notes = (*found.notes, *notes, *manifest.warnings)
+    for note in notes:
         logger.warning("external set %s: %s", name, note)
-    return found.model_copy(update={"notes": (*found.notes, *manifest.warnings)})
+    return found.model_copy(update={"notes": notes})

@@ -13,7 +13,7 @@ from medcompare.config.form import Settings, left_to_preset, section
 
 ChoiceOfSplit = Literal["keep", "pool"]
 
-FULL_INTENSITY = "full"
+AUTO_INTENSITY, FULL_INTENSITY = "auto", "full"
 _LIMITS = re.compile(r"(-?\d+(?:\.\d+)?) *, *(-?\d+(?:\.\d+)?)")
 
 
@@ -82,7 +82,7 @@ class DataConfig(Settings):
         default=32, ge=1, le=10_000, description="Images with a shorter side are excluded, pixels."
     )
     intensity_range: str = Field(
-        default="auto",
+        default=AUTO_INTENSITY,
         description="Values shown black and white where images have more than 8 bits per pixel, the same for all: "
         "'auto' from the bits that the data set uses, 'full' for the range of the type (65535), or two numbers such as "
         "0,4095.",
@@ -123,7 +123,7 @@ class DataConfig(Settings):
     @classmethod
     def _is_a_range(cls, value: str) -> str:
         limits = intensity_limits(value)
-        if value not in {"auto", FULL_INTENSITY} and (limits is None or limits[0] >= limits[1]):
+        if value not in {AUTO_INTENSITY, FULL_INTENSITY} and (limits is None or limits[0] >= limits[1]):
             msg = "is 'auto', 'full' or two numbers, the smaller first, such as 0,4095"
             raise ValueError(msg)
         return value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.base.errors import DataError, MedcompareError
+from medcompare.config.data import AUTO_INTENSITY
 from medcompare.data.copies import near_duplicates
 from medcompare.data.measured import Measured
 from medcompare.data.records import DatasetSplit
@@ -16,13 +17,41 @@ from medcompare.data.split import summary_of
 from medcompare.data.tables import read_images, read_split
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
     from medcompare.base.artifacts import ArtifactStore
-    from medcompare.config.data import SplitConfig
+    from medcompare.config.data import DataConfig, SplitConfig
+    from medcompare.data.assignments import ImageRow
     from medcompare.data.records import DatasetManifest
 
 N_NAMED = 5
+
+
+def shown_alike(data: DataConfig, rows: Iterable[ImageRow]) -> tuple[DataConfig, tuple[str, ...]]:
+    """Settings to read an external set with, so that its grey levels are shown as the networks know them.
+
+    Parameters
+    ----------
+    data : DataConfig
+        Settings of the main data; a range that is set is kept.
+    rows : iterable of ImageRow
+        Images of the main data, with the range that was chosen for them.
+
+    Returns
+    -------
+    data : DataConfig
+        With that range, where all images of more than 8 bits have it.
+    notes : tuple of str
+        What is to be said of it.
+    """
+    ranges = {row.grey_range for row in rows if row.grey_range is not None}
+    if data.intensity_range != AUTO_INTENSITY or len(ranges) != 1:
+        return data, ()
+    low, high = (np.format_float_positional(limit, trim="-") for limit in ranges.pop())
+    note = f"Grey levels of more than 8 bits are shown from {low} (black) to {high} (white), as those of the main data."
+    return data.model_copy(update={"intensity_range": f"{low},{high}"}), (note,)
 
 
 def external_set(

@@ -12,11 +12,12 @@ from scipy import ndimage
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig, SplitConfig
-from medcompare.data.external import external_set
+from medcompare.data.assignments import read_assignments
+from medcompare.data.external import external_set, shown_alike
 from medcompare.data.manifest import ingest
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.split import split
-from medcompare.data.tables import read_split
+from medcompare.data.tables import read_images, read_split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,3 +87,30 @@ def test_images_seen_in_training_are_refused_or_left_out(tmp_path: Path, how: st
     ours = read_split(parts, store).query("subset == 'test'")
     assert {path[:-4] for path in left["path"]} == {path[:-4] for path in ours["path"]}
     assert f"{len(left)} images of B also in the internal test subset" in outside.notes[1]
+
+
+def test_grey_levels_are_shown_as_those_of_the_main_data(tmp_path: Path) -> None:
+    """Values up to 4095 here and up to 900 there: white is 4095 in both, or as the user says."""
+    rng = np.random.default_rng(0)
+    for name, highest in (("a", 4095), ("b", 900)):
+        for label in ("cancer", "healthy"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for i in range(6):
+                values = rng.integers(0, highest, (40, 40)).astype(np.uint16)
+                Image.fromarray(values).save(tmp_path / name / label / f"{name}{i}.png")
+    store, data = ArtifactStore(tmp_path / "store"), DataConfig(source=str(tmp_path / "a"))
+    manifest = ingest(resolve_source(data, demo_root=tmp_path / "demo"), data, store)
+    rows = read_assignments(store.read(split(manifest, SplitConfig(), seed=0, store=store).assignments))
+    there = data.model_copy(update={"source": str(tmp_path / "b")})
+
+    alike, notes = shown_alike(there, rows)
+
+    assert alike.intensity_range == "0,4095"
+    assert notes == (
+        "Grey levels of more than 8 bits are shown from 0 (black) to 4095 (white), as those of the main data.",
+    )
+    outside = ingest(resolve_source(alike, demo_root=tmp_path / "demo"), alike, store)
+    assert set(read_images(outside, store)["grey_range"]) == {"0,4095"}
+    as_set = there.model_copy(update={"intensity_range": "0,900"})
+    assert shown_alike(as_set, rows) == (as_set, ())
+    assert shown_alike(there, []) == (there, ())
