@@ -59,7 +59,8 @@ def pytest_sessionfinish() -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A file stays on one worker, and all files of flows on the same one.
 
-    Their server and their first run, two trainings and a report, are then started once. xdist's own groups do nothing
+    Their server, the process that imports torch for trainings, and their first run, two trainings and a report,
+    are then started once. xdist's own groups do nothing
     with pytest 9.2, which reads the names of tests elsewhere than xdist 3.8 writes them.
     """
     from xdist.scheduler import LoadFileScheduling
@@ -67,7 +68,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class FlowsTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "flows" if file.startswith("tests/flows/") else file
+            return "flows" if file.startswith(("tests/flows/", "tests/training/test_process.py")) else file
 
     return FlowsTogether(config, log) if config.getvalue("dist") == "loadfile" else None
 

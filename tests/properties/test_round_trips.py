@@ -39,7 +39,7 @@ from tests.data.test_split import manifest_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-QUICK = settings(max_examples=40, deadline=None, derandomize=True)
+QUICK = settings(max_examples=25, deadline=None, derandomize=True)
 MANY = settings(max_examples=2000, deadline=None, derandomize=True)
 
 AWKWARD = st.text("a0.,;\t|\"'\n =+-@#\\éß\u202e\u2028\x85\ufeff日😀", max_size=8)
