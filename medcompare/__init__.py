@@ -11,6 +11,7 @@ The package is pure code (nothing here imports Prefect), laid out in rooms. A ro
 ``stats``        intervals, resampling, calibration, comparison and the verdict; no torch
 ``runs``         what a run leaves behind: folder, summary, history, changes, provenance, pruning
 ``report``       from records to pages, figures, checklists, HTML and PDF
+``handover``     a trained network as a folder to hand over, and scores of new images from it
 ``notify``       mail: settings, message, sending
 ``cli``          the command line
 

@@ -72,6 +72,12 @@ class ArtifactError(MedcompareError):
     public = "a file of the store is missing or was altered"
 
 
+class ExportError(MedcompareError):
+    """A network that is exported does not give the scores of its run."""
+
+    public = "an exported network does not give the scores of its run"
+
+
 class DiskFullError(MedcompareError):
     """There is no room left to write to; trying again at once cannot help."""
 

@@ -13,7 +13,9 @@ from medcompare.base.file_access import keep_private
 from medcompare.cli.assess import assess
 from medcompare.cli.compare import compare
 from medcompare.cli.doctor import doctor
+from medcompare.cli.export import export
 from medcompare.cli.history import history
+from medcompare.cli.predict import predict
 from medcompare.cli.prune import prune
 from medcompare.cli.recover import recover
 from medcompare.cli.reports import reports
@@ -29,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: the same text in every terminal and in the documentation
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (compare, assess, reproduce, history, doctor, prune, serve, reports, recover):
+for command in (compare, assess, export, predict, reproduce, history, doctor, prune, serve, reports, recover):
     app.command(epilog=EXIT_STATUSES)(command)
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from medcompare.base.artifacts import CHUNK_BYTES, sha256_of_bytes
+from medcompare.base.errors import DataError
 from medcompare.config.data import intensity_limits
-from medcompare.data.decoding import DEEP_MODES, LARGEST, Range, eight_bits, insist_on_whole_files
+from medcompare.data.decoding import DEEP_MODES, LARGEST, Range, decode_rgb, eight_bits, insist_on_whole_files
 from medcompare.data.dicom import FORMAT as DICOM
 from medcompare.data.dicom import TYPE_RANGE, NoImageError, UnknownCompressionError, is_inverted
 from medcompare.data.disguises import is_slide, what_it_is
@@ -31,6 +32,8 @@ from medcompare.data.reading import NotRegularError, open_regular
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 Reason = Literal[
     "cannot be opened",
@@ -203,6 +206,58 @@ def measure_image(content: bytes, *, small: bool = True) -> ImageMeasurement:
         return replace(measured, reason="no decoder", detail=str(error))
     except _DECODE_ERRORS as error:
         return replace(measured, reason=_damage(error), detail=_short(error))
+
+
+def usable_pixels(
+    content: bytes, *, min_side_px: int, intensity_range: str, grey_range: Range | None
+) -> tuple[ImageMeasurement, NDArray[np.uint8] | None]:
+    """What a network sees of an image, or why it sees nothing; measures no more than that takes.
+
+    Parameters
+    ----------
+    content : bytes
+        A whole image file.
+    min_side_px, intensity_range : int, str
+        As of `reject_reason`.
+    grey_range : tuple of (float, float), optional
+        Values shown black and white of an image of more than 8 bits; None: that of its type.
+
+    Returns
+    -------
+    ImageMeasurement
+        With ``reason`` and ``detail`` where it cannot be used.
+    ndarray of shape (height, width, 3), uint8, or None
+        As `decode_rgb` gives them.
+    """
+    measured = replace(_read_header(io.BytesIO(content), len(content)), sha256=sha256_of_bytes(content))
+    if measured.reason is not None:
+        return measured, None
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            n_frames = _n_frames(image)
+            measured = replace(
+                measured,
+                n_frames=n_frames,
+                preview_px=_previews(image) if n_frames > 1 and image.format == "TIFF" else (),
+                span=_span(image),
+                type_range=image.info.get(TYPE_RANGE),
+            )
+        found = reject_reason(measured, min_side_px=min_side_px, intensity_range=intensity_range)
+        if found is not None:
+            return replace(measured, reason=found[0], detail=found[1]), None
+        shown = grey_range or measured.type_range or (0.0, float(LARGEST))
+        return measured, decode_rgb(content, name="", grey_range=shown)
+    except _NoNumbersError as error:
+        return replace(measured, reason="values without a range", detail=str(error)), None
+    except UnknownCompressionError as error:
+        return replace(measured, reason="no decoder", detail=str(error)), None
+    except DataError as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UnknownCompressionError):
+            return replace(measured, reason="no decoder", detail=str(cause)), None
+        return replace(measured, reason=_damage(cause), detail=_short(cause)), None
+    except _DECODE_ERRORS as error:
+        return replace(measured, reason=_damage(error), detail=_short(error)), None
 
 
 def reject_reason(

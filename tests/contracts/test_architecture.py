@@ -34,10 +34,11 @@ BELOW: dict[str, str] = {
     "stats": "base models config data predictions",
     "runs": "base models config data predictions training stats",
     "report": "base models config data predictions training stats runs",
+    "handover": "base models config data predictions training stats runs report",
     "notify": "base models config data predictions training stats runs",
     "tasks": "base models config data predictions training stats runs report notify",
     "flows": "base models config data predictions training stats runs report notify tasks",
-    "cli": "base models config data predictions training stats runs report notify tasks flows",
+    "cli": "base models config data predictions training stats runs report handover notify tasks flows",
 }
 """Room -> the rooms that it may import from. Training and statistics meet in the table of predictions."""
 

@@ -116,6 +116,35 @@ def listed(place: Path, data: DataConfig) -> Listing:
     return Listing(root=root, name=name_of(root), files=tuple(files), empty=empty, notes=tuple(notes))
 
 
+def listed_without_labels(place: Path, _: DataConfig) -> Listing:
+    """Every image file below a folder, or the one at `place`, whatever folder it is in.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    root, found, other_endings, strange = (
+        place.absolute().parent,
+        [Path(place.name)],
+        Counter[str](),
+        Counter[str](),
+    )
+    if place.is_dir():
+        root = place.absolute()
+        found, other_endings, strange = _sorted_out(root)
+    if not found:
+        kinds = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in strange.most_common(5))
+        msg = f"{root} holds no images" + (f"; files of other kinds: {kinds}" if kinds else "")
+        raise DataError(" ".join([f"{msg}.", *foreign(strange)]))
+    return Listing(
+        root=root,
+        name=name_of(root),
+        files=tuple(SourceFile(path=escape_name(path.as_posix()), label="") for path in found),
+        notes=(*_note_on_endings(other_endings), *foreign(strange)),
+    )
+
+
 def foreign(strange: Counter[str]) -> list[str]:
     """What files of known other kinds are, and what to do about them."""
     found = []

@@ -12,7 +12,7 @@ import shlex
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name, real_name
@@ -25,12 +25,21 @@ from medcompare.data.sources.classes import of_one_spelling, question_of_classes
 from medcompare.data.sources.command import command
 from medcompare.data.sources.demo import DEMO_MARKER, ensure_demo_data
 from medcompare.data.sources.headers import with_headers
-from medcompare.data.sources.listing import TABLE_SUFFIXES, ImageSource, Listing, SourceKind, count
+from medcompare.data.sources.listing import (
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    ImageSource,
+    Listing,
+    SourceKind,
+    count,
+)
 from medcompare.data.sources.patients import with_patients
 
 if TYPE_CHECKING:
     from medcompare.base.record import Subset
     from medcompare.config.data import ChoiceOfSplit, DataConfig
+
+Listed = TypeVar("Listed", ImageSource, Listing)
 
 SOURCES: tuple[SourceKind, ...] = (table, folder)
 """Every way in which images are given; the first that accepts a place reads it."""
@@ -109,7 +118,50 @@ def _fetched(data: DataConfig, published: ChoiceOfSplit | None, root: Path) -> I
     return replace(source, name=remote.name_of(data.source), notes=notes)
 
 
-def _contained(source: ImageSource, within: Path, given: Path | str) -> ImageSource:
+def list_unlabelled(data: DataConfig, *, work: Path) -> Listing:
+    """List images for which no label is needed, or asked for: all that the place names, also outside class folders.
+
+    Parameters
+    ----------
+    data : DataConfig
+        ``source`` as for `resolve_source`, or one image file. Of a table, what names images and patients is used.
+    work : Path
+        Folder for what is unpacked, copied or generated.
+
+    Returns
+    -------
+    Listing
+        Files sorted by path, their labels empty.
+
+    Raises
+    ------
+    DataError
+        As `resolve_source`, where a place or a table cannot be read.
+    """
+    if data.source == DEMO:
+        place = ensure_demo_data(work / "demo", data.demo) / table.MANIFEST_NAME
+    elif remote.is_address(data.source):
+        place = remote.fetched(data, work / "remote")
+    else:
+        place, exists = _location(data.source)
+        if not exists:
+            msg = f"no such folder or file: {place}. Give a folder, a table with a column of paths, or an archive"
+            raise DataError(msg)
+    within = place
+    if archive.is_archive(place):
+        within = archive.unpacked(place, work / "unpacked", max_file_mb=data.max_file_mb)
+    is_table = table.accepts(within) and within.suffix.lower() not in IMAGE_SUFFIXES
+    listing = (table if is_table else folder).listed_without_labels(within, data)
+    if within != place or remote.is_address(data.source):
+        listing = _contained(listing, within, data.source)
+    # What the headers and names suggest about a split is of no concern here.
+    listing = replace(with_headers(listing, data), notes=listing.notes)
+    if data.patient_pattern is not None:
+        listing = with_patients(listing, data)
+    return replace(listing, files=tuple(sorted(listing.files, key=lambda file: file.path)))
+
+
+def _contained(source: Listed, within: Path, given: Path | str) -> Listed:
     """`source`, of which no image lies outside the folder that came from elsewhere.
 
     A table of the user may name any file of this machine; one that was sent by somebody else must not.

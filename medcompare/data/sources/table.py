@@ -91,21 +91,8 @@ def listed(place: Path, data: DataConfig) -> Listing:
         If the file is no table, a column is missing or reserved, a value that must be there is empty, an image
         is named twice, or a file is missing. The message names file, column, row and remedy.
     """
-    followed: tuple[str, ...] = ()
-    path = place
-    if place.is_dir():
-        path = place / MANIFEST_NAME
-        followed = (f"The folder holds {MANIFEST_NAME}, which says what its images are: it was followed.",)
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        msg = f"{path} {one_file(path, data)}"
-        raise DataError(msg)
-    table = read_table_file(path, expected="the columns path,label and one row per image")
-    root = path.absolute().parent
-    if data.image_root is not None:
-        root = Path(real_name(data.image_root)).expanduser().absolute()
-        if not root.is_dir():
-            table.refuse(f"no such folder: {data.image_root}. Correct --image-root")
-    places = Places(root)
+    table, places, followed = _opened(place, data)
+    path, root = table.path, places.root
     names = path_column(table, places, data)
     of_split = column_of_split(table.columns)
     taken = [name for name in (names, of_split) if name is not None]
@@ -116,10 +103,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
     if reserved:
         table.refuse(f"the column name '{reserved[0]}' is reserved for results; rename it")
     table.filled(names, "fill it in, or delete the row")
-    remedy = (
-        "give every image a patient (one of its own where the patient is not known), or remove the column"
-    )
-    patients = joined([table.ids(name, remedy) for name in groups]) if groups else None
+    patients = _patients(table, groups)
     left_out = set(without_label(table, labels, data))
     paths = _paths(table, names, places, data)
     extra = tuple(name for name in table.columns if name not in used)
@@ -153,6 +137,58 @@ def listed(place: Path, data: DataConfig) -> Listing:
         has_patients=patients is not None,
         notes=(*followed, *notes, *_about_groups(groups, patients), *_unlisted(path, root, set(paths))),
     )
+
+
+def listed_without_labels(place: Path, data: DataConfig) -> Listing:
+    """As `listed`, but no column needs to name a class, and none is asked about.
+
+    Raises
+    ------
+    DataError
+        If the file is no table, no column names the images, or a file is missing.
+    """
+    table, places, followed = _opened(place, data)
+    names = path_column(table, places, data)
+    groups, _ = group_columns(table, [names], data)
+    table.filled(names, "fill it in, or delete the row")
+    patients = _patients(table, groups)
+    files = [
+        SourceFile(path=path, label="", patient_id=None if patients is None else patients[i])
+        for i, path in enumerate(_paths(table, names, places, data))
+    ]
+    return Listing(
+        root=places.root,
+        name=name_of(table.path),
+        files=tuple(files),
+        has_patients=patients is not None,
+        notes=followed,
+    )
+
+
+def _opened(place: Path, data: DataConfig) -> tuple[Columns, Places, tuple[str, ...]]:
+    """The table at `place`, where its images are looked for, and whether a folder was followed to it."""
+    followed: tuple[str, ...] = ()
+    path = place
+    if place.is_dir():
+        path = place / MANIFEST_NAME
+        followed = (f"The folder holds {MANIFEST_NAME}, which says what its images are: it was followed.",)
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        msg = f"{path} {one_file(path, data)}"
+        raise DataError(msg)
+    table = read_table_file(path, expected="the columns path,label and one row per image")
+    root = path.absolute().parent
+    if data.image_root is not None:
+        root = Path(real_name(data.image_root)).expanduser().absolute()
+        if not root.is_dir():
+            table.refuse(f"no such folder: {data.image_root}. Correct --image-root")
+    return table, Places(root), followed
+
+
+def _patients(table: Columns, groups: Sequence[str]) -> list[str] | None:
+    remedy = (
+        "give every image a patient (one of its own where the patient is not known), or remove the column"
+    )
+    return joined([table.ids(name, remedy) for name in groups]) if groups else None
 
 
 def _paths(table: Columns, column: str, places: Places, data: DataConfig) -> list[str]:
