@@ -117,8 +117,8 @@ def test_wide_pages_fit_on_letter_paper() -> None:
     assert texts_outside(content) == []
     for one in view.evaluations:
         low, high = one.metrics["specificity"].ci_low, one.metrics["specificity"].ci_high
-        assert f"({low:.3f}to{high:.3f})" in text
-        assert squeezed(one.display_name) in text
+        assert f"({100 * (1 - high):.1f}to{100 * (1 - low):.1f})" in text
+        assert squeezed(view.label(one.model)) in text
         assert all(squeezed(row.level) in text for row in one.subgroups)
     assert "Timeperimage" in text  # page one
     assert "Latencyperimage" in text  # the section on cost
