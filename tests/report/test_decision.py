@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -11,9 +13,15 @@ from hypothesis import strategies as st
 from medcompare.report.figures.interval import draw_interval, reach_of
 from medcompare.report.pages.decision import checks_of, conclusion, decision_tables, without_figures
 from medcompare.report.pages.report import PageOne, _page_one
+from medcompare.report.pages.rule import rule_steps
 from medcompare.report.vocabulary import view_of
+from medcompare.stats.verdict import rule as rule_of_two
+from medcompare.stats.verdict import several
 from tests.report import odd_runs
 from tests.report.sample import make_assessment, make_inputs
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 TWO = ("never", "ni", "good", "miscalibrated", "tiny12", "rare")
 
@@ -190,3 +198,32 @@ def test_uses_agree_with_the_figures() -> None:
                 ("are over-confident", slope.ci_high < 1), ("are under-confident", slope.ci_low > 1),
             ):  # fmt: skip
                 assert (word in use.miscalibration) == holds
+
+
+@pytest.mark.parametrize("name", [*TWO, "six", "nine"])
+def test_the_path_through_the_rule_ends_at_the_step_of_the_verdict(name: str) -> None:
+    """One branch is taken, that of the record; all questions above it were passed, none below was reached."""
+    view = view_of(odd_runs.run(name))
+    steps = rule_steps(view)
+
+    taken = [branch.step for step in steps for branch in step.branches if branch.taken]
+    assert taken == [view.assessment.verdict.step]
+    states = [step.state for step in steps]
+    at = states.index("decided")
+    assert steps[at].number == taken[0][0]
+    assert states == ["passed"] * at + ["decided"] + ["not reached"] * (len(states) - at - 1)
+
+
+def test_every_step_that_may_decide_is_in_the_flow_chart() -> None:
+    """Whatever the rule names as its step has a branch; of several models those of the rule among several."""
+
+    def named(module: ModuleType) -> set[str]:
+        source = inspect.getsource(module)
+        return set(re.findall(r'step="(\d[a-d]?)"', source)) | set(
+            re.findall(r'"(\d[a-d]?)", "[a-z_]+", pair', source)
+        )
+
+    two = {branch.step for step in rule_steps(view_of(odd_runs.run("ni"))) for branch in step.branches}
+    more = {branch.step for step in rule_steps(view_of(odd_runs.run("six"))) for branch in step.branches}
+    assert {"0", "2", "3", "4a", "4c", "5"} <= named(rule_of_two) <= two
+    assert {"2", "5", "6"} <= named(several) <= more

@@ -101,7 +101,9 @@ def with_sections(inputs: ReportInputs, *sections: Section | None) -> str:
         version="0",
         description="",
         page_one=_page_one(view_of(inputs)),
-        rule=RulePage(sentence=inputs.assessment.verdict.sentence, caveats=(), parameters=(), names=()),
+        rule=RulePage(
+            sentence=inputs.assessment.verdict.sentence, caveats=(), steps=(), parameters=(), names=()
+        ),
         sections=tuple(section for section in sections if section is not None),
     )
     return render.render_html(built)

@@ -215,7 +215,29 @@ def test_pdf_metadata_and_outline(pdf: PdfReader, inputs: ReportInputs) -> None:
     titles = [item["/Title"] for item in pdf.outline if not isinstance(item, list)]
     assert titles[0] == inputs.assessment.verdict.headline
     assert "Head to head" in " ".join(str(title) for title in titles)
-    assert len(titles) == 10
+    assert titles[1:3] == ["Contents", "The decision rule"]
+    assert len(titles) == 11
+
+
+def test_contents_name_the_page_of_every_chapter(pdf: PdfReader, texts: list[str]) -> None:
+    """Each entry links to the page whose number it prints, where the chapter begins and the header names it."""
+    links = {
+        str(annotation["/Dest"])
+        for reference in pdf.pages[1]["/Annots"]
+        if (annotation := reference.get_object())["/Subtype"] == "/Link"
+    }
+    contents = texts[1].partition("The decision rule")[2].partition("0 Is the comparison valid")[0]
+    entries = re.findall(r"(\d [A-Z][^.]+?) ?\.[. ]*(\d+)", contents)
+    assert links >= {"verdict", "rule", "comparison", "methods"}
+    assert len(links) == len(entries) + 2 == 10
+    for name, number in entries:
+        assert name in texts[int(number) - 1]
+    assert "1 Data and split" in texts[2][:80]
+    assert "Table 1. What it means" in texts[0]
+    numbers = [int(n) for n in re.findall(r"(?<!see )Table (\d+)\. ", " ".join(texts))]
+    assert numbers == list(range(1, len(numbers) + 1))
+    figures = [int(n) for n in re.findall(r"Figure (\d+)\. ", " ".join(texts))]
+    assert figures == list(range(1, len(figures) + 1))
 
 
 def test_pdf_refers_to_nothing_outside(pdf: PdfReader) -> None:

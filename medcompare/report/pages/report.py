@@ -33,6 +33,7 @@ from medcompare.report.pages.errors import error_section
 from medcompare.report.pages.external import external_section
 from medcompare.report.pages.methods import checklist_section, methods_section, trend_section
 from medcompare.report.pages.model import model_section
+from medcompare.report.pages.rule import rule_steps
 from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, view_of
 from medcompare.stats.records import Outcome
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from medcompare.report.inputs import ReportInputs
     from medcompare.report.pages.decision import Check
+    from medcompare.report.pages.rule import RuleStep
 
 SYNTHETIC_LABEL = "Synthetic demonstration data"
 
@@ -56,8 +58,8 @@ OUTCOME_LABELS = {
 DECIDED = frozenset({Outcome.USE_MODEL, Outcome.PREFER_CHEAPER, Outcome.CHOOSE_BY_COST})
 
 
-PAGE_ONE_MM = 265.0
-"""Height between the margins of the first page, A4."""
+PAGE_ONE_MM = 240.0
+"""Height between the margins of the first page: Letter, which is lower than A4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,7 @@ class RulePage:
     """Of the verdict, with all its figures."""
     caveats: tuple[str, ...]
     """Those that page one gives in a shorter form."""
+    steps: tuple[RuleStep, ...]
     parameters: tuple[Table, ...]
     """Side by side."""
     names: tuple[Table, ...]
@@ -164,6 +167,7 @@ def build_context(inputs: ReportInputs) -> ReportContext:
         rule=RulePage(
             sentence=view.assessment.verdict.sentence,
             caveats=tuple(text for text in view.assessment.verdict.caveats if said_of_uses(view, text)),
+            steps=rule_steps(view),
             parameters=_parameters(view),
             names=tuple(_short_names(view)),
         ),
