@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from medcompare.training.epoch import EpochTraining
     from medcompare.training.requests import CostRequest
 
-TRAINING_STEPS = 8
-TRAINING_WARMUP_STEPS = 2
+TRAINING_STEPS = 4
+TRAINING_WARMUP_STEPS = 1
 THROUGHPUT_BATCHES = FEWEST_PASSES
 MIN_WARMUP, MIN_REPEATS = 1, 3
 """Passes of one image that are always done, however little time there is; 3 still give a median, but no interval."""
