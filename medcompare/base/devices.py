@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 DeviceSetting = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -56,26 +56,26 @@ def native_bfloat16_on_cpu(*, cpuinfo: Path = CPUINFO) -> bool:
 def choices_of(device: torch.device) -> tuple[tuple[Precision, MemoryFormat], ...]:
     """Precisions and layouts that may be the fastest on `device`; the usual one first.
 
-    Others were slower for every network measured (docs/models.md): contiguous tensors on a CPU, float32 on a GPU that
-    multiplies bfloat16.
+    Others were slower for every network measured (docs/models.md): contiguous tensors on a CPU, float32 on a GPU.
     """
     usual = resolve_precision("same", device)
-    if usual[0] != "bfloat16":
+    if usual[0] == "float32":
         return (usual,)
     other: tuple[Precision, MemoryFormat] = (
-        ("float32", "channels_last") if device.type == "cpu" else ("bfloat16", "channels_last")
+        ("float32", "channels_last") if device.type == "cpu" else (usual[0], "channels_last")
     )
     return usual, other
 
 
 def resolve_precision(
-    setting: Literal["auto", "same", "float32", "bfloat16"], device: torch.device
+    setting: Literal["auto", "same", "float32", "bfloat16", "float16"], device: torch.device
 ) -> tuple[Precision, MemoryFormat]:
     """Training precision and memory layout, by rule; `medcompare.training.precision` measures what ``auto`` may be.
 
-    ``same`` is bfloat16 autocast where the hardware multiplies bfloat16 natively, else
-    float32, for every network alike. Tensors are channels-last on a CPU, where that is never slower, else
-    contiguous: on a GPU the first pass of depthwise convolutions in bfloat16, channels-last takes 18 s, not 5.
+    ``same`` is bfloat16 autocast where the hardware multiplies bfloat16 natively, float16 with a scaled loss on
+    other CUDA devices, else float32, for every network alike. Tensors are channels-last on a CPU, where that is never
+    slower, else contiguous: on a GPU the first pass of depthwise convolutions in bfloat16, channels-last takes 18 s,
+    not 5.
 
     Raises
     ------
@@ -88,10 +88,10 @@ def resolve_precision(
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         native = device.type == "cpu" and native_bfloat16_on_cpu()
-    if setting == "bfloat16" and device.type == "mps":
-        msg = "train.precision is 'bfloat16', which is not supported on mps; use 'auto' or 'float32'"
+    if setting not in {"auto", "same", "float32"} and device.type == "mps":
+        msg = f"train.precision is '{setting}', which is not supported on mps; use 'auto' or 'float32'"
         raise ConfigError(msg)
-    precision: Precision = (
-        "bfloat16" if setting == "bfloat16" or (setting != "float32" and native) else "float32"
-    )
+    usual: Precision = "bfloat16" if native else "float16" if device.type == "cuda" else "float32"
+    given = "same" if setting == "auto" else setting
+    precision = usual if given == "same" else given
     return precision, "channels_last" if device.type == "cpu" else "contiguous"

@@ -164,10 +164,11 @@ class TrainConfig(Settings):
     weights_dir: Path | None = Field(
         default=None, description="Folder searched first for pretrained weight files."
     )
-    precision: Literal["auto", "same", "float32", "bfloat16"] = Field(
+    precision: Literal["auto", "same", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="'same': bfloat16 where the hardware has it natively, else float32; 'auto': for each network "
-        "what is fastest on this hardware, measured before a long training. Predictions are always float32.",
+        description="'same': bfloat16 where the hardware has it natively, float16 on other GPUs, else float32; 'auto': "
+        "for each network what is fastest on this hardware, measured before a long training. Predictions are always "
+        "float32.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Device; 'auto': cuda, then mps, then cpu."

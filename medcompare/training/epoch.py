@@ -145,8 +145,10 @@ def train_one_epoch(
         if step % every == 0:
             losses.read()
         if options.clip_norm is not None:
+            passes.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
-        optimizer.step()
+        passes.scaler.step(optimizer)
+        passes.scaler.update()
         if after_update is not None:
             after_update()
         if step % every == 0:
@@ -304,4 +306,4 @@ def not_finite(what: str, settings: FitSettings, when: str) -> str:
         f"{model}: the {what} is not finite at {when} (learning rate {rate:g}, {settings.precision}). "
         f"Lower the learning rate: --set train.recipes.{model}.learning_rate={rate / 10:g}"
     )
-    return message + (" or use --set train.precision=float32" if settings.precision == "bfloat16" else "")
+    return message + (" or use --set train.precision=float32" if settings.precision != "float32" else "")

@@ -139,8 +139,10 @@ def fit(
         network, settings.recipe, head=head, backbone_lr_factor=options.backbone_lr_factor
     )
     schedule, average = schedule_of(optimizer, options, training.n_steps), averaged(network, options)
-    found = {"optimizer": optimizer, "schedule": schedule, "average": average}
-    parts: dict[str, Stateful] = {name: part for name, part in found.items() if part is not None}
+    passes = GradientPasses(network, settings)
+    scaler = passes.scaler if passes.scaler.is_enabled() else None
+    found = (("optimizer", optimizer), ("schedule", schedule), ("average", average), ("scaler", scaler))
+    parts: dict[str, Stateful] = {name: part for name, part in found if part is not None}
     judged = network if average is None else average.module
 
     def after_update() -> None:
@@ -150,7 +152,7 @@ def fit(
             average.update_parameters(network)
 
     state = resumed_state(network, parts, resume_point, settings.spec.name)
-    passes = GradientPasses(network, settings, images_at_once=state.images_at_once)
+    passes.images_at_once = state.images_at_once
     keep = Keeper(network, parts, state, passes, settings, resume_point)
     for epoch in range(len(state.history) + 1, settings.epochs + 1):
         if epoch - state.last_better_auc_epoch > settings.patience or (state.history and stop(state.history)):
@@ -166,9 +168,8 @@ def fit(
             val_auc=last.val_auc if last else None,
             mean_epoch_s=last.elapsed_s / last.epoch if last else None,
         )
-        frozen = epoch <= options.frozen_epochs
         if options.frozen_epochs:
-            freeze(network, head, frozen=frozen)
+            freeze(network, head, frozen=epoch <= options.frozen_epochs)
         if state.progress is None:
             state.progress = EpochProgress(learning_rate=float(optimizer.param_groups[-1]["lr"]))
         else:
@@ -190,7 +191,7 @@ def fit(
         )
         # Judged with statistics that belong to the weights; trained on with the library's own.
         # Those of frozen layers are the pretrained ones, which the head was trained on.
-        running = {} if frozen else statistics_of(judged)
+        running = {} if epoch <= options.frozen_epochs else statistics_of(judged)
         measured = remeasure(judged, sample, settings) if running else None
         validated = validate_epoch(judged, validation, settings)
         if not math.isfinite(validated.loss):

@@ -53,6 +53,8 @@ class GradientPasses:
         self._network = network
         self._settings = settings
         self._device = settings.placement.device
+        self.scaler = torch.amp.GradScaler(self._device.type, enabled=settings.precision == "float16")
+        """Keeps small gradients above float16's smallest numbers, and leaves out a step whose gradients overflow."""
         self._class_weights = torch.tensor(settings.class_weights, device=self._device)
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -96,13 +98,15 @@ class GradientPasses:
     def _part(self, inputs: Tensor, labels: Tensor, *, share: Tensor | None) -> Tensor:
         settings = self._settings
         with torch.autocast(
-            self._device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
+            self._device.type,
+            dtype=getattr(torch, settings.precision),
+            enabled=settings.precision != "float32",
         ):
             logits = self._network(inputs)
         loss = training_loss(logits.float(), labels, self._class_weights, settings.options)
         if share is not None:
             loss = loss * share
-        loss.backward()
+        self.scaler.scale(loss).backward()
         return loss.detach()
 
     def _weight(self, labels: Tensor) -> Tensor:

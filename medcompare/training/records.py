@@ -64,7 +64,7 @@ class BatchNormFacts(Record):
 class StepSpeed(Record):
     """Training steps in one precision and memory layout, on noise."""
 
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "bfloat16", "float16"]
     memory_format: Literal["contiguous", "channels_last"]
     first_s: float = Field(description="Time of the first step, which may build kernels.")
     images_per_s: float = Field(gt=0, description="Median of the steps after it.")
@@ -94,7 +94,7 @@ class TrainedModel(Record):
     transforms: str = Field(default="", description="How an image becomes an input: interpolation, mean, SD.")
     batch_size: int
     n_parameters: int
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "bfloat16", "float16"]
     memory_format: Literal["contiguous", "channels_last"]
     speeds: tuple[StepSpeed, ...] = Field(
         default=(), description="What precision and memory layout were chosen from; empty: set, or by rule."

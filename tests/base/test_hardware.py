@@ -150,5 +150,7 @@ def test_precision() -> None:
         automatic = resolve_precision(setting, CPU)[0]
         assert automatic == ("bfloat16" if native_bfloat16_on_cpu() else "float32")
     assert resolve_precision("auto", torch.device("mps"))[0] == "float32"
-    with pytest.raises(ConfigError, match="not supported on mps"):
-        resolve_precision("bfloat16", torch.device("mps"))
+    assert resolve_precision("float16", CPU) == ("float16", "channels_last")
+    for setting in ("bfloat16", "float16"):
+        with pytest.raises(ConfigError, match=f"'{setting}', which is not supported on mps"):
+            resolve_precision(setting, torch.device("mps"))

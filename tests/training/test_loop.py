@@ -96,6 +96,29 @@ def test_dropout_and_stochastic_depth_follow_the_seed(random_cnn: str) -> None:
     assert len({tuple(drawn(*place)) for place in places}) == len(places)
 
 
+def test_float16_learns_as_float32_does_and_goes_on_from_a_checkpoint(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is scaled, so that small gradients are kept; the scale is in the checkpoint."""
+    request = tiny.request(epochs=3, precision="float16", checkpoint_every_s=0, clip_norm=1.0)
+    whole = train_model(request)
+    plain = train_model(tiny.request(epochs=3, precision="float32", clip_norm=1.0))
+    losses = [[log.train_loss for log in one.history] for one in (whole, plain)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.02)
+    assert losses[0] != losses[1]
+    assert whole.precision == "float16"
+
+    def cut_off(event: Mapping[str, Any]) -> None:
+        if (event["event"], event["epoch"], event["step"]) == ("progress", 2, 2):
+            message = "power cut"
+            raise OSError(message)
+
+    monkeypatch.setattr(events, "PROGRESS_EVERY_S", 0.0)
+    with pytest.raises(OSError, match="power cut"):
+        train_model(request, emit=cut_off)
+    assert figures(train_model(request)) == figures(whole)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_loading_processes_do_not_change_the_history(tiny: Any, random_cnn: str, precision: str) -> None:
     """Crops depend on (seed, epoch, index) alone, and a loader draws nothing the network would draw."""
