@@ -148,6 +148,8 @@ def step_rows(asked: argparse.Namespace, folder: Path, model: str) -> list[tuple
     train = TrainConfig(image_size_px=asked.size, batch_size=asked.batch, epochs=1)
     found = []
     for precision, layout in settings_on(device):
+        if f"{precision}-{layout}" not in (asked.only or f"{precision}-{layout}"):
+            continue
         placement = Placement(device=device, memory_format=layout)
         settings = FitSettings(
             spec=spec,
@@ -216,7 +218,7 @@ def step_rows(asked: argparse.Namespace, folder: Path, model: str) -> list[tuple
                 f"{len(rows) / cold.wall:.1f}",
                 f"{first:.1f}",
                 *(
-                    f"{rate:.1f} ({rate / statistics.median(real):.2f})" if rate else "not installed"
+                    f"{rate:.1f} ({rate / statistics.median(real):.2f})" if rate else "not measured"
                     for rate in others
                 ),
             )
@@ -329,6 +331,7 @@ def main() -> None:
     parser.add_argument(
         "--loops", nargs="*", default=["timm", "lightning"], help="other loops to measure (default: both)"
     )
+    parser.add_argument("--only", nargs="+", metavar="PRECISION-LAYOUT", help="such as bfloat16-contiguous")
     parser.add_argument("--plain-workers", type=int, default=0, help="loading processes of the plain script")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
