@@ -30,6 +30,8 @@ MAX_LOADERS = 16
 BATCHES_PER_LOADER = 4
 """That a loading process may hold in shared memory: two prepared ahead, one in work, one in use."""
 CPUINFO = Path("/proc/cpuinfo")
+OWN_CGROUP = Path("/proc/self/cgroup")
+VMSTAT = Path("/proc/vmstat")
 
 
 class ParallelPlan(Record):
@@ -74,6 +76,37 @@ def memory_bytes(*, cgroup: Path = CGROUP) -> int:
         if text is not None and text.isdigit():
             total = min(total, int(text))
     return total
+
+
+def oom_kills(
+    *, cgroup: Path = CGROUP, own: Path = OWN_CGROUP, vmstat: Path = VMSTAT
+) -> tuple[int, int] | None:
+    """Processes that Linux has ended for lack of memory: in this container, and in all; None where it does not say.
+
+    The container is the innermost control group whose count can be read, of either version.
+    """
+    folders = []
+    for line in (_read(own) or "").splitlines():
+        _, controllers, place = line.split(":", 2)
+        if controllers in {"", "memory"}:
+            base = cgroup / controllers
+            folders += [base / place.lstrip("/"), base]
+    counts = (
+        _count(folder / name, "oom_kill")
+        for folder in folders
+        for name in ("memory.events", "memory.oom_control")
+    )
+    here = next((count for count in counts if count is not None), None)
+    everywhere = _count(vmstat, "oom_kill")
+    return None if here is None and everywhere is None else (here or 0, everywhere or 0)
+
+
+def _count(path: Path, name: str) -> int | None:
+    for line in (_read(path) or "").splitlines():
+        key, _, value = line.partition(" ")
+        if key == name and value.isdigit():
+            return int(value)
+    return None
 
 
 def cpu_name(*, cpuinfo: Path = CPUINFO) -> str:

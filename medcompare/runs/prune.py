@@ -41,8 +41,9 @@ LEFTOVERS = (
     "speeds/.*.part",
 )
 """What writers and trainings that died leave in a store."""
-INTERRUPTED = "resume/*"
-"""Checkpoints of trainings that were cut off and not gone on with; touched at every checkpoint."""
+INTERRUPTED = ("resume/*", "replay/*")
+"""Checkpoints of trainings that were cut off and not gone on with, touched at every checkpoint; batches of those
+whose loss was not finite."""
 UNPACKED = ("unpacked/*", "remote/*")
 """Images that came in an archive or from an address; touched whenever a run reads them."""
 MEASURED = "measured/*"
@@ -148,6 +149,7 @@ def plan_pruning(
     leftovers = (
         path for pattern in LEFTOVERS for path in sorted(store.glob(pattern)) if not path.is_symlink()
     )
+    interrupted = (path for pattern in INTERRUPTED for path in sorted(store.glob(pattern)))
     removals = (
         *(_removal("run folder", path) for path in old_runs if reports),
         *(_removal("unfinished run", path) for path in _unfinished(out) if path.stat().st_mtime < spared),
@@ -165,7 +167,7 @@ def plan_pruning(
             if path.stat().st_mtime < recent
         ),
         *(_removal("leftover", path) for path in leftovers if path.stat().st_mtime < spared),
-        *(_removal("leftover", path) for path in store.glob(INTERRUPTED) if path.stat().st_mtime < recent),
+        *(_removal("leftover", path) for path in interrupted if path.stat().st_mtime < recent),
     )
     return PrunePlan(
         removals=removals,

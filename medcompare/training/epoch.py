@@ -33,8 +33,16 @@ if TYPE_CHECKING:
     from medcompare.training.dataset import Batch
     from medcompare.training.recipes import FitSettings
 
-READ_EVERY = 16
+READ_EVERY = {"cuda": 16, "mps": 16}
 """Steps between two readings of the losses from a GPU, which wait for all that it computes."""
+
+
+class NotFiniteError(TrainingError):
+    """The loss of a batch is not finite; the network is as it was before that step."""
+
+    def __init__(self, message: str, epoch: int, step: int) -> None:
+        super().__init__(message)
+        self.epoch, self.step = epoch, step
 
 
 @dataclass(kw_only=True)
@@ -122,16 +130,19 @@ def train_one_epoch(
 
     Raises
     ------
+    NotFiniteError
+        If the loss is not finite: never transient, as the same would happen again.
     TrainingError
-        If the loss is not finite: never transient, as the same would happen again. If memory runs out for two images.
+        If memory runs out for two images at once.
     """
     progress = EpochProgress() if progress is None else progress
     passes = GradientPasses(network, settings) if passes is None else passes
     options = settings.options
     training_mode(network, settings.spec.head, frozen=epoch <= options.frozen_epochs)
     started = time.perf_counter() - progress.elapsed_s
-    losses = Losses(progress, settings, f"epoch {epoch}, step {{step}} of {n_steps}")
-    every = 1 if settings.placement.device.type == "cpu" else READ_EVERY
+    losses = Losses(progress, settings, epoch=epoch, n_steps=n_steps)
+    every = READ_EVERY.get(settings.placement.device.type, 1)
+    stand_still = torch.zeros((), device=settings.placement.device)
 
     def report() -> None:
         progress.elapsed_s = time.perf_counter() - started
@@ -141,9 +152,14 @@ def train_one_epoch(
             after_step()
 
     for step, batch in enumerate(batches, start=progress.step + 1):
-        losses.add(passes(batch), batch.labels.tolist())
+        loss = passes(batch)
+        losses.add(loss, batch.labels.tolist())
         if step % every == 0:
             losses.read()
+        elif optimizer.param_groups[0].get("fused"):
+            # From a loss that is not finite the weights stand still until it is read, as with a gradient scaler.
+            stand_still = torch.maximum(stand_still, 1 - loss.isfinite().float())
+            optimizer.found_inf = stand_still  # type: ignore[attr-defined]
         if options.clip_norm is not None:
             passes.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
@@ -167,12 +183,13 @@ class Losses:
         Brought up to date with each reading.
     settings : FitSettings
         Class weights; and what a message names.
-    when : str
-        Where in the training, with ``{step}``, for a message.
+    epoch, n_steps : int
+        For a message.
     """
 
-    def __init__(self, progress: EpochProgress, settings: FitSettings, when: str) -> None:
-        self._progress, self._settings, self._when = progress, settings, when
+    def __init__(self, progress: EpochProgress, settings: FitSettings, *, epoch: int, n_steps: int) -> None:
+        self._progress, self._settings = progress, settings
+        self._epoch, self._n_steps = epoch, n_steps
         self._waiting: list[tuple[Tensor, float, int]] = []
 
     @property
@@ -190,7 +207,7 @@ class Losses:
 
         Raises
         ------
-        TrainingError
+        NotFiniteError
             If a loss is not finite.
         """
         if not self._waiting:
@@ -199,9 +216,9 @@ class Losses:
         for value, (_, weight, n_images) in zip(values, self._waiting, strict=True):
             self._progress.step += 1
             if not math.isfinite(value):
-                raise TrainingError(
-                    not_finite("training loss", self._settings, self._when.format(step=self._progress.step))
-                )
+                step = self._progress.step
+                when = f"epoch {self._epoch}, step {step} of {self._n_steps}"
+                raise NotFiniteError(not_finite("training loss", self._settings, when), self._epoch, step)
             self._progress.loss_sum += value * weight
             self._progress.weight_sum += weight
             self._progress.n_images += n_images

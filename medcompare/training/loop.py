@@ -28,6 +28,7 @@ from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingI
 from medcompare.training.epoch import (
     COMPARED_IMAGES,
     EpochProgress,
+    NotFiniteError,
     compare_statistics,
     not_finite,
     remeasure,
@@ -48,6 +49,7 @@ from medcompare.training.recipes import (
     recipe_of,
 )
 from medcompare.training.records import BatchNormFacts, EpochLog, StepSpeed, TrainedModel
+from medcompare.training.replay import keep_batch
 from medcompare.training.scoring import Placement, make_repeatable
 from medcompare.training.state import FitState, Keeper, Stateful, resume_key, resumed_state
 from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
@@ -251,16 +253,12 @@ class Prepared:
         self, *, emit: EventHandler | None, stop: Callable[[Sequence[EpochLog]], bool] = lambda _: False
     ) -> FitState:
         """Carry it out; see `fit`."""
-        return fit(
-            self.network,
-            self.training,
-            self.validation,
-            self.sample,
-            self.settings,
-            emit=emit,
-            resume_point=self.resume_point,
-            stop=stop,
-        )
+        parts = self.network, self.training, self.validation, self.sample, self.settings
+        try:
+            return fit(*parts, emit=emit, resume_point=self.resume_point, stop=stop)
+        except NotFiniteError as error:
+            store_root = self.resume_point.folder.parents[1]
+            raise keep_batch(error, self.network, self.training, self.settings, store_root) from None
 
 
 def prepared(request: TrainingRequest) -> Prepared:
@@ -363,6 +361,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         n_threads=torch.get_num_threads(),
         n_parallel=request.n_parallel,
         seed=request.seed,
+        images_at_once=state.images_at_once,
         n_images_seen=state.n_images_seen,
         elapsed_s=state.elapsed_s,
         batch_norm=BatchNormFacts(

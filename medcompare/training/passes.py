@@ -48,8 +48,6 @@ class GradientPasses:
         self, network: nn.Module, settings: FitSettings, *, images_at_once: int | None = None
     ) -> None:
         self.images_at_once = images_at_once
-        self.random_before: dict[str, Tensor] = {}
-        """State of the generators before the last batch."""
         self._network = network
         self._settings = settings
         self._device = settings.placement.device
@@ -65,7 +63,7 @@ class GradientPasses:
         TrainingError
             If memory runs out even for two images at once.
         """
-        self.random_before = random_state(self._device)
+        before = random_state(self._device)
         while True:
             self._network.zero_grad(set_to_none=True)
             try:
@@ -76,7 +74,7 @@ class GradientPasses:
                 words = str(error).split(". ", 1)[0][:200]
             # Outside the handler: the traceback held all that the passes had allocated.
             self._halve(len(batch.labels), words)
-            set_random_state(self.random_before, self._device)
+            set_random_state(before, self._device)
 
     def _whole(self, batch: Batch) -> Tensor:
         settings = self._settings

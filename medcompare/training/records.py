@@ -93,6 +93,11 @@ class TrainedModel(Record):
     resize_px: int
     transforms: str = Field(default="", description="How an image becomes an input: interpolation, mean, SD.")
     batch_size: int
+    images_at_once: int | None = Field(
+        default=None,
+        description="Images of one pass where memory ran out for a whole batch, whose gradient was added up from "
+        "several passes; None: whole batches.",
+    )
     n_parameters: int
     precision: Literal["float32", "bfloat16", "float16"]
     memory_format: Literal["contiguous", "channels_last"]

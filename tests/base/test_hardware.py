@@ -15,6 +15,7 @@ from medcompare.base.hardware import (
     cpu_name,
     loading_processes,
     memory_bytes,
+    oom_kills,
     parallel_plan,
     summarise_devices,
     usable_cores,
@@ -154,3 +155,19 @@ def test_precision() -> None:
     for setting in ("bfloat16", "float16"):
         with pytest.raises(ConfigError, match=f"'{setting}', which is not supported on mps"):
             resolve_precision(setting, torch.device("mps"))
+
+
+def test_processes_ended_for_lack_of_memory_are_counted(tmp_path: Path) -> None:
+    """In the innermost group that tells, of version 2 and 1, and in all; silence where nothing is said."""
+    own, vmstat, absent = tmp_path / "own", tmp_path / "vmstat", tmp_path / "absent"
+    vmstat.write_text("pgfault 5\noom_kill 7\n")
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "memory.events").write_text("low 0\noom 2\noom_kill 3\n")
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n")
+
+    own.write_text("0::/job\n")
+    assert oom_kills(cgroup=tmp_path, own=own, vmstat=vmstat) == (3, 7)
+    own.write_text("5:cpu:/x\n4:memory:/elsewhere\n")
+    assert oom_kills(cgroup=tmp_path, own=own, vmstat=absent) == (4, 0)
+    assert oom_kills(cgroup=tmp_path, own=absent, vmstat=absent) is None

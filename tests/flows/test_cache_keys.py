@@ -107,7 +107,7 @@ IMAGES_TO_NETWORK = """
 """
 TRAINING = (
     " training.augmentation training.loop training.epoch training.records training.state training.recipes"
-    " training.options training.passes training.precision training.preview training.probe"
+    " training.options training.passes training.precision training.preview training.probe training.replay"
 )
 STATISTICS = (
     "tasks.{task} base base.record predictions predictions.cases predictions.costs "

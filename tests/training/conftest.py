@@ -49,7 +49,12 @@ class TinyData(NamedTuple):
 
     def request(self, *, model: str = "test_cnn", seed: int = 1, **train: object) -> TrainingRequest:
         """A training on these images, from random weights."""
-        settings = {"image_size_px": 32, "epochs": 3, "batch_size": 16, "crop_scale_min": 0.5}
+        settings: dict[str, object] = {
+            "image_size_px": 32,
+            "epochs": 3,
+            "batch_size": 16,
+            "crop_scale_min": 0.5,
+        }
         settings |= {"initial_weights": "none", "device": "cpu"} | train
         config = TrainConfig.model_validate(settings)
         return TrainingRequest(
@@ -149,7 +154,8 @@ def _build_random_cnn() -> nn.Module:
             self.depth = StochasticDepth(0.4, "row")
 
         def forward(self, x: Tensor) -> Tensor:
-            return x + self.depth(self.branch(x))
+            added: Tensor = x + self.depth(self.branch(x))
+            return added
 
     network = nn.Sequential(
         nn.Conv2d(3, 12, kernel_size=3, stride=2, padding=1, bias=False),

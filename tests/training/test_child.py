@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from medcompare.base.errors import ArtifactError, DataError, TrainingError
+from medcompare.training.worker import child
 from medcompare.training.worker.child import run_child, serve, terminate_all
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -369,3 +371,35 @@ def test_serve_wants_exactly_one_job(capsys: pytest.CaptureFixture[str]) -> None
     """Exit status 2, before anything is read."""
     assert serve({"a": lambda request, _: request}, []) == 2
     assert "expected one job of a" in capsys.readouterr().err
+
+
+def test_a_kill_for_lack_of_memory_is_told_from_others() -> None:
+    """Linux counts it: for certain in this container, with its limit; else it is only likely."""
+    words = child._memory_ran_out
+    counted = child.oom_kills()
+    if counted is None:
+        pytest.skip("this system does not count kills for lack of memory")
+    here, everywhere = counted
+
+    assert words(None) == words(counted) == ""
+    assert re.fullmatch(
+        r"Linux ended it, as this container's memory ran out \([\d.]+ GB at most\)", words((here - 1, 0))
+    )
+    assert words((here, everywhere - 1)) == "Linux ended a process of this machine, as memory ran out"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("DataLoader worker (pid 4711) is killed by signal: Killed. ", "is killed by signal: Killed"),
+        ("DataLoader worker (pid(s) 17, 18) exited unexpectedly", "exited unexpectedly"),
+    ],
+)
+def test_a_loading_process_that_died_is_named(said: str, why: str) -> None:
+    """In torch's words, with the setting to lower."""
+    words = child.words_of_loader(RuntimeError(said))
+
+    assert words is not None
+    assert words.startswith(f"a data-loading process ended ({why}), often for lack of memory")
+    assert "train.num_workers" in words
+    assert child.words_of_loader(RuntimeError("something else")) is None

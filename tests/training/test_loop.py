@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,21 +14,27 @@ import torch
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError, TrainingError
 from medcompare.config.train import RecipeOverride
+from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
+from medcompare.training import epoch as epoch_of_training
 from medcompare.training import events
 from medcompare.training import loop as training
-from medcompare.training.checkpoints import load_checkpoint
+from medcompare.training.augmentation import augmentations
+from medcompare.training.checkpoints import load, load_checkpoint
+from medcompare.training.dataset import BatchLoader, TrainingImages
 from medcompare.training.epoch import EpochProgress, Losses
 from medcompare.training.loop import has_progressed, is_better, train_model
 from medcompare.training.recipes import FitSettings
 from medcompare.training.records import EpochLog
+from medcompare.training.replay import replay
 from medcompare.training.scoring import Placement
 from medcompare.training.state import resume_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+
+    from torch import nn
 
     from medcompare.training.records import TrainedModel
 
@@ -237,7 +245,7 @@ def test_losses_are_the_same_however_rarely_they_are_read(read_every: int) -> No
         precision="float32",
     )
     progress = EpochProgress()
-    losses = Losses(progress, settings, "step {step} of 3")
+    losses = Losses(progress, settings, epoch=1, n_steps=3)
     for step, (loss, labels) in enumerate([(0.5, [0, 1]), (0.25, [0]), (2.0, [1, 1])], start=1):
         losses.add(torch.tensor(loss), labels)
         if step % read_every == 0:
@@ -246,10 +254,10 @@ def test_losses_are_the_same_however_rarely_they_are_read(read_every: int) -> No
     assert losses.mean == (4 * 0.5 + 1 * 0.25 + 6 * 2.0) / 11
     assert (progress.step, progress.n_images) == (3, 5)
 
-    broken = Losses(EpochProgress(), settings, "step {step} of 3")
+    broken = Losses(EpochProgress(), settings, epoch=1, n_steps=3)
     for loss in (0.5, math.inf, 0.5):
         broken.add(torch.tensor(loss), [0])
-    with pytest.raises(TrainingError, match="not finite at step 2 of 3"):
+    with pytest.raises(TrainingError, match="not finite at epoch 1, step 2 of 3"):
         broken.read()
 
 
@@ -266,6 +274,62 @@ def test_a_loss_that_is_not_finite_says_when_and_what_to_do(tiny: Any) -> None:
     ) as caught:
         train_model(request)
     assert not caught.value.transient
+
+
+@pytest.mark.parametrize("read_every", [1, 16])
+def test_the_batch_whose_loss_is_not_finite_is_kept_for_replay(
+    tiny: Any, random_cnn: str, monkeypatch: pytest.MonkeyPatch, read_every: int
+) -> None:
+    """A weight is made infinite before step 5: that batch, as the loader gives it, and no name of a file.
+
+    The message names the command, and what it says names epoch, step, images and the layer. Also where losses
+    are read rarely, as from a GPU: one weight is infinite, those that an update would have spoiled are not.
+    """
+    monkeypatch.setitem(epoch_of_training.READ_EVERY, "cpu", read_every)
+    request = tiny.request(model=random_cnn, precision="float32")
+
+    def build() -> nn.Module:
+        network = _true_build()
+        steps = iter(range(1, 100))
+
+        def spoil(module: nn.Module, _inputs: object) -> None:
+            if module.training and next(steps) == 5:
+                with torch.no_grad():
+                    module.get_submodule("head").bias.fill_(math.inf)
+
+        network.register_forward_pre_hook(spoil)
+        return network
+
+    _true_build = MODELS[random_cnn].build
+    build.__module__ = _true_build.__module__
+    monkeypatch.setitem(MODELS, random_cnn, replace(MODELS[random_cnn], build=build))
+    with pytest.raises(
+        TrainingError, match=r"at epoch 2, step 2 of 3 .*python -m medcompare\.training\.replay"
+    ) as caught:
+        train_model(request)
+    path = Path(str(caught.value).rsplit(" ", 1)[1])
+    kept = load(path)
+    rows = rows_of(read_assignments(tiny.store.read(tiny.split.assignments)), "train")
+    images = TrainingImages(
+        rows,
+        tiny.root,
+        size_px=32,
+        crop_scale_min=request.train.crop_scale_min,
+        augmentations=augmentations(request.train, 32),
+        seed=1,
+    )
+    fifth = list(BatchLoader(images, batch_size=16).shuffled(seed=1, epoch=2))[1]
+    said = replay(path)
+
+    assert path == tiny.store.root / "replay" / "random_cnn-seed1-2-2.safetensors"
+    assert torch.equal(kept["images"], fifth.images)
+    assert torch.equal(kept["labels"], fifth.labels)
+    assert not any(
+        row.path.encode() in path.read_bytes() or row.case_id.encode() in path.read_bytes() for row in rows
+    )
+    assert said[0].startswith("random_cnn, seed 1: epoch 2, step 2, 16 images, trained in float32; 1 of ")
+    assert said[1].startswith("float32: loss nan; scores of images [0, 1, 2")
+    assert said[1].endswith("first in layer 'head'")
 
 
 def test_patience_ends_a_training_that_no_longer_improves(tiny: Any) -> None:

@@ -41,9 +41,19 @@ NEAR_GUESSING = 0.03
 
 
 def learning_remarks(trained: Sequence[TrainedModel]) -> list[str]:
-    """Remarks on loss curves: a validation loss far above the training loss, or near that of guessing."""
+    """Remarks on loss curves, where the validation loss is far above or near that of guessing, and on short memory."""
     remarks = []
     for one in trained:
+        if one.images_at_once is not None:
+            seen = (
+                f" Batch normalisation saw {one.images_at_once} images at a time, not {one.batch_size} as in other "
+                "trainings, so that a difference between the models may come from that; a smaller train.batch_size "
+                "for all gives them the same chances."
+            )
+            remarks.append(
+                f"{one.display_name}: memory ran out for {one.batch_size} images at once; the gradient of each batch "
+                f"was added up from passes over {one.images_at_once} at most.{seen if one.batch_norm else ''}"
+            )
         kept = next((row for row in one.history if row.epoch == one.best_epoch), None)
         if kept is None or kept.val_loss <= 0:
             continue

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base import errors
 from medcompare.base.errors import MedcompareError, TrainingError, redact
+from medcompare.base.hardware import memory_bytes, oom_kills
 from medcompare.training.worker.fork_server import serve_copies, start_process
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ STDERR_LINES = 30
 _DEVICE_WORDS = re.compile(r"(CUDA|cuDNN|CUBLAS|HIP|MPS)\b[^\n]{0,400}?(?=\. |\.?\n|\.?$)", re.ASCII)
 """What torch says first of a GPU; where memory ran out, also how much was asked for."""
 _ASKED_FOR = re.compile(r"\. Tried to allocate ([\d.]+ \w+)", re.ASCII)
+
+_LOADER_WORDS = re.compile(
+    r"DataLoader worker \(pid\S* [\d, ]+\) ((?:is killed by signal: \w+)|exited unexpectedly)", re.ASCII
+)
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +108,7 @@ def run_child(
     TrainingError
         If the child died (transient where a signal ended it), passed its time limit or was stopped.
     """
+    killed_before = oom_kills()
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     with _started(module, job, environment) as process:
         conversation = _Conversation(process, on_event)
@@ -127,7 +133,9 @@ def run_child(
     if was_stopped:
         msg = f"{label} was stopped"
         raise TrainingError(msg)
-    raise _death(label, process.wait(), conversation.last_words)
+    raise _death(
+        label, process.wait(), conversation.last_words, memory_ran_out=_memory_ran_out(killed_before)
+    )
 
 
 def terminate_all() -> int:
@@ -260,7 +268,18 @@ def _raise_reported(event: Event, label: str) -> NoReturn:
     raise kind(event["message"])
 
 
-def _death(label: str, code: int, tail: deque[str]) -> TrainingError:
+def _memory_ran_out(before: tuple[int, int] | None) -> str:
+    """Whether Linux has ended a process for lack of memory since `before`, in words."""
+    now = oom_kills()
+    if before is None or now is None:
+        return ""
+    if now[0] > before[0]:
+        limit = memory_bytes() / 1e9
+        return f"Linux ended it, as this container's memory ran out ({limit:.1f} GB at most)"
+    return "Linux ended a process of this machine, as memory ran out" if now[1] > before[1] else ""
+
+
+def _death(label: str, code: int, tail: deque[str], *, memory_ran_out: str = "") -> TrainingError:
     last = "; last output: " + " | ".join(list(tail)[-5:]) if tail else ""
     if code >= 0:
         return TrainingError(f"{label} ended with exit status {code} and no result{last}")
@@ -268,8 +287,9 @@ def _death(label: str, code: int, tail: deque[str]) -> TrainingError:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
+    why = memory_ran_out or "often the system running out of memory"
     remedy = {
-        "SIGKILL": "often the system running out of memory: lower train.batch_size or train.max_parallel",
+        "SIGKILL": f"{why}: lower train.batch_size, train.num_workers or train.max_parallel",
         "SIGBUS": "often shared memory (/dev/shm) running out: set train.num_workers to 0",
         "SIGTERM": "someone or something ended it from outside",
     }.get(name, "a crash in native code")
@@ -333,7 +353,7 @@ def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
         emit({**unforeseen, "message": message, "transient": True})
         return 1
     except Exception as error:  # noqa: BLE001 - a process boundary: everything is reported to the parent
-        device = words_of_device(error)
+        device = words_of_device(error) or words_of_loader(error)
         emit({**unforeseen, "message": device or str(redact(error)), "transient": device is not None})
         return 1
     emit({"event": "result", "record": json.loads(result)})
@@ -361,6 +381,17 @@ def words_of_device(error: Exception) -> str | None:
     else:
         remedy = "nvidia-smi shows the state of the GPU; --set train.device=cpu works without it"
     return f"{words}: {remedy}"
+
+
+def words_of_loader(error: Exception) -> str | None:
+    """What torch says of a data-loading process that died, with the remedy; None for any other error."""
+    found = _LOADER_WORDS.search(str(error)) if isinstance(error, RuntimeError) else None
+    if found is None:
+        return None
+    return (
+        f"a data-loading process ended ({found[1]}), often for lack of memory or of shared memory (/dev/shm): "
+        "lower train.num_workers, or set it to 0"
+    )
 
 
 def _read_request() -> str:
