@@ -351,7 +351,7 @@ def _external_split(
         config=config.split,
         store=config.store,
     )
-    logger.info("external set %s: %s; %s", name, sentence_about_images(manifest), sentence_about_split(found))
+    logger.info("external set %s: %s; all are tested", name, sentence_about_images(manifest))
     notes = (*found.notes, *notes, *manifest.warnings)
     for note in notes:
         logger.warning("external set %s: %s", name, note)

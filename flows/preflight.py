@@ -140,7 +140,12 @@ def locate_external(config: CompareConfig, name: str) -> ImageSource:
     try:
         return resolve_source(external_data(config, name), demo_root=config.store / "demo", published="pool")
     except DataError as error:
-        msg = f"--external {name}: {error}"
+        # The command in the error would compare on the set itself.
+        what, _, tried = str(error).partition("\nTry: ")
+        remedy = "It is read with the options of the main data: name its classes and columns as those are."
+        if "--image-root" in tried:
+            remedy = "Paths of an external table start from its own folder, or are written in full."
+        msg = f"--external {name}: {what.rstrip('.')}. {remedy}"
         raise DataError(msg) from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from medcompare.base.formatting import format_level
 from medcompare.stats.comparison import compare_models
 from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.records import Estimate, ExternalModel, ExternalSet
@@ -133,33 +134,26 @@ def _sentence(found: Assessment, one: ExternalSet) -> str:
     cases = f"{one.n:,} cases" + (f" of {one.n_patients:,} patients" if one.n_patients is not None else "")
     parts = []
     for model in one.models:
-        figures = [
-            f"{'AUC' if figure == 'auc' else figure} {_short(model.evaluation.metrics[figure])}, "
-            f"{_moved(model.differences[figure])}"
-            for figure in FIGURES
-        ]
-        parts.append(f"{model.evaluation.display_name} {'; '.join(figures)}")
+        figures = [f"{'AUC' if figure == 'auc' else figure} {_moved(model, figure)}" for figure in FIGURES]
+        parts.append(f"{model.evaluation.display_name}: {', '.join(figures)}")
     text = (
         f"On the external set {one.name} ({cases}; nothing was fitted to it, thresholds frozen), against the internal "
-        f"test: {'. '.join(parts)}."
+        f"test, with {format_level(found.level)} intervals of the change: {'. '.join(parts)}."
     )
     for pair in one.comparisons[:1] if len(one.models) == 2 else ():
         text += f" There the {difference_text(pair, 'auc', found.display_names)}."
     return text
 
 
-def _short(estimate: Estimate, sign: str = "") -> str:
-    if estimate.value is None:
-        return f"not computed ({estimate.note})"
-    if estimate.ci_low is None or estimate.ci_high is None:
-        return number(estimate.value, sign)
-    limits = f"{number(estimate.ci_low, sign)} to {number(estimate.ci_high, sign)}"
-    return f"{number(estimate.value, sign)} ({limits})"
-
-
-def _moved(change: Estimate) -> str:
-    """A change in words: a drop or a gain where its interval says so."""
-    if change.ci_low is None or change.ci_high is None:
-        return f"change {_short(change, '+')}"
-    word = "a drop" if change.ci_high < 0 else "a gain" if change.ci_low > 0 else "no change shown"
-    return f"{word}: {_short(change, '+')}"
+def _moved(model: ExternalModel, figure: str) -> str:
+    """A figure there and its change: a drop or a gain where the interval says so."""
+    there, change = model.evaluation.metrics[figure], model.differences[figure]
+    if there.value is None:
+        return f"not computed ({there.note})"
+    if change.value is None:
+        return f"{number(there.value, '')} (no change computed: {change.note})"
+    low, high = change.ci_low, change.ci_high
+    if low is None or high is None:
+        return f"{number(there.value, '')} (change {number(change.value, '+')}, without an interval)"
+    word = "a drop" if high < 0 else "a gain" if low > 0 else "no change shown"
+    return f"{number(there.value, '')} ({word}: {number(change.value, '+')}, {number(low, '+')} to {number(high, '+')})"

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from flows.preflight import locate_external
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig, SplitConfig
+from medcompare.config.schema import CompareConfig
 from medcompare.data.assignments import read_assignments
 from medcompare.data.external import external_set, shown_alike
 from medcompare.data.manifest import ingest
@@ -114,3 +116,22 @@ def test_grey_levels_are_shown_as_those_of_the_main_data(tmp_path: Path) -> None
     as_set = there.model_copy(update={"intensity_range": "0,900"})
     assert shown_alike(as_set, rows) == (as_set, ())
     assert shown_alike(there, []) == (there, ())
+
+
+def test_a_refusal_names_the_set_and_what_to_do(tmp_path: Path) -> None:
+    """Not the command that would compare on the set itself."""
+    hospital(tmp_path / "a", 1, n=2)
+    hospital(tmp_path / "b", 2, n=2)
+    (tmp_path / "b" / "cancer").rename(tmp_path / "b" / "tumour")
+    table = tmp_path / "c.csv"
+    table.write_text("path,label\n1.png,cancer\n2.png,healthy\n")
+    given = {"data": {"source": str(tmp_path / "a")}, "external": {"b": str(tmp_path / "b"), "c": str(table)}}
+    config = CompareConfig.model_validate(given)
+
+    with pytest.raises(DataError, match=r"^--external b: .*tumour.* name its classes and columns as") as told:
+        locate_external(config, "b")
+    assert "Try" not in str(told.value)
+    with pytest.raises(
+        DataError, match=r"^--external c: .* 2 of 2 files do not exist: .*from its own folder, or "
+    ):
+        locate_external(config, "c")

@@ -67,10 +67,10 @@ def test_a_drop_is_told_beside_the_verdict_which_stays() -> None:
     told = both.verdict.caveats[0]
     assert told.startswith(
         "On the external set Leeds (600 cases; nothing was fitted to it, thresholds frozen), against the internal "
-        "test: Model A AUC 0.7"
+        "test, with 95% intervals of the change: Model A: AUC 0.7"
     )
-    assert "), a drop: \u2212" in told
-    assert "no change shown: " in told
+    assert " (a drop: \u22120." in told
+    assert " (no change shown: " in told
     assert "There the AUC of Model B minus Model A: +0.1" in told
     assert both.verdict.sentence == found.verdict.sentence
     assert both.verdict.caveats[1:] == found.verdict.caveats

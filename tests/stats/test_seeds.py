@@ -254,9 +254,9 @@ def test_a_written_table_comes_to_the_same_verdict(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_training_noise_alone_seldom_decides() -> None:
     """Two kinds of network that are equal on average: three trainings each keep the level that one does not."""
-    n_studies = 150
+    n_studies = 80
     shares = {
-        n_seeds: sum(study(2000, 0.02, n_seeds, seed)[1] for seed in range(n_studies)) / n_studies
+        n_seeds: sum(study(400, 0.02, n_seeds, seed)[1] for seed in range(n_studies)) / n_studies
         for n_seeds in (1, 3)
     }
 

@@ -60,7 +60,7 @@ def _of_set(view: View, one: ExternalSet) -> list[Block]:
                 )
         if there.calibration is not None and here.calibration is not None:
             slopes = (here.calibration.slope, there.calibration.slope)
-            name = Cell(f"{view.label(there.model)}: calibration slope")
+            name = Cell(f"{view.label(there.model)}: calibration slope", mark=view.mark(there.model))
             rows.append((name, *(notes.cell(slope) for slope in slopes), ""))
     for pair in one.comparisons:
         here_pair = next(
