@@ -8,6 +8,7 @@ converted, grey levels of more than 8 bits are scaled over one range for all ima
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,9 @@ DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 LARGEST = 65_535
 """Of 16 bits."""
 
+MIN_USED = 0.25
+"""Share of the range of the bits that values have to span: below it two bits or more of the eight would be unused."""
+
 Range = tuple[float, float]
 """(value shown black, value shown white)."""
 
@@ -33,6 +37,17 @@ Range = tuple[float, float]
 def insist_on_whole_files() -> None:
     """Let Pillow refuse truncated files: WeasyPrint, once imported, makes it accept them."""
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def has_sixteen_bit_channels(image: Image.Image) -> bool:
+    """Whether an image that is not decoded yet holds 16 bits in each of several channels: Pillow keeps the upper 8."""
+    return image.mode not in DEEP_MODES and any(
+        _SIXTEEN_BITS.search(str(tile[-1])) for tile in getattr(image, "tile", ())
+    )
+
+
+_SIXTEEN_BITS = re.compile(r";16[BLN]")
+"""In what Pillow calls the layout of the bytes; 16 bits for three colours together are ``BGR;16``."""
 
 
 def decode_rgb(content: bytes, *, name: str, grey_range: Range | None = None) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.config.data import FULL_INTENSITY, intensity_limits
-from medcompare.data.decoding import LARGEST
+from medcompare.data.decoding import LARGEST, MIN_USED
 from medcompare.data.file_facts import small_picture_of_grey
 from medcompare.data.sources.listing import count
 from medcompare.data.validation import image_warnings
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from medcompare.data.exclusions import Images
     from medcompare.data.measured import Measured
     from medcompare.data.validation import ImageMeasurement
-
-MIN_USED = 0.25
-"""Share of the range of the bits that the values of all images have to span, else their own range is taken: below it
-two bits or more of the eight would be unused."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from medcompare.data.workers import WorkerDiedError, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -103,7 +104,9 @@ def measure_files(
 
     starts = range(0, n_files, FILES_AT_ONCE)
     looked = read_each(
-        lambda start: [_look(source, i) for i in range(start, min(start + FILES_AT_ONCE, n_files))],
+        lambda start: [
+            _look(file_at(source.root, file.path)) for file in source.files[start : start + FILES_AT_ONCE]
+        ],
         starts,
         [source.files[start].path for start in starts],
         n_threads=N_READERS,
@@ -160,8 +163,7 @@ def _number(waiting: Sequence[int], found: MeasuredFiles, kept: Measured) -> lis
     return []
 
 
-def _look(source: ImageSource, i: int) -> tuple[bytes, FileFacts | None]:
-    path = file_at(source.root, source.files[i].path)
+def _look(path: Path) -> tuple[bytes, FileFacts | None]:
     try:
         found = path.stat()
     except OSError:
@@ -182,9 +184,8 @@ class _Reader:
     def read(self, i: int) -> tuple[ImageMeasurement, bool, bytes, FileFacts | None]:
         """(what is in file `i`, whether it was measured before, its key, its facts if a change would show in them)."""
         began_ns = time.time_ns()
-        key, facts = _look(
-            self._source, i
-        )  # before it is read: what changes meanwhile is read again next time
+        path = file_at(self._source.root, self._source.files[i].path)
+        key, facts = _look(path)  # before it is read: what changes meanwhile is read again next time
         is_known = False
 
         def measure(content: bytes) -> ImageMeasurement:
@@ -201,7 +202,6 @@ class _Reader:
                 return ImageMeasurement(n_bytes=len(content), reason="damaged", detail="the decoder crashed")
             return found
 
-        path = file_at(self._source.root, self._source.files[i].path)
         measured = measure_file(path, max_bytes=self._max_bytes, measure=measure)
         if facts is not None and max(facts.modified, facts.changed) >= began_ns - CLOCK_STEP_S * 10**9:
             facts = None

@@ -13,6 +13,7 @@ only. `faiss` searches bits well, but only near ones, and is 30 MB for the sixty
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -82,7 +83,9 @@ def turned_back(images: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
 
 
 def coefficients(
-    thumbnails: NDArray[np.uint8] | NDArray[np.float32], crop: tuple[float, float, float] = CROPS[0]
+    thumbnails: NDArray[np.uint8] | NDArray[np.float32],
+    crop: tuple[float, float, float] = CROPS[0],
+    n: int = N_FREQUENCIES,
 ) -> NDArray[np.float32]:
     """Lowest frequencies of a crop of each thumbnail, by the discrete cosine transform (type II).
 
@@ -92,20 +95,23 @@ def coefficients(
         Grey pictures.
     crop : tuple of (float, float, float)
         As in `CROPS`.
+    n : int
+        Frequencies per direction.
 
     Returns
     -------
-    ndarray of shape (n, N_FREQUENCIES, N_FREQUENCIES)
+    ndarray of shape (len(thumbnails), n, n)
     """
     share, right, down = crop
-    across, along = (_basis((1 - share) / 2 * (1 + shift), share) for shift in (right, down))
+    across, along = (_basis((1 - share) / 2 * (1 + shift), share, n) for shift in (right, down))
     return along @ thumbnails.astype(np.float32, copy=False) @ across.T
 
 
-def _basis(start: float, share: float) -> NDArray[np.float32]:
+@cache
+def _basis(start: float, share: float, n: int) -> NDArray[np.float32]:
     """Integral of each cosine over each pixel, the cosines spanning the crop."""
     edges = np.clip((np.linspace(0, 1, SIDE_PX + 1) - start) / share, 0, 1)
-    u = np.arange(N_FREQUENCIES)[:, None]
+    u = np.arange(n)[:, None]
     integral = np.where(u == 0, edges, np.sin(np.pi * u * edges) / (np.pi * np.maximum(u, 1)))
     return (np.diff(integral, axis=1) * np.where(u == 0, 1, np.sqrt(2))).astype(np.float32)
 

@@ -157,7 +157,9 @@ class _Crew(Generic[Item, Result]):
         self.clock_s = 0.0
         """Time watched so far. A process that is stopped, or a machine asleep, keeps no file waiting."""
         self._function, self._items, self._limit = function, items, limit
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        # Apart, so that a result wakes one thread and not all of them.
+        self._arrived, self._has_room = threading.Condition(self._lock), threading.Condition(self._lock)
         self._next = self._taken = 0
         self._started: dict[int, float] = {}
         self._results: dict[int, tuple[Result | None, BaseException | None]] = {}
@@ -171,15 +173,15 @@ class _Crew(Generic[Item, Result]):
                 result = self._function(self._items[index])
             except BaseException as error:  # noqa: BLE001 - raised where the result is taken
                 failure = error
-            with self._changed:
+            with self._lock:
                 del self._started[index]
                 self._results[index] = result, failure
-                self._changed.notify_all()
+                self._arrived.notify()
 
     def _begin(self) -> int | None:
-        with self._changed:
+        with self._lock:
             while not self._dismissed and self._next < len(self._items) and self._is_far_ahead():
-                self._changed.wait()
+                self._has_room.wait()
             if self._dismissed or self._next >= len(self._items):
                 return None
             index, self._next = self._next, self._next + 1
@@ -191,19 +193,19 @@ class _Crew(Generic[Item, Result]):
 
     def has(self, index: int) -> bool:
         """Whether the result of item `index` is there."""
-        with self._changed:
+        with self._lock:
             return index in self._results
 
     def wait(self, tick_s: float) -> None:
         """Wait for any result, at most `tick_s` seconds."""
-        with self._changed:
+        with self._lock:
             began = time.monotonic()
-            self._changed.wait(tick_s)
+            self._arrived.wait(tick_s)
             self.clock_s += min(time.monotonic() - began, 2 * tick_s)
 
     def longest(self) -> tuple[int, float] | None:
         """(index, seconds) of the item that has been read for longest; None where none is."""
-        with self._changed:
+        with self._lock:
             if not self._started:
                 return None
             index = min(self._started, key=lambda i: (self._started[i], i))
@@ -211,19 +213,19 @@ class _Crew(Generic[Item, Result]):
 
     def take(self, index: int) -> Result:
         """Hand over a result, or raise what came in its place."""
-        with self._changed:
+        with self._lock:
             result, failure = self._results.pop(index)
             self._taken = index + 1
-            self._changed.notify_all()
+            self._has_room.notify()
         if failure is not None:
             raise failure
         return result  # type: ignore[return-value] # there, as nothing was raised
 
     def dismiss(self) -> None:
         """Let the threads end with what they are reading."""
-        with self._changed:
+        with self._lock:
             self._dismissed = True
-            self._changed.notify_all()
+            self._has_room.notify_all()
 
 
 def sha256_of_regular(path: Path) -> str:

@@ -12,15 +12,24 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from medcompare.base.artifacts import CHUNK_BYTES, sha256_of_bytes
 from medcompare.base.errors import DataError
-from medcompare.config.data import intensity_limits
-from medcompare.data.decoding import DEEP_MODES, LARGEST, Range, decode_rgb, eight_bits, insist_on_whole_files
+from medcompare.config.data import FULL_INTENSITY, intensity_limits
+from medcompare.data.decoding import (
+    DEEP_MODES,
+    LARGEST,
+    MIN_USED,
+    Range,
+    decode_rgb,
+    eight_bits,
+    has_sixteen_bit_channels,
+    insist_on_whole_files,
+)
 from medcompare.data.dicom import FORMAT as DICOM
 from medcompare.data.dicom import TYPE_RANGE, NoImageError, UnknownCompressionError, is_inverted
 from medcompare.data.disguises import is_slide, what_it_is
@@ -71,7 +80,8 @@ class ImageMeasurement:
     `SIDE_PX` x `SIDE_PX` grey levels, for the search of near-duplicates. ``preview_px`` holds the sizes of further
     frames where all are smaller than the first, as previews are. ``span`` holds the smallest and largest value of
     an image of more than 8 bits, which is to be shown over ``grey_range`` (`medcompare.data.intensity`) and whose type
-    holds ``type_range`` where a header says so; ``inverted``: high values are dark. ``small_picture`` is that of
+    holds ``type_range`` where a header says so; ``inverted``: high values are dark. ``peak`` is the highest of the
+    upper 8 bits of an image with 16 in each of several channels. ``small_picture`` is that of
     `medcompare.data.file_facts`.
     """
 
@@ -89,6 +99,7 @@ class ImageMeasurement:
     type_range: Range | None = None
     grey_range: Range | None = None
     inverted: bool = False
+    peak: int | None = None
     pixel_sha256: str | None = None
     thumbnail: bytes = b""
     quality: Quality | None = None
@@ -120,7 +131,7 @@ def measure_file(
                 detail = f"{size / 1e6:,.0f} MB, limit {max_bytes / 1e6:,.0f} (data.max_file_mb)"
                 return ImageMeasurement(n_bytes=size, reason="too large", detail=detail)
             if size > CHUNK_BYTES:
-                found = _read_header(file, size)
+                found, _ = _opened(file, size)
                 file.seek(0)
                 if found.reason is not None:
                     digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type] # a BufferedReader
@@ -132,32 +143,33 @@ def measure_file(
         return ImageMeasurement(reason="cannot be opened", detail=error.strerror or type(error).__name__)
 
 
-def _read_header(file: IO[bytes], size: int) -> ImageMeasurement:
-    """What the header says of the image in `file`, of `size` bytes; with the reason where it is none of ours."""
-    measured = ImageMeasurement(n_bytes=size)
+def _opened(
+    file: IO[bytes], size: int, sha256: str | None = None
+) -> tuple[ImageMeasurement, Image.Image | None]:
+    """What the header says of the image in `file`, of `size` bytes, with the reason or the image."""
+
+    def refused(reason: Reason, detail: str, **known: Any) -> tuple[ImageMeasurement, None]:  # noqa: ANN401 - fields
+        return ImageMeasurement(sha256=sha256, n_bytes=size, reason=reason, detail=detail, **known), None
+
     if size == 0:
-        return replace(measured, reason="empty file", detail="0 bytes")
+        return refused("empty file", "0 bytes")
     try:
-        with Image.open(file) as image:
-            width, height = image.size
-            measured = replace(
-                measured, format=image.format or "", width_px=width, height_px=height, mode=image.mode
-            )
-            slide = is_slide(image)
+        image = Image.open(file)
+        width, height = image.size
+        slide = is_slide(image)
     except UnidentifiedImageError:
-        detail = what_it_is(file) or f"no known image format in {size} bytes"
-        return replace(measured, reason="not an image", detail=detail)
+        return refused("not an image", what_it_is(file) or f"no known image format in {size} bytes")
     except NoImageError as error:
-        return replace(measured, reason="not an image", detail=str(error))
+        return refused("not an image", str(error))
     except Image.DecompressionBombError as error:
-        return replace(measured, reason="too many pixels", detail=str(error))
+        return refused("too many pixels", str(error))
     except _DECODE_ERRORS as error:
-        return replace(measured, reason=_damage(error), detail=_short(error))
+        return refused(_damage(error), _short(error))
+    known: dict[str, Any] = dict(format=image.format or "", width_px=width, height_px=height, mode=image.mode)  # noqa: C408
     if width * height > MAX_PIXELS:
         advice = ": a whole-slide image, cut it into patches" if slide else ""
-        detail = f"{width} x {height} pixels, limit {MAX_PIXELS}{advice}"
-        return replace(measured, reason="too many pixels", detail=detail)
-    return measured
+        return refused("too many pixels", f"{width} x {height} pixels, limit {MAX_PIXELS}{advice}", **known)
+    return ImageMeasurement(sha256=sha256, n_bytes=size, **known), image
 
 
 def measure_image(content: bytes, *, small: bool = True) -> ImageMeasurement:
@@ -175,29 +187,23 @@ def measure_image(content: bytes, *, small: bool = True) -> ImageMeasurement:
     ImageMeasurement
         With ``reason`` and ``detail`` where decoding was not possible.
     """
-    measured = replace(_read_header(io.BytesIO(content), len(content)), sha256=sha256_of_bytes(content))
-    if measured.reason is not None:
-        return measured
     insist_on_whole_files()
+    measured, image = _opened(io.BytesIO(content), len(content), sha256_of_bytes(content))
+    if image is None:
+        return measured
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            span = _span(image)
-            pixel_sha256 = _pixel_digest(image)
+        with image:
+            about = _decoded(image)
             grey = _grey(image)
-            n_frames = _n_frames(image)
             return replace(
                 measured,
-                pixel_sha256=pixel_sha256,
+                **about,
+                pixel_sha256=_pixel_digest(image),
                 thumbnail=grey.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX).tobytes(),
                 quality=measure_quality(grey),
-                small_picture=(own_levels(grey) if span else small_picture(image)) if small else b"",
-                n_frames=n_frames,
-                preview_px=_previews(image) if n_frames > 1 and image.format == "TIFF" else (),
+                small_picture=(own_levels(grey) if about["span"] else small_picture(image)) if small else b"",
                 orientation=image.getexif().get(ExifTags.Base.Orientation, UPRIGHT),
                 has_alpha=image.has_transparency_data,
-                span=span,
-                type_range=image.info.get(TYPE_RANGE),
                 inverted=is_inverted(image),
             )
     except _NoNumbersError as error:
@@ -206,6 +212,20 @@ def measure_image(content: bytes, *, small: bool = True) -> ImageMeasurement:
         return replace(measured, reason="no decoder", detail=str(error))
     except _DECODE_ERRORS as error:
         return replace(measured, reason=_damage(error), detail=_short(error))
+
+
+def _decoded(image: Image.Image) -> dict[str, Any]:
+    """What `reject_reason` goes by besides the header."""
+    has_more_bits = has_sixteen_bit_channels(image)
+    image.load()
+    n_frames = int(getattr(image, "n_frames", 1))
+    return {
+        "span": _span(image),
+        "peak": int(np.asarray(image.convert("RGB")).max()) if has_more_bits else None,
+        "type_range": image.info.get(TYPE_RANGE),
+        "n_frames": n_frames,
+        "preview_px": _previews(image) if n_frames > 1 and image.format == "TIFF" else (),
+    }
 
 
 def usable_pixels(
@@ -229,19 +249,12 @@ def usable_pixels(
     ndarray of shape (height, width, 3), uint8, or None
         As `decode_rgb` gives them.
     """
-    measured = replace(_read_header(io.BytesIO(content), len(content)), sha256=sha256_of_bytes(content))
-    if measured.reason is not None:
+    measured, image = _opened(io.BytesIO(content), len(content), sha256_of_bytes(content))
+    if image is None:
         return measured, None
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            n_frames = _n_frames(image)
-            measured = replace(
-                measured,
-                n_frames=n_frames,
-                preview_px=_previews(image) if n_frames > 1 and image.format == "TIFF" else (),
-                span=_span(image),
-                type_range=image.info.get(TYPE_RANGE),
-            )
+        with image:
+            measured = replace(measured, **_decoded(image))
         found = reject_reason(measured, min_side_px=min_side_px, intensity_range=intensity_range)
         if found is not None:
             return replace(measured, reason=found[0], detail=found[1]), None
@@ -289,7 +302,13 @@ def reject_reason(
         # MPO is the JPEG of many cameras: the further frame is a preview of the first.
         detail = f"{measurement.n_frames} frames: store the one that counts on its own"
         return "several frames", detail
-    span = measurement.span
+    span, peak = measurement.span, measurement.peak
+    if peak is not None and peak < MIN_USED * 255 and intensity_range != FULL_INTENSITY:
+        detail = f"16 bits per channel, of which less than {MIN_USED:.0%} of the range is used: save it with 8 bits"
+        return (
+            "values without a range",
+            f"{detail}; to use the upper 8 bits: --set data.intensity_range={FULL_INTENSITY}",
+        )
     if span is None or measurement.format == DICOM or intensity_limits(intensity_range) is not None:
         return None
     if measurement.mode == "F" or span[0] < 0 or span[1] > LARGEST:
@@ -311,6 +330,8 @@ def image_warnings(measurement: ImageMeasurement) -> tuple[str, ...]:
         found.append("with smaller preview pages, of which only the first page is used")
     if measurement.mode == "CMYK":
         found.append("in CMYK colours, converted to RGB without a colour profile")
+    if measurement.peak is not None:
+        found.append("with 16 bits per colour channel, of which the upper 8 are used")
     if measurement.has_alpha:
         found.append("with transparency, which is dropped")
     if measurement.orientation != UPRIGHT:
@@ -349,15 +370,11 @@ def _short(error: BaseException) -> str:
     return text.split("<_io", maxsplit=1)[0].strip()[:200]
 
 
-def _n_frames(image: Image.Image) -> int:
-    return int(getattr(image, "n_frames", 1))
-
-
 def _previews(image: Image.Image) -> tuple[tuple[int, int], ...]:
     """Sizes of the further frames, where each has at most half of each side of the first; otherwise none."""
     width, height = image.size
     sizes = []
-    for frame in range(1, _n_frames(image)):
+    for frame in range(1, image.n_frames):  # type: ignore[attr-defined] # a TIFF
         image.seek(frame)
         sizes.append(image.size)
     image.seek(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from medcompare.data.measuring import measure_files
 from medcompare.data.quality import measure_quality
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.split import split
+from medcompare.data.validation import image_warnings, measure_image, reject_reason
 from medcompare.report.collect import Thumbnails
 from medcompare.training.dataset import SubsetImages
 from medcompare.training.identity import images_digest
@@ -58,6 +61,41 @@ def tiff(values: NDArray[Any]) -> bytes:
 def dicom(values: NDArray[Any], **tags: Any) -> bytes:
     """Without a window; 16 bits stored, of which 12 may be in use."""
     return content(dataset(values, **{"BitsStored": 16, "HighBit": 15, **tags}))
+
+
+def colours(values: NDArray[Any]) -> bytes:
+    """PNG of 16 bits in each of as many channels as `values` has, which Pillow does not write (PNG, 11.2)."""
+    height, width, channels = values.shape
+    rows = np.zeros((height, 1 + 2 * width * channels), np.uint8)  # each begins with the filter: none
+    rows[:, 1:] = values.astype(">u2").reshape(height, -1).view(np.uint8)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def colours_in_tiff(values: NDArray[Any]) -> bytes:
+    """Uncompressed TIFF (6.0, section 6) of three channels of 16 bits."""
+    height, width, _ = values.shape
+    numbers = {
+        256: width,
+        257: height,
+        259: 1,
+        262: 2,
+        273: 200,
+        277: 3,
+        278: height,
+        279: 6 * width * height,
+    }
+    entries = [(tag, struct.pack("<HII", 4, 1, value)) for tag, value in numbers.items()]
+    entries.append((258, struct.pack("<HII", 3, 3, 180)))
+    directory = b"".join(struct.pack("<H", tag) + rest for tag, rest in sorted(entries))
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
+    return (head.ljust(180, b"\0") + struct.pack("<HHH", 16, 16, 16)).ljust(200, b"\0") + values.astype(
+        "<u2"
+    ).tobytes()
 
 
 def scans(low: int, high: int) -> list[NDArray[np.int64]]:
@@ -248,3 +286,26 @@ def test_a_table_must_not_bring_the_column(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label,grey_range\nt.csv,a,1\n")
     with pytest.raises(DataError, match="'grey_range' is reserved for results"):
         resolve_source(DataConfig(source=str(tmp_path / "t.csv")), demo_root=tmp_path)
+
+
+@pytest.mark.parametrize("written", [colours, colours_in_tiff, lambda values: colours(values[..., :2])])
+def test_colours_of_16_bits_are_read_by_their_upper_8_or_refused(
+    written: Callable[[NDArray[Any]], bytes],
+) -> None:
+    """Those that use the range are said; 12 bits in 16 would be nearly black, and are refused but for ``full``."""
+    values = np.random.default_rng(1).integers(0, 65_536, (40, 40, 3))
+
+    whole, twelve = measure_image(written(values)), measure_image(written(values >> 4))
+
+    assert whole.peak == 255
+    assert reject_reason(whole, min_side_px=32) is None
+    assert "with 16 bits per colour channel, of which the upper 8 are used" in image_warnings(whole)
+    assert whole.pixel_sha256 == measure_image(written(values | 255)).pixel_sha256
+    assert twelve.peak == 15
+    for setting in ("auto", "0,4095"):
+        reason, detail = reject_reason(twelve, min_side_px=32, intensity_range=setting) or ("", "")
+        assert reason == "values without a range"
+        assert detail.endswith("to use the upper 8 bits: --set data.intensity_range=full")
+    assert reject_reason(twelve, min_side_px=32, intensity_range="full") is None
+    grey = measure_image(png(values[..., 0]))
+    assert (grey.peak, grey.span) == (None, (float(values[..., 0].min()), float(values[..., 0].max())))
