@@ -20,7 +20,7 @@ if __name__ == "__main__":
     sys.exit(main(["compare", *sys.argv[1:]]))
 
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -42,7 +42,7 @@ from medcompare.predictions.cases import insist_on_patients
 from medcompare.predictions.join import running_scores, scored_cases
 from medcompare.predictions.table import write_prediction_table
 from medcompare.report.collect import gather
-from medcompare.runs.evidence import evidence_of
+from medcompare.runs.evidence import TABLES, evidence_of
 from medcompare.runs.folder import now, run_folder
 from medcompare.runs.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
 from medcompare.runs.result import RunResult, run_result
@@ -74,11 +74,6 @@ if TYPE_CHECKING:
     from medcompare.data.assignments import ImageRow
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.data.sources.listing import ImageSource
-
-PREDICTION_FILES: dict[Literal["val", "test"], str] = {
-    "test": "predictions_test.csv",
-    "val": "predictions_validation.csv",
-}
 
 
 def data_name_given() -> str:
@@ -220,19 +215,18 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             assessment = assessment.model_copy(
                 update={"cross_validation": trainer.cross_validated(parts, assessment, evaluate_config)}
             )
+        test, validation = (
+            scored_cases(predictions, store, "test", subgroups=subgroups),
+            scored_cases(predictions, store, "val", subgroups=subgroups),
+        )
         if config.split.random_beside:
-            test = scored_cases(predictions, store, "test")
             careless, why_not = trainer.beside_random_split(test, split, manifest)
             if why_not:
                 logger.warning("%s", why_not)
             assessment = assessment.model_copy(
                 update={"random_split": careless, "notes": (*assessment.notes, *filter(None, [why_not]))}
             )
-        scored = {
-            subset: scored_cases(predictions, store, subset, subgroups=subgroups)
-            for subset in PREDICTION_FILES
-        }
-        tables = {PREDICTION_FILES[subset]: cases for subset, cases in scored.items()}
+        tables = {TABLES["test"]: test, TABLES["val"]: validation}
         tables |= {
             f"predictions_external_{one}.csv": scored_cases(there, store, "test")
             for one, there in external.items()
@@ -247,6 +241,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             started_at=started_at,
             gpu=next((one.device for one in trained if plan.n_gpus), None),
         )
+        judged_test = test.per_patient(config.evaluate.per_patient)
         inputs = gather(
             config,
             run_name=name,
@@ -258,7 +253,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             trained=judged,
             further_trainings=[one for one in trained if one not in judged],
             searches=trainer.searches,
-            predictions=predictions,
+            test=judged_test,
             provenance=provenance,
             data_root=source.root,
             store=store,
@@ -271,8 +266,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 test_images=images_digest(split, store, ("test",)),
             ),
             evidence=evidence_of(
-                scored["test"].per_patient(config.evaluate.per_patient),
-                scored["val"].per_patient(config.evaluate.per_patient),
+                judged_test,
+                validation.per_patient(config.evaluate.per_patient),
                 medcompare_version=provenance.medcompare_version,
                 evaluate=evaluate_config,
                 rule=config.decide,

@@ -19,7 +19,6 @@ from medcompare.config.settings_table import set_by_user, settings_rows
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import read_regular
 from medcompare.data.tables import read_rejected
-from medcompare.predictions.join import scored_cases
 from medcompare.report.checklists.answers import read_answers
 from medcompare.report.checklists.facts import RunRecords
 from medcompare.report.checklists.fill import fill_checklists
@@ -35,7 +34,7 @@ from medcompare.report.inputs import (
 )
 from medcompare.report.trend import changed_data, trend_marks, trend_runs
 from medcompare.report.vocabulary import easy_data, words_of_patients
-from medcompare.runs.evidence import evidence_of
+from medcompare.runs.evidence import TABLES, evidence_of
 from medcompare.runs.provenance import shortened
 from medcompare.training.budget import budgets, not_tuned_alike, tuned_alike
 
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from medcompare.data.decoding import Range
     from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
     from medcompare.predictions.cases import ScoredCases
-    from medcompare.predictions.records import Predictions
     from medcompare.predictions.table import PredictionTables
     from medcompare.runs.changes import HistoryContext
     from medcompare.runs.evidence import AttachedFile
@@ -75,7 +73,7 @@ def gather(
     trained: Sequence[TrainedModel],
     further_trainings: Sequence[TrainedModel],
     searches: tuple[Search, ...],
-    predictions: Sequence[Predictions],
+    test: ScoredCases,
     provenance: Provenance,
     data_root: Path,
     store: ArtifactStore,
@@ -84,10 +82,9 @@ def gather(
 ) -> ReportInputs:
     """Everything the report of a comparison prints; pseudonyms in place of file names where the settings say so.
 
-    The paths of `images`, for thumbnails, are relative to `data_root`; `tabulated` are their characteristics; `store`
-    holds the tables the records name.
+    The paths of `images`, for thumbnails, are relative to `data_root`; `tabulated` are their characteristics; `test`
+    are the cases as they are judged; `store` holds the tables the records name.
     """
-    test = scored_cases(predictions, store, "test").per_patient(config.evaluate.per_patient)
     cases, n_cases = hard_cases(test, assessment, thumbnails=Thumbnails(images, data_root))
     settings = setting_rows(config)
     return ReportInputs(
@@ -138,8 +135,8 @@ def gather(
             read_answers(config.report.checklist_answers),
         ),
         files=(
-            ("predictions_test.csv", "probability of every model for every test image"),
-            ("predictions_validation.csv", "the same for the validation subset, which set the thresholds"),
+            (TABLES["test"], "probability of every model for every test image"),
+            (TABLES["val"], "the same for the validation subset, which set the thresholds"),
             ("config.json", "the configuration, field by field"),
             ("settings.json", "what was given of it, for the command that repeats the run"),
             ("results.json", "every number of this report at full precision"),
