@@ -38,8 +38,15 @@ if TYPE_CHECKING:
 
 TIMES = {"images_per_s", "elapsed_s", "remeasuring_s", "comparison_s"}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "test_cnn": {"epochs": 6, "patience": 6, "ema_decay": 0.9, "schedule": "cosine", "mixup_alpha": 0.2},
-    "efficientnet_b0": {"epochs": 2, "clip_norm": 1.0, "label_smoothing": 0.1},
+    "test_cnn": {
+        "precision": "float32",
+        "epochs": 6,
+        "patience": 6,
+        "ema_decay": 0.9,
+        "schedule": "cosine",
+        "mixup_alpha": 0.2,
+    },
+    "efficientnet_b0": {"precision": "bfloat16", "epochs": 2, "clip_norm": 1.0, "label_smoothing": 0.1},
 }
 PARENT_SHARE = 0.1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,18 @@ def test_a_killed_training_resumes_when_tried_again(tiny_of: Callable[..., Any])
     assert caught.value.transient
     assert resumed.checkpoint == whole.checkpoint
     assert [log.train_loss for log in resumed.history] == [log.train_loss for log in whole.history]
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_change_no_byte() -> None:
+    """Three of them, as `benchmarks.kills` does a hundred: weights, history and predictions of trainings left alone."""
+    command = [sys.executable, "-m", "benchmarks.kills", "--kills", "3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    total = json.loads(done.stdout.splitlines()[-1])
+
+    assert done.returncode == 0, done.stderr
+    assert total["kills"] >= 3
+    assert total["trainings_that_differ"] == 0
 
 
 @pytest.mark.slow
