@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base import errors
 from medcompare.base.errors import MedcompareError, TrainingError, redact
-from medcompare.base.hardware import memory_bytes, oom_kills
+from medcompare.base.hardware import oom_kills
 from medcompare.training.worker.fork_server import serve_copies, start_process
 
 if TYPE_CHECKING:
@@ -274,8 +274,7 @@ def _memory_ran_out(before: tuple[int, int] | None) -> str:
     if before is None or now is None:
         return ""
     if now[0] > before[0]:
-        limit = memory_bytes() / 1e9
-        return f"Linux ended it, as this container's memory ran out ({limit:.1f} GB at most)"
+        return "Linux ended it, as the memory of its container or service ran out"
     return "Linux ended a process of this machine, as memory ran out" if now[1] > before[1] else ""
 
 
