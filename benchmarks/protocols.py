@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from medcompare.base.formatting import format_duration, format_estimate, format_interval, format_number
-from medcompare.config.presets import PRESETS
 from medcompare.models.weights import find_weights
 from medcompare.models.zoo import find_model
 from medcompare.report.figures.drawing import INK, MUTED, OKABE_ITO, RULE
@@ -204,7 +203,9 @@ def finished(protocol: str, run: Path, seconds: float) -> Finished:
                 above=thumbnails.get(model),
                 weights=budgets[model].initial_weights,
                 n_trainings=n_trainings[model],
-                took=format_duration(budgets[model].seconds) if folds is None else "see below",
+                took=format_duration(budgets[model].seconds + budgets[model].search_seconds)
+                if folds is None
+                else "see below",
             )
             for model in PROTOCOLS[protocol][1]
         ),
@@ -290,6 +291,8 @@ def page(done: Sequence[Finished], asked: argparse.Namespace) -> Iterator[str]:
         yield f"| {run.protocol} | {what} | `--models {','.join(models)} {' '.join(more)}` |"
     yield f"\nAll of them with `--data {asked.data.name} {' '.join(f'--set {one}' for one in settings_of(asked))}`"
     yield "and, where no ImageNet weights were there, `--set train.initial_weights=none`."
+    if any(run.protocol == "tuned" for run in done):
+        yield f"Trials of each network: {asked.trials}; epochs of a trial: {min(asked.epochs, asked.trial_epochs)}."
 
 
 def figure(done: Sequence[Finished]) -> Figure:
@@ -356,6 +359,8 @@ def command_of(protocol: str, asked: argparse.Namespace) -> list[str]:
     """The flow's command for a protocol, without the name of the run."""
     _, models, more = PROTOCOLS[protocol]
     settings = [*settings_of(asked), f"train.device={asked.device}"]
+    if protocol == "tuned":
+        settings += [f"tune.n_trials={asked.trials}", f"tune.epochs={min(asked.epochs, asked.trial_epochs)}"]
     if missing_weights(models, asked.weights_dir):
         settings += ["train.initial_weights=none"]
     command = ["-m", "flows.compare", "--data", str(asked.data), "--models", ",".join(models), *more]
@@ -398,6 +403,8 @@ def main() -> None:
     parser.add_argument("--protocols", default=",".join(PROTOCOLS), help=f"default: {','.join(PROTOCOLS)}")
     parser.add_argument("--image-size", type=int, default=224, help="pixels (default 224)")
     parser.add_argument("--epochs", type=int, default=20, help="at most, of each training (default 20)")
+    parser.add_argument("--trials", type=int, default=16, help="of the search of 'tuned' (default 16)")
+    parser.add_argument("--trial-epochs", type=int, default=8, help="at most, of each trial (default 8)")
     parser.add_argument("--device", default="auto", help="as train.device (default auto)")
     parser.add_argument("--weights-dir", type=Path, help="folder with pretrained weights")
     parser.add_argument(
@@ -416,9 +423,6 @@ def main() -> None:
     done: list[Finished] = []
     failed = False
     for name in wanted:
-        if name == "tuned" and "tuned" not in PRESETS:
-            print("tuned: left out, this version has no such preset", flush=True)
-            continue
         if absent := missing_weights(PROTOCOLS[name][1], asked.weights_dir):
             print(f"{name}: no ImageNet weights of {', '.join(absent)} here: all start at random", flush=True)
         command = command_of(name, asked)
