@@ -21,6 +21,7 @@ from medcompare.report.pages.search import search_blocks
 from medcompare.report.pages.training import learning_remarks
 from medcompare.report.vocabulary import view_of
 from medcompare.stats.records import Curve, Estimate
+from medcompare.training.records import BatchNormFacts
 from tests.report import odd_runs
 from tests.report.sample import make_inputs, make_search, make_trained
 
@@ -425,6 +426,22 @@ def test_learning_curves_that_call_for_a_sentence(losses: tuple[float, float], s
     if said is not None:
         assert said in remarks[0]
         assert remarks[0].startswith("Model A: at the epoch kept")
+
+
+def test_short_memory_is_told_of_the_model_it_befell() -> None:
+    """How many images at once; where batch normalisation saw fewer, that a difference may come from that."""
+    trained = make_inputs().trained[0]
+    short = trained.model_copy(update={"images_at_once": 8, "batch_norm": None})
+    facts = BatchNormFacts(n_layers=1, momenta=(0.1,), n_sample_images=99, n_compared_images=99)
+    remark = f"{short.display_name}: memory ran out for {short.batch_size} images at once"
+
+    plain, normalised = (
+        next(text for text in learning_remarks([one]) if text.startswith(remark))
+        for one in (short, short.model_copy(update={"batch_norm": facts}))
+    )
+    assert plain.endswith("was added up from passes over 8 at most.")
+    assert f"saw 8 images at a time, not {short.batch_size} as in other trainings" in normalised
+    assert not any("memory" in text for text in learning_remarks([trained]))
 
 
 def test_page_one_carries_what_forbids_the_use_of_a_model() -> None:
