@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     **STORED,
 )
 def ingest(
-    fingerprint: SourceFingerprint,  # noqa: ARG001 - the cache key
+    fingerprint: SourceFingerprint,
     rules: tuple[float, int, int, bool, str],  # noqa: ARG001 - the cache key
     source: ImageSource,
     data: DataConfig,
@@ -43,5 +43,6 @@ def ingest(
         source,
         data,
         ArtifactStore(store),
+        expected=fingerprint.digest,
         comparing=progress.file_counter("comparing pairs of images that look alike"),
     )

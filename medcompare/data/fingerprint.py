@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.config.data import DataConfig
+    from medcompare.data.measuring import MeasuredFiles
     from medcompare.data.sources.listing import ImageSource
 
 
@@ -66,6 +67,17 @@ def fingerprint(
     """
     with contextlib.closing(Measured(store)) as kept:
         files = measure_files(source, data, kept, progress=progress)
+    return SourceFingerprint(
+        digest=digest_of(source, files),
+        name=source.name,
+        n_files=len(source.files),
+        n_bytes=files.n_bytes,
+        classes=source.classes,
+    )
+
+
+def digest_of(source: ImageSource, files: MeasuredFiles) -> str:
+    """Digest of everything `source` holds, as far as its files were measured."""
     # The notes go into the manifest, so a cached one must not carry those of another listing.
     head = json.dumps(
         [source.classes, source.extra_columns, source.has_patients, source.synthetic, source.notes]
@@ -77,10 +89,4 @@ def fingerprint(
         content = files.sha256[i].decode() if unread is None else f"{unread.reason}: {unread.detail}"
         line = json.dumps([file.path, content, file.label, file.patient_id, file.published, *file.extra])
         digest.update(f"\n{line}".encode())
-    return SourceFingerprint(
-        digest=digest.hexdigest(),
-        name=source.name,
-        n_files=len(source.files),
-        n_bytes=files.n_bytes,
-        classes=source.classes,
-    )
+    return digest.hexdigest()

@@ -37,6 +37,7 @@ from medcompare.data.exclusions import (
     usable_and_rejected,
 )
 from medcompare.data.file_facts import is_kept, write_file_facts
+from medcompare.data.fingerprint import digest_of
 from medcompare.data.intensity import Ranges, in_one_range
 from medcompare.data.measured import Measured
 from medcompare.data.measuring import measure_files
@@ -65,6 +66,7 @@ def ingest(
     data: DataConfig,
     store: ArtifactStore,
     *,
+    expected: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     comparing: Callable[[int, int], None] | None = None,
     n_workers: int | None = None,
@@ -79,6 +81,8 @@ def ingest(
         ``min_side_px``, ``max_rejected_fraction``, ``intensity_range`` and the limits of reading are used.
     store : ArtifactStore
         Receives the tables, and keeps what was measured for the next time.
+    expected : str, optional
+        Digest of the source (`medcompare.data.fingerprint`) under which the result will be kept.
     progress : callable, optional
         Called with (files done, files in all) after each file, from the calling thread.
     comparing : callable, optional
@@ -96,10 +100,13 @@ def ingest(
     ------
     DataError
         If more than ``max_rejected_fraction`` of the files must be excluded, a class has no
-        usable image left, or the files are not read in time.
+        usable image left, the files are not read in time, or they are not those of `expected`.
     """
     with contextlib.closing(Measured(store.root)) as kept:
         files = measure_files(source, data, kept, progress=progress, n_workers=n_workers)
+        if expected is not None and digest_of(source, files) != expected:
+            msg = f"images in {source.root} changed while they were being checked. Start again when they are complete."
+            raise DataError(msg)
         usable, rejected = usable_and_rejected(files, source, kept, data)
         del files
         n_groups, n_conflicting, usable, conflicts = exclude_conflicts(usable)

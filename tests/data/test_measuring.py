@@ -17,8 +17,11 @@ import psutil
 import pytest
 from PIL import Image
 
+from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig
 from medcompare.data.fingerprint import fingerprint
+from medcompare.data.manifest import ingest
 from medcompare.data.measured import Measured, key_of
 from medcompare.data.measuring import MeasuredFiles, measure_files
 from medcompare.data.sources.resolve import resolve_source
@@ -163,6 +166,25 @@ def test_an_old_file_that_changed_is_read(folder: Path, tmp_path: Path) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
     assert identity(folder, tmp_path / "store") == identity(folder) != before
+
+
+def test_what_changes_before_it_is_checked_is_not_kept_under_the_old_digest(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The next start takes the new content."""
+    store, source, data = ArtifactStore(tmp_path / "store"), resolved(folder), DataConfig(source=str(folder))
+    before = fingerprint(source, data, store=store.root).digest
+    add(folder / "new", range(1))
+    (folder / "new" / "cancer" / "0.bmp").replace(folder / "normal" / "1.bmp")
+
+    with pytest.raises(DataError, match=r"images in .* changed while they were being checked\. Start again"):
+        ingest(source, data, store, expected=before)
+
+    after = fingerprint(source, data, store=store.root).digest
+    assert after != before
+    assert not list(store.root.glob("*.csv"))
+    with pytest.raises(DataError, match="opposite label"):  # what is there now: one picture in both classes
+        ingest(source, data, store, expected=after)
 
 
 def test_a_store_that_cannot_be_read_begins_anew(folder: Path, tmp_path: Path) -> None:
