@@ -188,6 +188,9 @@ class Bullets:
 
     kind: ClassVar[str] = "bullets"
     items: tuple[str, ...]
+    _: KW_ONLY
+    in_columns: bool = False
+    """Two of them, in small type: a long list of short lines."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from medcompare.base.errors import MedcompareError
 from medcompare.report.archive import VARIANT, make_archival
 from medcompare.report.fonts import font_faces, isolated, package_for, spelled_out, undrawable
 from medcompare.report.inputs import ReportFiles
+from medcompare.report.pages.methods import CHECKLISTS_NAME, checklists_csv
 from medcompare.report.pages.report import ReportContext, build_context
 from medcompare.report.results import results_json
 from medcompare.runs.evidence import AttachedFile
@@ -164,8 +165,16 @@ def _pdf_and_pages(
     return content, len(document.pages)
 
 
+def _checklists(inputs: ReportInputs) -> tuple[AttachedFile, ...]:
+    """The reporting checklists as a table, where there are any."""
+    if not inputs.checklists:
+        return ()
+    about = "reporting checklists, as far as they are answered"
+    return (AttachedFile(name=CHECKLISTS_NAME, content=checklists_csv(inputs.checklists), about=about),)
+
+
 def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
-    """Render the report and write ``report.html``, ``report.pdf`` and ``results.json``.
+    """Render the report and write ``report.html``, ``report.pdf``, ``results.json`` and, if any, ``checklists.csv``.
 
     Parameters
     ----------
@@ -179,16 +188,17 @@ def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
     ReportError
         If rendering fails; then no file was written.
     OSError
-        If the disk refuses; then the folder holds none of the three files.
+        If the disk refuses; then the folder holds none of the files.
     """
     results = results_json(inputs)
     every_number = AttachedFile(
         name=RESULTS_NAME, content=results, about="every number of this report at full precision"
     )
-    attached = (every_number, *inputs.evidence)
+    attached = (every_number, *inputs.evidence, *_checklists(inputs))
     html = render_html(build_context(inputs.model_copy(update={"evidence": attached})))
     pdf, n_pages = _pdf_and_pages(html, attached, datetime.fromisoformat(inputs.provenance.finished_at))
-    contents = {RESULTS_NAME: results, HTML_NAME: html.encode("utf-8"), PDF_NAME: pdf}
+    tables = {one.name: one.content for one in _checklists(inputs)}
+    contents = {RESULTS_NAME: results, **tables, HTML_NAME: html.encode("utf-8"), PDF_NAME: pdf}
     try:
         for name, content in contents.items():
             write_atomically(folder / name, content)

@@ -46,7 +46,13 @@ def test_a_report_is_archival_and_accessible(name: str, tmp_path: Path) -> None:
 
     assert broken_rules(content) == {"PDF/A-3a": [], "PDF/UA-1": []}
     reader = PdfReader(io.BytesIO(content))
-    names = ["evidence.json", "predictions_test.csv", "predictions_validation.csv", "results.json"]
+    names = [
+        "checklists.csv",
+        "evidence.json",
+        "predictions_test.csv",
+        "predictions_validation.csv",
+        "results.json",
+    ]
     assert set(reader.attachments) <= set(names)
     assert reader.attachments["results.json"][0] == files.results.read_bytes()
     described = [one.get_object() for one in reader.trailer["/Root"]["/AF"]]

@@ -211,7 +211,7 @@ def test_the_path_through_the_rule_ends_at_the_step_of_the_verdict(name: str) ->
     states = [step.state for step in steps]
     at = states.index("decided")
     assert steps[at].number == taken[0][0]
-    assert states == ["passed"] * at + ["decided"] + ["not reached"] * (len(states) - at - 1)
+    assert states == ["passed"] * at + ["decided"] + ["later"] * (len(states) - at - 1)
 
 
 def test_every_step_that_may_decide_is_in_the_flow_chart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import io
 import re
@@ -16,7 +17,7 @@ from pypdf import PdfReader
 from medcompare.report import render
 from medcompare.report.pages import report as context
 from medcompare.report.pages.data import data_section
-from medcompare.report.pages.methods import methods_section
+from medcompare.report.pages.methods import methods_section, trend_section
 from medcompare.report.pages.model import model_section
 from medcompare.report.pages.report import build_context
 from medcompare.report.results import read_results
@@ -189,6 +190,40 @@ def test_pdf_holds_both_confusion_matrices(texts: list[str], inputs: ReportInput
             assert re.search(rf"\b{count}\b", matrices)
         share = f"{100 * counts.true_positive / evaluation.n_positive:.1f}"
         assert share in matrices
+
+
+def test_checklists_are_gaps_in_the_pdf_and_a_table_beside_it(
+    files: ReportFiles, inputs: ReportInputs, pdf: PdfReader, texts: list[str]
+) -> None:
+    """Only what is missing is printed; the table has every item, word for word, in the run folder and in the PDF."""
+    content = (files.pdf.parent / "checklists.csv").read_bytes()
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+    [checklist] = inputs.checklists
+
+    assert pdf.attachments["checklists.csv"] == [content]
+    assert [(row["item"], row["status"], row["answer"]) for row in rows] == [
+        (item.number, item.status, item.answer) for item in checklist.items
+    ]
+    chapter = " ".join(texts).partition("What a person still has to add")[2]
+    n_missing = sum(item.status == "missing" for item in checklist.items)
+    assert n_missing == len(re.findall(r"\d+: Say where", chapter)) > 0
+
+
+def test_only_settings_that_are_no_defaults_are_printed(page: Reader, inputs: ReportInputs) -> None:
+    """With their number; results.json has all."""
+    defaults = [row.field for row in inputs.settings if row.set_by == "default"]
+    others = [row.field for row in inputs.settings if row.set_by != "default"]
+
+    assert f"{len(defaults)} settings are at their defaults" in page.text
+    assert all(field in page.text for field in others)
+    assert not any(f" {field} " in page.text for field in defaults)
+
+
+def test_the_first_run_has_no_chapter_on_time() -> None:
+    """There is nothing to compare it with."""
+    first = make_inputs(trend=(), changes=("This is the first recorded run of its series.",))
+
+    assert trend_section(view_of(first), 6) is None
 
 
 def test_pdf_fonts_are_embedded(pdf: PdfReader) -> None:

@@ -15,6 +15,7 @@ from medcompare.report.checklists.fill import fill_checklists
 from medcompare.report.figures.decision import shown_height, shown_range
 from medcompare.report.pages.compare import oriented
 from medcompare.report.pages.cost import cost_section
+from medcompare.report.pages.methods import checklists_csv
 from medcompare.report.pages.model import _decision
 from medcompare.report.pages.report import ReportContext, _page_one, build_context
 from medcompare.report.pages.search import search_blocks
@@ -76,8 +77,9 @@ def context_of(name: str) -> ReportContext:
 
 @functools.cache
 def words(name: str) -> str:
-    """The whole report as text."""
-    return "\n".join(strings(context_of(name)))
+    """The whole report as text, with its checklists."""
+    answers = checklists_csv(run(name).checklists).decode()
+    return "\n".join([*strings(context_of(name)), answers])
 
 
 def origins(r: ReportInputs) -> set[str]:

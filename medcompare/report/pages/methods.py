@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from medcompare.base.formatting import (
     format_time,
     join_words,
 )
+from medcompare.data.spelling import without_formula
 from medcompare.report.blocks import (
     Bullets,
     Cell,
@@ -35,7 +38,7 @@ from medcompare.report.trend import trend_figure
 from medcompare.report.vocabulary import GLOSSARY, metric_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from medcompare.report.blocks import Block, Table
     from medcompare.report.inputs import ChecklistTable
@@ -43,41 +46,43 @@ if TYPE_CHECKING:
     from medcompare.training.records import TrainedModel
 
 
+CHECKLISTS_NAME = "checklists.csv"
+
+
 def trend_section(view: View, number: int) -> Section | None:
     """What changed since the last run, and the figures over past runs."""
     runs, changes = view.inputs.trend, view.inputs.changes
-    if not runs and not changes:
+    if not runs:  # the first run of its series
         return None
     blocks: list[Block] = []
     if changes:
         blocks += [Heading("What changed since the previous run"), Bullets(changes)]
-    if runs:
-        figure = trend_figure(runs, view.styles, marks=view.inputs.trend_marks)
-        blocks.append(image_of(figure, caption="Bars: confidence intervals; oldest run on the left."))
-        rows = []
-        for run in reversed(runs):
-            n_images = "unknown" if run.n_images is None else format_count(run.n_images)
-            for i, figures in enumerate(run.figures):
-                duration = figures.training_time_s
-                rows.append(
-                    (
-                        run.run_name if i == 0 else "",
-                        n_images if i == 0 else "",
-                        view.label(figures.model) if figures.model in view.styles else figures.model,
-                        format_estimate(figures.auc),
-                        "not recorded" if duration is None else format_duration(duration),
-                        run.headline if i == 0 else "",
-                    )
+    figure = trend_figure(runs, view.styles, marks=view.inputs.trend_marks)
+    blocks.append(image_of(figure, caption="Bars: confidence intervals; oldest run on the left."))
+    rows = []
+    for run in reversed(runs):
+        n_images = "unknown" if run.n_images is None else format_count(run.n_images)
+        for i, figures in enumerate(run.figures):
+            duration = figures.training_time_s
+            rows.append(
+                (
+                    run.run_name if i == 0 else "",
+                    n_images if i == 0 else "",
+                    view.label(figures.model) if figures.model in view.styles else figures.model,
+                    format_estimate(figures.auc),
+                    "not recorded" if duration is None else format_duration(duration),
+                    run.headline if i == 0 else "",
                 )
-        heads = (
-            words("Run", "20%"),
-            "Images",
-            words("Model", "20%"),
-            "AUC",
-            "Training time",
-            words("Verdict"),
-        )
-        blocks.append(table("Runs, newest first", heads, rows))
+            )
+    heads = (
+        words("Run", "20%"),
+        "Images",
+        words("Model", "20%"),
+        "AUC",
+        "Training time",
+        words("Verdict"),
+    )
+    blocks.append(table("Runs, newest first", heads, rows))
     lead = "The same comparison over time; a change of data or code is a new comparison."
     return Section(number=number, anchor="trend", title="Over time", lead=lead, blocks=tuple(blocks))
 
@@ -103,7 +108,11 @@ def methods_section(view: View, number: int) -> Section:
     if view.inputs.trained:
         blocks += [Heading("Training"), Paragraph(_training_text(view)), *_training_tables(view)]
     if view.inputs.settings:
-        blocks += [Heading("Configuration"), _settings_table(view)]
+        n_default = sum(row.set_by == "default" for row in view.inputs.settings)
+        text = f"{format_count(n_default)} settings are at their defaults; results.json lists all with their meaning."
+        blocks += [Heading("Configuration"), Paragraph(text)]
+        if n_default < len(view.inputs.settings):
+            blocks.append(_settings_table(view))
     blocks += [Heading("Provenance"), _provenance_table(view)]
     if len(view.inputs.rejected) > MAX_INLINE_ROWS:
         blocks += rejected_blocks(view)
@@ -223,13 +232,14 @@ def _settings_table(view: View) -> Table:
         (
             Cell(row.field, strong=row.set_by == "user"),
             row.value or "not set",
-            Cell(row.set_by, muted=row.set_by == "default"),
+            row.set_by,
             row.description,
         )
         for row in view.inputs.settings
+        if row.set_by != "default"
     ]
     heads = (code("Field", "28%"), code("Value", "20%"), words("Set by", "9%"), words("Meaning"))
-    return table("Every setting, and who set it", heads, rows, titled=False, fine=True)
+    return table("Settings that are no defaults", heads, rows, titled=False, fine=True)
 
 
 def _provenance_table(view: View) -> Table:
@@ -262,12 +272,13 @@ def checklist_section(view: View, number: int) -> Section | None:
         return None
     blocks: list[Block] = []
     for one in view.inputs.checklists:
-        blocks += [Heading(one.name), Paragraph(_tally(one)), _checklist_table(one)]
+        blocks += [Heading(one.name), Paragraph(_tally(one)), _gaps(one)]
     return Section(
         number=number,
         anchor="checklists",
         title="Reporting checklists",
-        lead="Blanks are left blank: what neither software nor user supplied is marked missing.",
+        lead=f"What a person still has to add. All items with their answers are in {CHECKLISTS_NAME}, in the run "
+        "folder and inside the PDF.",
         blocks=tuple(blocks),
     )
 
@@ -280,10 +291,19 @@ def _tally(checklist: ChecklistTable) -> str:
     return f"{checklist.reference} {items}: {tally}.".strip()
 
 
-def _checklist_table(checklist: ChecklistTable) -> Table:
-    rows = [
-        (item.number, item.text, Cell(item.status, strong=item.status == "missing"), item.answer or "\u2013")
-        for item in checklist.items
-    ]
-    heads = (words("Item", "5%"), words("What to report", "28%"), words("Status", "11%"), words("Answer"))
-    return table(checklist.name, heads, rows, fine=True, titled=False)
+def _gaps(checklist: ChecklistTable) -> Bullets:
+    """What is still to be written by a person."""
+    missing = [item for item in checklist.items if item.status == "missing"]
+    return Bullets(tuple(f"{item.number}: {item.text}" for item in missing), in_columns=True)
+
+
+def checklists_csv(checklists: Sequence[ChecklistTable]) -> bytes:
+    """Every item of every checklist with its answer, to be filled in further: UTF-8 with the mark Excel needs."""
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(("checklist", "item", "section", "what to report", "status", "answer"))
+    for one in checklists:
+        for item in one.items:
+            texts = (one.name, item.number, item.section, item.text, item.status, item.answer)
+            writer.writerow([without_formula(text) for text in texts])
+    return target.getvalue().encode("utf-8-sig")

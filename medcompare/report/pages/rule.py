@@ -27,7 +27,7 @@ class RuleStep:
 
     number: str
     question: str
-    state: Literal["passed", "decided", "not reached"]
+    state: Literal["passed", "decided", "later"]
     """Passed: the step did not decide."""
     branches: tuple[Branch, ...]
 
@@ -78,7 +78,7 @@ def rule_steps(view: View) -> tuple[RuleStep, ...]:
         RuleStep(
             number=number,
             question=question,
-            state="passed" if i < at else "decided" if i == at else "not reached",
+            state="passed" if i < at else "decided" if i == at else "later",
             branches=tuple(
                 Branch(step=step, text=text, taken=step == taken)
                 for step, text in ends.items()
