@@ -100,6 +100,16 @@ def test_structure_tells_the_classes_apart(folder: Path) -> None:
     assert grouped_auc(folder, "spectrum") > 0.80
 
 
+def test_files_do_not_tell_the_classes_apart(folder: Path) -> None:
+    """Nothing about a file that is not the picture carries the class: all that were not spoilt have one size."""
+    planted = DemoSummary.model_validate_json((folder / "demo.json").read_text())
+    spoilt = {planted.truncated, planted.unreadable}
+    paths = [path for path in folder.rglob("*.png") if path.relative_to(folder).as_posix() not in spoilt]
+
+    assert len({path.stat().st_size for path in paths}) == 1
+    assert {Image.open(path).mode for path in paths} == {"RGB"}
+
+
 def test_defects_are_found_by_ingest(folder: Path, tmp_path: Path) -> None:
     """Exactly the planted files are excluded, under the 5 % that stop a run."""
     data = DataConfig(source=str(folder))
@@ -130,7 +140,7 @@ def test_manifest_describes_the_folder(folder: Path) -> None:
         rows = list(csv.DictReader(file))
 
     assert list(rows[0]) == ["path", "label", "patient_id", "sex", "age_group", "site"]
-    assert {row["path"] for row in rows} == {p.relative_to(folder).as_posix() for p in folder.rglob("*.jpg")}
+    assert {row["path"] for row in rows} == {p.relative_to(folder).as_posix() for p in folder.rglob("*.png")}
     assert all(row["path"].startswith(f"{row['label']}/") for row in rows)
     classes = {
         patient: {r["label"] for r in rows if r["patient_id"] == patient}
@@ -138,8 +148,8 @@ def test_manifest_describes_the_folder(folder: Path) -> None:
     }
     assert all(len(labels) == 1 for labels in classes.values())
     assert sum(labels == {"cancer"} for labels in classes.values()) == N_PATIENTS // 2
-    with Image.open(folder / "cancer" / "patient-0001-00.jpg") as image:
-        assert (image.size, image.format) == ((96, 96), "JPEG")
+    with Image.open(folder / "cancer" / "patient-0001-00.png") as image:
+        assert (image.size, image.format) == ((96, 96), "PNG")
 
 
 def test_deterministic(tmp_path: Path) -> None:
@@ -148,7 +158,7 @@ def test_deterministic(tmp_path: Path) -> None:
         write_demo_data(tmp_path / name, config)
 
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    image = "cancer/patient-0001-00.jpg"
+    image = "cancer/patient-0001-00.png"
     assert digests(tmp_path / "a")[image] != digests(tmp_path / "c")[image]
 
 
@@ -158,7 +168,7 @@ def test_more_patients_keep_the_others(tmp_path: Path) -> None:
     write_demo_data(tmp_path / "more", SMALL.model_copy(update={"n_patients": 24}))
 
     more = digests(tmp_path / "more")
-    images = {name: digest for name, digest in digests(tmp_path / "few").items() if name.endswith(".jpg")}
+    images = {name: digest for name, digest in digests(tmp_path / "few").items() if name.endswith(".png")}
     assert all(more[name] == digest for name, digest in images.items())
 
 
@@ -208,8 +218,8 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
 def test_kept_and_edited_data_are_reused(tmp_path: Path) -> None:
     """A second call writes nothing, so that a changed image stays changed."""
     folder = ensure_demo_data(tmp_path, SMALL)
-    edited = folder / "cancer" / "patient-0001-00.jpg"
-    shutil.copyfile(folder / "cancer" / "patient-0003-00.jpg", edited)
+    edited = folder / "cancer" / "patient-0001-00.png"
+    shutil.copyfile(folder / "cancer" / "patient-0003-00.png", edited)
     before = digests(folder)
 
     assert ensure_demo_data(tmp_path, SMALL) == folder

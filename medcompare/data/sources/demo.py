@@ -37,11 +37,10 @@ if TYPE_CHECKING:
 
 DEMO_MARKER = "demo.json"
 LOCK_FILE = ".being-written.lock"
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 5
 """Raised when the same configuration gives other images, so that old folders are not reused."""
 
 CLASS_NAMES = ("non_cancer", "cancer")
-JPEG_QUALITY = 92
 
 SEXES = ("female", "male")
 SITES = ("A", "B", "C")
@@ -223,14 +222,14 @@ def _write_patient(folder: Path, patient: int, config: DemoConfig) -> list[_Row]
             size=size, variation=variation, outline=outline, chromatin=chromatin, disorder=disorder
         )
         row = _Row(
-            path=f"{CLASS_NAMES[label]}/patient-{patient:04d}-{image:02d}.jpg",
+            path=f"{CLASS_NAMES[label]}/patient-{patient:04d}-{image:02d}.png",
             label=CLASS_NAMES[label],
             patient_id=f"P{patient:04d}",
             sex=sex,
             age_group=age_group,
             site=site,
         )
-        (folder / row.path).write_bytes(_jpeg(draw_patch(atypia, stain, config.image_size_px, rng)))
+        (folder / row.path).write_bytes(_png(draw_patch(atypia, stain, config.image_size_px, rng)))
         rows.append(row)
     return rows
 
@@ -240,9 +239,10 @@ def _n_images(mean: int, rng: np.random.Generator) -> int:
     return int(rng.integers(mean - spread, mean + spread + 1))
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    # Not compressed: atypical tissue compresses worse, and the size of a file would tell the classes apart.
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=0)
     return buffer.getvalue()
 
 
@@ -283,7 +283,7 @@ def _plant_defects(folder: Path, rows: list[_Row], config: DemoConfig) -> DemoSu
 
 def _copied(folder: Path, original: _Row, filed_under: _Row) -> _Row:
     """Row of a copy of `original` that claims to show the patient of `filed_under`."""
-    path = filed_under.path.replace("-00.jpg", "-copy.jpg")
+    path = filed_under.path.replace("-00.png", "-copy.png")
     shutil.copyfile(folder / original.path, folder / path)
     return replace(filed_under, path=path)
 
