@@ -8,7 +8,7 @@ import typer
 
 from medcompare.base.errors import ConfigError
 from medcompare.base.hosts import split_at_commas
-from medcompare.cli.options import Assignments, all_values, named_values, put
+from medcompare.cli.options import Fields, all_values, list_fields, named_values, put
 from medcompare.cli.terminal import ExitStatus
 from medcompare.config.errors import validated
 from medcompare.config.predict import PredictConfig
@@ -18,7 +18,7 @@ FIELDS = {
     "data": "data.source",
     "image_root": "data.image_root",
     "path_column": "data.path_column",
-    "out": "out",
+    "out": "scores",
     "engine": "engine",
     "device": "device",
 }
@@ -26,7 +26,9 @@ FIELDS = {
 
 def predict(
     ctx: typer.Context,
-    export: Annotated[str, typer.Argument(metavar="EXPORT", help="Folder that medcompare export wrote.")],
+    export: Annotated[
+        str | None, typer.Argument(metavar="EXPORT", help="Folder that medcompare export wrote.")
+    ] = None,
     *,
     data: Annotated[
         str | None,
@@ -56,13 +58,24 @@ def predict(
         str | None,
         typer.Option(metavar="NAME", help="Where torch computes: cpu, cuda, mps or auto (default: cpu)."),
     ] = None,
-    assignments: Assignments = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Set any field, e.g. --set batch_size=64 or --set data.patient_pattern=REGEX (repeatable).",
+        ),
+    ] = None,
+    fields: Fields = False,
 ) -> int:
     """Score new images with an exported network.
 
     Calibrated probability, decision at the frozen threshold, whom to refer to a person, and images unlike the training
     data. Neither Prefect nor the cache of the run is needed. A call that was cut off goes on when it is repeated.
     """
+    if fields:
+        print("\n".join(list_fields(PredictConfig)))
+        return ExitStatus.SUCCESS
     config = predict_config(ctx)
     from medcompare.handover.predict import predict as score
     from medcompare.handover.predict import sentences
@@ -83,8 +96,10 @@ def predict_config(ctx: typer.Context) -> PredictConfig:
     if given["group_by"] is not None:
         put(named, "data.group_by", split_at_commas(given["group_by"]))
     values = all_values(None, given["assignments"] or (), named, PredictConfig)
-    if "source" not in values.get("data", {}):
-        msg = f"--data PLACE is required: medcompare predict {given['export']} --data new_images"
+    if given["export"] is None or "source" not in values.get("data", {}):
+        msg = (
+            f"name the export and --data: medcompare predict {given['export'] or 'EXPORT'} --data new_images"
+        )
         raise ConfigError(msg)
     return validated(PredictConfig, values)
 

@@ -17,7 +17,11 @@ class PredictConfig(Settings):
 
     export: Path = Field(description="Folder that medcompare export wrote.")
     data: DataConfig = section(DataConfig)
-    out: Path = Field(default=Path("scores.csv"), description="Table to write: one row per image, CSV.")
+    scores: Path = Field(
+        default=Path("scores.csv"),
+        description="Table to write, CSV: one row per image. {date} in the name becomes the day, as in "
+        "scores-{date}.csv.",
+    )
     engine: Literal["auto", "onnxruntime", "torch"] = Field(
         default="auto",
         description="What computes: 'onnxruntime', which needs no torch, or 'torch'. auto: onnxruntime where it is "

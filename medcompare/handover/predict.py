@@ -14,13 +14,15 @@ import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from medcompare.base.artifacts import sha256_of_file, write_atomically
-from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.errors import ConfigError, DataError, InputError
 from medcompare.base.file_names import file_at
 from medcompare.base.hardware import usable_cores
 from medcompare.data.reading import read_each
@@ -34,7 +36,6 @@ from medcompare.handover.rules import FeatureSpace, in_band, recalibrated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from medcompare.config.predict import PredictConfig
     from medcompare.data.sources.listing import Listing, SourceFile
@@ -105,27 +106,18 @@ def predict(
     ConfigError
         If the table exists, or the engine is not installed.
     """
-    out = config.out.absolute()
+    out = Path(str(config.scores).replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}")).absolute()
     if out.exists():
-        msg = f"{config.out} exists: choose another table with --out, or remove it"
+        msg = f"{out} exists: choose another table with --out, or remove it"
         raise ConfigError(msg)
     export = read_export(config.export)
     work = out.with_name(f".{out.name}.work")
-    command = f"medcompare predict {config.export}"
     try:
-        listing = list_unlabelled(config.data, work=work)
-    except DataError as error:
+        listing = _listed(config, export, work)
+        network = load_network(config.export, export, engine=config.engine, device=config.device)
+    except InputError:
         shutil.rmtree(work, ignore_errors=True)
-        raise DataError(str(error).replace("medcompare compare", command)) from None
-    if export.per_patient != "none" and not listing.has_patients:
-        shutil.rmtree(work, ignore_errors=True)
-        msg = (
-            f"the threshold of this export is one of patients ({export.per_patient} of the scores of their images), "
-            f"and patients are not known. Give a column patient_id, --group-by COLUMN, or a pattern: {command} --data "
-            f"{config.data.source} --set data.patient_pattern='patient\\d+'"
-        )
-        raise DataError(msg)
-    network = load_network(config.export, export, engine=config.engine, device=config.device)
+        raise
     key = _identity(config, network, listing)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.partial")
@@ -134,7 +126,7 @@ def predict(
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            msg = f"another call is writing {config.out}: wait for it, or choose another table with --out"
+            msg = f"another call is writing {out}: wait for it, or choose another table with --out"
             raise ConfigError(msg) from None
         n_done = _resumed(file, key, n_images=len(listing.files), batch_size=config.batch_size)
         _score(file, listing, n_done=n_done, config=config, export=export, network=network, progress=progress)
@@ -156,6 +148,23 @@ def predict(
         images_per_s=(len(listing.files) - n_done) / elapsed_s,
         notes=listing.notes,
     )
+
+
+def _listed(config: PredictConfig, export: Export, work: Path) -> Listing:
+    """The images, with their patients where the export needs them."""
+    command = f"medcompare predict {config.export}"
+    try:
+        listing = list_unlabelled(config.data, work=work)
+    except DataError as error:
+        raise DataError(str(error).replace("medcompare compare", command)) from None
+    if export.per_patient != "none" and not listing.has_patients:
+        msg = (
+            f"the threshold of this export is one of patients ({export.per_patient} of the scores of their images), "
+            f"and patients are not known. Give a column patient_id, --group-by COLUMN, or a pattern: {command} --data "
+            f"{config.data.source} --set data.patient_pattern='patient\\d+'"
+        )
+        raise DataError(msg)
+    return listing
 
 
 def _identity(config: PredictConfig, network: Network, listing: Listing) -> str:
@@ -337,8 +346,8 @@ def _patient_table(table: Path, export: Export) -> bytes:
     return "".join(_csv_lines(rows)).encode()
 
 
-def sentences(scores: Scores) -> list[str]:
-    """What a person should know, line by line."""
+def sentences(scores: Scores, *, named: bool = True) -> list[str]:
+    """What a person should know, line by line; files are `named` where the lines stay on the machine."""
     c = scores.counts
     decisions = [
         f"{n} {name}" for name, n in c.items() if name not in {"refer", "unlike_training", "not_scored"}
@@ -349,6 +358,6 @@ def sentences(scores: Scores) -> list[str]:
         f"{', '.join(decisions)}; {c['refer']} for a person (refer); {c['unlike_training']} unlike the training images",
     ]
     if c["not_scored"]:
-        lines.append(f"{count(c['not_scored'], 'image')} could not be scored (column not_scored), such as:")
-        lines += [f"  {name}: {reason}" for name, reason in scores.unread]
+        lines.append(f"{count(c['not_scored'], 'image')} could not be scored: see the column not_scored")
+        lines += [f"  {name}: {reason}" for name, reason in scores.unread if named]
     return lines

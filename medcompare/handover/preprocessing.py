@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_WEIGHT = 1 << 15
 MAX_PRECISION = 22
+CHUNK_VALUES = 1 << 22
+"""So many values are held as float32 at once, of however large an image."""
+
 CUBIC = -0.5
 """Of antialiased bicubic interpolation, as in Pillow."""
 
@@ -62,9 +65,14 @@ def _along_first(pixels: NDArray[np.uint8], n_out: int, mode: Interpolation) -> 
     if len(pixels) == n_out:
         return pixels
     matrix, precision = _weights(len(pixels), n_out, mode)
-    sums = matrix @ pixels.reshape(len(pixels), -1).astype(np.float32)
-    levels = (sums.astype(np.int32) + (1 << (precision - 1))) >> precision
-    return np.asarray(np.clip(levels, 0, 255), dtype=np.uint8).reshape(n_out, *pixels.shape[1:])
+    flat = pixels.reshape(len(pixels), -1)
+    levels = np.empty((n_out, flat.shape[1]), np.uint8)
+    step = max(1, CHUNK_VALUES // len(pixels))
+    for start in range(0, flat.shape[1], step):
+        sums = matrix @ flat[:, start : start + step].astype(np.float32)
+        whole = (sums.astype(np.int32) + (1 << (precision - 1))) >> precision
+        levels[:, start : start + step] = np.clip(whole, 0, 255)
+    return levels.reshape(n_out, *pixels.shape[1:])
 
 
 def centre_crop(pixels: NDArray[np.uint8], how: Preprocessing) -> NDArray[np.uint8]:

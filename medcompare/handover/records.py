@@ -178,7 +178,7 @@ def read_export(folder: Path) -> Export:
     if not (folder / DIGESTS).is_file():
         what = "holds no export" if folder.is_dir() else "is not there"
         near = sorted(path.parent.name for path in folder.glob(f"*/{DIGESTS}")) if folder.is_dir() else []
-        hint = f"; exports in it: {', '.join(near[:5])}" if near else f" ({DIGESTS} is missing)"
+        hint = f"; exports in it: {', '.join(near[:5])}" if near else ""
         msg = f"{folder} {what}{hint}. Give the folder that medcompare export wrote"
         raise DataError(msg)
     for line in (folder / DIGESTS).read_text(encoding="utf-8", errors="replace").splitlines():

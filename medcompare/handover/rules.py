@@ -153,8 +153,12 @@ class FeatureSpace:
 
     def distances(self, features: FloatArray) -> FloatArray:
         """Mahalanobis distance of images (n, d) to the nearer class mean, shape (n,)."""
-        each = [((features - mean) @ self.whitening) for mean in self.means.astype(np.float64)]
-        return np.asarray(np.sqrt(np.min([np.square(one).sum(axis=1) for one in each], axis=0)))
+        first = self.means[0]
+        # One product for all classes, of small numbers: float32 is exact enough, and whitening is the larger part.
+        white = (features - first).astype(np.float32) @ self.whitening
+        each = [white - (mean - first) @ self.whitening for mean in self.means]
+        nearest = np.min([np.square(one).sum(axis=1) for one in each], axis=0)
+        return np.asarray(np.sqrt(nearest), dtype=np.float64)
 
     def write(self, path: Path) -> None:
         """Write to `path` as safetensors."""

@@ -37,7 +37,7 @@ BELOW: dict[str, str] = {
     "handover": "base models config data predictions training stats runs report",
     "notify": "base models config data predictions training stats runs",
     "tasks": "base models config data predictions training stats runs report notify",
-    "flows": "base models config data predictions training stats runs report notify tasks",
+    "flows": "base models config data predictions training stats runs report handover notify tasks",
     "cli": "base models config data predictions training stats runs report handover notify tasks flows",
 }
 """Room -> the rooms that it may import from. Training and statistics meet in the table of predictions."""

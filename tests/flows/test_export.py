@@ -45,7 +45,7 @@ def scored(
     exported: Path, images: Path, out: Path, *, engine: str = "onnxruntime", **data: object
 ) -> list[dict[str, str]]:
     """Rows of the table of scores of `images`."""
-    values = {"export": exported, "data": {"source": str(images), **data}, "out": out, "engine": engine}
+    values = {"export": exported, "data": {"source": str(images), **data}, "scores": out, "engine": engine}
     predict(PredictConfig.model_validate(values | {"batch_size": 16}))
     return rows_of(out)
 
@@ -148,7 +148,7 @@ def test_a_killed_call_goes_on_and_gives_the_same_table(first: First, exported: 
     whole, out = tmp_path / "whole.csv", tmp_path / "scores.csv"
     scored(exported, first.images, whole)
     config = PredictConfig.model_validate(
-        {"export": exported, "data": {"source": str(first.images)}, "out": out, "batch_size": 16}
+        {"export": exported, "data": {"source": str(first.images)}, "scores": out, "batch_size": 16}
     )
 
     def stop(done: int, _: int) -> None:
@@ -300,7 +300,7 @@ def test_what_cannot_be_scored_says_why(
     (tmp_path / "taken.csv").touch()
     (tmp_path / "empty").mkdir()
     calls = {
-        "--data PLACE is required": [],
+        "name the export and --data: medcompare predict": [],
         "holds no images": ["--data", str(tmp_path / "empty")],
         "exists: choose another table": ["--data", ".", "--out", str(tmp_path / "taken.csv")],
         "no such folder or file": ["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "a.csv")],
@@ -330,3 +330,29 @@ def test_a_threshold_of_patients_wants_patients(first: First, exported: Path, tm
     assert {row["decision"] for row in rows} == {""}
     assert float(patients[0]["score"]) == pytest.approx(np.mean(of_first))
     assert patients[0]["decision"] in made.classes
+
+
+def test_the_deployment_scores_and_fails_where_an_image_could_not_be(
+    first: First, exported: Path, tmp_path: Path
+) -> None:
+    """The flow gives the counts; with a broken image it fails, and the table is there."""
+    from flows.predict import predict as flow
+
+    folder = tmp_path / "new"
+    folder.mkdir()
+    shutil.copy(first.images / "cancer" / "000.png", folder)
+    values = {
+        "export": str(exported),
+        "data": {"source": str(folder)},
+        "scores": str(tmp_path / "a-{date}.csv"),
+    }
+
+    found = flow(values)
+    (folder / "b.png").write_bytes(b"no image")
+    state = flow(values | {"scores": str(tmp_path / "b.csv")}, return_state=True)
+
+    assert found["cancer"] + found["non_cancer"] == 1
+    assert re.search(r"a-\d{4}-\d\d-\d\d\.csv$", found["table"])
+    assert state.is_failed()
+    assert "1 images could not be scored: column not_scored of b.csv" in str(state.message)
+    assert len(rows_of(tmp_path / "b.csv")) == 2
