@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import AgreementTable, ModelEvaluation, PairedComparison
 
-LIGHT, DARK = (244, 247, 250), (38, 70, 104)
-DARK_FROM = 0.55
-"""Share from which the background needs light ink (contrast above 4.5 on both sides)."""
+LIGHT, DARK, INK = (244, 247, 250), (122, 151, 184), "#1b2733"
+"""Ends of the scale, and the ink of every cell: its contrast is 4.9 or more at every share (WCAG 2.2 asks for 4.5)."""
 DISCORDANT, CONCORDANT = "#fbe3d3", "#ffffff"
 PER_ROW = 2
 
@@ -22,9 +21,9 @@ PER_ROW = 2
 def _shade(share: float | None) -> tuple[str, str]:
     """Background and ink for a share in [0, 1]; the same scale for every matrix."""
     if share is None:
-        return "#ffffff", "#1b2733"
+        return "#ffffff", INK
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(LIGHT, DARK, strict=True))
-    return f"#{red:02x}{green:02x}{blue:02x}", "#ffffff" if share >= DARK_FROM else "#1b2733"
+    return f"#{red:02x}{green:02x}{blue:02x}", INK
 
 
 def _confusion(view: View, evaluation: ModelEvaluation) -> Matrix:

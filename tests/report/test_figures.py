@@ -19,6 +19,7 @@ from medcompare.report.figures.decision import draw_decision_curve
 from medcompare.report.figures.drawing import OKABE_ITO, draw, styles_of, thin_curve
 from medcompare.report.figures.forest import ForestRow, draw_differences
 from medcompare.report.figures.runs import draw_accuracy_and_cost, draw_learning_curves, draw_strips
+from medcompare.report.matrices import _shade
 from medcompare.stats.records import Curve, Estimate
 from tests.report.sample import make_assessment, make_seeds, make_trained
 
@@ -196,3 +197,18 @@ def test_other_figures_draw(assessment: Assessment) -> None:
         assert drawing.svg.startswith("<svg width=")
     assert "0 positives below it" in scores.alt
     assert "cost 900, AUC" in far.alt
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour, WCAG 2.2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_ink_of_matrices_can_be_read_at_every_share() -> None:
+    """Contrast of at least 4.5 to 1 between count and background (WCAG 2.2, 1.4.3)."""
+    for percent in range(101):
+        background, ink = _shade(percent / 100)
+        light, dark = sorted((luminance(background), luminance(ink)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
