@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_level
 from medcompare.stats.comparison import compare_models
 from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.records import Estimate, ExternalModel, ExternalSet
@@ -138,7 +137,7 @@ def _sentence(found: Assessment, one: ExternalSet) -> str:
         parts.append(f"{model.evaluation.display_name}: {', '.join(figures)}")
     text = (
         f"On the external set {one.name} ({cases}; nothing was fitted to it, thresholds frozen), against the internal "
-        f"test, with {format_level(found.level)} intervals of the change: {'. '.join(parts)}."
+        f"test, with {100 * found.level:g}% intervals of the change: {'. '.join(parts)}."
     )
     for pair in one.comparisons[:1] if len(one.models) == 2 else ():
         text += f" There the {difference_text(pair, 'auc', found.display_names)}."
