@@ -17,7 +17,19 @@ import typer.main
 from medcompare.cli.app import app, main
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["compare", "assess", "reproduce", "history", "doctor", "prune", "serve", "reports", "recover"]
+COMMANDS = [
+    "compare",
+    "assess",
+    "export",
+    "predict",
+    "reproduce",
+    "history",
+    "doctor",
+    "prune",
+    "serve",
+    "reports",
+    "recover",
+]
 
 
 def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
