@@ -46,6 +46,8 @@ def write_card(folder: Path, export: Export, source: SourceRun) -> None:
     environment.filters |= {
         "interval": format_estimate,
         "share": lambda share: f"{share.k} of {share.n}",
+        "significant": _significant,
+        "percent": lambda share: f"{100 * share:g}%",
     }
     evaluation, results = source.evaluation, source.results
     negative, positive = export.classes
@@ -75,6 +77,10 @@ def write_card(folder: Path, export: Export, source: SourceRun) -> None:
         model_index=_model_index(export, source),
     )
     (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def _significant(value: float, digits: int = 6) -> str:
+    return f"{value:.{digits}g}"
 
 
 def _limits(export: Export, source: SourceRun) -> list[str]:
