@@ -51,6 +51,7 @@ def test_the_report_proves_its_numbers(first: First, capsys: pytest.CaptureFixtu
     assert re.search(r"all \d,\d{3} numbers agree", capsys.readouterr().out)
     attached = PdfReader(first.result.pdf).attachments
     assert sorted(attached) == [
+        "checklists.csv",
         "evidence.json",
         "predictions_running.csv",
         "predictions_test.csv",
