@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import re
-import shutil
 import unicodedata
 from html import unescape
 from typing import TYPE_CHECKING
@@ -370,41 +369,3 @@ def test_whole_report_in_other_scripts(chinese: bool) -> None:  # noqa: FBT001 -
 
     assert texts_outside(content) == []
     assert missing_glyphs(content) == 0
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("n_models", [2, 6])
-def test_no_cell_is_clipped_on_a_phone(n_models: int, tmp_path: Path) -> None:
-    """At 390 px no cell of any table is narrower than what it says, and the page does not scroll sideways."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no chromium with chromedriver on the PATH")
-    from selenium import webdriver
-
-    html = tmp_path / "report.html"
-    html.write_text(render.render_html(build_context(odd_runs.many(n_models))), encoding="utf-8")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
-        )
-        browser.get(html.as_uri())
-        clipped = browser.execute_script(
-            "return [...document.querySelectorAll('td, th')].filter(c => c.scrollWidth > c.clientWidth + 1)"
-            ".map(c => c.innerText)"
-        )
-        sideways = browser.execute_script(
-            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
-        n_cells = browser.execute_script("return document.querySelectorAll('td').length")
-    finally:
-        browser.quit()
-
-    assert clipped == []
-    assert sideways <= 0
-    assert n_cells > 100

@@ -254,8 +254,8 @@ def offset(position: int, count: int, width: float) -> float:
 
 
 def title_by(figure: Figure, style: ModelStyle) -> None:
-    """The name of a model, in its colour, above its figure."""
-    figure.suptitle(style.label, fontsize=7.6, weight="bold", color=style.colour, x=0.02, ha="left")
+    """The name of a model above its figure, in ink: colours that tell lines apart are too pale for letters."""
+    figure.suptitle(style.label, fontsize=7.6, weight="bold", x=0.02, ha="left")
 
 
 def unit_axes(axes: Axes, *, x_label: str, y_label: str) -> None:
