@@ -105,6 +105,10 @@ def _take_alias(table: Columns, column: str, *, required: bool) -> None:
         decimals = [name for name in table.columns if NUMBER.fullmatch(name) and not name.isdigit()]
         if column == TRUTH and unclear:
             what += f". If '{unclear[0]}' is the truth and not a prediction, rename it to {TRUTH}"
+            if any(plain(name) in {"prob", "logit"} for name in table.columns):
+                what += (
+                    "; timm's inference.py writes the predicted class there and no truth: add a column of it"
+                )
         elif decimals:
             what += f". Is the header missing? The first line should read {CASE},{TRUTH},MODEL"
         elif column == CASE and any(plain(name) in ALIASES[TRUTH] for name in table.columns):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medcompare.data.columns import listed
-from medcompare.data.spelling import NO_VALUE
+from medcompare.data.spelling import NO_VALUE, same_id
 from medcompare.data.table_file import NUMBER
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _within(table: Columns, found: dict[str, NDArray[np.float64]]) -> dict[str, 
         bad = np.flatnonzero(outside > ROUNDING)
         if bad.size:
             i = int(bad[0])
-            table.refuse_cell(column, table.rows[i], _outside(column, table.columns[column][i], found))
+            table.refuse_cell(column, table.rows[i], _outside(table, column, table.columns[column][i], found))
         n_rounded += int((outside > 0).sum())
         most = max(most, float(outside.max(initial=0)))
     if n_rounded:
@@ -155,7 +156,7 @@ def _within(table: Columns, found: dict[str, NDArray[np.float64]]) -> dict[str, 
     return {column: values.clip(0, 1) for column, values in found.items()}
 
 
-def _outside(column: str, text: str, found: dict[str, NDArray[np.float64]]) -> str:
+def _outside(table: Columns, column: str, text: str, found: dict[str, NDArray[np.float64]]) -> str:
     what = f": {text} is outside [0, 1]"
     if all(values.min() >= 0 and NO_ROUNDING < values.max() <= 100 for values in found.values()):
         return (
@@ -164,10 +165,45 @@ def _outside(column: str, text: str, found: dict[str, NDArray[np.float64]]) -> s
         )
     if all(values.min() > 1 - NO_ROUNDING and values.max() < NO_ROUNDING for values in found.values()):
         what += ", by more than numbers of 32 bits are rounded: compute it with 32 bits instead of 16"
+    else:
+        what += _of_logits(table, found)
     return (
         f"{what}; if these are not probabilities, say so with --scores-are-not-probabilities; if column "
         f"'{column}' is no model, name the models with --models"
     )
+
+
+def _of_logits(table: Columns, found: dict[str, NDArray[np.float64]]) -> str:
+    """What makes probabilities of logits: the columns, their range, and a command for this file."""
+    logits = [
+        name for name, values in found.items() if values.min() < -ROUNDING or values.max() > NO_ROUNDING
+    ]
+    ranges = listed([f"{name} ({found[name].min():.3g} to {found[name].max():.3g})" for name in logits])
+    truth = {same_id(text) for text in table.columns.get("y_true", ())}
+    numbered = {re.sub(r"\d+$", "", name) for name in logits}
+    of_classes = len(logits) > 1 and (
+        all(same_id(name) in truth for name in logits)
+        or (len(numbered) == 1 and all(name[-1].isdigit() for name in logits) and numbered != set(logits))
+    )
+    function, how = ("softmax", ", axis=1") if of_classes else ("expit", "")
+    what = (
+        "softmax over the classes"
+        if of_classes
+        else "sigmoid (for columns of two classes of one model: softmax)"
+    )
+    told = f". Logits? They range over {ranges}; probabilities come from the {what}"
+    if any(note.startswith("rows were joined") for note in table.notes):
+        return told
+    read = {".xlsx": "read_excel({!r}, dtype=str)", ".parquet": "read_parquet({!r})"}.get(
+        table.path.suffix.lower(), "read_csv({!r}, dtype=str, sep=None, engine='python')"
+    )
+    new = table.path.with_name(f"{table.path.stem}-probabilities.csv")
+    code = (
+        f"import pandas as pd; from scipy.special import {function}; t = pd.{read.format(str(table.path))}; "
+        f"c = {logits}; t[c] = {function}(t[c].astype(float){how}); t.to_csv({str(new)!r}, index=False)"
+    )
+    quoted = shlex.quote(code) if set(code) & set('"$`\\!') else f'"{code}"'
+    return f"{told}: python -c {quoted}"
 
 
 def _is_number(text: str) -> bool:

@@ -93,7 +93,12 @@ def models_option(models: Sequence[str]) -> str:
 
 
 def assign_roles(
-    table: Columns, candidates: Sequence[str], *, wanted: Sequence[str], classes: tuple[str, str]
+    table: Columns,
+    candidates: Sequence[str],
+    *,
+    wanted: Sequence[str],
+    classes: tuple[str, str],
+    settled: Sequence[str] = (),
 ) -> Roles:
     """Tell scores from other columns.
 
@@ -107,6 +112,8 @@ def assign_roles(
         Columns or models that the user names; all others are then left alone.
     classes : (str, str)
         Names of the negative and the positive class, as ``y_true`` holds them.
+    settled : sequence of str, optional
+        Candidates that are known to be no scores.
 
     Returns
     -------
@@ -120,11 +127,18 @@ def assign_roles(
     if wanted:
         scores = [column for name in wanted for column in _named(table, candidates, name)]
         return _roles(table, candidates, list(dict.fromkeys(scores)))
-    numeric = {name: _tolerant(table.columns[name]) for name in candidates if is_numeric(table, name)}
+    numeric = {
+        name: tolerant(table.columns[name])
+        for name in candidates
+        if name not in settled and is_numeric(table, name)
+    }
     if not numeric:
         what = f"no column holds the scores of a model; columns there are: {listed(list(table.columns))}"
         if candidates:
             what += f"; '{candidates[0]}' holds '{table.columns[candidates[0]][0]}' in row {table.rows[0]}, no number"
+            lists = [name for name in candidates if table.columns[name][0].startswith("[")]
+            if lists:
+                what += f". Write the lists of '{lists[-1]}' as one column per class (timm: --results-separate-col)"
         table.refuse(what)
     others = _of_the_other_class(table, numeric, classes)
     left = [name for name in numeric if name not in others]
@@ -187,7 +201,7 @@ def follow_roles(
         if name not in scores
         and name not in unused
         and is_numeric(table, name)
-        and _doubt(name, _tolerant(table.columns[name])) is None
+        and _doubt(name, tolerant(table.columns[name])) is None
     ]
     parts = [f"misses {listed(missing)}"] if missing else []
     parts += [f"has {listed(list(dict.fromkeys(besides)))} besides"] if besides else []
@@ -216,7 +230,7 @@ def _roles(table: Columns, candidates: Sequence[str], scores: Sequence[str]) -> 
     return Roles(scores=tuple(scores), unused=unused)
 
 
-def _tolerant(texts: Sequence[str]) -> NDArray[np.float64]:
+def tolerant(texts: Sequence[str]) -> NDArray[np.float64]:
     """Numbers of a column that may be no scores at all; NaN for what is no number."""
 
     def number(text: str) -> float:
@@ -256,7 +270,7 @@ def _of_the_other_class(
     DataError
         If it cannot be told which of the two is which, or there are more than two classes.
     """
-    if len(numeric) > 2 and _add_up(list(numeric.values())):
+    if len(numeric) > 2 and add_up(list(numeric.values())):
         table.refuse(
             f"columns {listed(list(numeric))} add up to 1 in every row: they are the probabilities of "
             f"{len(numeric)} classes. Two classes are compared: keep for each model one column, with the "
@@ -264,15 +278,21 @@ def _of_the_other_class(
         )
     others: dict[str, str] = {}
     for one, two in combinations(numeric, 2):
-        if {one, two} & others.keys() or not _add_up([numeric[one], numeric[two]]):
+        if {one, two} & others.keys() or not add_up([numeric[one], numeric[two]]):
             continue
         sides = {name: _side(name, _stem(one, two), classes) for name in (one, two)}
         if sorted(sides.values()) != [-1, 1]:
-            table.refuse(
+            what = (
                 f"columns '{one}' and '{two}' add up to 1 in every row: are they the probabilities of the two classes "
                 f"by one model? Then keep that of the positive class: add {models_option([one])} or "
                 f"{models_option([two])}"
             )
+            ends = [name[_stem(one, two) :].lstrip("_- ") for name in (one, two)]
+            if ends == ["0", "1"]:
+                # LabelEncoder, `classes_` and ImageFolder all sort the names.
+                first, second = sorted(classes)
+                what += f" (programs that number classes by name give 0 to '{first}' and 1 to '{second}')"
+            table.refuse(what)
         negative, positive = sorted((one, two), key=sides.__getitem__)
         others[negative] = positive
         table.notes.append(
@@ -282,11 +302,11 @@ def _of_the_other_class(
     return others
 
 
-def _add_up(columns: Sequence[NDArray[np.float64]]) -> bool:
+def add_up(columns: Sequence[NDArray[np.float64]]) -> bool:
     """Whether the numbers of every row add up to 1 (or 100), and that cannot be chance."""
     total = np.sum(columns, axis=0)
-    if total.size < 3 or any(np.ptp(values) < SAME_SCORE for values in columns):
-        return False
+    if total.size < 3 or any(np.ptp(values) < SAME_SCORE or values.min() < -SUM_EXACT for values in columns):
+        return False  # a negative number is a logit
     scale = 100.0 if total.max() > 2 else 1.0
     tolerance = SUM_ROUNDED if total.size >= FEW_CASES else SUM_EXACT
     return bool((np.abs(total / scale - 1) <= tolerance).all())

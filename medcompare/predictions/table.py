@@ -32,6 +32,7 @@ from medcompare.data.spelling import (
     without_formula,
 )
 from medcompare.predictions.cases import ScoredCases
+from medcompare.predictions.conventions import settle_conventions
 from medcompare.predictions.cost_file import read_costs
 from medcompare.predictions.layout import CASE, PATIENT, SUBSET, TRUTH, read_columns
 from medcompare.predictions.numbers import score_numbers
@@ -232,8 +233,9 @@ def read_prediction_table(
     y_true, classes = _labels(table, positive)
     fixed = {CASE, TRUTH, PATIENT, SUBSET, *subgroups}
     candidates = [column for column in table.columns if column not in fixed]
+    candidates, settled = settle_conventions(table, candidates, wanted=models, y_true=y_true)
     if test is None:
-        roles = assign_roles(table, candidates, wanted=models, classes=classes)
+        roles = assign_roles(table, candidates, wanted=models, classes=classes, settled=settled)
     else:
         roles = follow_roles(
             table, candidates, judged=test.judged, unused=candidates if models else test.unused

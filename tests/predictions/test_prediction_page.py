@@ -42,7 +42,7 @@ def test_every_example_is_read(tmp_path: Path) -> None:
     models = {tables.test.models for _, tables in examples}
     assert models == {
         ("resnet50", "efficientnet_b0"), ("radiologist", "model"), ("efficientnet_b0", "resnet50"),
-        ("prob_malignant",), ("resnet50",),
+        ("prob_malignant",), ("resnet50",), ("prob",),
     }  # fmt: skip
     tables = [each for _, each in examples]
     assert any(each.validation is not None for each in tables)
