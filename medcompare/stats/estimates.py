@@ -97,6 +97,11 @@ class Calibration(Record):
     brier: Estimate
     scaled_brier: Estimate
     expected_calibration_error: Estimate
+    integrated_calibration_index: Estimate | None = Field(
+        default=None, description="Mean distance between curve and probability over the test cases."
+    )
+    e50: Estimate | None = Field(default=None, description="Median of these distances.")
+    e90: Estimate | None = Field(default=None, description="90th percentile of these distances.")
     curve: Curve
     histogram_edges: tuple[float, ...]
     histogram_negative: tuple[int, ...]

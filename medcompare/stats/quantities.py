@@ -23,6 +23,9 @@ CALIBRATION = {
     "observed_expected": "observed_expected_ratio",
     "scaled_brier": "scaled_brier",
     "expected_calibration_error": "expected_calibration_error",
+    "integrated_calibration_index": "integrated_calibration_index",
+    "e50": "calibration_e50",
+    "e90": "calibration_e90",
 }
 
 
@@ -79,8 +82,8 @@ def _of_model(one: ModelEvaluation) -> Iterator[Quantity]:
         for name in ("precision", "recall", "f1"):
             yield _row(f"{name}_{label}", who, where, getattr(row, name))
     if one.calibration is not None:
-        for field, name in CALIBRATION.items():
-            yield _row(name, who, where, getattr(one.calibration, field))
+        named = ((name, getattr(one.calibration, field)) for field, name in CALIBRATION.items())
+        yield from (_row(name, who, where, estimate) for name, estimate in named if estimate is not None)
     if one.running_statistics is not None:
         yield _row("auc_running", who, where, one.running_statistics.auc)
         yield _row("auc_remeasured_minus_running", who, where, one.running_statistics.difference)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from medcompare.report.blocks import Image, Table
+from medcompare.report.blocks import Image, SplitRow, Table
 from medcompare.report.checklists.facts import RunRecords
 from medcompare.report.checklists.fill import fill_checklists
 from medcompare.report.figures.decision import shown_height, shown_range
-from medcompare.report.pages.compare import oriented
+from medcompare.report.pages.compare import head_to_head_section, oriented
 from medcompare.report.pages.cost import cost_section
 from medcompare.report.pages.methods import checklists_csv
-from medcompare.report.pages.model import _decision
+from medcompare.report.pages.model import _calibration, _decision
 from medcompare.report.pages.report import ReportContext, _page_one, build_context
 from medcompare.report.pages.search import search_blocks
 from medcompare.report.pages.training import learning_remarks
@@ -476,3 +476,21 @@ def test_a_search_is_told_with_what_was_chosen_beside_the_recipe() -> None:
     assert "RandomHorizontalFlip, RandomVerticalFlip (recipe: RandomHorizontalFlip)" in said
     (image,) = (block for block in blocks if isinstance(block, Image))
     assert "best 0.910 in trial 4, 1 pruned" in image.alt
+
+
+def test_bands_are_pointwise_and_the_curve_is_measured() -> None:
+    """Both captions name the kind of band; ICI, E50 and E90 stand in the table as in the record."""
+    view = view_of(odd_runs.run("miscalibrated"))
+    curves = [
+        b for b in head_to_head_section(view, 1).blocks if "operating points" in getattr(b, "caption", "")
+    ]
+    (split,) = (block for block in _calibration(view) if isinstance(block, SplitRow))
+    (numbers,) = (block for block in split.beside if block.kind == "table")
+
+    assert "pointwise 95% bootstrap" in curves[0].caption
+    assert "pointwise 95% interval" in split.image.caption
+    rows = {row[0].text: row[1:] for row in numbers.rows}
+    for key, head in (("integrated_calibration_index", "ICI"), ("e50", "E50"), ("e90", "E90")):
+        (cells,) = (cells for name, cells in rows.items() if name.startswith(head))
+        values = [getattr(one.calibration, key).value for one in view.evaluations]
+        assert [cell.text for cell in cells] == [f"{value:.3f}" for value in values]

@@ -157,6 +157,29 @@ def test_expected_calibration_error_by_hand() -> None:
     assert expected_calibration_error([0, 1], [0.3, 0.21]) == pytest.approx(abs(1 - 0.51) / 2)
 
 
+def test_distances_of_the_curve_equal_those_of_statsmodels() -> None:
+    """ICI, E50 and E90 from statsmodels' lowess without robustness steps, evaluated at every case."""
+    y, p = sample(400, slope=0.5, shift=0.4)
+    smooth = sm.nonparametric.lowess(y.astype(float), p, frac=0.75, it=0, xvals=p)
+    distance = np.abs(np.clip(smooth, 0, 1) - p)
+
+    result = calibration(y, p, seed=0, n_resamples=100)
+
+    found = [one.value for one in (result.integrated_calibration_index, result.e50, result.e90)]
+    expected = [distance.mean(), *np.quantile(distance, [0.5, 0.9])]
+    assert found == pytest.approx(expected, abs=5e-4)  # ours is interpolated between 51 points
+    assert expected[0] > 0.05
+
+
+def test_distances_by_hand() -> None:
+    """One probability, 0.25, where half are positive: the curve is one point, 0.25 away from every case."""
+    result = calibration(np.arange(40) < 20, np.full(40, 0.25), seed=0, n_resamples=100)
+
+    for one in (result.integrated_calibration_index, result.e50, result.e90):
+        assert one is not None
+        assert one.value == pytest.approx(0.25)
+
+
 def test_bias_of_the_calibration_error_is_said() -> None:
     """The note gives what perfect calibration would show: about 0.1 with 100 cases."""
     rng = np.random.default_rng(1)
@@ -300,6 +323,8 @@ def test_few_cases_of_a_class_estimate_nothing() -> None:
         found.observed_expected,
         found.brier,
         found.scaled_brier,
+        found.integrated_calibration_index,
+        found.e90,
     ):
         assert estimate.value is None
         assert estimate.note == "not estimable: 9 positive cases, at least 10 are needed"

@@ -70,7 +70,8 @@ def head_to_head_section(view: View, number: int) -> Section:
     )
     caption = (
         f"Marks with crosses: operating points with {view.level} intervals, at {view.thresholds}. "
-        "Bands, where drawn, are bootstrap intervals. Dotted: chance level."
+        f"Bands, where drawn, are pointwise {view.level} bootstrap intervals: each holds at one place, not for the "
+        "whole curve. Dotted: chance level."
     )
     blocks += [Heading("ROC and precision\u2013recall"), image_of(curves, caption=caption)]
     if pair is not None:

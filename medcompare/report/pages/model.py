@@ -42,6 +42,9 @@ CALIBRATION_ROWS = (
     ("brier", "Brier score (lower is better)"),
     ("scaled_brier", "Scaled Brier (higher is better)"),
     ("expected_calibration_error", "Expected calibration error"),
+    ("integrated_calibration_index", "ICI (0 is ideal)"),
+    ("e50", "E50 (0 is ideal)"),
+    ("e90", "E90 (0 is ideal)"),
 )
 CHOSEN_ON = {
     "validation": "validation subset",
@@ -192,12 +195,16 @@ def _calibration(view: View) -> list[Block]:
         [
             (label, *(notes.cell(getattr(one, key)) for one in calibrations.values()))
             for key, label in CALIBRATION_ROWS
+            if all(getattr(one, key) is not None for one in calibrations.values())
         ],
         notes=notes,
         dense=True,
     )
     recalibrated = sorted({one.recalibration for one in calibrations.values() if one.recalibration})
-    caption = "Filled bars: positive cases; hatched: negative. Dotted: perfect calibration."
+    caption = (
+        "Filled bars: positive cases; hatched: negative. Dotted: perfect calibration. "
+        f"Band: pointwise {view.level} interval of the curve."
+    )
     if recalibrated:
         caption += f" Probabilities were recalibrated on validation ({', '.join(recalibrated)})."
     with_curve = [e for e in view.evaluations if e.model in calibrations]

@@ -99,7 +99,8 @@ def calibration(
     ----------
     Cox (1958), Biometrika 45:562 (slope); Van Calster et al. (2019), BMC Med 17:230; Debray
     et al. (2017), BMJ 356:i6460 (observed : expected); Steyerberg et al. (2010),
-    Epidemiology 21:128 (scaled Brier); Roelofs et al. (2022), AISTATS (bias of the ECE).
+    Epidemiology 21:128 (scaled Brier); Roelofs et al. (2022), AISTATS (bias of the ECE);
+    Austin & Steyerberg (2019), Stat Med 38:4051 (ICI, E50 and E90).
     """
     checked_level(level)
     positive = checked_labels(y_true)
@@ -117,6 +118,8 @@ def calibration(
         note = f"not estimable: {few}"
         slope = Estimate(value=None, level=level, method="none", n=p.size, note=note)
         shift = ratio = brier = scaled = slope
+    curve = reliability_curve(positive, p, level=level, clusters=codes)
+    ici, e50, e90 = (slope, slope, slope) if few else _distances(p, curve)
     edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1)
     return Calibration(
         slope=slope,
@@ -125,7 +128,10 @@ def calibration(
         brier=brier,
         scaled_brier=scaled,
         expected_calibration_error=_expected_calibration_error(positive, p, seed),
-        curve=reliability_curve(positive, p, level=level, clusters=codes),
+        integrated_calibration_index=ici,
+        e50=e50,
+        e90=e90,
+        curve=curve,
         histogram_edges=plain(edges),
         histogram_negative=tuple(int(k) for k in np.histogram(p[~positive], edges)[0]),
         histogram_positive=tuple(int(k) for k in np.histogram(p[positive], edges)[0]),
@@ -350,6 +356,19 @@ def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -
     return Estimate(
         value=expected_calibration_error(positive, p), level=None, method=method, n=p.size, note=note
     )
+
+
+def _distances(p: FloatArray, curve: Curve) -> tuple[Estimate, Estimate, Estimate]:
+    """ICI, E50 and E90: mean, median and 90th percentile of the distance between curve and probability."""
+    distance = np.abs(np.interp(p, curve.x, curve.y) - p)
+    method = "distance between loess curve (span 0.75) and probability"
+    note = (
+        "mean (ICI), median (E50) and 90th percentile (E90) of the distance between curve and diagonal over all "
+        "cases; without an interval, and biased upward in small samples"
+    )
+    estimate = partial(Estimate, level=None, method=method, n=p.size, note=note)
+    e50, e90 = np.quantile(distance, [0.5, 0.9])
+    return estimate(value=float(distance.mean())), estimate(value=float(e50)), estimate(value=float(e90))
 
 
 def _bins(p: FloatArray, n_bins: int) -> IntArray:
