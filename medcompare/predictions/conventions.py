@@ -44,6 +44,8 @@ class _Table:
     wanted: Sequence[str]
     sides: Mapping[str, int]
     """0 or 1 by value of the truth."""
+    scale: float
+    """What the file writes for a probability of 1."""
 
     def __post_init__(self) -> None:
         self.settled: list[str] = []
@@ -57,6 +59,10 @@ class _Table:
                 rest = "_".join(p for p in parts if p not in PREDICTED | PROBABILITY and p != "y")
                 found.setdefault(rest, []).append(name)
         return {rest: names[0] for rest, names in found.items() if len(names) == 1}
+
+    def values(self, column: str) -> NDArray[np.float64]:
+        """Probabilities in a column, NaN for what is no number."""
+        return tolerant(self.table.columns[column]) / self.scale
 
     def sides_of(self, column: str) -> NDArray[np.float64]:
         """0 or 1 by case, NaN for what is no value of the truth."""
@@ -73,12 +79,17 @@ class _Table:
             if name in self.table.columns and is_numeric(self.table, name)
             for text in self.table.columns[name]
         )
-        texts = [repr(float(value)) for value in values]
+        texts = [repr(float(value * self.scale)) for value in values]
         self.table.columns[column] = [text.replace(".", ",") for text in texts] if comma else texts
 
 
 def settle_conventions(
-    table: Columns, candidates: Sequence[str], *, wanted: Sequence[str], y_true: NDArray[np.int64]
+    table: Columns,
+    candidates: Sequence[str],
+    *,
+    wanted: Sequence[str],
+    y_true: NDArray[np.int64],
+    percentages: bool = False,
 ) -> tuple[list[str], list[str]]:
     """Read what other programs write as probabilities of the positive class, and say so in the notes.
 
@@ -92,6 +103,8 @@ def settle_conventions(
         Columns or models that the user names: they decide where it cannot be told.
     y_true : ndarray of int64
         The truth by row.
+    percentages : bool, default=False
+        Whether scores run from 0 to 100.
 
     Returns
     -------
@@ -104,7 +117,8 @@ def settle_conventions(
         If a probability belongs to the predicted class and it cannot be told which class that is.
     """
     sides = {same_id(text): int(y) for text, y in zip(table.columns[TRUTH], y_true, strict=True)}
-    rows = _Table(table=table, candidates=list(candidates), wanted=wanted, sides=sides)
+    scale = 100.0 if percentages else 1.0
+    rows = _Table(table=table, candidates=list(candidates), wanted=wanted, sides=sides, scale=scale)
     _class_columns(rows)
     _top_classes(rows)
     _predicted_class(rows)
@@ -114,7 +128,7 @@ def settle_conventions(
 def _class_columns(rows: _Table) -> None:
     """A column per class of the truth (two that add up to 1 are known without it)."""
     names = [name for name in rows.candidates if same_id(name) in rows.sides and is_numeric(rows.table, name)]
-    values = np.array([tolerant(rows.table.columns[name]) for name in names])
+    values = np.array([rows.values(name) for name in names])
     if (
         len(names) < 2
         or not ((values >= 0) & (values <= 1)).all()
@@ -139,7 +153,7 @@ def _top_classes(rows: _Table) -> None:
     columns = [numbered[k] for k in sorted(numbered, key=int)]
     if len(columns) < 2 or any(name in rows.wanted for name in columns):
         return
-    values = np.array([tolerant(rows.table.columns[name]) for name in columns])
+    values = np.array([rows.values(name) for name in columns])
     if not (np.diff(values, axis=0) <= SAME_SCORE).all():
         return
     labels = {k: name for k, name in rows.by_model(PREDICTED).items() if k in numbered}
@@ -177,7 +191,7 @@ def _predicted_class(rows: _Table) -> None:
     for rest, score in rows.by_model(PROBABILITY).items():
         if score in {*rows.settled, *labels.values()} or not is_numeric(rows.table, score):
             continue
-        values = tolerant(rows.table.columns[score])
+        values = rows.values(score)
         if not ((values >= 0) & (values <= 1)).all():
             if "logit" in score.casefold() and rest in labels:
                 rows.table.refuse(

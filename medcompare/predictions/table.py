@@ -233,7 +233,9 @@ def read_prediction_table(
     y_true, classes = _labels(table, positive)
     fixed = {CASE, TRUTH, PATIENT, SUBSET, *subgroups}
     candidates = [column for column in table.columns if column not in fixed]
-    candidates, settled = settle_conventions(table, candidates, wanted=models, y_true=y_true)
+    candidates, settled = settle_conventions(
+        table, candidates, wanted=models, y_true=y_true, percentages=scores_are_percentages
+    )
     if test is None:
         roles = assign_roles(table, candidates, wanted=models, classes=classes, settled=settled)
     else:

@@ -44,6 +44,7 @@ LAYOUTS = {
     "timm, of a model": ({"label_vit": CALL, "prob_vit": TOP}, "prob_vit", P),
     "timm, top classes": ({"label_0": CALL, "label_1": SECOND, "prob_0": TOP, "prob_1": 1 - TOP}, "prob", P),
     "timm, index": ({"y_true": TRUE, "index": YES.astype(int), "prob": TOP}, "prob", P),
+    "timm, in percent": ({"label_percent": CALL, "prob_percent": 100 * TOP}, "prob_percent", P),
     "scikit-learn": ({"y_pred": CALL, "y_score": P}, "y_score", P),
     "scikit-learn, numbers": ({"y_true": TRUE, "y_pred": YES.astype(int), "y_score": P}, "y_score", P),
     "classes, each with a sigmoid": ({"benign": 1 - P**2, "malignant": P}, "malignant", P),
@@ -57,6 +58,7 @@ def test_the_probability_of_the_positive_class(
 ) -> None:
     """One model, scored with the probability of the positive class, and the reading is said."""
     how: dict[str, object] = {"positive": []} if "y_true" in columns else {}
+    how["scores_are_percentages"] = model == "prob_percent"
 
     cases = read(tmp_path, columns, **how)
 
