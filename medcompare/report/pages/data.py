@@ -297,12 +297,21 @@ def _random_split(view: View) -> list[Block]:
         for one in found
     ]
     heads = (words("Network", "34%"), "AUC, this split", "AUC, random split", "Random split more")
+    split = view.inputs.split
+    of_all = "" if split is None else f" of {format_count(split.subsets[2].n_images)}"
     text = (
         "The same networks were trained and tested once more after a random split by single images, of the same sizes "
-        f"and classes: of its test images {format_count(found[0].n_leaked)} have a patient or a copy in training or "
-        "validation. What the random split seems to add is no accuracy on new patients. The interval takes the two "
-        "test subsets as independent and holds no chance of the trainings."
+        "and classes. Its test images with a patient or a copy in training or validation: "
+        f"{format_count(found[0].n_leaked)}{of_all}. "
     )
+    if all(one.difference.value is None for one in found):
+        text += "How much better the networks would have seemed cannot be said from so few cases."
+    else:
+        text += (
+            f"Last column: random minus this split, with its {found[0].difference.level:.0%} interval; one that "
+            "holds 0 shows no difference. What a random split seems to add is no accuracy on new patients. The "
+            "interval takes the two test subsets as independent and leaves out the chance of the trainings."
+        )
     return [
         Heading("How optimistic would a careless split have been?"),
         table("The same networks after a random split", heads, rows, notes=notes, titled=False),
