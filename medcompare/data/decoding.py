@@ -76,14 +76,19 @@ def decode_rgb(content: bytes, *, name: str, grey_range: Range | None = None) ->
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-            upright = ImageOps.exif_transpose(image)
+            if grey_range is not None or image.mode not in DEEP_MODES:
+                return rgb_of(image, grey_range)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         msg = f"image {name} cannot be decoded: {error}"
         raise DataError(msg) from error
-    if upright.mode in DEEP_MODES:
-        if grey_range is None:
-            msg = f"image {name} has more than 8 bits per pixel, and no range to show them in"
-            raise DataError(msg)
+    msg = f"image {name} has more than 8 bits per pixel, and no range to show them in"
+    raise DataError(msg)
+
+
+def rgb_of(image: Image.Image, grey_range: Range | None) -> NDArray[np.uint8]:
+    """Pixels of an open image as `decode_rgb` gives them; one of more than 8 bits needs `grey_range`."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in DEEP_MODES and grey_range is not None:
         grey = eight_bits(np.asarray(upright), grey_range, inverted=is_inverted(image))
         return np.repeat(grey[:, :, None], 3, axis=2)
     return np.array(upright.convert("RGB"))

@@ -18,17 +18,16 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from medcompare.base.artifacts import CHUNK_BYTES, sha256_of_bytes
-from medcompare.base.errors import DataError
 from medcompare.config.data import FULL_INTENSITY, intensity_limits
 from medcompare.data.decoding import (
     DEEP_MODES,
     LARGEST,
     MIN_USED,
     Range,
-    decode_rgb,
     eight_bits,
     has_sixteen_bit_channels,
     insist_on_whole_files,
+    rgb_of,
 )
 from medcompare.data.dicom import FORMAT as DICOM
 from medcompare.data.dicom import TYPE_RANGE, NoImageError, UnknownCompressionError, is_inverted
@@ -249,26 +248,21 @@ def usable_pixels(
     ndarray of shape (height, width, 3), uint8, or None
         As `decode_rgb` gives them.
     """
+    insist_on_whole_files()
     measured, image = _opened(io.BytesIO(content), len(content), sha256_of_bytes(content))
     if image is None:
         return measured, None
     try:
         with image:
             measured = replace(measured, **_decoded(image))
-        found = reject_reason(measured, min_side_px=min_side_px, intensity_range=intensity_range)
-        if found is not None:
-            return replace(measured, reason=found[0], detail=found[1]), None
-        shown = grey_range or measured.type_range or (0.0, float(LARGEST))
-        return measured, decode_rgb(content, name="", grey_range=shown)
+            found = reject_reason(measured, min_side_px=min_side_px, intensity_range=intensity_range)
+            if found is not None:
+                return replace(measured, reason=found[0], detail=found[1]), None
+            return measured, rgb_of(image, grey_range or measured.type_range or (0.0, float(LARGEST)))
     except _NoNumbersError as error:
         return replace(measured, reason="values without a range", detail=str(error)), None
     except UnknownCompressionError as error:
         return replace(measured, reason="no decoder", detail=str(error)), None
-    except DataError as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UnknownCompressionError):
-            return replace(measured, reason="no decoder", detail=str(cause)), None
-        return replace(measured, reason=_damage(cause), detail=_short(cause)), None
     except _DECODE_ERRORS as error:
         return replace(measured, reason=_damage(error), detail=_short(error)), None
 

@@ -285,7 +285,7 @@ def preprocessing_of(source: SourceRun, spec: ModelSpec) -> Preprocessing:
         size_px=trained.image_size_px,
         interpolation=spec.interpolation,
         grey_range=next(iter(ranges)) if ranges and not by_type else None,
-        deep_images="refused" if not ranges else "type" if by_type else "range",
+        deep_images="type" if by_type else "range" if ranges else "refused",
         min_side_px=data.min_side_px,
         max_file_mb=data.max_file_mb,
         mean=spec.mean,

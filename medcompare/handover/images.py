@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medcompare.config.data import FULL_INTENSITY
 from medcompare.data.reading import BYTES_PER_MB
 from medcompare.data.validation import ImageMeasurement, measure_file, usable_pixels
 from medcompare.handover.preprocessing import centre_crop
@@ -21,6 +22,9 @@ EIGHT_BITS_ONLY = (
     "more than 8 bits per pixel, and the network was trained on images of 8 bits only: no values are known to be "
     "black and white; save it with 8 bits as the training images were"
 )
+
+INTENSITY = {"refused": "auto", "range": "0,1", "type": FULL_INTENSITY}
+"""The setting that accepts what training did; with any two numbers all have a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +50,7 @@ def load_image(path: Path, how: Preprocessing) -> LoadedImage:
         found, pixels = usable_pixels(
             content,
             min_side_px=how.min_side_px,
-            intensity_range="0,1"
-            if how.deep_images == "range"
-            else "auto",  # any two numbers: all have a range
+            intensity_range=INTENSITY[how.deep_images],
             grey_range=how.grey_range,
         )
         return found

@@ -40,7 +40,7 @@ class Preprocessing(Record):
     )
     deep_images: Literal["refused", "range", "type"] = Field(
         description="Images of more than 8 bits: refused, as none were trained on; shown over grey_range; or over the "
-        "range of their own type."
+        "range of their own type, as data.intensity_range=full says."
     )
     min_side_px: int = Field(description="Images with a shorter side are not scored.")
     max_file_mb: int
