@@ -16,8 +16,9 @@ from typing import Annotated
 from pydantic import PlainSerializer, PlainValidator
 
 _BYTE = re.compile(r"\\x([0-9a-f]{2})")
-# Also what moves the text around it (UAX #9) or breaks a line, as in a report or log it would.
-_NOT_SHOWN = "\ud800-\udfff\\x00-\\x1f\\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+# Also what moves the text around it (UAX #9), breaks a line or cannot be seen, as in a report or log it would.
+# Joiners (U+200C, U+200D) stay: Persian and Indian words need them.
+_NOT_SHOWN = "\ud800-\udfff\\x00-\\x1f\\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 _TO_ESCAPE = re.compile(f"[{_NOT_SHOWN}]|\\\\(?=x[0-9a-f]{{2}})")
 _HIDDEN = re.compile(f"[{_NOT_SHOWN}]")
 

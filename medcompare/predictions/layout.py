@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from medcompare.base.file_names import shown
 from medcompare.data.columns import Columns, listed
 from medcompare.data.spelling import plain, words
 from medcompare.data.table_file import NUMBER, numbers_the_rows, read_table_file
@@ -60,10 +61,23 @@ def read_columns(path: Path) -> Columns:
         If a column is missing, or the rows of one case contradict one another.
     """
     table = read_table_file(path, expected=f"{CASE}, {TRUTH} and one column per model")
+    _in_one_line(table)
     _check_nameless(table)
     for column in (CASE, TRUTH, PATIENT):
         _take_alias(table, column, required=column != PATIENT)
     return _one_row_per_case(table)
+
+
+def _in_one_line(table: Columns) -> None:
+    """Write what breaks a line, reorders or hides text as escapes, as in the names of files."""
+    for name in [name for name in table.columns if shown(name) in {*table.columns} - {name}]:
+        table.refuse(f"two columns are named '{shown(name)}'; rename or remove one")
+    columns = {
+        shown(name): cells if shown(text := "".join(cells)) == text else [shown(cell) for cell in cells]
+        for name, cells in table.columns.items()
+    }
+    table.columns.clear()
+    table.columns.update(columns)
 
 
 def _check_nameless(table: Columns) -> None:

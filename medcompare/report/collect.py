@@ -14,10 +14,11 @@ from PIL import Image, ImageOps
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
-from medcompare.base.file_names import file_at
+from medcompare.base.file_names import file_at, shown
 from medcompare.config.settings_table import set_by_user, settings_rows
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import read_regular
+from medcompare.data.spelling import words
 from medcompare.data.tables import read_rejected
 from medcompare.report.checklists.answers import read_answers
 from medcompare.report.checklists.facts import RunRecords
@@ -260,10 +261,22 @@ def pseudonymous(cases: tuple[HardCase, ...]) -> tuple[HardCase, ...]:
     )
 
 
+NO_PATHS = words(
+    "models positive exclude group_by subgroups path_column label_column hold_out stratify_by title organisation "
+    "currency"
+)
+"""Fields with names of classes, columns and networks, in which a slash parts no folders: ``timm/lcnet_050``."""
+
+
 def setting_rows(config: CompareConfig | AssessConfig) -> tuple[SettingRow, ...]:
     """The configuration, field by field; of paths the last part, as folders may name people."""
     return tuple(
-        SettingRow(field=field, value=shortened(value), description=text, set_by=who)
+        SettingRow(
+            field=field,
+            value=shown(value if field.rpartition(".")[2] in NO_PATHS else shortened(value)),
+            description=text,
+            set_by=who,
+        )
         for field, value, text, who in settings_rows(config)
     )
 
