@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import fft, ndimage
 
-from medcompare.data.perceptual_hash import CROPS, SIDE_PX, coefficients
+from medcompare.data.perceptual_hash import CROPS, SIDE_PX, coefficients_of_crops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,17 +174,21 @@ def agreements(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[n
 
 def _likeness_of_crops(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Correlation of the low frequencies of each crop of one with the whole of the other, shape (n, 2 len(CROPS))."""
-    one, other = first.astype(np.float32), second.astype(np.float32)
-    pairs = ((one, _low(other, CROPS[0])), (other, _low(one, CROPS[0])))
-    likeness = [np.einsum("ij,ij->i", _low(a, crop), b) for a, b in pairs for crop in CROPS]
-    return np.stack(likeness, axis=1)
+    both = np.concatenate([first, second])
+    # A picture stands in several pairs.
+    place: dict[bytes, int] = {}
+    of_pair = [place.setdefault(one.tobytes(), len(place)) for one in both]
+    low = _low(np.frombuffer(b"".join(place), np.uint8).reshape(-1, SIDE_PX, SIDE_PX))
+    one, other = low[np.reshape(of_pair, (2, -1))]
+    pairs = ((one, other[:, 0]), (other, one[:, 0]))
+    return np.concatenate([np.matmul(crops, whole[:, :, None])[:, :, 0] for crops, whole in pairs], axis=1)
 
 
-def _low(pictures: NDArray[np.float32], crop: Square) -> NDArray[np.float32]:
-    """Low frequencies of a crop, of length 1."""
-    values = coefficients(pictures, crop, N_LOW).reshape(len(pictures), -1)[:, 1:]
-    length = np.sqrt(np.einsum("ij,ij->i", values, values))
-    low: NDArray[np.float32] = values / np.maximum(length, 1e-9, dtype=np.float32)[:, None]
+def _low(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Low frequencies of each crop, of length 1, shape (n, len(CROPS), N_LOW² - 1)."""
+    values = coefficients_of_crops(pictures, CROPS, N_LOW).reshape(len(pictures), len(CROPS), -1)[:, :, 1:]
+    length = np.sqrt(np.einsum("ijk,ijk->ij", values, values))
+    low: NDArray[np.float32] = values / np.maximum(length, 1e-9, dtype=np.float32)[:, :, None]
     return low
 
 
@@ -201,9 +205,13 @@ def _cut(image: Image.Image, places: Sequence[Square]) -> NDArray[np.uint8]:
 def _phases(pictures: NDArray[np.uint8]) -> NDArray[np.complex64]:
     """Frequencies of the band of each picture, of about equal length, those at the level of the noise shorter."""
     values = pictures.astype(np.float32)
-    detail = values - _BLUR @ values @ _BLUR.T
-    contrast = np.sqrt(_BLUR @ detail**2 @ _BLUR.T) + FLOOR
-    spectrum = fft.rfft2(detail / contrast * _WINDOW)[:, _ROWS, : HIGHEST + 1] * _BAND
+    values -= _BLUR @ values @ _BLUR.T
+    contrast = _BLUR @ (values * values) @ _BLUR.T
+    np.sqrt(contrast, out=contrast)
+    contrast += FLOOR
+    values /= contrast
+    values *= _WINDOW
+    spectrum = fft.rfft2(values)[:, _ROWS, : HIGHEST + 1] * _BAND
     size = np.abs(spectrum)
     weight = size / (size + NOISE)
     length = np.sqrt((weight**2 @ _TIMES).sum(axis=1))

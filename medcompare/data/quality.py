@@ -48,6 +48,9 @@ and JPEG adds ripples."""
 FOCUS_PX = 512
 """Focus is measured in a centre square of at most this side."""
 
+_LEVELS = np.arange(256.0)
+_PARTS = np.array([0.01, 0.05, 0.99])
+
 _MASK_NAME = re.compile(
     r"(?:^|[_\-. (])(?:masks?|seg(?:mentation)?|ground_?truth|gt|annotations?)(?:[_\-. ]?\(?\d+\)?)?\)?$",
     re.IGNORECASE,
@@ -71,17 +74,19 @@ class Quality:
 
 def measure_quality(grey: Image.Image) -> Quality:
     """Figures of an image of mode L."""
-    counts = np.asarray(grey.histogram(), dtype=float)
+    counts = np.array(grey.histogram(), dtype=float)
     shares = counts / counts.sum()
-    levels = np.arange(256)
-    mean = float(shares @ levels)
-    lowest, low, high, highest = np.searchsorted(np.cumsum(shares), [0.01, 0.05, 0.99, 0.99])
-    near = (np.abs(levels - lowest) <= MASK_TOLERANCE) | (np.abs(levels - highest) <= MASK_TOLERANCE)
+    mean = float(shares @ _LEVELS)
+    lowest, low, high = shares.cumsum().searchsorted(_PARTS).tolist()
+    near = shares[max(lowest - MASK_TOLERANCE, 0) : lowest + MASK_TOLERANCE + 1].sum()
+    near += shares[
+        max(high, lowest + 2 * MASK_TOLERANCE + 1) - MASK_TOLERANCE : high + MASK_TOLERANCE + 1
+    ].sum()
     n_levels = 0
-    if shares[near].sum() >= MASK_SHARE:
-        n_levels = 2 if highest - lowest >= MASK_DISTANCE else int(highest - lowest <= 2 * MASK_TOLERANCE)
+    if near >= MASK_SHARE:
+        n_levels = 2 if high - lowest >= MASK_DISTANCE else int(high - lowest <= 2 * MASK_TOLERANCE)
     return Quality(
-        spread=float(np.sqrt(shares @ (levels - mean) ** 2)),
+        spread=float(np.sqrt(shares @ (_LEVELS - mean) ** 2)),
         percentile_5=float(low),
         percentile_99=float(high),
         blur=_blur(grey),
@@ -90,35 +95,52 @@ def measure_quality(grey: Image.Image) -> Quality:
 
 
 def _blur(grey: Image.Image) -> float:
-    # Whole numbers of 16 bits, of which a processor adds many at once.
-    values = np.asarray(grey).astype(np.int16)
+    values = np.asarray(grey)
     height, width = values.shape
     top, left = max(height - FOCUS_PX, 0) // 2, max(width - FOCUS_PX, 0) // 2
     values = values[top : top + FOCUS_PX, left : left + FOCUS_PX]
-    detail = _detail(values)
-    return _detail(_mean_of_nine(values)) / detail if detail > 0 else 0.0
+    height, width = values.shape
+    # Whole numbers of 16 bits, of which a processor adds many at once, in one row: numpy takes rows one by one. What
+    # then runs over from one row into the next are columns at the edge, which do not count.
+    flat = values.astype(np.int16).ravel()
+    detail = _detail(flat, width, width)
+    return _detail(_mean_of_nine(flat, width), width, width - 2) / detail if detail > 0 else 0.0
 
 
-def _detail(values: NDArray[np.int16]) -> float:
-    """Variance of the differences of each pixel from the mean of its four neighbours, times four, within 8 bits."""
-    differences = 4 * values[1:-1, 1:-1]
-    for neighbours in (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:]):
+def _detail(flat: NDArray[np.int16], width: int, n_columns: int) -> float:
+    """Variance of the differences of each pixel from the mean of its four neighbours, times four, within 8 bits.
+
+    Of an image with rows of `width` pixels, of which the first `n_columns` count.
+    """
+    n = (len(flat) // width - 2) * (n_columns - 2)
+    if len(flat) < 3 * width or n_columns < 3:
+        return 0.0
+    differences = 4 * flat[width:-width]
+    for neighbours in (
+        flat[: -2 * width],
+        flat[2 * width :],
+        flat[width - 1 : -width - 1],
+        flat[width + 1 : len(flat) - width + 1],
+    ):
         differences -= neighbours
-    np.minimum(np.maximum(differences, -128, out=differences), 127, out=differences)
-    flat = differences.ravel().astype(np.float32)
+    np.clip(differences, -128, 127, out=differences)
+    rows = differences.reshape(-1, width)
+    rows[:, 0] = 0
+    rows[:, n_columns - 1 :] = 0
+    found = differences.astype(np.float32)
     # A dot product is many times faster than numpy's variance.
-    return max(float(flat @ flat) / flat.size - float(flat.mean()) ** 2, 0.0) if flat.size else 0.0
+    return max(float(found @ found) / n - (float(found.sum()) / n) ** 2, 0.0)
 
 
-def _mean_of_nine(values: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Rounded to whole levels."""
-    rows = values[:-2] + values[1:-1]
-    rows += values[2:]
-    both = rows[:, :-2] + rows[:, 1:-1]
-    both += rows[:, 2:]
-    both += 4
-    both //= 9
-    return both
+def _mean_of_nine(flat: NDArray[np.int16], width: int) -> NDArray[np.int16]:
+    """Rounded to whole levels; the last two columns mean nothing."""
+    means = flat[: -2 * width] + flat[width:-width]
+    means += flat[2 * width :]
+    sums = means[:-2] + means[1:-1]
+    sums += means[2:]
+    sums += 4
+    np.floor_divide(sums, 9, out=means[:-2])
+    return means
 
 
 def is_named_mask(path: str, quality: Quality) -> bool:
