@@ -39,6 +39,8 @@ TALLEST_PANEL_MM = 190.0
 TEXT_MM = 45.0
 MIN_LABEL_MM, MAX_LABEL_MM, CHARACTER_MM = 38.0, 64.0, 1.42
 SMALLEST_SPAN = 0.02
+MARGIN_LABEL_SPAN = 0.14
+"""Room beside the outermost margin for its value, as a share of the span."""
 ARROW_MM = 6.0
 LEFT_TO_RIGHT = "\u200e"
 """Mark that makes a line run from left to right, whatever the script of its first word."""
@@ -58,6 +60,8 @@ class ForestRow:
     two_sided: bool = False
     """Whether a gain must stay within the margin too: the zone ends at ``+margin``."""
     lower_is_better: bool = False
+    conclusion: str = ""
+    """What the interval shows; printed instead of the numbers, which a table beside the figure holds."""
 
 
 def _signed_tick(value: float, _position: int) -> str:
@@ -75,7 +79,8 @@ def _limits(rows: Sequence[ForestRow]) -> tuple[float, float]:
             numbers += [-row.margin, *([row.margin] if row.two_sided else [])]
     low, high = min(numbers), max(numbers)
     span = max(high - low, SMALLEST_SPAN)
-    return low - 0.08 * span, max(high, 0.25 * span) + 0.08 * span
+    beside = MARGIN_LABEL_SPAN if any(row.margin is not None for row in rows) else 0.08
+    return low - beside * span, max(high, 0.25 * span) + beside * span
 
 
 def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
@@ -95,6 +100,18 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
                 axes.plot(
                     [edge] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1))
                 )
+                if i and rows[i - 1].margin == row.margin:
+                    continue  # named above
+                axes.annotate(
+                    _signed_tick(edge, 0),
+                    (edge, i + 0.34),
+                    xytext=(math.copysign(2, edge), 0),
+                    textcoords="offset points",
+                    ha="right" if edge < 0 else "left",
+                    va="center",
+                    color="#1d4a2e",
+                    fontsize=5.6,
+                )
         estimate = row.estimate
         plot_interval(axes, estimate, i, upright=False, color=INK, linewidth=1.2, solid_capstyle="butt")
         for limit in (estimate.ci_low, estimate.ci_high):
@@ -104,9 +121,9 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
             [0.0 if estimate.value is None else estimate.value], [i], "D", color=INK, markersize=4.2, zorder=3
         )
         axes.text(-0.03, i, row.label, transform=transform, ha="right", va="center")
-        axes.text(
-            1.03, i, format_estimate(estimate, signed=True), transform=transform, ha="left", va="center"
-        )
+        said = row.conclusion or format_estimate(estimate, signed=True)
+        colour = INK if row.margin is not None or not row.conclusion else MUTED
+        axes.text(1.03, i, said, transform=transform, ha="left", va="center", color=colour)
 
 
 def _direction(axes: Axes, name: str, side: int, *, below: float, width_mm: float) -> None:
@@ -179,10 +196,24 @@ def draw_differences(
                 cases = f"n = {n:,}, {n_positive:,} positive"
                 head = f"Difference ({format_level(level)} CI{', all pairs' if simultaneous else ''})"
                 axes.text(-0.03, above, cases, transform=across, ha="right", color=MUTED)
-                axes.text(1.03, above, head, transform=across, weight="bold")
+                concludes = any(row.conclusion for row in rows)
+                axes.text(
+                    0.5 if concludes else 1.03,
+                    above,
+                    head,
+                    transform=across,
+                    weight="bold",
+                    ha="center" if concludes else "left",
+                )
+                if concludes:
+                    axes.text(1.03, above, "Conclusion", transform=across, weight="bold")
             top -= panel_mm + foot_mm
 
-    spoken = "; ".join(f"{row.label}: {format_estimate(row.estimate, signed=True)}" for row in rows)
+    spoken = "; ".join(
+        f"{row.label}: {format_estimate(row.estimate, signed=True)}"
+        + (f", {row.conclusion}" if row.conclusion else "")
+        for row in rows
+    )
     kind = "simultaneous intervals" if simultaneous else "intervals"
     alt = (
         f"Forest plot of differences with {format_level(level)} {kind}; "

@@ -119,6 +119,30 @@ def oriented(pair: PairedComparison, *, second: str | None = None) -> OrientedPa
     return OrientedPair(first=first, second=second, pair=pair, flipped=flipped)
 
 
+def conclusion(low: float | None, high: float | None, margin: float) -> str:
+    """What the interval of a benefit (above 0 is better) shows, held against the largest acceptable loss.
+
+    The words of non-inferiority and equivalence trials (Piaggio et al. 2012, JAMA 308:2594): "not worse" means not
+    by the margin or more. Independent of the verdict, which asks several questions at once.
+
+    Examples
+    --------
+    >>> conclusion(-0.01, 0.05, 0.03)
+    'not worse'
+    """
+    if low is None or high is None:
+        return "no interval"
+    if low > 0:
+        return "better" if high >= margin else "slightly better"
+    if low > -margin:
+        if high < 0:
+            return "slightly worse"
+        return "equivalent" if high < margin else "not worse"
+    if high < -margin:
+        return "worse"
+    return "worse, extent open" if high < 0 else "open"
+
+
 def not_drawn(rows: Sequence[ForestRow]) -> str:
     """What a forest plot leaves out, and why: one clause per reason; empty where every row has a value."""
     reasons: dict[str, list[str]] = {}
@@ -165,8 +189,9 @@ def forest_of_pairs(
     rows = [
         ForestRow(
             label=view.label(pair.first) if against else f"{labels[pair.first]} \u2212 {labels[pair.second]}",
-            estimate=pair.difference("auc", simultaneous=True),
-            margin=view.inputs.rule.margin_auc,
+            estimate=(estimate := pair.difference("auc", simultaneous=True)),
+            margin=(margin := view.inputs.rule.margin_auc),
+            conclusion=conclusion(estimate.ci_low, estimate.ci_high, margin),
         )
         for pair in pairs
     ]
@@ -198,18 +223,22 @@ def forest_of_metrics(
     view: View, pair: PairedComparison, keys: Sequence[str], *, caption: str, with_margins: bool = True
 ) -> Image | Paragraph:
     """Forest plot of the differences of one pair, metric by metric."""
-    rows = [
-        ForestRow(
-            label=metric_name(key, short=True),
-            estimate=pair.differences[key],
-            margin=getattr(view.inputs.rule, f"margin_{key}")
-            if with_margins and key in MARGIN_METRICS
-            else None,
-            two_sided=both_ways(view),
-            lower_is_better=key in LOWER_IS_BETTER,
+    rows = []
+    for key in keys:
+        estimate, margin, said = pair.differences[key], None, "exploratory" if with_margins else ""
+        if with_margins and key in MARGIN_METRICS:
+            margin = getattr(view.inputs.rule, f"margin_{key}")
+            said = conclusion(estimate.ci_low, estimate.ci_high, margin)
+        rows.append(
+            ForestRow(
+                label=metric_name(key, short=True),
+                estimate=estimate,
+                margin=margin,
+                conclusion=said,
+                two_sided=both_ways(view),
+                lower_is_better=key in LOWER_IS_BETTER,
+            )
         )
-        for key in keys
-    ]
     reference, candidate = view.label(pair.reference), view.label(pair.candidate)
     return forest_of(view, rows, reference=reference, candidate=candidate, caption=caption)
 
@@ -232,10 +261,7 @@ def both_ways(view: View) -> bool:
 def _forest(view: View, pair: PairedComparison) -> Block:
     alone = len(view.evaluations) == PAIR
     if alone:
-        caption = (
-            f"{zone_words(view)} AUC, sensitivity and specificity are compared with a margin; all other rows are "
-            "exploratory."
-        )
+        caption = f"{zone_words(view)} Differences in numbers: next table."
     else:
         caption = (
             "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the rule "

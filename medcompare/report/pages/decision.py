@@ -18,7 +18,14 @@ from medcompare.report.blocks import (
     words,
 )
 from medcompare.report.figures.interval import draw_interval, reach_of
-from medcompare.report.pages.compare import PAIR, both_ways, interval_words, is_simultaneous, oriented
+from medcompare.report.pages.compare import (
+    PAIR,
+    both_ways,
+    conclusion,
+    interval_words,
+    is_simultaneous,
+    oriented,
+)
 from medcompare.report.pages.cost import key_costs
 
 if TYPE_CHECKING:
@@ -60,30 +67,6 @@ class Check:
     def name(self) -> str:
         """Class of the style sheet."""
         return self.state.replace(" ", "-")
-
-
-def conclusion(low: float | None, high: float | None, margin: float) -> str:
-    """What the interval of a benefit (above 0 is better) shows, held against the largest acceptable loss.
-
-    The words of non-inferiority and equivalence trials (Piaggio et al. 2012, JAMA 308:2594): "not worse" means not
-    by the margin or more. Independent of the verdict, which asks several questions at once.
-
-    Examples
-    --------
-    >>> conclusion(-0.01, 0.05, 0.03)
-    'not worse'
-    """
-    if low is None or high is None:
-        return "no interval"
-    if low > 0:
-        return "better" if high >= margin else "slightly better"
-    if low > -margin:
-        if high < 0:
-            return "slightly worse"
-        return "equivalent" if high < margin else "not worse"
-    if high < -margin:
-        return "worse"
-    return "worse, extent open" if high < 0 else "open"
 
 
 def decision_tables(view: View) -> list[Table]:
