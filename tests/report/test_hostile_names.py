@@ -134,11 +134,11 @@ def test_names_with_a_slash_are_printed_whole() -> None:
     compare = CompareConfig.model_validate(
         {
             "models": ["timm/lcnet_050", "timm/resnet10t"],
-            "data": {"source": "/home/jane/set", "positive": ["yes/no", "a\nb"]},
+            "data": {"source": "/mnt/jane/set", "positive": ["yes/no", "a\nb"]},
             "split": {"hold_out": "site=A/B"},
         }
     )
-    assess = AssessConfig.model_validate({"predictions": "/home/jane/t.csv", "positive": ["</td>x"]})
+    assess = AssessConfig.model_validate({"predictions": "/mnt/jane/t.csv", "positive": ["</td>x"]})
 
     values = {row.field: row.value for row in (*setting_rows(compare), *setting_rows(assess))}
 
