@@ -25,7 +25,7 @@ PICTURES = {
     "report-data": ("1 Data and split", "Characteristics of the subsets"),
     "report-curves": ("ROC and precision\u2013recall", ""),
     "report-model": ("3 Each model", ""),
-    "report-errors": ("4 Errors and subgroups", "5 Cost"),
+    "report-errors": ("4 Errors and subgroups", ""),
 }
 """Picture -> the line it starts with and the line it ends before; without one it ends with the page's text."""
 
@@ -46,10 +46,10 @@ def lines_of(pdf: Path) -> list[list[tuple[str, float, float]]]:
 
 
 def picture(pdf: Path, page: int, resolution: float) -> Image.Image:
-    """A page, counted from 1, in 64 colours."""
+    """A page, counted from 1, in 256 colours."""
     command = ["pdftoppm", "-png", "-r", str(resolution), "-f", str(page), "-l", str(page), str(pdf)]
     content = subprocess.run(command, check=True, capture_output=True).stdout  # noqa: S603 - poppler
-    return Image.open(io.BytesIO(content)).convert("RGB").quantize(64)
+    return Image.open(io.BytesIO(content)).convert("RGB").quantize(256)
 
 
 def main(pdf: Path) -> None:
