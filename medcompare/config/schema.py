@@ -20,7 +20,7 @@ from medcompare.config.form import Settings, clinical, left_to_preset, no_defaul
 from medcompare.config.presets import PRESETS, PresetName, merged
 from medcompare.config.report import ReportConfig
 from medcompare.config.thresholds import check_threshold_rule
-from medcompare.config.train import TrainConfig, TuneConfig, check_options, known_model
+from medcompare.config.train import TrainConfig, TuneConfig, check_options, known_model, too_long
 from medcompare.models.zoo import BY_NAME, LISTED, PROBE
 
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
@@ -269,11 +269,10 @@ class CompareConfig(Settings):
             raise ValueError(msg)
         for model in ("", *self.train.recipes):
             options = self.train.for_model(model)
-            for name in ("frozen_epochs", "warmup_epochs"):
-                if getattr(options, name) >= self.tune.epochs and getattr(options, name):
-                    field = f"train.recipes.{model}.{name}" if model else f"train.{name}"
-                    msg = f"{field} ({getattr(options, name)}) must be smaller than tune.epochs ({self.tune.epochs})"
-                    raise ValueError(msg)
+            for name in too_long(options, self.tune.epochs):
+                field = f"train.recipes.{model}.{name}" if model else f"train.{name}"
+                msg = f"{field} ({getattr(options, name)}) must be smaller than tune.epochs ({self.tune.epochs})"
+                raise ValueError(msg)
 
     @field_validator("models")
     @classmethod

@@ -296,15 +296,19 @@ def check_options(train: TrainConfig) -> None:
             raise ValueError(msg)
 
 
+def too_long(options: TrainConfig, epochs: int) -> list[str]:
+    """Options that leave a training of so many `epochs` none of the ordinary kind."""
+    return [name for name in ("frozen_epochs", "warmup_epochs") if 0 < getattr(options, name) >= epochs]
+
+
 def _contradiction(train: TrainConfig) -> str:
     if train.focal_gamma and (train.mixup_alpha or train.label_smoothing):
         other = "mixup_alpha" if train.mixup_alpha else "label_smoothing"
         return f"focal_gamma and {other} exclude each other, as the focal loss is that of whole labels: set one to 0"
     if train.frozen_epochs and train.initial_weights == "none":
         return "frozen_epochs needs pretrained weights: what starts at random would stay so. Set it to 0"
-    for name in ("frozen_epochs", "warmup_epochs"):
-        if getattr(train, name) >= train.epochs and getattr(train, name):
-            return f"{name} ({getattr(train, name)}) must be smaller than epochs ({train.epochs})"
+    for name in too_long(train, train.epochs):
+        return f"{name} ({getattr(train, name)}) must be smaller than epochs ({train.epochs})"
     for step in train.augmentation:
         if not _CALL.fullmatch(step):
             return f"augmentation: '{step}' is no transform; write a name such as RandomRotation(degrees=90)"

@@ -205,12 +205,17 @@ def measure_image(content: bytes, *, small: bool = True) -> ImageMeasurement:
                 has_alpha=image.has_transparency_data,
                 inverted=is_inverted(image),
             )
-    except _NoNumbersError as error:
+    except _NOT_DECODED as error:
+        return _undecoded(measured, error)
+
+
+def _undecoded(measured: ImageMeasurement, error: BaseException) -> ImageMeasurement:
+    """`measured` with the reason why decoding was not possible."""
+    if isinstance(error, _NoNumbersError):
         return replace(measured, reason="values without a range", detail=str(error))
-    except UnknownCompressionError as error:
+    if isinstance(error, UnknownCompressionError):
         return replace(measured, reason="no decoder", detail=str(error))
-    except _DECODE_ERRORS as error:
-        return replace(measured, reason=_damage(error), detail=_short(error))
+    return replace(measured, reason=_damage(error), detail=_short(error))
 
 
 def _decoded(image: Image.Image) -> dict[str, Any]:
@@ -259,12 +264,8 @@ def usable_pixels(
             if found is not None:
                 return replace(measured, reason=found[0], detail=found[1]), None
             return measured, rgb_of(image, grey_range or measured.type_range or (0.0, float(LARGEST)))
-    except _NoNumbersError as error:
-        return replace(measured, reason="values without a range", detail=str(error)), None
-    except UnknownCompressionError as error:
-        return replace(measured, reason="no decoder", detail=str(error)), None
-    except _DECODE_ERRORS as error:
-        return replace(measured, reason=_damage(error), detail=_short(error)), None
+    except _NOT_DECODED as error:
+        return _undecoded(measured, error), None
 
 
 def reject_reason(
@@ -377,6 +378,9 @@ def _previews(image: Image.Image) -> tuple[tuple[int, int], ...]:
 
 class _NoNumbersError(Exception):
     """Pixels that hold no numbers have no range."""
+
+
+_NOT_DECODED = (_NoNumbersError, UnknownCompressionError, *_DECODE_ERRORS)
 
 
 def _span(image: Image.Image) -> Range | None:

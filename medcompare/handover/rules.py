@@ -100,7 +100,7 @@ def referral_band(
         unit=unit,
         errors_below=side(y, below, 1),
         errors_above=side(y, above, 0),
-        referred=Share(k=int((~below & ~above).sum()), n=len(y)),
+        referred=Share(k=int(in_band(score, low, high).sum()), n=len(y)),
         test_errors=Share(k=int((called != test.y_true)[~asked].sum()), n=int((~asked).sum())),
         test_referred=Share(k=int(asked.sum()), n=test.n),
     )
