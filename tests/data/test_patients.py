@@ -34,6 +34,13 @@ def source_of(folder: Path, names: list[str], **settings: str) -> ImageSource:
     [
         (SLICES, 12, 3, r"patient\d+"),
         ([f"P{p}/{k}.png" for p in range(12) for k in range(4)], 12, 4, r"([^/]+)/[^/]*$"),
+        (
+            [f"P{p}/{z}/{k}.png" for p in range(12) for z in (40, 99) for k in range(2)],
+            12,
+            4,
+            r"([^/]+)/[^/]+/[^/]*$",
+        ),
+        ([f"SOB_B_A-14-{p}AB-{z}-1.png" for p in range(12) for z in (40, 99)], 12, 2, None),
         ([f"TCGA-{p:04d}-x{k}.png" for p in range(15) for k in range(2)], 15, 2, None),
         ([f"{p}-{side}.png" for p in range(20) for side in ("left", "right")], 20, 2, None),
     ],

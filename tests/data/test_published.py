@@ -118,6 +118,33 @@ def test_layouts(tmp_path: Path, pattern: str, place: str) -> None:
     )
 
 
+def test_a_table_per_subset(tmp_path: Path) -> None:
+    """Tables of the same columns are one split; an image in two of them is refused, one without labels is no part."""
+    draw(tmp_path, [f"images/{i}.png" for i in range(12)])
+
+    def write(name: str, rows: range, header: str = "image,diagnosis") -> None:
+        lines = [f"images/{i}.png,{'cancer' if i % 2 else 'benign'}" for i in rows]
+        (tmp_path / name).write_text("\n".join([header, *lines]), encoding="utf-8")
+
+    write("train_labels.csv", range(6))
+    write("test.csv", range(6, 11))
+    source = resolved(tmp_path, "keep")
+
+    assert source.name == tmp_path.name
+    assert {file.path: file.extra for file in source.files} == {
+        f"images/{i}.png": ("train" if i < 6 else "test",) for i in range(11)
+    }
+    assert source.notes[0] == "The folder holds test.csv, train_labels.csv, one table per subset: followed."
+    assert "1 image file beside these not named there: ignored." in source.notes
+
+    write("test.csv", range(5, 11))
+    with pytest.raises(DataError, match=r"train_labels\.csv: 'images/5\.png' is also in test\.csv"):
+        resolved(tmp_path, "keep")
+    write("test.csv", range(6, 11), header="image,id")
+    with pytest.raises(DataError, match=r"one class only: images \(12\)"):
+        resolved(tmp_path, "keep")
+
+
 def test_the_choice_is_asked_for_and_subsets_are_no_classes(tmp_path: Path) -> None:
     """Both options are named, with the counts; 'pool' leaves no trace but a sentence."""
     draw(tmp_path, parts(("Training", 3), ("Testing", 2)))

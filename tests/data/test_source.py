@@ -164,6 +164,72 @@ class TestFolder:
         ):
             resolve(folder)
 
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("labels.jsonl", r"columns path,label; labels in another form \(labels\.jsonl\) are not read"),
+            ("test.csv", r"Tables in it: train\.csv, test\.csv\. Try: .*/train\.csv"),
+        ],
+    )
+    def test_one_class_and_labels_elsewhere(self, folder: Path, name: str, said: str) -> None:
+        """A file that may hold the labels is named, and never the table of the test images to train on."""
+        shutil.rmtree(folder / "cancer")
+        (folder / name).write_text("path\n", encoding="utf-8")
+        if name == "test.csv":
+            (folder / "train.csv").write_text("path,label\n", encoding="utf-8")
+
+        with pytest.raises(DataError, match=f"(?s)one class only.*{said}"):
+            resolve(folder)
+
+    def test_folders_of_patients_around_those_of_classes(self, tmp_path: Path) -> None:
+        """As a well-known set of patches has them: they stay together, and no sentence says who they are."""
+        for patient in range(8860, 8872):
+            for label in (0, 1):
+                add(tmp_path / f"{patient}/{label}/x1.png")
+
+        source = resolve(tmp_path, "1")
+
+        assert source.classes == ("0", "1")
+        assert {file.patient_id for file in source.files} == set(map(str, range(8860, 8872)))
+        assert all(file.label == file.path.split("/")[1] for file in source.files)
+        assert source.extra_columns == ()
+        (note,) = source.notes
+        assert note.startswith(
+            "The folders of the classes lie in 12 numbered ones: these were taken as patients"
+        )
+
+    def test_folders_of_hospitals_around_those_of_classes(self, tmp_path: Path) -> None:
+        """They become a column."""
+        for hospital in ("leeds", "york"):
+            for label in ("benign", "malignant"):
+                add(tmp_path / f"train/{hospital}/{label}/1.png")
+
+        source = resolve(tmp_path, "malignant")
+
+        assert source.classes == ("benign", "malignant")
+        assert source.extra_columns == ("folder",)
+        assert {file.extra for file in source.files} == {("leeds",), ("york",)}
+        assert "(leeds, york): these were taken as the column folder" in source.notes[-1]
+
+    @pytest.mark.parametrize(
+        ("pattern", "classes"),
+        [
+            ("{label}/{other}/{i}.png", {"benign", "malignant"}),  # magnifications below the classes
+            ("{label}/patient{i}/{other}.png", {"benign", "malignant"}),
+            ("kind{i}/left/{label}{other}.png", {"kind0", "kind1", "kind2"}),
+        ],
+    )
+    def test_other_folders_below_the_classes(self, tmp_path: Path, pattern: str, classes: set[str]) -> None:
+        """The outermost folders stay the classes."""
+        for label in ("benign", "malignant"):
+            for other in ("40X", "100X"):
+                for i in range(3):
+                    add(tmp_path / pattern.format(label=label, other=other, i=i))
+
+        source = resolve(tmp_path, max(classes), exclude=["kind0"] if len(classes) > 2 else [])
+
+        assert {file.label for file in source.files} == classes - {"kind0"}
+
     def test_three_classes(self, folder: Path) -> None:
         """All classes are listed with their counts."""
         add(folder / "unsure" / "a.png")
@@ -276,7 +342,7 @@ class TestManifest:
         assert source.has_patients
         assert len(source.files) == 4
         assert "was followed" in source.notes[0]
-        assert source.notes[-1] == "1 image file beside manifest.csv not named in it: ignored."
+        assert source.notes[-1] == "1 image file beside manifest.csv not named there: ignored."
 
     def test_unnamed_column_is_ignored(self, folder: Path) -> None:
         """The row numbers that some programs write as a first column do no harm."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name
+from medcompare.data.columns import listed as listed_names
 from medcompare.data.dicom import NUMBERED, is_dicom_file
 from medcompare.data.disguises import is_image_file, what_it_is
-from medcompare.data.published import subsets_of
+from medcompare.data.published import subset_of, subsets_of
 from medcompare.data.reading import open_regular
 from medcompare.data.sources.command import command
 from medcompare.data.sources.listing import (
@@ -23,6 +25,7 @@ from medcompare.data.sources.listing import (
     clean_name,
     count,
 )
+from medcompare.data.spelling import likely_positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +62,16 @@ FOREIGN = {
 }
 """Endings of other kinds -> what they are and what to do."""
 
+LABEL_FILES = frozenset({".json", ".jsonl", ".xml", ".yaml", ".yml", ".txt"})
+"""Files that may say what the images show, in a form that is not read."""
+
+OWNER = "folder"
+"""Column of what has folders of classes in it."""
+
+MIN_PATIENTS = 10
+MAX_CLASSES = 20
+"""Folders are taken as patients from so many on; more names than so many are no classes."""
+
 _JUNK_FOLDERS = frozenset({"__macosx", "$recycle.bin"})
 _JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
 
@@ -93,9 +106,16 @@ def listed(place: Path, data: DataConfig) -> Listing:
         elif layout.subsets and folders[layout.of_subset] not in layout.subsets:
             ignored[f"in {escape_name(folders[layout.of_subset])}, which is no part of the split"] += 1
         else:
-            published = layout.subsets[folders[layout.of_subset]] if layout.subsets else None
-            label = escape_name(folders[layout.of_class])
-            files.append(SourceFile(path=escape_name(path.as_posix()), label=label, published=published))
+            owner = escape_name(folders[layout.of_owner]) if layout.of_owner is not None else None
+            files.append(
+                SourceFile(
+                    path=escape_name(path.as_posix()),
+                    label=escape_name(folders[layout.of_class]),
+                    published=layout.subsets[folders[layout.of_subset]] if layout.subsets else None,
+                    patient_id=owner if layout.owners_are_patients else None,
+                    extra=() if owner is None or layout.owners_are_patients else (owner,),
+                )
+            )
     remedies = "".join(f" {sentence}" for sentence in foreign(strange))
     strange_list = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in strange.most_common(5))
     if not files:
@@ -107,13 +127,23 @@ def listed(place: Path, data: DataConfig) -> Listing:
         notes.append(
             f"All images are in {layout.around}: the folders in it were taken as those of {name_of(root)}."
         )
+    if layout.of_owner is not None:
+        notes.append(_note_on_owners({file.patient_id or file.extra[0] for file in files}, layout))
     if strange:
         notes.append(f"{count(strange.total(), 'file')} not an image by name ({strange_list}): ignored.")
         notes += foreign(strange)
     notes += [f"{count(n, 'image')} {where}: ignored." for where, n in sorted(ignored.items())]
     if empty:
         notes.append(f"Sub-folders without images: {', '.join(empty)}.")
-    return Listing(root=root, name=name_of(root), files=tuple(files), empty=empty, notes=tuple(notes))
+    return Listing(
+        root=root,
+        name=name_of(root),
+        files=tuple(files),
+        extra_columns=() if layout.of_owner is None or layout.owners_are_patients else (OWNER,),
+        has_patients=layout.owners_are_patients,
+        empty=empty,
+        notes=tuple(notes),
+    )
 
 
 def listed_without_labels(place: Path, _: DataConfig) -> Listing:
@@ -179,6 +209,18 @@ def _note_on_endings(other_endings: Counter[str]) -> list[str]:
     return [f"{count(other_endings.total(), 'image')} of other endings ({endings}): used."]
 
 
+def _note_on_owners(names: set[str], layout: _Layout) -> str:
+    if layout.owners_are_patients:  # whose ids stay out of the report
+        return (
+            f"The folders of the classes lie in {len(names)} numbered ones: these were taken as patients, whose images "
+            "stay together."
+        )
+    return (
+        f"The folders of the classes lie in others ({listed_names(sorted(names))}): these were taken as the column "
+        f"{OWNER}; one of them can be held out with --hold-out {OWNER}=NAME."
+    )
+
+
 def _no_images(root: Path, layout: _Layout, n_loose: int, strange: str) -> str:
     msg = f"{root} holds no images in sub-folders"
     if layout.subsets:
@@ -196,9 +238,13 @@ def _no_images(root: Path, layout: _Layout, n_loose: int, strange: str) -> str:
 
 def hint_at_tables(root: Path, data: DataConfig) -> str:
     """The command for a table of images in the folder, as a line to add; empty where there is none."""
-    tables = sorted(path for path in root.glob("*") if path.suffix.lower() in TABLE_SUFFIXES - {".txt"})
+    files = sorted(path for path in root.glob("*") if not is_junk(path.name))
+    tables = [path for path in files if path.suffix.lower() in TABLE_SUFFIXES - {".txt"}]
     if not tables:
-        return ""
+        labels = [escape_name(path.name) for path in files if path.suffix.lower() in LABEL_FILES]
+        said = f"; labels in another form ({', '.join(labels[:3])}) are not read" if labels else ""
+        return f" Labels elsewhere? Write them into a table with the columns path,label{said}."
+    tables.sort(key=lambda path: subset_of(path.stem) == "test")  # what is to be tested is no training set
     there = data.model_copy(update={"source": escape_name(str(tables[0]))})
     return f"\nTables in it: {', '.join(escape_name(path.name) for path in tables[:5])}. Try: {command(there, None)}"
 
@@ -221,6 +267,9 @@ class _Layout:
     """Depth of the folder of the subset and of that of the class."""
     around: str
     """Folder around all others, as many archives have it."""
+    of_owner: int | None = None
+    """Depth of the folder that has folders of classes in it, as a patient or a hospital has."""
+    owners_are_patients: bool = False
 
 
 def _layout(folders: list[tuple[str, ...]]) -> _Layout:
@@ -230,11 +279,38 @@ def _layout(folders: list[tuple[str, ...]]) -> _Layout:
     around = escape_name("/".join(folders[0][:level])) if folders else ""
     first, second = ({parts[k] for parts in folders if len(parts) > k} for k in (level, level + 1))
     if subsets := subsets_of(first):
-        return _Layout(subsets=subsets, of_subset=level, of_class=level + 1, around=around)
+        return _within_owners(
+            folders, _Layout(subsets=subsets, of_subset=level, of_class=level + 1, around=around)
+        )
     subsets = subsets_of(second)
     if subsets and subsets.keys() == second:
         return _Layout(subsets=subsets, of_subset=level + 1, of_class=level, around=around)
-    return _Layout(subsets={}, of_subset=level, of_class=level, around=around)
+    return _within_owners(folders, _Layout(subsets={}, of_subset=level, of_class=level, around=around))
+
+
+def _within_owners(folders: list[tuple[str, ...]], layout: _Layout) -> _Layout:
+    """`layout` with the classes one folder deeper where what seemed to be classes are patients or hospitals.
+
+    They are where fewer names, which several of them have, come back below them, and they are many and numbered, or
+    what is below is named like a class: ``8863/0/x.png`` and ``leeds/malignant/x.png``, not ``benign/40X/x.png``.
+    """
+    level = layout.of_class
+    if layout.subsets:
+        folders = [parts for parts in folders if parts[layout.of_subset] in layout.subsets]
+    if not folders or any(len(parts) < level + 2 for parts in folders):
+        return layout
+    pairs = {(parts[level], parts[level + 1]) for parts in folders}
+    owners, classes = ({pair[k] for pair in pairs} for k in (0, 1))
+    come_back = Counter(name for _, name in pairs)
+    numbered = len(owners) >= MIN_PATIENTS and all(re.search(r"\d", name) for name in owners)
+    if (
+        not 2 <= len(classes) <= min(MAX_CLASSES, len(owners) - (not likely_positive(classes)))
+        or min(come_back.values()) < 2
+        or likely_positive(owners)
+        or not (numbered or likely_positive(classes))
+    ):
+        return layout
+    return replace(layout, of_class=level + 1, of_owner=level, owners_are_patients=numbered)
 
 
 def one_file(path: Path, data: DataConfig) -> str:

@@ -26,7 +26,9 @@ MIN_SHARED = 0.8
 """Names look like patients where at least ten beginnings with a number are shared by two images or more, and this share
 of the images has such a beginning; few beginnings are rather magnifications or sites."""
 
-MAX_PARTS = 4
+MAX_PARTS = 6
+MAX_DEPTH = 3
+"""How much of a name, and how many folders above it, are looked at."""
 _SEPARATOR = re.compile(r"[_\-. ]+")
 
 
@@ -81,9 +83,13 @@ def _note(paths: Sequence[str]) -> list[str]:
 
 
 def _readings(paths: Sequence[str]) -> Iterator[tuple[list[str], Callable[[list[str]], str]]]:
-    """What each path would call the patient, by the folder, then by more and more of the name; and the pattern."""
+    """What each path would call the patient, by a folder, then by more and more of the name; and the pattern."""
     pure = [PurePosixPath(path) for path in paths]
-    yield [path.parts[-2] if len(path.parts) > 2 else "" for path in pure], lambda _: r"([^/]+)/[^/]*$"
+    for up in range(1, MAX_DEPTH + 1):
+        yield (
+            [path.parts[-1 - up] if len(path.parts) > up + 1 else "" for path in pure],
+            partial(lambda _, up: rf"([^/]+){'/[^/]+' * (up - 1)}/[^/]*$", up=up),
+        )
     # A variant belongs to its picture, which is no sign of a patient.
     parts = [[] if stem_of(str(path))[1] else _SEPARATOR.split(path.stem) for path in pure]
     for n in range(1, MAX_PARTS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ from medcompare.data.table_file import read_table_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from medcompare.base.record import Subset
     from medcompare.config.data import DataConfig
     from medcompare.data.columns import Columns
 
@@ -63,13 +65,18 @@ OWN_COLUMNS = frozenset(
 )
 """Columns that later tables add: a manifest must not bring its own."""
 
+ABOUT_LABELS = re.compile(
+    r"(?<![^\W_])(?:labels?|metadata|meta|annotations?|list|groundtruth|gt|df)(?![^\W_])", re.IGNORECASE
+)
+"""Words in the name of a table that say what it holds rather than of which images."""
+
 N_NAMED = 3
 """How many missing files an error message names."""
 
 
 def accepts(place: Path) -> bool:
-    """A file, or a folder that holds a ``manifest.csv``: it says more than sub-folders do."""
-    return place.is_file() or (place / MANIFEST_NAME).is_file()
+    """A file, or a folder that holds a ``manifest.csv`` or a table per subset: it says more than sub-folders do."""
+    return place.is_file() or (place / MANIFEST_NAME).is_file() or bool(_one_per_subset(place))
 
 
 def name_of(place: Path) -> str:
@@ -81,9 +88,10 @@ def name_of(place: Path) -> str:
 def listed(place: Path, data: DataConfig) -> Listing:
     """Every row; no image is opened.
 
-    The table has a header, in any form `read_table_file` reads. Its columns are those that `data` names, or
-    recognised (`medcompare.data.sources.roles`); others are kept. Every cell stays text, as a patient ``007`` is
-    not patient ``7``. Paths are absolute or relative to ``data.image_root``, else to the folder of the table.
+    A folder may have one table per subset of a published split, with the same columns. A table has a header, in any
+    form `read_table_file` reads. Its columns are those that `data` names, or recognised
+    (`medcompare.data.sources.roles`); others are kept. Every cell stays text, as a patient ``007`` is not patient
+    ``7``. Paths are absolute or relative to ``data.image_root``, else to the folder of the table.
 
     Raises
     ------
@@ -91,6 +99,61 @@ def listed(place: Path, data: DataConfig) -> Listing:
         If the file is no table, a column is missing or reserved, a value that must be there is empty, an image
         is named twice, or a file is missing. The message names file, column, row and remedy.
     """
+    subsets = {} if place.is_file() or (place / MANIFEST_NAME).is_file() else _one_per_subset(place)
+    if not subsets:
+        listing, paths = _read(place, data)
+        name = place.name if place.is_file() else MANIFEST_NAME
+        return replace(listing, notes=(*listing.notes, *_unlisted(name, listing.root, paths)))
+    parts = {path: _read(path, data) for path in subsets}
+    named: dict[str, Path] = {}
+    for path, (_, paths) in parts.items():
+        for name in sorted(named.keys() & paths):
+            msg = f"{path}: '{name}' is also in {named[name].name}; remove one of the two rows"
+            raise DataError(msg)
+        named.update(dict.fromkeys(paths, path))
+    listings = [listing for listing, _ in parts.values()]
+    if len({(one.extra_columns, one.has_patients, one.positive) for one in listings}) > 1:
+        msg = f"{place}: {listed_names([path.name for path in parts])} were not read alike. Join them into one table"
+        raise DataError(msg)
+    followed = (
+        f"The folder holds {listed_names([path.name for path in parts])}, one table per subset: followed."
+    )
+    notes = dict.fromkeys(note for one in listings for note in one.notes)
+    return replace(
+        listings[0],
+        name=clean_name(place.absolute().name),
+        files=tuple(
+            replace(file, published=file.published or subsets[path])
+            for path, (listing, _) in parts.items()
+            for file in listing.files
+        ),
+        notes=(followed, *notes, *_unlisted("these", listings[0].root, set(named))),
+    )
+
+
+def _one_per_subset(folder: Path) -> dict[Path, Subset]:
+    """The tables of the subsets of a published split, where all have the same columns; else empty.
+
+    A ``test.csv`` without labels beside a ``train.csv`` with them is no such table.
+    """
+    found: dict[Path, Subset] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        subset = (
+            subset_of(ABOUT_LABELS.sub(" ", path.stem)) if path.suffix.lower() in TABLE_SUFFIXES else None
+        )
+        if subset is not None:
+            found[path] = subset
+    if not len(set(found.values())) == len(found) > 1:
+        return {}
+    try:
+        headers = {frozenset(read_table_file(path, expected="one row per image").columns) for path in found}
+    except DataError:
+        return {}
+    return found if len(headers) == 1 else {}
+
+
+def _read(place: Path, data: DataConfig) -> tuple[Listing, set[str]]:
+    """One table, and the paths of all its rows, also of those without a label."""
     table, places, followed = _opened(place, data)
     path, root = table.path, places.root
     names = path_column(table, places, data)
@@ -127,7 +190,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
         notes.append(f"Column {of_split} of {path.name} says which subset each image is in.")
     if table.nameless:
         notes.append(f"A column of {path.name} without a name was ignored.")
-    return Listing(
+    listing = Listing(
         root=root,
         name=name_of(path),
         files=tuple(files),
@@ -135,8 +198,9 @@ def listed(place: Path, data: DataConfig) -> Listing:
         repeating=repeating,
         extra_columns=tuple(map(shown, extra)),
         has_patients=patients is not None,
-        notes=(*followed, *notes, *_about_groups(groups, patients), *_unlisted(path, root, set(paths))),
+        notes=(*followed, *notes, *_about_groups(groups, patients)),
     )
+    return listing, set(paths)
 
 
 def listed_without_labels(place: Path, data: DataConfig) -> Listing:
@@ -250,8 +314,8 @@ def _about_groups(groups: Sequence[str], patients: Sequence[str] | None) -> list
     return notes
 
 
-def _unlisted(path: Path, root: Path, listed: set[str]) -> list[str]:
-    """A sentence about image files beside those of the table."""
+def _unlisted(table: str, root: Path, listed: set[str]) -> list[str]:
+    """A sentence about image files beside those that are named."""
     n = sum(
         1
         for folder in sorted({file_at(root, name).parent for name in listed})
@@ -260,4 +324,4 @@ def _unlisted(path: Path, root: Path, listed: set[str]) -> list[str]:
         and not found.name.startswith(".")
         and escape_name(Path(os.path.relpath(found, root)).as_posix()) not in listed
     )
-    return [f"{count(n, 'image file')} beside {path.name} not named in it: ignored."] if n else []
+    return [f"{count(n, 'image file')} beside {table} not named there: ignored."] if n else []
