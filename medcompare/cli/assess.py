@@ -94,6 +94,15 @@ def assess(
         bool,
         typer.Option("--scores-are-percentages", help="Scores run from 0 to 100; divide them by 100."),
     ] = False,
+    published: Annotated[
+        str | None,
+        typer.Option(
+            metavar="acc=A,n=N,acc2=B",
+            help="Only print how probable it is that a paper's winner (accuracy A) is no better than the second "
+            "(accuracy B) on its N cases, e.g. acc=0.92,n=250,acc2=0.90. Add both=0.85 where the share of cases that "
+            "both got right is known.",
+        ),
+    ] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of the bootstrap (default: 0).")] = None,
     name: Name = None,
     out: Out = None,
@@ -109,6 +118,9 @@ def assess(
     """
     if fields:
         print("\n".join(list_fields(AssessConfig)))
+        return ExitStatus.SUCCESS
+    if published is not None:
+        print("\n".join(published_claim(published, table=predictions)))
         return ExitStatus.SUCCESS
 
     def prepare() -> Callable[[], "RunResult"]:
@@ -158,6 +170,73 @@ def assess_config(ctx: typer.Context) -> AssessConfig:
         )
         raise ConfigError(msg)
     return validated(AssessConfig, values)
+
+
+def published_claim(text: str, *, table: str | None = None) -> list[str]:
+    """What is printed for ``acc=A,n=N,acc2=B[,both=C]``; raises ConfigError naming what is wrong, with an example."""
+    from medcompare.stats.utility import probability_of_false_claim
+
+    example = "e.g. --published acc=0.92,n=250,acc2=0.90"
+    if table is not None:
+        msg = f"--published needs no table: leave out --predictions {table}, or --published"
+        raise ConfigError(msg)
+    given: dict[str, float] = {}
+    for part in split_at_commas(text):
+        name, _, value = part.partition("=")
+        try:
+            given[name.strip()] = float(value)
+        except ValueError:
+            msg = f"--published {text}: '{part}' is not NAME=NUMBER with a point as decimal mark, {example}"
+            raise ConfigError(msg) from None
+    if unknown := given.keys() - {"acc", "n", "acc2", "both"}:
+        msg = f"--published: '{min(unknown)}' is none of acc, n, acc2, both, {example}"
+        raise ConfigError(msg)
+    if missing := [name for name in ("acc", "n", "acc2") if name not in given]:
+        words = {
+            "acc": "accuracy of the winner",
+            "n": "number of test cases",
+            "acc2": "accuracy of the second",
+        }
+        msg = f"--published: without {', '.join(f'{name} ({words[name]})' for name in missing)}, {example}"
+        raise ConfigError(msg)
+    first, n, second, both = (given.get(name) for name in ("acc", "n", "acc2", "both"))
+    assert first is not None and n is not None and second is not None  # noqa: PT018, S101 - checked above
+    if not (n >= 1 and n.is_integer()):
+        msg = f"--published: n={n:g} is no number of test cases, {example}"
+        raise ConfigError(msg)
+    for name, share in (("acc", first), ("acc2", second), ("both", both or 0.0)):
+        if not 0 <= share <= 1:
+            hint = f": write {name}={share / 100:g}" if 1 < share <= 100 else ""
+            msg = f"--published: {name}={share:g} is no share from 0 to 1{hint}"
+            raise ConfigError(msg)
+    if second > first:
+        msg = (
+            f"--published: the claimed winner comes first: --published acc={second:g},n={n:g},acc2={first:g}"
+        )
+        raise ConfigError(msg)
+
+    def shown(share: float | None) -> str:
+        probability = probability_of_false_claim(first, second, int(n), share)
+        return f"{probability:.2g}"
+
+    lines = [
+        f"Claim: accuracy {first:g} is more than {second:g}, on {n:.0f} cases.",
+        "Probability that the claim is false (the second is truly as accurate, or more):",
+    ]
+    if both is not None:
+        lines.append(f"  {shown(both)}  both right on {both:.1%} of the cases, as given")
+    else:
+        lines += [
+            f"  {shown(second)}  if the two err on the same cases as far as possible (both right on {second:.1%})",
+            f"  {shown(None)}  if their errors have nothing to do with each other (both right on {first * second:.1%})",
+            "Models mostly err on the same cases, so it lies between; add both=SHARE where that is known.",
+        ]
+    lines += [
+        "Chance in the choice of cases only, which are taken to be independent: with several images per patient, n is",
+        "nearer to the number of patients. Above 0.05 the authors call the probability high.",
+        "Method: Christodoulou et al. 2025, False promises in medical imaging AI?, arXiv 2505.04720.",
+    ]
+    return lines
 
 
 def _assess(config: AssessConfig) -> "RunResult":

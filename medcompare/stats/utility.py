@@ -251,5 +251,54 @@ def probability_more_accurate(
     return estimate(value=n_ahead / n_draws, note=note)
 
 
+def probability_of_false_claim(accuracy: float, second: float, n: int, both: float | None = None) -> float:
+    """Posterior probability that the winner of a publication is truly no more accurate than the second.
+
+    As `probability_more_accurate` without clusters, from what a publication prints: the two accuracies and the number
+    of cases. How many cases both got right is rarely printed; the authors' own estimates of it are not built in.
+
+    Parameters
+    ----------
+    accuracy, second : float
+        Accuracy of the claimed winner and of the second, in [0, 1], winner first.
+    n : int
+        Number of independent test cases.
+    both : float, optional
+        Share of the cases that both got right, the authors' "model congruence". Default: the product of the
+        accuracies, where errors of the two have nothing to do with each other. Models that err on the same cases,
+        as most do, have a larger share and a smaller probability.
+
+    Returns
+    -------
+    float
+        Probability in [0, 0.5].
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range, or `both` cannot be with these accuracies.
+
+    References
+    ----------
+    Christodoulou et al. (2025), False promises in medical imaging AI?, arXiv 2505.04720: ``x1 = n (accuracy - both)``,
+    ``x2 = n (second - both)``, posterior ``Dirichlet(x1 + 1, x2 + 1, n - x1 - x2 + 2)``; so the share of `x1` in
+    the two is Beta, and nothing is drawn.
+    """
+    if not (0 <= second <= accuracy <= 1 and n >= 1):
+        msg = "give accuracies from 0 to 1, the claimed winner's first, and at least one case"
+        raise ConfigError(msg)
+    low, high = max(0.0, accuracy + second - 1), second
+    both = accuracy * second if both is None else both
+    # Printed accuracies are rounded: half a case of room.
+    if not low - 0.5 / n <= both <= high + 0.5 / n:
+        msg = (
+            f"with accuracies of {accuracy:g} and {second:g} both models are right on a share of cases from {low:.4g} "
+            f"to {high:.4g}, not {both:g}"
+        )
+        raise ConfigError(msg)
+    both = min(max(both, low), high)
+    return float(special.betainc(n * (accuracy - both) + 1, n * (second - both) + 1, 0.5))
+
+
 def _count_at_or_above(values: FloatArray, cut: FloatArray) -> FloatArray:
     return (values.size - np.searchsorted(np.sort(values), cut, side="left")).astype(np.float64)

@@ -12,6 +12,7 @@ import pytest
 
 from medcompare.base.errors import ConfigError
 from medcompare.cli.app import main
+from medcompare.cli.assess import published_claim
 from medcompare.cli.options import list_fields, parse_value
 from medcompare.config.errors import validated
 from medcompare.config.schema import AssessConfig, CompareConfig
@@ -190,6 +191,41 @@ def test_numbers_stay_numbers_and_must_be_finite(tmp_path: Path) -> None:
             assess_settings(["--predictions", "t", "--threshold", f"a={text}"])
         with pytest.raises(ConfigError, match=r"thresholds\.a: input should be a finite number"):
             validated(AssessConfig, {"predictions": "t", "thresholds": {"a": float(text)}})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "acc=0.92,n=250",
+            r"without acc2 \(accuracy of the second\), e\.g\. --published acc=0\.92,n=250,acc2=0\.90",
+        ),
+        ("acc=0,92,n=250,acc2=0,9", r"'92' is not NAME=NUMBER with a point as decimal mark"),
+        ("acc=92,n=250,acc2=90", r"acc=92 is no share from 0 to 1: write acc=0\.92"),
+        (
+            "acc=0.9,n=250,acc2=0.92",
+            r"the claimed winner comes first: --published acc=0\.92,n=250,acc2=0\.9$",
+        ),
+        ("acc=0.9,n=2.5,acc2=0.8", r"n=2\.5 is no number of test cases"),
+        ("acc=0.9,n=250,acc2=0.8,auc=0.8", r"'auc' is none of acc, n, acc2, both"),
+        ("acc=0.9,n=nan,acc2=0.8", r"n=nan is no number of test cases"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_says_how_to_write_it(text: str, message: str) -> None:
+    """Nothing is computed, and the message has a call that works."""
+    with pytest.raises(ConfigError, match=message):
+        published_claim(text)
+
+
+def test_the_probability_of_a_published_claim_is_printed() -> None:
+    """The share that both got right, where given; else the two ends of what it may be."""
+    # 16 cases right by the first only and 7 by the second: 17 heads or more in 24 throws.
+    assert "  0.032  both right on 69.0% of the cases, as given" in published_claim(
+        "acc=0.85,n=100,acc2=0.76,both=0.69"
+    )
+    lines = "\n".join(published_claim("acc=0.9,n=40,acc2=0.8"))
+    assert f"{0.5**5:.2g}  if the two err on the same cases as far as possible (both right on 80.0%)" in lines
+    assert "(both right on 72.0%)" in lines
 
 
 def test_refused_input_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

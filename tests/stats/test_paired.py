@@ -19,7 +19,7 @@ from medcompare.stats.paired import (
     tango_interval,
 )
 from medcompare.stats.records import Estimate
-from medcompare.stats.utility import probability_more_accurate
+from medcompare.stats.utility import probability_more_accurate, probability_of_false_claim
 
 
 def flags(both: int, only_reference: int, only_candidate: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -240,6 +240,33 @@ def test_probability_more_accurate_is_the_dirichlet_posterior() -> None:
 
     assert estimate.value == pytest.approx((draws[:, 2] > draws[:, 1]).mean(), abs=0.002)
     assert estimate.ci_low is None
+
+
+def test_probability_of_a_false_claim_is_that_of_the_published_posterior() -> None:
+    """Accuracies of 0.85 and 0.76 with 69 of 100 cases right by both: the table above, seen from the other side."""
+    draws = np.random.default_rng(2).dirichlet([16 + 1, 7 + 1, 100 - 16 - 7 + 2], size=1_000_000)
+
+    probability = probability_of_false_claim(0.85, 0.76, 100, both=0.69)
+
+    assert probability == pytest.approx((draws[:, 0] <= draws[:, 1]).mean(), abs=0.002)
+    # Cells in whole numbers: the probability is that of 17 heads or more in 24 throws.
+    assert probability == pytest.approx(float(stats.binom.sf(16, 24, 0.5)))
+    reference, candidate = flags(69, 7, 16, 8)
+    assert probability == pytest.approx(1 - probability_more_accurate(reference, candidate).value)  # type: ignore[operator]
+
+
+def test_probability_of_a_false_claim_without_the_share_that_both_got_right() -> None:
+    """Independent errors are taken; errors as alike as they can be give (1/2)^(n d + 1)."""
+    independent = probability_of_false_claim(0.9, 0.8, 100)
+
+    assert independent == pytest.approx(probability_of_false_claim(0.9, 0.8, 100, both=0.72))
+    assert probability_of_false_claim(0.9, 0.8, 100, both=0.8) == pytest.approx(0.5**11)
+    assert probability_of_false_claim(0.9, 0.9, 50) == pytest.approx(0.5)
+    for wrong in ({"accuracy": 1.1}, {"n": 0}, {"second": 0.95}):
+        with pytest.raises(ConfigError, match="the claimed winner's first"):
+            probability_of_false_claim(**{"accuracy": 0.9, "second": 0.8, "n": 100} | wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"from 0\.7 to 0\.8, not 0\.5"):
+        probability_of_false_claim(0.9, 0.8, 100, both=0.5)
 
 
 def test_probability_more_accurate_degenerate() -> None:
