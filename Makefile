@@ -52,6 +52,7 @@ test-slow: setup ## run the slow tests: simulations, trainings
 	@$(PYTEST) -m slow $(ARGS)
 
 test-browser: setup ## start a run from Prefect's page in a real Chromium; MEDCOMPARE_SCREENSHOTS=DIR keeps pictures
+	@[ -d .make/axe ] || $(PY) -m uv pip install --quiet --target .make/axe --no-deps axe-playwright-python==0.1.8 # axe-core (MPL-2.0): for tests only
 	@$(PYTEST) -m browser $(ARGS)
 
 test-lowest: ## run the tests against the lowest versions of pyproject.toml, in an environment of its own

@@ -7,7 +7,7 @@ template decides how things look, never what they say.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -91,6 +91,8 @@ class Cell:
     """Mark of the model the row is about, printed before the text."""
     svg: str = ""
     """A small drawing in place of text."""
+    again: bool = False
+    """As in the row above: shown only where rows are sorted, and heard."""
 
     @property
     def breaks(self) -> bool:
@@ -252,6 +254,17 @@ class MatrixRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Explore:
+    """Thresholds to try out; hidden until the script of the page shows it, and never on paper."""
+
+    kind: ClassVar[str] = "explore"
+    text: str
+    positives_per_thousand: str
+    trials: tuple[tuple[Matrix, Mapping[str, str]], ...]
+    """A matrix each, and what the script of the page makes others from."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaseCard:
     """One misclassified case with its picture."""
 
@@ -271,7 +284,8 @@ class Gallery:
     cards: tuple[CaseCard, ...]
 
 
-Block = Table | Image | ImageRow | SplitRow | Heading | Paragraph | Bullets | Flow | MatrixRow | Gallery
+_Media = Image | ImageRow | SplitRow | Flow | MatrixRow | Gallery | Explore
+Block = Table | Heading | Paragraph | Bullets | _Media
 
 
 @dataclass(frozen=True, kw_only=True)

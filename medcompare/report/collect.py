@@ -30,8 +30,10 @@ from medcompare.report.inputs import (
     RejectedRow,
     ReportInputs,
     ScoreDistribution,
+    ScoreSteps,
     SettingRow,
     count_scores,
+    count_steps,
 )
 from medcompare.report.trend import changed_data, trend_marks, trend_runs
 from medcompare.report.vocabulary import easy_data, words_of_patients
@@ -119,6 +121,7 @@ def gather(
         ),
         searches=searches,
         score_distributions=distributions(test),
+        score_steps=score_steps(test),
         hard_cases=cases,
         n_hard_cases=n_cases,
         checklists=fill_checklists(
@@ -185,6 +188,7 @@ def gather_assessment(
         n_earlier_looks=context.n_earlier_looks,
         pseudonymised=config.report.pseudonymise,
         score_distributions=distributions(tables.test),
+        score_steps=score_steps(tables.test),
         hard_cases=pseudonymous(cases) if config.report.pseudonymise else cases,
         n_hard_cases=n_cases,
         evidence=evidence_of(
@@ -342,6 +346,12 @@ def rejected_rows(
 def distributions(test: ScoredCases) -> tuple[ScoreDistribution, ...]:
     """Histogram of each model's test scores per class."""
     return tuple(count_scores(model, test.y_true, scores) for model, scores in test.scores.items())
+
+
+def score_steps(test: ScoredCases) -> tuple[ScoreSteps, ...]:
+    """What other thresholds would give, for the screen; none of a model with few cases or a single score."""
+    counted = (count_steps(model, test.y_true, scores) for model, scores in test.scores.items())
+    return tuple(one for one in counted if one is not None)
 
 
 def hard_cases(

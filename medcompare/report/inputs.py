@@ -83,6 +83,16 @@ class ScoreDistribution(Record):
         return self
 
 
+class ScoreSteps(Record):
+    """One model's test scores, counted between thresholds in equal steps: without ids, and in no order of cases."""
+
+    model: str
+    start: float = Field(description="The lowest threshold.")
+    step: float = Field(gt=0, description="From one threshold to the next: 1, 2 or 5 times a power of ten.")
+    negative: tuple[int, ...] = Field(description="Negative cases from each threshold up to the next.")
+    positive: tuple[int, ...]
+
+
 class TrendFigures(Record):
     """What one earlier or present run found for one model."""
 
@@ -165,6 +175,10 @@ class ReportInputs(Record):
     score_distributions: tuple[ScoreDistribution, ...] = Field(
         default=(), description="Test scores per model; without them the calibration's histogram is drawn."
     )
+    score_steps: tuple[ScoreSteps, ...] = Field(
+        default=(),
+        description="For trying out other thresholds on the screen; in no other file than the HTML.",
+    )
     hard_cases: tuple[HardCase, ...] = Field(
         default=(), description="False negatives first; the order is kept."
     )
@@ -196,6 +210,7 @@ class ReportInputs(Record):
             "trained": [row.model for row in self.trained],
             "searches": [row.model for row in self.searches],
             "score_distributions": [row.model for row in self.score_distributions],
+            "score_steps": [row.model for row in self.score_steps],
             "hard_cases": [score.model for case in self.hard_cases for score in case.scores],
         }
         for field, models in named.items():
@@ -237,13 +252,7 @@ def count_scores(
     ValueError
         If the lengths differ, there is no case, or a score is not finite.
     """
-    y_true, y_score = np.asarray(y_true), np.asarray(y_score, dtype=float)
-    if y_true.shape != y_score.shape or y_true.ndim != 1 or y_true.size == 0:
-        msg = f"scores of {model}: {y_true.shape} labels and {y_score.shape} scores do not go together"
-        raise ValueError(msg)
-    if not np.isfinite(y_score).all():
-        msg = f"scores of {model}: not all are finite"
-        raise ValueError(msg)
+    y_true, y_score = _checked(model, y_true, y_score)
     low, high = float(y_score.min()), float(y_score.max())
     if low >= 0 and high <= 1:
         low, high = 0.0, 1.0
@@ -256,3 +265,50 @@ def count_scores(
         negative=tuple(negative.tolist()),
         positive=tuple(positive.tolist()),
     )
+
+
+MOST_STEPS = 200
+"""Thresholds that can be tried out: finer ones could not be told apart on a slider of a phone."""
+
+FEWEST_CASES = 10
+"""Of each class, before thresholds can be tried out: among fewer each step could be one known patient."""
+
+
+def count_steps(model: str, y_true: np.ndarray, y_score: np.ndarray) -> ScoreSteps | None:
+    """One model's scores counted in at most `MOST_STEPS` steps from a round number on.
+
+    None with fewer than `FEWEST_CASES` cases of a class, or where all scores are equal. Raises as `count_scores` does.
+    """
+    y_true, y_score = _checked(model, y_true, y_score)
+    low, high = float(y_score.min()), float(y_score.max())
+    n_positive = int((y_true == POSITIVE).sum())
+    if low == high or min(n_positive, y_true.size - n_positive) < FEWEST_CASES:
+        return None
+    # A step more is lost when the first threshold is rounded down.
+    least = (high - low) / (MOST_STEPS - 1)
+    power = 10.0 ** np.floor(np.log10(least))
+    step = float(next(power * digit for digit in (1, 2, 5, 10) if power * digit >= least))
+    first = np.floor(low / step)
+    place = np.floor(y_score / step + 1e-9).astype(np.int64) - int(first)
+    n_steps = int(place.max()) + 1
+    negative, positive = (
+        np.bincount(place[y_true == label], minlength=n_steps) for label in (NEGATIVE, POSITIVE)
+    )
+    return ScoreSteps(
+        model=model,
+        start=float(first * step),
+        step=step,
+        negative=tuple(negative.tolist()),
+        positive=tuple(positive.tolist()),
+    )
+
+
+def _checked(model: str, y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    y_true, y_score = np.asarray(y_true), np.asarray(y_score, dtype=float)
+    if y_true.shape != y_score.shape or y_true.ndim != 1 or y_true.size == 0:
+        msg = f"scores of {model}: {y_true.shape} labels and {y_score.shape} scores do not go together"
+        raise ValueError(msg)
+    if not np.isfinite(y_score).all():
+        msg = f"scores of {model}: not all are finite"
+        raise ValueError(msg)
+    return y_true, y_score

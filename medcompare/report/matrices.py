@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_count, format_estimate, format_p, format_percent
-from medcompare.report.blocks import Matrix, MatrixCell, MatrixRow
+from medcompare.base.formatting import format_count, format_estimate, format_number, format_p, format_percent
+from medcompare.report.blocks import Explore, Matrix, MatrixCell, MatrixRow
 from medcompare.report.results import row_fractions
 
 if TYPE_CHECKING:
@@ -68,6 +70,37 @@ def confusion_rows(view: View) -> list[MatrixRow]:
     return [
         MatrixRow(matrices=row, caption=caption if i == len(rows) - 1 else "") for i, row in enumerate(rows)
     ]
+
+
+def trials(view: View) -> list[Explore]:
+    """What other thresholds would give, to be tried out on the screen; nothing without steps of scores."""
+    steps = {one.model: one for one in view.inputs.score_steps}
+    found = []
+    for evaluation in view.evaluations:
+        if (one := steps.get(evaluation.model)) is None:
+            continue
+        counts = evaluation.confusion
+        given = {
+            "start": repr(one.start),
+            "step": repr(one.step),
+            "digits": str(max(0, -int(Decimal(repr(one.step)).normalize().as_tuple().exponent))),
+            "negative": " ".join(map(str, one.negative)),
+            "positive": " ".join(map(str, one.positive)),
+            "threshold": format_number(evaluation.operating_point.threshold, digits=4),
+            # Of the report, whose threshold lies between two steps.
+            "own": f"{counts.true_positive} {counts.false_positive}",
+            "shades": " ".join(map(str, (*LIGHT, *DARK))),
+        }
+        found.append((replace(_confusion(view, evaluation), lines=()), given))
+    if not found:
+        return []
+    text = (
+        "Exploration, not the verdict: a threshold chosen on these test cases makes sensitivity and specificity look "
+        "better than they will be elsewhere. Scores are rounded to steps, without ids and in no order; there are no "
+        "intervals. Nothing set here changes the report or is kept."
+    )
+    share = format_number(1000 * view.assessment.prevalence, digits=0)
+    return [Explore(text=text, positives_per_thousand=share, trials=tuple(found))]
 
 
 def _agreement(

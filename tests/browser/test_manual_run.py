@@ -288,17 +288,21 @@ def test_the_tab_lists_what_there_is_to_read(page: Pages) -> None:
 def test_the_recommendation_has_a_page(page: Pages, folder: Path, headline: str) -> None:
     """Headline, warnings, the table of key figures, and a link to the report that opens."""
     page.driver.get(page.artifacts()["verdict"])
-    shown = page.wait_for_text("Key metrics")
+    shown = page.wait_for_text("What it means: values with 95% confidence intervals")
     page.shot("11-verdict")
 
     assert page.all("h1")[0].text == headline
     assert "The images are synthetic" in shown
     table = [[cell.text for cell in row.find_elements("css selector", "th, td")] for row in page.all("tr")]
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    compared = ["Difference"] if results["assessment"]["comparisons"] else []
-    assert table[0] == ["Test subset", "ResNet-50", "EfficientNet-B0", *compared]
-    assert [row[0] for row in table[1:4]] == ["AUC", "Sensitivity", "Specificity"]
-    assert all(re.fullmatch(r"[01]\.\d{3} \([01]\.\d{3} to [01]\.\d{3}\)", row[1]) for row in table[1:4])
+    compared = bool(results["assessment"]["comparisons"])
+    assert table[0][:3] == ["Test subset", "ResNet-50", "EfficientNet-B0"]
+    assert table[0][3] == ("Difference (CI)" if compared else "Required of the interval")
+    rows = {row[0]: row[1:] for row in table[1:]}
+    assert {"Found, of 100 cancer images", "False alarms, of 100 non_cancer images", "AUC"} <= rows.keys()
+    assert all(re.fullmatch(r"[01]\.\d{3} \([01]\.\d{3} to [01]\.\d{3}\)", text) for text in rows["AUC"][:2])
+    auc = [one["metrics"]["auc"]["value"] for one in results["assessment"]["evaluations"]]
+    assert [text.split()[0] for text in rows["AUC"][:2]] == [f"{value:.3f}" for value in auc]
 
     link = page.driver.find_element("partial link text", "PDF").get_property("href")
     with fetch(str(link)) as answer:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from medcompare.report.inputs import CaseScore, HardCase, ReportInputs, ScoreDistribution, count_scores
+from medcompare.report.inputs import (
+    CaseScore,
+    HardCase,
+    ReportInputs,
+    ScoreDistribution,
+    count_scores,
+    count_steps,
+)
 from tests.report.sample import make_inputs
 
 
@@ -40,6 +47,33 @@ def test_count_scores_refuses(y_true: list[int], y_score: list[float], message: 
     """Unequal lengths, nothing, and NaN are errors that name the model."""
     with pytest.raises(ValueError, match=message):
         count_scores("m", np.array(y_true), np.array(y_score))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.17, 40.0, -3.0])
+def test_steps_count_what_is_at_or_above_each_threshold(scale: float) -> None:
+    """As counted one by one, at every threshold; the last holds none, and their number fits a slider."""
+    rng = np.random.default_rng(5)
+    y_true, y_score = rng.integers(0, 2, 500), (0.2 + scale * rng.random(500)).round(4)
+
+    found = count_steps("m", y_true, y_score)
+
+    assert found is not None
+    assert 79 <= len(found.positive) == len(found.negative) <= 201
+    for label, counts in ((0, found.negative), (1, found.positive)):
+        for i in range(len(counts) + 1):
+            threshold = found.start + i * found.step
+            assert sum(counts[i:]) == ((y_score >= threshold - 1e-7) & (y_true == label)).sum()
+    assert f"{found.step:e}"[:8] in {"1.000000", "2.000000", "5.000000"}
+
+
+def test_few_cases_are_not_counted_in_steps() -> None:
+    """Nine of a class could be recognised one by one; ten are counted, and one score alone has no steps."""
+    scores = np.linspace(0, 1, 30)
+
+    assert count_steps("m", np.arange(30) < 9, scores) is None
+    assert count_steps("m", np.arange(30) >= 9, scores) is None
+    assert count_steps("m", np.arange(30) < 10, scores) is not None
+    assert count_steps("m", np.arange(30) < 15, np.full(30, 0.5)) is None
 
 
 def test_score_distribution_needs_a_count_per_bin() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import shutil
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import tinycss2
 
@@ -17,11 +21,12 @@ from tests.report import odd_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ENOUGH = 4.5
 """Contrast of text with what is behind it: WCAG 2.2, success criterion 1.4.3."""
 WIDE_PX, PHONE_PX = 1280, 390
+AXE = Path(__file__).resolve().parents[2] / ".make" / "axe" / "axe_playwright_python" / "axe.min.js"
+"""axe-core of Deque Systems (MPL-2.0), which `make test-browser` fetches; in no file that is shipped."""
 
 Rules = dict[str, dict[str, str]]
 
@@ -120,7 +125,9 @@ def browser() -> Iterator[Any]:
     options.binary_location = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
         options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driven = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    driven.set_script_timeout(120)
     try:
         yield driven
     finally:
@@ -223,3 +230,135 @@ def test_contents_stay_in_sight_beside_a_wide_page(browser: Any, page: Path) -> 
     links[-1].send_keys("\n")
     assert browser.current_url.endswith("#contents")
     assert -1 < browser.execute_script(corners.partition(";")[2])[0] < 844
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("width_px", "scheme"), list(product((WIDE_PX, PHONE_PX), ("light", "dark"))), ids=str
+)
+def test_axe_finds_nothing(browser: Any, page: Path, width_px: int, scheme: str) -> None:
+    """No violation of any rule of axe-core, WCAG 2.0 to 2.2 and best practices, and nothing that the policy refused."""
+    if not AXE.is_file():
+        pytest.skip("no axe-core: `make test-browser` fetches it")
+    look(browser, page, width_px, scheme)
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    found = browser.execute_async_script("axe.run(document).then(arguments[0])")
+
+    nodes = {one["id"]: [node["html"][:200] for node in one["nodes"]] for one in found["violations"]}
+    assert nodes == {}
+    assert len(found["passes"]) > 30
+    assert [one["message"] for one in browser.get_log("browser")] == []
+
+
+def column(browser: Any, table: Any, number: int) -> list[str]:
+    """Texts of a column, from top to bottom."""
+    script = "return [...arguments[0].tBodies[0].rows].map(r => r.cells[arguments[1]].textContent.trim())"
+    return [str(text) for text in browser.execute_script(script, table, number)]
+
+
+@pytest.mark.browser
+def test_tables_sort_by_their_numbers(browser: Any, page: Path) -> None:
+    """Up, down, and back to the order of the report; by number, with a true minus and the sign of thousands."""
+    look(browser, page, WIDE_PX)
+    table = next(
+        one
+        for one in browser.find_elements("css selector", ".table table")
+        if "Metrics per class" in one.find_element("tag name", "caption").get_attribute("textContent")
+    )
+    button = table.find_elements("css selector", "th .sort")[3]
+    assert button.text == "Precision"
+    printed, models = column(browser, table, 3), column(browser, table, 0)
+    assert all(models)  # said in every row, though seen only once
+    assert len(set(printed)) > 3
+    values = sorted(float(text.split()[0]) for text in printed)
+
+    for expected, said in ((values, "ascending"), (values[::-1], "descending")):
+        button.click()
+        assert [float(text.split()[0]) for text in column(browser, table, 3)] == expected
+        assert button.find_element("xpath", "..").get_attribute("aria-sort") == said
+        rows = dict(zip(zip(models, printed, strict=True), range(len(models)), strict=True))
+        assert set(zip(column(browser, table, 0), column(browser, table, 3), strict=True)) == set(rows)
+    button.click()
+    assert column(browser, table, 3) == printed
+
+
+@pytest.mark.browser
+def test_a_table_is_copied_as_it_stands(browser: Any, page: Path) -> None:
+    """Every cell of the table in words, as CSV that no spreadsheet computes."""
+    look(browser, page, WIDE_PX)
+    allowed = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    browser.execute_cdp_cmd("Browser.grantPermissions", allowed)
+    table = browser.find_elements("css selector", ".table table")[-1]
+    browser.execute_script(
+        "const [t] = arguments; t.rows[1].cells[1].textContent = '=1+1'; t.rows[2].cells[1].textContent = "
+        "'\u22120.5'; t.rows[2].cells[0].textContent = 'a, \"b\"';",
+        table,
+    )
+    button = table.find_element("xpath", "following-sibling::button")
+    browser.execute_script("arguments[0].scrollIntoView(); arguments[0].click()", button)
+    text = browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    rows = list(csv.reader(io.StringIO(text)))
+
+    script = "return [...arguments[0].rows].map(r => r.cells.length)"
+    assert [len(row) for row in rows] == browser.execute_script(script, table)
+    assert rows[1][1] == "'=1+1"
+    assert rows[2][:2] == ['a, "b"', "-0.5"]
+    assert button.text == "Copied"
+
+
+COUNTS = """
+const panel = document.querySelectorAll('.trial')[arguments[0]], slider = panel.querySelector('input');
+if (arguments[1] !== null) { slider.value = arguments[1]; slider.dispatchEvent(new Event('input')); }
+return [panel.querySelector('output').textContent, ...[...panel.querySelectorAll('.big')].map(e => e.textContent),
+        panel.querySelector('.rates').textContent, slider.max];
+"""
+
+
+@pytest.mark.browser
+def test_thresholds_can_be_tried_out(browser: Any, tmp_path: Path) -> None:
+    """At every step the counts are those of the scores; at first, and again on demand, those of the report."""
+    y_true = odd_runs.truth(160, 70)
+    scores = odd_runs.scores_of(y_true, {"wide": 2.4, "narrow": 2.4})
+    scores["narrow"] = 0.51 + 0.17 * scores["narrow"]
+    inputs = odd_runs.inputs_of(odd_runs.cases(y_true, scores), thresholds={"wide": 0.4217, "narrow": 0.6})
+    path = tmp_path / "report.html"
+    path.write_text(render.render_html(build_context(inputs)), encoding="utf-8")
+    look(browser, path, WIDE_PX)
+    positive = y_true == 1
+    for k, model in enumerate(one.model for one in inputs.assessment.evaluations):
+        counts = next(one for one in inputs.assessment.evaluations if one.model == model).confusion
+        printed = [counts.true_positive, counts.false_negative, counts.false_positive, counts.true_negative]
+        said, *shown, _, last = browser.execute_script(COUNTS, k, None)
+        assert "that of the report" in said
+        assert [int(text.replace(",", "")) for text in shown] == printed
+        for step in np.linspace(0, int(last), 7).astype(int).tolist():
+            threshold, *shown, rates, _ = browser.execute_script(COUNTS, k, step)
+            above = scores[model] >= float(threshold) - 1e-9
+            tp, fp = int((above & positive).sum()), int((above & ~positive).sum())
+            assert [int(text.replace(",", "")) for text in shown] == [
+                tp, int(positive.sum()) - tp, fp, int((~positive).sum()) - fp,
+            ]  # fmt: skip
+            assert f"Sensitivity {100 * tp / positive.sum():.1f}%" in rates
+        browser.execute_script(
+            "document.querySelectorAll('.trial')[arguments[0]].querySelector('button').click()", k
+        )
+        assert browser.execute_script(COUNTS, k, None)[0] == said
+
+
+@pytest.mark.browser
+def test_the_page_is_complete_without_its_script(browser: Any, page: Path) -> None:
+    """All words but those of the buttons, and nothing of what only the script can do."""
+    text = "return document.body.innerText"
+    look(browser, page, WIDE_PX)
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(page.as_uri())
+        body = browser.find_element("tag name", "body")
+        without = set(body.text.split())
+        assert browser.find_elements("css selector", "button.sort, button.copy") == []
+        assert not browser.find_element("css selector", ".explore").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    look(browser, page, WIDE_PX)
+    assert without <= set(browser.execute_script(text).split())
+    assert len(without) > 500

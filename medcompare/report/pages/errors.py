@@ -187,8 +187,8 @@ def _subgroup_table(view: View, subgroups: list[SubgroupRow]) -> Table:
             counts = f"{format_count(one.n_positive)} / {format_count(one.n)}"
             rows.append(
                 (
-                    f"{one.column}: {one.level}" if i == 0 else "",
-                    counts if i == 0 else "",
+                    Cell(f"{one.column}: {one.level}", again=i > 0),
+                    Cell(counts, again=i > 0),
                     view.label(model),
                     *(muted("not given") if each is None else notes.cell(each) for each in figures),
                 )

@@ -66,12 +66,12 @@ def trend_section(view: View, number: int) -> Section | None:
             duration = figures.training_time_s
             rows.append(
                 (
-                    run.run_name if i == 0 else "",
-                    n_images if i == 0 else "",
+                    Cell(run.run_name, again=i > 0),
+                    Cell(n_images, again=i > 0),
                     view.label(figures.model) if figures.model in view.styles else figures.model,
                     format_estimate(figures.auc),
                     "not recorded" if duration is None else format_duration(duration),
-                    run.headline if i == 0 else "",
+                    Cell(run.headline, again=i > 0),
                 )
             )
     heads = (

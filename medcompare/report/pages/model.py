@@ -22,7 +22,7 @@ from medcompare.report.blocks import (
 )
 from medcompare.report.figures.curves import draw_calibration, draw_score_distributions
 from medcompare.report.figures.decision import draw_decision_curve, shown_range
-from medcompare.report.matrices import confusion_rows
+from medcompare.report.matrices import confusion_rows, trials
 from medcompare.report.pages.folds import fold_blocks
 from medcompare.report.pages.training import learning_blocks, seed_blocks
 from medcompare.report.vocabulary import METRIC_NAMES, metric_name
@@ -61,6 +61,7 @@ def model_section(view: View, number: int) -> Section:
         _operating_table(view),
         Heading("Confusion matrices"),
         *confusion_rows(view),
+        *trials(view),
         Heading("Classification report"),
         _class_table(view),
         Heading("Scores"),
@@ -137,7 +138,7 @@ def _class_table(view: View) -> Table:
     notes = Notes()
     rows = [
         (
-            Cell(view.name(evaluation.model) if i == 0 else "", strong=True),
+            Cell(view.name(evaluation.model), strong=True, again=i > 0),
             row.class_name,
             format_count(row.support),
             notes.cell(row.precision),
