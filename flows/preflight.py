@@ -55,6 +55,13 @@ def check_before_work(config: CompareConfig) -> Checked:
         check_folders(config)
         source = None if config.data.source == DEMO else locate_images(config)
         external = {name: locate_external(config, name) for name in config.external}
+        if config.report.theme is not None:
+            from medcompare.data.sources.demo import CLASS_NAMES
+            from medcompare.report.fonts import require_fonts
+            from medcompare.report.theme import read_theme
+
+            classes = CLASS_NAMES if source is None else source.classes
+            require_fonts(read_theme(config.report.theme, classes).words)
         if source is not None:
             # Drawing is imported late: a refusal of the folder comes without it.
             from medcompare.report.fonts import require_fonts, words_of_report

@@ -21,6 +21,10 @@ class ReportConfig(Settings):
     pseudonymise: bool = Field(
         default=True, description="Show pseudonyms in place of file names and patient ids."
     )
+    theme: Path | None = Field(
+        default=None,
+        description="TOML file with the report's logo, colour, institution, names of classes and lines to sign.",
+    )
     checklist_answers: Path | None = Field(
         default=None, description="TOML file that fills the reporting checklists' blanks."
     )

@@ -35,6 +35,7 @@ from medcompare.report.inputs import (
     count_scores,
     count_steps,
 )
+from medcompare.report.theme import read_theme
 from medcompare.report.trend import changed_data, trend_marks, trend_runs
 from medcompare.report.vocabulary import easy_data, words_of_patients
 from medcompare.runs.evidence import TABLES, evidence_of
@@ -59,8 +60,7 @@ if TYPE_CHECKING:
     from medcompare.training.records import TrainedModel
     from medcompare.training.search import Search
 
-MAX_HARD_CASES = 24
-THUMBNAIL_PX = 112
+MAX_HARD_CASES, THUMBNAIL_PX = 24, 112
 FEW_EPOCHS = 5
 
 
@@ -85,14 +85,14 @@ def gather(
 ) -> ReportInputs:
     """Everything the report of a comparison prints; pseudonyms in place of file names where the settings say so.
 
-    The paths of `images`, for thumbnails, are relative to `data_root`; `tabulated` are their characteristics; `test`
-    are the cases as they are judged; `store` holds the tables the records name.
+    Paths of `images` are relative to `data_root`, `tabulated` their characteristics, `test` the cases as judged.
     """
     cases, n_cases = hard_cases(test, assessment, thumbnails=Thumbnails(images, data_root))
     settings = setting_rows(config)
     return ReportInputs(
         title=config.report.title,
         organisation=config.report.organisation,
+        theme=read_theme(config.report.theme),
         paper=config.report.paper,
         run_name=run_name,
         source="trained by medcompare",
@@ -152,7 +152,7 @@ def gather(
 
 def words_of_tables(config: AssessConfig, tables: PredictionTables) -> list[tuple[str, str]]:
     """What the report of predictions made elsewhere prints of names, for `medcompare.report.fonts.require_fonts`."""
-    return words_of_report(
+    return read_theme(config.report.theme, tables.test.classes).words + words_of_report(
         title=config.report.title,
         organisation=config.report.organisation,
         classes=tables.test.classes,
@@ -176,6 +176,7 @@ def gather_assessment(
     return ReportInputs(
         title=config.report.title,
         organisation=config.report.organisation,
+        theme=read_theme(config.report.theme),
         paper=config.report.paper,
         run_name=run_name,
         source="predictions supplied",
@@ -345,13 +346,12 @@ def rejected_rows(
 
 def distributions(test: ScoredCases) -> tuple[ScoreDistribution, ...]:
     """Histogram of each model's test scores per class."""
-    return tuple(count_scores(model, test.y_true, scores) for model, scores in test.scores.items())
+    return tuple(count_scores(m, test.y_true, scores) for m, scores in test.scores.items())
 
 
 def score_steps(test: ScoredCases) -> tuple[ScoreSteps, ...]:
-    """What other thresholds would give, for the screen; none of a model with few cases or a single score."""
-    counted = (count_steps(model, test.y_true, scores) for model, scores in test.scores.items())
-    return tuple(one for one in counted if one is not None)
+    """What other thresholds would give; none of a model with few cases or a single score."""
+    return tuple(filter(None, (count_steps(m, test.y_true, scores) for m, scores in test.scores.items())))
 
 
 def hard_cases(

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, model_validator
 from medcompare.base.record import NEGATIVE, POSITIVE, Record
 from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
+from medcompare.report.theme import Theme
 from medcompare.runs.changes import Cause, DataChanges
 from medcompare.runs.evidence import AttachedFile
 from medcompare.runs.provenance import Provenance
@@ -140,6 +141,7 @@ class ReportInputs(Record):
 
     title: str
     organisation: str = ""
+    theme: Theme = Field(default=Theme(), description="How the pages look; not in results.json.")
     paper: Paper = "A4"
     run_name: str
     source: Source

@@ -28,6 +28,7 @@ from medcompare.report.inputs import ReportFiles
 from medcompare.report.pages.methods import CHECKLISTS_NAME, checklists_csv
 from medcompare.report.pages.report import ReportContext, build_context
 from medcompare.report.results import results_json
+from medcompare.report.theme import ACCENT
 from medcompare.runs.evidence import AttachedFile
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def render_html(context: ReportContext) -> str:
         If the template names something the context does not hold.
     """
     environment = template_environment()
-    stylesheet = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    stylesheet = (TEMPLATES / "report.css").read_text(encoding="utf-8").replace(ACCENT, context.theme.colour)
     script = (TEMPLATES / "report.js").read_text(encoding="ascii")
     # The browser runs this script and no other (Content Security Policy Level 3, 2.3.1).
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

@@ -39,6 +39,7 @@ PRIVATE_FIELDS = frozenset(
         "data.source",
         "train.weights_dir",
         "report.checklist_answers",
+        "report.theme",
         "predictions",
         "validation",
         "costs",

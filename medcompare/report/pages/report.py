@@ -6,7 +6,7 @@ what they are given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import capital, format_count, format_percent, format_time, join_words
@@ -34,6 +34,7 @@ from medcompare.report.pages.external import external_section
 from medcompare.report.pages.methods import checklist_section, methods_section, trend_section
 from medcompare.report.pages.model import model_section
 from medcompare.report.pages.rule import rule_steps
+from medcompare.report.theme import Theme, themed
 from medcompare.report.vocabulary import COST_NAMES, PARAMETER_NAMES, View, view_of
 from medcompare.stats.records import Outcome
 
@@ -133,11 +134,12 @@ class ReportContext:
     page_one: PageOne
     rule: RulePage
     sections: tuple[Section, ...]
+    theme: Theme = field(default_factory=Theme)
 
 
 def build_context(inputs: ReportInputs) -> ReportContext:
     """Everything the report says, formatted; sections without content are left out, the others numbered."""
-    view = view_of(inputs)
+    view = view_of(themed(inputs))
     builders = (
         data_section,
         head_to_head_section,
@@ -156,7 +158,8 @@ def build_context(inputs: ReportInputs) -> ReportContext:
             sections.append(section)
     return ReportContext(
         title=inputs.title,
-        organisation=inputs.organisation,
+        organisation=inputs.organisation or inputs.theme.organisation,
+        theme=inputs.theme,
         run_name=inputs.run_name,
         paper=inputs.paper,
         synthetic_label=SYNTHETIC_LABEL if inputs.synthetic else "",
@@ -257,14 +260,18 @@ def _notices(view: View) -> tuple[str, ...]:
 
 
 def _short_names(view: View) -> list[Table]:
-    """Full names of the models whose names are shortened in tables and figures."""
+    """Full names of the models whose names are shortened in tables and figures, and what the data call the classes."""
     rows = [
         (Cell(style.label, mark=view.mark(style.model)), style.name)
         for style in view.styles.values()
         if style.label != style.name
     ]
     heads = (words("Short", "32%"), words("In full"))
-    return [table("Names shortened in tables and figures", heads, rows)] if rows else []
+    found = [table("Names shortened in tables and figures", heads, rows)] if rows else []
+    if view.inputs.theme.classes:
+        named = [(shown, name) for name, shown in view.inputs.theme.classes.items()]
+        found.append(table("Names of classes", (words("In this report", "50%"), words("In the data")), named))
+    return found
 
 
 def _parameters(view: View) -> tuple[Table, ...]:
