@@ -8,6 +8,7 @@ E87-A:682-691, for the band.) The lowest frequencies, by which candidates were f
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy import fft, ndimage
 from medcompare.data.perceptual_hash import CROPS, SIDE_PX, coefficients_of_crops
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,8 +58,8 @@ different tissue none reached it."""
 SMOOTH_REACH = 4
 """The blur that `REACH_PX` is about is cut off at so many standard deviations."""
 
-PAIRS_AT_ONCE = 16
-"""More do not fit the cache of a core."""
+AT_ONCE = 16
+"""More pictures do not fit the cache of a core."""
 
 _N = 2 * HIGHEST + 1
 _ROWS = np.r_[0 : HIGHEST + 1, -HIGHEST:0]
@@ -109,14 +110,14 @@ class Picture:
             The highest over `CROPS` and, where that is promising, sizes and positions near the best of them, of
             this picture and of `other`; 0 where one is too smooth to tell.
         """
-        return self.agreement_with(_phases(other[None]), other)
+        return self.agreement_with(_phases(other[None]), lambda: Picture(other))
 
-    def agreement_with(self, target: NDArray[np.complex64], other: NDArray[np.uint8]) -> float:
-        """The same where the phases of `other` are known."""
+    def agreement_with(self, target: NDArray[np.complex64], other: Callable[[], Picture]) -> float:
+        """The same where the phases of the other picture, which is made when it is needed, are known."""
         best = self._around(target)
         if PROMISING <= best < SAME:
             # The other may as well be the whole of which this is a part.
-            best = max(best, Picture(other)._around(self._phases[:1]))  # noqa: SLF001 - the same class
+            best = max(best, other()._around(self._phases[:1]))  # noqa: SLF001 - the same class
         return best
 
     def _around(self, target: NDArray[np.complex64]) -> float:
@@ -153,35 +154,47 @@ def agreements(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[n
         0 of a pair that was not compared in full. The order of two pictures does not matter.
     """
     found = np.zeros(len(first), dtype=np.float32)
-    alike = _likeness_of_crops(first, second)
+    pictures, of_pair = _distinct(first, second)
+    low = _low(pictures)
+    alike = np.concatenate(
+        [np.matmul(low[a], low[b, 0][:, :, None])[:, :, 0] for a, b in (of_pair, of_pair[::-1])], axis=1
+    )
     possible = np.flatnonzero(alike.max(axis=1) >= MAY_AGREE)
     likeliest = alike[possible].argmax(axis=1)
-    swapped = (likeliest >= len(CROPS))[:, None, None]
-    whole, part = (np.where(swapped, a[possible], b[possible]) for a, b in ((second, first), (first, second)))
-    for start in range(0, len(possible), PAIRS_AT_ONCE):
-        these = range(start, min(start + PAIRS_AT_ONCE, len(possible)))
-        places = [squares()[k % len(CROPS)] for k in likeliest[these].tolist()]
-        cuts = np.stack(
-            [_cut(Image.fromarray(whole[i]), [at])[0] for i, at in zip(these, places, strict=True)]
-        )
-        targets = _phases(part[these])
-        peaks, _ = _peaks(_phases(cuts), targets)
-        for k in np.flatnonzero(peaks >= WORTH_A_LOOK):
-            i = these[k]
-            found[possible[i]] = Picture(whole[i]).agreement_with(targets[k : k + 1], part[i])
+    one, other = of_pair[:, possible]
+    swapped = likeliest >= len(CROPS)
+    whole, part = np.where(swapped, other, one), np.where(swapped, one, other)
+    # A picture stands in several pairs: its phases are computed once.
+    wanted = np.concatenate([whole * len(CROPS) + likeliest % len(CROPS), part * len(CROPS)])
+    views, view_of = np.unique(wanted, return_inverse=True)
+    phases = np.empty((len(views), _N, HIGHEST + 1), np.complex64)
+    for start in range(0, len(views), AT_ONCE):
+        batch = [divmod(view, len(CROPS)) for view in views[start : start + AT_ONCE].tolist()]
+        cuts = [
+            pictures[i] if k == 0 else _cut(Image.fromarray(pictures[i]), [squares()[k]])[0] for i, k in batch
+        ]
+        phases[start : start + AT_ONCE] = _phases(np.stack(cuts))
+    of_whole, of_part = view_of.reshape(2, -1)
+    picture = cache(lambda i: Picture(pictures[i]))
+    for start in range(0, len(possible), AT_ONCE):
+        these = slice(start, start + AT_ONCE)
+        peaks, _ = _peaks(phases[of_whole[these]], phases[of_part[these]])
+        for k in start + np.flatnonzero(peaks >= WORTH_A_LOOK):
+            target = phases[of_part[k], None]
+            found[possible[k]] = picture(int(whole[k])).agreement_with(
+                target, lambda k=k: picture(int(part[k]))
+            )
     return found
 
 
-def _likeness_of_crops(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Correlation of the low frequencies of each crop of one with the whole of the other, shape (n, 2 len(CROPS))."""
-    both = np.concatenate([first, second])
-    # A picture stands in several pairs.
+def _distinct(
+    first: NDArray[np.uint8], second: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
+    """(the different pictures, which of them each of `first` and of `second` is, shape (2, n))."""
     place: dict[bytes, int] = {}
-    of_pair = [place.setdefault(one.tobytes(), len(place)) for one in both]
-    low = _low(np.frombuffer(b"".join(place), np.uint8).reshape(-1, SIDE_PX, SIDE_PX))
-    one, other = low[np.reshape(of_pair, (2, -1))]
-    pairs = ((one, other[:, 0]), (other, one[:, 0]))
-    return np.concatenate([np.matmul(crops, whole[:, :, None])[:, :, 0] for crops, whole in pairs], axis=1)
+    of_pair = [place.setdefault(one.tobytes(), len(place)) for one in (*first, *second)]
+    pictures = np.frombuffer(b"".join(place), np.uint8).reshape(-1, SIDE_PX, SIDE_PX)
+    return pictures, np.reshape(of_pair, (2, -1))
 
 
 def _low(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
