@@ -18,6 +18,7 @@ from medcompare.cli.history import history
 from medcompare.cli.predict import predict
 from medcompare.cli.prune import prune
 from medcompare.cli.recover import recover
+from medcompare.cli.registry import registry
 from medcompare.cli.reports import reports
 from medcompare.cli.reproduce import reproduce
 from medcompare.cli.serve import serve
@@ -31,7 +32,20 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: the same text in every terminal and in the documentation
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (compare, assess, export, predict, reproduce, history, doctor, prune, serve, reports, recover):
+for command in (
+    compare,
+    assess,
+    export,
+    predict,
+    registry,
+    reproduce,
+    history,
+    doctor,
+    prune,
+    serve,
+    reports,
+    recover,
+):
     app.command(epilog=EXIT_STATUSES)(command)
 
 

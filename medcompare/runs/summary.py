@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from medcompare.training.records import TrainedModel
 
 RunStatus = Literal["running", "completed", "failed", "crashed"]
-RunKind = Literal["compare", "assess"]
+RunKind = Literal["compare", "assess", "night"]
 
 
 def utc_text(moment: datetime) -> str:

@@ -22,6 +22,7 @@ COMMANDS = [
     "assess",
     "export",
     "predict",
+    "registry",
     "reproduce",
     "history",
     "doctor",

@@ -271,6 +271,7 @@ def test_no_module_is_too_long() -> None:
 
 
 DISTRIBUTION_OF = {
+    "mlflow": "mlflow-skinny",
     "PIL": "pillow",
     "dotenv": "python-dotenv",
     "fontTools": "fonttools",

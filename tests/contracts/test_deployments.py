@@ -23,6 +23,7 @@ from flows import SERVER_WRITES
 from flows.serving import Place, environment
 from medcompare.cli.app import app
 from medcompare.config.predict import PredictConfig
+from medcompare.config.registry import NightConfig
 from medcompare.config.schema import AssessConfig, CompareConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ CONFIGS = {
     "flows/compare.py:compare": CompareConfig,
     "flows/assess.py:assess": AssessConfig,
     "flows/predict.py:predict": PredictConfig,
+    "flows/registry.py:night": NightConfig,
 }
 
 
@@ -47,12 +49,12 @@ def pinned(package: str) -> str:
 
 @pytest.mark.parametrize("name", DEPLOYMENT_FILES)
 def test_deployments_are_what_the_manual_says(name: str) -> None:
-    """Four of them; flows that exist; parameters the forms accept; one night at a time."""
+    """Five of them; flows that exist; parameters the forms accept; one night at a time."""
     file = content(name)
     deployments = {one["name"]: one for one in file["deployments"]}
 
     assert file["prefect-version"] == pinned("prefect")
-    assert list(deployments) == ["nightly", "manual", "assess", "predict"]
+    assert list(deployments) == ["nightly", "manual", "assess", "predict", "registry"]
     for one in deployments.values():
         path, _, flow = one["entrypoint"].partition(":")
         assert f"\ndef {flow}(" in (ROOT / path).read_text("utf-8")
@@ -65,7 +67,7 @@ def test_deployments_are_what_the_manual_says(name: str) -> None:
     assert [one["slug"] for one in nightly["schedules"]] == ["every-night"]
     assert nightly["concurrency_limit"]["limit"] == 1
     assert nightly["concurrency_limit"]["collision_strategy"] in {"ENQUEUE", "CANCEL_NEW"}
-    assert [one["schedules"] for one in deployments.values()][1:] == [[], [], []]
+    assert [one["schedules"] for one in deployments.values()][1:] == [[], [], [], []]
 
 
 @pytest.mark.parametrize("name", DEPLOYMENT_FILES)

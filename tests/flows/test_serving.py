@@ -187,7 +187,13 @@ def test_deploys_without_a_question(place: Place, clone: Path) -> None:
     assert child.returncode == 0, shown.decode()[-2000:]
 
     deployments = get(f"{place.api}/deployments/filter", {})
-    assert sorted(one["name"] for one in deployments) == ["assess", "manual", "nightly", "predict"]
+    assert sorted(one["name"] for one in deployments) == [
+        "assess",
+        "manual",
+        "nightly",
+        "predict",
+        "registry",
+    ]
     for one in deployments:
         step = {"prefect.deployments.steps.set_working_directory": {"directory": str(clone.resolve())}}
         assert one["pull_steps"] == [step]

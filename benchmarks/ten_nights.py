@@ -1,0 +1,146 @@
+"""Ten nights with a planted stain shift and a planted better model, through the commands that users type.
+
+    python benchmarks/ten_nights.py /tmp/nights
+
+Draws small images of tissue (more dark nuclei: positive), trains two networks of three layers, the champion on pale
+stain alone and the challenger on both stains, and runs ten nights: quiet ones, from the fifth on with the other stain.
+The challenger comes on the third. Mails wait in the outbox of the store, as no server takes them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from medcompare.config.registry import NightConfig
+from medcompare.handover.night import night
+from medcompare.handover.night_end import finished
+from medcompare.handover.nights_page import told
+from medcompare.handover.registry import ModelRegistry
+from medcompare.notify.nightly import mail_about
+from medcompare.notify.settings import mail_config_from_environment
+
+SIDE, PER_NIGHT = 48, 120
+PALE, DARK = np.array([232, 205, 222.0]), np.array([196, 160, 196.0])
+
+
+def tissue(rng: np.random.Generator, *, positive: bool, stain: float) -> Image.Image:
+    """One image; `stain` 0 is pale and 1 is dark."""
+    n_nuclei = rng.poisson(13 if positive else 9)
+    points = np.zeros((SIDE, SIDE))
+    points[tuple(rng.integers(0, SIDE, (2, n_nuclei)))] = 1
+    nuclei = np.clip(ndimage.gaussian_filter(points, 1.6) * 16, 0, 1)[..., None]
+    back = (1 - stain) * PALE + stain * DARK + rng.normal(0, 3, 3)
+    ink = np.array([110, 70, 140.0]) - stain * np.array([-40, 10, 40])
+    pixels = back * (1 - nuclei) + ink * nuclei + rng.normal(0, 5, (SIDE, SIDE, 3))
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def draw(folder: Path, n: int, *, seed: int, stain: float | None) -> Path:
+    """`n` images in folders of classes; without `stain` half of them are of each."""
+    rng = np.random.default_rng(seed)
+    for i in range(n):
+        name = ("normal", "tumour")[i % 2]
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        of = float(rng.integers(2)) if stain is None else stain
+        tissue(rng, positive=bool(i % 2), stain=of).save(folder / name / f"{seed}-{i}.png")
+    return folder
+
+
+def medcompare(*arguments: object) -> None:
+    """The command, in a process of its own."""
+    subprocess.run([sys.executable, "-m", "medcompare", *map(str, arguments)], check=True)  # noqa: S603 - our own
+
+
+def trained(root: Path, name: str, images: Path, epochs: int) -> Path:
+    """The export of a network trained on `images`."""
+    export = root / "exports" / name
+    if not export.exists():
+        values = {
+            "train.epochs": epochs,
+            "train.image_size_px": SIDE,
+            "train.initial_weights": "none",
+            "seeds": 1,
+            "evaluate.n_resamples": 200,
+            "evaluate.threshold_rule": "youden",
+        }
+        sets = [part for field, value in values.items() for part in ("--set", f"{field}={value}")]
+        places = ["--store", root / "training", "--out", root / "runs"]
+        medcompare(
+            "compare",
+            "--data",
+            images,
+            "--models",
+            "test_cnn",
+            "--positive",
+            "tumour",
+            "--name",
+            name,
+            *places,
+            *sets,
+        )
+        medcompare(
+            "export",
+            root / "runs" / name,
+            "--model",
+            "test_cnn",
+            "--to",
+            export,
+            "--store",
+            root / "training",
+        )
+    return export
+
+
+def run(root: Path) -> None:
+    """Everything."""
+    os.environ |= {
+        "MEDCOMPARE_SMTP_HOST": "127.0.0.1",
+        "MEDCOMPARE_SMTP_PORT": "9",
+        "MEDCOMPARE_SMTP_SECURITY": "none",
+        "MEDCOMPARE_SMTP_SENDER": "nights@hospital.example",
+        "MEDCOMPARE_SMTP_RECIPIENTS": "team@hospital.example",
+    }
+    champion = trained(root, "pale", draw(root / "pale", 600, seed=1, stain=0.0), 4)
+    challenger = trained(root, "both", draw(root / "both", 1600, seed=2, stain=None), 12)
+    reference = draw(root / "reference", 240, seed=3, stain=0.0)
+    begin = datetime(2026, 11, 1, 2, tzinfo=UTC)
+    settings = {"n_resamples": 500}
+    for i in range(10):
+        data = draw(root / f"night{i}", PER_NIGHT, seed=100 + i, stain=0.0 if i < 4 else 1.0)
+        config = NightConfig.model_validate(
+            {
+                "reference": {"source": str(reference)},
+                "data": {"source": str(data)},
+                "store": root / "store",
+                "out": root / "pages",
+                "evaluate": settings,
+            }
+        )
+        kept = ModelRegistry(config.registry, config.store)
+        if i == 0:
+            kept.add(champion, by="Dr. Ada Example", because="best of the comparison of October")
+        if i == 2:
+            kept.add(challenger, by="Dr. Ada Example", because="trained on images of both stains")
+        found = night(config, kept, at=begin + timedelta(days=i))
+        summary, changes, page = finished(config, kept, found)
+        mail = mail_config_from_environment(os.environ)
+        if mail is not None:
+            mail_about(summary, mail, config.store, changes=changes, pauses_s=())
+        print(f"night {i + 1}: " + "\n  ".join(told(found)), flush=True)
+        if found.succession.action == "promote" and not found.done:
+            number = (found.succession.to or "").split()[1]
+            by = ["--by", "Dr. Ada Example", "--because", "the mail of tonight"]
+            medcompare("registry", "promote", number, *by, "--store", config.store)
+    print(page)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))

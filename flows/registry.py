@@ -1,0 +1,48 @@
+"""One night of the registry: champion, challenger and drift on new images, with history, page and mail.
+
+Trigger      the deployment ``registry``, by a schedule that you set; ``medcompare registry night`` does the same.
+Caching      none: what a night found is kept by the registry, and images that were new once are not new again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from flows.lifecycle import parameter
+from medcompare.base.errors import redact
+from medcompare.base.file_access import files_readable_by
+from medcompare.config.errors import validated
+from medcompare.config.registry import NightConfig
+from medcompare.handover.night import night as one_night
+from medcompare.handover.night_end import finished
+from medcompare.handover.nights_page import told
+from medcompare.handover.registry import ModelRegistry
+from tasks.mail import mail
+
+
+@flow(
+    name="registry",
+    description="Let a challenger meet the champion, and watch for drift.",
+    flow_run_name=lambda: f"night of {parameter('config', 'registry', 'model') or 'medcompare'}",
+    persist_result=False,
+    # Done below instead, so that a bad value reads the same here and on the command line.
+    validate_parameters=False,
+)
+def night(config: NightConfig) -> dict[str, Any]:
+    """Score, compare, decide, record, mail."""
+    logger = get_run_logger()
+    try:
+        settings = validated(NightConfig, config)
+        with files_readable_by("owner"):
+            registry = ModelRegistry(settings.registry, settings.store)
+            found = one_night(settings, registry)
+            run, changes, page = finished(settings, registry, found)
+    except Exception as error:  # noqa: BLE001 - nothing of the data may reach the server
+        raise redact(error) from None
+    for line in told(found):
+        logger.info("%s", line)
+    mail(run, settings.store, changes=changes)
+    return {"decision": found.headline, "alarm": list(found.alarm.changed), "page": str(page)}

@@ -1,0 +1,151 @@
+"""What follows a night: history, page of all nights, a run in MLflow, and what the mail says."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medcompare.base.artifacts import write_atomically
+from medcompare.data.sources.listing import count
+from medcompare.handover.night import Night, past_nights
+from medcompare.handover.nights_page import metrics_of, nights_page
+from medcompare.predictions.cases import ScoredCases
+from medcompare.runs.changes import Changes
+from medcompare.runs.history import history_path, list_runs, record_run, this_host
+from medcompare.runs.summary import ModelFigures, RunSummary, VerdictSummary, start_of_run
+from medcompare.stats.assessment import assess
+from medcompare.stats.records import Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from medcompare.config.registry import NightConfig
+    from medcompare.handover.registry import ModelRegistry
+
+
+def finished(config: NightConfig, registry: ModelRegistry, found: Night) -> tuple[RunSummary, Changes, Path]:
+    """Record, draw and log a night; what a mail about it is made of, and the page."""
+    run, changes = recorded(config, registry, found)
+    runs = list_runs(history_path(config.store), series=run.series, status="completed")
+    page = nights_page(nights_of(registry), tuple(reversed(runs)))
+    path = (config.out / f"nights-{registry.model}.html").absolute()
+    write_atomically(path, page.encode())
+    registry.log_night(
+        run.name,
+        tags={
+            "decision": found.headline,
+            "reason": found.succession.reason,
+            "alarm": " ".join(found.alarm.sentences) or "none",
+            "champion": found.champion,
+        },
+        metrics=metrics_of(found),
+        texts={"night.json": found.model_dump_json(indent=1), "nights.html": page},
+    )
+    return run, changes, path
+
+
+def nights_of(registry: ModelRegistry) -> tuple[Night, ...]:
+    """All nights of the model, oldest first."""
+    files = sorted((registry.folder / "nights").glob("*.json"))
+    return tuple(Night.model_validate_json(file.read_bytes()) for file in files)
+
+
+def recorded(config: NightConfig, registry: ModelRegistry, found: Night) -> tuple[RunSummary, Changes]:
+    """The night in the history, and what its mail says changed."""
+    at = datetime.fromisoformat(found.at)
+    begun = start_of_run(
+        config,
+        run_id=f"night-{registry.model}-{at:%Y%m%dT%H%M%S}",
+        name=f"night-{registry.model}-{at:%Y%m%d-%H%M%S}",
+        kind="night",
+        data_name=registry.model,
+        seed=0,
+        started_at=at,
+        host=this_host(),
+        pid=os.getpid(),
+    )
+    values = {
+        "status": "completed",
+        "finished_at": max(datetime.now(UTC), at).isoformat(),
+        "n_images": found.n_new,
+        "n_positive": found.n_new_positive,
+        "models": _figures(config, registry, at),
+        "verdict": VerdictSummary(
+            outcome=Outcome.USE_MODEL,
+            model=found.succession.to or found.champion,
+            headline=found.headline,
+            sentence=found.succession.reason,
+            caveats=_caveats(found),
+        ),
+    }
+    run = RunSummary.model_validate(
+        {**{name: getattr(begun, name) for name in RunSummary.model_fields}, **values}
+    )
+    earlier = list_runs(history_path(config.store), series=run.series, status="completed", limit=1)
+    record_run(history_path(config.store), run)
+    changes = Changes(
+        # A mail about changes only is sent on the first night, about every alarm and every change of the champion.
+        previous=None if found.alarm.changed or not earlier else earlier[0].name,
+        current=run.name,
+        causes=(),
+        verdict_changed=found.succession.action != "hold",
+        sentences=found.alarm.sentences or ("Images, labels and the model are as before.",),
+    )
+    return run, changes
+
+
+def _caveats(found: Night) -> tuple[str, ...]:
+    said = []
+    if found.succession.action != "hold" and not found.done:
+        command = (
+            "rollback"
+            if found.succession.action == "roll back"
+            else f"promote {(found.succession.to or '').split()[1]}"
+        )
+        said.append(f"A person decides: medcompare registry {command} --by NAME --because REASON.")
+    if found.n_left_out:
+        said.append(
+            f"{count(found.n_left_out, 'image')} left out: in the reference set, or new on an earlier night."
+        )
+    if found.n_not_scored:
+        said.append(f"{count(found.n_not_scored, 'image')} could not be scored.")
+    return tuple(said)
+
+
+def _figures(config: NightConfig, registry: ModelRegistry, at: datetime) -> tuple[ModelFigures, ...]:
+    """AUC, sensitivity and specificity on the labelled new images of this night."""
+    kept = past_nights(registry, at + timedelta(seconds=1))[-1][1]
+    y = kept["y_true"]
+    numbers = [name.removeprefix("score-") for name in kept if name.startswith("score-")]
+    if not len(y) or (y < 0).any() or len(np.unique(y)) < 2 or len(np.unique(kept["patient"])) < 2:
+        return ()
+    versions = {number: registry.version(number) for number in numbers}
+    cases = ScoredCases(
+        case_id=tuple(f"{one:016x}" for one in kept["sha256"].tolist()),
+        y_true=y,
+        scores={number: kept[f"score-{number}"] for number in numbers},
+        patient_id=kept["patient"].astype(str),
+        classes=next(iter(versions.values())).export.classes,
+        subset="test",
+    )
+    made = assess(
+        cases,
+        None,
+        (),
+        display_names={number: one.name for number, one in versions.items()},
+        evaluate=config.evaluate,
+        rule=config.decide,
+        thresholds={number: one.export.threshold.threshold for number, one in versions.items()},
+        seed=0,
+    )
+    return tuple(
+        ModelFigures(
+            model=one.model,
+            display_name=one.display_name,
+            **{name: one.decisive(name) for name in ("auc", "sensitivity", "specificity")},
+        )
+        for one in made.evaluations
+    )

@@ -1,0 +1,172 @@
+"""The page of all nights: what was decided and why, accuracy over time, and a control chart of every statistic."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import MaxNLocator
+
+from medcompare.base.formatting import format_count, format_time
+from medcompare.handover.night import REFERENCE
+from medcompare.report.figures.drawing import INK, MUTED, PAGE_WIDTH_MM, RULE, ZONE, Drawing, draw, styles_of
+from medcompare.report.trend import trend_figure, trend_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from medcompare.handover.night import Night
+    from medcompare.runs.summary import RunSummary
+    from medcompare.stats.drift import Signal
+
+COLUMNS = 3
+ALARM = "#b3261e"
+SHOWN = 30
+
+STYLE = f"""
+body {{ font: 15px/1.5 system-ui, sans-serif; color: {INK}; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.15rem; margin-top: 2rem; }}
+svg {{ width: 100%; height: auto; }}
+.table {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; width: 100%; font-size: .9rem; }}
+th, td {{ text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0; border-bottom: 1px solid {RULE}; }}
+.alarm {{ color: {ALARM}; font-weight: 600; }} small {{ color: #4a5560; }}
+"""
+
+
+def nights_page(nights: Sequence[Night], runs: Sequence[RunSummary]) -> str:
+    """HTML of the nights and their runs, oldest first; a document of its own, with nothing to load.
+
+    Raises
+    ------
+    ValueError
+        If there is no night.
+    """
+    if not nights:
+        msg = "a page of nights needs at least one"
+        raise ValueError(msg)
+    last = nights[-1]
+    names = {row.model: row.display_name for run in runs for row in run.models}
+    parts = [
+        f"<h1>{escape(last.model)}: {escape(last.headline)}</h1>",
+        f"<p>{escape(last.succession.reason)}</p>",
+        *(f'<p class="alarm">{escape(sentence)}</p>' for sentence in last.alarm.sentences),
+        f"<h2>Nights</h2>{_table(nights)}",
+    ]
+    if runs and names:
+        figure = trend_figure(trend_runs(runs[-SHOWN:]), styles_of(list(names), names))
+        parts.append(f"<h2>Labelled new images of each night, with 95% intervals</h2>{_shown(figure)}")
+    charts = control_charts(nights[-SHOWN:])
+    if charts is not None:
+        parts.append(
+            f"<h2>Control charts</h2><p>New images of a night (dots) beside {REFERENCE} (line); grey: three standard "
+            "deviations of chance. Filled red: an alarm of that night, one in a hundred by chance. Images are compared "
+            f"within each class.</p>{_shown(charts)}"
+        )
+    parts.append("<p><small>A research tool, not a medical device.</small></p>")
+    title = escape(f"Nights of {last.model}")
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _table(nights: Sequence[Night]) -> str:
+    head = ("Night", "New images", "Champion", "Decision", "What changed")
+    rows = []
+    for one in reversed(nights):
+        positive = "" if one.n_new_positive is None else f" ({format_count(one.n_new_positive)} positive)"
+        alarm = " ".join(one.alarm.sentences)
+        rows.append(
+            "<tr>"
+            f"<td>{escape(format_time(one.at))}</td><td>{format_count(one.n_new)}{positive}</td>"
+            f"<td>{escape(one.champion)}</td>"
+            f"<td><b>{escape(one.headline.partition(';')[0])}</b><br><small>{escape(one.succession.reason)}</small></td>"
+            f"<td{' class=alarm' if alarm else ''}>{escape(alarm) or 'nothing'}</td></tr>"
+        )
+    columns = "".join(f'<th scope="col">{one}</th>' for one in head)
+    return f'<div class="table"><table><thead><tr>{columns}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def control_charts(nights: Sequence[Night]) -> Drawing | None:
+    """One panel per statistic, against the reference set; None where nothing was compared."""
+    tracked: dict[str, list[tuple[int, Signal, bool]]] = {}
+    for i, one in enumerate(nights):
+        rung = {signal.name for signals in one.signals.values() for signal in signals if signal.alarm}
+        for signal in one.signals.get(REFERENCE, ()):
+            tracked.setdefault(signal.name, []).append((i, signal, signal.name in rung))
+    if not tracked:
+        return None
+    n_rows = -(-len(tracked) // COLUMNS)
+    labels = [one.at[5:10] for one in nights]
+
+    def fill(figure: Figure) -> None:
+        grid = figure.add_gridspec(n_rows, COLUMNS)
+        for k, (name, points) in enumerate(tracked.items()):
+            axes = figure.add_subplot(grid[k // COLUMNS, k % COLUMNS])
+            _panel(axes, points, labels)
+            axes.set_title(name.partition(" (")[0])
+
+    alarms = [f"{name} on {labels[i]}" for name, points in tracked.items() for i, _, alarm in points if alarm]
+    spoken = f"Control charts of {len(tracked)} statistics over {len(nights)} nights. "
+    spoken += f"Alarms: {', '.join(alarms)}." if alarms else "No alarm."
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=38.0 * n_rows, alt=spoken)
+
+
+def _panel(axes: Axes, points: Sequence[tuple[int, Signal, bool]], labels: Sequence[str]) -> None:
+    x = [i for i, _, _ in points]
+    low, high, base, value = (
+        [getattr(signal, part) for _, signal, _ in points] for part in ("low", "high", "base", "value")
+    )
+    edges = [i + step for i in x for step in (-0.5, 0.5)]
+    axes.fill_between(edges, _twice(low), _twice(high), color=ZONE, linewidth=0)
+    axes.plot(edges, _twice(base), color=MUTED, linewidth=0.7)
+    axes.plot(x, value, color=INK, linewidth=0.8, marker="o", markersize=2.6, markerfacecolor="white")
+    rung = [(i, signal.value) for i, signal, alarm in points if alarm]
+    axes.plot(
+        [i for i, _ in rung], [v for _, v in rung], color=ALARM, linestyle="none", marker="D", markersize=4.0
+    )
+    axes.set_xticks(range(0, len(labels), max(1, len(labels) // 4)))
+    axes.set_xticklabels([labels[i] for i in range(0, len(labels), max(1, len(labels) // 4))])
+    axes.set_xlim(-0.6, len(labels) - 0.4)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+
+
+def _twice(values: Sequence[float]) -> list[float]:
+    return [one for one in values for _ in range(2)]
+
+
+def _shown(figure: Drawing) -> str:
+    return figure.svg
+
+
+def metrics_of(night: Night) -> dict[str, float]:
+    """What MLflow plots over nights: names as it accepts them."""
+    found: dict[str, float] = {"new images": night.n_new, "comparisons": night.succession.looks}
+    for role, one in night.meetings.items():
+        for what, estimate in (("new images", one.auc_new), ("reference set", one.auc_reference)):
+            if estimate is not None and estimate.value is not None:
+                found[f"AUC {role} minus champion, {what}".replace(",", "")] = estimate.value
+    for signal in night.signals.get(REFERENCE, ()):
+        name = signal.name.partition(" (")[0]
+        found |= {f"{name}": signal.value, f"{name} effect": signal.effect, f"{name} p": signal.p_value}
+    return found
+
+
+def told(night: Night) -> list[str]:
+    """What the terminal and the log say of a night."""
+    share = night.share_unlike_training
+    lines = [
+        f"{night.model}: {night.headline}",
+        night.succession.reason,
+        f"New images: {night.n_new}; left out, as seen before: {night.n_left_out}; not scored: {night.n_not_scored}",
+    ]
+    if share is not None:
+        lines.append(
+            f"{share:.1%} of them are unlike the training images, where {night.expected_unlike:.1%} are expected"
+        )
+    return [*lines, *night.alarm.sentences]
