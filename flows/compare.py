@@ -189,7 +189,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 evaluate=evaluate_config,
                 rule=config.decide,
                 seed=config.seed,
-                notes=external_splits[set_name].notes,
+                split=external_splits[set_name],
                 store=config.store,
             )
             for set_name, there in external.items()

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shlex
 import shutil
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from medcompare.base.errors import ConfigError, DataError, InputError
 from medcompare.base.file_access import files_readable_by
 from medcompare.config.data import DEMO
 from medcompare.config.train import TrainConfig
-from medcompare.data.sources.command import check_columns
+from medcompare.data.sources.command import OPTIONS, check_columns, command
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.models.weights import ensure_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from medcompare.config.data import DataConfig
     from medcompare.config.schema import AssessConfig, CompareConfig
     from medcompare.data.sources.listing import ImageSource
     from medcompare.models.spec import ResolvedWeights
 
+TABLE_OPTIONS = ("image_root", "path_column", "label_column")
 MIN_FREE_BYTES = 500_000_000
 """Checkpoints of the default pair take about 110 MB, and are written twice while saving."""
 
@@ -126,14 +129,24 @@ def nothing_left(*folders: Path) -> Iterator[None]:
 
 def locate_images(config: CompareConfig) -> ImageSource:
     """The listed and labelled images of `config`; raises DataError in plain words."""
+    refuse_table_options(config.data, config.data.model_fields_set, "data")
     source = resolve_source(config.data, demo_root=config.store / "demo", published=config.split.published)
     check_columns(source, config.data, config.split, config.evaluate.subgroups or ())
     return source
 
 
+def refuse_table_options(data: DataConfig, given: Iterable[str], section: str) -> None:
+    """Raise DataError where a folder was `given` an option that only a table has use for."""
+    wrong = [field for field in TABLE_OPTIONS if field in given and getattr(data, field) is not None]
+    if wrong and Path(data.source).expanduser().is_dir():
+        msg = f"{section}.{wrong[0]} is for tables, and {data.source} is a folder: leave it out, or name a table"
+        raise DataError(msg)
+
+
 def external_data(config: CompareConfig, name: str) -> DataConfig:
-    """Settings of an external set: those of the main data, for another place."""
-    return config.data.model_copy(update={"source": config.external[name], "image_root": None})
+    """Settings of an external set: those of the main data, for another place, and what was set for it alone."""
+    given = {field: value for field, value in config.external[name] if value is not None}
+    return config.data.model_copy(update={"image_root": None, **given})
 
 
 def locate_external(config: CompareConfig, name: str) -> ImageSource:
@@ -144,15 +157,29 @@ def locate_external(config: CompareConfig, name: str) -> ImageSource:
     DataError
         Naming the set.
     """
+    data = external_data(config, name)
+    refuse_table_options(data, config.external[name].model_fields_set, f"external.{name}")
     try:
-        return resolve_source(external_data(config, name), demo_root=config.store / "demo", published="pool")
+        return resolve_source(data, demo_root=config.store / "demo", published="pool")
     except DataError as error:
-        # The command in the error would compare on the set itself.
+        # Options in the error are those of the main data: here they are settings of the set.
         what, _, tried = str(error).partition("\nTry: ")
-        remedy = "It is read with the options of the main data: name its classes and columns as those are."
-        if "--image-root" in tried:
-            remedy = "Paths of an external table start from its own folder, or are written in full."
-        msg = f"--external {name}: {what.rstrip('.')}. {remedy}"
+        for option, field in OPTIONS.items():
+            what = what.replace(f"{option} ", f"external.{name}.{field}=").replace(
+                option, f"external.{name}.{field}"
+            )
+        words, as_it_is = shlex.split(tried, comments=True), shlex.split(command(data, None))
+        added = [
+            f"--set {shlex.quote(f'external.{name}.{OPTIONS[option]}={value}')}"
+            for (option, value) in itertools.pairwise(words)
+            if option in OPTIONS and (option, value) not in itertools.pairwise(as_it_is)
+        ]
+        msg = (
+            f"--external {name}: {what.rstrip('.')}. Where --set external.{name}.FIELD=VALUE says nothing else, it is "
+            "read as the main data are."
+        )
+        if added:
+            msg += f"\nTry: --external {shlex.quote(f'{name}={data.source}')} {' '.join(added)}"
         raise DataError(msg) from None
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.config.schema import DecideConfig, EvaluateConfig
+    from medcompare.data.records import DatasetSplit
     from medcompare.predictions.costs import CostMeasurement
     from medcompare.predictions.records import Predictions
     from medcompare.stats.records import ExternalSet, ModelEvaluation
@@ -37,7 +38,7 @@ def evaluate_external(
     evaluate: EvaluateConfig,
     rule: DecideConfig,
     seed: int,
-    notes: tuple[str, ...],
+    split: DatasetSplit,
     store: Path,
 ) -> ExternalSet:
     """Figures at the frozen thresholds, and how far they are from those of the internal test."""
@@ -51,5 +52,6 @@ def evaluate_external(
         evaluate=evaluate.model_copy(update={"subgroups": ()}),
         rule=rule,
         seed=seed,
-        notes=notes,
+        shared=split.shared,
+        notes=split.notes,
     )

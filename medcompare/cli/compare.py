@@ -114,8 +114,8 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="NAME=PATH",
-            help="Images of another hospital, read and labelled as --data is: the finished models and thresholds are "
-            "tested on them too (repeatable).",
+            help="Images of another hospital, read and labelled as --data is, or as --set external.NAME.positive=A,B, "
+            ".image_root=DIR and such say: the finished models and thresholds are tested on them too (repeatable).",
         ),
     ] = None,
     preset: Annotated[
@@ -202,7 +202,7 @@ def compare_config(ctx: typer.Context) -> CompareConfig:
         if label in named.setdefault("external", {}):
             msg = f"--external {assignment}: the name {label} is given twice; name each set differently"
             raise ConfigError(msg)
-        named["external"][label] = place
+        named["external"][label] = {"source": place}
     values = all_values(given["config"], given["assignments"] or (), named, CompareConfig)
     return validated(CompareConfig, values)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from medcompare.base.hosts import Names  # noqa: TC001 - read by pydantic
 from medcompare.config.form import Settings, left_to_preset, section
@@ -25,6 +25,11 @@ def intensity_limits(setting: str) -> tuple[float, float] | None:
 
 DEMO = "demo"
 """Value of ``data.source`` that means the embedded demonstration data."""
+
+
+AS_MAIN = "Not set: as in the main data."
+
+SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
 
 
 class DemoConfig(Settings):
@@ -127,6 +132,44 @@ class DataConfig(Settings):
             msg = "is 'auto', 'full' or two numbers, the smaller first, such as 0,4095"
             raise ValueError(msg)
         return value
+
+
+class ExternalConfig(Settings):
+    """Images of another hospital, and what is to be read otherwise there than in the main data."""
+
+    source: str = Field(description="Folder, table, archive or address, as of the main data.")
+    image_root: str | None = Field(
+        default=None,
+        description="Folder that the paths of its table start from. Not set: the folder of the table.",
+    )
+    path_column: str | None = Field(
+        default=None, description=f"Column of its table that names the files. {AS_MAIN}"
+    )
+    label_column: str | None = Field(
+        default=None, description=f"Column of its table that names the class. {AS_MAIN}"
+    )
+    group_by: Names | None = Field(
+        default=None, description=f"Columns of which images with the same value belong together. {AS_MAIN}"
+    )
+    patient_pattern: str | None = Field(
+        default=None,
+        description=f"Regular expression that finds the patient in the path of an image. {AS_MAIN}",
+    )
+    positive: Names | None = Field(
+        default=None, description=f"Its classes that are positive, all others are negative. {AS_MAIN}"
+    )
+    exclude: Names | None = Field(default=None, description=f"Its classes to leave out. {AS_MAIN}")
+
+
+def as_external(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over anything
+    """A place alone, as most sets are given."""
+    return {"source": value} if isinstance(value, str) else value
+
+
+ExternalSets = dict[
+    SafeName,
+    Annotated[ExternalConfig, BeforeValidator(as_external, json_schema_input_type=str | ExternalConfig)],
+]
 
 
 class SplitConfig(Settings):

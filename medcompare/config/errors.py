@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -68,8 +68,8 @@ def _section_at(model: type[BaseModel], location: Sequence[str]) -> type[BaseMod
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
         elif field is not None:  # a table of sections, such as train.recipes.<model>
-            inner = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type)]
-            models = [a for a in inner if issubclass(a, BaseModel)]
+            inner = [get_args(a)[0] if get_origin(a) is Annotated else a for a in get_args(annotation)]
+            models = [a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)]
             model = models[0] if models else model
     return model
 

@@ -222,7 +222,7 @@ def only_given(record: BaseModel, given: Mapping[str, Any]) -> None:
             only_given(value, inner)
         elif isinstance(value, dict):
             for key, item in value.items():
-                if isinstance(item, BaseModel):
+                if isinstance(item, BaseModel) and not isinstance(inner.get(key), str):
                     only_given(item, inner.get(key) or {})
 
 

@@ -8,22 +8,20 @@ depends on the machine: ``auto`` is resolved where it is used, and recorded.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_validator
 
 from medcompare.base.file_access import ACCESS, FileAccess
 from medcompare.base.hosts import Addresses, Names  # noqa: TC001 - read by pydantic, Names
 from medcompare.base.record import Record
-from medcompare.config.data import DEMO, DataConfig, SplitConfig
+from medcompare.config.data import DEMO, DataConfig, ExternalSets, SafeName, SplitConfig
 from medcompare.config.form import Settings, clinical, left_to_preset, no_default, only_given, section
 from medcompare.config.presets import PRESETS, PresetName, merged
 from medcompare.config.report import ReportConfig
 from medcompare.config.thresholds import check_threshold_rule
 from medcompare.config.train import TrainConfig, TuneConfig, check_options, known_model, too_long
 from medcompare.models.zoo import BY_NAME, LISTED, PROBE
-
-SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
 
 
 class EvaluateConfig(Settings):
@@ -202,10 +200,11 @@ class CompareConfig(Settings):
         "rests on the held-out test. One more training per model and fold.",
     )
     fold_repeats: int = Field(default=1, ge=1, le=20, description="How often the folds are drawn anew.")
-    external: dict[SafeName, str] = Field(
+    external: ExternalSets = Field(
         default={},
         description="Images of other hospitals by name: the finished models are tested on them, at their frozen "
-        "thresholds. Read and labelled as the main data are.",
+        "thresholds. Read and labelled as the main data are, but for what external.NAME.positive, .exclude, "
+        ".image_root, .path_column, .label_column, .group_by or .patient_pattern say.",
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of split, training and bootstrap.")
     out: Path = Field(default=Path("runs"), description="Folder that receives the runs.")

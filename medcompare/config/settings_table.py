@@ -27,9 +27,6 @@ def flattened(record: BaseModel, prefix: str = "") -> Iterator[tuple[str, object
                 for inner, inner_value, text in flattened(item, f"{prefix}{name}.{key}."):
                     if inner_value is not None:
                         yield inner, inner_value, text
-        elif isinstance(value, dict) and value and all(isinstance(item, str) for item in value.values()):
-            for key, item in value.items():  # each a field of its own, as a path is shortened
-                yield f"{prefix}{name}.{key}", item, field.description or ""
         else:
             yield f"{prefix}{name}", value, field.description or ""
 
@@ -60,10 +57,7 @@ def names_given(record: BaseModel, prefix: str = "") -> Iterator[str]:
             for key, item in value.items():
                 yield from names_given(item, f"{prefix}{name}.{key}.")
         elif name in record.model_fields_set and value is not None:  # None says: not set
-            texts = (
-                isinstance(value, dict) and value and all(isinstance(item, str) for item in value.values())
-            )
-            yield from [f"{prefix}{name}.{key}" for key in value] if texts else [f"{prefix}{name}"]
+            yield f"{prefix}{name}"
 
 
 def names_in(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -113,18 +113,19 @@ def external_set(
             raise DataError(msg)
         theirs = theirs[~theirs["path"].isin(in_training)]
         notes.append(f"{found}, and were left out of it (split.leaks).")
-    n_tested = len(seen) - len(in_training)
+    n_tested, shared = len(seen) - len(in_training), []
     if n_tested:
+        shared.append(("images", n_tested))
         notes.append(
             f"{count(n_tested, 'image')} of {name} also in the internal test subset: the two tests are not independent."
         )
-    if manifest.n_patients is not None and split.grouped_by is not None:
-        shared = set(theirs["patient_id"]) & set(ours["patient_id"])
-        if shared:
-            notes.append(
-                f"{count(len(shared), 'patient id')} of {name} also in the main data: if these are the same people, "
-                "the set is not external."
-            )
+    known = manifest.n_patients is not None and split.grouped_by is not None
+    if known and (patients := set(theirs["patient_id"]) & set(ours["patient_id"])):
+        shared.append(("patient ids", len(patients)))
+        notes.append(
+            f"{count(len(patients), 'patient id')} of {name} also in the main data: if these are the same people, "
+            "the set is not external."
+        )
     if manifest.classes != split.classes:
         notes.append(
             f"{name}: {' and '.join(manifest.classes)} are counted as {' and '.join(split.classes)}."
@@ -146,6 +147,7 @@ def external_set(
         grouped_by="patient_id" if grouped else None,
         disjoint=(),
         n_duplicates_kept_together=0,
+        shared=tuple(shared),
         seed=split.seed,
         notes=tuple(notes),
         manifest_fingerprint=manifest.fingerprint,

@@ -108,6 +108,10 @@ class DatasetSplit(Record):
         "each is in one subset only, otherwise the run fails."
     )
     n_duplicates_kept_together: int = Field(ge=0)
+    shared: tuple[tuple[str, int], ...] = Field(
+        default=(),
+        description="(kind, number) of images and patient ids of an external set that are also in the main data.",
+    )
     seed: int
     notes: tuple[str, ...] = ()
     manifest_fingerprint: str

@@ -106,15 +106,11 @@ def settings_to_repeat(config: CompareConfig | AssessConfig) -> bytes:
     _make_absolute(config, given)
     for folder in ("out", "store"):
         given[folder] = str(Path(getattr(config, folder)).absolute())
-    source = given.get("data", {}).get("source")
-    if source is not None and source != DEMO and not is_address(source):
-        given["data"]["source"] = str(Path(source).expanduser().absolute())
-    for name, place in given.get("external", {}).items():
-        if not is_address(place):
-            given["external"][name] = str(Path(place).expanduser().absolute())
-    image_root = given.get("data", {}).get("image_root")
-    if image_root is not None:
-        given["data"]["image_root"] = str(Path(image_root).expanduser().absolute())
+    for images in (given.get("data", {}), *given.get("external", {}).values()):
+        for field in ("source", "image_root"):
+            place = images.get(field)
+            if place is not None and place != DEMO and not is_address(place):
+                images[field] = str(Path(place).expanduser().absolute())
     return json.dumps(given, indent=2, ensure_ascii=False).encode()
 
 

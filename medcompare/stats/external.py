@@ -31,6 +31,7 @@ def on_external(
     evaluate: EvaluateConfig,
     rule: DecideConfig,
     seed: int,
+    shared: tuple[tuple[str, int], ...] = (),
     notes: tuple[str, ...] = (),
 ) -> ExternalSet:
     """Figures of each model on an external set, at the thresholds frozen before, and what they lose there.
@@ -45,6 +46,8 @@ def on_external(
         On the internal test subset.
     costs, evaluate, rule, seed
         As in `medcompare.stats.comparison.compare_models`.
+    shared : tuple of (str, int)
+        Kind and number of what the main data hold too.
     notes : tuple of str
         What is to be said of the set.
 
@@ -70,6 +73,7 @@ def on_external(
         n_positive=there[0].n_positive,
         n_negative=there[0].n_negative,
         n_patients=external.n_patients,
+        shared=shared,
         models=tuple(
             ExternalModel(
                 evaluation=outside,
@@ -131,6 +135,8 @@ def with_external(found: Assessment, sets: Sequence[ExternalSet]) -> Assessment:
 def _sentence(found: Assessment, one: ExternalSet) -> str:
     """What became of each model on an external set, beside the internal test."""
     cases = f"{one.n:,} cases" + (f" of {one.n_patients:,} patients" if one.n_patients is not None else "")
+    if one.shared:
+        cases += f", {one.shared_words} also in the main data"
     parts = []
     for model in one.models:
         figures = [f"{'AUC' if figure == 'auc' else figure} {_moved(model, figure)}" for figure in FIGURES]

@@ -368,9 +368,17 @@ class ExternalSet(Record):
     n_positive: int
     n_negative: int
     n_patients: int | None
+    shared: tuple[tuple[str, int], ...] = Field(
+        default=(), description="(kind, number) of its images and patient ids that the main data hold too."
+    )
     models: tuple[ExternalModel, ...]
     comparisons: tuple[PairedComparison, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def shared_words(self) -> str:
+        """How much of it the main data hold too, such as ``3 patient ids``; empty where nothing."""
+        return " and ".join(f"{n:,} {kind if n > 1 else kind.removesuffix('s')}" for kind, n in self.shared)
 
 
 class Assessment(Record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,17 +10,20 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from flows.preflight import locate_external
+from flows.preflight import external_data, locate_external
 from medcompare.base.artifacts import ArtifactStore
-from medcompare.base.errors import DataError
+from medcompare.base.errors import ConfigError, DataError
 from medcompare.config.data import DataConfig, SplitConfig
+from medcompare.config.errors import validated
 from medcompare.config.schema import CompareConfig
+from medcompare.config.settings_table import set_by_user
 from medcompare.data.assignments import read_assignments
 from medcompare.data.external import external_set, shown_alike
 from medcompare.data.manifest import ingest
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.split import split
 from medcompare.data.tables import read_images, read_split
+from medcompare.runs.provenance import settings_to_repeat
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,14 +44,15 @@ def hospital(root: Path, seed: int, n: int = 12) -> Path:
     return root
 
 
-def set_apart(tmp_path: Path, *, leaks: str = "refuse") -> tuple[DatasetSplit, DatasetSplit, ArtifactStore]:
+def set_apart(
+    tmp_path: Path, *, leaks: str = "refuse", source: str = "{}"
+) -> tuple[DatasetSplit, DatasetSplit, ArtifactStore]:
     """The split of hospital `a`, and hospital `b` as its external set."""
     store, config = ArtifactStore(tmp_path / "store"), SplitConfig.model_validate({"leaks": leaks})
     manifests = []
     for name in "ab":
-        data = DataConfig(source=str(tmp_path / name))
-        source = resolve_source(data, demo_root=tmp_path / "demo")
-        manifests.append(ingest(source, data, store))
+        data = DataConfig(source=str(tmp_path / source.format(name)))
+        manifests.append(ingest(resolve_source(data, demo_root=tmp_path / "demo"), data, store))
     parts = split(manifests[0], config, seed=0, store=store)
     outside = external_set("B", manifests[1], parts, near=True, config=config, store=store)
     return parts, outside, store
@@ -128,10 +133,60 @@ def test_a_refusal_names_the_set_and_what_to_do(tmp_path: Path) -> None:
     given = {"data": {"source": str(tmp_path / "a")}, "external": {"b": str(tmp_path / "b"), "c": str(table)}}
     config = CompareConfig.model_validate(given)
 
-    with pytest.raises(DataError, match=r"^--external b: .*tumour.* name its classes and columns as") as told:
+    with pytest.raises(DataError, match=r"^--external b: .*tumour.* it is read as the main data are") as told:
         locate_external(config, "b")
-    assert "Try" not in str(told.value)
-    with pytest.raises(
-        DataError, match=r"^--external c: .* 2 of 2 files do not exist: .*from its own folder, or "
-    ):
+    assert str(told.value).endswith(f"\nTry: --external b={tmp_path / 'b'} --set external.b.positive=tumour")
+    with pytest.raises(DataError, match=r"^--external c: .* 2 of 2 files do not exist: ") as told:
         locate_external(config, "c")
+    assert str(told.value).endswith(f"c={table} --set external.c.image_root=FOLDER_OF_THE_IMAGES")
+
+
+def test_a_set_is_read_as_it_says_and_else_as_the_main_data(tmp_path: Path) -> None:
+    """Other names of classes, and a table with its images elsewhere; what fits no folder is refused."""
+    hospital(tmp_path / "a", 1, n=2)
+    hospital(tmp_path / "b", 2, n=2)
+    (tmp_path / "b" / "cancer").rename(tmp_path / "b" / "tumour")
+    table = tmp_path / "lists" / "c.csv"
+    table.parent.mkdir()
+    table.write_text("file,dx,grade\ntumour/2-00.png,tumour,1\nhealthy/2-01.png,healthy,2\n")
+    b = {"source": str(tmp_path / "b"), "positive": "tumour"}
+    c = {
+        "source": str(table),
+        "image_root": str(tmp_path / "b"),
+        "label_column": "dx",
+        "positive": ["tumour"],
+    }
+    given = {
+        "data": {"source": str(tmp_path / "a"), "positive": "cancer"},
+        "external": {"a": b["source"], "b": b, "c": c},
+    }
+    config = validated(CompareConfig, given)
+
+    assert config.data.positive == ("cancer",)
+    assert external_data(config, "a") == config.data.model_copy(update={"source": b["source"]})
+    assert [locate_external(config, name).classes for name in "bc"] == [("healthy", "tumour")] * 2
+    assert len(locate_external(config, "c").files) == 2
+    assert {"external.b.positive", "external.a.source"} <= set(set_by_user(config))
+    again = validated(CompareConfig, json.loads(settings_to_repeat(config)))
+    assert again.external == config.external
+    wrong = validated(CompareConfig, {**given, "external": {"b": {**b, "label_column": "dx"}}})
+    with pytest.raises(DataError, match=r"^external\.b\.label_column is for tables, and .*/b is a folder"):
+        locate_external(wrong, "b")
+    with pytest.raises(ConfigError, match=r"Did you mean 'external\.b\.image_root'"):
+        validated(CompareConfig, {**given, "external": {"b": {"source": "b", "image_rot": "x"}}})
+
+
+def test_patients_of_both_are_counted(tmp_path: Path) -> None:
+    """Patients 0 and 1 in both tables: page one must not call the set external."""
+    for name, patients in (("a", range(12)), ("b", (0, 1, 50, 51))):
+        hospital(tmp_path / name, ord(name), n=len(patients) // 2)
+        files = sorted(str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).rglob("*.png"))
+        lines = [
+            f"{file},{file.split('/')[0]},{patient}" for file, patient in zip(files, patients, strict=True)
+        ]
+        (tmp_path / name / "table.csv").write_text("\n".join(["path,label,patient_id", *lines]))
+
+    _, outside, _ = set_apart(tmp_path, source="{}/table.csv")
+
+    assert outside.shared == (("patient ids", 2),)
+    assert "2 patient ids of B also in the main data" in outside.notes[0]

@@ -142,7 +142,7 @@ RESTS_ON = {
     "data.external data.copies data.columns data.decoding data.dicom data.disguises data.file_facts data.groups "
     "data.measured data.perceptual_hash data.phase_correlation data.published data.quality data.reading data.spelling "
     "data.validation base.file_names base.hosts",
-    "evaluate external set": f"{STATISTICS} {TABLES} stats.external stats.comparison",
+    "evaluate external set": f"{STATISTICS} {TABLES} stats.external stats.comparison data data.records",
     "folds": "tasks.{task} base base.artifacts base.record base.hosts data data.records data.tables data.split "
     "data.draw data.folds data.columns data.groups data.published data.spelling",
     "cross-validate": STATISTICS.replace("stats.evaluation", "stats.folds") + f" {TABLES} stats.thresholds",
@@ -452,7 +452,7 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
     outside = make_two_classes(root / "outside", seed=6)
     other = config.data.model_copy(update={"source": str(outside)})
     source = resolve_source(other, demo_root=store / "demo")
-    done.do(
+    apart = done.do(
         "external set",
         name="b",
         manifest=ingest.fn(**ingest_job(source=source, data=other, store=store)),
@@ -462,7 +462,7 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
         store=store,
     )
     inside = {"internal": (predictions,), "evaluations": (evaluation,), "costs": (cost,)}
-    judged = {"evaluate": config.evaluate, "rule": config.decide, "seed": 0, "notes": ("why",)}
+    judged = {"evaluate": config.evaluate, "rule": config.decide, "seed": 0, "split": apart}
     done.do("evaluate external set", name="b", predictions=(predictions,), **inside, **judged, store=store)
     done.do("folds", split=parts, manifest=manifest, n_folds=2, n_repeats=1, seed=0, store=store)
     done.do(

@@ -16,6 +16,7 @@ from medcompare.report.pages.decision import checks_of, decision_tables, without
 from medcompare.report.pages.report import PageOne, _page_one
 from medcompare.report.pages.rule import rule_steps
 from medcompare.report.vocabulary import view_of
+from medcompare.stats.records import ExternalSet
 from medcompare.stats.verdict import rule as rule_of_two
 from medcompare.stats.verdict import several
 from tests.report import odd_runs
@@ -161,6 +162,20 @@ def test_checks_follow_from_the_records() -> None:
     assert elsewhere["\u2265 100 cases per class"] == "yes"
     tiny = {check.label: check.state for check in checks_of(view_of(odd_runs.run("tiny12")))}
     assert tiny["\u2265 100 cases per class"] == tiny["Thresholds frozen beforehand"] == "no"
+
+
+def test_a_set_with_patients_of_the_main_data_is_external_in_part() -> None:
+    """Their number stands in the label."""
+    view = view_of(make_inputs())
+    one = ExternalSet(name="b", n=9, n_positive=4, n_negative=5, n_patients=9, models=(), comparisons=())
+    for shared, label, state in (
+        ((), "Tested on external data", "yes"),
+        ((("patient ids", 3),), "Tested on external data (3 patient ids in both)", "in part"),
+    ):
+        sets = (one, one.model_copy(update={"name": "c", "shared": shared}))
+        assessment = view.assessment.model_copy(update={"external": sets})
+        inputs = view.inputs.model_copy(update={"assessment": assessment})
+        assert (checks_of(view_of(inputs))[-1].label, checks_of(view_of(inputs))[-1].state) == (label, state)
 
 
 @pytest.mark.parametrize(

@@ -74,3 +74,8 @@ def test_a_drop_is_told_beside_the_verdict_which_stays() -> None:
     assert "There the AUC of Model B minus Model A: +0.1" in told
     assert both.verdict.sentence == found.verdict.sentence
     assert both.verdict.caveats[1:] == found.verdict.caveats
+    shared = outside.model_copy(update={"shared": (("images", 1), ("patient ids", 12))})
+    assert (
+        "Leeds (600 cases, 1 image and 12 patient ids also in the main data; nothing was"
+        in (with_external(found, [shared]).verdict.caveats[0])
+    )

@@ -194,11 +194,11 @@ def _of_two(view: View) -> Table:
         f"What it means: values with {view.level} confidence intervals (CI), and {candidate} minus "
         f"{view.label(pair.reference)}{means}",
         (
-            words("Test subset", "20%"),
+            words("Test subset", "18%"),
             *view.columns(),
             Column("Difference (CI)", "15%"),
             Column("worse \u25c2 0 \u25b8 better", "41mm", "figure"),
-            words(f"{candidate} is", "12%"),
+            words(f"{candidate} is", "13%"),
         ),
         rows,
         notes=notes.with_remark(
@@ -341,7 +341,7 @@ def checks_of(view: View) -> tuple[Check, ...]:
     set_by = {row.set_by for row in view.assessment.verdict.parameters if row.name.startswith("margin_")}
     smallest = min(one.n_units_positive, one.n_units_negative)
     frozen: State = "not known"
-    if origins == {"validation"} and split is not None:
+    if origins <= {"validation", "fixed"} and split is not None:
         frozen = "yes"
     elif "convention" in origins:
         frozen = "no"
@@ -349,6 +349,9 @@ def checks_of(view: View) -> tuple[Check, ...]:
     if set_by:
         by_person = "in part" if len(set_by) > 1 else "yes" if set_by == {"user"} else "no"
     unit = "patients" if one.clustered else unit_of(view)
+    external = view.assessment.external
+    # The same id need not be the same person, but may be.
+    doubtful = [f"{each.shared_words} in both" for each in external if each.shared]
     return (
         Check(label="Split checked for leaks", state="not known" if split is None else "yes"),
         Check(
@@ -362,8 +365,8 @@ def checks_of(view: View) -> tuple[Check, ...]:
             state="yes" if smallest >= ENOUGH_PER_CLASS else "no",
         ),
         Check(
-            label="Tested on external data",
-            state="yes" if view.assessment.external else "not known" if split is None else "no",
+            label="Tested on external data" + (f" ({'; '.join(doubtful)})" if doubtful else ""),
+            state="in part" if doubtful else "yes" if external else "not known" if split is None else "no",
         ),
     )
 
