@@ -230,7 +230,7 @@ def percent(one: Estimate, *, signed: bool = False) -> str:
     hundred = [None if v is None else 100 * v for v in (one.value, one.ci_low, one.ci_high)]
     if hundred[0] is None:
         return "not estimable"
-    unit = " points" if signed else " %"
+    unit = f" point{'s' * (round(abs(hundred[0])) != 1)}" if signed else " %"
     interval = format_interval(hundred[1], hundred[2], digits=0, signed=signed)
     return f"{format_number(hundred[0], digits=0, signed=signed)}{unit} ({interval})"
 
@@ -261,7 +261,7 @@ def page(done: Sequence[Finished], asked: argparse.Namespace) -> Iterator[str]:
             "nothing.\n"
         )
     yield "![AUC and differences in accuracy, by protocol](protocols.svg)\n"
-    yield "| protocol | network | started from | accuracy | AUC | above thumbnails | trainings | training took |"
+    yield "| protocol | network | started from | accuracy | AUC | above thumbnails, first training | trainings | took |"
     yield "|---|---|---|---|---|---|---|---|"
     for row in (row for run in done for row in run.rows):
         above = "–" if row.above is None else format_estimate(row.above, digits=2, signed=True)

@@ -120,7 +120,8 @@ def _agreement(
             ink="#1b2733",
         )
 
-    difference = pair.differences[key]
+    # Of these cells, which are those of one training each, not of the means.
+    difference = pair.differences.get(f"{key}_one_training", pair.differences[key])
     p = "" if difference.p_value is None else f", p {_equals(difference.p_value)}"
     return Matrix(
         title=f"Cases that are {class_name} (n = {format_count(total)})",
@@ -161,5 +162,5 @@ def agreement_row(view: View, pair: PairedComparison) -> MatrixRow:
             _agreement(view, pair, pair.negatives, negative, "specificity"),
         ),
         caption="Tinted cells are where the models disagree: they alone tell them apart. "
-        "Percentages of all cases of the class.",
+        f"Percentages of all cases of the class.{view.of_first}",
     )

@@ -180,6 +180,12 @@ class View:
             )
         return text
 
+    @property
+    def of_first(self) -> str:
+        """What to say of figures case by case where models were trained several times; else nothing."""
+        several = any(one.over_seeds for one in self.evaluations)
+        return " Of several trainings the first is shown; the verdict rests on the means." if several else ""
+
     def mark(self, model: str) -> Mark:
         """The model's mark, spoken as "mark of" its name."""
         return Mark(src=svg_uri(marker_svg(self.styles[model])), alt=f"Mark of {self.name(model)}")
@@ -238,7 +244,7 @@ SEEN = {
 
 def easy_data(assessment: Assessment) -> tuple[str, ...]:
     """A sentence for each network that is not shown to beat a model that does not see the disease."""
-    found = []
+    found, whose = [], "its first training's" if assessment.seed_comparisons else "the network's"
     for model in assessment.models:
         unbeaten = [
             (one.auc_test.value, one)
@@ -254,6 +260,6 @@ def easy_data(assessment: Assessment) -> tuple[str, ...]:
         difference = format_estimate(best.differences[model], signed=True)
         found.append(
             f"{assessment.display_names[model]} is not shown to tell the classes apart better than a linear model that "
-            f"sees {SEEN[best.kind]} (AUC {auc:.3f} on the same test images; the network's minus this: {difference})."
+            f"sees {SEEN[best.kind]} (AUC {auc:.3f} on the same test images; {whose} minus this: {difference})."
         )
     return tuple(found)

@@ -71,7 +71,9 @@ def _by_model(trained: Sequence[TrainedModel], said: Sequence[str], *, of_some: 
         named = [(seed, text) for seed, text in rows if text]
         if named and len(rows) > 1:
             seeds = ", ".join(str(seed) for seed, _ in named)
-            found[model] = f"In {len(named)} of {len(rows)} trainings (seed {seeds}): {named[0][1]}"
+            where = f"(seed {seeds})" if len(named) == 1 else f"(seeds {seeds}); with seed {named[0][0]}"
+            first = named[0][1]
+            found[model] = f"In {len(named)} of {len(rows)} trainings {where} {first[0].lower()}{first[1:]}"
             found[model] += of_some if len(named) < len(rows) else ""
         elif named:
             found[model] = named[0][1]

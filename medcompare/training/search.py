@@ -53,6 +53,8 @@ SELECTION = (
     "earliest trial, of which the first is the recipe"
 )
 
+N_RANDOM = 10
+"""Trials, the recipe among them, before the sampler learns from earlier ones: Optuna's default."""
 N_UNPRUNED = 5
 """Whole trials before any is pruned: Optuna's default."""
 PRUNED_FROM = 3

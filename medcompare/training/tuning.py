@@ -23,6 +23,7 @@ from medcompare.training.loop import prepared
 from medcompare.training.recipes import recipe_of
 from medcompare.training.search import (
     CHOICES,
+    N_RANDOM,
     N_UNPRUNED,
     PRUNED_FROM,
     RANGES,
@@ -78,7 +79,7 @@ def study_of(
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(
-            seed=int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+            n_startup_trials=N_RANDOM, seed=int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         ),
         # Optuna counts epochs from 0.
         pruner=optuna.pruners.MedianPruner(n_startup_trials=N_UNPRUNED, n_warmup_steps=PRUNED_FROM - 1),

@@ -187,16 +187,16 @@ def test_one_of_several_trainings_is_enough() -> None:
     found = not_evaluated_as_trained(several, [predicted()] * 3)
 
     assert found["b"].startswith(
-        "In 1 of 3 trainings (seed 1): The same 128 training images have a loss of 0.300 in"
+        "In 1 of 3 trainings (seed 1) the same 128 training images have a loss of 0.300 in"
     )
     assert found["b"].endswith(
         " None is left out: the others alone would show the network better than it is."
     )
     every = [one.model_copy(update={"seed": seed}) for seed, one in enumerate((bad, bad))]
     all_bad = not_evaluated_as_trained(every, [predicted()] * 2)["b"]
-    assert all_bad.startswith("In 2 of 2 trainings (seed 0, 1): ")
+    assert all_bad.startswith("In 2 of 2 trainings (seeds 0, 1); with seed 0 the same ")
     assert all_bad.endswith("is usual.")
     assert not_evaluated_as_trained([good, good], [predicted()] * 2) == {}
     assert not_converged(several)["b"].startswith(
-        "In 1 of 3 trainings (seed 1): Its best validation AUC still rose"
+        "In 1 of 3 trainings (seed 1) its best validation AUC still rose"
     )

@@ -59,7 +59,7 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
                 label="running statistics",
             )
             low, high = auc.get_ylim()
-            auc.set_ylim(low - 0.3 * (high - low), high)  # room for the legend
+            auc.set_ylim(low - 0.5 * (high - low), high)  # room for the legend
             auc.legend(loc="lower right", ncols=2)
         for axes in (loss, auc):
             axes.axvline(trained.best_epoch, color=INK, linewidth=0.9, linestyle=(0, (3, 1.5)))

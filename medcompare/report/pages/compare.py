@@ -71,7 +71,7 @@ def head_to_head_section(view: View, number: int) -> Section:
     caption = (
         f"Marks with crosses: operating points with {view.level} intervals, at {view.thresholds}. "
         f"Bands, where drawn, are pointwise {view.level} bootstrap intervals: each holds at one place, not for the "
-        "whole curve. Dotted: chance level."
+        f"whole curve. Dotted: chance level.{view.of_first}"
     )
     blocks += [Heading("ROC and precision\u2013recall"), image_of(curves, caption=caption)]
     if pair is not None:
@@ -304,14 +304,16 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
     for key, smallest in pair.detectable.items():
         name = Cell(f"Detectable difference, {metric_name(key, short=True)}")
         rows.append((name, DASH, DASH, notes.cell(smallest), DASH, _method(smallest)))
+    several = any(one.over_seeds for one in view.evaluations)
     return table(
-        f"Differences with {view.level} intervals; a p-value without margin and interval says nothing about equality",
+        f"Differences with {view.level} intervals; a p-value without margin and interval says nothing about equality"
+        + ("; in bold: means over the trainings, all others: the first training" if several else ""),
         (
-            words("Metric", "18%"),
+            words("Metric", "17%"),
             *view.columns((pair.reference, pair.candidate)),
-            Column("Difference", "23%"),
+            Column("Difference", "22%"),
             Column("p", "7%"),
-            words("Method", "27%"),
+            words("Method", "24%"),
         ),
         rows,
         notes=notes,

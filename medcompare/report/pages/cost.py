@@ -267,10 +267,10 @@ def _cost_figure(view: View, costs: list[CostMeasurement]) -> list[Block]:
     points = []
     for cost in costs:
         value, evaluation = getattr(cost, field), evaluations.get(cost.model)
-        if value is None or evaluation is None or evaluation.metrics["auc"].value is None:
+        if value is None or evaluation is None or evaluation.decisive("auc").value is None:
             continue
         interval = getattr(cost, f"{field}_ci", None)
-        points.append((view.styles[cost.model], evaluation.metrics["auc"], float(value), interval))
+        points.append((view.styles[cost.model], evaluation.decisive("auc"), float(value), interval))
     if not points:
         known = [
             evaluations[cost.model]

@@ -49,7 +49,7 @@ def error_section(view: View, number: int) -> Section | None:
         number=number,
         anchor="errors",
         title="Errors and subgroups",
-        lead="Where the models fail matters as much as how often.",
+        lead=f"Where the models fail matters as much as how often.{view.of_first}",
         blocks=tuple(blocks),
     )
 

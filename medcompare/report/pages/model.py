@@ -80,7 +80,7 @@ def model_section(view: View, number: int) -> Section:
         number=number,
         anchor="models",
         title="The model" if len(view.evaluations) == 1 else "Each model",
-        lead=f"Metrics on the test subset at {view.thresholds}.",
+        lead=f"Metrics on the test subset at {view.thresholds}.{view.of_first}",
         blocks=tuple(blocks),
     )
 

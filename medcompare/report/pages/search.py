@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from medcompare.base.formatting import capital, format_count, join_words
 from medcompare.report.blocks import Cell, Heading, Paragraph, image_of, model_tables, muted, words
 from medcompare.report.figures.runs import draw_trials
-from medcompare.training.search import N_UNPRUNED, PRUNED_FROM
+from medcompare.training.search import N_RANDOM, N_UNPRUNED, PRUNED_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +44,14 @@ def search_blocks(view: View) -> list[Block]:
         else f" ({format_count(view.inputs.split.subsets[1].n_images)} images)"
     )
     same = "Each network had" if len(found) > 1 else "The network had"
+    # The same seeds are drawn from for every network.
+    how = f"at random, the same settings for every network with the same ranges, seed {one.seed}"
+    if len(one.trials) > N_RANDOM:
+        how = f"TPE sampler, seed {one.seed}; up to trial {N_RANDOM} at random, alike for all networks"
     text = (
         f"{same} {len(one.trials)} trials of at most {one.epochs_allowed} epochs on the training subset, judged on the "
         f"validation subset{n_images} alone; no test image was looked at. The first trial is the recipe as it is; "
-        f"the others were drawn by Optuna (TPE sampler, seed {one.seed}): {'; '.join(one.searched)}. "
+        f"the others were drawn by Optuna ({how}): {'; '.join(one.searched)}. "
         f"{PRUNING[one.pruning]}. Chosen was {one.selection}. As the best of several, the validation figures are "
         "too high; those of the test subset are not. All trainings use what was chosen, whatever their seed."
     )

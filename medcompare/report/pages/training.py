@@ -146,7 +146,7 @@ def _equal_chances(view: View) -> list[Table]:
         return []
     rows = [(label, *(write(one) for one in found)) for label, write in CHANCES]
     return model_tables(
-        "Equal chances: what each model was given (up to the trials the same for all, or the run fails)",
+        "Equal chances: what each model was given (rows down to the trials must be alike, or the run fails)",
         words("Given", "28%"),
         view.columns((one.model for one in found), kind="text"),
         rows,

@@ -207,12 +207,17 @@ def _lines(s: Situation, pair: PairedComparison | None, order: CostOrder | None)
 
 
 def _operating_point(one: ModelEvaluation, s: Situation) -> str:
-    point, sensitivity = one.operating_point, one.metrics["sensitivity"]
-    text = (
-        f"{one.display_name} at threshold {point.threshold:.3f} ({point.rule}): sensitivity {interval(sensitivity)}, "
-        f"specificity {interval(one.metrics['specificity'])}"
+    point = one.operating_point
+    where = (
+        f"at threshold {point.threshold:.3f}"
+        if not one.over_seeds
+        else "over its trainings, each at its threshold"
     )
-    counts = one.confusion_at_half
+    text = (
+        f"{one.display_name} {where} ({point.rule}): sensitivity {interval(one.decisive('sensitivity'))}, "
+        f"specificity {interval(one.decisive('specificity'))}"
+    )
+    counts = None if one.over_seeds else one.confusion_at_half
     if counts is not None and point.threshold != HALF and one.n_positive and one.n_negative:
         text += (
             f"; at {HALF:g} they would be {counts.true_positive / one.n_positive:.3f} and "

@@ -278,11 +278,7 @@ def _what_is_missing(s: Situation, finding: Finding, *, more_helps: bool) -> lis
     if not unfinished:
         return ["More cases are needed."] if more_helps else []
     models = joined([s.names[model] for model in unfinished])
-    alone = len(unfinished) == 1
-    return [
-        f"{models} had not finished learning: train longer before asking for more cases.",
-        *(why if alone else f"{s.names[model]}: {why}" for model, why in unfinished.items()),
-    ]
+    return [f"{models} had not finished learning: train longer before asking for more cases."]
 
 
 def _left_out(s: Situation, finding: Finding) -> list[str]:
