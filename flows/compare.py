@@ -4,8 +4,9 @@ Trigger      ``python -m flows.compare``, a manual run from the Prefect UI, or t
              deployment in ``prefect.yaml``.
 Caching      every stage is keyed on the content of its inputs and on the code that does the
              work (`tasks.cache`); the report is always rendered, as it names the run.
-Parallelism  trainings run side by side, each in a process of its own, tagged ``gpu``; cost is
-             measured afterwards, one model at a time with nothing else running.
+Parallelism  trainings run side by side, each in a process of its own, tagged ``gpu``, on this machine or on a
+             cluster of Dask or Ray (``runner``); cost is measured afterwards, on this machine, one model at a time
+             with nothing else running.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from prefect.logging import get_run_logger
 from flows.lifecycle import RunLifecycle, parameter, run_recorded, title
 from flows.preflight import checked, external_data, locate_images
 from flows.recover import after_crash
-from flows.trainings import Trainer, Training
+from flows.trainings import Prediction, Trainer, Training
 from medcompare.base.artifacts import ArtifactStore, write_atomically
 from medcompare.config.data import DEMO, DataConfig
 from medcompare.config.schema import CompareConfig
@@ -100,7 +101,7 @@ def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008
 def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunResult:
     logger, started_at, store = get_run_logger(), now(), ArtifactStore(config.store)
     with in_stage("checks before work"):
-        weights, listed, external_sources = checked(config)
+        weights, listed, external_sources, cluster = checked(config)
         source = listed or locate_images(config)
     n_each = config.seeds + (config.folds or 0) * config.fold_repeats
     plan = plan_parallel(len(config.models) * n_each, config.train)
@@ -126,7 +127,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             set_name: _external_split(set_name, config, outside, split, images)
             for set_name, outside in external_sources.items()
         }
-        trainer = Trainer(config, weights=weights, plan=plan, data_root=source.root)
+        trainer = Trainer(config, weights=weights, plan=plan, data_root=source.root, cluster=cluster)
         parts = trainer.folds(split, manifest)
         trainer.tune(split)
         trained = trainer.train(
@@ -134,7 +135,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             for model in config.models
             for seed in config.training_seeds
         )
-        predictions = [trainer.predict(one, split) for one in trained]
+        predictions = trainer.predict(Prediction(trained=one, split=split) for one in trained)
         # Case by case one checkpoint is shown, that of the first seed; the verdict rests on all.
         judged = trained[:: config.seeds]
         evaluations = [
@@ -172,8 +173,12 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         unfit, cut_short = not_evaluated_as_trained(trained, predictions), not_converged(trained)
         external = {
             set_name: tuple(
-                trainer.predict(one, parts, root=external_sources[set_name].root, name=f" on {set_name}")
-                for one in judged
+                trainer.predict(
+                    Prediction(
+                        trained=one, split=parts, root=external_sources[set_name].root, name=f" on {set_name}"
+                    )
+                    for one in judged
+                )
             )
             for set_name, parts in external_splits.items()
         }
@@ -239,7 +244,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             config,
             run_name=name,
             started_at=started_at,
-            gpu=next((one.device for one in trained if plan.n_gpus), None),
+            gpu=next((one.device for one in trained if trainer.plan.n_gpus), None),
         )
         judged_test = test.per_patient(config.evaluate.per_patient)
         inputs = gather(

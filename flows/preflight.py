@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from medcompare.base.errors import ConfigError, DataError, InputError
 from medcompare.base.file_access import files_readable_by
+from medcompare.base.shared_store import SharedStore, share, shared_store_of
 from medcompare.config.data import DEMO
 from medcompare.config.train import TrainConfig
 from medcompare.data.sources.command import OPTIONS, check_columns, command
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.models.weights import ensure_weights
+from medcompare.runs.cluster import cluster_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from medcompare.config.schema import AssessConfig, CompareConfig
     from medcompare.data.sources.listing import ImageSource
     from medcompare.models.spec import ResolvedWeights
+    from medcompare.runs.cluster import Cluster
 
 TABLE_OPTIONS = ("image_root", "path_column", "label_column")
 MIN_FREE_BYTES = 500_000_000
@@ -40,6 +43,8 @@ class Checked(NamedTuple):
     """The listed images; None for the demonstration data, which are generated inside the run."""
     external: dict[str, ImageSource]
     """The listed images of other hospitals, by name."""
+    cluster: Cluster | None
+    """Where to train and predict; None: on this machine."""
 
 
 def check_before_work(config: CompareConfig) -> Checked:
@@ -56,6 +61,8 @@ def check_before_work(config: CompareConfig) -> Checked:
     """
     with files_readable_by(config.file_access), nothing_left(config.out, config.store):
         check_folders(config)
+        cluster = cluster_of(config.runner, config.train.device)
+        check_shared_store(config)
         source = None if config.data.source == DEMO else locate_images(config)
         external = {name: locate_external(config, name) for name in config.external}
         if config.report.theme is not None:
@@ -77,7 +84,7 @@ def check_before_work(config: CompareConfig) -> Checked:
             from medcompare.training.augmentation import check_augmentation
 
             check_augmentation(config.train)
-        return Checked(ensure_weights(config.models, config.train), source, external)
+        return Checked(ensure_weights(config.models, config.train), source, external, cluster)
 
 
 _ahead: list[tuple[CompareConfig, Checked]] = []
@@ -187,6 +194,25 @@ def check_folders(config: CompareConfig | AssessConfig) -> None:
     """Raise ConfigError unless ``out`` and ``store`` can be written and have room."""
     for field, folder in (("out", config.out), ("store", config.store)):
         check_folder(field, folder)
+
+
+def check_shared_store(config: CompareConfig) -> None:
+    """Raise ConfigError unless the bucket of the store, where there is one, can be read and written to.
+
+    The folder of the store is its copy from then on, also where the next run does not name it.
+    """
+    known = shared_store_of(config.store)
+    if config.shared_store is None:
+        if known is not None and config.runner.engine != "local":
+            msg = (
+                f"shared_store: {config.store} is the copy of {known.address}; workers of a cluster need to be told: "
+                f"--set shared_store={known.address}"
+            )
+            raise ConfigError(msg)
+        return
+    if known is None or known.address != config.shared_store:
+        SharedStore(config.shared_store).check()
+    share(config.store, config.shared_store)
 
 
 def check_mail_to(mail_to: Sequence[str]) -> None:

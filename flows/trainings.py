@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medcompare.base.artifacts import ArtifactStore
-from medcompare.base.hardware import parallel_plan, usable_cores
+from medcompare.base.hardware import ParallelPlan, parallel_plan, usable_cores
 from medcompare.data.sources.listing import count
 from medcompare.data.split import random_split
 from medcompare.models.zoo import PROBE, find_model
@@ -23,7 +23,7 @@ from medcompare.training.identity import (
     training_identity,
     trial_identity,
 )
-from medcompare.training.requests import PredictionRequest, TrainingRequest, TrialRequest
+from medcompare.training.requests import Elsewhere, PredictionRequest, TrainingRequest, TrialRequest
 from medcompare.training.search import (
     Search,
     best_of,
@@ -32,6 +32,7 @@ from medcompare.training.search import (
     with_settings,
     words_of_space,
 )
+from medcompare.training.worker.elsewhere import code_of_work, publish
 from tasks.cache import map_cached, run_cached
 from tasks.cross_validate import cross_validate
 from tasks.folds import fold_splits
@@ -43,12 +44,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from medcompare.base.hardware import ParallelPlan
     from medcompare.config.schema import CompareConfig, EvaluateConfig
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.models.spec import ResolvedWeights
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
+    from medcompare.runs.cluster import Cluster
     from medcompare.stats.records import Assessment, CrossValidation, RandomSplit
     from medcompare.training.records import TrainedModel
     from medcompare.training.search import Trial
@@ -68,6 +69,17 @@ class Training:
     """What tells it from the others of its model in lists of tasks, beside its seed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Predictions that are wanted of a trained model."""
+
+    trained: TrainedModel
+    split: DatasetSplit
+    root: Path | None = None
+    """Folder of the images, where it is not that of the main data."""
+    name: str = ""
+
+
 class Trainer:
     """Trains and predicts within one run.
 
@@ -78,9 +90,11 @@ class Trainer:
     weights : mapping
         Initial weights by model.
     plan : ParallelPlan
-        How trainings share the machine.
+        How trainings share this machine, where there is no `cluster`.
     data_root : Path
         Folder that the images' paths start from.
+    cluster : Cluster, optional
+        Where they are trained and predict instead.
     """
 
     def __init__(
@@ -90,13 +104,34 @@ class Trainer:
         weights: Mapping[str, ResolvedWeights],
         plan: ParallelPlan,
         data_root: Path,
+        cluster: Cluster | None = None,
     ) -> None:
-        self._config, self._weights, self._plan = config, weights, plan
+        self._config, self._weights, self._cluster = config, weights, cluster
+        self.plan = plan
+        """How trainings share the machines."""
         self._store = ArtifactStore(config.store)
         self.settings = config.train
         """How models are trained: as configured, with what `tune` has found."""
         self.searches: tuple[Search, ...] = ()
-        self.places = {"data_root": data_root, "store_root": config.store}
+        self.places = {"data_root": data_root.resolve(), "store_root": config.store.resolve()}
+        """Folders of this machine."""
+        self._sharing: dict[str, Any] = {"n_parallel": plan.n_parallel, "n_threads": plan.n_threads}
+        self._elsewhere = None
+        self._published: set[str] = set()
+        if cluster is not None:
+            self.plan = ParallelPlan(
+                n_parallel=cluster.n_slots, n_threads=cluster.n_threads or 1, n_gpus=cluster.n_gpus
+            )
+            self._sharing = {"n_parallel": cluster.n_per_machine, "n_threads": cluster.n_threads}
+            self._elsewhere = Elsewhere(
+                shared_store=config.shared_store, file_access=config.file_access, code=code_of_work()
+            )
+
+    def _sent(self, split: DatasetSplit, root: Path) -> None:
+        """Copy what the workers of a cluster need of `split` to their bucket, once."""
+        if self._cluster is not None and split.assignments.sha256 not in self._published:
+            publish(self._config.store, split, root, self._weights.values())
+            self._published.add(split.assignments.sha256)
 
     def announcement(self, split: DatasetSplit) -> str:
         """What is going to be trained, in one line: so that its time is no surprise."""
@@ -113,7 +148,7 @@ class Trainer:
         return (
             f"{count(len(config.models) * config.seeds, 'training')}: {count(len(config.models), 'model')} x "
             f"{count(config.seeds, 'seed')}, each at most {count(config.train.epochs, 'epoch')} of {n_images} "
-            f"images{seeds}{more}; {self._plan.n_parallel} at a time"
+            f"images{seeds}{more}; {self._cluster.words if self._cluster else f'{self.plan.n_parallel} at a time'}"
         )
 
     @property
@@ -130,12 +165,16 @@ class Trainer:
         logger.info("%s", self.announcement(split))
         if not config.tune.n_trials:
             return
-        plan = parallel_plan(
-            len(models),
-            max_parallel=config.train.max_parallel,
-            n_cores=usable_cores(),
-            n_gpus=self._plan.n_gpus,
-        )
+        plan, sharing = self.plan, self._sharing
+        if self._cluster is None:
+            plan = parallel_plan(
+                len(models),
+                max_parallel=config.train.max_parallel,
+                n_cores=usable_cores(),
+                n_gpus=plan.n_gpus,
+            )
+            sharing = {"n_parallel": plan.n_parallel, "n_threads": plan.n_threads}
+        self._sent(split, self.places["data_root"])
         epochs = trial_epochs(config.tune, config.train)
         names, images = (
             searched(config.train, models, epochs),
@@ -150,12 +189,12 @@ class Trainer:
                     split=split,
                     weights=self._weights[model],
                     seed=config.seed,
-                    n_parallel=plan.n_parallel,
-                    n_threads=plan.n_threads,
                     device_index=plan.device_index(position),
                     earlier=found[model],
                     searched=names,
                     pruning=config.tune.pruning,
+                    elsewhere=self._elsewhere,
+                    **sharing,
                     **self.places,
                 )
                 for position, model in enumerate(models)
@@ -169,9 +208,8 @@ class Trainer:
                 }
                 for request in requests
             ]
-            for model, trial in zip(
-                models, map_cached(tune, config.store, jobs, max_workers=plan.n_parallel), strict=True
-            ):
+            done = map_cached(tune, config.store, jobs, max_workers=plan.n_parallel, cluster=self._cluster)
+            for model, trial in zip(models, done, strict=True):
                 found[model] += (trial,)
                 name = find_model(model).display_name
                 logger.info("trial %d of %d of %s: %s", number, config.tune.n_trials, name, trial.words)
@@ -195,6 +233,8 @@ class Trainer:
     def train(self, wanted: Iterable[Training]) -> list[TrainedModel]:
         """Trained models, in the order they are wanted; those that were trained before are reused."""
         wanted = list(wanted)
+        for one in wanted:
+            self._sent(one.split, self.places["data_root"])
         images = {
             sha: images_digest(split, self._store, ("train", "val"))
             for sha, split in {one.split.assignments.sha256: one.split for one in wanted}.items()
@@ -212,7 +252,7 @@ class Trainer:
                         images=images[one.split.assignments.sha256],
                         weights=self._weights[one.model],
                         seed=one.seed,
-                        plan=self._plan,
+                        plan=self.plan,
                     ),
                     "request": TrainingRequest(
                         model=one.model,
@@ -220,33 +260,48 @@ class Trainer:
                         split=one.split,
                         weights=self._weights[one.model],
                         seed=one.seed,
-                        n_parallel=self._plan.n_parallel,
-                        n_threads=self._plan.n_threads,
-                        device_index=self._plan.device_index(position),
+                        device_index=self.plan.device_index(position),
+                        elsewhere=self._elsewhere,
+                        **self._sharing,
                         **self.places,
                     ),
                 }
                 for position, one in enumerate(wanted)
             ],
-            max_workers=self._plan.n_parallel,
+            max_workers=self.plan.n_parallel,
+            cluster=self._cluster,
         )
         # Predictions alone depend on it: a training serves every choice.
         views = {"test_time_augmentation": self._config.train.test_time_augmentation}
         return [one.model_copy(update=views) for one in found]
 
-    def predict(
-        self, trained: TrainedModel, split: DatasetSplit, *, root: Path | None = None, name: str = ""
-    ) -> Predictions:
-        """Probabilities of a trained model for the validation and test images of `split`, which lie in `root`."""
-        places = self.places if root is None else {**self.places, "data_root": root}
-        return run_cached(
-            predict,
-            self._config.store,
-            model=trained.model,
-            variant=self._variant(trained.seed) + name,
-            identity=prediction_identity(trained, split, self._plan),
-            request=PredictionRequest(trained=trained, train=self.settings, split=split, **places),
-        )
+    def predict(self, wanted: Iterable[Prediction]) -> list[Predictions]:
+        """Probabilities of trained models for validation and test images, in the order they are wanted.
+
+        On this machine one after the other, as each takes all its cores.
+        """
+        jobs: list[dict[str, Any]] = []
+        for one in wanted:
+            root = one.root or self.places["data_root"]
+            self._sent(one.split, root)
+            jobs.append(
+                {
+                    "model": one.trained.model,
+                    "variant": self._variant(one.trained.seed) + one.name,
+                    "identity": prediction_identity(one.trained, one.split, self.plan),
+                    "request": PredictionRequest(
+                        trained=one.trained,
+                        train=self.settings,
+                        split=one.split,
+                        elsewhere=self._elsewhere,
+                        n_threads=None if self._cluster is None else self._cluster.n_threads,
+                        **{**self.places, "data_root": root.resolve()},
+                    ),
+                }
+            )
+        if self._cluster is None:
+            return [run_cached(predict, self._config.store, **job) for job in jobs]
+        return map_cached(predict, self._config.store, jobs, cluster=self._cluster)
 
     def folds(self, split: DatasetSplit, manifest: DatasetManifest) -> tuple[DatasetSplit, ...]:
         """A split per fold, where folds are asked for: the same for every model."""
@@ -274,10 +329,10 @@ class Trainer:
             for i, fold in enumerate(folds, 1)
             for model in config.models
         ]
-        predictions = [
-            self.predict(one, asked.split, name=asked.name)
+        predictions = self.predict(
+            Prediction(trained=one, split=asked.split, name=asked.name)
             for one, asked in zip(self.train(wanted), wanted, strict=True)
-        ]
+        )
         n = len(config.models)
         return run_cached(
             cross_validate,
@@ -306,7 +361,9 @@ class Trainer:
             )
         careless, n_leaked = found
         wanted = [Training(model=model, seed=seed, split=careless, name=RANDOM) for model in config.models]
-        predictions = [self.predict(one, careless, name=RANDOM) for one in self.train(wanted)]
+        predictions = self.predict(
+            Prediction(trained=one, split=careless, name=RANDOM) for one in self.train(wanted)
+        )
         random = scored_cases(predictions, self._store, "test")
         return beside_random_split(test, random, n_leaked=n_leaked, level=config.evaluate.level), ""
 

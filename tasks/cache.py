@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import httpx
 from prefect import runtime
 from prefect.cache_policies import INPUTS, CachePolicy
+from prefect.filesystems import RemoteFileSystem
 from prefect.futures import wait
 from prefect.locking.protocol import LockManager
 from prefect.logging import get_run_logger
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from medcompare.base.artifacts import ArtifactStore, artifacts_in
+from medcompare.base.artifacts import ArtifactStore, artifacts_in, sha256_of_bytes
 from medcompare.base.code_identity import code_digest
-from medcompare.base.errors import ArtifactError, InputError, TrainingError, redact
+from medcompare.base.errors import ArtifactError, InputError, SharedStoreError, TrainingError, redact
+from medcompare.base.shared_store import local_copy, shared_store_of
 from medcompare.base.store_lock import acquire_lock, work_lock_path
 from medcompare.models.zoo import find_model
 from medcompare.runs.stages import in_stage
 from medcompare.training.worker.child import terminate_all
+from tasks.engines import asking_for, cancel, final_state, runner_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.context import TaskRunContext
+
+    from medcompare.runs.cluster import Cluster
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -99,7 +103,7 @@ def is_retryable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> 
         return False
     if isinstance(error, TrainingError):
         return error.transient
-    return isinstance(error, OSError | ArtifactError)
+    return isinstance(error, OSError | ArtifactError | SharedStoreError)
 
 
 def redact_tracebacks(task: Task[Parameters, Result]) -> Task[Parameters, Result]:
@@ -134,10 +138,13 @@ class StoreLocks(LockManager):
     ----------
     store : Path
         The store that runs share; whoever comes second waits for the result of the first and reuses it.
+    bucket : str, optional
+        Where the work is done on another machine, the bucket that `store` is a copy of: its own copy has the locks.
+        Machines do not wait for each other there; the same work done twice gives the same files.
     """
 
-    def __init__(self, store: Path) -> None:
-        self._store = store
+    def __init__(self, store: Path, bucket: str | None = None) -> None:
+        self._store, self._bucket = store, bucket
         self._held: dict[str, tuple[str, int]] = {}
 
     def acquire_lock(
@@ -151,7 +158,7 @@ class StoreLocks(LockManager):
         if not self.is_lock_holder(key, holder):
             label = runtime.task_run.name or "a task"
             descriptor = acquire_lock(
-                work_lock_path(self._store, key),
+                work_lock_path(self._store if self._bucket is None else local_copy(self._bucket), key),
                 timeout_s=math.inf if acquire_timeout is None else acquire_timeout,
                 waiting=f"{label}: another run is doing the same work; waiting for its result",
             )
@@ -193,6 +200,17 @@ def results_folder(store: Path) -> Path:
     return (store / "results").resolve()
 
 
+def _result_storage(store: Path) -> Path | RemoteFileSystem:
+    """Where Prefect keeps results: in `store`, or in the bucket that it is a copy of."""
+    shared = shared_store_of(store)
+    if shared is None:
+        return results_folder(store)
+    block = RemoteFileSystem(basepath=f"{shared.address}/results", settings={"use_listings_cache": False})
+    # It holds the address alone: credentials stay in the environment of each machine.
+    block.save(f"medcompare-{sha256_of_bytes(shared.address.encode())[:16]}", overwrite=True)
+    return block
+
+
 def is_intact(record: object, store: Path) -> str | None:
     """None where every file `record` refers to is there and unaltered, else what is wrong."""
     artifacts = ArtifactStore(store)
@@ -217,18 +235,27 @@ def run_cached(
 
 
 def map_cached(
-    task: Task[..., Result], store: Path, jobs: Sequence[dict[str, Any]], *, max_workers: int = 1
+    task: Task[..., Result],
+    store: Path,
+    jobs: Sequence[dict[str, Any]],
+    *,
+    max_workers: int = 1,
+    cluster: Cluster | None = None,
 ) -> list[Result]:
-    """Results of `task` for each of `jobs`, in order; up to `max_workers` run at the same time.
+    """Results of `task` for each of `jobs`, in order; up to `max_workers` run at the same time, or on a `cluster`.
 
     A result that comes back from the cache is used only if every file it refers to is
     there and unaltered; otherwise that job runs again and the log says so. Where another
     run on the same store is doing the same work, its result is waited for and reused.
     """
     logger = get_run_logger()
-    locked = task.cache_policy.configure(lock_manager=StoreLocks(store), isolation_level="SERIALIZABLE")
-    stored = task.with_options(result_storage=results_folder(store), cache_policy=locked)
-    states = _run(stored, jobs, max_workers)
+    shared = shared_store_of(store)
+    locks = StoreLocks(
+        store.resolve(), shared.address if cluster is not None and shared is not None else None
+    )
+    locked = task.cache_policy.configure(lock_manager=locks, isolation_level="SERIALIZABLE")
+    stored = task.with_options(result_storage=_result_storage(store), cache_policy=locked)
+    states = _run(stored, jobs, max_workers, cluster)
     results = [_result(state, task, job) for state, job in zip(states, jobs, strict=True)]
     broken = []
     for index, (job, state) in enumerate(zip(jobs, states, strict=True)):
@@ -242,33 +269,36 @@ def map_cached(
             logger.info("%s: nothing it depends on has changed, earlier result reused", _label(task, job))
             _mark_as_used(state, store)
     again = [jobs[index] for index in broken]
-    repaired = _run(stored.with_options(refresh_cache=True), again, max_workers)
+    repaired = _run(stored.with_options(refresh_cache=True), again, max_workers, cluster)
     for index, state in zip(broken, repaired, strict=True):
         results[index] = _result(state, task, jobs[index])
     return results
 
 
-def _run(task: Task[..., Result], jobs: Sequence[dict[str, Any]], max_workers: int) -> list[State[Result]]:
+def _run(
+    task: Task[..., Result], jobs: Sequence[dict[str, Any]], max_workers: int, cluster: Cluster | None
+) -> list[State[Result]]:
     """Final state of `task` for each of `jobs`."""
-    if len(jobs) <= 1:  # no thread needed
+    if not jobs or (len(jobs) == 1 and cluster is None):  # no thread needed
         states = []
         for job in jobs:
             with in_stage(_label(task, job)):
                 states.append(task(**job, return_state=True))
         return states
-    with in_stage(task.name), ThreadPoolTaskRunner(max_workers=max_workers) as runner:  # type: ignore[var-annotated]
+    with in_stage(task.name), runner_of(cluster, max_workers) as runner:
         futures = []
         try:
-            for job in jobs:
-                futures.append(runner.submit(task, job))  # noqa: PERF401 - those begun before an interrupt count
+            with asking_for(cluster):
+                for job in jobs:
+                    futures.append(runner.submit(task, job))  # noqa: PERF401 - those begun before an interrupt count
             wait([*futures])
         except BaseException:
             # Ctrl-C or a cancellation: leaving the runner would wait for the trainings to end.
             for future in futures:
-                future.wrapped_future.cancel()
+                cancel(future.wrapped_future)
             terminate_all()
             raise
-        return [future.state for future in futures]
+        return [final_state(future, _label(task, job)) for future, job in zip(futures, jobs, strict=True)]
 
 
 def _result(state: State[Result], task: Task[..., Result], job: dict[str, Any]) -> Result:

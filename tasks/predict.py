@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
+from medcompare.training.worker.elsewhere import brought_here
 from medcompare.training.worker.process import run_prediction
 from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, redact_tracebacks
 from tasks.gpu import on_the_machine
@@ -36,5 +37,5 @@ def predict(
     variant: str = "",
 ) -> Predictions:
     """Predict with the checkpoint that `request` names; `variant` tells the trainings of a model apart."""
-    with on_the_machine(request.store_root, label=f"predict {model}{variant}"):
-        return run_prediction(request)
+    with brought_here(request) as here, on_the_machine(here.store_root, label=f"predict {model}{variant}"):
+        return run_prediction(here)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import httpx
+from prefect import runtime
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
 
+from medcompare.base.errors import TrainingError
 from medcompare.models.zoo import find_model
 from medcompare.training import progress
 
@@ -63,13 +67,36 @@ class ProgressBar:
             )
 
 
+class RunStillThere:
+    """Asks the server now and then whether the run of this task goes on: a cluster cannot end what it has begun."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + MIN_S
+
+    def check(self) -> None:
+        """Raise TrainingError where the run has ended; a server that does not answer says nothing about that."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + MIN_S
+        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+            state = client.read_flow_run(runtime.flow_run.id).state
+            if state is not None and (state.is_final() or state.is_cancelling()):
+                msg = "its run has ended on another machine: the training ends too, and keeps its checkpoints"
+                raise TrainingError(msg)
+
+
 @contextmanager
-def shown(model: str, variant: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Show a training of `model` for the time of the block, which hands the given function its events."""
+def shown(model: str, variant: str, *, away: bool = False) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Show a training of `model` for the time of the block, which hands the given function its events.
+
+    Where it is `away` from the machine of its run, it ends when the run does.
+    """
     name = f"{find_model(model).display_name}{variant}"
-    bar = ProgressBar(f"{model}{variant}", name)
+    bar, run = ProgressBar(f"{model}{variant}", name), RunStillThere()
 
     def on_event(event: Mapping[str, Any]) -> None:
+        if away:
+            run.check()
         progress.report(name, event)
         is_epoch = event["event"] == "epoch"
         line = progress.epoch_line(name, event)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
+from medcompare.training.worker.elsewhere import brought_here
 from medcompare.training.worker.process import run_training
 from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, redact_tracebacks
 from tasks.gpu import on_the_machine
@@ -38,7 +39,8 @@ def train(
 ) -> TrainedModel:
     """Train `model`; the best checkpoint stands in the artifact store. `variant` tells its trainings apart."""
     with (
-        on_the_machine(request.store_root, label=f"train {model}{variant}"),
-        shown(model, variant) as on_event,
+        brought_here(request) as here,
+        on_the_machine(here.store_root, label=f"train {model}{variant}"),
+        shown(model, variant, away=request.elsewhere is not None) as on_event,
     ):
-        return run_training(request, on_event=on_event)
+        return run_training(here, on_event=on_event)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
+from medcompare.training.worker.elsewhere import brought_here
 from medcompare.training.worker.process import run_trial
 from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, redact_tracebacks
 from tasks.gpu import on_the_machine
@@ -36,6 +37,9 @@ def tune(
     variant: str,
 ) -> Trial:
     """Carry out one trial of `model`; `variant` tells it from the others."""
-    label = f"tune {model}{variant}"
-    with on_the_machine(request.store_root, label=label), shown(model, variant) as on_event:
-        return run_trial(request, on_event=on_event)
+    with (
+        brought_here(request) as here,
+        on_the_machine(here.store_root, label=f"tune {model}{variant}"),
+        shown(model, variant, away=request.elsewhere is not None) as on_event,
+    ):
+        return run_trial(here, on_event=on_event)

@@ -6,6 +6,7 @@ at the same time cannot corrupt each other, and a reader can tell an altered fil
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from medcompare.base.errors import ArtifactError, cannot_write
 from medcompare.base.file_access import new_part, sync_folder
 from medcompare.base.record import Artifact, Record
+from medcompare.base.shared_store import shared_store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +54,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 class ArtifactStore:
-    """Content-addressed files below one folder.
+    """Content-addressed files below one folder; where it is the copy of a shared store, also there.
 
     Parameters
     ----------
@@ -62,6 +64,7 @@ class ArtifactStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._shared = shared_store_of(root)
 
     def write(self, content: bytes, suffix: str) -> Artifact:
         """Store `content`; `suffix` such as ``.csv`` only helps people who look."""
@@ -74,6 +77,7 @@ class ArtifactStore:
                 write_atomically(path, content)
             except OSError as error:
                 raise cannot_write(error, self.root) from error
+        self._publish(relative)
         return Artifact(path=relative, sha256=digest, n_bytes=len(content))
 
     def write_file(self, source: Path, suffix: str) -> Artifact:
@@ -93,24 +97,41 @@ class ArtifactStore:
             sync_folder(path.parent)
         except OSError as error:
             raise cannot_write(error, self.root) from error
+        self._publish(relative)
         return Artifact(path=relative, sha256=digest, n_bytes=n_bytes)
 
     def path_of(self, artifact: Artifact) -> Path:
-        """Path of a verified artifact.
+        """Path of a verified artifact, copied from the shared store where this machine lacks it.
 
         Raises
         ------
         ArtifactError
             If the file is missing or its content is not what was recorded.
+        SharedStoreError
+            If the shared store cannot be read.
         """
         path = self.root / artifact.path
-        if not path.is_file():
-            msg = f"stored file {artifact.path} is missing from {self.root}"
-            raise ArtifactError(msg)
-        if path.stat().st_size != artifact.n_bytes or sha256_of_file(path) != artifact.sha256:
-            msg = f"stored file {artifact.path} in {self.root} was altered"
+        found = self._verified(path, artifact)
+        if found and self._shared is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self._shared.get({artifact.path: path})
+            found = self._verified(path, artifact)
+        if found:
+            msg = f"stored file {artifact.path} {found}"
             raise ArtifactError(msg)
         return path
+
+    def _verified(self, path: Path, artifact: Artifact) -> str:
+        """Empty where the file is what was recorded, else what is wrong with it."""
+        if not path.is_file():
+            return f"is missing from {self.root}"
+        if path.stat().st_size != artifact.n_bytes or sha256_of_file(path) != artifact.sha256:
+            return f"in {self.root} was altered"
+        return ""
+
+    def _publish(self, relative: str) -> None:
+        if self._shared is not None and not self._shared.has(relative):
+            self._shared.put({relative: self.root / relative})
 
     def read(self, artifact: Artifact) -> bytes:
         """Content of a verified artifact; raises like `path_of`."""

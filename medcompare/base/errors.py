@@ -72,6 +72,12 @@ class ArtifactError(MedcompareError):
     public = "a file of the store is missing or was altered"
 
 
+class SharedStoreError(MedcompareError):
+    """The bucket of a shared store cannot be read or written to; trying again may help."""
+
+    public = "the bucket of the store cannot be reached"
+
+
 class ExportError(MedcompareError):
     """A network that is exported does not give the scores of its run."""
 

@@ -62,6 +62,7 @@ TITLES = {
     "seeds": "Trainings per model",
     "sensitivity_floor": "Minimum sensitivity",
     "specificity_floor": "Minimum specificity",
+    "shared_store": "Bucket of the cache",
     "store": "Folder of the cache",
     "throughput_batch": "Batch size of throughput",
     "timeout_minutes": "Time limit (minutes)",
@@ -86,7 +87,7 @@ FIRST = (
     "mail_to",
     "name",
 )
-LAST = ("folds", "fold_repeats", "external", "seed", "out", "store", "file_access")
+LAST = ("folds", "fold_repeats", "external", "seed", "out", "store", "shared_store", "file_access")
 """What the form shows above and below the sections."""
 
 

@@ -1,4 +1,4 @@
-"""Everything a user can set, in one pydantic model with eight sections.
+"""Everything a user can set, in one pydantic model with nine sections.
 
 `CompareConfig` is the only parameter of the flow: the command line, a TOML file, the
 form in the Prefect UI and ``prefect.yaml`` all fill these same fields. No default
@@ -19,6 +19,7 @@ from medcompare.config.data import DEMO, DataConfig, ExternalSets, SafeName, Spl
 from medcompare.config.form import Settings, clinical, left_to_preset, no_default, only_given, section
 from medcompare.config.presets import PRESETS, PresetName, merged
 from medcompare.config.report import ReportConfig
+from medcompare.config.runner import Bucket, RunnerConfig
 from medcompare.config.thresholds import check_threshold_rule
 from medcompare.config.train import TrainConfig, TuneConfig, check_options, known_model, too_long
 from medcompare.models.zoo import BY_NAME, LISTED, PROBE
@@ -211,6 +212,11 @@ class CompareConfig(Settings):
     store: Path = Field(
         default=Path(".medcompare"), description="Folder of the cache: results, checkpoints, demo data."
     )
+    shared_store: Bucket | None = Field(
+        default=None,
+        description="Bucket that machines share the cache through, e.g. s3://bucket/folder; the folder 'store' is then "
+        "this machine's copy of it. With runner.engine, images go there too.",
+    )
     file_access: FileAccess = Field(default="owner", description=ACCESS)
     data: DataConfig = section(DataConfig, "source", "positive")
     split: SplitConfig = section(SplitConfig)
@@ -220,6 +226,7 @@ class CompareConfig(Settings):
     decide: DecideConfig = section(DecideConfig)
     cost: CostConfig = section(CostConfig)
     report: ReportConfig = section(ReportConfig)
+    runner: RunnerConfig = section(RunnerConfig)
 
     @model_validator(mode="wrap")
     @classmethod

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
+from medcompare.base.file_names import file_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from medcompare.base.record import Subset
 
@@ -29,6 +31,8 @@ IMAGE_COLUMNS = (
 STANDARD_COLUMNS = (*IMAGE_COLUMNS, "subset")
 NEEDED_COLUMNS = ("case_id", "path", "label", "sha256", "subset")
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
+BY_CONTENT = "images-by-content"
+"""Name of a folder, and in a bucket, of images that are named by the SHA-256 of their content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,12 @@ class ImageRow:
     """Further columns of the user's manifest."""
     grey_range: tuple[float, float] | None = None
     """Values shown black and white, of an image with more than 8 bits per pixel."""
+
+
+def file_of(row: ImageRow, data_root: Path) -> Path:
+    """File of an image below `data_root`: by its name, or by its content where the folder is named so."""
+    by_content = data_root.name == BY_CONTENT
+    return data_root / row.sha256[:2] / row.sha256 if by_content else file_at(data_root, row.path)
 
 
 def range_as_text(grey_range: tuple[float, float] | None) -> str:

@@ -17,9 +17,9 @@ from medcompare import __version__
 from medcompare.base.code_identity import PACKAGE_ROOT, library_versions
 from medcompare.base.hardware import cpu_name, memory_bytes, usable_cores
 from medcompare.base.record import Record
+from medcompare.base.shared_store import is_address
 from medcompare.config.data import DEMO
 from medcompare.config.schema import AssessConfig, CompareConfig
-from medcompare.data.sources.remote import is_address
 
 SETTINGS_FILE = "settings.json"
 

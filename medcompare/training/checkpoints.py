@@ -6,6 +6,7 @@ equal bytes, whatever the memory layout or device they were trained in; files ar
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -21,8 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medcompare.base.artifacts import sha256_of_file
-from medcompare.base.errors import ArtifactError, cannot_write
+from medcompare.base.errors import ArtifactError, SharedStoreError, cannot_write
 from medcompare.base.file_access import new_part, sync_folder
+from medcompare.base.shared_store import shared_store_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,7 +172,8 @@ class ResumePoint:
     """The checkpoints from which a training that was cut off goes on.
 
     A file's name holds its number and the digest of its content. It gets that name when the disk has
-    all of it, so a training can be killed at any moment, in the middle of writing too.
+    all of it, so a training can be killed at any moment, in the middle of writing too. Where the store is shared
+    through a bucket, checkpoints lie there as well, and another machine goes on.
 
     Parameters
     ----------
@@ -182,11 +185,22 @@ class ResumePoint:
 
     def __init__(self, root: Path, key: str) -> None:
         self.folder = root / "resume" / key
+        self._shared, self._name = shared_store_of(root), f"resume/{key}"
 
     def load(self) -> dict[str, Any] | None:
-        """The last saved state that is whole, None where there is none; a damaged one is logged."""
+        """The last saved state that is whole, None where there is none; a damaged one is logged.
+
+        Raises
+        ------
+        SharedStoreError
+            If there is a bucket and it cannot be read.
+        """
         for part in self.folder.glob(f"*{SUFFIX}*.part"):  # of a process that was killed while it wrote
             part.unlink(missing_ok=True)
+        if self._shared is not None:
+            missing = {name: self.folder / Path(name).name for name in self._shared.names(self._name)}
+            with contextlib.suppress(FileNotFoundError):  # another machine has ended this training meanwhile
+                self._shared.get({name: path for name, path in missing.items() if not path.is_file()})
         for path in reversed(self._files()):
             if sha256_of_file(path) == path.stem.partition("-")[2]:
                 return load(path)
@@ -215,17 +229,26 @@ class ResumePoint:
             raise cannot_write(error, self.folder) from error
         try:
             save(state, part)
-            part.replace(self.folder / f"{number:08d}-{sha256_of_file(part)}{SUFFIX}")
+            path = part.replace(self.folder / f"{number:08d}-{sha256_of_file(part)}{SUFFIX}")
         except BaseException:
             part.unlink(missing_ok=True)
             raise
         sync_folder(self.folder)
         for old in self._files()[:-N_KEPT]:
             old.unlink(missing_ok=True)
+        if self._shared is not None:
+            try:
+                self._shared.put({f"{self._name}/{path.name}": path})
+                self._shared.delete(self._shared.names(self._name)[:-N_KEPT])
+            except SharedStoreError as error:
+                logger.warning("the checkpoint is on this machine alone, and the training goes on: %s", error)
 
     def clear(self) -> None:
         """Remove what was saved, if there is anything."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._shared is not None:
+            with contextlib.suppress(SharedStoreError):
+                self._shared.delete(self._shared.names(self._name))
 
     def _files(self) -> list[Path]:
         """From the first to the last."""

@@ -15,8 +15,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medcompare.base.errors import DataError
-from medcompare.base.file_names import file_at
 from medcompare.base.hardware import loading_processes, usable_cores
+from medcompare.data.assignments import file_of
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import NotRegularError, read_regular
 from medcompare.training.image_cache import image_cache, key_of
@@ -111,7 +111,7 @@ class SubsetImages(Dataset["Tensor"]):
         """
         row = self.rows[index]
         try:
-            content = read_regular(file_at(self._data_root, row.path))
+            content = read_regular(file_of(row, self._data_root))
         except FileNotFoundError as error:
             msg = (
                 f"image {row.path} is gone from {self._data_root}; it was there when the data were validated"

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from medcompare.base.file_access import FileAccess
 from medcompare.base.file_names import EscapedPath
 from medcompare.base.record import Record
 from medcompare.config.schema import CostConfig
@@ -19,6 +20,14 @@ from medcompare.data.records import DatasetSplit
 from medcompare.models.spec import ResolvedWeights
 from medcompare.training.records import TrainedModel
 from medcompare.training.search import Trial
+
+
+class Elsewhere(Record):
+    """What a worker of a cluster must know to do as the machine of the run would."""
+
+    shared_store: str | None = Field(description="Bucket; None: folders that all machines see at one place.")
+    file_access: FileAccess
+    code: str = Field(description="Digest of the code, which must be the worker's too.")
 
 
 class TrainingRequest(Record):
@@ -34,6 +43,7 @@ class TrainingRequest(Record):
     n_parallel: int = Field(default=1, ge=1, description="Trainings side by side, this one included.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores / n_parallel.")
     device_index: int = Field(default=0, ge=0, description="Which GPU, where there are several.")
+    elsewhere: Elsewhere | None = Field(default=None, description="None: on the machine of the run.")
 
 
 class TrialRequest(TrainingRequest):
@@ -54,6 +64,7 @@ class PredictionRequest(Record):
     store_root: Path
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores.")
     device_index: int = Field(default=0, ge=0)
+    elsewhere: Elsewhere | None = None
 
 
 class CostRequest(Record):

@@ -167,6 +167,7 @@ def test_the_form_begins_with_what_a_person_sets() -> None:
 
     assert shown[:6] == ["data", "preset", "models", "seeds", "mail_to", "name"]
     assert list(schema["data"]["anyOf"][0]["properties"]) == ["source", "positive"]
-    assert shown[6:13] == ["split", "train", "tune", "evaluate", "decide", "cost", "report"]
-    assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[6:13])
-    assert shown[13:] == ["folds", "fold_repeats", "external", "seed", "out", "store", "file_access"]
+    assert shown[6:14] == ["split", "train", "tune", "evaluate", "decide", "cost", "report", "runner"]
+    assert all(schema[name]["anyOf"][0]["type"] == "null" for name in shown[6:14])
+    last = ["folds", "fold_repeats", "external", "seed", "out", "store", "shared_store", "file_access"]
+    assert shown[14:] == last

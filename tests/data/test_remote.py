@@ -206,36 +206,6 @@ def test_a_server_that_sends_without_end(
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.stat().st_size]
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    """Client of a server of this machine that speaks S3, with an empty bucket ``study``; AWS's settings lead to it."""
-    for name in ("s3fs", "moto", "flask_cors"):
-        pytest.importorskip(name, reason=f"{name} is not installed, which the tests of buckets need")
-    import boto3
-    import s3fs
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "not-a-secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.1",
-        }.items():
-            patch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="study")
-        yield client
-        s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
-
-
 def put_dicom(s3: Any, prefix: str, n: int) -> dict[str, bytes]:
     """Put `n` DICOM files into the bucket, two of each patient, in two classes that can be learned."""
     rng = np.random.default_rng(5)

@@ -136,7 +136,7 @@ RESTS_ON = {
     + " predictions predictions.costs base.hardware",
     # The shortcuts look at the files and at what belongs together.
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "
-    "data.spelling data.assignments data.file_facts data.columns data.groups base.hosts",
+    "data.spelling data.assignments data.file_facts data.columns data.groups base.hosts base.file_names",
     "assess": f"{STATISTICS} {VERDICT}",
     "external set": "tasks.{task} base base.artifacts base.record data data.records data.tables data.split data.draw "
     "data.external data.copies data.columns data.decoding data.dicom data.disguises data.file_facts data.groups "

@@ -189,3 +189,30 @@ def test_a_full_disk_is_called_so(small_disk: Path) -> None:
 
     assert ResumePoint(small_disk, "key").load() == {"epoch": 1}
     assert len([path for path in small_disk.rglob("*") if path.is_file()]) == 1
+
+
+def test_another_machine_goes_on(tmp_path: Path) -> None:
+    """From the last checkpoint in the bucket; none is left where the training has ended."""
+    import fsspec
+
+    from medcompare.base.shared_store import SharedStore, share
+
+    fsspec.filesystem("memory").store.clear()
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        share(folder, "memory://resume/store")
+    first = ResumePoint(one, "key")
+    for epoch in (1, 2, 3):
+        first.save({"epoch": epoch, "weight": torch.full((4,), float(epoch))})
+
+    second = ResumePoint(other, "key")
+    state = second.load()
+
+    assert state is not None
+    assert (state["epoch"], state["weight"].tolist()) == (3, [3.0] * 4)
+    assert len(SharedStore("memory://resume/store").names("resume")) == 2  # that and the one before it
+    second.save({"epoch": 4})
+    assert first.load() == {"epoch": 4}
+    second.clear()
+    assert SharedStore("memory://resume/store").names("") == []
+    assert ResumePoint(tmp_path / "third", "key").load() is None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from medcompare.base.artifacts import sha256_of_bytes, write_atomically
 from medcompare.base.errors import DataError
 from medcompare.base.file_access import locked, new_part
+from medcompare.base.shared_store import holds_credentials, missing_package
 from medcompare.data.dicom import may_be_dicom
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.sources import archive
@@ -28,26 +28,12 @@ if TYPE_CHECKING:
 
     from medcompare.config.data import DataConfig
 
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-PACKAGES = {
-    **dict.fromkeys(("http", "https"), "aiohttp"),
-    "s3": "s3fs",
-    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
-    **dict.fromkeys(("az", "abfs"), "adlfs"),
-}
-"""What fsspec needs beside itself, by the scheme of the address."""
-
 VERSIONS = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime", "created")
 """Names by which file systems give something that changes with the content."""
 
 FACTS = ".copied.json"
 N_THREADS = 8
 """Copying waits for the network, not for the processor."""
-
-
-def is_address(source: str) -> bool:
-    """Whether `source` is an address such as ``s3://bucket/folder``, not a path."""
-    return ADDRESS.match(source) is not None
 
 
 def name_of(source: str) -> str:
@@ -68,7 +54,7 @@ def fetched(data: DataConfig, root: Path) -> Path:
 
     source = data.source
     address = urlsplit(source)
-    if address.username or address.password or address.query:
+    if holds_credentials(source):
         _refuse(
             source,
             "an address with a user, a password or a query would be kept with the run; give credentials in the way of "
@@ -77,11 +63,7 @@ def fetched(data: DataConfig, root: Path) -> Path:
     try:
         system, path = fsspec.core.url_to_fs(source)
     except (ImportError, ValueError):
-        package = PACKAGES.get(address.scheme.lower())
-        remedy = (
-            f"install it: python -m pip install {package}" if package else f"there are: {', '.join(PACKAGES)}"
-        )
-        _refuse(source, f"addresses of this kind need a package that is not there; {remedy}")
+        _refuse(source, missing_package(source))
     root.mkdir(parents=True, exist_ok=True)
     try:
         system.invalidate_cache()  # a process that serves nights would list what was there yesterday

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name, real_name
 from medcompare.base.record import SUBSETS
+from medcompare.base.shared_store import is_address
 from medcompare.config.data import DEMO
 from medcompare.data.reading import read_each
 from medcompare.data.records import PUBLISHED
@@ -75,7 +76,7 @@ def resolve_source(
     if data.source == DEMO:
         manifest = ensure_demo_data(demo_root, data.demo) / table.MANIFEST_NAME
         return replace(_labelled(table.listed(manifest, data), manifest, data, published), name=DEMO)
-    if remote.is_address(data.source):
+    if is_address(data.source):
         (source,) = read_each(
             lambda root: _fetched(data, published, root),
             [demo_root.with_name("remote")],
@@ -140,7 +141,7 @@ def list_unlabelled(data: DataConfig, *, work: Path) -> Listing:
     """
     if data.source == DEMO:
         place = ensure_demo_data(work / "demo", data.demo) / table.MANIFEST_NAME
-    elif remote.is_address(data.source):
+    elif is_address(data.source):
         place = remote.fetched(data, work / "remote")
     else:
         place, exists = _location(data.source)
@@ -152,7 +153,7 @@ def list_unlabelled(data: DataConfig, *, work: Path) -> Listing:
         within = archive.unpacked(place, work / "unpacked", max_file_mb=data.max_file_mb)
     is_table = table.accepts(within) and within.suffix.lower() not in IMAGE_SUFFIXES
     listing = (table if is_table else folder).listed_without_labels(within, data)
-    if within != place or remote.is_address(data.source):
+    if within != place or is_address(data.source):
         listing = _contained(listing, within, data.source)
     # What the headers and names suggest about a split is of no concern here.
     listing = replace(with_headers(listing, data), notes=listing.notes)
@@ -305,7 +306,7 @@ def source_name(data: DataConfig) -> str:
     """What the data set that `data` names is called, whether or not it can be read."""
     if data.source == DEMO:
         return DEMO
-    if remote.is_address(data.source):
+    if is_address(data.source):
         return remote.name_of(data.source)
     location = Path(escape_name(str(Path(data.source).expanduser().absolute())))
     if archive.is_archive(location):
