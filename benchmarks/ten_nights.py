@@ -2,28 +2,47 @@
 
     python benchmarks/ten_nights.py /tmp/nights
 
-Draws small images of tissue (more dark nuclei: positive), trains two networks of three layers, the champion on pale
-stain alone and the challenger on both stains, and runs ten nights: quiet ones, from the fifth on with the other stain.
-The challenger comes on the third. Mails wait in the outbox of the store, as no server takes them.
+Draws small images of tissue (more dark nuclei: positive), trains a network of three layers on pale stain, the champion,
+and goes on training it on both stains for the challenger, and runs ten nights: quiet ones, from the
+fifth on with the other stain. The challenger comes on the third. Mails wait in
+the outbox of the store, as no server takes them.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from scipy import ndimage
 
 from medcompare.config.registry import NightConfig
+from medcompare.handover.images import load_image
+from medcompare.handover.networks import positive_score
 from medcompare.handover.night import night
 from medcompare.handover.night_end import finished
 from medcompare.handover.nights_page import told
+from medcompare.handover.records import (
+    DESCRIPTION,
+    DIGESTS,
+    FEATURES,
+    GRAPH,
+    WEIGHTS,
+    read_export,
+    write_digests,
+)
 from medcompare.handover.registry import ModelRegistry
+from medcompare.handover.rules import FeatureSpace
+from medcompare.handover.torch_network import Graph, write_graph
+from medcompare.models.registry import build_model
+from medcompare.models.zoo import find_model
 from medcompare.notify.nightly import mail_about
 from medcompare.notify.settings import mail_config_from_environment
 
@@ -99,6 +118,45 @@ def trained(root: Path, name: str, images: Path, epochs: int) -> Path:
     return export
 
 
+def continued(root: Path, name: str, start: Path, images: Path, epochs: int) -> Path:
+    """The export `start`, its network trained further on `images` in a plain loop: quicker than a whole run."""
+    to = root / "exports" / name
+    if to.exists():
+        return to
+    export = read_export(start)
+    files = sorted(images.rglob("*.png"))
+    crops = torch.tensor(
+        np.stack(
+            [crop for file in files if (crop := load_image(file, export.preprocessing).crop) is not None]
+        )
+    )
+    labels = torch.tensor([int(file.parent.name == export.classes[1]) for file in files])
+    network = build_model(find_model(export.model), seed=0)
+    network.load_state_dict(load_file(start / WEIGHTS), strict=True)
+    graph = Graph(network, find_model(export.model), export.preprocessing, "none")
+    optimizer = torch.optim.Adam(graph.parameters(), lr=3e-3)
+    graph.train()
+    for _ in range(epochs):
+        for batch in torch.randperm(len(labels), generator=torch.manual_seed(0)).split(64):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(graph(crops[batch])[0], labels[batch]).backward()
+            optimizer.step()
+    graph.eval()
+    with torch.inference_mode():
+        logits, features = (one.double().numpy() for one in graph(crops))
+    shutil.copytree(start, to)
+    for file in (WEIGHTS, GRAPH, FEATURES, DIGESTS):
+        (to / file).unlink()
+    write_graph(graph, to / GRAPH, size_px=export.preprocessing.size_px)
+    save_file({"none": torch.zeros(1)}, to / WEIGHTS)
+    FeatureSpace.fitted(features, labels.numpy()).write(to / FEATURES)
+    threshold = export.threshold.model_copy(update={"threshold": float(np.median(positive_score(logits)))})
+    made = export.model_copy(update={"threshold": threshold, "display_name": "Test CNN, both stains"})
+    (to / DESCRIPTION).write_text(made.model_dump_json(indent=1), "utf-8")
+    write_digests(to)
+    return to
+
+
 def run(root: Path) -> None:
     """Everything."""
     os.environ |= {
@@ -109,10 +167,10 @@ def run(root: Path) -> None:
         "MEDCOMPARE_SMTP_RECIPIENTS": "team@hospital.example",
     }
     champion = trained(root, "pale", draw(root / "pale", 600, seed=1, stain=0.0), 4)
-    challenger = trained(root, "both", draw(root / "both", 1600, seed=2, stain=None), 12)
+    challenger = continued(root, "both", champion, draw(root / "both", 1200, seed=2, stain=None), 15)
     reference = draw(root / "reference", 240, seed=3, stain=0.0)
     begin = datetime(2026, 11, 1, 2, tzinfo=UTC)
-    settings = {"n_resamples": 500}
+    settings = {"n_resamples": 200}
     for i in range(10):
         data = draw(root / f"night{i}", PER_NIGHT, seed=100 + i, stain=0.0 if i < 4 else 1.0)
         config = NightConfig.model_validate(
@@ -124,8 +182,8 @@ def run(root: Path) -> None:
                 "evaluate": settings,
             }
         )
-        kept = ModelRegistry(config.registry, config.store)
         if i == 0:
+            kept = ModelRegistry(config.registry, config.store)
             kept.add(champion, by="Dr. Ada Example", because="best of the comparison of October")
         if i == 2:
             kept.add(challenger, by="Dr. Ada Example", because="trained on images of both stains")
@@ -137,8 +195,7 @@ def run(root: Path) -> None:
         print(f"night {i + 1}: " + "\n  ".join(told(found)), flush=True)
         if found.succession.action == "promote" and not found.done:
             number = (found.succession.to or "").split()[1]
-            by = ["--by", "Dr. Ada Example", "--because", "the mail of tonight"]
-            medcompare("registry", "promote", number, *by, "--store", config.store)
+            kept.crown(number, action="promote", by="Dr. Ada Example", because="the mail of tonight")
     print(page)
 
 

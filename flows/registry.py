@@ -6,6 +6,7 @@ Caching      none: what a night found is kept by the registry, and images that w
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
@@ -17,7 +18,7 @@ from medcompare.base.file_access import files_readable_by
 from medcompare.config.errors import validated
 from medcompare.config.registry import NightConfig
 from medcompare.handover.night import night as one_night
-from medcompare.handover.night_end import finished
+from medcompare.handover.night_end import failed_at, finished
 from medcompare.handover.nights_page import told
 from medcompare.handover.registry import ModelRegistry
 from tasks.mail import mail
@@ -32,15 +33,17 @@ from tasks.mail import mail
     validate_parameters=False,
 )
 def night(config: NightConfig) -> dict[str, Any]:
-    """Score, compare, decide, record, mail."""
-    logger = get_run_logger()
+    """Score, compare, decide, record, mail; a night that fails is recorded and mailed too."""
+    logger, at, settings = get_run_logger(), datetime.now(UTC), None
     try:
         settings = validated(NightConfig, config)
         with files_readable_by("owner"):
             registry = ModelRegistry(settings.registry, settings.store)
-            found = one_night(settings, registry)
+            found = one_night(settings, registry, at=at)
             run, changes, page = finished(settings, registry, found)
     except Exception as error:  # noqa: BLE001 - nothing of the data may reach the server
+        if settings is not None:
+            mail(failed_at(settings, at, error), settings.store)
         raise redact(error) from None
     for line in told(found):
         logger.info("%s", line)

@@ -126,7 +126,12 @@ def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None =
     for role in ("challenger", "previous"):
         if role not in versions:
             continue
-        pooled = _pooled([*[one for _, one in past], kept], champion, versions[role])
+        # Without new images there is nothing to look at again, and no share of the error rate is spent.
+        pooled = (
+            _pooled([*[one for _, one in past], kept], champion, versions[role])
+            if fresh.any() and config.labelled
+            else None
+        )
         n_pooled = pooled.n if pooled is not None and role == "challenger" else n_pooled
         meetings[role] = succession.meet(
             pooled,

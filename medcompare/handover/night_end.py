@@ -15,7 +15,14 @@ from medcompare.handover.nights_page import metrics_of, nights_page
 from medcompare.predictions.cases import ScoredCases
 from medcompare.runs.changes import Changes
 from medcompare.runs.history import history_path, list_runs, record_run, this_host
-from medcompare.runs.summary import ModelFigures, RunSummary, VerdictSummary, start_of_run
+from medcompare.runs.summary import (
+    ModelFigures,
+    RunSummary,
+    VerdictSummary,
+    failed_run,
+    failure_of,
+    start_of_run,
+)
 from medcompare.stats.assessment import assess
 from medcompare.stats.records import Outcome
 
@@ -53,20 +60,34 @@ def nights_of(registry: ModelRegistry) -> tuple[Night, ...]:
     return tuple(Night.model_validate_json(file.read_bytes()) for file in files)
 
 
-def recorded(config: NightConfig, registry: ModelRegistry, found: Night) -> tuple[RunSummary, Changes]:
-    """The night in the history, and what its mail says changed."""
-    at = datetime.fromisoformat(found.at)
-    begun = start_of_run(
+def begun_at(config: NightConfig, at: datetime) -> RunSummary:
+    """The night as a run of the history that begins at `at`."""
+    model = config.registry.model
+    return start_of_run(
         config,
-        run_id=f"night-{registry.model}-{at:%Y%m%dT%H%M%S}",
-        name=f"night-{registry.model}-{at:%Y%m%d-%H%M%S}",
+        run_id=f"night-{model}-{at:%Y%m%dT%H%M%S}",
+        name=f"night-{model}-{at:%Y%m%d-%H%M%S}",
         kind="night",
-        data_name=registry.model,
+        data_name=model,
         seed=0,
         started_at=at,
         host=this_host(),
         pid=os.getpid(),
     )
+
+
+def failed_at(config: NightConfig, at: datetime, error: Exception) -> RunSummary:
+    """Record that the night which began at `at` came to nothing; for a mail that says so."""
+    failure = failure_of(error, "the night of the registry")
+    run = failed_run(begun_at(config, at), failure=failure, finished_at=datetime.now(UTC))
+    record_run(history_path(config.store), run)
+    return run
+
+
+def recorded(config: NightConfig, registry: ModelRegistry, found: Night) -> tuple[RunSummary, Changes]:
+    """The night in the history, and what its mail says changed."""
+    at = datetime.fromisoformat(found.at)
+    begun = begun_at(config, at)
     values = {
         "status": "completed",
         "finished_at": max(datetime.now(UTC), at).isoformat(),

@@ -60,8 +60,12 @@ class ModelRegistry:
     """
 
     def __init__(self, settings: RegistrySettings, store: Path) -> None:
-        # Before the import: usage figures go nowhere.
-        os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        # Before the import: usage figures go nowhere, and no bar is drawn over what we print.
+        os.environ |= {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        }
         try:
             from mlflow.exceptions import MlflowException
             from mlflow.tracking import MlflowClient
