@@ -279,7 +279,8 @@ def alarm(
     }
 
     def named(subject: Subject) -> list[str]:
-        return list(dict.fromkeys(s.name for one in rung.values() for s in one[subject]))
+        """Without units and explanations, each once."""
+        return list(dict.fromkeys(s.name.partition(" (")[0] for one in rung.values() for s in one[subject]))
 
     def bases(subject: Subject) -> str:
         return join_words(name for name, one in rung.items() if one[subject])
