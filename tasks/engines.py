@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -58,6 +59,19 @@ def cancel(future: Any) -> None:  # noqa: ANN401 - of three libraries
         import ray
 
         ray.cancel(future)
+
+
+def given_up() -> bool:
+    """Whether the task of this thread runs on a worker of Dask for a run that has ended: it cannot be interrupted."""
+    if "distributed" not in sys.modules:
+        return False
+    import distributed
+
+    try:
+        worker = distributed.get_worker()
+        return bool(worker.state.tasks[worker.get_current_task()].state == "cancelled")
+    except (ValueError, KeyError, AttributeError):  # no worker, or nothing that it knows of
+        return False
 
 
 def final_state(future: Any, label: str) -> State[Any]:  # noqa: ANN401 - of three libraries

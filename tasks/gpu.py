@@ -32,8 +32,12 @@ logger = logging.getLogger("medcompare.gpu")
 
 
 @contextmanager
-def on_the_machine(store: Path, *, alone: bool = False, label: str) -> Iterator[None]:
+def on_the_machine(
+    store: Path, *, alone: bool = False, label: str, on_cluster: bool = False
+) -> Iterator[None]:
     """Hold a slot of the limit ``gpu``, and share the machine with other runs or have it `alone`.
+
+    A cluster gives each task its GPU itself: `on_cluster`, no slot is taken.
 
     Inside the task, not by its tag: a result that is reused needs no slot, and asking the
     server for one takes a second. Without such a limit, as on a laptop, nothing is asked for.
@@ -41,7 +45,7 @@ def on_the_machine(store: Path, *, alone: bool = False, label: str) -> Iterator[
     that could not be given back, as its lease ends by itself.
     """
     stack = ExitStack()
-    if patient(_limit_exists):
+    if not on_cluster and patient(_limit_exists):
         patient(lambda: stack.enter_context(concurrency(GPU_LIMIT, occupy=1, lease_duration=LEASE_S)))
     try:
         with machine_lock(store, alone=alone, label=label):

@@ -37,5 +37,6 @@ def predict(
     variant: str = "",
 ) -> Predictions:
     """Predict with the checkpoint that `request` names; `variant` tells the trainings of a model apart."""
-    with brought_here(request) as here, on_the_machine(here.store_root, label=f"predict {model}{variant}"):
+    label, away = f"predict {model}{variant}", request.elsewhere is not None
+    with brought_here(request) as here, on_the_machine(here.store_root, label=label, on_cluster=away):
         return run_prediction(here)

@@ -16,6 +16,7 @@ from prefect.client.orchestration import get_client
 from medcompare.base.errors import TrainingError
 from medcompare.models.zoo import find_model
 from medcompare.training import progress
+from tasks.engines import given_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -68,21 +69,22 @@ class ProgressBar:
 
 
 class RunStillThere:
-    """Asks the server now and then whether the run of this task goes on: a cluster cannot end what it has begun."""
+    """Asks now and then whether the run of this task goes on: a cluster does not end what it has begun."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + MIN_S
 
     def check(self) -> None:
         """Raise TrainingError where the run has ended; a server that does not answer says nothing about that."""
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + MIN_S
-        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-            state = client.read_flow_run(runtime.flow_run.id).state
-            if state is not None and (state.is_final() or state.is_cancelling()):
-                msg = "its run has ended on another machine: the training ends too, and keeps its checkpoints"
-                raise TrainingError(msg)
+        ended = given_up()
+        if time.monotonic() > self._next:
+            self._next = time.monotonic() + MIN_S
+            with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+                state = client.read_flow_run(runtime.flow_run.id).state
+                ended |= state is not None and (state.is_final() or state.is_cancelling())
+        if ended:
+            msg = "its run has ended on another machine: the training ends too, and keeps its checkpoints"
+            raise TrainingError(msg)
 
 
 @contextmanager

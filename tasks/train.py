@@ -38,9 +38,10 @@ def train(
     variant: str = "",
 ) -> TrainedModel:
     """Train `model`; the best checkpoint stands in the artifact store. `variant` tells its trainings apart."""
+    away = request.elsewhere is not None
     with (
         brought_here(request) as here,
-        on_the_machine(here.store_root, label=f"train {model}{variant}"),
-        shown(model, variant, away=request.elsewhere is not None) as on_event,
+        on_the_machine(here.store_root, label=f"train {model}{variant}", on_cluster=away),
+        shown(model, variant, away=away) as on_event,
     ):
         return run_training(here, on_event=on_event)

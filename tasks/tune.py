@@ -37,9 +37,10 @@ def tune(
     variant: str,
 ) -> Trial:
     """Carry out one trial of `model`; `variant` tells it from the others."""
+    away = request.elsewhere is not None
     with (
         brought_here(request) as here,
-        on_the_machine(here.store_root, label=f"tune {model}{variant}"),
-        shown(model, variant, away=request.elsewhere is not None) as on_event,
+        on_the_machine(here.store_root, label=f"tune {model}{variant}", on_cluster=away),
+        shown(model, variant, away=away) as on_event,
     ):
         return run_trial(here, on_event=on_event)

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from medcompare.base.errors import ConfigError
+from tests.flows.conftest import make_two_classes
 from tests.flows.small_runs import Done, run, small_config
 from tests.notify.mail_servers import free_port
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 UP_WITHIN_S = 120.0
 
@@ -156,21 +157,25 @@ def killed_in_mid_training(copies: list[Path], killed: list[str]) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def alone(images: Path, tmp_path: Path) -> Done:
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images that every machine compares on."""
+    return make_two_classes(tmp_path_factory.mktemp("pictures") / "two-classes")
+
+
+@pytest.fixture(scope="module")
+def alone(prefect_server: None, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:  # noqa: ARG001 - must be up
     """The same comparison on this machine."""
-    return run(settings(images, tmp_path / "alone"))
+    return run(settings(pictures, tmp_path_factory.mktemp("alone")))
 
 
 @pytest.mark.parametrize("engine", ["dask", "ray"])
 def test_one_worker_is_killed_and_the_numbers_are_the_same(
-    engine: str, images: Path, s3: Any, alone: Done, monkeypatch: pytest.MonkeyPatch
+    engine: str, pictures: Path, s3: Any, alone: Done, tmp_path: Path
 ) -> None:
     """Predictions are those of one machine, to the byte; a machine with an empty store then finds everything done."""
     if importlib.util.find_spec(f"prefect_{engine}") is None:
         pytest.skip(f"prefect-{engine} is not installed")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    tmp_path = images.parent
     (tmp_path / "cluster").mkdir()
     shared = f"s3://study/{engine}"
     killed: list[str] = []
@@ -178,13 +183,13 @@ def test_one_worker_is_killed_and_the_numbers_are_the_same(
         port = int(address.rpartition(":")[2])
         wait_for(lambda: _listens(port), engine)
         runner = {"engine": engine, "address": address}
-        config = settings(images, tmp_path, shared_store=shared, runner=runner)
+        config = settings(pictures, tmp_path, shared_store=shared, runner=runner)
         _wait_for_workers(config, 2)
         killer = threading.Thread(target=killed_in_mid_training, args=(copies, killed))
         killer.start()
         done = run(config)
         killer.join()
-        again = run(settings(images, tmp_path / "again", shared_store=shared))
+        again = run(settings(pictures, tmp_path / "again", shared_store=shared))
         if engine == "ray":
             import ray
 
