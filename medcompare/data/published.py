@@ -112,7 +112,7 @@ def words_of(config: SplitConfig) -> SplitWords:
         name=f"the split by {config.hold_out}",
         test=f"All images with {config.hold_out} are held out for the test",
         training="the other images",
-        instead="draw the test images: leave out --hold-out",
+        instead="hold out other images, or draw the test: leave out --hold-out",
     )
 
 

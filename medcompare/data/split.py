@@ -23,7 +23,7 @@ from medcompare.data.records import PUBLISHED, DatasetSplit, SubsetSummary
 from medcompare.data.tables import read_images, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -245,8 +245,9 @@ def _kept(
         return "The published split, kept as it is", subset
     members = np.unique(units.of_image[subset == "train"])
     if ((units.class_counts[members] > 0).sum(axis=0) < MIN_UNITS_PER_CLASS - 1).any():
+        after = _removed(manifest, len(subset))
         msg = (
-            f"{manifest.name}: {words.training} of a class are too few to draw validation images from. You can "
+            f"{manifest.name}: {words.training} of a class are too few to draw validation images from{after}. You can "
             f"{words.instead}."
         )
         raise DataError(msg)
@@ -331,18 +332,31 @@ def _check_enough(units: Units, manifest: DatasetManifest, *, grouped: bool) -> 
             raise DataError(msg)
 
 
+def _removed(manifest: DatasetManifest, n_left: int) -> str:
+    """How many images went as they are on two sides of a split that is kept, where any did."""
+    n = manifest.n_images - n_left
+    if not n:
+        return ""
+    return f" after {n} that share a patient or a copy with another subset were removed (split.leaks)"
+
+
 def _check_both_classes(
-    subsets: Iterable[SubsetSummary], manifest: DatasetManifest, *, grouped: bool, instead: str | None
+    subsets: Sequence[SubsetSummary],
+    manifest: DatasetManifest,
+    *,
+    grouped: bool,
+    instead: str | None,
 ) -> None:
     for summary in subsets:
         for label, name in enumerate(manifest.classes):
             if summary.class_counts[label] == 0:
                 fraction = "test_fraction" if summary.subset == "test" else "validation_fraction"
                 remedy = instead or f"raise split.{fraction}"
-                n = manifest.class_counts[label]
+                n = sum(one.class_counts[label] for one in subsets)
+                after = _removed(manifest, sum(one.n_images for one in subsets))
                 msg = (
                     f"{manifest.name}: the {summary.subset} subset ({summary.n_images} images) would hold no image of "
-                    f"class '{name}', of which there {'is 1' if n == 1 else f'are {n}'} in all. Add "
+                    f"class '{name}', of which there {'is 1' if n == 1 else f'are {n}'} in all{after}. Add "
                     f"{'patients' if grouped else 'images'} of that class, or {remedy}."
                 )
                 raise DataError(msg)

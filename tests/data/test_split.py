@@ -368,7 +368,7 @@ def test_a_patient_of_two_sites_is_refused_or_removed_from_training(store: Artif
     manifest = at_three_sites(store, travels=True)
 
     with pytest.raises(
-        DataError, match=r"1 training images of the split by site=B .* split\.leaks=remove; or draw"
+        DataError, match=r"1 training images of the split by site=B .* split\.leaks=remove; or hold"
     ):
         split(manifest, SplitConfig(hold_out="site=B"), seed=0, store=store)
     parted = split(manifest, SplitConfig(hold_out="site=B", leaks="remove"), seed=0, store=store)
@@ -377,6 +377,16 @@ def test_a_patient_of_two_sites_is_refused_or_removed_from_training(store: Artif
     assert len(table) == 119
     assert set(table.loc[table["site"] == "B", "subset"]) == {"test"}
     assert "case-3." in parted.notes[0]
+
+
+def test_a_subset_without_a_class_says_what_was_removed(store: ArtifactStore) -> None:
+    """All positive patients were at both sites: none of their 20 images is left to train on."""
+    y = [int(i < 40) for i in range(80)]
+    sites = ["AB"[i % 2] if i < 40 else "AAAB"[i // 2 % 4] for i in range(80)]
+    manifest = manifest_of(store, y, patients=[f"P{i // 2}" for i in range(80)], sites=sites)
+
+    with pytest.raises(DataError, match=r"too few .* after 20 that share a patient .* hold out other"):
+        split(manifest, SplitConfig(hold_out="site=B", leaks="remove"), seed=0, store=store)
 
 
 @pytest.mark.parametrize(
