@@ -271,8 +271,8 @@ class CaseCard:
     case_id: str
     image: Image | None
     truth: str
-    scores: tuple[tuple[Mark, str, str], ...]
-    """(mark, score, "wrong" or "right") per model."""
+    scores: tuple[tuple[Mark, str, str, tuple[str, ...]], ...]
+    """Mark, score, "wrong" or "right", and where score and threshold lie from 0 to 1, per model."""
 
 
 @dataclass(frozen=True, kw_only=True)

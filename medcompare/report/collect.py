@@ -6,27 +6,19 @@ gathered, worded and, for the images shown, made small.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image, ImageOps
-
 from medcompare.base.artifacts import sha256_of_bytes
-from medcompare.base.errors import DataError
-from medcompare.base.file_names import file_at, shown
+from medcompare.base.file_names import shown
 from medcompare.config.settings_table import set_by_user, settings_rows
-from medcompare.data.decoding import decode_rgb
-from medcompare.data.reading import read_regular
 from medcompare.data.spelling import words
 from medcompare.data.tables import read_rejected
 from medcompare.report.checklists.answers import read_answers
 from medcompare.report.checklists.facts import RunRecords
 from medcompare.report.checklists.fill import fill_checklists
 from medcompare.report.fonts import words_of_report
+from medcompare.report.hard_cases import Thumbnails, hard_cases, pseudonymous
 from medcompare.report.inputs import (
-    CaseScore,
-    HardCase,
     RejectedRow,
     ReportInputs,
     ScoreDistribution,
@@ -49,7 +41,6 @@ if TYPE_CHECKING:
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.config.schema import AssessConfig, CompareConfig
     from medcompare.data.assignments import ImageRow
-    from medcompare.data.decoding import Range
     from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.table import PredictionTables
@@ -60,7 +51,6 @@ if TYPE_CHECKING:
     from medcompare.training.records import TrainedModel
     from medcompare.training.search import Search
 
-MAX_HARD_CASES, THUMBNAIL_PX = 24, 112
 FEW_EPOCHS = 5
 
 
@@ -258,14 +248,6 @@ def assessment_notices(config: AssessConfig) -> tuple[str, ...]:
     return tuple(found)
 
 
-def pseudonymous(cases: tuple[HardCase, ...]) -> tuple[HardCase, ...]:
-    """`cases` with ids that can be recomputed from the originals, but not read."""
-    return tuple(
-        case.model_copy(update={"case_id": f"case {sha256_of_bytes(case.case_id.encode())[:8]}"})
-        for case in cases
-    )
-
-
 NO_PATHS = words(
     "models positive exclude group_by subgroups path_column label_column hold_out stratify_by title organisation "
     "currency"
@@ -352,69 +334,3 @@ def distributions(test: ScoredCases) -> tuple[ScoreDistribution, ...]:
 def score_steps(test: ScoredCases) -> tuple[ScoreSteps, ...]:
     """What other thresholds would give; none of a model with few cases or a single score."""
     return tuple(filter(None, (count_steps(m, test.y_true, scores) for m, scores in test.scores.items())))
-
-
-def hard_cases(
-    test: ScoredCases,
-    assessment: Assessment,
-    *,
-    thumbnails: Thumbnails | None,
-) -> tuple[tuple[HardCase, ...], int]:
-    """Test cases that a model got wrong, the worst first, and how many there are in all.
-
-    False negatives come first; among them those that more models missed, then those that
-    were further from the threshold.
-    """
-    thresholds = {one.model: one.operating_point.threshold for one in assessment.evaluations}
-    predicted = {model: scores >= thresholds[model] for model, scores in test.scores.items()}
-    wrong = np.sum([predicted[model] != (test.y_true == 1) for model in predicted], axis=0)
-    margin = np.max([np.abs(test.scores[model] - thresholds[model]) for model in predicted], axis=0)
-
-    def rank(i: int) -> tuple[int, int, float, str]:
-        return (-int(test.y_true[i]), -int(wrong[i]), -float(margin[i]), test.case_id[i])
-
-    order = sorted(np.flatnonzero(wrong).tolist(), key=rank)
-    cases = tuple(
-        HardCase(
-            case_id=test.case_id[i],
-            truth=1 if test.y_true[i] else 0,
-            scores=tuple(
-                CaseScore(model=model, score=float(scores[i]), called_positive=bool(predicted[model][i]))
-                for model, scores in test.scores.items()
-            ),
-            thumbnail_png=None if thumbnails is None else thumbnails.of(test.case_id[i]),
-        )
-        for i in order[:MAX_HARD_CASES]
-    )
-    return cases, len(order)
-
-
-class Thumbnails:
-    """Small pictures of the images of a split, by case id.
-
-    Parameters
-    ----------
-    images : sequence of ImageRow
-        With the path of each.
-    data_root : Path
-        Folder the paths are relative to.
-    """
-
-    def __init__(self, images: Sequence[ImageRow], data_root: Path) -> None:
-        self._images = {row.case_id: (file_at(data_root, row.path), row.grey_range) for row in images}
-
-    def of(self, case_id: str) -> bytes | None:
-        """Small PNG of one image without its metadata; None where the file is gone."""
-        return thumbnail(*self._images[case_id])
-
-
-def thumbnail(path: Path, grey_range: Range | None = None) -> bytes | None:
-    """Small PNG of an image without its metadata; None where the file is gone."""
-    try:
-        pixels = decode_rgb(read_regular(path), name="of a case", grey_range=grey_range)
-    except (OSError, DataError):
-        return None
-    out = io.BytesIO()
-    small = ImageOps.fit(Image.fromarray(pixels), (THUMBNAIL_PX, THUMBNAIL_PX))
-    small.save(out, format="PNG")
-    return out.getvalue()

@@ -27,7 +27,7 @@ from medcompare.data.quality import measure_quality
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.split import split
 from medcompare.data.validation import image_warnings, measure_image, reject_reason
-from medcompare.report.collect import Thumbnails
+from medcompare.report.hard_cases import Thumbnails
 from medcompare.training.dataset import SubsetImages
 from medcompare.training.identity import images_digest
 from tests.data.test_dicom import content, dataset

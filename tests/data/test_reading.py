@@ -33,7 +33,7 @@ from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.split import split
 from medcompare.data.tables import read_images, read_rejected
 from medcompare.data.validation import measure_file
-from medcompare.report.collect import thumbnail
+from medcompare.report.hard_cases import thumbnail
 from medcompare.training.dataset import SubsetImages
 
 if TYPE_CHECKING:

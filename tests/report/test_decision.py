@@ -131,7 +131,7 @@ def test_intervals_are_drawn_to_scale() -> None:
     )  # fmt: skip
     margin, zero, line, *_ = path_numbers(drawing.svg)
     unit = zero[0] - margin[0]  # one margin
-    assert unit == pytest.approx(144 / 3.9, abs=0.1)
+    assert unit == pytest.approx((40 * 96 / 25.4 - 6) / 3.9, abs=0.1)
     assert line[0] == margin[0]  # the lower limit lies on the margin
     diamond = path_numbers(drawing.svg)[-1]
     assert diamond[0] + 4 == pytest.approx(zero[0] - unit / 2, abs=0.11)

@@ -86,7 +86,7 @@ def draw_roc_and_precision_recall(
     `prevalence`, the share of positives, is the precision of a random ranking.
     """
     # Below the panels: inside them a legend would lie on the curves of some study.
-    legend_mm = 3.8 * len(evaluations) + 2
+    legend_mm = 4.1 * len(evaluations) + 2
     height_mm = 86.0 + legend_mm
 
     def fill(figure: Figure) -> None:
@@ -96,9 +96,7 @@ def draw_roc_and_precision_recall(
             axes.axis("off")
         roc.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
         pr.axhline(prevalence, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-        pr.text(
-            0.01, prevalence + 0.012, f"prevalence {format_number(prevalence)}", color=MUTED, fontsize=6.2
-        )
+        pr.text(0.01, prevalence + 0.012, f"prevalence {format_number(prevalence)}", color=MUTED)
         for evaluation in evaluations:
             style, metrics = styles[evaluation.model], evaluation.metrics
             plot_curve(roc, evaluation.roc, style)
@@ -200,9 +198,7 @@ def _mirror_histogram(
     axes.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True, symmetric=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(abs(round(value)))))
     for height, word in ((0.75, "positive"), (0.25, "negative")):
-        axes.text(
-            1.01, height, word, transform=axes.transAxes, ha="left", va="center", fontsize=6, color=MUTED
-        )
+        axes.text(1.01, height, word, transform=axes.transAxes, ha="left", va="center", color=MUTED)
 
 
 def draw_score_distributions(
@@ -234,7 +230,6 @@ def draw_score_distributions(
             axes.set_ylabel("Cases")
             axes.set_title(
                 f"True class {shorten(name, 30)} (n = {format_count(sum(counts))})",
-                fontsize=6.8,
                 weight="normal",
             )
             room_left = threshold - edges[0] > 0.3 * span
@@ -243,7 +238,7 @@ def draw_score_distributions(
             text = f"\u2190 {errors}" if missed_side < 0 else f"{errors} \u2192"
             axes.text(
                 threshold + (-0.015 if on_left else 0.015) * span, top * 0.97, text, ha="right" if on_left else "left",
-                va="top", fontsize=6.6, weight="bold",
+                va="top", weight="bold",
             )  # fmt: skip
             axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
         lower.set_xlim(edges[0] - 0.01 * span, edges[-1] + 0.01 * span)

@@ -32,7 +32,7 @@ MM_PER_INCH = 25.4
 PAGE_WIDTH_MM = 174.0
 """Width of the text block: what a full-width figure fills."""
 
-LEGEND_CHARACTER_MM, LEGEND_HANDLE_MM, LEGEND_ROW_MM = 1.35, 11.0, 3.6
+LEGEND_CHARACTER_MM, LEGEND_HANDLE_MM, LEGEND_ROW_MM = 1.53, 11.5, 4.1
 """Mean width of a character in a legend; handle and gaps of an entry; height of a row."""
 
 INK, MUTED, RULE, ZONE = "#1b2733", "#5b6874", "#c9d1d8", "#e8efe9"
@@ -62,12 +62,12 @@ LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
 _STYLE: dict[RcKeyType, object] = {
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans"],
-    "font.size": 7.0,
-    "axes.titlesize": 7.6,
+    "font.size": 7.5,
+    "axes.titlesize": 8.0,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 5.0,
-    "axes.labelsize": 7.0,
+    "axes.labelsize": 7.5,
     "axes.linewidth": 0.6,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
@@ -79,13 +79,13 @@ _STYLE: dict[RcKeyType, object] = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 6.6,
-    "ytick.labelsize": 6.6,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
-    "legend.fontsize": 6.6,
+    "legend.fontsize": 7.5,
     "legend.frameon": False,
     "lines.linewidth": 1.3,
     "patch.linewidth": 0.6,
@@ -255,7 +255,7 @@ def offset(position: int, count: int, width: float) -> float:
 
 def title_by(figure: Figure, style: ModelStyle) -> None:
     """The name of a model above its figure, in ink: colours that tell lines apart are too pale for letters."""
-    figure.suptitle(style.label, fontsize=7.6, weight="bold", x=0.02, ha="left")
+    figure.suptitle(style.label, fontsize=8.0, weight="bold", x=0.02, ha="left")
 
 
 def unit_axes(axes: Axes, *, x_label: str, y_label: str) -> None:

@@ -110,7 +110,6 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
                     ha="right" if edge < 0 else "left",
                     va="center",
                     color="#1d4a2e",
-                    fontsize=5.6,
                 )
         estimate = row.estimate
         plot_interval(axes, estimate, i, upright=False, color=INK, linewidth=1.2, solid_capstyle="butt")
@@ -151,7 +150,6 @@ def _direction(axes: Axes, name: str, side: int, *, below: float, width_mm: floa
         ha="left" if side > 0 else "right",
         va="center_baseline",
         color=MUTED,
-        fontsize=6.4,
     )
 
 
@@ -291,7 +289,6 @@ def draw_subgroups(
                                 "ha": "center",
                                 "va": "center",
                                 "style": "italic",
-                                "fontsize": 6,
                             }
                             axes.text((1 + low) / 2, i, "too few", color=MUTED, **look)
                         continue
@@ -333,6 +330,4 @@ def _label_subgroups(axes: Axes, rows: Sequence[SubgroupRow]) -> None:
         if previous is not None and row.column != previous:
             axes.axhline(i - 0.5, color=RULE, linewidth=0.6)
         previous = row.column
-    axes.text(
-        -0.04, -0.75, "positive / n", transform=transform, ha="right", va="center", color=MUTED, fontsize=6.2
-    )
+    axes.text(-0.04, -0.75, "positive / n", transform=transform, ha="right", va="center", color=MUTED)

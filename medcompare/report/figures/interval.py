@@ -11,7 +11,8 @@ from medcompare.report.fonts import SVG_FONTS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WIDTH, HEIGHT = 150.0, 26.0
+PX_PER_MM, HEIGHT = 96 / 25.4, 26.0
+"""Units are CSS pixels, so that type is as large in a narrow cell as in a wide one; height of a drawing."""
 PAD = 3.0
 LINE_AT, FOOT = 9.0, 17.0
 EDGE_COLOUR = "#2f6b45"
@@ -60,15 +61,16 @@ def draw_interval(
         Width on paper.
     """
     left_end, right_end = reach
+    width = round(width_mm * PX_PER_MM, 1)
 
     def x(number: float) -> float:
         place = (min(right_end, max(-left_end, number / margin)) + left_end) / (left_end + right_end)
-        return round(PAD + (WIDTH - 2 * PAD) * place, 1)
+        return round(PAD + (width - 2 * PAD) * place, 1)
 
     def on_axis(number: float) -> bool:
         return -left_end <= number / margin <= right_end
 
-    right = x(margin) if two_sided else WIDTH
+    right = x(margin) if two_sided else width
     dash = f'stroke="{EDGE_COLOUR}" stroke-width="1.3" stroke-dasharray="3 2"'
     edges = [-margin, margin] if two_sided else [-margin]
     parts = [
@@ -89,13 +91,13 @@ def draw_interval(
     if on_axis(value):
         at = x(value)
         parts.append(f'<path d="M{round(at - 4, 1)} {LINE_AT}l4 -4l4 4l-4 4z" fill="{INK}"/>')
-    at = max(x(-margin), 2.6 * len(margin_label))
+    at = max(x(-margin), 2.8 * len(margin_label))
     parts.append(
-        f'<text x="{at:g}" y="25" font-size="9.2" text-anchor="middle" fill="{MUTED}">{escape(margin_label)}</text>'
+        f'<text x="{at:g}" y="25" font-size="10" text-anchor="middle" fill="{MUTED}">{escape(margin_label)}</text>'
     )
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" width="{width_mm:g}mm" '
-        f'height="{width_mm * HEIGHT / WIDTH:.2f}mm" role="img" font-family="{SVG_FONTS}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {HEIGHT:g}" width="{width_mm:g}mm" '
+        f'height="{HEIGHT / PX_PER_MM:.2f}mm" role="img" font-family="{SVG_FONTS}">'
         f"<title>{escape(alt, quote=False)}</title>{''.join(parts)}</svg>"
     )
     return Drawing(svg=svg, width_mm=width_mm, alt=alt)

@@ -111,7 +111,6 @@ def draw_accuracy_and_cost(
             "\u2196 better: cheaper and more accurate",
             transform=axes.transAxes,
             color=MUTED,
-            fontsize=6.4,
         )
 
     spoken = "; ".join(

@@ -230,7 +230,7 @@ def _of_several(view: View) -> Table:
         head = Cell(view.label(one.model), strong=True, mark=view.mark(one.model))
         if one.model in against:
             difference = against[one.model]
-            drawn = _drawn(view, "auc", difference, reach=reach, two_sided=False, width_mm=25)
+            drawn = _drawn(view, "auc", difference, reach=reach, two_sided=False, width_mm=19.5)
             rows.append((head, *cells, *cost, _figure(notes, "auc", difference, difference=True), *drawn))
         else:
             highest = muted("highest AUC") if one.model == best else muted("not compared")
@@ -243,12 +243,12 @@ def _of_several(view: View) -> Table:
             words("Model"),
             *(
                 Column(labels[key], width)
-                for key, width in zip(FIGURES, ("17.6mm", "17.6mm", "21mm"), strict=True)
+                for key, width in zip(FIGURES, ("18.2mm", "18.2mm", "22mm"), strict=True)
             ),
-            *(Column(row[0].text, "17mm") for row in costs),
+            *(Column(row[0].text, "15.5mm") for row in costs),
             Column("AUC, difference", "24mm"),
-            Column("worse \u25c2 0 \u25b8 better", "26mm", "figure"),
-            words("AUC is", "18.5mm"),
+            Column("worse \u25c2 0 \u25b8 better", "20mm", "figure"),
+            words("AUC is", "17mm"),
         ),
         rows,
         tight=True,

@@ -68,25 +68,33 @@ def _error_words(view: View, case: HardCase) -> str:
     return f"{verb} by {join_words(view.label(model) for model in wrong)}"
 
 
+KINDS = ("Missed", "False alarms", "Missed by some models only", "False alarms of some models only")
+
+
+def _kind(case: HardCase) -> str:
+    """What kind of error a case is, of `KINDS`: of all models that scored it, or of some."""
+    by_all = all(_is_wrong(score, case) for score in case.scores)
+    return KINDS[(0 if case.truth == POSITIVE else 1) + (0 if by_all else 2)]
+
+
 def _hard_cases(view: View) -> list[Block]:
     cases = view.inputs.hard_cases
     total = view.inputs.n_hard_cases
     shown = f"{format_count(len(cases))} cases"
     if total is not None and total > len(cases):
         shown = f"{format_count(len(cases))} of {format_count(total)} cases"
-    n_missed = sum(case.truth == POSITIVE for case in cases)
+    kinds = {title: [case for case in cases if _kind(case) == title] for title in KINDS}
+    counts = [
+        f"{format_count(len(found))} {title[0].lower()}{title[1:]}" for title, found in kinds.items() if found
+    ]
     intro = (
-        f"{shown} that at least one model misclassified: {format_count(n_missed)} missed "
-        f"{view.assessment.classes[1]} first, then {format_count(len(cases) - n_missed)} false alarms. "
-        "The case ids are those of the predictions table."
+        f"{shown} that at least one model misclassified: {join_words(counts)}. Each kind has its share of the places; "
+        "within a kind the scores furthest on the wrong side of a threshold come first. Bars are scores from 0 to 1, "
+        "the line is the threshold. The case ids are those of the predictions table."
     )
     blocks: list[Block] = [Heading("Hard cases"), Paragraph(intro)]
-    for positive, title in ((True, "Missed"), (False, "False alarms")):
-        cards = tuple(
-            _card(view, case)
-            for case in cases
-            if case.thumbnail_png is not None and (case.truth == POSITIVE) is positive
-        )
+    for title, found in kinds.items():
+        cards = tuple(_card(view, case) for case in found if case.thumbnail_png is not None)
         if cards:
             blocks.append(Gallery(title=title, cards=cards))
     without_image = [case for case in cases if case.thumbnail_png is None]
@@ -105,8 +113,14 @@ def _card(view: View, case: HardCase) -> CaseCard:
     if case.thumbnail_png is not None:
         alt = f"Image of case {case.case_id}, true class {truth}"
         image = Image(src=png_uri(case.thumbnail_png), alt=alt, width_mm=THUMBNAIL_MM)
+    thresholds = {one.model: one.operating_point.threshold for one in view.evaluations}
     scores = tuple(
-        (view.mark(one.model), format_number(one.score), "wrong" if _is_wrong(one, case) else "right")
+        (
+            view.mark(one.model),
+            format_number(one.score),
+            "wrong" if _is_wrong(one, case) else "right",
+            tuple(f"{100 * min(1.0, max(0.0, x)):.1f}%" for x in (one.score, thresholds[one.model])),
+        )
         for one in case.scores
     )
     return CaseCard(case_id=case.case_id, image=image, truth=truth, scores=scores)
