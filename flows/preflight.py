@@ -80,11 +80,13 @@ def check_before_work(config: CompareConfig) -> Checked:
                 title=config.report.title, organisation=config.report.organisation, classes=source.classes
             )
             require_fonts(words)
-        if config.train.augmentation != TrainConfig().augmentation or config.train.recipes:
+        train = config.train
+        steps = {step for model in ("", *train.recipes) for step in train.for_model(model).augmentation}
+        if not steps <= set(TrainConfig().augmentation):  # else torch stays out of this process
             from medcompare.training.augmentation import check_augmentation
 
-            check_augmentation(config.train)
-        return Checked(ensure_weights(config.models, config.train), source, external, cluster)
+            check_augmentation(train)
+        return Checked(ensure_weights(config.models, train), source, external, cluster)
 
 
 _ahead: list[tuple[CompareConfig, Checked]] = []

@@ -107,9 +107,10 @@ def _below(node: ast.AST) -> Iterator[ast.AST]:
 
 
 @cache
-def normalised_source(source: str) -> str:
-    """Dump of the syntax tree of `source` without docstrings, comments and layout."""
+def _read(source: str) -> tuple[str, tuple[Import, ...]]:
+    """What `normalised_source` and `imports_of` give, from one reading."""
     tree = ast.parse(source)
+    imports = tuple(_imports_below(tree, for_types_only=False))
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -118,17 +119,21 @@ def normalised_source(source: str) -> str:
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 node.body = body[1:]
-    return ast.dump(tree, include_attributes=False)
+    return ast.dump(tree, include_attributes=False), imports
 
 
-@cache
+def normalised_source(source: str) -> str:
+    """Dump of the syntax tree of `source` without docstrings, comments and layout."""
+    return _read(source)[0]
+
+
 def imports_of(source: str) -> tuple[Import, ...]:
     """Modules that `source` imports, at the top or inside functions, and possible ones.
 
     Of ``from medcompare.stats import auc`` both ``medcompare.stats`` and
     ``medcompare.stats.intervals.auc`` are given: whether the latter is a module, its file tells.
     """
-    return tuple(_imports_below(ast.parse(source), for_types_only=False))
+    return _read(source)[1]
 
 
 def _imports_below(node: ast.AST, *, for_types_only: bool) -> Iterator[Import]:

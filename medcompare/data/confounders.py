@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+import scipy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ def cramers_v(y: Sequence[int], groups: Sequence[str]) -> tuple[float, float]:
     np.add.at(table, (np.asarray(y, dtype=int), codes), 1)
     if len(names) < 2 or np.any(table.sum(axis=1) == 0):
         return 0.0, 1.0
-    chi2, p_value, _, _ = stats.chi2_contingency(table, correction=False)
+    chi2, p_value, _, _ = scipy.stats.chi2_contingency(table, correction=False)
     # The smaller dimension is two, so both sides of Bergsma's formula use 2 x k tables.
     n, k = table.sum(), len(names)
     phi2 = max(0.0, chi2 / n - (k - 1) / (n - 1))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedShuffleSplit
 
 from medcompare.base.errors import DataError, MedcompareError
 from medcompare.base.record import SUBSETS
@@ -129,6 +128,8 @@ def draw(
     MedcompareError
         If no draw was made, which would be an error of this module.
     """
+    from sklearn.model_selection import StratifiedShuffleSplit  # noqa: PLC0415 - takes a second, and most runs find this done
+
     counts = units.class_counts[members]
     groups = None if units.group_counts is None else units.group_counts[members]
     strata = _strata(counts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from medcompare.base.errors import DataError
 from medcompare.base.record import SUBSETS
@@ -14,6 +13,7 @@ from medcompare.data.tables import read_split
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.model_selection import StratifiedGroupKFold
 
     from medcompare.base.artifacts import ArtifactStore
     from medcompare.data.records import DatasetManifest, DatasetSplit
@@ -81,6 +81,8 @@ def fold_splits(
 
 
 def _folds(n_folds: int, seed: int) -> StratifiedGroupKFold:
+    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - takes a second, and most runs find this done
+
     return StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
 def connected(n: int, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.intp]:
     """Number of the component of each of `n` things that the given pairs connect, in order of their first things."""
-    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.intp)
+    graph = scipy.sparse.coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
+    return np.asarray(scipy.sparse.csgraph.connected_components(graph, directed=False)[1], dtype=np.intp)
 
 
 def groups_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy import fft, ndimage
 
 from medcompare.data.perceptual_hash import CROPS, SIDE_PX, coefficients_of_crops
 
@@ -69,8 +69,13 @@ _RADIUS = np.hypot(_ROWS[:, None], _COLUMNS)
 _BAND = (_RADIUS >= LOWEST) & (_RADIUS <= HIGHEST)
 _TIMES = np.where(_COLUMNS == 0, 1, 2).astype(np.float32)
 _WINDOW = np.outer(*[np.hanning(SIDE_PX + 2)[1:-1]] * 2).astype(np.float32)
-_BLUR = ndimage.gaussian_filter1d(np.eye(SIDE_PX, dtype=np.float32), REACH_PX, axis=0, truncate=SMOOTH_REACH)
-"""Gaussian blur of a column as a matrix: three times as fast, as the pictures are this small."""
+
+
+@cache
+def _blur() -> NDArray[np.float32]:
+    """Gaussian blur of a column as a matrix: three times as fast, as the pictures are this small."""
+    unit = np.eye(SIDE_PX, dtype=np.float32)
+    return np.asarray(scipy.ndimage.gaussian_filter1d(unit, REACH_PX, axis=0, truncate=SMOOTH_REACH))
 
 
 def squares(crops: Sequence[tuple[float, float, float]] = CROPS) -> list[Square]:
@@ -218,13 +223,14 @@ def _cut(image: Image.Image, places: Sequence[Square]) -> NDArray[np.uint8]:
 def _phases(pictures: NDArray[np.uint8]) -> NDArray[np.complex64]:
     """Frequencies of the band of each picture, of about equal length, those at the level of the noise shorter."""
     values = pictures.astype(np.float32)
-    values -= _BLUR @ values @ _BLUR.T
-    contrast = _BLUR @ (values * values) @ _BLUR.T
+    blur = _blur()
+    values -= blur @ values @ blur.T
+    contrast = blur @ (values * values) @ blur.T
     np.sqrt(contrast, out=contrast)
     contrast += FLOOR
     values /= contrast
     values *= _WINDOW
-    spectrum = fft.rfft2(values)[:, _ROWS, : HIGHEST + 1] * _BAND
+    spectrum = scipy.fft.rfft2(values)[:, _ROWS, : HIGHEST + 1] * _BAND
     size = np.abs(spectrum)
     weight = size / (size + NOISE)
     length = np.sqrt((weight**2 @ _TIMES).sum(axis=1))
@@ -237,7 +243,7 @@ def _peaks(
     a: NDArray[np.complex64], b: NDArray[np.complex64]
 ) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
     """(height of each peak, (right, down) of `a` against `b` in pixels of a thumbnail)."""
-    surface = fft.irfft2(a * b.conj(), s=(_N, _N)).reshape(len(a), -1) * _N**2
+    surface = scipy.fft.irfft2(a * b.conj(), s=(_N, _N)).reshape(len(a), -1) * _N**2
     place = surface.argmax(axis=1)
     rows, columns = (((axis + _N // 2) % _N - _N // 2) * SIDE_PX / _N for axis in np.divmod(place, _N))
     return surface[np.arange(len(a)), place], list(zip(columns.tolist(), rows.tolist(), strict=True))

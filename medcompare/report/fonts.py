@@ -163,7 +163,7 @@ def _preference(path: Path) -> tuple[bool, bool, str]:
 def _lacking(text: str) -> str:
     """Characters of `text` that DejaVu Sans does not have, sorted."""
     base = _covered(_dejavu("DejaVuSans.ttf"))
-    return "".join(sorted({c for c in text if ord(c) not in base and _is_drawn(c)}))
+    return "".join(sorted({c for c in set(text) if ord(c) not in base and _is_drawn(c)}))
 
 
 def fallback_fonts(text: str) -> tuple[FallbackFont, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from medcompare.base.errors import ArtifactError
 from medcompare.data.characteristics import standardised_difference
@@ -290,7 +290,7 @@ def _kolmogorov_smirnov(
     are what can be exchanged (Good 2005, Permutation, Parametric and Bootstrap Tests of Hypotheses, ch. 3).
     """
     if not grouped:
-        result = stats.ks_2samp(a, b)
+        result = scipy.stats.ks_2samp(a, b)
         return float(result.statistic), float(result.pvalue)
     values, in_a = np.concatenate([a, b]), np.repeat(np.array([1, 0], np.uint64), [len(a), len(b)])
     _, blocks = np.unique(
@@ -306,7 +306,7 @@ def _kolmogorov_smirnov(
         n = side.sum()
         return float(np.abs(np.cumsum(side / n - (1 - side) / (len(side) - n)))[ends].max())
 
-    found = stats.permutation_test(
+    found = scipy.stats.permutation_test(
         (np.unique(blocks[in_a == 1]), np.unique(blocks[in_a == 0])),
         distance,
         vectorized=False,

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from medcompare.stats.arrays import checked_scores
 from medcompare.stats.intervals.auc import auc_difference, auc_interval
@@ -284,7 +284,7 @@ def _order_warning(
     difference = auc_difference(truth, b, a, level=UNRELATED_LEVEL, clusters=codes)
     if difference.ci_low is None or difference.ci_low <= 0:
         return None
-    products = stats.zscore(stats.rankdata(a)) * stats.zscore(stats.rankdata(b))
+    products = scipy.stats.zscore(scipy.stats.rankdata(a)) * scipy.stats.zscore(scipy.stats.rankdata(b))
     correlation = float(products.mean())
     error = math.sqrt(clustered_ratio_variance(products, np.arange(test.n) if codes is None else codes))
     reach = normal_quantile(level) * error

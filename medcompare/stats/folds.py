@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from medcompare.stats.intervals.auc import auc_interval
 from medcompare.stats.records import CrossValidation, Estimate, FoldRow
@@ -116,7 +116,7 @@ def corrected_mean(
         return Estimate(value=None, level=level, method="none", note=note)
     mean, n = float(np.mean(known)), len(known)
     error = float(np.sqrt((1 / n + ratio) * np.var(known, ddof=1)))
-    reach = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
+    reach = float(scipy.stats.t.ppf((1 + level) / 2, n - 1)) * error
     return Estimate(
         value=mean,
         ci_low=max(lowest, mean - reach),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scipy import stats
+import scipy
 
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.intervals.proportions import normal_quantile
@@ -135,7 +135,7 @@ def noninferiority_p(difference: float | None, standard_error: float | None, mar
         return None
     if standard_error == 0:
         return 0.0 if difference > -margin else 1.0
-    return float(stats.norm.sf((difference + margin) / standard_error))
+    return float(scipy.stats.norm.sf((difference + margin) / standard_error))
 
 
 def _check_margin(margin: float) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
@@ -60,7 +60,7 @@ def mcnemar_p(n_only_reference: int, n_only_candidate: int, test: PairedTest = "
     n, fewer = n_only_reference + n_only_candidate, min(n_only_reference, n_only_candidate)
     if n == 0:
         return 1.0
-    distribution = stats.binom(n, 0.5)
+    distribution = scipy.stats.binom(n, 0.5)
     excess = distribution.pmf(fewer) if test == "mid-p" else 0.0
     return float(min(1.0, 2 * distribution.cdf(fewer) - excess))
 
@@ -89,7 +89,7 @@ def detectable_difference(difference: Estimate) -> Estimate:
     if error is None or difference.level is None:
         note = f"not estimable: {difference.note or 'the difference has no interval'}"
         return Estimate(value=None, level=None, method="none", n=difference.n, note=note)
-    reach = normal_quantile(difference.level), float(stats.norm.ppf(POWER))
+    reach = normal_quantile(difference.level), float(scipy.stats.norm.ppf(POWER))
     method = f"{reach[0]:.2f} + {reach[1]:.2f} standard errors (power {100 * POWER:g}%)"
     return Estimate(value=min(sum(reach) * error, 1.0), level=None, method=method, n=difference.n)
 
@@ -152,7 +152,7 @@ def _tango_upper(gain: float, loss: float, n: float, z: float) -> float:
         return (gain - loss - n * delta) ** 2 - z**2 * variance
 
     # At the estimate the statistic is 0, so `excess` is negative; at 1 it is positive.
-    return float(optimize.brentq(excess, estimate, 1.0, xtol=1e-15, rtol=1e-14))
+    return float(scipy.optimize.brentq(excess, estimate, 1.0, xtol=1e-15, rtol=1e-14))
 
 
 def newcombe_interval(
@@ -348,7 +348,7 @@ def obuchowski_test(gain: ArrayLike, clusters: IntArray) -> float:
     if squares == 0:
         return 1.0
     chi_square = float(totals.sum()) ** 2 / (n_clusters / (n_clusters - 1) * squares)
-    return float(stats.chi2.sf(chi_square, 1))
+    return float(scipy.stats.chi2.sf(chi_square, 1))
 
 
 def _check_counts(first: float, second: float, n: float | None = None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from medcompare.stats.comparison import adjusted, with_differences
 from medcompare.stats.estimates import OverTrainings
@@ -124,7 +124,7 @@ class Trainings:
         total = float(np.nanvar(draws.mean(axis=0), ddof=1)) + between
         error = float(np.sqrt(total))
         freedom = np.inf if between == 0 else (n_seeds - 1) * (total / between) ** 2
-        reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+        reach = float(scipy.stats.t.ppf((1 + level) / 2, freedom)) * error
         return Estimate(
             value=mean,
             ci_low=max(lowest, mean - reach),
@@ -134,7 +134,7 @@ class Trainings:
             f"({draws.shape[1]} resamples)",
             p_value=None
             if lowest == 0 or error == 0
-            else min(1.0, 2 * float(stats.t.sf(abs(mean) / error, freedom))),
+            else min(1.0, 2 * float(scipy.stats.t.sf(abs(mean) / error, freedom))),
             n=self.test.n,
             trainings=OverTrainings(
                 n=n_seeds, standard_deviation=float(np.std(values, ddof=1)), standard_error=error

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
-from sklearn.covariance import ledoit_wolf
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+import scipy
 
 from medcompare.data.assignments import STANDARD_COLUMNS
 from medcompare.data.file_facts import read_file_facts
@@ -130,6 +128,8 @@ def out_of_fold(
     -------
     ndarray of shape (n,)
     """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # noqa: PLC0415 - takes a second, and most runs find this done
+
     values = values[:, np.ptp(values, axis=0) > 0] if len(values) else values
     scores = np.zeros(len(y))
     if not values.shape[1]:
@@ -150,6 +150,8 @@ def _log_odds(
     scikit-learn's `LinearDiscriminantAnalysis` does the same, but for 432 columns its general solver needs
     twenty times as long as this one for a covariance that is positive definite.
     """
+    from sklearn.covariance import ledoit_wolf  # noqa: PLC0415 - takes a second, and most runs find this done
+
     spread = values.std(axis=0)
     spread[spread == 0] = 1.0
     values, asked = values / spread, asked / spread
@@ -186,7 +188,7 @@ def cross_validated_auc(
         In [0, 1].
     """
     wider = float(np.sqrt(1 + N_FOLDS / (N_FOLDS - 1)))
-    level_of_wider = float(2 * norm.cdf(wider * norm.ppf((1 + level) / 2)) - 1)
+    level_of_wider = float(2 * scipy.stats.norm.cdf(wider * scipy.stats.norm.ppf((1 + level) / 2)) - 1)
     found = auc_interval(y, scores, level=level_of_wider, clusters=clusters)
     return found.model_copy(update={"level": level, "method": f"{found.method}, {wider:.1f} times as wide"})
 

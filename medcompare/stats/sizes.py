@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from scipy import special, stats
+import scipy
 
 from medcompare.stats.intervals.proportions import normal_quantile
 from medcompare.stats.records import SizeNeeded
@@ -157,7 +157,7 @@ def factor_for_difference(
     if estimate.trainings is not None:
         return factor_over_trainings(estimate.trainings, room, alpha=alpha, power=wanted)
     error = (high - low) / 2 / normal_quantile(level)
-    return float(((stats.norm.isf(alpha / 2) + stats.norm.ppf(wanted)) * error / room) ** 2)
+    return float(((scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(wanted)) * error / room) ** 2)
 
 
 def _room(margin: float, true_difference: float, *, both_ways: bool) -> float:
@@ -204,10 +204,10 @@ def factor_for_floor(
         return None
     if estimate.trainings is not None:
         return factor_over_trainings(estimate.trainings, value - floor, alpha=alpha, power=power)
-    scale = special.logit if logit else float
+    scale = scipy.special.logit if logit else float
     reach = float(scale(value) - scale(low)) / normal_quantile(level)
     room = float(scale(value) - scale(floor))
-    return float(((stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) * reach / room) ** 2)
+    return float(((scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(power)) * reach / room) ** 2)
 
 
 def _for_difference(

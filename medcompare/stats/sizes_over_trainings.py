@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+import scipy
 
 if TYPE_CHECKING:
     from medcompare.stats.estimates import OverTrainings
@@ -52,7 +52,7 @@ def factor_over_trainings(
     between = known.standard_deviation**2 / k
     total = cases / FACTORS + between
     freedom = (k - 1) * (total / between) ** 2 if between else np.inf
-    reach = (stats.t.isf(alpha / 2, freedom) + stats.t.ppf(power, freedom)) * np.sqrt(total)
+    reach = (scipy.stats.t.isf(alpha / 2, freedom) + scipy.stats.t.ppf(power, freedom)) * np.sqrt(total)
     enough = np.flatnonzero(reach <= room)
     return float(FACTORS[enough[0]]) if len(enough) else None
 

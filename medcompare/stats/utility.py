@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+import scipy
 
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.arrays import (
@@ -227,7 +227,7 @@ def probability_more_accurate(
         raise DataError(msg)
     note = "no discordant case" if only_reference + only_candidate == 0 else None
     if clusters is None:
-        value = float(special.betainc(only_reference + 1, only_candidate + 1, 0.5))
+        value = float(scipy.special.betainc(only_reference + 1, only_candidate + 1, 0.5))
         return Estimate(
             value=value, level=None, method="Dirichlet posterior, uniform prior (exact)", n=n, note=note
         )
@@ -297,7 +297,7 @@ def probability_of_false_claim(accuracy: float, second: float, n: int, both: flo
         )
         raise ConfigError(msg)
     both = min(max(both, low), high)
-    return float(special.betainc(n * (accuracy - both) + 1, n * (second - both) + 1, 0.5))
+    return float(scipy.special.betainc(n * (accuracy - both) + 1, n * (second - both) + 1, 0.5))
 
 
 def _count_at_or_above(values: FloatArray, cut: FloatArray) -> FloatArray:

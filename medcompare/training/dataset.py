@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self, overload
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medcompare.base.errors import DataError
 from medcompare.base.hardware import loading_processes, usable_cores
-from medcompare.data.assignments import file_of
+from medcompare.data.assignments import ImageRow, file_of
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import NotRegularError, read_regular
 from medcompare.training.image_cache import image_cache, key_of
@@ -30,13 +33,12 @@ from medcompare.training.transforms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from torch import Tensor
 
     from medcompare.config.train import TrainConfig
-    from medcompare.data.assignments import ImageRow
     from medcompare.models.spec import Interpolation
     from medcompare.training.augmentation import Augmentation
     from medcompare.training.image_cache import ImageCache
@@ -56,6 +58,39 @@ class Batch:
         return type(self)(images=self.images.pin_memory(), labels=self.labels.pin_memory())
 
 
+class PackedRows(Sequence[ImageRow]):
+    """Rows written into one block of memory, and made anew when they are asked for.
+
+    Python counts references within each object: of a million rows as objects a loading process that only reads
+    them copies every page. Of this block it copies none.
+    """
+
+    def __init__(self, rows: Iterable[ImageRow]) -> None:
+        parts = [json.dumps(list(vars(row).values())).encode() for row in rows]
+        self._ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+        self._text = b"".join(parts)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ImageRow]: ...
+    def __getitem__(self, index: int | slice) -> ImageRow | list[ImageRow]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        values = json.loads(self._text[self._ends[index - 1] if index else 0 : self._ends[index]])
+        row = dict(zip(_FIELDS, values, strict=True))
+        row["extra"] = tuple(map(tuple, row["extra"]))
+        row["grey_range"] = row["grey_range"] and tuple(row["grey_range"])
+        return ImageRow(**row)
+
+
+_FIELDS = tuple(field.name for field in fields(ImageRow))
+
+
 class SubsetImages(Dataset["Tensor"]):
     """Images of one subset; asked for by lists of (epoch, index).
 
@@ -73,7 +108,8 @@ class SubsetImages(Dataset["Tensor"]):
     """What is kept of an image, in words: part of its key in the cache."""
 
     def __init__(self, rows: Sequence[ImageRow], data_root: Path, *, size_px: int) -> None:
-        self.rows = list(rows)
+        self.rows = PackedRows(rows)
+        self._labels = np.fromiter((row.label for row in rows), np.uint8, len(rows))
         self.size_px = size_px
         self._data_root = data_root
         self._cache: ImageCache | None = None
@@ -85,12 +121,12 @@ class SubsetImages(Dataset["Tensor"]):
     @property
     def labels(self) -> list[int]:
         """Labels in the order of `rows`."""
-        return [row.label for row in self.rows]
+        return [int(label) for label in self._labels[: len(self)]]
 
     def first(self, n_images: int) -> Self:
         """The first `n_images` of these images."""
         part = copy.copy(self)
-        part.rows = self.rows[:n_images]
+        part.rows = PackedRows(self.rows[:n_images])
         return part
 
     def names(self) -> Iterator[str]:
@@ -160,7 +196,7 @@ class SubsetImages(Dataset["Tensor"]):
                 images[place] = self[position]
         except DataError as error:
             return error
-        return Batch(images=images, labels=torch.tensor([self.rows[index].label for _, index in positions]))
+        return Batch(images=images, labels=torch.tensor([int(self._labels[index]) for _, index in positions]))
 
 
 class TrainingImages(SubsetImages):

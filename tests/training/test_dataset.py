@@ -17,6 +17,7 @@ from medcompare.training.augmentation import augmentations
 from medcompare.training.dataset import (
     BatchLoader,
     EvaluationImages,
+    PackedRows,
     SubsetImages,
     TrainingImages,
     batch_starts,
@@ -177,3 +178,26 @@ def test_an_empty_subset_is_refused() -> None:
     """Named."""
     with pytest.raises(DataError, match="subset 'test' holds no images"):
         rows_of([], "test")
+
+
+def test_packed_rows_are_the_rows() -> None:
+    """One by one, from the end, as a part, and all."""
+    rows = [
+        ImageRow(
+            case_id=f"c{i}",
+            path=f"\u6076/\udcff{i}.png",  # a name that is not UTF-8, as Python hands it on
+            label=i % 2,
+            patient_id="",
+            sha256=64 * str(i),
+            subset="train",
+            extra=(("site", "A,\n\u00e9"),) * i,
+            grey_range=(0.1, 4095.0) if i else None,
+        )
+        for i in range(4)
+    ]
+    packed = PackedRows(rows)
+    assert list(packed) == rows
+    assert packed[1:3] == rows[1:3]
+    assert packed[-1] == rows[-1]
+    with pytest.raises(IndexError):
+        packed[4]

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from medcompare.base.errors import DataError
 from medcompare.stats.arrays import (
@@ -252,7 +252,7 @@ def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: fl
     except DataError:
         note = "undefined: the probabilities almost separate the classes, so the fit has no maximum"
         return estimate(value=None, note=note)
-    residuals = positive - special.expit(design @ beta)
+    residuals = positive - scipy.special.expit(design @ beta)
     half = normal_quantile(level) * float(standard_errors(design, residuals, inverse, codes)[1]) / spread
     value = float(beta[1]) / spread
     if half > WIDEST_SLOPE:
@@ -271,11 +271,11 @@ def _in_the_large(positive: BoolArray, p: FloatArray, codes: IntArray | None, le
     n_positive = float(positive.sum())
 
     def excess(shift: float) -> float:
-        return float(special.expit(x + shift).sum()) - n_positive
+        return float(scipy.special.expit(x + shift).sum()) - n_positive
 
-    reach = float(np.abs(x).max()) + abs(float(special.logit(n_positive / p.size))) + 1
-    value = float(optimize.brentq(excess, -reach, reach, xtol=1e-13, rtol=1e-14))
-    mean = special.expit(x + value)
+    reach = float(np.abs(x).max()) + abs(float(scipy.special.logit(n_positive / p.size))) + 1
+    value = float(scipy.optimize.brentq(excess, -reach, reach, xtol=1e-13, rtol=1e-14))
+    mean = scipy.special.expit(x + value)
     design = np.ones((p.size, 1))
     inverse = np.array([[1 / float((mean * (1 - mean)).sum())]])
     half = normal_quantile(level) * float(standard_errors(design, positive - mean, inverse, codes)[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+import scipy
 
 from medcompare.base.errors import DataError
 
@@ -36,7 +36,7 @@ def clipped_logit(p: FloatArray) -> FloatArray:
     ndarray of shape (n_samples,)
         Within plus or minus 13.8.
     """
-    return np.asarray(special.logit(np.clip(p, CLIP, 1 - CLIP)))
+    return np.asarray(scipy.special.logit(np.clip(p, CLIP, 1 - CLIP)))
 
 
 def fit_logistic(design: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -66,7 +66,7 @@ def fit_logistic(design: FloatArray, target: FloatArray) -> tuple[FloatArray, Fl
     """
     beta = np.zeros(design.shape[1])
     for _ in range(_MOST_STEPS):
-        mean = special.expit(design @ beta)
+        mean = scipy.special.expit(design @ beta)
         information = (design * (mean * (1 - mean))[:, None]).T @ design
         try:
             step = np.linalg.solve(information, design.T @ (target - mean))
@@ -74,7 +74,7 @@ def fit_logistic(design: FloatArray, target: FloatArray) -> tuple[FloatArray, Fl
             break
         beta = beta + step
         if np.abs(step).max() < _PRECISION * (1 + np.abs(beta).max()):
-            mean = special.expit(design @ beta)
+            mean = scipy.special.expit(design @ beta)
             information = (design * (mean * (1 - mean))[:, None]).T @ design
             return np.asarray(beta), np.asarray(np.linalg.inv(information))
     msg = "a logistic regression did not converge; check whether the predictor separates the classes"

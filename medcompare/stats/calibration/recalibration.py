@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from medcompare.stats.arrays import FloatArray, checked_labels, checked_probabilities, plain
 from medcompare.stats.calibration.logistic import clipped_logit, fit_logistic
@@ -41,7 +41,7 @@ class PlattRecalibration:
             If a value is not in [0, 1].
         """
         values = checked_probabilities(probability, np.asarray(probability).size)
-        return np.asarray(special.expit(self.intercept + self.slope * clipped_logit(values)))
+        return np.asarray(scipy.special.expit(self.intercept + self.slope * clipped_logit(values)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,14 +90,14 @@ def fit_platt(y_true: ArrayLike, probability: ArrayLike) -> PlattRecalibration:
     target = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
     if x.min() == x.max():
         note = "all validation probabilities are alike: recalibrated to the prevalence"
-        return PlattRecalibration(intercept=float(special.logit(target.mean())), slope=0.0, note=note)
+        return PlattRecalibration(intercept=float(scipy.special.logit(target.mean())), slope=0.0, note=note)
     # In standard units Newton's method converges however little the probabilities vary.
     centre, spread = float(x.mean()), float(x.std())
     coefficients, _ = fit_logistic(np.column_stack([np.ones_like(x), (x - centre) / spread]), target)
     slope = float(coefficients[1]) / spread
     if slope < 0:
         note = "validation probabilities fall with the outcome: recalibrated to the prevalence"
-        return PlattRecalibration(intercept=float(special.logit(target.mean())), slope=0.0, note=note)
+        return PlattRecalibration(intercept=float(scipy.special.logit(target.mean())), slope=0.0, note=note)
     return PlattRecalibration(intercept=float(coefficients[0]) - slope * centre, slope=slope)
 
 
@@ -132,7 +132,7 @@ def fit_temperature(y_true: ArrayLike, probability: ArrayLike) -> PlattRecalibra
     def loss(log_slope: float) -> float:
         return float(np.logaddexp(0, np.exp(log_slope) * away).mean())
 
-    found = optimize.minimize_scalar(loss, bounds=(-np.log(1000), np.log(1000)), method="bounded")
+    found = scipy.optimize.minimize_scalar(loss, bounds=(-np.log(1000), np.log(1000)), method="bounded")
     return PlattRecalibration(intercept=0.0, slope=float(np.exp(found.x)))
 
 
@@ -163,5 +163,5 @@ def fit_isotonic(y_true: ArrayLike, probability: ArrayLike) -> IsotonicRecalibra
     values = checked_probabilities(probability, positive.size)
     x, groups, counts = np.unique(values, return_inverse=True, return_counts=True)
     share = np.bincount(groups, weights=positive) / counts
-    y = optimize.isotonic_regression(share, weights=counts).x
+    y = scipy.optimize.isotonic_regression(share, weights=counts).x
     return IsotonicRecalibration(x=plain(x), y=plain(np.clip(y, 0.0, 1.0)))

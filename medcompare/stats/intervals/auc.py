@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 from medcompare.base.errors import DataError
 from medcompare.stats.arrays import (
@@ -138,7 +138,7 @@ def auc_interval(
         return estimate(value=area, note=note)
     half = z * math.sqrt(variance) / (area * (1 - area))
     centre = math.log(area / (1 - area))
-    low, high = float(special.expit(centre - half)), float(special.expit(centre + half))
+    low, high = float(scipy.special.expit(centre - half)), float(scipy.special.expit(centre + half))
     return estimate(value=area, ci_low=min(low, area), ci_high=max(high, area))
 
 
@@ -210,7 +210,7 @@ def auc_difference(
         value=value,
         ci_low=max(value - z * error, -1.0),
         ci_high=min(value + z * error, 1.0),
-        p_value=float(2 * stats.norm.sf(abs(value) / error)),
+        p_value=float(2 * scipy.stats.norm.sf(abs(value) / error)),
     )
 
 
@@ -301,7 +301,7 @@ def joint_auc_test(
     if (np.abs(projected[~keep]) > _EQUAL).any():
         return None, None, rank
     statistic = float((projected[keep] ** 2 / eigenvalues[keep]).sum())
-    return statistic, (float(stats.chi2.sf(statistic, rank)) if rank else 1.0), rank
+    return statistic, (float(scipy.stats.chi2.sf(statistic, rank)) if rank else 1.0), rank
 
 
 def roc_points(y_true: ArrayLike, y_score: ArrayLike) -> RocPoints:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from medcompare.base.errors import ConfigError
 from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
@@ -114,7 +114,7 @@ def _ratio_upper(x: float, n: float, x_other: float, n_other: float, level: floa
     while excess(high) <= 0:
         high *= 2
     below = x / n / (x_other / n_other) or high * 1e-9
-    return float(optimize.brentq(excess, below, high, rtol=1e-12)) if excess(below) < 0 else below
+    return float(scipy.optimize.brentq(excess, below, high, rtol=1e-12)) if excess(below) < 0 else below
 
 
 def predictive_values_at_prevalence(

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
@@ -32,7 +32,7 @@ def normal_quantile(level: float) -> float:
     ConfigError
         If `level` is not strictly between 0 and 1.
     """
-    return float(stats.norm.ppf(0.5 + checked_level(level) / 2))
+    return float(scipy.stats.norm.ppf(0.5 + checked_level(level) / 2))
 
 
 def proportion(
@@ -80,8 +80,8 @@ def proportion(
         low, high = wilson_limits(value, n, level)
     else:
         tail = (1 - level) / 2
-        low = float(stats.beta.ppf(tail, n_success, n - n_success + 1)) if n_success else 0.0
-        high = float(stats.beta.ppf(1 - tail, n_success + 1, n - n_success)) if n_success < n else 1.0
+        low = float(scipy.stats.beta.ppf(tail, n_success, n - n_success + 1)) if n_success else 0.0
+        high = float(scipy.stats.beta.ppf(1 - tail, n_success + 1, n - n_success)) if n_success < n else 1.0
     return Estimate(
         value=value, ci_low=min(low, value), ci_high=max(high, value), level=level, method=name, n=int(n)
     )
@@ -184,7 +184,7 @@ def effective_sample_size(values: ArrayLike, clusters: IntArray, *, level: float
     if independent <= 0:
         return float(n_clusters)
     upper = 0.5 + checked_level(level) / 2
-    few_clusters = float(stats.t.ppf(upper, n - 1) / stats.t.ppf(upper, n_clusters - 1)) ** 2
+    few_clusters = float(scipy.stats.t.ppf(upper, n - 1) / scipy.stats.t.ppf(upper, n_clusters - 1)) ** 2
     return n / max(clustered / independent, 1.0) * few_clusters
 
 
