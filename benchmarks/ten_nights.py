@@ -172,7 +172,7 @@ def run(root: Path) -> None:
         "MEDCOMPARE_SMTP_RECIPIENTS": "team@hospital.example",
     }
     pale = trained(root, "pale", draw(root / "pale", 600, seed=1, stain=0.0), 4)
-    champion = continued(root, "spoilt", pale, root / "pale", epochs=0, spoil=0.6)
+    champion = continued(root, "spoilt", pale, root / "pale", epochs=0, spoil=2.0)
     images = draw(root / "both", 1200, seed=2, stain=None)
     challenger = continued(root, "both stains", pale, images, epochs=15)
     reference = draw(root / "reference", 240, seed=3, stain=0.0)
