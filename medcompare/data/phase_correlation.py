@@ -8,7 +8,7 @@ E87-A:682-691, for the band.) The lowest frequencies, by which candidates were f
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -186,9 +186,7 @@ def agreements(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[n
         peaks, _ = _peaks(phases[of_whole[these]], phases[of_part[these]])
         for k in start + np.flatnonzero(peaks >= WORTH_A_LOOK):
             target = phases[of_part[k], None]
-            found[possible[k]] = picture(int(whole[k])).agreement_with(
-                target, lambda k=k: picture(int(part[k]))
-            )
+            found[possible[k]] = picture(int(whole[k])).agreement_with(target, partial(picture, int(part[k])))
     return found
 
 
