@@ -20,7 +20,7 @@ DISCORDANT, CONCORDANT = "#fbe3d3", "#ffffff"
 PER_ROW = 2
 
 
-def shade(share: float | None) -> tuple[str, str]:
+def _shade(share: float | None) -> tuple[str, str]:
     """Background and ink for a share in [0, 1]; the same scale for every matrix."""
     if share is None:
         return "#ffffff", INK
@@ -33,7 +33,7 @@ def _confusion(view: View, evaluation: ModelEvaluation) -> Matrix:
 
     def cell(name: str, meaning: str) -> MatrixCell:
         share = shares[name]
-        background, ink = shade(share)
+        background, ink = _shade(share)
         return MatrixCell(
             count=format_count(getattr(counts, name)),
             share="no cases" if share is None else format_percent(share),

@@ -19,7 +19,7 @@ from medcompare.report.figures.decision import draw_decision_curve
 from medcompare.report.figures.drawing import OKABE_ITO, draw, styles_of, thin_curve
 from medcompare.report.figures.forest import ForestRow, draw_differences
 from medcompare.report.figures.runs import draw_accuracy_and_cost, draw_learning_curves, draw_strips
-from medcompare.report.matrices import shade
+from medcompare.report.matrices import _shade
 from medcompare.stats.records import Curve, Estimate
 from tests.report.sample import make_assessment, make_seeds, make_trained
 
@@ -232,6 +232,6 @@ def luminance(colour: str) -> float:
 def test_ink_of_matrices_can_be_read_at_every_share() -> None:
     """Contrast of at least 4.5 to 1 between count and background (WCAG 2.2, 1.4.3)."""
     for percent in range(101):
-        background, ink = shade(percent / 100)
+        background, ink = _shade(percent / 100)
         light, dark = sorted((luminance(background), luminance(ink)), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matplotlib.patches import Rectangle
+import numpy as np
 
 from medcompare.base.formatting import format_count, format_percent, short_labels
 from medcompare.report.figures.drawing import Drawing, draw
-from medcompare.report.matrices import shade
 from medcompare.report.results import row_fractions
 
 if TYPE_CHECKING:
@@ -55,21 +54,31 @@ def draw_confusion_matrices(evaluations: Sequence[ModelEvaluation], styles: dict
 
 
 def _matrix(axes: Axes, evaluation: ModelEvaluation, *, title: str) -> None:
-    """A matrix in the colours and ink of the report's tables."""
+    # Slow to import, and needed by runs that show a page in the orchestrator only.
+    import seaborn as sns  # noqa: PLC0415
+
     shares = row_fractions(evaluation.confusion)
-    for y, row in enumerate(CELLS):
-        for x, name in enumerate(row):
-            ground, ink = shade(shares[name])
-            axes.add_patch(Rectangle((x, y), 1, 1, facecolor=ground, edgecolor="white", linewidth=1.0))
-            text = _cell(evaluation, shares, name)
-            axes.text(x + 0.5, y + 0.5, text, color=ink, fontsize=8.5, ha="center", va="center")
+    values = np.array([[shares[name] if shares[name] is not None else 0.0 for name in row] for row in CELLS])
+    texts = np.array([[_cell(evaluation, shares, name) for name in row] for row in CELLS])
     negative, positive = short_labels(evaluation.classes, LONGEST_CLASS)
-    axes.set(xlim=(0, 2), ylim=(2, 0), aspect="equal", xlabel="Predicted class", ylabel="True class")
-    axes.set_xticks([0.5, 1.5], [positive, negative])
-    axes.set_yticks([0.5, 1.5], [positive, negative], rotation="vertical", va="center")
+    sns.heatmap(
+        values,
+        annot=texts,
+        fmt="",
+        ax=axes,
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        cbar=False,
+        linewidths=1.0,
+        square=True,
+        xticklabels=[positive, negative],
+        yticklabels=[positive, negative],
+        annot_kws={"fontsize": 8.5},
+    )
+    axes.set(xlabel="Predicted class", ylabel="True class")
     axes.set_title(title)
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
 
 
 def _cell(evaluation: ModelEvaluation, shares: dict[str, float | None], name: str) -> str:
