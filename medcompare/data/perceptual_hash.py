@@ -48,6 +48,8 @@ N_ROTATIONS = 16
 WINDOW = 8
 CHUNK = 8192
 """Pictures looked up at once."""
+PART = 65536
+"""Pictures whose pairs are put in order at once."""
 
 AMBIGUOUS = 0.25
 """A coefficient, or a difference of two, below this share of the picture's low frequencies may change sign in a
@@ -227,6 +229,26 @@ def candidates(pictures: NDArray[np.void], *, n_threads: int = 1) -> Candidates:
     Candidates
         Each pair and turn once, at most `N_NEAREST` for each picture as first.
     """
+    rows = _found(pictures, n_threads)
+    rows["turn"] = _BRINGING[rows["turn"], pictures["upright"][rows["second"]]]
+    # The same pair from both sides: the better match counts, and of two equal ones that of the lower number.
+    swapped = rows["first"] > rows["second"]
+    low, high = (np.where(swapped, rows[a], rows[b]) for a, b in (("second", "first"), ("first", "second")))
+    turns = np.where(swapped, _BACK[rows["turn"]], rows["turn"])
+    kept = [np.zeros(0, np.intp)]
+    # A part at a time, as sorting takes several times the memory of what is sorted.
+    for start in range(0, len(pictures), PART):
+        at = np.flatnonzero((low >= start) & (low < start + PART))
+        rank = _key((rows["bits"][at], 4), (swapped[at], 1))
+        kept.append(at[_first_of_each(_key((low[at], _BITS), (high[at], _BITS), (turns[at], 3)), rank, 5)])
+    del low, high, turns, swapped
+    rows = rows[np.concatenate(kept)]
+    rows = rows[np.argsort(rows["first"], kind="stable")]
+    return Candidates(rows["first"], rows["second"], rows["turn"])
+
+
+def _found(pictures: NDArray[np.void], n_threads: int) -> NDArray[np.void]:
+    """The `N_NEAREST` of all pictures; the sorted lists are gone when what was found is put in order."""
     stored = np.zeros(len(pictures), np.uint64)
     for turn in range(8):
         lying = pictures["upright"] == turn
@@ -234,21 +256,8 @@ def candidates(pictures: NDArray[np.void], *, n_threads: int = 1) -> Candidates:
     index = _Index(stored)
     starts = range(0, len(pictures), CHUNK)
     with ThreadPoolExecutor(n_threads) as pool:
-        parts = list(pool.map(lambda start: _search(pictures[start : start + CHUNK], start, index), starts))
-    rows = np.concatenate([np.zeros(0, _ROWS), *parts])
-    del parts
-    rows["turn"] = _BRINGING[rows["turn"], pictures["upright"][rows["second"]]]
-    # The same pair from both sides: the better match counts, and of two equal ones that of the lower number.
-    swapped = rows["first"] > rows["second"]
-    low, high = (np.where(swapped, rows[a], rows[b]) for a, b in (("second", "first"), ("first", "second")))
-    turns = np.where(swapped, _BACK[rows["turn"]], rows["turn"])
-    rows = rows[
-        _first_of_each(
-            _key((low, _BITS), (high, _BITS), (turns, 3)), _key((rows["bits"], 4), (swapped, 1)), 5
-        )
-    ]
-    rows = rows[np.argsort(rows["first"], kind="stable")]
-    return Candidates(rows["first"], rows["second"], rows["turn"])
+        parts = pool.map(lambda start: _search(pictures[start : start + CHUNK], start, index), starts)
+        return np.concatenate([np.zeros(0, _ROWS), *parts])
 
 
 _BITS = 28
