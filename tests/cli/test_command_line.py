@@ -124,8 +124,8 @@ def _text_fields(schema: dict[str, Any], model: dict[str, Any], prefix: str = ""
         if references:
             section = schema["$defs"][references[0].split("/")[-1]]
             yield from _text_fields(schema, section, f"{prefix}{name}.")
-        elif name in {"mail_to", "models", "augmentation", "intensity_range"}:
-            pass  # no address, model, transform or range is one number
+        elif name in {"mail_to", "models", "augmentation", "intensity_range", "address", "shared_store"}:
+            pass  # no address, model, transform, range or bucket is one number
         else:
             kinds = [field, *field.get("anyOf", ()), field.get("items", {})]
             if any(kind.get("type") == "string" and "enum" not in kind for kind in kinds):

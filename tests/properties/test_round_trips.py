@@ -172,10 +172,10 @@ def values_of(model: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
     fields: dict[str, st.SearchStrategy[Any]] = {}
     for name, field in model.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            fields[name] = values_of(kind)
-        elif name in CHOSEN:
+        if name in CHOSEN:
             fields[name] = CHOSEN[name]
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields[name] = values_of(kind)
         elif kind in {Path, Path | None}:
             fields[name] = PATHS
         else:
@@ -215,6 +215,10 @@ CHOSEN: dict[str, st.SearchStrategy[Any]] = {
     "title": AWKWARD,
     "organisation": AWKWARD,
     "thresholds": st.dictionaries(AWKWARD, st.floats(0, 1), max_size=3),
+    "shared_store": st.sampled_from([None, "s3://images/of a night", "gs://a/b"]),
+    "runner": st.sampled_from(
+        [{}, {"engine": "local"}, {"engine": "dask", "address": "tcp://127.0.0.1:8786"}]
+    ),
 }
 """Where types and bounds do not say all of it."""
 
