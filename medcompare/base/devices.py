@@ -56,15 +56,15 @@ def native_bfloat16_on_cpu(*, cpuinfo: Path = CPUINFO) -> bool:
 def choices_of(device: torch.device) -> tuple[tuple[Precision, MemoryFormat], ...]:
     """Precisions and layouts that may be the fastest on `device`; the usual one first.
 
-    Others were slower for every network measured (docs/models.md): contiguous tensors on a CPU, float32 on a GPU.
+    Contiguous tensors on a CPU were slower for every network measured (docs/models.md); on a GPU EfficientNet-B0 was
+    faster in float32 than in bfloat16 (docs/overhead.md).
     """
     usual = resolve_precision("same", device)
     if usual[0] == "float32":
         return (usual,)
-    other: tuple[Precision, MemoryFormat] = (
-        ("float32", "channels_last") if device.type == "cpu" else (usual[0], "channels_last")
-    )
-    return usual, other
+    if device.type == "cpu":
+        return usual, ("float32", "channels_last")
+    return usual, ("float32", "contiguous"), (usual[0], "channels_last")
 
 
 def resolve_precision(

@@ -122,3 +122,6 @@ def test_a_training_states_its_choice_and_a_later_one_makes_the_same(
 def test_choices_are_those_that_can_be_fastest() -> None:
     """The usual one first; a processor without bfloat16 has no choice."""
     assert choices_of(CPU) == (TWO if native_bfloat16_on_cpu() else TWO[1:])
+    usual, *others = choices_of(torch.device("cuda"))
+    assert usual == resolve_precision("same", torch.device("cuda"))
+    assert others == [("float32", "contiguous"), (usual[0], "channels_last")]
