@@ -26,6 +26,7 @@ from medcompare.stats.succession import Meeting, Succession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -170,11 +171,9 @@ def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None =
         notes=notes,
     )
     stamp = f"{at:%Y%m%dT%H%M%S}"
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **kept)  # type: ignore[arg-type] # arrays only
     folder = registry.folder / "nights"
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{stamp}.npz", buffer.getvalue())
+    _write_arrays(folder / f"{stamp}.npz", kept)
     write_atomically(folder / f"{stamp}.json", found.model_dump_json(indent=1).encode())
     registry.remember(looks=decided.looks)
     if found.done and decided.to is not None and decided.action != "hold":
@@ -210,14 +209,18 @@ def _compared_with_first_night(registry: ModelRegistry, version: Version, now: I
     first = registry.folder / f"v{version.number}" / "reference.npz"
     order = np.argsort(now.sha256)
     if not first.is_file():
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, score=now.score[order])
-        write_atomically(first, buffer.getvalue())
+        _write_arrays(first, {"score": now.score[order]})
         return 0.0
     return float(np.abs(np.load(first)["score"] - now.score[order]).max())
 
 
 Kept = dict[str, "NDArray[Any]"]
+
+
+def _write_arrays(path: Path, arrays: Kept) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type] # arrays only
+    write_atomically(path, buffer.getvalue())
 
 
 def _kept(tonight: Mapping[Role, Images], versions: Mapping[Role, Version], champion: Version) -> Kept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +49,8 @@ class Images:
 
     def chosen(self, keep: NDArray[np.bool_]) -> Images:
         """Those of `keep`."""
-        arrays = {
-            one.name: getattr(self, one.name)[keep] for one in fields(self) if one.name != "n_not_scored"
-        }
-        return Images(n_not_scored=self.n_not_scored, **arrays)
+        names = [one.name for one in fields(self) if one.name != "n_not_scored"]
+        return replace(self, **{name: getattr(self, name)[keep] for name in names})
 
 
 STATISTICS = (

@@ -25,6 +25,7 @@ from medcompare.data.sources.listing import (
     clean_name,
     count,
 )
+from medcompare.data.sources.patients import MIN_PATIENTS
 from medcompare.data.spelling import likely_positive
 
 if TYPE_CHECKING:
@@ -68,9 +69,8 @@ LABEL_FILES = frozenset({".json", ".jsonl", ".xml", ".yaml", ".yml", ".txt"})
 OWNER = "folder"
 """Column of what has folders of classes in it."""
 
-MIN_PATIENTS = 10
 MAX_CLASSES = 20
-"""Folders are taken as patients from so many on; more names than so many are no classes."""
+"""More names than so many are no classes."""
 
 _JUNK_FOLDERS = frozenset({"__macosx", "$recycle.bin"})
 _JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})

@@ -37,7 +37,7 @@ from medcompare.data.spelling import respelled
 from medcompare.data.table_file import read_table_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from medcompare.base.record import Subset
     from medcompare.config.data import DataConfig
@@ -76,7 +76,7 @@ N_NAMED = 3
 
 def accepts(place: Path) -> bool:
     """A file, or a folder that holds a ``manifest.csv`` or a table per subset: it says more than sub-folders do."""
-    return place.is_file() or (place / MANIFEST_NAME).is_file() or bool(_one_per_subset(place))
+    return place.is_file() or (place / MANIFEST_NAME).is_file() or _of_one_form(_tables_of_subsets(place))
 
 
 def name_of(place: Path) -> str:
@@ -99,7 +99,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
         If the file is no table, a column is missing or reserved, a value that must be there is empty, an image
         is named twice, or a file is missing. The message names file, column, row and remedy.
     """
-    subsets = {} if place.is_file() or (place / MANIFEST_NAME).is_file() else _one_per_subset(place)
+    subsets = {} if place.is_file() or (place / MANIFEST_NAME).is_file() else _tables_of_subsets(place)
     if not subsets:
         listing, paths = _read(place, data)
         name = place.name if place.is_file() else MANIFEST_NAME
@@ -131,11 +131,8 @@ def listed(place: Path, data: DataConfig) -> Listing:
     )
 
 
-def _one_per_subset(folder: Path) -> dict[Path, Subset]:
-    """The tables of the subsets of a published split, where all have the same columns; else empty.
-
-    A ``test.csv`` without labels beside a ``train.csv`` with them is no such table.
-    """
+def _tables_of_subsets(folder: Path) -> dict[Path, Subset]:
+    """The tables named after the subsets of a published split; empty unless one each of at least two."""
     found: dict[Path, Subset] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         subset = (
@@ -143,13 +140,16 @@ def _one_per_subset(folder: Path) -> dict[Path, Subset]:
         )
         if subset is not None:
             found[path] = subset
-    if not len(set(found.values())) == len(found) > 1:
-        return {}
+    return found if len(set(found.values())) == len(found) > 1 else {}
+
+
+def _of_one_form(tables: Iterable[Path]) -> bool:
+    """Whether all have the same columns: a ``test.csv`` without labels is no part beside a ``train.csv`` with them."""
     try:
-        headers = {frozenset(read_table_file(path, expected="one row per image").columns) for path in found}
+        headers = {frozenset(read_table_file(path, expected="one row per image").columns) for path in tables}
     except DataError:
-        return {}
-    return found if len(headers) == 1 else {}
+        return False
+    return len(headers) == 1
 
 
 def _read(place: Path, data: DataConfig) -> tuple[Listing, set[str]]:
