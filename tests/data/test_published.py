@@ -16,7 +16,7 @@ from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig, SplitConfig
 from medcompare.data.manifest import ingest
 from medcompare.data.published import leaks, subset_of
-from medcompare.data.sources.resolve import resolve_source
+from medcompare.data.sources.resolve import list_unlabelled, resolve_source
 from medcompare.data.split import split
 
 if TYPE_CHECKING:
@@ -136,6 +136,9 @@ def test_a_table_per_subset(tmp_path: Path) -> None:
     }
     assert source.notes[0] == "The folder holds test.csv, train_labels.csv, one table per subset: followed."
     assert "1 image file beside these not named there: ignored." in source.notes
+
+    # Without labels all images of the folder are listed.
+    assert len(list_unlabelled(DataConfig(source=str(tmp_path)), work=tmp_path / "unused").files) == 12
 
     write("test.csv", range(5, 11))
     with pytest.raises(DataError, match=r"train_labels\.csv: 'images/5\.png' is also in test\.csv"):

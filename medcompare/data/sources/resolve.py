@@ -151,7 +151,7 @@ def list_unlabelled(data: DataConfig, *, work: Path) -> Listing:
     within = place
     if archive.is_archive(place):
         within = archive.unpacked(place, work / "unpacked", max_file_mb=data.max_file_mb)
-    is_table = table.accepts(within) and within.suffix.lower() not in IMAGE_SUFFIXES
+    is_table = table.is_one(within) and within.suffix.lower() not in IMAGE_SUFFIXES
     listing = (table if is_table else folder).listed_without_labels(within, data)
     if within != place or is_address(data.source):
         listing = _contained(listing, within, data.source)

@@ -76,7 +76,12 @@ N_NAMED = 3
 
 def accepts(place: Path) -> bool:
     """A file, or a folder that holds a ``manifest.csv`` or a table per subset: it says more than sub-folders do."""
-    return place.is_file() or (place / MANIFEST_NAME).is_file() or _of_one_form(_tables_of_subsets(place))
+    return is_one(place) or _of_one_form(_tables_of_subsets(place))
+
+
+def is_one(place: Path) -> bool:
+    """A file, or a folder that holds a ``manifest.csv``."""
+    return place.is_file() or (place / MANIFEST_NAME).is_file()
 
 
 def name_of(place: Path) -> str:
@@ -99,7 +104,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
         If the file is no table, a column is missing or reserved, a value that must be there is empty, an image
         is named twice, or a file is missing. The message names file, column, row and remedy.
     """
-    subsets = {} if place.is_file() or (place / MANIFEST_NAME).is_file() else _tables_of_subsets(place)
+    subsets = {} if is_one(place) else _tables_of_subsets(place)
     if not subsets:
         listing, paths = _read(place, data)
         name = place.name if place.is_file() else MANIFEST_NAME
