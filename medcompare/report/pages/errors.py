@@ -1,4 +1,4 @@
-"""Section on errors: hard cases and subgroups."""
+"""Section on errors: hard cases, then subgroups."""
 
 from __future__ import annotations
 
@@ -9,29 +9,23 @@ from medcompare.base.record import POSITIVE
 from medcompare.report.blocks import (
     CaseCard,
     Cell,
-    Column,
     Gallery,
     Heading,
     Image,
-    Notes,
     Paragraph,
     Section,
     code,
-    image_of,
-    muted,
     png_uri,
     table,
     words,
 )
-from medcompare.report.figures.forest import SubgroupRow, draw_subgroups, subgroup_rows_per_figure
-from medcompare.report.vocabulary import metric_name
+from medcompare.report.pages.subgroups import subgroup_blocks
 
 if TYPE_CHECKING:
     from medcompare.report.blocks import Block, Row, Table
     from medcompare.report.inputs import CaseScore, HardCase
     from medcompare.report.vocabulary import View
 
-SUBGROUP_METRICS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
 THUMBNAIL_MM = 26.0
 MAX_NAMED = 3
 """More models than these are counted, not named, where a case was misclassified."""
@@ -42,7 +36,7 @@ MAX_SCORES = 5
 
 def error_section(view: View, number: int) -> Section | None:
     """Hard cases, false negatives first, and subgroups; None where there is neither."""
-    blocks: list[Block] = [*(_hard_cases(view) if view.inputs.hard_cases else ()), *_subgroups(view)]
+    blocks: list[Block] = [*(_hard_cases(view) if view.inputs.hard_cases else ()), *subgroup_blocks(view)]
     if not blocks:
         return None
     return Section(
@@ -152,61 +146,3 @@ def _case_table(view: View, cases: list[HardCase], models: list[str]) -> Table:
     caption = f"Misclassified cases (wrong scores in bold; thresholds: {thresholds})"
     heads = (code("Case", "15%"), words("True class", "17%"), words("Error", "22%"), *view.columns(models))
     return table(caption, heads, rows)
-
-
-def _subgroups(view: View) -> list[Block]:
-    rows: dict[tuple[str, str], SubgroupRow] = {}
-    for evaluation in view.evaluations:
-        for one in evaluation.subgroups:
-            empty = SubgroupRow(
-                column=one.column, level=one.level, n=one.n, n_positive=one.n_positive, by_model={}
-            )
-            rows.setdefault((one.column, one.level), empty).by_model[evaluation.model] = one
-    if not rows:
-        return []
-    overall = {evaluation.model: evaluation.metrics for evaluation in view.evaluations}
-    listed = list(rows.values())
-    blocks: list[Block] = [
-        Heading("Subgroups"),
-        Paragraph(
-            "Exploratory: many rows, few cases each, no test between them. "
-            "Lines in colour: all test cases together."
-        ),
-    ]
-    per_figure = subgroup_rows_per_figure(len(view.styles))
-    for start in range(0, len(listed), per_figure):
-        part = listed[start : start + per_figure]
-        if not any(_has_figures(row) for row in part):
-            continue  # empty panels: the table says why
-        drawing = draw_subgroups(part, metrics=SUBGROUP_METRICS, overall=overall, styles=view.styles)
-        blocks.append(image_of(drawing))
-    return [*blocks, _subgroup_table(view, listed)]
-
-
-def _has_figures(row: SubgroupRow) -> bool:
-    """Whether a subgroup has a value to draw for any model."""
-    return any(
-        key in one.metrics and one.metrics[key].value is not None
-        for one in row.by_model.values()
-        for key, _ in SUBGROUP_METRICS
-    )
-
-
-def _subgroup_table(view: View, subgroups: list[SubgroupRow]) -> Table:
-    notes = Notes()
-    rows: list[Row] = []
-    for one in subgroups:
-        for i, (model, evaluation) in enumerate(one.by_model.items()):
-            figures = [evaluation.metrics.get(key) for key, _ in SUBGROUP_METRICS]
-            counts = f"{format_count(one.n_positive)} / {format_count(one.n)}"
-            rows.append(
-                (
-                    Cell(f"{one.column}: {one.level}", again=i > 0),
-                    Cell(counts, again=i > 0),
-                    view.label(model),
-                    *(muted("not given") if each is None else notes.cell(each) for each in figures),
-                )
-            )
-    heads = (words("Subgroup", "22%"), Column("Positive / n", "10%"), words("Model", "20%"))
-    figures_heads = [metric_name(key, short=True) for key, _ in SUBGROUP_METRICS]
-    return table("Subgroups in numbers", (*heads, *figures_heads), rows, notes=notes)
