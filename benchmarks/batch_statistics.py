@@ -240,7 +240,9 @@ def one_training(
     ):
         started = time.perf_counter()
         own = momenta(network)
-        logits = measure_statistics(network, loaders["sample"], settings.spec, settings.placement)
+        logits = measure_statistics(
+            network, loaders["sample"], settings.spec, settings.placement, settings.precision
+        )
         remeasuring_s = time.perf_counter() - started
         labels = np.asarray(loaders["sample"].images.labels)
         variants = {REMEASURED: statistics_of(network)} | {
@@ -289,7 +291,7 @@ def sample_sizes(data: dict[str, Any], plan: Plan, model: str, seed: int) -> dic
         if epoch < plan.epochs:
             continue
         _, whole = loaders_of(data, plan, seed, len(data["train"]))
-        measure_statistics(network, whole["sample"], settings.spec, settings.placement)
+        measure_statistics(network, whole["sample"], settings.spec, settings.placement, settings.precision)
         judged = {"val": loaders["val"], "test": loaders["test"]}
         reference, wanted = figures(network, judged, settings)
         y_true = np.concatenate([np.asarray(one.images.labels) for one in judged.values()])
@@ -301,7 +303,9 @@ def sample_sizes(data: dict[str, Any], plan: Plan, model: str, seed: int) -> dic
                 rng.shuffle(data["train"])
                 _, drawn = loaders_of(data, plan, 0, min(size, len(data["train"])))
                 started = time.perf_counter()
-                measure_statistics(network, drawn["sample"], settings.spec, settings.placement)
+                measure_statistics(
+                    network, drawn["sample"], settings.spec, settings.placement, settings.precision
+                )
                 taken = time.perf_counter() - started
                 _, odds = figures(network, judged, settings)
                 values = np.concatenate(list(odds.values()))

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from medcompare.training.scoring import forward_logits
+from medcompare.training.scoring import autocast, forward_logits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
+    from medcompare.base.devices import Precision
     from medcompare.models.spec import ModelSpec
     from medcompare.training.dataset import BatchLoader
     from medcompare.training.scoring import FloatArray, Placement
@@ -93,14 +94,13 @@ class _Pool:
 
 
 def measure_statistics(
-    network: nn.Module, sample: BatchLoader, spec: ModelSpec, placement: Placement
+    network: nn.Module, sample: BatchLoader, spec: ModelSpec, placement: Placement, precision: Precision
 ) -> FloatArray:
     """Measure the batch statistics of `network` on `sample` and store them in it.
 
     Only the normalising layers are in training mode: dropout and stochastic depth are off. Mean
     and variance are pooled over the batches, E[x^2] - E[x]^2, each batch with the weight of its size
-    (an average of the batches' variances would leave out the variance between batches). Forward
-    passes are float32, as all evaluation is.
+    (an average of the batches' variances would leave out the variance between batches).
 
     Parameters
     ----------
@@ -110,6 +110,9 @@ def measure_statistics(
         Training images without augmentation.
     spec, placement : ModelSpec, Placement
         How images become inputs.
+    precision : {'float32', 'bfloat16', 'float16'}
+        Of the forward passes: that of the training. The layers sum in float32, so that what rounding adds to a
+        mean averages out; evaluation takes place in float32 all the same.
 
     Returns
     -------
@@ -127,7 +130,8 @@ def measure_statistics(
             layer.reset_running_stats()
             layer.momentum = 1.0
             layer.train()
-        logits = forward_logits(network, sample, spec, placement)
+        with autocast(placement.device, precision):
+            logits = forward_logits(network, sample, spec, placement)
     finally:
         for hook in hooks:
             hook.remove()

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.code_identity import DISTRIBUTION_OF, library_versions
 from medcompare.base.devices import pick_device
-from medcompare.base.hardware import device_name
+from medcompare.base.hardware import device_name, keep_freed_memory
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import find_model
@@ -56,8 +56,9 @@ FEWEST_FOR_P95 = 20
 """With fewer values than 1 / (1 - 0.95) the 95th percentile lies between the two largest, wherever it is."""
 
 LATEST_WARMUP, LATEST_LATENCY = 0.2, 0.5
-LATEST_TRAINING_WARMUP, LATEST_TRAINING = 0.8, 0.95
-"""Share of the time budget by which each part ends, so that none takes it all; the equivalent gets the rest."""
+LATEST_EQUIVALENT = 0.78
+LATEST_TRAINING_WARMUP, LATEST_TRAINING = 0.85, 1.0
+"""Share of the time budget by which each part ends, so that none takes it all."""
 
 EQUIVALENT_S = 5.0
 """Longest time for measuring the same architecture in another library: a remark must not double the measurement."""
@@ -135,12 +136,7 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
     flops = count_flops(network, placement, size_px=trained.image_size_px)
     del network
     gc.collect()
-    others = OtherLoad()
-    make_repeatable(device)
-    training = time_training(request, store, placement, budget=budget, latency_s=latency_s)
-    loads_cores.append(others.cores())
     equivalent: dict[str, Any] = {}
-    choose_fast_kernels(device)
     if spec.maintained_equivalent is not None:
         others = OtherLoad()
         equivalent = time_equivalent(
@@ -152,6 +148,12 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
             latency_s=latency_s,
         )
         loads_cores.append(others.cores())
+    others = OtherLoad()
+    # Last, as trainings keep freed memory: everything before is measured as in any program.
+    keep_freed_memory()
+    make_repeatable(device)
+    training = time_training(request, store, placement, budget=budget, latency_s=latency_s)
+    loads_cores.append(others.cores())
     together = (
         "alone"
         if trained.n_parallel == 1
@@ -217,7 +219,7 @@ def time_equivalent(
     placement, size_px, cost
         As for the network itself.
     budget : Budget
-        The time that is left of it counts, `EQUIVALENT_S` at most.
+        What is left until `LATEST_EQUIVALENT` of it counts, `EQUIVALENT_S` at most.
     latency_s : float
         What the network itself takes for one image.
 
@@ -241,7 +243,7 @@ def time_equivalent(
         budget=budget,
         expected_s=latency_s,
     )
-    left_s = min(EQUIVALENT_S, budget.seconds - budget.elapsed_s()) if prepared else 0.0
+    left_s = min(EQUIVALENT_S, LATEST_EQUIVALENT * budget.seconds - budget.elapsed_s()) if prepared else 0.0
     _, times_s = time_forward(
         network,
         placement,

@@ -252,34 +252,33 @@ few show the gap that matters (`training_findings.MAX_LOSS_GAP`)."""
 class Remeasured(NamedTuple):
     """Batch statistics that belong to the weights, measured on the sample and loaded into the network."""
 
-    logits: NDArray[np.float64]
-    """Of the sample, in training mode."""
+    loss: float | None
+    """Of the first images of the sample, in training mode; None where it is not finite."""
     elapsed_s: float
 
 
 def remeasure(network: nn.Module, sample: BatchLoader, settings: FitSettings) -> Remeasured:
     """Give `network` batch statistics that belong to its weights."""
     started = time.perf_counter()
-    logits = measure_statistics(network, sample, settings.spec, settings.placement)
-    return Remeasured(logits, time.perf_counter() - started)
+    logits = measure_statistics(network, sample, settings.spec, settings.placement, settings.precision)
+    compared = np.asarray(sample.images.labels[:COMPARED_IMAGES], dtype=np.int64)
+    loss = _figures(logits[: len(compared)], compared, settings).loss
+    return Remeasured(_finite(loss), time.perf_counter() - started)
 
 
-def compare_statistics(  # noqa: PLR0917 - what is compared
+def compare_statistics(
     network: nn.Module,
-    measured: Remeasured,
     running: Mapping[str, Tensor],
     sample: BatchLoader,
     validation: BatchLoader,
     settings: FitSettings,
 ) -> dict[str, float | None]:
-    """What re-measuring changed: for epochs that are kept, as it takes as long as a good part of an epoch.
+    """What re-measuring changed: of the epoch that is kept, as it takes as long as a good part of one.
 
     Parameters
     ----------
     network : nn.Module
         With the measured statistics, which it has again afterwards.
-    measured : Remeasured
-        How they came about.
     running : mapping
         The library's own, of the same weights.
     sample, validation : BatchLoader
@@ -290,12 +289,11 @@ def compare_statistics(  # noqa: PLR0917 - what is compared
     Returns
     -------
     dict
-        Fields of `EpochLog`: figures with the library's running statistics, losses of the same
-        images in training and in evaluation mode, and the time this took.
+        Fields of `EpochLog`: figures with the library's running statistics, the loss of the same
+        images in evaluation mode, and the time this took.
     """
     started = time.perf_counter()
     compared = BatchLoader(sample.images.first(COMPARED_IMAGES), batch_size=sample.batch_size)
-    labels = np.asarray(compared.images.labels, dtype=np.int64)
     in_evaluation = validate_epoch(network, compared, settings).loss
     own = statistics_of(network)
     load_statistics(network, running)
@@ -303,17 +301,17 @@ def compare_statistics(  # noqa: PLR0917 - what is compared
         validate_epoch(network, loader, settings) for loader in (validation, compared)
     )
     load_statistics(network, own)
-    losses = {
-        "sample_loss_training_mode": _figures(measured.logits[: len(labels)], labels, settings).loss,
-        "sample_loss": in_evaluation,
-        "sample_loss_running": compared_running.loss,
-        "val_loss_running": val_running.loss,
-    }
     return {
-        **{name: loss if math.isfinite(loss) else None for name, loss in losses.items()},
+        "sample_loss": _finite(in_evaluation),
+        "sample_loss_running": _finite(compared_running.loss),
+        "val_loss_running": _finite(val_running.loss),
         "val_auc_running": val_running.auc,
         "comparison_s": time.perf_counter() - started,
     }
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
 
 
 def not_finite(what: str, settings: FitSettings, when: str) -> str:

@@ -19,6 +19,7 @@ import torch
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.devices import pick_device
 from medcompare.base.errors import TrainingError
+from medcompare.base.hardware import keep_freed_memory
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import find_model
@@ -70,6 +71,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
     store = ArtifactStore(request.store_root)
     if request.n_threads is not None:
         torch.set_num_threads(request.n_threads)
+    keep_freed_memory()
     # The layout of training: another one would round differently in the last digits.
     device = pick_device(request.train.device, index=request.device_index)
     make_repeatable(device)

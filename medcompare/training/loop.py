@@ -16,7 +16,7 @@ import torch
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.devices import pick_device
 from medcompare.base.errors import DataError, TrainingError
-from medcompare.base.hardware import device_name
+from medcompare.base.hardware import device_name, keep_freed_memory
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import find_model
@@ -209,12 +209,9 @@ def fit(
             val_balanced_accuracy=validated.balanced_accuracy,
             images_per_s=trained.n_images / trained.elapsed_s,
             elapsed_s=state.elapsed_s,
+            sample_loss_training_mode=measured.loss if measured else None,
             remeasuring_s=measured.elapsed_s if measured else 0.0,
         )
-        if measured and is_better(log, state.best):
-            compared = compare_statistics(judged, measured, running, sample, validation, settings)
-            state.elapsed_s = keep.elapsed_s()
-            log = log.model_copy(update={**compared, "elapsed_s": state.elapsed_s})
         _remember(state, log, judged, running)
         load_statistics(judged, running)
         reporter.epoch_end(log)
@@ -272,6 +269,7 @@ def prepared(request: TrainingRequest) -> Prepared:
     train, spec = request.train.for_model(request.model), find_model(request.model)
     if request.n_threads is not None:
         torch.set_num_threads(request.n_threads)
+    keep_freed_memory()
     device = pick_device(train.device, index=request.device_index)
     make_repeatable(device)
     rows = read_assignments(ArtifactStore(request.store_root).read(request.split.assignments))
@@ -304,6 +302,18 @@ def prepared(request: TrainingRequest) -> Prepared:
     )
 
 
+def _compare_kept(ready: Prepared, state: FitState) -> None:
+    """Add to the epoch that is kept what re-measuring its batch statistics changed; `ready` has its weights then."""
+    if state.best is None or not state.best_running:
+        return
+    ready.network.load_state_dict(state.best_state)
+    compared = compare_statistics(
+        ready.network, state.best_running, ready.sample, ready.validation, ready.settings
+    )
+    state.history[state.best_epoch - 1] = state.best.model_copy(update=compared)
+    state.elapsed_s += compared["comparison_s"] or 0.0
+
+
 def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -> TrainedModel:
     """Carry out one training and store its best checkpoint.
 
@@ -333,6 +343,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         selections = probe.SELECTION, probe.SELECTION_BY_LOSS
     else:
         state = ready.fit(emit=emit)
+        _compare_kept(ready, state)
         optimizer, selections = described_optimizer(settings.recipe, train), (SELECTION, SELECTION_BY_LOSS)
     checkpoint = write_checkpoint(store, state.best_state, model=spec.name, running=state.best_running)
     ready.resume_point.clear()

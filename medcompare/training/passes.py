@@ -11,6 +11,7 @@ from medcompare.base.errors import TrainingError
 from medcompare.training.batch_statistics import normalisations
 from medcompare.training.dataset import batch_starts
 from medcompare.training.options import mixed, training_loss
+from medcompare.training.scoring import autocast
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -95,11 +96,7 @@ class GradientPasses:
 
     def _part(self, inputs: Tensor, labels: Tensor, *, share: Tensor | None) -> Tensor:
         settings = self._settings
-        with torch.autocast(
-            self._device.type,
-            dtype=getattr(torch, settings.precision),
-            enabled=settings.precision != "float32",
-        ):
+        with autocast(self._device, settings.precision):
             logits = self._network(inputs)
         loss = training_loss(logits.float(), labels, self._class_weights, settings.options)
         if share is not None:

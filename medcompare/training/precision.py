@@ -23,7 +23,7 @@ from medcompare.base.record import Record
 from medcompare.models.registry import build_model
 from medcompare.training.recipes import optimizer_of, recipe_of
 from medcompare.training.records import StepSpeed
-from medcompare.training.scoring import Placement
+from medcompare.training.scoring import Placement, autocast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +157,7 @@ def step_speed(
         for _ in range(1 + PROBED_STEPS):
             started = now()
             inputs = placement.inputs(images, spec)
-            with torch.autocast(device.type, dtype=getattr(torch, precision), enabled=precision != "float32"):
+            with autocast(device, precision):
                 logits = network(inputs)
             optimizer.zero_grad(set_to_none=True)
             functional.cross_entropy(logits.float(), labels).backward()

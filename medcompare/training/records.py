@@ -31,11 +31,12 @@ class EpochLog(Record):
     elapsed_s: float
     sample_loss_training_mode: float | None = Field(
         default=None,
-        description="Loss of the sample, each image normalised within its batch; None without batch normalisation, and "
-        "this and the next four in epochs that were not the best so far.",
+        description="Loss of the sample, each image normalised within its batch; None without batch normalisation.",
     )
     sample_loss: float | None = Field(
-        default=None, description="Loss of the same images in evaluation mode, statistics re-measured."
+        default=None,
+        description="Loss of the same images in evaluation mode, statistics re-measured; this and the next three are "
+        "of the epoch that is kept alone.",
     )
     sample_loss_running: float | None = Field(
         default=None, description="The same with the library's running statistics; None: not finite."

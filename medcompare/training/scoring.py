@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from medcompare.base.devices import MemoryFormat
+    from medcompare.base.devices import MemoryFormat, Precision
     from medcompare.models.spec import ModelSpec
     from medcompare.training.dataset import BatchLoader
 
@@ -49,6 +49,11 @@ class Placement:
     def tensor(self, inputs: Tensor) -> Tensor:
         """`inputs` (n, 3, h, w) moved there."""
         return inputs.to(self.device).contiguous(memory_format=MEMORY_FORMATS[self.memory_format])
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Context in which a network computes in `precision`; its weights stay float32."""
+    return torch.autocast(device.type, dtype=getattr(torch, precision), enabled=precision != "float32")
 
 
 def make_repeatable(device: torch.device) -> None:

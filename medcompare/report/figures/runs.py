@@ -48,19 +48,7 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
         loss, auc = figure.subplots(2, 1, sharex=True)
         line(loss, "train_loss", color=MUTED, marker=lone, linestyle=(0, (4, 1.5)), label="training")
         line(loss, "val_loss", color=style.colour, marker=lone, label="validation")
-        line(auc, "val_auc", color=style.colour, marker=style.marker, markersize=2.6, label="re-measured")
-        if any(row.val_auc_running is not None for row in trained.history):
-            line(
-                auc,
-                "val_auc_running",
-                color=MUTED,
-                marker=lone,
-                linestyle=(0, (1, 1)),
-                label="running statistics",
-            )
-            low, high = auc.get_ylim()
-            auc.set_ylim(low - 0.5 * (high - low), high)  # room for the legend
-            auc.legend(loc="lower right", ncols=2)
+        line(auc, "val_auc", color=style.colour, marker=style.marker, markersize=2.6)
         for axes in (loss, auc):
             axes.axvline(trained.best_epoch, color=INK, linewidth=0.9, linestyle=(0, (3, 1.5)))
             axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
