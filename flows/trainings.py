@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
     from medcompare.runs.cluster import Cluster
-    from medcompare.stats.records import Assessment, CrossValidation, RandomSplit
+    from medcompare.stats.in_detail import RandomSplit
+    from medcompare.stats.records import Assessment, CrossValidation
     from medcompare.training.records import TrainedModel
     from medcompare.training.search import Trial
 

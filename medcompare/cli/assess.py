@@ -174,7 +174,7 @@ def assess_config(ctx: typer.Context) -> AssessConfig:
 
 def published_claim(text: str, *, table: str | None = None) -> list[str]:
     """What is printed for ``acc=A,n=N,acc2=B[,both=C]``; raises ConfigError naming what is wrong, with an example."""
-    from medcompare.stats.utility import probability_of_false_claim
+    from medcompare.stats.more_accurate import probability_of_false_claim
 
     example = "e.g. --published acc=0.92,n=250,acc2=0.90"
     if table is not None:

@@ -20,6 +20,7 @@ from medcompare.report.theme import Theme
 from medcompare.runs.changes import Cause, DataChanges
 from medcompare.runs.evidence import AttachedFile
 from medcompare.runs.provenance import Provenance
+from medcompare.stats.in_detail import TrendControl
 from medcompare.stats.records import Assessment, Estimate
 from medcompare.training.budget import Budget
 from medcompare.training.records import TrainedModel
@@ -193,6 +194,9 @@ class ReportInputs(Record):
     trend: tuple[TrendRun, ...] = ()
     trend_marks: tuple[tuple[Cause, ...], ...] = Field(
         default=(), description="What changed before each run of `trend`; empty: not marked."
+    )
+    trend_control: tuple[TrendControl, ...] = Field(
+        default=(), description="Control charts over `trend`; empty: neither drawn nor told."
     )
     changes: tuple[str, ...] = Field(default=(), description="What changed since the previous run.")
     data_changes: DataChanges | None = Field(

@@ -31,7 +31,8 @@ from medcompare.report.inputs import (
 )
 from medcompare.runs.changes import Cause, DataChanges
 from medcompare.runs.provenance import Provenance
-from medcompare.stats.records import Assessment, ConfusionCounts, PairedComparison, Quantity
+from medcompare.stats.in_detail import TrendControl
+from medcompare.stats.records import Assessment, ConfusionCounts, Quantity
 from medcompare.training.budget import Budget
 from medcompare.training.records import TrainedModel
 from medcompare.training.search import Search
@@ -99,6 +100,7 @@ class Results(Record):
     provenance: Provenance
     trend: tuple[TrendRun, ...]
     trend_marks: tuple[tuple[Cause, ...], ...]
+    trend_control: tuple[TrendControl, ...] = ()
     changes: tuple[str, ...]
     data_changes: DataChanges | None = None
     checklists: tuple[ChecklistTable, ...]
@@ -138,37 +140,6 @@ def cost_ratio(reference: CostMeasurement, candidate: CostMeasurement, field: st
     return over / under if over is not None and under else None
 
 
-def pair_of_verdict(assessment: Assessment) -> PairedComparison | None:
-    """The comparison the verdict is about, the one the report prints in full.
-
-    Parameters
-    ----------
-    assessment : Assessment
-        With any number of comparisons.
-
-    Returns
-    -------
-    PairedComparison or None
-        The pair the verdict names. Where it names none (more than two models, or no
-        verdict): the recommended or favoured model against the best of the others by
-        AUC, else the first pair. None with a single model.
-    """
-    verdict, comparisons = assessment.verdict, assessment.comparisons
-    for pair in comparisons:
-        if {pair.reference, pair.candidate} == {verdict.reference, verdict.candidate}:
-            return pair
-    favourite = verdict.model or verdict.provisional_favourite
-    with_favourite = [pair for pair in comparisons if favourite in {pair.reference, pair.candidate}]
-    if not with_favourite:
-        return comparisons[0] if comparisons else None
-    auc = {row.model: row.decisive("auc").value or 0.0 for row in assessment.evaluations}
-
-    def auc_of_other(pair: PairedComparison) -> float:
-        return auc.get(pair.candidate if pair.reference == favourite else pair.reference, 0.0)
-
-    return max(with_favourite, key=auc_of_other)
-
-
 def derived_numbers(inputs: ReportInputs) -> tuple[DerivedNumber, ...]:
     """Every number the report computes for display only."""
     shares = [
@@ -182,7 +153,7 @@ def derived_numbers(inputs: ReportInputs) -> tuple[DerivedNumber, ...]:
         for name, value in row_fractions(evaluation.confusion).items()
         if value is not None
     ]
-    pair = pair_of_verdict(inputs.assessment)
+    pair = inputs.assessment.pair_of_verdict()
     costs = {cost.model: cost for cost in inputs.assessment.costs}
     if pair is None or not {pair.reference, pair.candidate} <= set(costs):
         return tuple(shares)

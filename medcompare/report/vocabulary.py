@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from medcompare.base.formatting import format_count, format_estimate, format_level
 from medcompare.report.blocks import Column, Mark, svg_uri
 from medcompare.report.figures.drawing import ModelStyle, marker_svg, styles_of
-from medcompare.report.results import pair_of_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -205,7 +204,7 @@ def view_of(inputs: ReportInputs) -> View:
     vermillion the candidate.
     """
     assessment = inputs.assessment
-    pair = pair_of_verdict(assessment)
+    pair = assessment.pair_of_verdict()
     first = [] if pair is None else [pair.reference, pair.candidate]
     order = first + [model for model in assessment.models if model not in first]
     evaluations = {evaluation.model: evaluation for evaluation in assessment.evaluations}

@@ -13,15 +13,17 @@ import numpy as np
 
 from medcompare.base.errors import DataError
 from medcompare.stats.arrays import few_units, plain
+from medcompare.stats.calibration.usable import usable_probabilities
 from medcompare.stats.comparison import compare_models, with_order_warnings
-from medcompare.stats.evaluation import DECISION_GRID, evaluate_model, usable_probabilities
+from medcompare.stats.evaluation import evaluate_model
+from medcompare.stats.head_to_head import head_to_head
 from medcompare.stats.intervals.auc import joint_auc_test
 from medcompare.stats.quantities import flat_quantities
 from medcompare.stats.records import Assessment, Curve
 from medcompare.stats.running_statistics import with_running
 from medcompare.stats.seeds import ensembles, resting_on_seeds, seed_rows, trainings
 from medcompare.stats.thresholds import choose_threshold
-from medcompare.stats.utility import probability_of_benefit, treat_all
+from medcompare.stats.utility import DECISION_GRID, probability_of_benefit, shown_range, treat_all
 from medcompare.stats.verdict import caveats, invalidity
 from medcompare.stats.verdict.rule import decide
 from medcompare.stats.verdict.situation import Situation
@@ -188,6 +190,14 @@ def assemble(
     comparisons, seed_comparisons = resting_on_seeds(comparisons, repeated)
     seeds = seed_rows(test, repeated, evaluate=evaluate)
     n_positive = int(test.y_true.sum())
+    both = 0 < n_positive < test.n
+    prevalence = n_positive / test.n
+    if evaluate.stated_prevalence is not None and both:
+        prevalence = evaluate.stated_prevalence
+    everyone = None
+    if test.scores_are_probabilities:
+        everyone = Curve(x=plain(DECISION_GRID), y=plain(treat_all(prevalence, DECISION_GRID)))
+    curves = [one.decision_curve for one in evaluations if one.decision_curve is not None]
     names = {one.model: one.display_name for one in evaluations}
     situation = Situation(
         evaluations=tuple(evaluations),
@@ -204,7 +214,7 @@ def assemble(
         not_evaluated_as_trained=unfit,
         not_converged=not_converged or {},
     )
-    return Assessment(
+    found = Assessment(
         models=test.models,
         display_names=names,
         classes=test.classes,
@@ -221,15 +231,22 @@ def assemble(
         comparisons=comparisons,
         costs=tuple(costs),
         verdict=decide(situation),
-        treat_all=Curve(x=plain(DECISION_GRID), y=plain(treat_all(n_positive / test.n, DECISION_GRID)))
-        if test.scores_are_probabilities
-        else None,
+        treat_all=everyone,
+        threshold_range=None
+        if everyone is None
+        else shown_range([everyone, *curves], rule.net_benefit_range),
+        net_benefit_prevalence=evaluate.stated_prevalence if test.scores_are_probabilities and both else None,
         seeds=seeds,
         seed_comparisons=seed_comparisons,
         ensembles=ensembles(test, validation, evaluate=evaluate),
         notes=_notes(test, validation, compared),
-        quantities=flat_quantities(evaluations, comparisons, seeds=seeds, seed_comparisons=seed_comparisons),
+        quantities=(),
     )
+    detail = head_to_head(test, validation, found, evaluate=evaluate)
+    rows = flat_quantities(
+        evaluations, comparisons, seeds=seeds, seed_comparisons=seed_comparisons, head_to_head=detail
+    )
+    return found.model_copy(update={"head_to_head": detail, "quantities": rows})
 
 
 def _not_independent(
@@ -313,7 +330,11 @@ def _net_benefit(
 
     Where the two models exchange places within the range the figure is 0.5: undecided.
     """
-    if rule.net_benefit_range is None or not test.scores_are_probabilities:
+    if (
+        rule.net_benefit_range is None
+        or not test.scores_are_probabilities
+        or len(set(test.y_true.tolist())) == 1
+    ):
         return {}
     grid = np.linspace(*rule.net_benefit_range, NET_BENEFIT_POINTS)
     # In a fixed order, so that the draws, and with them the verdict, ignore the order of the rows.
@@ -333,6 +354,7 @@ def _net_benefit(
             seed=seed,
             n_resamples=evaluate.n_resamples,
             clusters=clusters,
+            prevalence=evaluate.stated_prevalence,
         )
         low, high = float(share.min()), float(share.max())
         found[pair.reference, pair.candidate] = low if low > UNDECIDED else min(UNDECIDED, high)

@@ -17,12 +17,12 @@ import scipy
 from medcompare.stats.arrays import checked_scores
 from medcompare.stats.intervals.auc import auc_difference, auc_interval
 from medcompare.stats.intervals.proportions import clustered_ratio_variance, normal_quantile
+from medcompare.stats.more_accurate import probability_more_accurate
 from medcompare.stats.multiplicity import holm, simultaneous
 from medcompare.stats.paired import detectable_difference, paired_proportion_difference, paired_table
 from medcompare.stats.records import AgreementTable, Estimate, PairedComparison
 from medcompare.stats.resampling.bootstrap import BootstrapResult, bootstrap_metrics
 from medcompare.stats.subgroups import undefined
-from medcompare.stats.utility import probability_more_accurate
 from medcompare.stats.verdict.cost_order import cheaper_of
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from scipy.spatial.distance import cdist
 
 from medcompare.base.formatting import join_words
 from medcompare.base.record import Record
+from medcompare.stats.in_detail import SIGMAS
 from medcompare.stats.multiplicity import holm
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ N_PERMUTATIONS = 2999
 """Enough for the smallest p-value to be an alarm after Holm's adjustment over two bases."""
 MAX_CASES = 400
 """So many cases of a side, drawn by chance, have their features compared: distances grow with the square."""
-SIGMAS = 3.0
-"""Of the limits of a control chart (Shewhart 1931)."""
 MIN_PATIENTS = 5
 FEATURES = "features of the network"
 

@@ -6,14 +6,13 @@ class, a single class in the subset, scores that are not probabilities.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medcompare.stats.arrays import checked_scores, plain, says_nothing
 from medcompare.stats.calibration.agreement import calibration
-from medcompare.stats.calibration.recalibration import fit_isotonic, fit_platt, fit_temperature
+from medcompare.stats.calibration.usable import usable_probabilities
 from medcompare.stats.intervals.auc import auc_interval
 from medcompare.stats.intervals.predictive import likelihood_ratios, predictive_values_at_prevalence
 from medcompare.stats.records import (
@@ -25,9 +24,10 @@ from medcompare.stats.records import (
     OperatingPoint,
 )
 from medcompare.stats.resampling.bootstrap import BootstrapResult, bootstrap_metrics
+from medcompare.stats.resampling.percentile import percentile_estimate
 from medcompare.stats.subgroups import share, subgroup_evaluations, undefined
 from medcompare.stats.thresholds import HABIT, choose_threshold
-from medcompare.stats.utility import net_benefit
+from medcompare.stats.utility import DECISION_GRID, decision_curve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from medcompare.stats.weighted_metrics import MetricName
 
 FPR_GRID = np.linspace(0, 1, 101)
-DECISION_GRID = np.linspace(0.01, 0.99, 99)
 MAX_CLASS_NAME = 18
 """Longer names, in characters, are letters in the texts for the log."""
 CHANCE_AUC = 0.5
@@ -112,7 +111,7 @@ def evaluate_model(
         roc=Curve(x=(), y=()) if resampled is None else resampled.roc_band(0, FPR_GRID),
         precision_recall=_precision_recall(positive, scores) if both else Curve(x=(), y=()),
         calibration=None if why_not else _calibration(test, validation, model, evaluate, seed),
-        decision_curve=_decision_curve(test, validation, model, evaluate),
+        decision_curve=_decision_curve(test, validation, model, evaluate, resampled),
         subgroups=subgroup_evaluations(test, model, predicted, evaluate),
         constant_output=constant,
         warnings=_warnings(test, counts, metrics, constant=constant),
@@ -241,28 +240,18 @@ def _f1_of_negative_class(
     truth: NDArray[np.bool_], call: NDArray[np.bool_], resampled: BootstrapResult
 ) -> Estimate:
     """F1 with the classes exchanged: the harmonic mean of NPV and specificity, resample by resample."""
-    method, n = resampled.metric(0, "f1").method, int(truth.size)
-    estimate = partial(Estimate, level=resampled.level, method=method, n=n)
+    of_positive = resampled.metric(0, "f1")
     if resampled.few is not None:
-        return resampled.metric(0, "f1")
+        return of_positive
     value = 2 * int((truth & call).sum()) / int(truth.sum() + call.sum())
     rates = np.stack([resampled.draws(0, name, stratified=False) for name in ("specificity", "npv")])
     defined = ~np.isnan(rates)
     total = np.where(defined, rates, 0.0).sum(axis=0)
     # Without a case predicted negative, or without a negative case, F1 is 0; without both, undefined.
     draws = np.divide(2 * np.prod(rates, axis=0), total, out=np.zeros(total.shape), where=total > 0)
-    usable = draws[defined.any(axis=0)]
-    lost = draws.size - usable.size
-    if np.ptp(usable) == 0:
-        note = "no interval: the figure is the same in every resample"
-        return estimate(value=value, note=note)
-    tail = (1 - resampled.level) / 2
-    low, high = np.quantile(usable, [tail, 1 - tail])
-    return estimate(
-        value=value,
-        ci_low=float(low),
-        ci_high=float(high),
-        note=f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None,
+    draws = np.where(defined.any(axis=0), draws, np.nan)
+    return percentile_estimate(
+        value, draws, level=resampled.level, method=of_positive.method, n=int(truth.size)
     )
 
 
@@ -279,36 +268,6 @@ def _precision_recall(positive: NDArray[np.bool_], scores: NDArray[np.float64]) 
         kept = np.unique(np.append(steps, recall.size - 1))
         recall, precision = recall[kept], precision[kept]
     return Curve(x=plain(recall), y=plain(precision))
-
-
-def usable_probabilities(
-    test: ScoredCases, validation: ScoredCases | None, model: str, evaluate: EvaluateConfig
-) -> tuple[NDArray[np.float64], str | None]:
-    """Probabilities that calibration and net benefit are computed from, and how they were made.
-
-    Parameters
-    ----------
-    test, validation : ScoredCases
-        The test subset, and the one a recalibration is fitted on.
-    model : str
-        Which of the scores.
-    evaluate : EvaluateConfig
-        ``recalibration`` counts.
-
-    Returns
-    -------
-    probability : ndarray of shape (n_cases,)
-        As predicted, or recalibrated.
-    how : {"temperature", "platt", "isotonic"} or None
-        None where nothing was recalibrated: not asked for, or no usable validation subset.
-    """
-    probability = test.scores[model]
-    if evaluate.recalibration == "none" or validation is None or len(set(validation.y_true.tolist())) == 1:
-        return probability, None
-    how, known = evaluate.recalibration, (validation.y_true, validation.scores[model])
-    if how == "isotonic":
-        return fit_isotonic(*known).apply(probability), how
-    return (fit_platt if how == "platt" else fit_temperature)(*known).apply(probability), how
 
 
 def _calibration(
@@ -329,12 +288,24 @@ def _calibration(
 
 
 def _decision_curve(
-    test: ScoredCases, validation: ScoredCases | None, model: str, evaluate: EvaluateConfig
+    test: ScoredCases,
+    validation: ScoredCases | None,
+    model: str,
+    evaluate: EvaluateConfig,
+    resampled: BootstrapResult | None,
 ) -> Curve | None:
+    """With a band, unless too few cases were resampled; at the stated prevalence, where there is one."""
     if not test.scores_are_probabilities:
         return None
-    probability, _ = usable_probabilities(test, validation, model, evaluate)
-    return Curve(x=plain(DECISION_GRID), y=plain(net_benefit(test.y_true, probability, DECISION_GRID)))
+    both = bool(test.y_true.any() and not test.y_true.all())
+    return decision_curve(
+        test.y_true,
+        usable_probabilities(test, validation, model, evaluate)[0],
+        DECISION_GRID,
+        plan=None if resampled is None or resampled.few is not None else resampled.unstratified_plan,
+        level=evaluate.level,
+        prevalence=evaluate.stated_prevalence if both else None,
+    )
 
 
 def _warnings(

@@ -9,6 +9,7 @@ from medcompare.stats.records import Estimate, Quantity
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from medcompare.stats.in_detail import HeadToHead
     from medcompare.stats.records import (
         ModelEvaluation,
         PairedComparison,
@@ -35,8 +36,9 @@ def flat_quantities(
     *,
     seeds: Sequence[SeedRow] = (),
     seed_comparisons: Sequence[SeedComparison] = (),
+    head_to_head: HeadToHead | None = None,
 ) -> tuple[Quantity, ...]:
-    """Rows for every model, then for every pair, then for training seeds.
+    """Rows for every model, then for every pair, then for training seeds and for the pair compared in full.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def flat_quantities(
         Models and pairs.
     seeds, seed_comparisons : sequences of records
         Repeated trainings, where there are any.
+    head_to_head : HeadToHead, optional
+        The two models compared in full.
 
     Returns
     -------
@@ -63,6 +67,8 @@ def flat_quantities(
         rows.append(
             _count("auc_difference_sd_over_seeds", who, "test", spread, method=method, n=len(each.seeds))
         )
+    if head_to_head is not None:
+        rows.extend(_in_full(head_to_head))
     return tuple(rows)
 
 
@@ -90,6 +96,8 @@ def _of_model(one: ModelEvaluation) -> Iterator[Quantity]:
     for group in one.subgroups:
         for name, estimate in group.metrics.items():
             yield _row(f"{name}[{group.column}={group.level}]", who, where, estimate)
+        for name, estimate in group.against_rest.items():
+            yield _row(f"{name}_against_rest[{group.column}={group.level}]", who, where, estimate)
 
 
 def _of_pair(pair: PairedComparison) -> Iterator[Quantity]:
@@ -117,6 +125,30 @@ def _of_pair(pair: PairedComparison) -> Iterator[Quantity]:
                 p_value=p_value,
                 note=None if pair.differences[name].value is not None else "undefined",
             )
+
+
+def _in_full(detail: HeadToHead) -> Iterator[Quantity]:
+    who = (detail.reference, detail.candidate)
+    for point in detail.net_benefit_at:
+        place = f"[threshold={point.threshold!r}]"
+        yield _row(f"net_benefit{place}", who[:1], "test", point.reference)
+        yield _row(f"net_benefit{place}", who[1:], "test", point.candidate)
+        yield _row(f"net_benefit_difference{place}", who, "test", point.difference)
+        yield _row(f"probability_of_benefit{place}", who, "test", point.probability_of_benefit)
+    for group in detail.subgroups:
+        for name, estimate in group.differences.items():
+            yield _row(f"{name}_difference[{group.column}={group.level}]", who, "test", estimate)
+    for one in detail.interactions:
+        yield Quantity(
+            quantity=f"{one.metric}_interaction[{one.column}]",
+            models=who,
+            subset="test",
+            value=one.statistic,
+            level=None,
+            method=f"Cochran's Q over {one.n_levels} levels, Holm over all such tests",
+            p_value=one.p_value_adjusted,
+            note=one.note,
+        )
 
 
 def _row(quantity: str, models: tuple[str, ...], subset: SubsetName, estimate: Estimate) -> Quantity:

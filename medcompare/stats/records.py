@@ -22,6 +22,7 @@ from medcompare.stats.estimates import (
     Quantity,
     SubsetName,
 )
+from medcompare.stats.in_detail import HeadToHead, RandomSplit, Shortcut, SubgroupEvaluation
 
 __all__ = ["Calibration", "ConfusionCounts", "Curve", "Estimate", "OperatingPoint", "Quantity", "SubsetName"]
 # Used by all the world from here.
@@ -35,16 +36,6 @@ class ClassReport(Record):
     precision: Estimate
     recall: Estimate
     f1: Estimate
-
-
-class SubgroupEvaluation(Record):
-    """Figures of one model within one level of a subgroup column."""
-
-    column: str
-    level: str
-    n: int
-    n_positive: int
-    metrics: dict[str, Estimate]
 
 
 class RunningStatistics(Record):
@@ -86,7 +77,8 @@ class ModelEvaluation(Record):
     precision_recall: Curve = Field(description="x = recall, y = precision; step-wise.")
     calibration: Calibration | None = Field(description="None where scores are not probabilities.")
     decision_curve: Curve | None = Field(
-        default=None, description="x = threshold probability, y = net benefit."
+        default=None,
+        description="x = threshold probability, y = net benefit (at the stated prevalence, if any), with a band.",
     )
     subgroups: tuple[SubgroupEvaluation, ...] = ()
     constant_output: bool = Field(description="(Nearly) every case has the same score.")
@@ -295,35 +287,6 @@ class SeedComparison(Record):
     )
 
 
-class Shortcut(Record):
-    """What a linear model reaches without seeing the disease."""
-
-    kind: Literal["file", "colours", "thumbnail"] = Field(
-        description="Sees the file's size, format, mode, name and columns; the histogram of colours; 12 x 12 pixels."
-    )
-    auc: Estimate = Field(description="Cross-validated over all images, patients and copies kept together.")
-    auc_test: Estimate | None = Field(default=None, description="The same scores on the test images.")
-    differences: dict[str, Estimate] = Field(
-        default={}, description="By network: its AUC minus that of the shortcut, on the same test images."
-    )
-    careless_difference: Estimate | None = Field(
-        default=None,
-        description="AUC where folds ignore patients and copies, minus `auc`. None where each image is its own unit.",
-    )
-
-
-class RandomSplit(Record):
-    """What one network would have seemed to reach, had the images been split one by one at random."""
-
-    model: str
-    auc: Estimate = Field(description="On the test images of the split of this run.")
-    auc_random: Estimate = Field(description="Trained and tested on a random split of the same sizes.")
-    difference: Estimate = Field(description="Random minus this run's.")
-    n_leaked: int = Field(
-        ge=0, description="Test images of the random split with a patient or copy in training or validation."
-    )
-
-
 class FoldRow(Record):
     """One model on one held-out fold, at the threshold of that fold's own validation images."""
 
@@ -405,7 +368,17 @@ class Assessment(Record):
     ensembles: tuple[Ensemble, ...] = ()
     external: tuple[ExternalSet, ...] = ()
     cross_validation: CrossValidation | None = None
+    head_to_head: HeadToHead | None = Field(
+        default=None, description="The two models the report compares in full; null with one model."
+    )
+    threshold_range: tuple[float, float] | None = Field(
+        default=None,
+        description="Of decision curves: as stated, or the usual one as far as acting gains anything.",
+    )
     treat_all: Curve | None = Field(default=None, description="Net benefit of treating all.")
+    net_benefit_prevalence: float | None = Field(
+        default=None, description="Share of positives that net benefit is weighed with, where one was stated."
+    )
     notes: tuple[str, ...] = ()
     random_split: tuple[RandomSplit, ...] = Field(
         default=(), description="By network, where ``split.random_beside`` asked for it."
@@ -414,3 +387,23 @@ class Assessment(Record):
         default=(), description="How easy the data set is without seeing the disease."
     )
     quantities: tuple[Quantity, ...]
+
+    def pair_of_verdict(self) -> PairedComparison | None:
+        """The comparison the verdict is about, the one the report prints in full.
+
+        The pair the verdict names. Where it names none (more than two models, or no verdict): the recommended or
+        favoured model against the best of the others by AUC, else the first pair. None with a single model.
+        """
+        for pair in self.comparisons:
+            if {pair.reference, pair.candidate} == {self.verdict.reference, self.verdict.candidate}:
+                return pair
+        favourite = self.verdict.model or self.verdict.provisional_favourite
+        with_favourite = [one for one in self.comparisons if favourite in {one.reference, one.candidate}]
+        if not with_favourite:
+            return self.comparisons[0] if self.comparisons else None
+        auc = {row.model: row.decisive("auc").value or 0.0 for row in self.evaluations}
+
+        def auc_of_other(pair: PairedComparison) -> float:
+            return auc.get(pair.candidate if pair.reference == favourite else pair.reference, 0.0)
+
+        return max(with_favourite, key=auc_of_other)

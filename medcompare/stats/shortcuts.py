@@ -19,8 +19,9 @@ from medcompare.data.assignments import STANDARD_COLUMNS
 from medcompare.data.file_facts import read_file_facts
 from medcompare.data.records import MAX_LEVELS, ORIGINAL
 from medcompare.data.split import units_of
+from medcompare.stats.estimates import Estimate
+from medcompare.stats.in_detail import RandomSplit, Shortcut
 from medcompare.stats.intervals.auc import auc_difference, auc_interval
-from medcompare.stats.records import Estimate, RandomSplit, Shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

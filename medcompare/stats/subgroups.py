@@ -1,20 +1,33 @@
-"""Figures within subgroups, and the shares that all figures at a threshold are made of."""
+"""Figures and differences within subgroups, and the shares that all figures at a threshold are made of."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy
 
 from medcompare.stats.arrays import MIN_UNITS
-from medcompare.stats.intervals.auc import auc_interval
+from medcompare.stats.estimates import Estimate
+from medcompare.stats.in_detail import Interaction, SubgroupDifference, SubgroupEvaluation
+from medcompare.stats.intervals.auc import auc_difference, auc_interval
 from medcompare.stats.intervals.proportions import clustered_proportion, proportion
-from medcompare.stats.records import Estimate, SubgroupEvaluation
+from medcompare.stats.intervals.unpaired import unpaired_difference
+from medcompare.stats.multiplicity import holm, standard_error_of
+from medcompare.stats.paired import paired_proportion_difference
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from medcompare.config.schema import EvaluateConfig
     from medcompare.predictions.cases import ScoredCases
+
+SUBGROUP_FIGURES = ("auc", "sensitivity", "specificity")
+FEW = f"not computed: fewer than {MIN_UNITS} cases of a class"
 
 
 def share(
@@ -70,10 +83,57 @@ def undefined(evaluate: EvaluateConfig, note: str, n: int | None = None) -> Esti
     return Estimate(value=None, level=evaluate.level, method="none", n=n, note=note)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """One level of a subgroup column."""
+
+    column: str
+    name: str
+    chosen: NDArray[np.bool_]
+    """Of shape (n_cases,)."""
+    mirrored: bool
+    """Second of two levels: against the rest it is the first with the other sign."""
+    n_overlapping: int
+    """Patients with cases in several levels of the column."""
+
+    def counts(self, test: ScoredCases) -> dict[str, Any]:
+        """What every record of a level begins with."""
+        patients = None if test.patient_id is None else len(set(test.patient_id[self.chosen].tolist()))
+        return {
+            "column": self.column,
+            "level": self.name or "(blank)",
+            "n": int(self.chosen.sum()),
+            "n_positive": int(test.y_true[self.chosen].sum()),
+            "n_patients": patients,
+        }
+
+
+def levels_of(test: ScoredCases) -> tuple[Level, ...]:
+    """Every level of every subgroup column: by column, then in alphabetical order."""
+    found, clusters = [], test.clusters
+    for column, values in test.subgroups.items():
+        names = sorted(set(values.tolist()))
+        n_overlapping = 0
+        if clusters is not None:
+            places = set(zip(clusters.tolist(), values.tolist(), strict=True))
+            n_overlapping = sum(count > 1 for count in Counter(patient for patient, _ in places).values())
+        found += [
+            Level(
+                column=column,
+                name=name,
+                chosen=values == name,
+                mirrored=len(names) == 2 and i == 1,
+                n_overlapping=n_overlapping,
+            )
+            for i, name in enumerate(names)
+        ]
+    return tuple(found)
+
+
 def subgroup_evaluations(
     test: ScoredCases, model: str, predicted: NDArray[np.bool_], evaluate: EvaluateConfig
 ) -> tuple[SubgroupEvaluation, ...]:
-    """Figures of one model within every level of every subgroup column.
+    """Figures of one model within every level of every subgroup column, and against all other cases.
 
     Parameters
     ----------
@@ -91,51 +151,206 @@ def subgroup_evaluations(
     tuple of SubgroupEvaluation
         By column, then by level in alphabetical order; AUC, sensitivity and specificity,
         without a value where a class they need has fewer than ten cases.
+
+    References
+    ----------
+    Dunn (1961), J Am Stat Assoc 56:52 (intervals of all levels together); those of a difference between levels are
+    square-and-add, see `medcompare.stats.intervals.unpaired`.
     """
+    levels, clusters = levels_of(test), test.clusters
+
+    def figures(chosen: NDArray[np.bool_], config: EvaluateConfig) -> dict[str, Estimate]:
+        return {
+            key: _figure(test, model, predicted, config, key=key, chosen=chosen, clusters=clusters)
+            for key in SUBGROUP_FIGURES
+        }
+
+    compared = {
+        key: sum(
+            not one.mirrored and _enough(test, one.chosen, key) and _enough(test, ~one.chosen, key)
+            for one in levels
+        )
+        for key in SUBGROUP_FIGURES
+    }
     rows = []
-    for column, levels in test.subgroups.items():
-        for level in sorted(set(levels.tolist())):
-            chosen = levels == level
-            positive = (test.y_true == 1) & chosen
-            negative = (test.y_true == 0) & chosen
-            rows.append(
-                SubgroupEvaluation(
-                    column=column,
-                    level=level or "(blank)",
-                    n=int(chosen.sum()),
-                    n_positive=int(positive.sum()),
-                    metrics=_subgroup_metrics(
-                        test, model, predicted, evaluate, positive=positive, negative=negative
-                    ),
+    for one in levels:
+        against = {}
+        for key, n_compared in () if one.mirrored or one.chosen.all() else compared.items():
+            level, rest = (
+                _figure(
+                    test,
+                    model,
+                    predicted,
+                    _stricter(evaluate, n_compared),
+                    key=key,
+                    chosen=chosen,
+                    clusters=clusters,
                 )
+                for chosen in (one.chosen, ~one.chosen)
             )
+            against[key] = _of_family(unpaired_difference(rest, level), evaluate, n_compared, _overlap(one))
+        rows.append(
+            SubgroupEvaluation(
+                **one.counts(test), metrics=figures(one.chosen, evaluate), against_rest=against
+            )
+        )
     return tuple(rows)
 
 
-def _subgroup_metrics(
+def _stricter(evaluate: EvaluateConfig, n_compared: int) -> EvaluateConfig:
+    """The level of one interval of so many that shall hold together."""
+    return evaluate.model_copy(update={"level": 1 - (1 - evaluate.level) / max(1, n_compared)})
+
+
+def _of_family(
+    difference: Estimate, evaluate: EvaluateConfig, n_compared: int, note: str | None = None
+) -> Estimate:
+    """A difference computed at the level of `_stricter`, as one of a family; without a test of its own."""
+    if difference.value is None:
+        return difference.model_copy(update={"level": evaluate.level, "p_value": None})
+    method = difference.method.partition(";")[0]
+    return difference.model_copy(
+        update={
+            "level": evaluate.level,
+            "p_value": None,
+            "method": f"{method}, Bonferroni over {n_compared} subgroups" if n_compared > 1 else method,
+            "note": difference.note or note,
+        }
+    )
+
+
+def _overlap(level: Level) -> str | None:
+    if not level.n_overlapping:
+        return None
+    n = level.n_overlapping
+    return (
+        f"{n:,} patient{'s have' if n > 1 else ' has'} cases in several levels of {level.column}, which are taken for "
+        "independent: that usually makes an interval wider, and a test of interaction more cautious"
+    )
+
+
+def _enough(test: ScoredCases, chosen: NDArray[np.bool_], key: str) -> bool:
+    """Whether the classes that a figure needs have `MIN_UNITS` cases each."""
+    needed = {"auc": (0, 1), "sensitivity": (1,), "specificity": (0,)}[key]
+    return all(int((chosen & (test.y_true == label)).sum()) >= MIN_UNITS for label in needed)
+
+
+def _among(test: ScoredCases, chosen: NDArray[np.bool_], key: str) -> NDArray[np.bool_]:
+    """The cases of a subgroup that a figure is about."""
+    if key == "auc":
+        return chosen
+    return np.asarray(chosen & (test.y_true == (1 if key == "sensitivity" else 0)))
+
+
+def _figure(
     test: ScoredCases,
     model: str,
     predicted: NDArray[np.bool_],
     evaluate: EvaluateConfig,
     *,
-    positive: NDArray[np.bool_],
-    negative: NDArray[np.bool_],
-) -> dict[str, Estimate]:
-    few = f"not computed: fewer than {MIN_UNITS} cases of a class"
-    enough = min(int(positive.sum()), int(negative.sum())) >= MIN_UNITS
-    chosen = positive | negative
-    clusters = None if test.clusters is None else test.clusters[chosen]
-    metrics = {
-        "auc": auc_interval(
-            test.y_true[chosen], test.scores[model][chosen], level=evaluate.level, clusters=clusters
+    key: str,
+    chosen: NDArray[np.bool_],
+    clusters: NDArray[np.int64] | None,
+) -> Estimate:
+    among = _among(test, chosen, key)
+    if not _enough(test, chosen, key):
+        return undefined(evaluate, FEW, int(among.sum()))
+    if key == "auc":
+        codes = None if clusters is None else clusters[among]
+        return auc_interval(
+            test.y_true[among], test.scores[model][among], level=evaluate.level, clusters=codes
         )
-        if enough
-        else undefined(evaluate, few, int(chosen.sum()))
-    }
-    for name, success, among in (("sensitivity", predicted, positive), ("specificity", ~predicted, negative)):
-        metrics[name] = (
-            share(success, among, test.clusters, evaluate, why_empty=few)
-            if int(among.sum()) >= MIN_UNITS
-            else undefined(evaluate, few, int(among.sum()))
+    right = predicted if key == "sensitivity" else ~predicted
+    return share(right, among, clusters, evaluate, why_empty=FEW)
+
+
+def subgroup_differences(
+    test: ScoredCases, thresholds: Mapping[str, float], evaluate: EvaluateConfig
+) -> tuple[tuple[SubgroupDifference, ...], tuple[Interaction, ...]]:
+    """Differences between two models within every level, and whether they differ between levels.
+
+    Parameters
+    ----------
+    test : ScoredCases
+        The test subset; its ``subgroups`` count.
+    thresholds : mapping
+        Frozen thresholds of the reference and of the candidate, in this order.
+    evaluate : EvaluateConfig
+        Level of the intervals.
+
+    Returns
+    -------
+    differences : tuple of SubgroupDifference
+        Candidate minus reference; the intervals of a figure hold for all levels together. No p-values: the question
+        is whether levels differ, not which of them is significant.
+    interactions : tuple of Interaction
+        One per column and figure: Cochran's Q over the levels with an interval, adjusted by Holm over all of them.
+
+    References
+    ----------
+    Altman & Bland (2003), BMJ 326:219 (two levels: a z test of the difference of the differences, whose square is
+    Q); Cochran (1954), Biometrics 10:101; Holm (1979), Scand J Stat 6:65.
+    """
+    levels, clusters = levels_of(test), test.clusters
+    compared = {key: sum(_enough(test, one.chosen, key) for one in levels) for key in SUBGROUP_FIGURES}
+    rows = []
+    found: dict[tuple[str, str], list[tuple[Level, Estimate]]] = {}
+    for one in levels:
+        differences = {}
+        for key, n_compared in compared.items():
+            at_level, stricter = (
+                _level_difference(test, thresholds, level, key=key, chosen=one.chosen, clusters=clusters)
+                for level in (evaluate, _stricter(evaluate, n_compared))
+            )
+            differences[key] = _of_family(stricter, evaluate, n_compared)
+            found.setdefault((one.column, key), []).append((one, at_level))
+        rows.append(SubgroupDifference(**one.counts(test), differences=differences))
+    tests = [_interaction(column, key, each) for (column, key), each in found.items()]
+    adjusted = holm([one.p_value for one in tests])
+    return tuple(rows), tuple(
+        one.model_copy(update={"p_value_adjusted": p}) for one, p in zip(tests, adjusted, strict=True)
+    )
+
+
+def _level_difference(
+    test: ScoredCases,
+    thresholds: Mapping[str, float],
+    evaluate: EvaluateConfig,
+    *,
+    key: str,
+    chosen: NDArray[np.bool_],
+    clusters: NDArray[np.int64] | None,
+) -> Estimate:
+    among = _among(test, chosen, key)
+    if not _enough(test, chosen, key):
+        return undefined(evaluate, FEW, int(among.sum()))
+    codes = None if clusters is None else clusters[among]
+    if key == "auc":
+        reference, candidate = (test.scores[model][among] for model in thresholds)
+        return auc_difference(test.y_true[among], reference, candidate, level=evaluate.level, clusters=codes)
+    positive = test.y_true == 1
+    right = [((test.scores[model] >= cut) == positive)[among] for model, cut in thresholds.items()]
+    return paired_proportion_difference(*right, level=evaluate.level, clusters=codes)
+
+
+def _interaction(column: str, key: str, levels: Sequence[tuple[Level, Estimate]]) -> Interaction:
+    known = [
+        (one.value, error)
+        for _, one in levels
+        if one.value is not None and (error := standard_error_of(one)) is not None and error > 0
+    ]
+    if len(known) < 2:
+        note = "not tested: fewer than two levels have an interval"
+        return Interaction(
+            column=column, metric=key, n_levels=len(known), statistic=None, p_value=None, note=note
         )
-    return metrics
+    values, weights = np.array([v for v, _ in known]), np.array([1 / e**2 for _, e in known])
+    statistic = float(weights @ np.square(values - np.average(values, weights=weights)))
+    return Interaction(
+        column=column,
+        metric=key,
+        n_levels=len(known),
+        statistic=statistic,
+        p_value=float(scipy.stats.chi2.sf(statistic, len(known) - 1)),
+        note=_overlap(levels[0][0]),
+    )

@@ -1,36 +1,52 @@
-"""Clinical utility: net benefit over threshold probabilities, and who gains or is right more often.
+"""Clinical utility: net benefit over threshold probabilities with its bands, and who gains more often.
 
 No p-values are attached to net benefit, on purpose (Vickers et al. 2023).
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy
 
-from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.errors import ConfigError
 from medcompare.stats.arrays import (
-    BoolArray,
     FloatArray,
     checked_clusters,
     checked_labels,
+    checked_level,
     checked_probabilities,
     checked_thresholds,
+    plain,
 )
-from medcompare.stats.paired import paired_table
-from medcompare.stats.records import Estimate
+from medcompare.stats.estimates import Curve
+from medcompare.stats.in_detail import USUAL_RANGE
 from medcompare.stats.resampling.weights import ResamplingPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import ArrayLike
 
+    from medcompare.stats.arrays import BoolArray, IntArray
     from medcompare.stats.resampling.weights import WeightArray
 
 
-def net_benefit(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike) -> FloatArray:
+DECISION_GRID = np.round(np.concatenate([np.arange(10, 100, 5), np.arange(100, 1000, 10)]) / 1000, 3)
+"""Threshold probabilities of every decision curve: finer below 0.1, where rare diseases are decided."""
+
+MIN_SHARE = 0.02
+"""Of the largest net benefit; less is not worth acting for."""
+
+SHORTEST_RANGE = 0.05
+
+_ROUNDING = 1e-11
+"""Differences of net benefit below this are ties: others are multiples of about ``0.01 / n_samples``."""
+
+
+def net_benefit(
+    y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike, *, prevalence: float | None = None
+) -> FloatArray:
     """Net benefit of acting on ``probability >= threshold``.
 
     ``TP / n - FP / n * t / (1 - t)``: true positives per case, less the false positives
@@ -39,11 +55,15 @@ def net_benefit(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        0/1 labels; one class alone is allowed.
+        0/1 labels; one class alone is allowed without `prevalence`.
     probability : array-like of shape (n_samples,)
         Predicted probability of the positive class.
     thresholds : array-like of shape (n_thresholds,)
         Threshold probabilities, strictly between 0 and 1.
+    prevalence : float, optional
+        Share of positives where it will be used. Default: that of the sample. Only the weight of the classes
+        follows it, the probabilities stay as they are: ``sensitivity * prevalence - (1 - specificity) *
+        (1 - prevalence) * t / (1 - t)``.
 
     Returns
     -------
@@ -53,20 +73,212 @@ def net_benefit(y_true: ArrayLike, probability: ArrayLike, thresholds: ArrayLike
     Raises
     ------
     DataError
-        If the arrays do not match or a probability is outside [0, 1].
+        If the arrays do not match, a probability is outside [0, 1], or a class is missing although a prevalence
+        is given.
     ConfigError
-        If a threshold is not strictly between 0 and 1.
+        If a threshold is not strictly between 0 and 1, or the prevalence is not in [0, 1].
 
     References
     ----------
-    Vickers & Elkin (2006), Med Decis Making 26:565.
+    Vickers & Elkin (2006), Med Decis Making 26:565; for a stated prevalence Vickers, Cronin, Elkin & Gonen (2008),
+    BMC Med Inform Decis Mak 8:53 (case-control data).
     """
-    positive = checked_labels(y_true, both_classes=False)
+    positive = checked_labels(y_true, both_classes=prevalence is not None)
     values = checked_probabilities(probability, positive.size)
     cut = checked_thresholds(thresholds)
-    true_positives = _count_at_or_above(values[positive], cut)
-    false_positives = _count_at_or_above(values[~positive], cut)
-    return (true_positives - false_positives * cut / (1 - cut)) / positive.size
+    acted = _count_at_or_above(values[positive], cut), _count_at_or_above(values[~positive], cut)
+    return _weighed(acted, (int(positive.sum()), int((~positive).sum())), cut, prevalence)
+
+
+def _weighed(
+    acted: tuple[FloatArray, FloatArray],
+    of: tuple[FloatArray | int, FloatArray | int],
+    cut: FloatArray,
+    prevalence: float | None,
+) -> FloatArray:
+    """Net benefit from positives and negatives acted on at each threshold, `of` so many of each class."""
+    hits, harm = acted[0], acted[1] * cut / (1 - cut)
+    if prevalence is None:
+        return np.asarray((hits - harm) / (of[0] + of[1]))
+    _check_prevalence(prevalence)
+    return np.asarray(prevalence * hits / of[0] - (1 - prevalence) * harm / of[1])
+
+
+def _check_prevalence(prevalence: float) -> None:
+    if not 0 <= prevalence <= 1:
+        msg = f"prevalence is {prevalence}; it must lie in [0, 1]"
+        raise ConfigError(msg)
+
+
+def resampled_net_benefit(
+    y_true: ArrayLike,
+    probabilities: Sequence[ArrayLike],
+    thresholds: ArrayLike,
+    plan: ResamplingPlan,
+    *,
+    prevalence: float | None = None,
+) -> FloatArray:
+    """Net benefit of several models in every resample of a plan, all on the same resamples.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        0/1 labels, both classes present.
+    probabilities : sequence of array-like of shape (n_samples,)
+        Predicted probabilities of each model.
+    thresholds : array-like of shape (n_thresholds,)
+        Threshold probabilities, strictly between 0 and 1.
+    plan : ResamplingPlan
+        Of the same cases. Not stratified: net benefit moves with prevalence.
+    prevalence : float, optional
+        As of `net_benefit`.
+
+    Returns
+    -------
+    ndarray of shape (n_models, n_resamples, n_thresholds)
+        NaN for a resample without a class, where a prevalence is given.
+
+    Raises
+    ------
+    DataError, ConfigError
+        As of `net_benefit`.
+    """
+    positive = checked_labels(y_true)
+    rows = [checked_probabilities(one, positive.size) for one in probabilities]
+    cut = checked_thresholds(thresholds)
+    order = np.argsort(cut, kind="stable")
+    counters = [
+        tuple(
+            _counter(np.searchsorted(cut[order], row, side="right"), of, cut.size)
+            for of in (positive, ~positive)
+        )
+        for row in rows
+    ]
+
+    def benefit(weights: WeightArray) -> FloatArray:
+        of = weights[:, positive].sum(axis=1, keepdims=True), weights[:, ~positive].sum(axis=1, keepdims=True)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = [
+                _weighed((hits(weights), alarms(weights)), of, cut[order], prevalence)
+                for hits, alarms in counters
+            ]
+        return np.stack(found)
+
+    draws = np.concatenate(plan.each(benefit), axis=1)
+    return np.asarray(draws[:, :, np.argsort(order, kind="stable")])
+
+
+def _counter(
+    n_acted: IntArray, of_class: BoolArray, n_thresholds: int
+) -> Callable[[WeightArray], FloatArray]:
+    """Counts weighted cases of a class acted on at each of the ascending thresholds.
+
+    `n_acted` is at how many of the thresholds, from the lowest on, each case is acted on.
+    """
+    chosen = np.flatnonzero(of_class & (n_acted > 0))
+    chosen = chosen[np.argsort(n_acted[chosen], kind="stable")]
+    levels, starts = np.unique(n_acted[chosen], return_index=True)
+
+    def counts(weights: WeightArray) -> FloatArray:
+        totals = np.zeros((len(weights), n_thresholds + 1))
+        if chosen.size:
+            totals[:, levels] = np.add.reduceat(np.take(weights, chosen, axis=1), starts, axis=1)
+        return np.asarray(totals[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:])
+
+    return counts
+
+
+def decision_curve(
+    y_true: ArrayLike,
+    probability: ArrayLike,
+    thresholds: ArrayLike,
+    *,
+    plan: ResamplingPlan | None = None,
+    level: float = 0.95,
+    prevalence: float | None = None,
+) -> Curve:
+    """Net benefit over threshold probabilities, with a pointwise percentile band.
+
+    Parameters
+    ----------
+    y_true, probability, thresholds
+        As of `net_benefit`.
+    plan : ResamplingPlan, optional
+        Resamples of the same cases; without it there is no band.
+    level : float, default=0.95
+        Confidence level of the band: it holds at each threshold, not for the whole curve.
+    prevalence : float, optional
+        As of `net_benefit`.
+
+    Returns
+    -------
+    Curve
+
+    Raises
+    ------
+    DataError, ConfigError
+        As of `net_benefit`.
+    """
+    x, y = (
+        plain(checked_thresholds(thresholds)),
+        net_benefit(y_true, probability, thresholds, prevalence=prevalence),
+    )
+    if plan is None:
+        return Curve(x=x, y=plain(y))
+    [draws] = resampled_net_benefit(y_true, [probability], thresholds, plan, prevalence=prevalence)
+    low, high = pointwise(draws, level)
+    return Curve(x=x, y=plain(y), y_low=low, y_high=high)
+
+
+def pointwise(draws: FloatArray, level: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Lower and upper percentile limits at each threshold, of draws of shape (n_resamples, n_thresholds)."""
+    tail = (1 - checked_level(level)) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
+    return plain(low), plain(high)
+
+
+def share_ahead(gains: FloatArray) -> FloatArray:
+    """Share of resamples in which a difference is above zero, at each threshold; ties count one half.
+
+    Parameters
+    ----------
+    gains : ndarray of shape (n_resamples, n_thresholds)
+        Candidate minus reference; NaN is left out.
+
+    Returns
+    -------
+    ndarray of shape (n_thresholds,)
+        In [0, 1].
+    """
+    wins = (gains > _ROUNDING) + 0.5 * (np.abs(gains) <= _ROUNDING)
+    return np.asarray(np.nanmean(np.where(np.isnan(gains), np.nan, wins), axis=0))
+
+
+def shown_range(curves: Sequence[Curve], stated: tuple[float, float] | None) -> tuple[float, float]:
+    """Threshold probabilities that a decision curve is shown for.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        Net benefit of the models and of acting on everyone.
+    stated : tuple of float, or None
+        The range someone stated, which is then the answer.
+
+    Returns
+    -------
+    (float, float)
+        Without a stated range `USUAL_RANGE`, which ends earlier where nothing is gained any more: just above the
+        last threshold at which a curve is above `MIN_SHARE` of the largest net benefit. At a low prevalence the
+        curves would else be spikes at the edge.
+    """
+    if stated is not None:
+        return stated
+    low, high = USUAL_RANGE
+    points = [(x, y) for one in curves for x, y in zip(one.x, one.y, strict=True) if low <= x <= high]
+    top = max((y for _, y in points), default=0.0)
+    last = max((x for x, y in points if top > 0 and y > MIN_SHARE * top), default=high)
+    end = max(1.15 * last, SHORTEST_RANGE)
+    return low, min((float(x) for x in DECISION_GRID if end <= x <= high), default=high)
 
 
 def treat_all(prevalence: float, thresholds: ArrayLike) -> FloatArray:
@@ -88,9 +300,7 @@ def treat_all(prevalence: float, thresholds: ArrayLike) -> FloatArray:
     ConfigError
         If the prevalence or a threshold is out of range.
     """
-    if not 0 <= prevalence <= 1:
-        msg = f"prevalence is {prevalence}; it must lie in [0, 1]"
-        raise ConfigError(msg)
+    _check_prevalence(prevalence)
     cut = checked_thresholds(thresholds)
     return prevalence - (1 - prevalence) * cut / (1 - cut)
 
@@ -104,6 +314,7 @@ def probability_of_benefit(
     seed: int,
     n_resamples: int = 5000,
     clusters: ArrayLike | None = None,
+    prevalence: float | None = None,
 ) -> FloatArray:
     """Share of bootstrap samples in which the candidate has the larger net benefit.
 
@@ -124,6 +335,8 @@ def probability_of_benefit(
         Bootstrap samples.
     clusters : array-like of shape (n_samples,), optional
         Patient of each case.
+    prevalence : float, optional
+        As of `net_benefit`.
 
     Returns
     -------
@@ -147,157 +360,8 @@ def probability_of_benefit(
     cut = checked_thresholds(thresholds)
     codes = None if clusters is None else checked_clusters(clusters, positive.size)
     plan = ResamplingPlan(positive, codes, stratified=False, seed=seed, n_resamples=n_resamples)
-    # What one case adds to the difference depends on its class and on the thresholds at
-    # which each model acts on it; cases on which both always act alike add nothing.
-    acts_reference, acts_candidate = (
-        np.searchsorted(np.sort(cut), p, side="right") for p in (reference, candidate)
-    )
-    kind = (acts_reference * (cut.size + 1) + acts_candidate) * 2 + positive
-    matters = np.flatnonzero(acts_reference != acts_candidate)
-    matters = matters[np.argsort(kind[matters], kind="stable")]
-    _, starts = np.unique(kind[matters], return_index=True)
-    first = matters[starts]
-    worth = np.where(positive[first], 1.0, -(cut / (1 - cut))[:, None])
-    gains = worth * (
-        (candidate[first] >= cut[:, None]).astype(np.float64) - (reference[first] >= cut[:, None])
-    )
-    # Sums of a few hundred rounded odds may miss a tie by a rounding.
-    counts = np.diff(np.append(starts, matters.size))
-    tolerance = 1e-9 * (1 + np.abs(gains) @ counts[:, None])
-
-    def won(weights: WeightArray) -> FloatArray:
-        if matters.size == 0:
-            return np.full(cut.size, 0.5 * len(weights))
-        totals = np.add.reduceat(np.take(weights, matters, axis=1), starts, axis=1)
-        difference = gains @ totals.T.astype(np.float64)
-        ties = np.abs(difference) <= tolerance
-        return np.asarray((difference > tolerance).sum(axis=1) + 0.5 * ties.sum(axis=1))
-
-    wins = np.sum(plan.each(won), axis=0)
-    return np.asarray(wins / n_resamples)
-
-
-def probability_more_accurate(
-    correct_reference: BoolArray,
-    correct_candidate: BoolArray,
-    *,
-    clusters: ArrayLike | None = None,
-    seed: int = 0,
-    n_draws: int = 20_000,
-) -> Estimate:
-    """Posterior probability that the candidate is truly more accurate than the reference.
-
-    Without clusters the cells of the paired table have a Dirichlet posterior under a
-    uniform prior; the share of the candidate among discordant cases is then Beta, so the
-    probability is exact and nothing is drawn. With clusters, a Bayesian bootstrap draws
-    weights of patients.
-
-    Parameters
-    ----------
-    correct_reference, correct_candidate : ndarray of bool, shape (n_samples,)
-        Whether each model is right, case by case.
-    clusters : array-like of shape (n_samples,), optional
-        Patient of each case.
-    seed : int, default=0
-        Seed of the draws (with clusters).
-    n_draws : int, default=20000
-        Number of draws (with clusters).
-
-    Returns
-    -------
-    Estimate
-        Probability in [0, 1], without interval; 0.5 where no case is discordant.
-
-    Raises
-    ------
-    DataError
-        If the arrays are not boolean, differ in length or are empty.
-    ConfigError
-        If `n_draws` is below 100.
-
-    References
-    ----------
-    Christodoulou et al. (2025), False promises in medical imaging AI?; Rubin (1981), Ann Stat
-    9:130 (Bayesian bootstrap).
-    """
-    both, only_reference, only_candidate, neither = paired_table(correct_reference, correct_candidate)
-    n = both + only_reference + only_candidate + neither
-    if n == 0:
-        msg = "there are no cases to compare; give both models' decisions on the test subset"
-        raise DataError(msg)
-    note = "no discordant case" if only_reference + only_candidate == 0 else None
-    if clusters is None:
-        value = float(scipy.special.betainc(only_reference + 1, only_candidate + 1, 0.5))
-        return Estimate(
-            value=value, level=None, method="Dirichlet posterior, uniform prior (exact)", n=n, note=note
-        )
-    if n_draws < 100:
-        msg = f"n_draws is {n_draws}; at least 100 are needed"
-        raise ConfigError(msg)
-    codes = checked_clusters(clusters, n)
-    gain = np.asarray(correct_candidate, dtype=np.float64) - np.asarray(correct_reference, dtype=np.float64)
-    totals = np.bincount(codes, weights=gain)
-    method = f"Bayesian bootstrap of patients, {n_draws} draws, seed {seed}"
-    estimate = partial(Estimate, level=None, method=method, n=n)
-    # Patients without a net difference add nothing to any draw's sign.
-    totals = totals[totals != 0]
-    if totals.size == 0:
-        return estimate(value=0.5, note=note or "no patient differs")
-    rng = np.random.default_rng(seed)
-    n_ahead = 0
-    for start in range(0, n_draws, 1000):
-        weights = rng.standard_exponential((min(1000, n_draws - start), totals.size))
-        n_ahead += int((weights @ totals > 0).sum())
-    return estimate(value=n_ahead / n_draws, note=note)
-
-
-def probability_of_false_claim(accuracy: float, second: float, n: int, both: float | None = None) -> float:
-    """Posterior probability that the winner of a publication is truly no more accurate than the second.
-
-    As `probability_more_accurate` without clusters, from what a publication prints: the two accuracies and the number
-    of cases. How many cases both got right is rarely printed; the authors' own estimates of it are not built in.
-
-    Parameters
-    ----------
-    accuracy, second : float
-        Accuracy of the claimed winner and of the second, in [0, 1], winner first.
-    n : int
-        Number of independent test cases.
-    both : float, optional
-        Share of the cases that both got right, the authors' "model congruence". Default: the product of the
-        accuracies, where errors of the two have nothing to do with each other. Models that err on the same cases,
-        as most do, have a larger share and a smaller probability.
-
-    Returns
-    -------
-    float
-        Probability in [0, 0.5].
-
-    Raises
-    ------
-    ConfigError
-        If a value is out of range, or `both` cannot be with these accuracies.
-
-    References
-    ----------
-    Christodoulou et al. (2025), False promises in medical imaging AI?, arXiv 2505.04720: ``x1 = n (accuracy - both)``,
-    ``x2 = n (second - both)``, posterior ``Dirichlet(x1 + 1, x2 + 1, n - x1 - x2 + 2)``; so the share of `x1` in
-    the two is Beta, and nothing is drawn.
-    """
-    if not (0 <= second <= accuracy <= 1 and n >= 1):
-        msg = "give accuracies from 0 to 1, the claimed winner's first, and at least one case"
-        raise ConfigError(msg)
-    low, high = max(0.0, accuracy + second - 1), second
-    both = accuracy * second if both is None else both
-    # Printed accuracies are rounded: half a case of room.
-    if not low - 0.5 / n <= both <= high + 0.5 / n:
-        msg = (
-            f"with accuracies of {accuracy:g} and {second:g} both models are right on a share of cases from {low:.4g} "
-            f"to {high:.4g}, not {both:g}"
-        )
-        raise ConfigError(msg)
-    both = min(max(both, low), high)
-    return float(scipy.special.betainc(n * (accuracy - both) + 1, n * (second - both) + 1, 0.5))
+    draws = resampled_net_benefit(positive, [reference, candidate], cut, plan, prevalence=prevalence)
+    return share_ahead(draws[1] - draws[0])
 
 
 def _count_at_or_above(values: FloatArray, cut: FloatArray) -> FloatArray:

@@ -45,6 +45,7 @@ from medcompare.report.inputs import (
     count_scores,
 )
 from medcompare.runs.provenance import Provenance
+from medcompare.stats.in_detail import SubgroupEvaluation
 from medcompare.stats.records import (
     AgreementTable,
     Assessment,
@@ -61,7 +62,6 @@ from medcompare.stats.records import (
     Quantity,
     SeedRow,
     SizeNeeded,
-    SubgroupEvaluation,
     Verdict,
     VerdictLine,
 )

@@ -20,6 +20,7 @@ from medcompare.report.checklists.fill import fill_checklists
 from medcompare.report.checklists.items import CHECKLISTS, TOPICS
 from medcompare.report.inputs import SettingRow
 from medcompare.runs.provenance import Provenance
+from medcompare.stats.in_detail import SubgroupEvaluation
 from medcompare.stats.records import (
     AgreementTable,
     Assessment,
@@ -35,7 +36,6 @@ from medcompare.stats.records import (
     Parameter,
     SeedRow,
     SizeNeeded,
-    SubgroupEvaluation,
     Verdict,
 )
 from medcompare.training.records import EpochLog, TrainedModel

@@ -24,7 +24,8 @@ from medcompare.report.pages.model import model_section
 from medcompare.report.pages.report import build_context
 from medcompare.report.results import read_results
 from medcompare.report.vocabulary import view_of
-from medcompare.stats.records import Estimate, Outcome, Shortcut
+from medcompare.stats.in_detail import Shortcut
+from medcompare.stats.records import Estimate, Outcome
 from tests.report import odd_runs
 from tests.report.sample import (
     SENTENCE,

@@ -14,7 +14,6 @@ from medcompare.base.errors import DataError
 from medcompare.report.results import (
     SCHEMA_VERSION,
     derived_numbers,
-    pair_of_verdict,
     read_results,
     results_json,
     results_of,
@@ -143,7 +142,7 @@ def test_pair_of_verdict() -> None:
     verdict = three.verdict
 
     def pair(**changes: object) -> tuple[str, str]:
-        found = pair_of_verdict(three.model_copy(update={"verdict": verdict.model_copy(update=changes)}))
+        found = three.model_copy(update={"verdict": verdict.model_copy(update=changes)}).pair_of_verdict()
         assert found is not None
         return found.reference, found.candidate
 
@@ -153,7 +152,7 @@ def test_pair_of_verdict() -> None:
     assert max(aucs, key=lambda model: aucs[model] or 0) == "convnext_tiny"
     assert pair(**unnamed, model="resnet50") == ("resnet50", "convnext_tiny")
     assert pair(**unnamed, model=None) == ("resnet50", "efficientnet_b0")
-    assert pair_of_verdict(make_assessment(n=120, n_models=1, subgroups=False)) is None
+    assert make_assessment(n=120, n_models=1, subgroups=False).pair_of_verdict() is None
 
 
 def test_documented_schema_is_current() -> None:

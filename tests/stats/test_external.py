@@ -6,8 +6,9 @@ import pytest
 
 from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.stats.assessment import assess
-from medcompare.stats.external import on_external, unpaired_difference, with_external
+from medcompare.stats.external import on_external, with_external
 from medcompare.stats.intervals.proportions import proportion
+from medcompare.stats.intervals.unpaired import unpaired_difference
 from medcompare.stats.records import Estimate
 from tests.stats.simulated import draw_study
 

@@ -9,6 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.stats.intervals.auc import auc_difference
+from medcompare.stats.more_accurate import probability_more_accurate, probability_of_false_claim
 from medcompare.stats.paired import (
     detectable_difference,
     mcnemar_p,
@@ -19,7 +20,6 @@ from medcompare.stats.paired import (
     tango_interval,
 )
 from medcompare.stats.records import Estimate
-from medcompare.stats.utility import probability_more_accurate, probability_of_false_claim
 
 
 def flags(both: int, only_reference: int, only_candidate: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

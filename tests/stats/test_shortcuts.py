@@ -26,7 +26,7 @@ from tests.report.sample import make_assessment, make_manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medcompare.stats.records import Shortcut
+    from medcompare.stats.in_detail import Shortcut
 
 N = 240
 """Images, two of each patient."""

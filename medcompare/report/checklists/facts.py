@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from medcompare.base.formatting import ELLIPSIS, format_estimate, join_words
-from medcompare.report.results import pair_of_verdict
 from medcompare.report.vocabulary import base_metric, metric_name
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class RunRecords:
     @property
     def pair(self) -> PairedComparison | None:
         """The comparison the verdict is about, otherwise the first."""
-        return pair_of_verdict(self.assessment)
+        return self.assessment.pair_of_verdict()
 
 
 @dataclass(frozen=True, kw_only=True)

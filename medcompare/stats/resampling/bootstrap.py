@@ -34,6 +34,7 @@ from medcompare.stats.arrays import (
 )
 from medcompare.stats.intervals.auc import roc_points
 from medcompare.stats.records import Curve, Estimate
+from medcompare.stats.resampling.percentile import ROUNDING, percentile_estimate
 from medcompare.stats.resampling.weights import ResamplingPlan
 from medcompare.stats.weighted_metrics import (
     METRICS,
@@ -61,10 +62,6 @@ _UNDEFINED: dict[MetricName, str] = {
     "mcc": "undefined: every call is the same",
     "brier": "undefined: the scores are not probabilities",
 }
-
-
-_ROUNDING = 1e-12
-"""Resampled figures closer than this are equal: none has more digits than counts have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,19 +286,7 @@ class BootstrapResult:
         if np.isnan(value):
             note = _UNDEFINED.get(name, "undefined in this sample")
             return estimate(value=None, note=note)
-        draws = draw()
-        usable = draws[~np.isnan(draws)]
-        lost = draws.size - usable.size
-        lost_note = f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None
-        if usable.size < draws.size / 2:
-            return estimate(value=value, note=f"no interval: {lost_note}")
-        p_value = _two_sided_p(usable) if tested else None
-        if usable.max() - usable.min() < _ROUNDING:
-            note = "no interval: the figure is the same in every resample"
-            return estimate(value=value, p_value=p_value, note=note)
-        tail = (1 - self.level) / 2
-        low, high = np.quantile(usable, [tail, 1 - tail])
-        return estimate(value=value, ci_low=float(low), ci_high=float(high), p_value=p_value, note=lost_note)
+        return percentile_estimate(value, draw(), level=self.level, method=method, n=n, tested=tested)
 
 
 def bootstrap_metrics(
@@ -390,18 +375,13 @@ def bootstrap_metrics(
     )
 
 
-def _two_sided_p(differences: FloatArray) -> float:
-    fewer = min(int((differences <= _ROUNDING).sum()), int((differences >= -_ROUNDING).sum()))
-    return min(1.0, 2 * (fewer + 1) / (differences.size + 1))
-
-
 def _sensitivity_at(
     grid: FloatArray, false_positives: WeightArray, true_positives: WeightArray, hits: IntArray
 ) -> FloatArray:
     """Interpolate one resampled ROC curve; on a vertical step its upper end is taken."""
     wanted = grid * false_positives[-1]
     # A grid point that rounding puts just below a corner means that corner.
-    reached = np.floor(wanted + _ROUNDING * false_positives[-1]).astype(false_positives.dtype)
+    reached = np.floor(wanted + ROUNDING * false_positives[-1]).astype(false_positives.dtype)
     right = np.searchsorted(false_positives, reached, side="right")
     left, right = right - 1, np.minimum(right, false_positives.size - 1)
     low, high = true_positives[hits[left]], true_positives[hits[right]]
