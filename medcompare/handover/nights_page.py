@@ -9,8 +9,10 @@ from matplotlib.ticker import MaxNLocator
 
 from medcompare.base.formatting import format_count, format_time
 from medcompare.handover.night import REFERENCE
-from medcompare.report.figures.drawing import INK, MUTED, PAGE_WIDTH_MM, RULE, ZONE, Drawing, draw, styles_of
-from medcompare.report.trend import trend_figure, trend_runs
+from medcompare.report.figures.control import ALARM, draw_limits, mark_signals
+from medcompare.report.figures.drawing import INK, PAGE_WIDTH_MM, RULE, ZONE, Drawing, draw, styles_of
+from medcompare.report.trend import control_words, trend_figure, trend_runs
+from medcompare.runs.control import trend_control
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from medcompare.stats.drift import Signal
 
 COLUMNS = 3
-ALARM = "#b3261e"
 SHOWN = 30
 
 STYLE = f"""
@@ -57,14 +58,19 @@ def nights_page(nights: Sequence[Night], runs: Sequence[RunSummary]) -> str:
         f"<h2>Nights</h2>{_table(nights)}",
     ]
     if runs and names:
-        figure = trend_figure(trend_runs(runs[-SHOWN:]), styles_of(list(names), names))
-        parts.append(f"<h2>Labelled new images of each night, with 95% intervals</h2>{_shown(figure)}")
+        shown, styles = trend_runs(runs[-SHOWN:]), styles_of(list(names), names)
+        control = trend_control(runs[-SHOWN:])
+        figure = trend_figure(shown, styles, control=control)
+        parts.append(
+            f"<h2>Labelled new images of each night, with 95% intervals</h2>{_shown(figure)}"
+            f"<p>{escape(control_words(shown, styles, control))}</p>"
+        )
     charts = control_charts(nights[-SHOWN:])
     if charts is not None:
         parts.append(
             f"<h2>Control charts</h2><p>New images of a night (dots) beside {REFERENCE} (line); grey: three standard "
-            "deviations of chance. Filled red: an alarm of that night, one in a hundred by chance. Images are compared "
-            f"within each class.</p>{_shown(charts)}"
+            "deviations of chance. Red diamond: an alarm of that night, one in a hundred by chance. Images are "
+            f"compared within each class.</p>{_shown(charts)}"
         )
     parts.append("<p><small>A research tool, not a medical device.</small></p>")
     title = escape(f"Nights of {last.model}")
@@ -122,22 +128,13 @@ def _panel(axes: Axes, points: Sequence[tuple[int, Signal, bool]], labels: Seque
     low, high, base, value = (
         [getattr(signal, part) for _, signal, _ in points] for part in ("low", "high", "base", "value")
     )
-    edges = [i + step for i in x for step in (-0.5, 0.5)]
-    axes.fill_between(edges, _twice(low), _twice(high), color=ZONE, linewidth=0)
-    axes.plot(edges, _twice(base), color=MUTED, linewidth=0.7)
+    draw_limits(axes, x, (low, high), base, fill=ZONE)
     axes.plot(x, value, color=INK, linewidth=0.8, marker="o", markersize=2.6, markerfacecolor="white")
-    rung = [(i, signal.value) for i, signal, alarm in points if alarm]
-    axes.plot(
-        [i for i, _ in rung], [v for _, v in rung], color=ALARM, linestyle="none", marker="D", markersize=4.0
-    )
+    mark_signals(axes, [(i, signal.value) for i, signal, alarm in points if alarm])
     axes.set_xticks(range(0, len(labels), max(1, len(labels) // 4)))
     axes.set_xticklabels([labels[i] for i in range(0, len(labels), max(1, len(labels) // 4))])
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-
-
-def _twice(values: Sequence[float]) -> list[float]:
-    return [one for one in values for _ in range(2)]
 
 
 def _shown(figure: Drawing) -> str:

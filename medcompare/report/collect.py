@@ -30,6 +30,7 @@ from medcompare.report.inputs import (
 from medcompare.report.theme import read_theme
 from medcompare.report.trend import changed_data, trend_marks, trend_runs
 from medcompare.report.vocabulary import easy_data, words_of_patients
+from medcompare.runs.control import trend_control
 from medcompare.runs.evidence import TABLES, evidence_of
 from medcompare.runs.provenance import shortened
 from medcompare.training.budget import budgets, not_tuned_alike, tuned_alike
@@ -212,6 +213,7 @@ def _over_time(context: HistoryContext) -> dict[str, Any]:
     return {
         "trend": trend_runs(runs),
         "trend_marks": trend_marks(runs),
+        "trend_control": trend_control(runs),
         "changes": context.changes.sentences,
         "data_changes": context.data,
     }

@@ -1,4 +1,4 @@
-"""The trend over runs: records and figure of accuracy, images and training time.
+"""The trend over runs: records and figure of accuracy with control limits, images and training time.
 
 What changed before a run (data, code, configuration, ...) is marked above it, so that a
 step in a curve can be distinguished from noise.
@@ -21,6 +21,7 @@ from medcompare.base.formatting import (
     join_words,
 )
 from medcompare.data.sources.listing import count
+from medcompare.report.figures.control import draw_limits, mark_signals
 from medcompare.report.figures.drawing import (
     INK,
     LEGEND_ROW_MM,
@@ -36,15 +37,17 @@ from medcompare.report.figures.drawing import (
 )
 from medcompare.report.inputs import TrendFigures, TrendRun
 from medcompare.runs.changes import what_changed
+from medcompare.stats.in_detail import IN_A_ROW, SIGMAS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from medcompare.runs.changes import Cause, DataChanges
     from medcompare.runs.summary import RunSummary
+    from medcompare.stats.in_detail import ControlChart, TrendControl
 
 PANELS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
 MARK: dict[Cause, str] = {
@@ -58,6 +61,12 @@ MARK: dict[Cause, str] = {
 }
 MARKS_LEGEND = "D data, C code, L libraries, M machine, S settings, N models, R random seed"
 MAX_TICKS = 8
+MAX_DAYS = 4
+MM_PER_PT = 0.353
+MAX_IN_A_ROW, LETTER_PT = 14, 6.5
+"""Runs whose letters fit side by side above a panel; height of a letter turned upright."""
+MAX_LIMITS = 2
+"""Models whose control limits can be told apart in a panel; of more only the signals are marked."""
 MINUTE_S, HOUR_S = 60.0, 3600.0
 
 
@@ -112,12 +121,71 @@ def changed_data(data: DataChanges | None) -> tuple[str, ...]:
     return tuple(found)
 
 
+def control_words(
+    runs: Sequence[TrendRun], styles: dict[str, ModelStyle], control: Sequence[TrendControl]
+) -> str:
+    """What the control limits of a trend are, and every signal by name; or why there are none."""
+    shown = [one for one in control if one.model in styles]
+    known = [one for one in shown if not one.chart.reason]
+    without: dict[str, list[str]] = {}
+    for one in shown:
+        if one.chart.reason:
+            without.setdefault(one.chart.reason, []).append(_figure_of(one, styles))
+    reasons = [
+        f"{capital(reason)}{'' if len(named) == len(shown) else f' ({join_words(named)})'}."
+        for reason, named in without.items()
+    ]
+    if not known:
+        return " ".join(reasons)
+    n = max(len(one.chart.baseline) for one in known)
+    places = [i for one in known for i in one.chart.baseline]
+    first, last = (runs[edge(places)].finished_at[:10] for edge in (min, max))
+    limits = (
+        f"Control limits ({'lines' if len(styles) <= MAX_LIMITS else 'not drawn for so many models'}): {SIGMAS:g} "
+        f"standard deviations around the mean of the {n} oldest runs shown with an interval, {first} to {last}, by "
+        "moving ranges in units of the sampling error of each run (Laney 2002)."
+    )
+    said = [_signal_words(runs, one.chart, _figure_of(one, styles)) for one in known if one.chart.signals]
+    signals = f"Signals (diamonds): {'; '.join(said)}." if said else "No signal."
+    rule = (
+        f"A signal is a run outside its limits, by chance about one in 370, or the {IN_A_ROW}th or later in a row on "
+        "one side of the mean."
+    )
+    return " ".join([limits, rule, signals, *reasons])
+
+
+def _figure_of(one: TrendControl, styles: dict[str, ModelStyle]) -> str:
+    name = dict(PANELS)[one.metric]
+    return f"{name if one.metric == 'auc' else name.lower()} of {styles[one.model].label}"
+
+
+def _signal_words(runs: Sequence[TrendRun], chart: ControlChart, what: str) -> str:
+    """One figure's signals, kind by kind with the days of its runs."""
+    days: dict[str, list[str]] = {}
+    for i, kind in chart.signals:
+        days.setdefault(kind, []).append(runs[i].finished_at[:10])
+    parts = []
+    for signal, found in days.items():
+        when = (
+            join_words(dict.fromkeys(found)) if len(set(found)) <= MAX_DAYS else f"{found[0]} to {found[-1]}"
+        )
+        side = signal.removeprefix("in a row ")
+        row = signal.startswith("in a row")
+        parts.append(f"in a row {side} the mean, {when}" if row else f"{side} its limits, {when}")
+    return f"{what} {' and '.join(parts)}"
+
+
 def trend_figure(
-    runs: Sequence[TrendRun], styles: dict[str, ModelStyle], *, marks: Sequence[tuple[Cause, ...]] = ()
+    runs: Sequence[TrendRun],
+    styles: dict[str, ModelStyle],
+    *,
+    marks: Sequence[tuple[Cause, ...]] = (),
+    control: Sequence[TrendControl] = (),
 ) -> Drawing:
     """AUC, sensitivity, specificity, images and training time over past runs, oldest first.
 
-    Models without a style are left out. `marks`, as `trend_marks` gives them, say what changed before each run.
+    Models without a style are left out. `marks`, as `trend_marks` gives them, say what changed before each run;
+    `control`, as `medcompare.runs.control.trend_control` gives them, hold limits and signals.
 
     Raises
     ------
@@ -132,15 +200,16 @@ def trend_figure(
         raise ValueError(msg)
 
     drawn = [style.label for style in styles.values()]
+    charts = {(one.metric, one.model): one.chart for one in control if not one.chart.reason}
     legend_rows = math.ceil(len(drawn) / legend_columns(drawn))
 
     def fill(figure: Figure) -> None:
         grid = figure.add_gridspec(2, 6)
         tops = [figure.add_subplot(grid[0, 2 * i : 2 * i + 2]) for i in range(len(PANELS))]
         for axes, (key, title) in zip(tops, PANELS, strict=True):
-            _accuracy_panel(axes, runs, styles, key)
+            _accuracy_panel(axes, runs, styles, key, charts)
             _mark_changes(axes, marks)
-            axes.set_title(title, pad=11.0 if any(marks) else 5.0)
+            axes.set_title(title, pad=5.0 + _marks_height(marks))
         images, times = figure.add_subplot(grid[1, :3]), figure.add_subplot(grid[1, 3:])
         _images_panel(images, runs)
         _times_panel(times, runs, styles)
@@ -157,17 +226,21 @@ def trend_figure(
                 f"changed before the run: {MARKS_LEGEND}",
                 ha="right",
                 va="top",
-                fontsize=5.8,
                 color=MUTED,
             )
             figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))  # type: ignore[union-attr, call-arg]
 
-    return draw(
-        fill, width_mm=PAGE_WIDTH_MM, height_mm=106.0 + LEGEND_ROW_MM * legend_rows, alt=_spoken(runs, styles)
-    )
+    height_mm = 110.0 + LEGEND_ROW_MM * legend_rows + MM_PER_PT * _marks_height(marks)
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=_spoken(runs, styles))
 
 
-def _accuracy_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelStyle], key: str) -> None:
+def _accuracy_panel(
+    axes: Axes,
+    runs: Sequence[TrendRun],
+    styles: dict[str, ModelStyle],
+    key: str,
+    charts: Mapping[tuple[str, str], ControlChart],
+) -> None:
     for m, style in enumerate(styles.values()):
         found = [
             (i + offset(m, len(styles), 0.24), getattr(row, key))
@@ -178,10 +251,27 @@ def _accuracy_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, Mode
         _line(axes, [(x, estimate.value) for x, estimate in found], style)
         for x, estimate in found:
             plot_interval(axes, estimate, x, color=style.colour, linewidth=0.8, alpha=0.7)
+        chart = charts.get((key, style.model))
+        if chart is not None:
+            _draw_chart(axes, chart, style, limits=len(styles) <= MAX_LIMITS)
+            places = {round(x): (x, estimate.value) for x, estimate in found}
+            mark_signals(axes, [places[i] for i, _ in chart.signals])
     low, high = axes.get_ylim()
     # Room around few or equal values: an axis of a thousandth would make noise look like news.
     middle, half = (low + high) / 2, max(high - low, 0.1) / 2
     axes.set_ylim(max(-0.01, middle - half), min(1.01, middle + half))
+
+
+def _draw_chart(axes: Axes, chart: ControlChart, style: ModelStyle, *, limits: bool) -> None:
+    """The limits of a chart, over the runs that have them."""
+    known = [
+        (i, low, high)
+        for i, (low, high) in enumerate(zip(chart.low, chart.high, strict=True))
+        if low is not None and high is not None
+    ]
+    if limits and chart.centre is not None:
+        at, low, high = zip(*known, strict=True)
+        draw_limits(axes, at, (low, high), [chart.centre] * len(at), color=style.colour, linestyle=style.line)
 
 
 def _images_panel(axes: Axes, runs: Sequence[TrendRun]) -> None:
@@ -196,7 +286,6 @@ def _images_panel(axes: Axes, runs: Sequence[TrendRun]) -> None:
             (0, 2),
             textcoords="offset points",
             ha="center",
-            fontsize=6,
             color=INK,
         )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
@@ -236,27 +325,38 @@ def _line(axes: Axes, points: Sequence[tuple[float, float]], style: ModelStyle) 
     axes.plot(x, y, **look, markersize=3.0, linewidth=0.9, label=style.label)
 
 
+def _staggered(marks: Sequence[tuple[Cause, ...]]) -> bool:
+    """Whether letters of neighbouring runs would touch in one row."""
+    return len(marks) > MAX_IN_A_ROW
+
+
+def _marks_height(marks: Sequence[tuple[Cause, ...]]) -> float:
+    """Height of the letters above a panel, in points."""
+    longest = max((len(causes) for causes in marks), default=0)
+    return LETTER_PT * longest * (2 if _staggered(marks) else 1)
+
+
 def _mark_changes(axes: Axes, marks: Sequence[tuple[Cause, ...]]) -> None:
-    for i, causes in enumerate(marks):
-        if causes:
-            axes.axvline(i - 0.5, color=MUTED, linewidth=0.5, linestyle=(0, (1, 2)))
-            letters = "".join(MARK[cause] for cause in causes)
-            axes.text(
-                i - 0.5,
-                1.01,
-                letters,
-                transform=axes.get_xaxis_transform(),
-                # Several letters are upright, so that those of neighbouring runs never touch.
-                rotation=90 if len(letters) > 1 else 0,
-                ha="center",
-                va="bottom",
-                fontsize=5.2,
-                color=MUTED,
-            )
+    row = _marks_height(marks) / 2 if _staggered(marks) else 0.0
+    for k, (i, causes) in enumerate((i, causes) for i, causes in enumerate(marks) if causes):
+        axes.axvline(i - 0.5, color=MUTED, linewidth=0.5, linestyle=(0, (1, 2)))
+        letters = "".join(MARK[cause] for cause in causes)
+        axes.annotate(
+            letters,
+            (i - 0.5, 1.0),
+            (0, 1 + row * (k % 2)),
+            xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points",
+            # Several letters are upright, so that those of neighbouring runs never touch.
+            rotation=90 if len(letters) > 1 else 0,
+            ha="center",
+            va="bottom",
+            color=MUTED,
+        )
 
 
 def _date_axis(axes: Axes, runs: Sequence[TrendRun]) -> None:
-    """Dates below the runs, thinned out so that they never touch; two runs of a day also get the time."""
+    """Dates below the runs, thinned out so that they never touch, and the year; two runs of a day also get the time."""
     every = -(-len(runs) // MAX_TICKS)
     shown = [i for i in range(len(runs)) if (len(runs) - 1 - i) % every == 0]
     days = [run.finished_at[:10] for run in runs]
@@ -268,6 +368,7 @@ def _date_axis(axes: Axes, runs: Sequence[TrendRun]) -> None:
     ]
     axes.set_xticks(shown, labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.7, len(runs) - 0.3)
+    axes.set_xlabel("\u2013".join(dict.fromkeys((days[0][:4], days[-1][:4]))))
     axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
     axes.set_axisbelow(True)
 

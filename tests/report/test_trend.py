@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medcompare.report.figures.control import ALARM
 from medcompare.report.figures.drawing import styles_of
-from medcompare.report.trend import trend_figure, trend_marks, trend_runs
+from medcompare.report.trend import control_words, trend_figure, trend_marks, trend_runs
+from medcompare.runs.control import trend_control
+from medcompare.stats.records import Estimate
 from tests.runs.sample_runs import figures, summary
 
 if TYPE_CHECKING:
@@ -90,3 +93,70 @@ def test_no_run_and_wrong_marks_are_refused() -> None:
         trend_figure((), STYLES)
     with pytest.raises(ValueError, match="1 marks for 2 runs"):
         trend_figure(trend_runs(_nights(2)), STYLES, marks=((),))
+
+
+def _measured(value: float) -> Estimate:
+    return Estimate(value=value, ci_low=value - 0.04, ci_high=value + 0.04, method="by hand", n=200)
+
+
+def _varying(aucs: list[float]) -> list[RunSummary]:
+    """Runs of two models; the AUC of the first as given, all other figures back and forth by a hundredth."""
+    nights = []
+    for i, auc in enumerate(aucs):
+        calm = _measured(0.84 + 0.01 * (i % 2))
+        nights.append(
+            summary(
+                i + 1,
+                models=(
+                    figures("resnet50", "ResNet-50", _measured(auc), sensitivity=calm, specificity=calm),
+                    figures("efficientnet_b0", "EfficientNet-B0", calm, sensitivity=calm, specificity=calm),
+                ),
+            )
+        )
+    return nights
+
+
+CALM = [0.85 + 0.01 * (i % 2) for i in range(20)]
+
+
+def test_signals_are_drawn_and_named() -> None:
+    """A run far below its limits, then eight in a row above the mean: figure, model, kind and day."""
+    nights, quiet = _varying([*CALM, 0.70, *[0.857] * 8]), _varying(CALM)
+    runs, control = trend_runs(nights), trend_control(nights)
+    words = control_words(runs, STYLES, control)
+    calm = control_words(trend_runs(quiet), STYLES, trend_control(quiet))
+
+    days = [run.finished_at[:10] for run in runs]
+    assert f"the 20 oldest runs shown with an interval, {days[0]} to {days[19]}" in words
+    assert f"AUC of ResNet-50 below its limits, {days[20]} and in a row above the mean, {days[28]}." in words
+    assert "EfficientNet" not in words
+    assert calm.endswith("No signal.")
+    assert (
+        trend_figure(runs, STYLES, control=control).svg.count(ALARM) == 2 + 1
+    )  # the shape is defined once more
+    assert ALARM not in trend_figure(trend_runs(quiet), STYLES, control=trend_control(quiet)).svg
+
+
+def test_few_and_equal_runs_have_no_limits_and_say_so() -> None:
+    """Eleven runs; and figures that never changed."""
+    few, equal = (
+        control_words(trend_runs(nights), STYLES, trend_control(nights))
+        for nights in (_varying(CALM[:11]), _varying([0.85] * 14))
+    )
+
+    assert few == "Control limits need at least 12 runs with an interval, and there are 11."
+    assert equal.endswith(
+        "The 14 oldest runs are all alike, so there is no variation to set limits by (AUC of ResNet-50)."
+    )
+
+
+def test_limits_of_many_models_are_not_drawn() -> None:
+    """Three models in a panel: their limits could not be told apart; signals are named all the same."""
+    names = {"resnet50": "ResNet-50", "efficientnet_b0": "EfficientNet-B0", "vgg": "VGG"}
+    nights = _varying([*CALM, 0.70])
+    runs, control, three = trend_runs(nights), trend_control(nights), styles_of(list(names), names)
+    words = control_words(runs, three, control)
+
+    assert "not drawn for so many models" in words
+    assert "below its limits" in words
+    assert trend_figure(runs, three, control=control).svg.count(ALARM) == 1 + 1
