@@ -200,7 +200,9 @@ def trend_figure(
         raise ValueError(msg)
 
     drawn = [style.label for style in styles.values()]
-    charts = {(one.metric, one.model): one.chart for one in control if not one.chart.reason}
+    charts: dict[tuple[str, str], ControlChart] = {
+        (one.metric, one.model): one.chart for one in control if not one.chart.reason
+    }
     legend_rows = math.ceil(len(drawn) / legend_columns(drawn))
 
     def fill(figure: Figure) -> None:

@@ -46,7 +46,7 @@ def control_chart(runs: Sequence[Estimate | None]) -> ControlChart:
     References
     ----------
     Laney (2002), Qual Eng 14:531; Mohammed, Worthington & Woodall (2008), Qual Saf Health Care 17:137 (in health
-    care); Tennant et al. (2007), Int J Qual Health Care 19:187 (review).
+    care).
     """
     known = {
         i: found for i, one in enumerate(runs) if one is not None and (found := _measured(one)) is not None

@@ -202,7 +202,7 @@ def test_other_figures_draw(assessment: Assessment) -> None:
     first, second = styles.values()
 
     benefit = draw_decision_curve(
-        assessment.evaluations, styles, treat_all=assessment.treat_all, stated_range=(0.05, 0.3)
+        assessment.evaluations, styles, treat_all=assessment.treat_all, across=(0.05, 0.3)
     )
     scores = draw_score_distributions(
         first, edges=(0, 0.5, 1), negative=(0, 0), positive=(3, 1), threshold=0.0, n_false_negative=0,

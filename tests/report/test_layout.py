@@ -22,7 +22,7 @@ from medcompare.report.pages.cost import cost_section
 from medcompare.report.pages.data import data_section
 from medcompare.report.pages.errors import error_section
 from medcompare.report.pages.methods import methods_section
-from medcompare.report.pages.model import _decision
+from medcompare.report.pages.net_benefit import net_benefit_blocks
 from medcompare.report.pages.report import ReportContext, RulePage, _page_one, build_context
 from medcompare.report.vocabulary import view_of
 from tests.report import odd_runs
@@ -253,7 +253,9 @@ def letters_outside(svg: str) -> int:
 def test_legends_of_many_models_are_whole() -> None:
     """Net benefit and cost of ten models: a legend higher than its figure lost its first lines."""
     view = view_of(odd_runs.many(10))
-    images = [block for block in (*_decision(view), *cost_section(view, 1).blocks) if block.kind == "image"]
+    images = [
+        block for block in (*net_benefit_blocks(view), *cost_section(view, 1).blocks) if block.kind == "image"
+    ]
 
     assert len(images) == 2
     for image in images:

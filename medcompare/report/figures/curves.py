@@ -56,6 +56,9 @@ def plot_curve(axes: Axes, curve: Curve, style: ModelStyle, *, steps: bool = Fal
     )
     if low:
         axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0, zorder=1)
+        # Bands that overlap are told apart by their edges, in grey too.
+        for edge in (low, high):
+            axes.plot(x, edge, color=style.colour, linestyle=style.line, linewidth=0.5, alpha=0.6, zorder=2)
 
 
 def name_curve(axes: Axes, style: ModelStyle) -> None:

@@ -1,11 +1,13 @@
-"""Decision curve of the test subset: net benefit over threshold probabilities."""
+"""Decision curves of the test subset: net benefit over threshold probabilities, and the difference of two models."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.formatting import format_count, format_number
 from medcompare.report.figures.curves import cases_of, name_curve, plot_curve
 from medcompare.report.figures.drawing import (
     INK,
@@ -16,22 +18,27 @@ from medcompare.report.figures.drawing import (
     Drawing,
     ModelStyle,
     draw,
+    legend_columns,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
+    from medcompare.stats.in_detail import HeadToHead
     from medcompare.stats.records import Curve, ModelEvaluation
 
-MIN_SHARE = 0.02
-SHORTEST_RANGE = 0.05
 SMALLEST_TOP = 0.01
+MAX_BANDS = 4
+"""Models whose bands can be told apart; of more only the curves are drawn."""
 
 PATIENTS = 1000
 """Net benefit is also read as true positives gained per so many patients."""
+
+PLOT_MM = 56.0
 
 
 def _of_many(net_benefit: ArrayLike) -> NDArray[np.float64]:
@@ -44,46 +51,55 @@ def _of_one(true_positives: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(true_positives, dtype=float) / PATIENTS
 
 
-def shown_range(
-    evaluations: Sequence[ModelEvaluation],
-    treat_all: Curve | None,
-    stated_range: tuple[float, float] | None,
-) -> tuple[float, float]:
-    """Threshold probabilities the decision curve shows.
-
-    The stated range, or from 0 to just above the last threshold at which a model or `treat_all` (the net
-    benefit of calling everyone positive) is worth drawing: above `MIN_SHARE` of the largest net benefit.
-    """
-    if stated_range is not None:
-        return stated_range
-    curves = [curve for curve in (treat_all, *(e.decision_curve for e in evaluations)) if curve is not None]
-    top = max((y for curve in curves for y in curve.y), default=0.0)
-    useful = [
-        x
-        for curve in curves
-        for x, y in zip(curve.x, curve.y, strict=True)
-        if top > 0 and y > MIN_SHARE * top
-    ]
-    return 0.0, min(1.0, max(1.15 * max(useful, default=1.0), SHORTEST_RANGE))
-
-
 def shown_height(
     evaluations: Sequence[ModelEvaluation], treat_all: Curve | None, across: tuple[float, float]
 ) -> tuple[float, float]:
     """Lowest and highest net benefit shown: all that is gained, and as much harm of the models at most.
 
     Calling everyone positive soon falls far below zero, so only its gain counts; a model below zero stays
-    in view, down to as far below as the best is above.
+    in view, down to as far below as the best is above. Bands count as far as they reach up.
     """
 
-    def inside(curve: Curve | None) -> list[float]:
+    def inside(x: Sequence[float], y: Sequence[float]) -> list[float]:
         low, high = across
-        return [] if curve is None else [y for x, y in zip(curve.x, curve.y, strict=True) if low <= x <= high]
+        return [b for a, b in zip(x, y, strict=False) if low <= a <= high]
 
-    models = [y for one in evaluations for y in inside(one.decision_curve)]
-    best = max([0.0, *inside(treat_all), *models])
-    top = 1.08 * best if best > 0 else SMALLEST_TOP
+    curves = [one.decision_curve for one in evaluations if one.decision_curve is not None]
+    models = [y for one in curves for y in inside(one.x, one.y)]
+    upper = [y for one in curves for y in inside(one.x, one.y_high)] if len(curves) <= MAX_BANDS else []
+    everyone = [] if treat_all is None else inside(treat_all.x, treat_all.y)
+    top = 1.08 * max([0.0, *everyone, *models, *upper])
+    top = top if top > 0 else SMALLEST_TOP
     return -max(0.18 * top, min(top, -1.08 * min([0.0, *models]))), top
+
+
+def _mark_frozen(
+    axes: Axes, detail: HeadToHead, styles: dict[str, ModelStyle], across: tuple[float, float]
+) -> None:
+    """Each model's mark on its curve at its frozen threshold."""
+    for point, side in itertools.product(detail.net_benefit_at, ("reference", "candidate")):
+        model, value = getattr(detail, side), getattr(point, side).value
+        seen = across[0] <= point.threshold <= across[1]
+        if seen and model in point.frozen_of and value is not None:
+            style = styles[model]
+            axes.plot(
+                [point.threshold], [value], style.marker, color=style.colour, markersize=5.5,
+                markeredgecolor="white", markeredgewidth=0.8, zorder=5, clip_on=False,
+            )  # fmt: skip
+
+
+def _difference_panel(axes: Axes, curve: Curve, label: str) -> None:
+    axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 1.5)))
+    if curve.y_low:
+        axes.fill_between(
+            curve.x, _of_many(curve.y_low), _of_many(curve.y_high), color=MUTED, alpha=0.22, linewidth=0
+        )
+    axes.plot(curve.x, _of_many(curve.y), color=INK, linewidth=1.3, label=label)
+    axes.set(
+        xlim=(curve.x[0], curve.x[-1]),
+        xlabel="Threshold probability",
+        title=f"Difference per {format_count(PATIENTS)} cases",
+    )
 
 
 def draw_decision_curve(
@@ -91,33 +107,77 @@ def draw_decision_curve(
     styles: dict[str, ModelStyle],
     *,
     treat_all: Curve | None,
-    stated_range: tuple[float, float] | None,
+    across: tuple[float, float],
+    detail: HeadToHead | None = None,
 ) -> Drawing:
-    """Net benefit over threshold probabilities (Vickers and Elkin 2006), over the stated range if there is one."""
+    """Net benefit over a range of threshold probabilities, and the difference between the models of `detail`.
+
+    Parameters
+    ----------
+    evaluations : sequence of ModelEvaluation
+        Those without a decision curve are left out.
+    styles : dict
+        By model.
+    treat_all : Curve, optional
+        Net benefit of calling everyone positive.
+    across : (float, float)
+        Threshold probabilities shown.
+    detail : HeadToHead, optional
+        Gives the panel of the difference and the marks at the frozen thresholds.
+    """
+    drawn = [one for one in evaluations if one.decision_curve is not None]
+    difference = None if detail is None else detail.net_benefit
+    minus = (
+        "" if detail is None else f"{styles[detail.candidate].label} minus {styles[detail.reference].label}"
+    )
+    labels = [styles[one.model].label for one in drawn] + ["Call everyone positive", "Call no one positive"]
+    labels += [] if difference is None else [minus]
+    n_across = legend_columns(labels)
 
     def fill(figure: Figure) -> None:
-        axes = figure.subplots()
-        across = shown_range(evaluations, treat_all, stated_range)
+        panels = figure.subplots(
+            1,
+            1 if difference is None else 2,
+            squeeze=False,
+            width_ratios=None if difference is None else (1.3, 1),
+        )[0]
+        axes = panels[0]
+        for one in drawn:
+            style, curve = styles[one.model], one.decision_curve
+            if curve is not None:
+                banded = (
+                    curve if len(drawn) <= MAX_BANDS else curve.model_copy(update={"y_low": (), "y_high": ()})
+                )
+                plot_curve(axes, banded, style)
+                name_curve(axes, style)
         if treat_all is not None:
             axes.plot(treat_all.x, treat_all.y, color=MUTED, linewidth=1, label="Call everyone positive")
         axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 1.5)), label="Call no one positive")
-        for evaluation in evaluations:
-            style, curve = styles[evaluation.model], evaluation.decision_curve
-            if curve is None:
-                continue
-            plot_curve(axes, curve, style)
-            name_curve(axes, style)
-        axes.set(xlim=across, ylim=shown_height(evaluations, treat_all, across))
+        if detail is not None:
+            _mark_frozen(axes, detail, styles, across)
+        axes.set(xlim=across, ylim=shown_height(drawn, treat_all, across))
         axes.set(xlabel="Threshold probability (preference)", ylabel="Net benefit")
-        axes.set_title(f"Decision curve ({cases_of(evaluations[0])})")
-        axes.grid(visible=True, color=RULE, linewidth=0.35)
-        axes.legend(loc="center left", bbox_to_anchor=(1.14, 0.5))
+        axes.set_title(f"Decision curve ({cases_of(drawn[0])})")
         second = axes.secondary_yaxis("right", functions=(_of_many, _of_one))
-        second.set_ylabel(f"Net true positives per {PATIENTS:,}")
+        second.set_ylabel(f"Net true positives per {format_count(PATIENTS)}")
+        if difference is not None:
+            _difference_panel(panels[1], difference, minus)
+        for one in panels:
+            one.grid(visible=True, color=RULE, linewidth=0.35)
+        handles = [handle for one in panels for handle in one.get_legend_handles_labels()[0]]
+        figure.legend(handles=handles, loc="outside lower center", ncols=n_across)
 
-    alt = "Decision curve: net benefit over threshold probability for " + ", ".join(
-        styles[e.model].name for e in evaluations
+    alt = (
+        f"Decision curve: net benefit over threshold probabilities from {format_number(across[0])} to "
+        f"{format_number(across[1])} for {', '.join(styles[one.model].name for one in drawn)}"
     )
-    # As high as its legend, with the lines for everyone and no one.
-    height_mm = max(58.0, LEGEND_ROW_MM * (len(evaluations) + 2) + 6)
+    if detail is not None:
+        spoken = "; ".join(
+            f"{format_number(point.difference.value * PATIENTS, digits=1, signed=True)} at "
+            f"{format_number(point.threshold)}"
+            for point in detail.net_benefit_at
+            if point.difference.value is not None
+        )
+        alt += f"; and the difference, in net true positives per {format_count(PATIENTS)}: {spoken}"
+    height_mm = PLOT_MM + LEGEND_ROW_MM * -(-len(labels) // n_across)
     return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt)

@@ -1,27 +1,22 @@
-"""Forest plots: differences against their margins, and subgroups."""
+"""Forest plots: differences against their margins."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from medcompare.base.formatting import format_estimate, format_level, format_number, shorten
+from medcompare.base.formatting import format_estimate, format_level, format_number
 from medcompare.report.figures.drawing import (
     INK,
-    LEGEND_ROW_MM,
     MUTED,
     PAGE_WIDTH_MM,
-    RULE,
     ZONE,
     Drawing,
-    ModelStyle,
     draw,
-    legend_columns,
-    offset,
     plot_interval,
 )
 
@@ -31,11 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from medcompare.stats.records import Estimate, SubgroupEvaluation
+    from medcompare.stats.records import Estimate
 
 ROW_MM = 5.4
-TALLEST_PANEL_MM = 190.0
-"""Of a figure that must fit on a page with its heading, caption and legend."""
 TEXT_MM = 45.0
 MIN_LABEL_MM, MAX_LABEL_MM, CHARACTER_MM = 38.0, 64.0, 1.42
 SMALLEST_SPAN = 0.02
@@ -44,9 +37,6 @@ MARGIN_LABEL_SPAN = 0.14
 ARROW_MM = 6.0
 LEFT_TO_RIGHT = "\u200e"
 """Mark that makes a line run from left to right, whatever the script of its first word."""
-
-HIGHEST_LEFT_END = 0.8
-"""No panel of proportions shows less than 0.8 to 1: small differences would look large."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,116 +208,3 @@ def draw_differences(
         f"to the left: {reference} better, to the right: {candidate} better. {spoken}."
     )
     return draw(fill, width_mm=width_mm, height_mm=height_mm, alt=alt, tight=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubgroupRow:
-    """One level of one subgroup column, with each model's figures there."""
-
-    column: str
-    level: str
-    n: int
-    n_positive: int
-    by_model: dict[str, SubgroupEvaluation]
-
-
-def subgroup_rows_per_figure(n_models: int) -> int:
-    """Rows of `draw_subgroups` that fit on a page with so many models."""
-    return max(1, int(TALLEST_PANEL_MM // _subgroup_row_mm(n_models)))
-
-
-def _subgroup_row_mm(n_models: int) -> float:
-    return max(ROW_MM, 2.1 * n_models + 1.4)
-
-
-def draw_subgroups(
-    rows: Sequence[SubgroupRow],
-    *,
-    metrics: Sequence[tuple[str, str]],
-    overall: dict[str, dict[str, Estimate]],
-    styles: dict[str, ModelStyle],
-) -> Drawing:
-    """Metrics (key, title) of every model within subgroups, one panel per metric, rows in common.
-
-    `overall`, model → key → estimate over all test cases, is drawn as vertical lines.
-    """
-    row_mm = _subgroup_row_mm(len(styles))
-    n_across = legend_columns([style.label for style in styles.values()])
-    head_mm, label_mm = 10.0, 52.0
-    foot_mm = 9.0 + LEGEND_ROW_MM * (math.ceil(len(styles) / n_across) - 1)
-    height_mm = head_mm + row_mm * len(rows) + foot_mm
-    gap_mm = 8.0
-    panel_mm = (PAGE_WIDTH_MM - label_mm - 2.0 - gap_mm * (len(metrics) - 1)) / len(metrics)
-
-    def fill(figure: Figure) -> None:
-        for k, (key, title) in enumerate(metrics):
-            left = (label_mm + k * (panel_mm + gap_mm)) / PAGE_WIDTH_MM
-            axes = figure.add_axes(
-                (left, foot_mm / height_mm, panel_mm / PAGE_WIDTH_MM, row_mm * len(rows) / height_mm)
-            )
-            low = _lowest(rows, key)
-            axes.set(
-                xlim=(low - 0.02 * (1 - low), 1 + 0.02 * (1 - low)), ylim=(len(rows) - 0.5, -0.5), title=title
-            )
-            axes.set_yticks([])
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
-            axes.grid(visible=True, axis="x", color=RULE, linewidth=0.35)
-            axes.spines["left"].set_visible(False)
-            for m, style in enumerate(styles.values()):
-                shift = offset(m, len(styles), 0.54)
-                reference = overall.get(style.model, {}).get(key)
-                if reference is not None and reference.value is not None:
-                    axes.axvline(
-                        reference.value, color=style.colour, linewidth=0.7, linestyle=style.line, alpha=0.7
-                    )
-                for i, row in enumerate(rows):
-                    evaluation = row.by_model.get(style.model)
-                    estimate = None if evaluation is None else evaluation.metrics.get(key)
-                    if estimate is None or estimate.value is None:
-                        if m == 0:
-                            look: dict[str, Any] = {
-                                "ha": "center",
-                                "va": "center",
-                                "style": "italic",
-                            }
-                            axes.text((1 + low) / 2, i, "too few", color=MUTED, **look)
-                        continue
-                    plot_interval(axes, estimate, i + shift, upright=False, color=style.colour, linewidth=1)
-                    axes.plot([estimate.value], [i + shift], style.marker, color=style.colour, markersize=3.6)
-            if k == 0:
-                _label_subgroups(axes, rows)
-        handles = [
-            figure.axes[0].plot([], [], style.marker, color=style.colour, markersize=4, label=style.label)[0]
-            for style in styles.values()
-        ]
-        figure.legend(handles=handles, loc="lower left", ncols=n_across, borderaxespad=0.2)
-
-    alt = (
-        f"Subgroup forest plot: {', '.join(title for _, title in metrics)} of "
-        f"{', '.join(style.label for style in styles.values())} in {len(rows)} subgroups."
-    )
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt, tight=True)
-
-
-def _lowest(rows: Sequence[SubgroupRow], key: str) -> float:
-    """Left end of a panel: a tenth at or below the lowest limit, at most 0.8."""
-    found = [row.metrics[key] for r in rows for row in r.by_model.values() if key in row.metrics]
-    lowest = [x for e in found for x in (e.value, e.ci_low) if x is not None]
-    return max(0.0, math.floor(10 * min([HIGHEST_LEFT_END, *lowest])) / 10)
-
-
-def _label_subgroups(axes: Axes, rows: Sequence[SubgroupRow]) -> None:
-    transform = axes.get_yaxis_transform()
-    previous = None
-    for i, row in enumerate(rows):
-        column = shorten(row.column, 16)
-        head = f"{column}: " if row.column != previous else ""
-        label = axes.text(-0.04, i, "", transform=transform, ha="right", va="center")
-        for n_characters in range(18, 3, -1):  # wide letters need more room
-            label.set_text(f"{head}{shorten(row.level, n_characters)}  {row.n_positive}/{row.n}")
-            if label.get_window_extent().x0 >= 0:
-                break
-        if previous is not None and row.column != previous:
-            axes.axhline(i - 0.5, color=RULE, linewidth=0.6)
-        previous = row.column
-    axes.text(-0.04, -0.75, "positive / n", transform=transform, ha="right", va="center", color=MUTED)

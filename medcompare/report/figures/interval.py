@@ -1,20 +1,23 @@
-"""One interval against its margin, small enough for the cell of a table."""
+"""One interval, against its margin or beside the figure of all cases, small enough for the cell of a table."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from medcompare.report.figures.drawing import INK, MUTED, ZONE, Drawing
+from medcompare.report.figures.drawing import INK, MUTED, RULE, ZONE, Drawing
 from medcompare.report.fonts import SVG_FONTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 PX_PER_MM, HEIGHT = 96 / 25.4, 26.0
 """Units are CSS pixels, so that type is as large in a narrow cell as in a wide one; height of a drawing."""
 PAD = 3.0
 LINE_AT, FOOT = 9.0, 17.0
+SLIM = 10.0
+"""Height of a drawing without a label."""
 EDGE_COLOUR = "#2f6b45"
 FEWEST_MARGINS, MOST_MARGINS = 1.7, 6.0
 """Width of the axis on either side of zero, in margins: an interval that leaves it ends in an arrow."""
@@ -50,7 +53,7 @@ def draw_interval(
     margin : float
         Largest acceptable loss, above 0.
     margin_label : str
-        The margin as it is printed below its line.
+        The margin as it is printed below its line; empty in a table whose remark names it.
     two_sided : bool
         Whether a gain must stay within the margin as well.
     reach : tuple of float
@@ -60,44 +63,113 @@ def draw_interval(
     width_mm : float
         Width on paper.
     """
-    left_end, right_end = reach
-    width = round(width_mm * PX_PER_MM, 1)
-
-    def x(number: float) -> float:
-        place = (min(right_end, max(-left_end, number / margin)) + left_end) / (left_end + right_end)
-        return round(PAD + (width - 2 * PAD) * place, 1)
-
-    def on_axis(number: float) -> bool:
-        return -left_end <= number / margin <= right_end
-
-    right = x(margin) if two_sided else width
+    axis = _Axis(
+        -reach[0] * margin, reach[1] * margin, round(width_mm * PX_PER_MM, 1), labelled=bool(margin_label)
+    )
+    foot = axis.foot
+    right = axis.x(margin) if two_sided else axis.width
+    left = axis.x(-margin)
     dash = f'stroke="{EDGE_COLOUR}" stroke-width="1.3" stroke-dasharray="3 2"'
     edges = [-margin, margin] if two_sided else [-margin]
-    parts = [
-        f'<rect x="{x(-margin)}" y="0" width="{round(right - x(-margin), 1)}" height="{FOOT}" fill="{ZONE}"/>'
-    ]
-    parts += [f'<path d="M{x(edge)} 0V{FOOT}" {dash}/>' for edge in edges]
-    parts.append(f'<path d="M{x(0)} 0V{FOOT}" stroke="{INK}" stroke-width="1"/>')
+    parts = [f'<rect x="{left}" y="0" width="{round(right - left, 1)}" height="{foot}" fill="{ZONE}"/>']
+    parts += [f'<path d="M{axis.x(edge)} 0V{foot}" {dash}/>' for edge in edges]
+    parts.append(f'<path d="M{axis.x(0)} 0V{foot}" stroke="{INK}" stroke-width="1"/>')
+    parts += _mark(axis, value, low, high)
+    if margin_label:
+        at = max(left, 2.8 * len(margin_label))
+        parts.append(
+            f'<text x="{at:g}" y="25" font-size="10" text-anchor="middle" fill="{MUTED}">{escape(margin_label)}</text>'
+        )
+    return _drawing(axis, parts, alt, width_mm)
+
+
+def draw_share(
+    value: float,
+    low: float | None,
+    high: float | None,
+    *,
+    lowest: float,
+    overall: float | None,
+    alt: str,
+    width_mm: float,
+) -> Drawing:
+    """A figure of at most 1 with its interval, and a dashed line at the figure of all cases together.
+
+    Parameters
+    ----------
+    value, low, high : float
+        Without limits only the mark is drawn.
+    lowest : float
+        Left end of the axis, which ends at 1.
+    overall : float, optional
+        Place of the line.
+    alt : str
+        What the drawing says.
+    width_mm : float
+        Width on paper.
+    """
+    axis = _Axis(lowest, 1.0, round(width_mm * PX_PER_MM, 1), labelled=False)
+    middle = axis.line_at
+    parts = [f'<path d="M{axis.x(lowest)} {middle}H{axis.x(1)}" stroke="{RULE}" stroke-width="1"/>']
+    if overall is not None:
+        parts.append(
+            f'<path d="M{axis.x(overall)} 0V{axis.foot}" stroke="{MUTED}" stroke-width="1.1" stroke-dasharray="2 1.5"/>'
+        )
+    return _drawing(axis, [*parts, *_mark(axis, value, low, high)], alt, width_mm)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Places on a small drawing, in CSS pixels."""
+
+    low: float
+    high: float
+    width: float
+    labelled: bool
+
+    @property
+    def foot(self) -> float:
+        """Where the plot ends, and a label begins."""
+        return FOOT if self.labelled else SLIM
+
+    @property
+    def line_at(self) -> float:
+        """Height of the interval."""
+        return LINE_AT if self.labelled else SLIM / 2
+
+    def x(self, number: float) -> float:
+        """Place of a number, at most at an end of the axis."""
+        share = (min(self.high, max(self.low, number)) - self.low) / (self.high - self.low)
+        return round(PAD + (self.width - 2 * PAD) * share, 1)
+
+    def holds(self, number: float) -> bool:
+        """Whether a number lies on the axis."""
+        return self.low <= number <= self.high
+
+
+def _mark(axis: _Axis, value: float, low: float | None, high: float | None) -> list[str]:
+    """Interval and diamond; an arrow where the interval leaves the axis."""
+    parts, y = [], axis.line_at
     if low is not None and high is not None:
-        ends = [f"M{x(low)} {LINE_AT}H{x(high)}"]
+        ends = [f"M{axis.x(low)} {y:g}H{axis.x(high)}"]
         for end, side in ((low, 1), (high, -1)):
-            if not on_axis(end) and (end > 0) == (side > 0):
+            if not axis.holds(end) and (end > axis.high) == (side > 0):
                 continue  # all of it lies beyond the other end, which has the arrow
-            if not on_axis(end):
-                ends.append(f"M{round(x(end) + 4 * side, 1)} {LINE_AT - 3}L{x(end)} {LINE_AT}l{4 * side} 3")
+            if not axis.holds(end):
+                ends.append(f"M{round(axis.x(end) + 4 * side, 1)} {y - 3:g}L{axis.x(end)} {y:g}l{4 * side} 3")
             else:
-                ends.append(f"M{x(end)} {LINE_AT - 3}v6")
+                ends.append(f"M{axis.x(end)} {y - 3:g}v6")
         parts.append(f'<path d="{"".join(ends)}" fill="none" stroke="{INK}" stroke-width="1.6"/>')
-    if on_axis(value):
-        at = x(value)
-        parts.append(f'<path d="M{round(at - 4, 1)} {LINE_AT}l4 -4l4 4l-4 4z" fill="{INK}"/>')
-    at = max(x(-margin), 2.8 * len(margin_label))
-    parts.append(
-        f'<text x="{at:g}" y="25" font-size="10" text-anchor="middle" fill="{MUTED}">{escape(margin_label)}</text>'
-    )
+    if axis.holds(value):
+        parts.append(f'<path d="M{round(axis.x(value) - 4, 1)} {y:g}l4 -4l4 4l-4 4z" fill="{INK}"/>')
+    return parts
+
+
+def _drawing(axis: _Axis, parts: Sequence[str], alt: str, width_mm: float) -> Drawing:
+    height = HEIGHT if axis.labelled else SLIM
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {HEIGHT:g}" width="{width_mm:g}mm" '
-        f'height="{HEIGHT / PX_PER_MM:.2f}mm" role="img" font-family="{SVG_FONTS}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {axis.width:g} {height:g}" width="{width_mm:g}mm" '
+        f'height="{height / PX_PER_MM:.2f}mm" role="img" font-family="{SVG_FONTS}">'
         f"<title>{escape(alt, quote=False)}</title>{''.join(parts)}</svg>"
     )
     return Drawing(svg=svg, width_mm=width_mm, alt=alt)

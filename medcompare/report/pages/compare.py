@@ -271,14 +271,14 @@ def _forest(view: View, pair: PairedComparison) -> Block:
     return forest_of_metrics(view, pair, keys, caption=caption, with_margins=alone)
 
 
-def _method(estimate: Estimate) -> Cell:
-    """How a figure was computed, if it was."""
-    return muted("not computed") if estimate.value is None else Cell(capital(estimate.method))
-
-
 def _difference_table(view: View, pair: PairedComparison) -> Table:
     notes = Notes()
     by_model = {evaluation.model: evaluation for evaluation in view.evaluations}
+
+    def named(words_: str, estimate: Estimate, *, strong: bool = False) -> Cell:
+        """The name of a row, with how its difference was computed, if it was."""
+        method = None if estimate.value is None else capital(estimate.method)
+        return Cell(words_, strong=strong, note=notes.letter(method))
 
     def figure(model: str, key: str) -> Cell:
         one = by_model.get(model)
@@ -290,7 +290,7 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
     rows: list[Row] = []
     for key in sorted(pair.differences, key=lambda key: [*METRIC_NAMES, key].index(key)):
         difference = pair.differences[key]
-        name = Cell(metric_name(key, short=True), strong=key in MARGIN_METRICS)
+        name = named(metric_name(key, short=True), difference, strong=key in MARGIN_METRICS)
         figures = [figure(model, key) for model in (pair.reference, pair.candidate)]
         rows.append(
             (
@@ -298,22 +298,20 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
                 *figures,
                 notes.cell(difference, signed=True),
                 format_p(difference.p_value),
-                _method(difference),
             )
         )
     for key, smallest in pair.detectable.items():
-        name = Cell(f"Detectable difference, {metric_name(key, short=True)}")
-        rows.append((name, DASH, DASH, notes.cell(smallest), DASH, _method(smallest)))
+        name = named(f"Detectable difference, {metric_name(key, short=True)}", smallest)
+        rows.append((name, DASH, DASH, notes.cell(smallest), DASH))
     several = any(one.over_seeds for one in view.evaluations)
     return table(
         f"Differences with {view.level} intervals; a p-value without margin and interval says nothing about equality"
         + ("; in bold: means over the trainings, all others: the first training" if several else ""),
         (
-            words("Metric", "17%"),
+            words("Metric", "28%"),
             *view.columns((pair.reference, pair.candidate)),
-            Column("Difference", "22%"),
-            Column("p", "7%"),
-            words("Method", "24%"),
+            Column("Difference", "28%"),
+            Column("p", "10%"),
         ),
         rows,
         notes=notes,

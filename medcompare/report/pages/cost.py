@@ -227,7 +227,8 @@ def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) ->
         words("Cost", "40%" if len(costs) <= 2 else "30%"),
         view.columns(by_model),
         rows,
-        extra=Column("Ratio") if with_ratio else None,
+        extra=Column("Ratio", "9%") if with_ratio else None,
+        dense=True,
     )
 
 

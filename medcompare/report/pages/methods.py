@@ -34,7 +34,7 @@ from medcompare.report.blocks import (
 )
 from medcompare.report.pages.data import MAX_INLINE_ROWS, rejected_blocks
 from medcompare.report.results import SCHEMA_VERSION
-from medcompare.report.trend import trend_figure
+from medcompare.report.trend import control_words, trend_figure
 from medcompare.report.vocabulary import GLOSSARY, metric_name
 
 if TYPE_CHECKING:
@@ -57,8 +57,12 @@ def trend_section(view: View, number: int) -> Section | None:
     blocks: list[Block] = []
     if changes:
         blocks += [Heading("What changed since the previous run"), Bullets(changes)]
-    figure = trend_figure(runs, view.styles, marks=view.inputs.trend_marks)
-    blocks.append(image_of(figure, caption="Bars: confidence intervals; oldest run on the left."))
+    control = view.inputs.trend_control
+    figure = trend_figure(runs, view.styles, marks=view.inputs.trend_marks, control=control)
+    caption = (
+        f"Bars: confidence intervals; oldest run on the left. {control_words(runs, view.styles, control)}"
+    )
+    blocks.append(image_of(figure, caption=caption))
     rows = []
     for run in reversed(runs):
         n_images = "unknown" if run.n_images is None else format_count(run.n_images)
@@ -139,17 +143,14 @@ def methods_section(view: View, number: int) -> Section:
 
 
 def _method_table(view: View) -> Table:
-    """Which method gave which interval, for single figures and for differences."""
-    figures = [("One model", e.metrics) for e in view.evaluations]
-    if view.pair is not None:
-        figures.append(("Difference", view.pair.differences))
-    names: dict[tuple[str, str], dict[str, None]] = {}
-    for of, estimates in figures:
-        for key, estimate in estimates.items():
+    """Which method gave which interval; those of differences are below their table."""
+    names: dict[str, dict[str, None]] = {}
+    for one in view.evaluations:
+        for key, estimate in one.metrics.items():
             if estimate.value is not None:
-                names.setdefault((of, estimate.method), {})[metric_name(key, short=True)] = None
-    rows = [(of, capital(method), ", ".join(found)) for (of, method), found in names.items()]
-    return table("Interval methods", (words("Of", "14%"), words("Method", "36%"), words("Figures")), rows)
+                names.setdefault(estimate.method, {})[metric_name(key, short=True)] = None
+    rows = [(capital(method), ", ".join(found)) for method, found in names.items()]
+    return table("Interval methods of each model", (words("Method", "46%"), words("Figures")), rows)
 
 
 def _training_text(view: View) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_count, format_number, join_words
+from medcompare.base.formatting import format_count, format_number
 from medcompare.report.blocks import (
     Bullets,
     Cell,
+    Column,
     Heading,
     ImageRow,
     Notes,
@@ -21,30 +22,28 @@ from medcompare.report.blocks import (
     words,
 )
 from medcompare.report.figures.curves import draw_calibration, draw_score_distributions
-from medcompare.report.figures.decision import draw_decision_curve, shown_range
 from medcompare.report.matrices import confusion_rows, trials
 from medcompare.report.pages.folds import fold_blocks
+from medcompare.report.pages.net_benefit import net_benefit_blocks
 from medcompare.report.pages.training import learning_blocks, seed_blocks
 from medcompare.report.vocabulary import METRIC_NAMES, metric_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from medcompare.report.blocks import Block, Row, Table
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import ModelEvaluation
 
 PAIR = 2
 CALIBRATION_ROWS = (
-    ("slope", "Slope (1 is ideal)"),
-    ("in_the_large", "Calibration-in-the-large (0 is ideal)"),
-    ("observed_expected", "Observed : expected (1 is ideal)"),
-    ("brier", "Brier score (lower is better)"),
-    ("scaled_brier", "Scaled Brier (higher is better)"),
-    ("expected_calibration_error", "Expected calibration error"),
-    ("integrated_calibration_index", "ICI (0 is ideal)"),
-    ("e50", "E50 (0 is ideal)"),
-    ("e90", "E90 (0 is ideal)"),
+    ("slope", "Slope (1)"),
+    ("in_the_large", "In the large (0)"),
+    ("observed_expected", "Observed : expected (1)"),
+    ("brier", "Brier score (0)"),
+    ("scaled_brier", "Scaled Brier (1)"),
+    ("expected_calibration_error", "Expected calibration error (0)"),
+    ("integrated_calibration_index", "ICI (0)"),
+    ("e50", "E50 (0)"),
+    ("e90", "E90 (0)"),
 )
 CHOSEN_ON = {
     "validation": "validation subset",
@@ -67,7 +66,7 @@ def model_section(view: View, number: int) -> Section:
         Heading("Scores"),
         _scores(view),
         *_calibration(view),
-        *_decision(view),
+        *net_benefit_blocks(view),
         *learning_blocks(view),
         *seed_blocks(view),
         *fold_blocks(view),
@@ -97,7 +96,7 @@ def _metric_tables(view: View) -> list[Table]:
         cells = [muted("not computed") if one is None else notes.cell(one) for one in estimates]
         rows.append((metric_name(key), *cells))
     caption = f"All metrics ({view.level} intervals)"
-    return model_tables(caption, words("Metric", "24%"), view.columns(), rows, notes=notes)
+    return model_tables(caption, words("Metric", "34%"), view.columns(), rows, notes=notes, dense=True)
 
 
 def _operating_table(view: View) -> Table:
@@ -148,7 +147,12 @@ def _class_table(view: View) -> Table:
         for evaluation in view.evaluations
         for i, row in enumerate(evaluation.classification_report)
     ]
-    heads = (words("Model", "24%"), words("Class", "22%"), "Cases", "Precision", "Recall", "F1")
+    heads = (
+        words("Model", "18%"),
+        words("Class", "16%"),
+        Column("Cases", "7%"),
+        *(Column(head, "19.6%") for head in ("Precision", "Recall", "F1")),
+    )
     return table(f"Metrics per class ({view.level} intervals)", heads, rows, notes=notes)
 
 
@@ -191,7 +195,7 @@ def _calibration(view: View) -> list[Block]:
     notes = Notes()
     tables = model_tables(
         "Calibration in numbers",
-        words("Metric", "30%"),
+        words("Metric (ideal value)", "34%"),
         view.columns(calibrations),
         [
             (label, *(notes.cell(getattr(one, key)) for one in calibrations.values()))
@@ -215,49 +219,3 @@ def _calibration(view: View) -> list[Block]:
     if len(with_curve) <= PAIR:
         return [heading, SplitRow(image=image, beside=(*tables, *extra))]
     return [heading, image, *tables, *extra]
-
-
-def _decision(view: View) -> list[Block]:
-    with_curve = [e for e in view.evaluations if e.decision_curve is not None]
-    if not with_curve:
-        return []
-    stated, treat_all = view.inputs.rule.net_benefit_range, view.assessment.treat_all
-    if stated is not None:
-        caption = f"Shown over the stated range, {format_number(stated[0])} to {format_number(stated[1])}."
-    else:
-        caption = (
-            "No range of threshold probabilities was stated: the curve is shown, and not used in the verdict."
-        )
-        _, end = shown_range(with_curve, treat_all, None)
-        if end < 1:
-            caption += (
-                f" Shown up to {format_number(end, digits=2)}: beyond it hardly anything is gained by acting."
-            )
-    caption += _miscalibration_warning(view, with_curve)
-    drawing = draw_decision_curve(with_curve, view.styles, treat_all=treat_all, stated_range=stated)
-    return [Heading("Net benefit"), image_of(drawing, caption=caption)]
-
-
-def is_miscalibrated(evaluation: ModelEvaluation) -> bool:
-    """Whether slope or calibration-in-the-large is shown not to be ideal."""
-    calibration = evaluation.calibration
-    if calibration is None:
-        return False
-    ideals = ((calibration.slope, 1.0), (calibration.in_the_large, 0.0))
-    return any(
-        estimate.ci_low is not None
-        and estimate.ci_high is not None
-        and not estimate.ci_low <= ideal <= estimate.ci_high
-        for estimate, ideal in ideals
-    )
-
-
-def _miscalibration_warning(view: View, evaluations: Sequence[ModelEvaluation]) -> str:
-    """Warning for models whose decision curve is computed from scores that are no good probabilities."""
-    names = [view.label(one.model) for one in evaluations if is_miscalibrated(one)]
-    if not names:
-        return ""
-    return (
-        f" Net benefit takes scores for probabilities, and those of {join_words(names)} are miscalibrated (see "
-        "above): the shape of such a curve may come from that, not from how well cases are told apart."
-    )

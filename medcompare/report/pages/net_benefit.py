@@ -1,0 +1,164 @@
+"""Part of the section on each model: what acting on it gains over a range of threshold probabilities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medcompare.base.formatting import (
+    format_count,
+    format_number,
+    format_percent,
+    format_significant,
+    join_words,
+)
+from medcompare.report.blocks import Cell, Column, Heading, Notes, image_of, table, words
+from medcompare.report.figures.decision import MAX_BANDS, PATIENTS, draw_decision_curve
+from medcompare.stats.in_detail import USUAL_RANGE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.report.blocks import Block, Row, Table
+    from medcompare.report.vocabulary import View
+    from medcompare.stats.in_detail import HeadToHead, NetBenefitPoint
+    from medcompare.stats.records import Estimate, ModelEvaluation
+
+
+def net_benefit_blocks(view: View) -> list[Block]:
+    """Decision curves with bands, the difference of the two models compared in full, and their numbers.
+
+    Empty where no model has a decision curve.
+    """
+    with_curve = [e for e in view.evaluations if e.decision_curve is not None]
+    if not with_curve:
+        return []
+    detail, treat_all = view.assessment.head_to_head, view.assessment.treat_all
+    if detail is not None and detail.net_benefit is None:
+        detail = None
+    stated = view.inputs.rule.net_benefit_range
+    across = view.assessment.threshold_range or USUAL_RANGE
+    drawing = draw_decision_curve(with_curve, view.styles, treat_all=treat_all, across=across, detail=detail)
+    caption = " ".join(
+        part
+        for part in (
+            _range_words(across, stated),
+            _band_words(view, with_curve),
+            _miscalibration_warning(view, with_curve),
+        )
+        if part
+    )
+    blocks: list[Block] = [Heading("Net benefit"), image_of(drawing, caption=caption)]
+    return blocks if detail is None else [*blocks, _table(view, detail)]
+
+
+def _percent(threshold: float) -> str:
+    """A threshold probability as 1% or 25.3%."""
+    return f"{100 * threshold:.3g}%"
+
+
+def _range_words(across: tuple[float, float], stated: tuple[float, float] | None) -> str:
+    """Which thresholds are shown, and why these."""
+    low, high = (_percent(one) for one in across)
+    if stated is not None:
+        return f"Over the stated range of threshold probabilities, {low} to {high}."
+    odds = format_count(round(1 / across[0] - 1))
+    text = (
+        "No range of threshold probabilities was stated: the curve is shown, and not used in the verdict. Shown are "
+        f"{low}, where {odds} false alarms are accepted for one true positive, to {high}, "
+    )
+    if across[1] < USUAL_RANGE[1]:
+        return f"{text}beyond which hardly anything is gained by acting."
+    return f"{text}above which a false alarm would weigh more than a missed positive."
+
+
+def _band_words(view: View, with_curve: Sequence[ModelEvaluation]) -> str:
+    prevalence = view.assessment.net_benefit_prevalence
+    weighed = (
+        f"At the share of positives of the test subset, {format_percent(view.assessment.prevalence)}."
+        if prevalence is None
+        else f"At the stated share of positives, {format_percent(prevalence)}; probabilities are as predicted."
+    )
+    if not any(one.decision_curve is not None and one.decision_curve.y_low for one in with_curve):
+        return f"{weighed} No bands: too few cases of a class to resample."
+    which = "Bands" if len(with_curve) <= MAX_BANDS else "The band"
+    return (
+        f"{weighed} {which}: pointwise {view.level} bootstrap intervals, each for one threshold, not for the whole "
+        "curve. Marks: frozen thresholds."
+    )
+
+
+def _per_thousand(estimate: Estimate) -> Estimate:
+    def many(value: float | None) -> float | None:
+        return None if value is None else PATIENTS * value
+
+    changes = {name: many(getattr(estimate, name)) for name in ("value", "ci_low", "ci_high")}
+    return estimate.model_copy(update=changes)
+
+
+def _place(view: View, point: NetBenefitPoint) -> str:
+    """What a threshold of the table is."""
+    what = []
+    across = view.assessment.threshold_range
+    if across is not None and point.threshold in across:
+        what.append("start of the range" if point.threshold == across[0] else "end of the range")
+    if point.frozen_of:
+        what.append(f"frozen threshold of {join_words(view.label(model) for model in point.frozen_of)}")
+    return f"{_percent(point.threshold)}: {join_words(what)}"
+
+
+def _table(view: View, detail: HeadToHead) -> Table:
+    notes = Notes()
+    rows: list[Row] = [
+        (
+            Cell(_place(view, point)),
+            format_significant((1 - point.threshold) / point.threshold, digits=2),
+            format_number(PATIENTS * point.treat_all, digits=1),
+            notes.cell(_per_thousand(point.reference), digits=1),
+            notes.cell(_per_thousand(point.candidate), digits=1),
+            notes.cell(_per_thousand(point.difference), digits=1, signed=True),
+            notes.cell(point.probability_of_benefit, digits=2),
+        )
+        for point in detail.net_benefit_at
+    ]
+    heads = (
+        words("Threshold probability", "26%"),
+        Column("False alarms for one true positive", "11%"),
+        Column("Everyone", "9%"),
+        *view.columns((detail.reference, detail.candidate)),
+        Column("Difference", "17%"),
+        Column(f"{view.label(detail.candidate)} ahead", "11%"),
+    )
+    return table(
+        f"Net true positives per {format_count(PATIENTS)} cases ({view.level} intervals)",
+        heads,
+        rows,
+        notes=notes.with_remark(
+            f"Difference: {view.label(detail.candidate)} minus {view.label(detail.reference)}. Ahead: share of "
+            "bootstrap samples in which it gains more. No p-value, on purpose (Vickers et al. 2023)."
+        ),
+    )
+
+
+def is_miscalibrated(evaluation: ModelEvaluation) -> bool:
+    """Whether slope or calibration-in-the-large is shown not to be ideal."""
+    calibration = evaluation.calibration
+    if calibration is None:
+        return False
+    ideals = ((calibration.slope, 1.0), (calibration.in_the_large, 0.0))
+    return any(
+        estimate.ci_low is not None
+        and estimate.ci_high is not None
+        and not estimate.ci_low <= ideal <= estimate.ci_high
+        for estimate, ideal in ideals
+    )
+
+
+def _miscalibration_warning(view: View, evaluations: Sequence[ModelEvaluation]) -> str:
+    """Warning for models whose decision curve is computed from scores that are no good probabilities."""
+    names = [view.label(one.model) for one in evaluations if is_miscalibrated(one)]
+    if not names:
+        return ""
+    return (
+        f"Net benefit takes scores for probabilities, and those of {join_words(names)} are miscalibrated (see "
+        "above): the shape of such a curve may come from that, not from how well cases are told apart."
+    )
