@@ -64,6 +64,7 @@ from tasks.evaluate import evaluate
 from tasks.evaluate_external import evaluate_external
 from tasks.external import external_set
 from tasks.ingest import ingest
+from tasks.measure import measure_on
 from tasks.measure_cost import measure_cost
 from tasks.report import write_report
 from tasks.split import split as split_images
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from medcompare.data.assignments import ImageRow
     from medcompare.data.records import DatasetManifest, DatasetSplit
     from medcompare.data.sources.listing import ImageSource
+    from medcompare.runs.cluster import Cluster
 
 
 def data_name_given() -> str:
@@ -107,7 +109,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
     plan = plan_parallel(len(config.models) * n_each, config.train)
 
     with run_folder(config.out, name) as folder:
-        manifest = _ingested(source, config.data, config.store)
+        manifest = _ingested(source, config.data, config.store, cluster)
         split = run_cached(
             split_images,
             config.store,
@@ -124,7 +126,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         evaluate_config = config.evaluate.model_copy(update={"subgroups": subgroups})
         # Before any training: another hospital's images that cannot be used cost seconds.
         external_splits = {
-            set_name: _external_split(set_name, config, outside, split, images)
+            set_name: _external_split(set_name, config, outside, split, images, cluster=cluster)
             for set_name, outside in external_sources.items()
         }
         trainer = Trainer(config, weights=weights, plan=plan, data_root=source.root, cluster=cluster)
@@ -315,8 +317,12 @@ def _tell(manifest: DatasetManifest, split: DatasetSplit) -> None:
         logger.info("%s", note)
 
 
-def _ingested(source: ImageSource, data: DataConfig, store: Path, variant: str = "") -> DatasetManifest:
+def _ingested(
+    source: ImageSource, data: DataConfig, store: Path, cluster: Cluster | None, variant: str = ""
+) -> DatasetManifest:
     """The usable images of `source`."""
+    if cluster is not None:
+        measure_on(cluster, source, data, store)
     return run_cached(
         ingest,
         store,
@@ -336,11 +342,17 @@ def _ingested(source: ImageSource, data: DataConfig, store: Path, variant: str =
 
 
 def _external_split(
-    name: str, config: CompareConfig, outside: ImageSource, split: DatasetSplit, images: Iterable[ImageRow]
+    name: str,
+    config: CompareConfig,
+    outside: ImageSource,
+    split: DatasetSplit,
+    images: Iterable[ImageRow],
+    *,
+    cluster: Cluster | None,
 ) -> DatasetSplit:
     """The images of another hospital as a test subset, and what is to be said of them."""
     logger, (data, notes) = get_run_logger(), shown_alike(external_data(config, name), images)
-    manifest = _ingested(outside, data, config.store, f" {name}")
+    manifest = _ingested(outside, data, config.store, cluster, f" {name}")
     found = run_cached(
         external_set,
         config.store,

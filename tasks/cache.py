@@ -275,6 +275,14 @@ def map_cached(
     return results
 
 
+def run_each(
+    task: Task[..., Result], jobs: Sequence[dict[str, Any]], *, cluster: Cluster | None
+) -> list[Result]:
+    """Results of `task`, which keeps none, for each of `jobs`, in order; on a `cluster` where there is one."""
+    states = _run(task, jobs, 1, cluster)
+    return [_result(state, task, job) for state, job in zip(states, jobs, strict=True)]
+
+
 def _run(
     task: Task[..., Result], jobs: Sequence[dict[str, Any]], max_workers: int, cluster: Cluster | None
 ) -> list[State[Result]]:

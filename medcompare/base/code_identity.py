@@ -85,6 +85,12 @@ class Import(NamedTuple):
     """Under ``if TYPE_CHECKING:``, so never executed."""
 
 
+OTHER_CODE = (
+    "the worker on {host} has another version of medcompare or of its libraries than the run: install the same on all "
+    "machines (make setup, or the same image)"
+)
+
+
 def importing_this_code(environment: Mapping[str, str]) -> dict[str, str]:
     """`environment` for a process of ours, which imports this code whatever is installed or the working folder."""
     paths = [str(PACKAGE_ROOT.parent), *environment.get("PYTHONPATH", "").split(os.pathsep)]

@@ -18,12 +18,21 @@ import pytest
 from PIL import Image
 
 from medcompare.base.artifacts import ArtifactStore
-from medcompare.base.errors import DataError
+from medcompare.base.errors import ConfigError, DataError
 from medcompare.config.data import DataConfig
+from medcompare.data import measuring
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.manifest import ingest
 from medcompare.data.measured import Measured, key_of
-from medcompare.data.measuring import MeasuredFiles, measure_files
+from medcompare.data.measuring import (
+    MeasuredFiles,
+    Shard,
+    keep_shard,
+    looked_at,
+    measure_files,
+    measure_shard,
+    shards_of,
+)
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.validation import measure_file, measure_image
 from medcompare.data.workers import WorkerDiedError, Workers
@@ -221,6 +230,7 @@ import sys
 from pathlib import Path
 from medcompare.config.data import DataConfig
 from medcompare.data import measuring
+from medcompare.data import measuring
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.sources.resolve import resolve_source
 measuring.CLOCK_STEP_S = -3600
@@ -254,6 +264,67 @@ def test_what_a_killed_run_measured_is_kept(tmp_path: Path) -> None:
     assert (second.image > 0).all()
     assert measured(folder, store).n_read == 0
     assert identity(folder, store) == identity(folder)
+
+
+def sharded(folder: Path, store: Path, seen: Path | None = None) -> list[bool]:
+    """The images below `folder` measured in shards, by machines that see `seen` in their place; what was kept."""
+    with closing(Measured(store)) as kept:
+        shards = shards_of(resolved(folder), DataConfig(), kept, n_sharing=2)
+        told = []
+        for shard in shards:
+            before = looked_at(shard)
+            there = shard if seen is None else shard.model_copy(update={"root": seen})
+            found = measure_shard(Shard.model_validate_json(there.model_dump_json()))
+            told.append(found is not None and keep_shard(shard, before, found, kept))
+    return told
+
+
+@pytest.mark.usefixtures("old")
+def test_measured_in_shards_as_here(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left to be read here but what could not be read there; the result is the same."""
+    monkeypatch.setattr(measuring, "MANY_FILES", 5)
+    monkeypatch.setattr(measuring, "SHARD_FILES", 5)
+    (folder / "cancer" / "broken.bmp").write_bytes(b"BM, and no more")
+    (folder / "cancer" / "gone.bmp").symlink_to(folder / "nowhere.bmp")
+    store = tmp_path / "store"
+
+    assert sharded(folder, store) == [True] * 3
+    again = measured(folder, store)
+    assert again.n_read == len(again.unread) == 1
+    alone = measured(folder, None)
+    assert again.sha256.tolist() == alone.sha256.tolist()
+    assert again.unread == alone.unread
+    assert sharded(folder, store) == []
+    kept, anew = (
+        ingest(resolved(folder), DataConfig(), ArtifactStore(root)) for root in (store, tmp_path / "b")
+    )
+    assert kept == anew
+
+
+@pytest.mark.usefixtures("old")
+def test_other_files_in_the_same_place_are_not_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor those of a machine that has no such folder; all are read here then."""
+    monkeypatch.setattr(measuring, "MANY_FILES", 5)
+    other = add(tmp_path / "other", range(100, 100 + N))
+    for i, path in enumerate(sorted(other.rglob("*.bmp"), key=lambda path: int(path.stem))):
+        path.rename(path.with_stem(str(i)))
+    store = tmp_path / "store"
+
+    assert sharded(folder, store, seen=other) == [False]
+    assert sharded(folder, store, seen=tmp_path / "nowhere") == [False]
+    assert measured(folder, store).n_read == N
+
+
+def test_a_machine_with_other_code_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It might measure otherwise."""
+    monkeypatch.setattr(measuring, "MANY_FILES", 5)
+    with closing(Measured(None)) as kept:
+        [shard] = shards_of(resolved(folder), DataConfig(), kept)
+
+    with pytest.raises(ConfigError, match="has another version of medcompare"):
+        measure_shard(shard.model_copy(update={"code": "0" * 64}))
 
 
 def test_a_crash_costs_one_call() -> None:

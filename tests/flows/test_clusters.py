@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from prefect import flow
 
 from medcompare.base.errors import ConfigError
+from medcompare.config.data import DataConfig
+from medcompare.data import measuring
+from medcompare.data.measured import Measured
+from medcompare.data.measuring import CLOCK_STEP_S, measure_files
+from medcompare.data.sources.resolve import resolve_source
+from medcompare.runs.cluster import Cluster, cluster_of
+from tasks.measure import measure_on
 from tests.flows.conftest import make_two_classes
 from tests.flows.small_runs import Done, run, small_config
 from tests.notify.mail_servers import free_port
@@ -216,6 +224,47 @@ def test_one_worker_is_killed_and_the_numbers_are_the_same(
     }
 
 
+@flow(validate_parameters=False)
+def measuring_on(cluster: Cluster, folder: Path, store: Path) -> None:
+    """What a comparison does before it ingests."""
+    data = DataConfig(source=str(folder))
+    measure_on(cluster, resolve_source(data, demo_root=folder), data, store)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_images_are_measured_by_the_workers(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards of 20 of 80 images by two workers of Dask; nothing is left to be read here, and nothing differs."""
+    monkeypatch.setattr(measuring, "MANY_FILES", 20)
+    monkeypatch.setattr(measuring, "SHARD_FILES", 20)
+    old = time.time() - 3600
+    folder = shutil.copytree(pictures, tmp_path / "pictures")
+    for path in folder.rglob("*.*"):
+        os.utime(path, (old, old))
+    time.sleep(2 + CLOCK_STEP_S)  # the time of the last change of an inode cannot be set
+    (tmp_path / "cluster").mkdir()
+    with dask_cluster(tmp_path / "cluster") as (address, _):
+        config = settings(folder, tmp_path, runner={"engine": "dask", "address": address})
+        wait_for(lambda: _listens(int(address.rpartition(":")[2])), "dask")
+        _wait_for_workers(config, 2)
+        cluster = cluster_of(config.runner, "cpu")
+        assert cluster is not None
+        measuring_on(cluster, folder, tmp_path / "store")
+        logs = [(tmp_path / "cluster" / f"{name}.log").read_text() for name in ("one", "two")]
+
+    data = DataConfig(source=str(folder))
+    source = resolve_source(data, demo_root=folder)
+    found = {}
+    for store in (tmp_path / "store", None):
+        with contextlib.closing(Measured(store)) as kept:
+            found[store] = measure_files(source, data, kept)
+    assert found[tmp_path / "store"].n_read == 0
+    assert found[None].n_read == 80
+    assert found[tmp_path / "store"].sha256.tolist() == found[None].sha256.tolist()
+    assert all("measure images" in log for log in logs)
+
+
 def _listens(port: int) -> bool:
     import socket
 
@@ -225,8 +274,6 @@ def _listens(port: int) -> bool:
 
 
 def _wait_for_workers(config: Any, n: int) -> None:
-    from medcompare.runs.cluster import cluster_of
-
     def all_there() -> bool:
         with contextlib.suppress(ConfigError):
             cluster = cluster_of(config.runner, "cpu")

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING, TypeVar
 
 from medcompare.base.artifacts import ArtifactStore, sha256_of_file
-from medcompare.base.code_identity import code_digest
+from medcompare.base.code_identity import OTHER_CODE, code_digest
 from medcompare.base.errors import ConfigError, DataError, SharedStoreError
 from medcompare.base.file_access import files_readable_by
 from medcompare.base.shared_store import local_copy, shared_store_of
@@ -88,11 +88,7 @@ def brought_here(request: AnyRequest) -> Iterator[AnyRequest]:
         return
     host = socket.gethostname()
     if code_of_work() != away.code:
-        msg = (
-            f"the worker on {host} has another version of medcompare or of its libraries than the run: install the "
-            "same on all machines (make setup, or the same image)"
-        )
-        raise ConfigError(msg)
+        raise ConfigError(OTHER_CODE.format(host=host))
     with files_readable_by(away.file_access):
         if away.shared_store is not None:
             yield _copied_here(request, local_copy(away.shared_store))
