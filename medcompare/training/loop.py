@@ -23,7 +23,7 @@ from medcompare.models.zoo import find_model
 from medcompare.training import probe
 from medcompare.training.augmentation import augmentations
 from medcompare.training.batch_statistics import load_statistics, momenta, normalisations, statistics_of
-from medcompare.training.checkpoints import ResumePoint, state_on_cpu, write_checkpoint
+from medcompare.training.checkpoints import ResumePoint, write_checkpoint
 from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages, loaders_of
 from medcompare.training.epoch import (
     COMPARED_IMAGES,
@@ -57,7 +57,7 @@ from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from medcompare.data.assignments import ImageRow
     from medcompare.models.spec import ModelSpec
@@ -70,24 +70,6 @@ SELECTION_BY_LOSS = "lowest validation loss, as the validation subset has one cl
 
 SAMPLE_IMAGES = 512
 """At most so many training images batch statistics are measured on; docs/batch-statistics.md has the measurement."""
-
-
-def is_better(new: EpochLog, best: EpochLog | None) -> bool:
-    """Whether `new` replaces the best checkpoint: higher validation AUC, then lower loss."""
-    if best is None:
-        return True
-    if new.val_auc is None or best.val_auc is None:
-        return new.val_loss < best.val_loss
-    return (new.val_auc, -new.val_loss) > (best.val_auc, -best.val_loss)
-
-
-def has_progressed(new: EpochLog, best: EpochLog | None) -> bool:
-    """Whether `new` resets the patience: a truly higher AUC, not merely a lower loss."""
-    if best is None:
-        return True
-    if new.val_auc is None or best.val_auc is None:
-        return new.val_loss < best.val_loss
-    return new.val_auc > best.val_auc
 
 
 def fit(
@@ -212,7 +194,7 @@ def fit(
             sample_loss_training_mode=measured.loss if measured else None,
             remeasuring_s=measured.elapsed_s if measured else 0.0,
         )
-        _remember(state, log, judged, running)
+        state.add(log, judged, running)
         load_statistics(judged, running)
         reporter.epoch_end(log)
         keep.if_due()
@@ -220,18 +202,6 @@ def fit(
     if options.frozen_epochs:
         freeze(network, head, frozen=False)
     return state
-
-
-def _remember(state: FitState, log: EpochLog, judged: nn.Module, running: dict[str, Tensor]) -> None:
-    """Add a finished epoch to `state`, with a copy of the network where it is the best so far."""
-    best = state.best
-    state.history.append(log)
-    state.progress = None
-    if has_progressed(log, best):
-        state.last_better_auc_epoch = log.epoch
-    if is_better(log, best):
-        state.best_epoch, state.best_state = log.epoch, state_on_cpu(judged)
-        state.best_running = {name: value.cpu() for name, value in running.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

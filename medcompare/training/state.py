@@ -42,6 +42,24 @@ class Stateful(Protocol):
         """Take the saved state on."""
 
 
+def is_better(new: EpochLog, best: EpochLog | None) -> bool:
+    """Whether `new` replaces the best checkpoint: higher validation AUC, then lower loss."""
+    if best is None:
+        return True
+    if new.val_auc is None or best.val_auc is None:
+        return new.val_loss < best.val_loss
+    return (new.val_auc, -new.val_loss) > (best.val_auc, -best.val_loss)
+
+
+def has_progressed(new: EpochLog, best: EpochLog | None) -> bool:
+    """Whether `new` resets the patience: a truly higher AUC, not merely a lower loss."""
+    if best is None:
+        return True
+    if new.val_auc is None or best.val_auc is None:
+        return new.val_loss < best.val_loss
+    return new.val_auc > best.val_auc
+
+
 @dataclass(kw_only=True)
 class FitState:
     """Everything that changes while a training runs, but network and optimiser; what a retry resumes from."""
@@ -66,6 +84,17 @@ class FitState:
     def best(self) -> EpochLog | None:
         """The best epoch so far, None before the first."""
         return self.history[self.best_epoch - 1] if self.best_epoch else None
+
+    def add(self, log: EpochLog, judged: nn.Module, running: Mapping[str, Tensor]) -> None:
+        """Add a finished epoch, with a copy of the network where it is the best so far."""
+        best = self.best
+        self.history.append(log)
+        self.progress = None
+        if has_progressed(log, best):
+            self.last_better_auc_epoch = log.epoch
+        if is_better(log, best):
+            self.best_epoch, self.best_state = log.epoch, state_on_cpu(judged)
+            self.best_running = {name: value.cpu() for name, value in running.items()}
 
 
 def resume_key(request: TrainingRequest, precision: str, device_type: str) -> str:

@@ -295,10 +295,11 @@ def test_measured_in_shards_as_here(folder: Path, tmp_path: Path, monkeypatch: p
     assert again.sha256.tolist() == alone.sha256.tolist()
     assert again.unread == alone.unread
     assert sharded(folder, store) == []
-    kept, anew = (
-        ingest(resolved(folder), DataConfig(), ArtifactStore(root)) for root in (store, tmp_path / "b")
+    data = DataConfig(max_rejected_fraction=0.5)
+    stored, anew = (
+        ingest(resolved(folder), data, ArtifactStore(root)) for root in (store, tmp_path / "anew")
     )
-    assert kept == anew
+    assert stored == anew
 
 
 @pytest.mark.usefixtures("old")

@@ -25,9 +25,10 @@ from medcompare.training.batch_statistics import (
 )
 from medcompare.training.checkpoints import load, load_checkpoint
 from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages
-from medcompare.training.loop import is_better, train_model
+from medcompare.training.loop import train_model
 from medcompare.training.recipes import FitSettings, optimizer_of
 from medcompare.training.scoring import Placement, logits_of
+from medcompare.training.state import is_better
 from medcompare.training.transforms import normalised
 
 if TYPE_CHECKING:

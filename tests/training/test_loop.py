@@ -24,12 +24,12 @@ from medcompare.training.augmentation import augmentations
 from medcompare.training.checkpoints import load, load_checkpoint
 from medcompare.training.dataset import BatchLoader, TrainingImages
 from medcompare.training.epoch import EpochProgress, Losses
-from medcompare.training.loop import has_progressed, is_better, train_model
+from medcompare.training.loop import train_model
 from medcompare.training.recipes import FitSettings
 from medcompare.training.records import EpochLog
 from medcompare.training.replay import replay
 from medcompare.training.scoring import Placement
-from medcompare.training.state import resume_key
+from medcompare.training.state import has_progressed, is_better, resume_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
