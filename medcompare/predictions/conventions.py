@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.data.columns import listed
-from medcompare.data.spelling import same_id, words
+from medcompare.data.spelling import likelihood_of_disease, same_id, words
 from medcompare.predictions.layout import TRUTH
 from medcompare.predictions.numbers import is_numeric
-from medcompare.predictions.roles import FEW_CASES, SAME_SCORE, SUM_ROUNDED, models_option, tolerant
+from medcompare.predictions.roles import (
+    FEW_CASES,
+    SAME_SCORE,
+    SUM_ROUNDED,
+    add_up,
+    models_option,
+    tolerant,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
 PREDICTED = words("label labels index idx pred preds prediction predicted class ypred")
 PROBABILITY = words("prob probs probability proba score confidence conf yscore yprob yproba logit")
 """Words in names of columns that hold a predicted class, and its probability or a score; the rest names the model."""
+
+_NO_MODEL = PREDICTED | PROBABILITY | {"p", "y"}
 
 HALF = 0.5
 """The likelier of two classes has at least this probability."""
@@ -67,6 +76,24 @@ class _Table:
     def sides_of(self, column: str) -> NDArray[np.float64]:
         """0 or 1 by case, NaN for what is no value of the truth."""
         return np.array([self.sides.get(same_id(text), np.nan) for text in self.table.columns[column]])
+
+    def class_named(self, column: str) -> tuple[str, int] | None:
+        """What a name says before a class of the truth at its end, and whether that is the positive one (1) or not (0).
+
+        Beside a truth of 0 and 1 a word such as "benign" says as much.
+        """
+        parts = [part for part in re.split(r"[\W_]+", column.casefold()) if part]
+        # The longest first: "prob_non_cancer" ends with "cancer", too.
+        for text in sorted(self.sides, key=len, reverse=True):
+            name = [part for part in re.split(r"[\W_]+", text) if part]
+            rest = parts[: -len(name)] if name and parts[-len(name) :] == name else None
+            # Behind the name of a model a number is that of a training, not of a class.
+            if rest is not None and not (text.isdigit() and set(rest) - _NO_MODEL):
+                return "_".join(rest), self.sides[text]
+        said = [part for part in parts if part not in _NO_MODEL]
+        if self.sides.keys() <= {"0", "1"} and len(said) == 1 and (side := likelihood_of_disease(said[0])):
+            return "", int(side > 0)
+        return None
 
     def put(self, column: str, values: NDArray[np.float64]) -> None:
         """Write numbers into a column of scores, a new one perhaps."""
@@ -122,6 +149,7 @@ def settle_conventions(
     _class_columns(rows)
     _top_classes(rows)
     _predicted_class(rows)
+    _negative_class(rows)
     return rows.candidates, rows.settled
 
 
@@ -234,6 +262,38 @@ def _predicted_class(rows: _Table) -> None:
                 f"columns '{label}' and '{score}': no threshold of '{score}' gives the classes of '{label}', so "
                 f"'{score}' may be the probability of whichever class was predicted. If it is the probability of the "
                 f"positive class, say so: add {models_option([score])}; otherwise write that: {AGAIN}"
+            )
+
+
+def _negative_class(rows: _Table) -> None:
+    """Columns named after a negative class, alone or beside that of the positive one; probabilities called logits."""
+    if rows.wanted:
+        return
+    left = [name for name in rows.candidates if name not in rows.settled and is_numeric(rows.table, name)]
+    named = {name: found for name in left if (found := rows.class_named(name)) is not None}
+    for name, (rest, side) in named.items():
+        partners = [other for other, found in named.items() if found == (rest, 1)]
+        if side == 1:
+            continue
+        if not partners:
+            rows.table.refuse(
+                f"column '{name}' has the name of a negative class, and there is none of the positive class: read as "
+                "a probability of the positive class it would turn every answer round. Write 1 minus it instead; if "
+                f"it is the probability of the positive class, say so: add {models_option([name])}"
+            )
+        pair = [rows.values(one) for one in (name, partners[0])]
+        if all(((one >= 0) & (one <= 1)).all() for one in pair) and not add_up(pair):
+            rows.settled.append(name)
+            rows.table.notes.append(
+                f"'{name}' has the name of a negative class: '{partners[0]}', of the positive class, is judged"
+            )
+    for name in left:
+        values = rows.values(name)
+        if "logit" in name.casefold() and ((values >= 0) & (values <= 1)).all():
+            rows.table.refuse(
+                f"column '{name}' is called a logit and runs from {values.min():.3g} to {values.max():.3g}: if these "
+                f"are probabilities of the positive class, say so: add {models_option([name])}; otherwise write "
+                "1 / (1 + exp(-logit)) of them"
             )
 
 

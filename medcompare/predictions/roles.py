@@ -43,6 +43,8 @@ MAX_CATEGORIES, CASES_PER_CATEGORY = 10, 5
 SAME_SCORE = 1e-6
 """Scores closer than this count as one: a network that collapsed differs by the rounding of 32-bit numbers."""
 
+LISTS = ("[", "(", "tensor(", "array(")
+"""What a list of numbers in one cell begins with."""
 SUM_EXACT, SUM_ROUNDED = 1e-5, 0.0101
 """How far two probabilities of one case may be from adding up to 1: as computed, and rounded to two decimals."""
 
@@ -136,7 +138,7 @@ def assign_roles(
         what = f"no column holds the scores of a model; columns there are: {listed(list(table.columns))}"
         if candidates:
             what += f"; '{candidates[0]}' holds '{table.columns[candidates[0]][0]}' in row {table.rows[0]}, no number"
-            lists = [name for name in candidates if table.columns[name][0].startswith("[")]
+            lists = [name for name in candidates if table.columns[name][0].startswith(LISTS)]
             if lists:
                 what += f". Write the lists of '{lists[-1]}' as one column per class (timm: --results-separate-col)"
         table.refuse(what)

@@ -378,7 +378,7 @@ def _labels(table: Columns, positive: Sequence[str]) -> tuple[NDArray[np.int64],
             if text.lower() not in NUMBERED:
                 names = [name for name in found if name.lower() not in NUMBERED]
                 what = f": '{text}' is neither 0 nor 1"
-                if len(names) == len(found):
+                if len(names) == len(found) or {same_id(name) for name in found} == {"-1", "1"}:
                     what += (
                         f"; are these names of classes? Then say which is positive: {positive_options(found)}"
                     )

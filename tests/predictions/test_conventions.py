@@ -48,6 +48,12 @@ LAYOUTS = {
     "scikit-learn": ({"y_pred": CALL, "y_score": P}, "y_score", P),
     "scikit-learn, numbers": ({"y_true": TRUE, "y_pred": YES.astype(int), "y_score": P}, "y_score", P),
     "classes, each with a sigmoid": ({"benign": 1 - P**2, "malignant": P}, "malignant", P),
+    "scikit-learn, each with a sigmoid": (
+        {"prob_benign": 1 - P**2, "prob_malignant": P},
+        "prob_malignant",
+        P,
+    ),
+    "Hugging Face": ({"label": CALL, "score": TOP}, "score", P),
     "AutoGluon": ({"benign": 1 - P, "malignant": P}, "malignant", P),
 }
 
@@ -97,6 +103,19 @@ UNCLEAR = {
     "neither": ({"label": np.roll(CALL, 1), "prob": P}, r"no threshold of 'prob' .* add --models prob;"),
     "logit of the predicted class": ({"label": CALL, "logit": TOP * 9}, r"runs from .* --output-type prob"),
     "columns by number": ({"proba_0": 1 - P, "proba_1": P}, r"0 to 'benign' and 1 to 'malignant'"),
+    "negative class": ({"benign": 1 - P}, r"name of a negative class, .* 1 minus it .* add --models benign$"),
+    "negative class of a model": (
+        {"vit_benign": 1 - P},
+        r"'vit_benign' has the name .* add --models vit_benign$",
+    ),
+    "negative word": (
+        {"y_true": TRUE, "prob_normal": 1 - P},
+        r"'prob_normal' has the name of a negative class",
+    ),
+    "negative number": ({"y_true": TRUE, "proba_0": 1 - P}, r"'proba_0' has the name of a negative class"),
+    "logit that is none": ({"logit": P}, r"'logit' is called a logit .* add --models logit; otherwise"),
+    "truth of -1 and 1": ({"y_true": 2 * TRUE - 1, "svc": P}, r"'-1' is neither 0 nor 1; .* --positive 1"),
+    "tensors": ({"prob": [f"tensor([{p} {1 - p}])" for p in P]}, r"lists of 'prob' as one column per class"),
     "lists": ({"prob": [f"[{p} {1 - p}]" for p in P]}, r"lists of 'prob' .* --results-separate-col"),
 }
 
@@ -104,11 +123,12 @@ UNCLEAR = {
 @pytest.mark.parametrize(("columns", "message"), UNCLEAR.values(), ids=UNCLEAR.keys())
 def test_what_is_unclear_is_asked_about(tmp_path: Path, columns: dict[str, object], message: str) -> None:
     """Never guessed; the option that the message names goes on where there is one."""
+    how: dict[str, object] = {"positive": []} if "y_true" in columns else {}
     with pytest.raises(DataError, match=message) as caught:
-        read(tmp_path, columns)
+        read(tmp_path, columns, **how)
     advice = re.search(r"add --models (\w+)", str(caught.value))
     if advice:
-        assert read(tmp_path, columns, models=[advice[1]]).scores[advice[1]].size == N
+        assert read(tmp_path, columns, models=[advice[1]], **how).scores[advice[1]].size == N
 
 
 @pytest.mark.parametrize(
