@@ -191,9 +191,12 @@ def run(root: Path) -> None:
         )
         if i == 0:
             kept = ModelRegistry(config.registry, config.store)
-            kept.add(champion, by="Dr. Ada Example", because="best of the comparison of October")
+            report = root / "runs" / "pale" / "report.pdf"
+            kept.add(
+                champion, by="Dr. Ada Example", because="Best of the comparison of October.", report=report
+            )
         if i == 2:
-            kept.add(challenger, by="Dr. Ada Example", because="trained on images of both stains")
+            kept.add(challenger, by="Dr. Ada Example", because="Trained on images of both stains.")
         found = night(config, kept, at=begin + timedelta(days=i))
         summary, changes, page = finished(config, kept, found)
         mail = mail_config_from_environment(os.environ)
@@ -202,7 +205,7 @@ def run(root: Path) -> None:
         print(f"night {i + 1}: " + "\n  ".join(told(found)), flush=True)
         if found.succession.action == "promote" and not found.done:
             number = (found.succession.to or "").split()[1]
-            kept.crown(number, action="promote", by="Dr. Ada Example", because="the mail of tonight")
+            kept.crown(number, action="promote", by="Dr. Ada Example", because="The mail of tonight.")
     print(page)
 
 

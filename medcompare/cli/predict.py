@@ -1,6 +1,7 @@
 """``medcompare predict``: scores of new images by an exported network."""
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -104,8 +105,11 @@ def predict_config(ctx: typer.Context) -> PredictConfig:
     return validated(PredictConfig, values)
 
 
+LINE_EVERY_S = 60.0
+
+
 class _Bar:
-    """A progress bar on standard error, where that is a terminal."""
+    """A progress bar on standard error; where that is no terminal, such as the log of a job, a line a minute."""
 
     def __enter__(self) -> Callable[[int, int], None]:
         from rich.console import Console
@@ -116,7 +120,16 @@ class _Bar:
         )
         self._progress.start()
         task = self._progress.add_task("scoring")
-        return lambda done, in_all: self._progress.update(task, completed=done, total=in_all)
+        told = time.monotonic()
+
+        def tell(done: int, in_all: int) -> None:
+            nonlocal told
+            self._progress.update(task, completed=done, total=in_all)
+            if self._progress.disable and time.monotonic() - told >= LINE_EVERY_S:
+                told = time.monotonic()
+                print(f"{done} of {in_all} images scored", file=sys.stderr, flush=True)
+
+        return tell
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()

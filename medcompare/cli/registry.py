@@ -33,6 +33,10 @@ def registry(
     *,
     by: Annotated[str | None, typer.Option(metavar="NAME", help="Who decides.")] = None,
     because: Annotated[str | None, typer.Option(metavar="REASON", help="Why; it is kept.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="PDF", help="add: report of the comparison, to be kept beside the export."),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option(metavar="PLACE", help="night: labelled images that stay the same, in no training."),
@@ -86,7 +90,7 @@ def registry(
     from medcompare.handover.registry import ModelRegistry
 
     kept = ModelRegistry(config.registry, config.store)
-    return _ACTIONS[action](kept, config, what or "", by or "", because or "")
+    return _ACTIONS[action](kept, config, what or "", by or "", because or "", report)
 
 
 def _check(action: Action, what: str | None, config: NightConfig, *, decided: bool) -> None:
@@ -107,7 +111,7 @@ def _check(action: Action, what: str | None, config: NightConfig, *, decided: bo
         raise ConfigError(msg)
 
 
-def _show(kept: "ModelRegistry", _config: NightConfig, *_: str) -> int:
+def _show(kept: "ModelRegistry", _config: NightConfig, *_: object) -> int:
     from medcompare.handover.registry import ROLES
 
     shown = False
@@ -124,19 +128,25 @@ def _show(kept: "ModelRegistry", _config: NightConfig, *_: str) -> int:
     return ExitStatus.SUCCESS
 
 
-def _add(kept: "ModelRegistry", _config: NightConfig, what: str, by: str, because: str) -> int:
-    version, role = kept.add(Path(what), by=by, because=because)
+def _add(
+    kept: "ModelRegistry", _config: NightConfig, what: str, by: str, because: str, report: Path | None
+) -> int:
+    version, role = kept.add(Path(what), by=by, because=because, report=report)
     print(f"{version.name} is the {role} of {kept.model}")
     return ExitStatus.SUCCESS
 
 
-def _promote(kept: "ModelRegistry", _config: NightConfig, what: str, by: str, because: str) -> int:
+def _promote(
+    kept: "ModelRegistry", _config: NightConfig, what: str, by: str, because: str, *_: object
+) -> int:
     version = kept.crown(what, action="promote", by=by, because=because)
     print(f"{version.name} is the champion of {kept.model}")
     return ExitStatus.SUCCESS
 
 
-def _rollback(kept: "ModelRegistry", _config: NightConfig, _what: str, by: str, because: str) -> int:
+def _rollback(
+    kept: "ModelRegistry", _config: NightConfig, _what: str, by: str, because: str, *_: object
+) -> int:
     before = kept.role("previous")
     if before is None:
         msg = f"{kept.model} has no champion before this one; any other: medcompare registry promote VERSION"
@@ -146,7 +156,7 @@ def _rollback(kept: "ModelRegistry", _config: NightConfig, _what: str, by: str, 
     return ExitStatus.SUCCESS
 
 
-def _night(kept: "ModelRegistry", config: NightConfig, *_: str) -> int:
+def _night(kept: "ModelRegistry", config: NightConfig, *_: object) -> int:
     import os
 
     from medcompare.handover.night import night

@@ -101,25 +101,21 @@ def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None =
         msg = f"{registry.model} has no champion: medcompare registry add EXPORT --by NAME --because REASON"
         raise ConfigError(msg)
     champion = versions["champion"]
-    scored: dict[Role, tuple[Images, Images]] = {}
-    notes: tuple[str, ...] = ()
-    moved = 0.0
-    for role, version in versions.items():
-        reference, _ = scored_by(version, config.reference, labelled=True, store=config.store)
-        new, said = scored_by(version, config.data, labelled=config.labelled, store=config.store)
-        change = _compared_with_first_night(registry, version, reference)
-        if role == "champion":
-            moved, notes = change, said
-        scored[role] = reference, new
-    reference, new = scored["champion"]
+    references, _ = scored_by(versions, config.reference, labelled=True, store=config.store)
+    moves = {
+        role: _compared_with_first_night(registry, versions[role], one) for role, one in references.items()
+    }
+    news, notes = scored_by(versions, config.data, labelled=config.labelled, store=config.store)
+    moved = moves["champion"]
+    reference, new = references["champion"], news["champion"]
     past = past_nights(registry, at)
     seen = [one["sha256"] for _, one in past] + [reference.sha256]
     fresh = ~np.isin(new.sha256, np.concatenate(seen))
     tonight = {
-        role: _aligned(one[1].chosen(~np.isin(one[1].sha256, np.concatenate(seen))), new.chosen(fresh))
-        for role, one in scored.items()
+        role: _aligned(one.chosen(~np.isin(one.sha256, np.concatenate(seen))), new.chosen(fresh))
+        for role, one in news.items()
     }
-    kept = _kept(tonight, {role: versions[role] for role in scored}, champion)
+    kept = _kept(tonight, versions, champion)
     meetings: dict[Any, Meeting] = {}
     looks = registry.looks
     n_pooled = 0
@@ -136,7 +132,7 @@ def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None =
         n_pooled = pooled.n if pooled is not None and role == "challenger" else n_pooled
         meetings[role] = succession.meet(
             pooled,
-            _cases({v.number: scored[r][0] for r, v in versions.items()}, champion.export.classes),
+            _cases({v.number: references[r] for r, v in versions.items()}, champion.export.classes),
             champion=champion.number,
             candidate=versions[role].number,
             names=names,

@@ -37,19 +37,25 @@ def finished(config: NightConfig, registry: ModelRegistry, found: Night) -> tupl
     """Record, draw and log a night; what a mail about it is made of, and the page."""
     run, changes = recorded(config, registry, found)
     runs = list_runs(history_path(config.store), series=run.series, status="completed")
-    page = nights_page(nights_of(registry), tuple(reversed(runs)))
+    nights = nights_of(registry)
+    page = nights_page(nights, tuple(reversed(runs)))
     path = (config.out / f"nights-{registry.model}.html").absolute()
     write_atomically(path, page.encode())
+    alarm = " ".join(found.alarm.sentences)
     registry.log_night(
-        run.name,
+        f"Night {len(nights)}: {found.succession.action}",
+        night=len(nights),
+        at=datetime.fromisoformat(found.at),
+        note="\n\n".join(one for one in (f"**{found.headline}**", found.succession.reason, alarm) if one),
         tags={
+            "run": run.name,
             "decision": found.headline,
-            "reason": found.succession.reason,
-            "alarm": " ".join(found.alarm.sentences) or "none",
             "champion": found.champion,
+            "alarm": " and ".join(found.alarm.changed) or "none",
         },
-        metrics=metrics_of(found),
-        texts={"night.json": found.model_dump_json(indent=1), "nights.html": page},
+        metrics=metrics_of(found, run),
+        record=found.model_dump_json(indent=1),
+        page=page,
     )
     return run, changes, path
 

@@ -1,4 +1,7 @@
-"""Images of a night as one version sees them: scores, features and simple statistics."""
+"""Images of a night as each version sees them: scores, features and simple statistics.
+
+A place is listed once; a file is read and decoded once for all versions that prepare images alike.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,15 @@ from medcompare.handover.records import FEATURES
 from medcompare.handover.rules import FeatureSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from medcompare.config.data import DataConfig
-    from medcompare.handover.registry import Version
+    from medcompare.data.sources.listing import ImageSource, Listing
+    from medcompare.handover.records import Preprocessing
+    from medcompare.handover.registry import Role, Version
 
 BATCH = 32
 MAX_READERS = 16
@@ -79,83 +85,118 @@ def _number(text: str) -> int:
 
 
 def scored_by(
-    version: Version, data: DataConfig, *, labelled: bool, store: Path
-) -> tuple[Images, tuple[str, ...]]:
-    """The images of `data` as `version` sees them, in the order of their names; and what is to be said of them.
+    versions: Mapping[Role, Version], data: DataConfig, *, labelled: bool, store: Path
+) -> tuple[dict[Role, Images], tuple[str, ...]]:
+    """The images of `data` as each version sees them, in the order of their names; and what is to be said of them.
+
+    Parameters
+    ----------
+    versions : mapping
+        By role; they tell the same classes apart, as the registry sees to.
+    data : DataConfig
+        Where the images are.
+    labelled : bool
+        Whether they have labels.
+    store : Path
+        Where archives are unpacked.
 
     Raises
     ------
     DataError
-        If they cannot be listed, none can be scored, or their classes are not those of the network.
+        If they cannot be listed, none can be scored, or their classes are not those of the networks.
     """
-    classes = version.export.classes
-    if labelled and not data.positive:
+    classes = next(iter(versions.values())).export.classes
+    source = _listed(data, classes, labelled=labelled, store=store)
+    alike: dict[Preprocessing, dict[Role, Version]] = {}
+    for role, version in versions.items():
+        alike.setdefault(_decoding(version.export.preprocessing), {})[role] = version
+    found: dict[Role, Images] = {}
+    for group in alike.values():
+        found |= _scored_alike(group, source, labelled=labelled, file_timeout_s=data.file_timeout_s)
+    return found, tuple(source.notes)
+
+
+def _listed(
+    data: DataConfig, classes: tuple[str, str], *, labelled: bool, store: Path
+) -> ImageSource | Listing:
+    if not labelled:
+        return list_unlabelled(data, work=store)
+    if not data.positive:
         data = data.model_copy(update={"positive": (classes[1],)})
-    source: Any = (
-        resolve_source(data, demo_root=store / "demo")
-        if labelled
-        else list_unlabelled(data, work=store / "registry" / "work")
-    )
-    if labelled and set(source.classes) != set(classes):
+    source = resolve_source(data, demo_root=store / "demo")
+    if set(source.classes) != set(classes):
         msg = (
             f"{source.name}: the classes are {source.classes}, and the network tells {classes} apart: name them alike, "
             "or set data.positive"
         )
         raise DataError(msg)
-    network = load_network(version.folder, version.export)
-    space = FeatureSpace.read(version.folder / FEATURES)
-    load = partial(load_image, how=version.export.preprocessing)
+    return source
+
+
+def _decoding(how: Preprocessing) -> Preprocessing:
+    """`how` without what is inside the graph: equal where two networks are given the same pixels."""
+    return how.model_copy(update={"mean": (), "std": (), "log_class_weights": (0.0, 0.0)})
+
+
+def _scored_alike(
+    versions: Mapping[Role, Version], source: ImageSource | Listing, *, labelled: bool, file_timeout_s: float
+) -> dict[Role, Images]:
+    """Images as versions see them that are given the same pixels: one pass over the files."""
+    first = next(iter(versions.values())).export
+    networks = {
+        role: (load_network(one.folder, one.export), FeatureSpace.read(one.folder / FEATURES))
+        for role, one in versions.items()
+    }
+    load = partial(load_image, how=first.preprocessing)
     loaded = read_each(
         lambda one: load(file_at(source.root, one.path)),
         source.files,
         [one.path for one in source.files],
         n_threads=min(usable_cores(), MAX_READERS),
-        file_timeout_s=data.file_timeout_s,
+        file_timeout_s=file_timeout_s,
         stage="scoring the images",
     )
     rows: list[tuple[int, int, int]] = []
-    parts: list[tuple[NDArray[Any], ...]] = []
+    seen: dict[Role, list[tuple[NDArray[Any], ...]]] = {role: [] for role in versions}
+    statistics: list[list[float]] = []
     crops: list[NDArray[np.uint8]] = []
-    n_not = 0
 
     def flush() -> None:
         if crops:
-            logits, features = network(np.stack(crops))
-            parts.append(
-                (
-                    positive_score(logits),
-                    space.distances(features),
-                    features.astype(np.float32),
-                    np.array([_statistics(crop) for crop in crops]),
-                )
-            )
+            for role, (network, space) in networks.items():
+                logits, features = network(np.stack(crops))
+                distance = space.distances(features)
+                seen[role].append((positive_score(logits), distance, features.astype(np.float32)))
+            statistics.extend(_statistics(crop) for crop in crops)
             crops.clear()
 
     for file, image in zip(source.files, loaded, strict=True):
         if image.crop is None:
-            n_not += 1
             continue
-        label = int(file.label == classes[1]) if labelled else -1
+        label = int(file.label == first.classes[1]) if labelled else -1
         rows.append((int(image.sha256[:16], 16), _number(file.patient_id or image.sha256), label))
         crops.append(image.crop)
         if len(crops) == BATCH:
             flush()
     flush()
-    if not parts:
+    if not rows:
         msg = f"{source.name}: none of {count(len(source.files), 'image')} can be scored"
         raise DataError(msg)
-    score, distance, features, statistics = (np.concatenate(one) for one in zip(*parts, strict=True))
     shas, patients, labels = zip(*rows, strict=True)
-    images = Images(
-        sha256=np.array(shas, np.uint64),
-        patient=np.array(patients, np.int64),
-        y_true=np.array(labels, np.int64),
-        score=score,
-        distance=distance,
-        features=features,
-        statistics=statistics,
-        n_not_scored=n_not,
-    )
+    sha256 = np.array(shas, np.uint64)
     # The second copy of a file says nothing new.
-    _, first = np.unique(images.sha256, return_index=True)
-    return images.chosen(np.isin(np.arange(len(shas)), first)), tuple(source.notes)
+    chosen = np.isin(np.arange(len(rows)), np.unique(sha256, return_index=True)[1])
+    found: dict[Role, Images] = {}
+    for role, parts in seen.items():
+        score, distance, features = (np.concatenate(one) for one in zip(*parts, strict=True))
+        found[role] = Images(
+            sha256=sha256,
+            patient=np.array(patients, np.int64),
+            y_true=np.array(labels, np.int64),
+            score=score,
+            distance=distance,
+            features=features,
+            statistics=np.array(statistics),
+            n_not_scored=len(source.files) - len(rows),
+        ).chosen(chosen)
+    return found

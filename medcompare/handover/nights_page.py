@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medcompare.handover.night import Night
     from medcompare.runs.summary import RunSummary
     from medcompare.stats.drift import Signal
+    from medcompare.stats.records import Estimate
 
 COLUMNS = 3
 SHOWN = 30
@@ -141,16 +142,23 @@ def _shown(figure: Drawing) -> str:
     return figure.svg
 
 
-def metrics_of(night: Night) -> dict[str, float]:
-    """What MLflow plots over nights: names as it accepts them."""
+def metrics_of(night: Night, run: RunSummary) -> dict[str, float]:
+    """What MLflow plots over nights, by names as it accepts them: what stands before ``/`` is a section of its page."""
     found: dict[str, float] = {"new images": night.n_new, "comparisons": night.succession.looks}
+    estimates: dict[str, Estimate | None] = {
+        f"AUC on new images of the night/version {one.model}": one.auc for one in run.models
+    }
     for role, one in night.meetings.items():
-        for what, estimate in (("new images", one.auc_new), ("reference set", one.auc_reference)):
-            if estimate is not None and estimate.value is not None:
-                found[f"AUC {role} minus champion, {what}".replace(",", "")] = estimate.value
+        estimates[f"AUC on all new images/{role} minus champion"] = one.auc_new
+        estimates[f"AUC on the reference set/{role} minus champion"] = one.auc_reference
+    for name, estimate in estimates.items():
+        if estimate is not None:
+            ends = {"": estimate.value, " low": estimate.ci_low, " high": estimate.ci_high}
+            found |= {name + which: value for which, value in ends.items() if value is not None}
     for signal in night.signals.get(REFERENCE, ()):
         name = signal.name.partition(" (")[0]
-        found |= {f"{name}": signal.value, f"{name} effect": signal.effect, f"{name} p": signal.p_value}
+        found |= {f"drift/{name}": signal.value, f"drift effect/{name}": signal.effect}
+        found[f"drift p/{name}"] = signal.p_value
     return found
 
 

@@ -1,5 +1,6 @@
 """Champions and challengers in MLflow's model registry: exports as versions, roles as aliases, every night as a run.
 
+The figures of all nights are also those of one run, a step per night, because MLflow draws curves within a run.
 No name of an image and no id of a patient goes there: exports hold none, and of a night only figures are logged.
 Nothing is sent to MLflow's makers. `mlflow-skinny` is enough (the extra ``registry``); its pages need ``mlflow``.
 """
@@ -26,6 +27,8 @@ Role = Literal["champion", "challenger", "previous"]
 ROLES: tuple[Role, ...] = ("champion", "challenger", "previous")
 EXPORT = "export"
 """Folder of the artifacts of a version."""
+NIGHTS = "All nights"
+"""Name of the run that has the figures of all nights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ class ModelRegistry:
             found = self._client.get_experiment_by_name(self.model)
             local = None if settings.uri else (self._folder / "artifacts").as_uri()
             self._experiment = (
-                self._client.create_experiment(self.model, artifact_location=local)
+                self._client.create_experiment(self.model, artifact_location=local, tags=_EXPERIMENT)
                 if found is None
                 else found.experiment_id
             )
@@ -96,11 +99,24 @@ class ModelRegistry:
         """Where copies of versions and what was found at night are kept."""
         return self._folder / self.model
 
-    def add(self, export_folder: Path, *, by: str, because: str) -> tuple[Version, Role]:
+    def add(
+        self, export_folder: Path, *, by: str, because: str, report: Path | None = None
+    ) -> tuple[Version, Role]:
         """Register the export in `export_folder`: as the champion where there is none, else as the challenger.
+
+        Parameters
+        ----------
+        export_folder : Path
+            What ``medcompare export`` wrote.
+        by, because : str
+            Who decides, and why.
+        report : Path, optional
+            PDF of the comparison, to be kept beside the export.
 
         Raises
         ------
+        ConfigError
+            If `report` is no PDF.
         DataError
             If it is no export, or was altered; or if the classes are not those of the champion.
         """
@@ -116,25 +132,23 @@ class ModelRegistry:
             msg = f"{export_folder} judges patients (evaluate.per_patient={export.per_patient}); the registry compares "
             msg += "models that judge images"
             raise DataError(msg)
-        with _run(self, f"export of {export.display_name}", {"registered_by": by, "because": because}) as run:
+        if report is not None and not _is_pdf(report):
+            msg = f"--report {report} is no PDF: give report.pdf of the run that was exported"
+            raise ConfigError(msg)
+        about = f"{export.display_name}, from the comparison {export.run}. {because}"
+        with _run(self, f"Export: {export.display_name}", by=by, note=about) as run:
             self._client.log_artifacts(run, str(export_folder), EXPORT)
-            for key in (
-                "run",
-                "model",
-                "data_fingerprint",
-                "checkpoint_sha256",
-                "medcompare_version",
-                "seed",
-            ):
+            if report is not None:
+                self._client.log_artifact(run, str(report))
+            for key in _PARAMETERS:
                 self._client.log_param(run, key, getattr(export, key))
             self._client.log_metric(run, "threshold", export.threshold.threshold)
             source = f"{self._client.get_run(run).info.artifact_uri}/{EXPORT}"
         with contextlib.suppress(self._missing):  # it is there
-            self._client.create_registered_model(self.model)
-        tags = {"display_name": export.display_name, "registered_by": by, "because": because}
+            self._client.create_registered_model(self.model, description=_ABOUT)
         number = str(
             self._client.create_model_version(
-                self.model, source, run_id=run, tags=tags, description=because
+                self.model, source, run_id=run, tags={"registered_by": by}, description=about
             ).version
         )
         role: Role = "champion" if champion is None else "challenger"
@@ -209,16 +223,11 @@ class ModelRegistry:
                 self._client.delete_registered_model_alias(self.model, role)
         if old is not None and action == "promote":
             self._client.set_registered_model_alias(self.model, "previous", old.number)
-        facts = {
-            "action": action,
-            "by": by,
-            "because": because,
-            "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        }
-        for name, value in facts.items():
-            self._client.set_model_version_tag(self.model, number, f"champion_{name}", value)
+        done = {"promote": "Promoted", "roll back": "Rolled back to"}[action]
+        said = f"{done} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by {by}: {because}"
+        self._client.set_model_version_tag(self.model, number, "champion", said)
         self.remember(looks=0)
-        with _run(self, f"{action}: version {number}", facts):
+        with _run(self, f"{done} version {number}", by=by, note=said):
             pass
         return new
 
@@ -226,24 +235,81 @@ class ModelRegistry:
         self,
         name: str,
         *,
+        night: int,
+        at: datetime,
+        note: str,
         tags: Mapping[str, str],
         metrics: Mapping[str, float],
-        texts: Mapping[str, str],
+        record: str,
+        page: str,
     ) -> None:
-        """One night as a run: figures, what was decided and why, and pages as artifacts."""
-        with _run(self, name, tags) as run:
-            for key, value in metrics.items():
-                self._client.log_metric(run, key, value)
-            for file, text in texts.items():
-                self._client.log_text(run, text, file)
+        """Log one night as a run, and its figures as a step of the run of all nights.
+
+        Parameters
+        ----------
+        name : str
+            Of the run.
+        night : int
+            Which one it is, from 1 on: the step.
+        at : datetime
+            When it began.
+        note : str
+            What was decided and why.
+        tags, metrics : mapping
+            Of the night.
+        record, page : str
+            The night as JSON; the page of all nights, which replaces that of the night before.
+        """
+        from mlflow.entities import Metric
+
+        nights = self.recall("nights_run")
+        if nights is None:
+            with _run(
+                self, NIGHTS, by=_NOBODY, note="A step per night; nights.html is the page of them."
+            ) as nights:
+                self.remember(nights_run=nights)
+        moment = int(at.timestamp() * 1000)
+        with _run(self, name, by=_NOBODY, note=note, tags={**tags, "mlflow.parentRunId": nights}) as run:
+            for one, step in ((run, 0), (nights, night)):
+                found = [Metric(key, value, moment, step) for key, value in metrics.items()]
+                self._client.log_batch(one, metrics=found)
+            self._client.log_text(run, record, "night.json")
+            self._client.log_text(nights, page, "nights.html")
+
+
+_PARAMETERS = ("run", "model", "data_fingerprint", "checkpoint_sha256", "medcompare_version", "seed")
+_ABOUT = (
+    "Registered by medcompare: the alias champion is the version in use, challenger the one that meets it every night, "
+    "previous the champion before. A research tool, not a medical device."
+)
+_EXPERIMENT = {
+    "mlflow.note.content": "Exports, nights and promotions of medcompare. The run 'All nights' has the curves."
+}
+_NOBODY = "medcompare"
+"""Who logs a night."""
+
+
+def _is_pdf(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(5) == b"%PDF-"
+    return False
 
 
 class _run:  # noqa: N801 - used as a function
     """A run of MLflow that ends as finished, or as failed."""
 
-    def __init__(self, registry: ModelRegistry, name: str, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self, registry: ModelRegistry, name: str, *, by: str, note: str, tags: Mapping[str, str] | None = None
+    ) -> None:
         self._client, self._id = registry._client, ""  # noqa: SLF001 - of this module
-        self._experiment, self._name, self._tags = registry._experiment, name, dict(tags)  # noqa: SLF001
+        self._experiment, self._name = registry._experiment, name  # noqa: SLF001
+        self._tags = {
+            "mlflow.user": by,
+            "mlflow.note.content": note,
+            "mlflow.source.name": "medcompare registry",
+            "mlflow.source.type": "LOCAL",
+            **(tags or {}),
+        }
 
     def __enter__(self) -> str:
         self._id = self._client.create_run(self._experiment, run_name=self._name, tags=self._tags).info.run_id

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 MAX_SUBJECT_CHARACTERS = 150
 MAX_CHANGES = 12
 MAX_MODELS_AS_COLUMNS = 3
+NIGHT = "night"
+"""A run of the registry: of new images, not of a test subset, and without training."""
 EMPTY = dict.fromkeys(("remedy", "columns", "rows", "table", "caveats", "changes"), ())
 """What only some mails have."""
 
@@ -83,12 +85,18 @@ def build_report_mail(
     if run.verdict is None:
         msg = f"run '{run.name}' is {run.status} and has no verdict: use build_failure_mail"
         raise MailError(msg)
-    notes = ["verdict changed"] if changes is not None and changes.verdict_changed is True else []
+    # The headline of a night is the change itself.
+    changed = changes is not None and changes.verdict_changed is True and run.kind != NIGHT
+    notes = ["verdict changed"] if changed else []
     notes += ["synthetic data"] if run.synthetic else []
     metrics = _metrics(run)
     # Few models are columns, which also fits a telephone; many are rows.
     table = tuple(zip(*metrics, strict=True)) if len(run.models) <= MAX_MODELS_AS_COLUMNS else metrics
     content, about_report = _attachment(pdf, config, has_link=link is not None)
+    if run.kind == NIGHT:
+        about_report = (
+            f"The page of all nights is nights-{title_of(run)}.html in the folder of runs on the server."
+        )
     message = _message(
         f"{title_of(run)}: {run.verdict.headline}{' (' + ', '.join(notes) + ')' if notes else ''}",
         run,
@@ -172,7 +180,7 @@ def _attachment(pdf: Path | None, config: MailConfig, *, has_link: bool) -> tupl
 
 
 def _metrics(run: RunSummary) -> tuple[tuple[str, ...], ...]:
-    """Head, then one row per model."""
+    """Head, then one row per model; a night has no cost."""
     rows: list[tuple[str, ...]] = [
         ("", "AUC", "Sensitivity", "Specificity", "Latency per image", "Training time")
     ]
@@ -187,14 +195,14 @@ def _metrics(run: RunSummary) -> tuple[tuple[str, ...], ...]:
         )
         for row in run.models
     ]
-    return tuple(rows)
+    return tuple(row[:4] for row in rows) if run.kind == NIGHT else tuple(rows)
 
 
 def _facts(run: RunSummary) -> Iterator[tuple[str, str]]:
-    yield "Data set", title_of(run)
+    yield "Model" if run.kind == NIGHT else "Data set", title_of(run)
     if run.n_images is not None:
         patients = "" if run.n_patients is None else f" of {format_count(run.n_patients)} patients"
-        yield "Images", f"{format_count(run.n_images)}{patients}"
+        yield "New images" if run.kind == NIGHT else "Images", f"{format_count(run.n_images)}{patients}"
     yield "Started", format_time(f"{run.started_at[:19]}+00:00")
     if run.duration_s is not None:
         yield "Took", format_duration(run.duration_s)
@@ -240,6 +248,8 @@ def _message(
         | {
             "subject": message["Subject"],
             "synthetic": run.synthetic,
+            "judged_on": "new images of this night" if run.kind == NIGHT else "test images",
+            "noted": "To know" if run.kind == NIGHT else "Limitations",
             "facts": tuple(_facts(run)),
             "footer": f"Sent by medcompare {__version__}. The software is a research tool, not a medical device.",
         }

@@ -111,7 +111,7 @@ def meet(
     )
     found = {"candidate": candidate, "look": look, "level": level, "auc_new": difference}
     if not significantly_higher(difference):
-        reason = f"{names[candidate]} is not proven better than {names[champion]}: {shown}."
+        reason = f"{_begin(names[candidate])} is not proven better than {names[champion]}: {shown}."
         return Meeting.model_validate({**found, "better": False, "reason": reason})
 
     def verdict(cases: ScoredCases, at: float) -> tuple[bool, str, Estimate | None]:
@@ -141,9 +141,14 @@ def meet(
     if not stands:
         reason = f"Better on the new images, but not on the reference set ({headline}): {shown}."
         return Meeting.model_validate({**found, "better": False, "reason": reason})
-    won = f"{names[candidate]} is better than {names[champion]} ({shown})"
+    won = f"{_begin(names[candidate])} is better than {names[champion]} ({shown})"
     reason = f"{won}, and no worse on the reference set ({headline})."
     return Meeting.model_validate({**found, "better": True, "reason": reason})
+
+
+def _begin(name: str) -> str:
+    """`name` as a sentence begins: with a capital."""
+    return name[:1].upper() + name[1:]
 
 
 class Succession(Record):

@@ -90,6 +90,17 @@ def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Fir
 
 
 @pytest.fixture(scope="session")
+def exported(first: First, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of the small network of the first run."""
+    from medcompare.handover.export import export_run
+
+    folder, _ = export_run(
+        first.root / "runs" / "latest", tmp_path_factory.mktemp("export") / "net", model="test_cnn"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def odd(first: First, tmp_path_factory: pytest.TempPathFactory) -> Assessed:
     """An assessment for the group, whose reports somebody serves, and whose settings of mail are wrong."""
     from tests.flows.file_modes import umask

@@ -32,15 +32,6 @@ if TYPE_CHECKING:
 MODEL = "test_cnn"
 
 
-@pytest.fixture(scope="module")
-def exported(first: First, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The export of the small network of the first run."""
-    folder, _ = export_run(
-        first.root / "runs" / "latest", tmp_path_factory.mktemp("export") / "net", model=MODEL
-    )
-    return folder
-
-
 def scored(
     exported: Path, images: Path, out: Path, *, engine: str = "onnxruntime", **data: object
 ) -> list[dict[str, str]]:

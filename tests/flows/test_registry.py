@@ -5,19 +5,31 @@ from __future__ import annotations
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.cli.app import main
 from medcompare.config.registry import NightConfig
-from medcompare.handover.export import export_run
 from medcompare.handover.night import night
 from medcompare.handover.night_end import finished
-from medcompare.handover.records import DESCRIPTION, Export, read_export, write_digests
-from medcompare.handover.registry import ModelRegistry
+from medcompare.handover.night_images import scored_by
+from medcompare.handover.records import (
+    DESCRIPTION,
+    DIGESTS,
+    GRAPH,
+    WEIGHTS,
+    Export,
+    read_export,
+    write_digests,
+)
+from medcompare.handover.registry import NIGHTS, ROLES, ModelRegistry, Version
+from medcompare.handover.torch_network import Graph, write_graph, write_weights
+from medcompare.models.registry import build_model
+from medcompare.models.zoo import find_model
 from medcompare.runs.history import history_path, list_runs
 
 if TYPE_CHECKING:
@@ -27,15 +39,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # MLflow makes its database in half a minute
 FIRST_NIGHT = datetime(2026, 11, 1, 2, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def exported(first: First, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The export of the small network of the first run."""
-    folder, _ = export_run(
-        first.root / "runs" / "latest", tmp_path_factory.mktemp("export") / "net", model="test_cnn"
-    )
-    return folder
 
 
 def config(root: Path, reference: Path, data: Path) -> NightConfig:
@@ -60,6 +63,32 @@ def half(images: Path, to: Path, which: int) -> Path:
     return to
 
 
+def runs_called(registry: ModelRegistry, name: str) -> list[Any]:
+    """Runs of MLflow."""
+    found: list[Any] = registry._client.search_runs(
+        [registry._experiment], filter_string=f"run_name = '{name}'"
+    )
+    return found
+
+
+def turned_round(exported: Path, to: Path) -> Path:
+    """An export whose network says the opposite: its last layer is negated."""
+    shutil.copytree(exported, to)
+    export = read_export(to)
+    spec = find_model(export.model)
+    network = build_model(spec, seed=0)
+    network.load_state_dict(load_file(to / WEIGHTS))
+    for weights in network.get_submodule(spec.head).parameters():
+        weights.data.neg_()
+    write_weights(network, to / WEIGHTS)
+    write_graph(
+        Graph(network, spec, export.preprocessing, "none"), to / GRAPH, size_px=export.preprocessing.size_px
+    )
+    (to / DIGESTS).unlink()
+    write_digests(to)
+    return to
+
+
 def test_from_the_first_champion_to_a_rollback(
     first: First, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,8 +101,11 @@ def test_from_the_first_champion_to_a_rollback(
     assert main(["registry", "add", str(exported), *store]) == 2
     assert "who decides, and why?" in capsys.readouterr().err
     by = ["--by", "Dr. Ada", "--because", "first of its kind"]
+    assert main(["registry", "add", str(exported), "--report", str(exported / WEIGHTS), *by, *store]) == 2
+    assert "is no PDF: give report.pdf of the run" in capsys.readouterr().err
+    report = ["--report", str(first.root / "runs" / "latest" / "report.pdf")]
     for role in ("champion", "challenger"):
-        assert main(["registry", "add", str(exported), *by, *store]) == 0
+        assert main(["registry", "add", str(exported), *report, *by, *store]) == 0
         assert f"is the {role} of medcompare" in capsys.readouterr().out
 
     registry = ModelRegistry(settings.registry, settings.store)
@@ -90,16 +122,21 @@ def test_from_the_first_champion_to_a_rollback(
     assert (two.n_new, two.n_left_out) == (0, 40)  # new once, not again
     assert list_runs(history_path(settings.store))[0].name == run.name
     assert [row.display_name for row in run.models] == ["version 1 (Test CNN)", "version 2 (Test CNN)"]
-    assert "<svg" in page.read_text("utf-8")
-    assert "Hold version 1" in page.read_text("utf-8")
+    assert all(part in page.read_text("utf-8") for part in ("<svg", "Hold version 1"))
     logged = b"".join(
         path.read_bytes() for path in (settings.store / "registry").rglob("*") if path.is_file()
     )
     assert not re.search(rb"\d{3}\.png", logged)
     assert str(first.images).encode() not in logged
-    found = registry._client.search_runs([registry._experiment], filter_string=f"run_name = '{run.name}'")
-    assert found[0].data.tags["decision"] == one.headline
-    assert found[0].data.metrics["new images"] == 40
+    (logged_night,) = runs_called(registry, "Night 1: hold")
+    assert logged_night.data.tags["decision"] == one.headline
+    assert logged_night.data.tags["run"] == run.name
+    assert logged_night.data.metrics["new images"] == 40
+    finished(settings, registry, two)
+    (all_nights,) = runs_called(registry, NIGHTS)
+    series = registry._client.get_metric_history(all_nights.info.run_id, "new images")
+    assert [(point.step, point.value) for point in series] == [(1, 40), (2, 0)]
+    assert {file.path for file in registry._client.list_artifacts(all_nights.info.run_id)} == {"nights.html"}
 
     registry.remember(looks=7)
     assert main(["registry", "promote", "2", *by, *store]) == 0
@@ -115,17 +152,97 @@ def test_from_the_first_champion_to_a_rollback(
     assert main(["registry", "promote", "9", *by, *store]) == 2
     assert "has no version 9; there are: 1, 2" in capsys.readouterr().err
 
-    # The model is another one where the same images get other scores.
+
+def test_another_model_and_another_reference_set_are_noticed(
+    first: First, exported: Path, tmp_path: Path
+) -> None:
+    """The first rings; the second is refused."""
+    reference, new = half(first.images, tmp_path / "reference", 0), half(first.images, tmp_path / "new", 1)
+    settings = config(tmp_path, reference, new)
+    registry = ModelRegistry(settings.registry, settings.store)
+    registry.add(exported, by="Dr. Ada", because="first of its kind")
+    night(settings, registry, at=FIRST_NIGHT)
+
     scores = registry.folder / "v1" / "reference.npz"
     np.savez_compressed(scores, score=np.load(scores)["score"] + 0.1)
-    moved = night(settings, registry, at=FIRST_NIGHT + timedelta(days=2))
+    moved = night(settings, registry, at=FIRST_NIGHT + timedelta(days=1))
     assert moved.alarm.changed == ("model",)
     assert "model changed" in moved.headline
 
-    # The reference set is frozen.
     next(reference.rglob("*.png")).unlink()
     with pytest.raises(ConfigError, match="not the frozen one of medcompare"):
-        night(settings, registry, at=FIRST_NIGHT + timedelta(days=3))
+        night(settings, registry, at=FIRST_NIGHT + timedelta(days=2))
+
+
+def test_versions_that_prepare_images_alike_share_them_and_others_do_not(
+    first: First, exported: Path, tmp_path: Path
+) -> None:
+    """Together every version finds what it finds alone, whatever the others are given."""
+    other = shutil.copytree(exported, tmp_path / "larger")
+    made = read_export(exported)
+    larger = made.preprocessing.model_copy(update={"resize_px": made.preprocessing.resize_px + 8})
+    (other / DESCRIPTION).write_text(
+        made.model_copy(update={"preprocessing": larger}).model_dump_json(), "utf-8"
+    )
+    (other / DIGESTS).unlink()
+    write_digests(other)
+    folders = dict(zip(ROLES, (exported, turned_round(exported, tmp_path / "turned"), other), strict=True))
+    versions = {
+        role: Version(number=role, folder=folder, export=read_export(folder))
+        for role, folder in folders.items()
+    }
+    data = config(tmp_path, first.images, first.images).data
+
+    together, _ = scored_by(versions, data, labelled=True, store=tmp_path)
+
+    for role, version in versions.items():
+        alone = scored_by({role: version}, data, labelled=True, store=tmp_path)[0][role]
+        for name, values in vars(alone).items():
+            np.testing.assert_array_equal(getattr(together[role], name), values)
+    scores = {role: images.score for role, images in together.items()}
+    assert np.corrcoef(scores["challenger"], scores["champion"])[0, 1] < -0.99
+    assert np.abs(scores["previous"] - scores["champion"]).max() > 1e-4
+
+
+@pytest.mark.parametrize("promote", ["ask", "auto"])
+def test_the_flow_promotes_by_itself_only_where_it_is_told_to(
+    first: First, exported: Path, tmp_path: Path, promote: str
+) -> None:
+    """A network that says the opposite is the champion, and the right one the challenger; some labels are wrong."""
+    from flows.registry import night as flow
+
+    places = [half(first.images, tmp_path / name, k) for k, name in enumerate(("reference", "new"))]
+    for place in places:
+        cancer, other = sorted(path for path in place.iterdir())
+        for one, to in ((cancer, other), (other, cancer)):
+            for file in sorted(one.glob("0*.png"))[:3]:
+                file.rename(to / f"wrong-{file.name}")
+    values: dict[str, Any] = {
+        "registry": {"promote": promote},
+        "reference": {"source": str(places[0])},
+        "data": {"source": str(places[1])},
+        "store": str(tmp_path / "store"),
+        "out": str(tmp_path / "pages"),
+        "evaluate": {"n_resamples": 200},
+        "decide": {"min_units": 10},
+    }
+    registry = ModelRegistry(NightConfig.model_validate(values).registry, tmp_path / "store")
+    registry.add(turned_round(exported, tmp_path / "turned"), by="Dr. Ada", because="by mistake")
+    registry.add(exported, by="Dr. Ada", because="the right one")
+
+    done = flow(values)
+
+    crowned = {role: found.number for role in ROLES if (found := registry.role(role)) is not None}
+    asked = " (a person decides)" if promote == "ask" else ""
+    assert done["decision"].startswith(f"Promote version 2 (Test CNN){asked}")
+    if promote == "ask":
+        assert crowned == {"champion": "1", "challenger": "2"}
+        assert not runs_called(registry, "Promoted version 2")
+    else:
+        assert crowned == {"champion": "2", "previous": "1"}
+        (run,) = runs_called(registry, "Promoted version 2")
+        assert "by medcompare (registry.promote=auto): Version 2" in run.data.tags["mlflow.note.content"]
+    assert registry.looks == (1 if promote == "ask" else 0)
 
 
 def test_other_classes_are_another_model(exported: Path, tmp_path: Path) -> None:

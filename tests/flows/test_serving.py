@@ -23,9 +23,14 @@ import pytest
 from flows import serving
 from flows.serving import AUTH, Place, end, environment, is_taken, processes
 from medcompare.cli.app import main
+from medcompare.config.registry import NightConfig
+from medcompare.handover.registry import ModelRegistry
+from medcompare.runs.history import history_path, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.flows.small_runs import First
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("flows", "tasks", "medcompare", "templates", "deploy", "prefect.yaml")
@@ -223,6 +228,44 @@ def test_deploys_from_a_script(place: Place, clone: Path, options: tuple[str, ..
     done = deploy(clone, place, *options)
 
     assert (done.returncode, done.stdout.count("successfully created")) == (0, 3), done.stderr
+
+
+@pytest.mark.slow
+def test_a_night_of_the_registry_runs_on_the_worker(
+    place: Place, clone: Path, first: First, exported: Path, tmp_path: Path
+) -> None:
+    """As the deployment of that name: decided, drawn and in the history; no name of an image reaches the server."""
+    half = [shutil.copytree(first.images, tmp_path / name) for name in ("reference", "new")]
+    for k, folder in enumerate(half):
+        for file in sorted(folder.rglob("*.png"))[k::2]:
+            file.unlink()
+    values = {
+        "reference": {"source": str(half[0])},
+        "data": {"source": str(half[1])},
+        "store": str(tmp_path / "store"),
+        "out": str(tmp_path / "pages"),
+        "evaluate": {"n_resamples": 200},
+    }
+    registry = ModelRegistry(NightConfig.model_validate(values).registry, tmp_path / "store")
+    for _ in range(2):
+        registry.add(exported, by="Dr. Ada", because="to try it")
+    assert deploy(clone, place).returncode == 0
+    (made,) = get(f"{place.api}/deployments/filter", {"deployments": {"name": {"any_": ["registry"]}}})
+
+    run = get(f"{place.api}/deployments/{made['id']}/create_flow_run", {"parameters": {"config": values}})
+
+    def state() -> dict[str, Any]:
+        return dict(get(f"{place.api}/flow_runs/{run['id']}")["state"])
+
+    assert eventually(lambda: state()["type"] in {"COMPLETED", "FAILED", "CRASHED"}), state()
+    assert state()["type"] == "COMPLETED", state()
+    logs = get(f"{place.api}/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+    text = "\n".join(line["message"] for line in logs)
+    assert "medcompare: Hold version 1 (Test CNN)" in text
+    assert "New images: 40; left out, as seen before: 0; not scored: 0" in text
+    assert not re.search(r"\d{3}\.png", text)
+    assert "Hold version 1" in (tmp_path / "pages" / "nights-medcompare.html").read_text("utf-8")
+    assert [one.kind for one in list_runs(history_path(tmp_path / "store"))] == ["night"]
 
 
 @pytest.mark.slow

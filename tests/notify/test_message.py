@@ -55,6 +55,26 @@ def test_a_report_mail_says_verdict_figures_and_changes(pdf: Path) -> None:
     assert attachments(message) == {"medcompare-report-2026-11-02.pdf": PDF}
 
 
+def test_a_mail_about_a_night_speaks_of_new_images() -> None:
+    """A night of the registry has no test subset, no training, no PDF; and its headline is the change."""
+    message = report_mail(
+        config(25),
+        None,
+        kind="night",
+        data_name="skin",
+        n_images=120,
+        verdict=verdict(headline="Promote version 2"),
+    )
+
+    assert message["Subject"] == "skin: Promote version 2"
+    for kind in ("plain", "html"):
+        text = body_text(message, kind)
+        assert "Metrics on the new images of this night" in text
+        assert "nights-skin.html" in text
+        for other in ("test images", "Training time", "Latency", "Data set", "Limitations", "The report"):
+            assert other not in text, (kind, other)
+
+
 def test_the_subject_says_that_the_verdict_changed_and_that_data_are_synthetic() -> None:
     """A reader who sees only the subject is not misled."""
     other = verdict(outcome=Outcome.NOT_ENOUGH_DATA, model=None, headline="Not enough data")

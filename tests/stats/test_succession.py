@@ -129,7 +129,7 @@ def test_a_better_challenger_is_promoted_once_there_are_enough_cases() -> None:
     assert found.auc_new is not None
     assert found.auc_new.ci_low is not None
     assert found.auc_new.ci_low > 0
-    assert "the challenger is better than the champion" in found.reason
+    assert found.reason.startswith("The challenger is better than the champion (")
     done = decide({"challenger": found}, looks_before=looks - 1)
     assert (done.action, done.to, done.looks) == ("promote", "v2", looks)
 
