@@ -87,6 +87,21 @@ GLOSSARY = (
         "Margin",
         "Loss that counts as acceptable. A difference is shown to be acceptable when its whole interval lies inside.",
     ),
+    (
+        "F1, MCC, AP",
+        (
+            "Harmonic mean of PPV and sensitivity; correlation of prediction and truth; area under the curve of "
+            "precision and recall. All three change with the share of positives, and decide nothing here."
+        ),
+    ),
+    (
+        "Calibration",
+        (
+            "Slope above 1: under-, below 1: overconfident. In the large above 0: probabilities too low. O : E: "
+            "positives observed over expected. ECE, ICI, E50, E90: distances of probability and truth (in bins; mean, "
+            "median and 90th percentile along the curve)."
+        ),
+    ),
     ("Brier score", "Mean squared distance between predicted probability and truth; lower is better."),
     (
         "Net benefit",

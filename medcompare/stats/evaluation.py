@@ -110,6 +110,7 @@ def evaluate_model(
         ),
         roc=Curve(x=(), y=()) if resampled is None else resampled.roc_band(0, FPR_GRID),
         precision_recall=_precision_recall(positive, scores) if both else Curve(x=(), y=()),
+        precision_band=None if resampled is None else resampled.precision_band(0, FPR_GRID[1:]),
         calibration=None if why_not else _calibration(test, validation, model, evaluate, seed),
         decision_curve=_decision_curve(test, validation, model, evaluate, resampled),
         subgroups=subgroup_evaluations(test, model, predicted, evaluate),

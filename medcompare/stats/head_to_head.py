@@ -84,7 +84,7 @@ def _net_benefit(
     evaluate: EvaluateConfig,
     seed: int,
 ) -> dict[str, object]:
-    """Curve of the difference, and both models at the ends of the range and at their frozen thresholds."""
+    """Curve of the difference, and both models at the ends of the range and at their frozen thresholds within it."""
     grid = np.array(
         [across[0], *DECISION_GRID[(across[0] < DECISION_GRID) & (across[1] > DECISION_GRID)], across[1]]
     )
@@ -92,7 +92,7 @@ def _net_benefit(
     for model, threshold in thresholds.items():
         fitted = recalibration(validation, model, evaluate)
         at = threshold if fitted is None or not 0 <= threshold <= 1 else float(fitted.apply([threshold])[0])
-        if 0 < at < 1:
+        if across[0] <= at <= across[1]:
             frozen[at] = (*frozen.get(at, ()), model)
     cut = np.array([*grid, *frozen])
     # In a fixed order, so that what is drawn ignores the order of the rows; that of the tables of a run.

@@ -75,6 +75,7 @@ class ModelEvaluation(Record):
     classification_report: tuple[ClassReport, ClassReport]
     roc: Curve = Field(description="x = 1 - specificity, y = sensitivity; band from bootstrap.")
     precision_recall: Curve = Field(description="x = recall, y = precision; step-wise.")
+    precision_band: Curve | None = Field(default=None, description="The same on a grid; band from bootstrap.")
     calibration: Calibration | None = Field(description="None where scores are not probabilities.")
     decision_curve: Curve | None = Field(
         default=None,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from medcompare.report.blocks import Section
     from medcompare.report.inputs import ReportInputs
 
-TOP_MARGIN_PT, BOTTOM_MARGIN_PT = 20 / 25.4 * 72, 18 / 25.4 * 72
+TOP_MARGIN_PT, BOTTOM_MARGIN_PT = 17 / 25.4 * 72, 15 / 25.4 * 72
 SIDE_MARGIN_PT, EDGE_PT = 18 / 25.4 * 72, 20.0
 CHINESE = "\u6076\u6027"
 

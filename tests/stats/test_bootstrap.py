@@ -457,3 +457,25 @@ def test_the_bootstrap_is_quick() -> None:
     bootstrap_metrics(y, p, [CUT, CUT], n_resamples=1000, seed=0)
 
     assert time.perf_counter() - start < 3
+
+
+def test_precision_band_equals_every_resampled_curve() -> None:
+    """Against scikit-learn's curve of each resample: precision at the highest threshold that reaches the recall."""
+    y, p = sample(90)
+    grid = np.linspace(0, 1, 51)[1:]
+    result = bootstrap_metrics(y, p, [CUT, CUT], n_resamples=200, seed=3)
+
+    def at_grid(weights: np.ndarray) -> list[float]:
+        precision, recall, _ = metrics.precision_recall_curve(y, p[0], sample_weight=weights)
+        # From the lowest threshold up: the last corner that still reaches the recall.
+        return [precision[np.flatnonzero(recall >= r - 1e-9)[-1]] for r in grid]
+
+    heights = [at_grid(weights) for weights in drawn_by(result.unstratified_plan)]
+
+    band = result.precision_band(0, grid)
+
+    assert band.y == pytest.approx(at_grid(np.ones(90)))
+    assert band.y_low == pytest.approx(np.quantile(heights, 0.025, axis=0), abs=1e-9)
+    assert band.y_high == pytest.approx(np.quantile(heights, 0.975, axis=0), abs=1e-9)
+    with pytest.raises(ConfigError, match="recall_grid must be ascending"):
+        result.precision_band(0, [0.5, 0.1])

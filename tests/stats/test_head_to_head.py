@@ -60,12 +60,12 @@ def detail_of(found: Assessment) -> HeadToHead:
 def test_points_are_net_benefits_of_both_models() -> None:
     """At the ends of the stated range and at both frozen thresholds, with intervals from the same resamples."""
     test = study()
-    found = assessed(test, DecideConfig(net_benefit_range=(0.1, 0.4)))
+    found = assessed(test, DecideConfig(net_benefit_range=(0.1, 0.55)))
     detail = detail_of(found)
 
     where = {point.threshold: point for point in detail.net_benefit_at}
-    assert list(where) == [0.1, 0.4, 0.5, 0.6]
-    assert [point.frozen_of for point in where.values()] == [(), (), ("a",), ("b",)]
+    assert list(where) == [0.1, 0.5, 0.55]
+    assert [point.frozen_of for point in where.values()] == [(), ("a",), ()]
     cut = list(where)
     values = {m: net_benefit(test.y_true, test.scores[m], cut) for m in "ab"}
     plan = ResamplingPlan(test.y_true == 1, None, stratified=False, seed=0, n_resamples=300)
@@ -110,8 +110,9 @@ def test_a_stated_prevalence_weighs_curves_points_and_everyone() -> None:
 def test_the_frozen_threshold_follows_a_recalibration() -> None:
     """Curves of recalibrated probabilities have the threshold where the recalibration puts it."""
     validation = draw_study({"a": 0.9, "b": 0.85}, n_negative=120, n_positive=80, seed=4, subset="val")
-    raw = detail_of(assessed(study(), validation=validation))
-    mended = detail_of(assessed(study(), validation=validation, recalibration="platt"))
+    rule = DecideConfig(net_benefit_range=(0.05, 0.95))
+    raw = detail_of(assessed(study(), rule, validation))
+    mended = detail_of(assessed(study(), rule, validation, recalibration="platt"))
 
     def frozen(detail: HeadToHead) -> list[float]:
         return [point.threshold for point in detail.net_benefit_at if point.frozen_of]

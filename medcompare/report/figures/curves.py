@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -54,6 +55,12 @@ def plot_curve(axes: Axes, curve: Curve, style: ModelStyle, *, steps: bool = Fal
         drawstyle="steps-pre" if steps else "default",
         zorder=3,
     )
+    _plot_band(axes, (x, y, low, high), style)
+
+
+def _plot_band(axes: Axes, curve: tuple[list[float], ...], style: ModelStyle) -> None:
+    """The band of a curve of `thin_curve`, where it has one."""
+    x, _, low, high = curve
     if low:
         axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0, zorder=1)
         # Bands that overlap are told apart by their edges, in grey too.
@@ -105,6 +112,8 @@ def draw_roc_and_precision_recall(
             plot_curve(roc, evaluation.roc, style)
             _cross(roc, metrics["specificity"], metrics["sensitivity"], style, flip_x=True)
             plot_curve(pr, evaluation.precision_recall, style, steps=True)
+            if evaluation.precision_band is not None:
+                _plot_band(pr, thin_curve(evaluation.precision_band), style)
             _cross(pr, metrics["sensitivity"], metrics["ppv"], style, flip_x=False)
         unit_axes(roc, x_label="1 \u2212 specificity (false-positive rate)", y_label="Sensitivity")
         unit_axes(pr, x_label="Sensitivity (recall)", y_label="Precision (PPV)")
@@ -165,7 +174,11 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
                 calibration.histogram_positive,
                 style,
             )
-        curve_axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), ylabel="Observed share of positives")
+        low, high = shown_probabilities(
+            [e.calibration.curve for e in evaluations if e.calibration is not None]
+        )
+        ends = low - 0.015 * (high - low), high + 0.015 * (high - low)
+        curve_axes.set(xlim=ends, ylim=ends, ylabel="Observed share of positives")
         curve_axes.set_title(f"Calibration ({cases_of(evaluations[0])})")
         curve_axes.grid(visible=True, color=RULE, linewidth=0.35)
         handles, _ = curve_axes.get_legend_handles_labels()
@@ -177,6 +190,17 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
         + ", ".join(styles[e.model].name for e in evaluations)
     )
     return draw(fill, width_mm=CALIBRATION_MM, height_mm=height_mm, alt=alt)
+
+
+def shown_probabilities(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Ends of both axes of a calibration plot: tenths around all probabilities and observed shares, from 0 to 1.
+
+    With few positives all scores may lie below 0.2, and a plot up to 1 would show a dot in its corner.
+    """
+    numbers = [number for one in curves for number in (*one.x, *one.y)]
+    low, high = min(numbers, default=0.0), max(numbers, default=1.0)
+    low, high = math.floor(10 * low + 1e-9) / 10, math.ceil(10 * high - 1e-9) / 10
+    return max(0.0, low), min(1.0, max(high, low + 0.1))
 
 
 def _bars(
@@ -232,7 +256,7 @@ def draw_score_distributions(
             axes.set_ylim(0, top)
             axes.set_ylabel("Cases")
             axes.set_title(
-                f"True class {shorten(name, 30)} (n = {format_count(sum(counts))})",
+                f"True class {shorten(name, 22)} (n = {format_count(sum(counts))})",
                 weight="normal",
             )
             room_left = threshold - edges[0] > 0.3 * span

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROW_MM = 5.4
 TEXT_MM = 45.0
-MIN_LABEL_MM, MAX_LABEL_MM, CHARACTER_MM = 38.0, 64.0, 1.42
+MIN_LABEL_MM, MAX_LABEL_MM, CHARACTER_MM = 38.0, 76.0, 1.62
 SMALLEST_SPAN = 0.02
 MARGIN_LABEL_SPAN = 0.14
 """Room beside the outermost margin for its value, as a share of the span."""

@@ -103,7 +103,7 @@ def methods_section(view: View, number: int) -> Section:
     )
     blocks: list[Block] = [Heading("Statistics"), Paragraph(method_text)]
     if assessment.verdict.reasons:
-        blocks.append(Bullets(assessment.verdict.reasons))
+        blocks.append(Bullets(assessment.verdict.reasons, in_columns=True))
     blocks.append(_method_table(view))
     if assessment.notes:
         blocks.append(Bullets(assessment.notes))
@@ -273,7 +273,8 @@ def checklist_section(view: View, number: int) -> Section | None:
         return None
     blocks: list[Block] = []
     for one in view.inputs.checklists:
-        blocks += [Heading(one.name), Paragraph(_tally(one)), _gaps(one)]
+        gaps = _gaps(one)
+        blocks += [Heading(one.name), Paragraph(_tally(one)), *([gaps] if gaps.items else [])]
     return Section(
         number=number,
         anchor="checklists",

@@ -37,10 +37,10 @@ PAIR = 2
 CALIBRATION_ROWS = (
     ("slope", "Slope (1)"),
     ("in_the_large", "In the large (0)"),
-    ("observed_expected", "Observed : expected (1)"),
+    ("observed_expected", "O : E ratio (1)"),
     ("brier", "Brier score (0)"),
     ("scaled_brier", "Scaled Brier (1)"),
-    ("expected_calibration_error", "Expected calibration error (0)"),
+    ("expected_calibration_error", "ECE (0)"),
     ("integrated_calibration_index", "ICI (0)"),
     ("e50", "E50 (0)"),
     ("e90", "E90 (0)"),
@@ -195,7 +195,7 @@ def _calibration(view: View) -> list[Block]:
     notes = Notes()
     tables = model_tables(
         "Calibration in numbers",
-        words("Metric (ideal value)", "34%"),
+        words("Metric (ideal)", "30%"),
         view.columns(calibrations),
         [
             (label, *(notes.cell(getattr(one, key)) for one in calibrations.values()))

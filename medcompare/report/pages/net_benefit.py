@@ -108,6 +108,9 @@ def _place(view: View, point: NetBenefitPoint) -> str:
 
 def _table(view: View, detail: HeadToHead) -> Table:
     notes = Notes()
+    marked = {model for point in detail.net_benefit_at for model in point.frozen_of}
+    beyond = [view.label(one) for one in (detail.reference, detail.candidate) if one not in marked]
+    outside = f" Outside the range: the frozen threshold of {join_words(beyond)}." if beyond else ""
     rows: list[Row] = [
         (
             Cell(_place(view, point)),
@@ -121,20 +124,20 @@ def _table(view: View, detail: HeadToHead) -> Table:
         for point in detail.net_benefit_at
     ]
     heads = (
-        words("Threshold probability", "26%"),
-        Column("False alarms for one true positive", "11%"),
-        Column("Everyone", "9%"),
+        words("Threshold probability", "20%"),
+        Column("False alarms for one true positive", "12%"),
+        Column("Everyone", "8%"),
         *view.columns((detail.reference, detail.candidate)),
         Column("Difference", "17%"),
-        Column(f"{view.label(detail.candidate)} ahead", "11%"),
+        Column("Ahead", "7%"),
     )
     return table(
         f"Net true positives per {format_count(PATIENTS)} cases ({view.level} intervals)",
         heads,
         rows,
         notes=notes.with_remark(
-            f"Difference: {view.label(detail.candidate)} minus {view.label(detail.reference)}. Ahead: share of "
-            "bootstrap samples in which it gains more. No p-value, on purpose (Vickers et al. 2023)."
+            f"Difference: {view.label(detail.candidate)} minus {view.label(detail.reference)}. Ahead: in what share of "
+            f"bootstrap samples in which it gains more. No p-value, on purpose (Vickers et al. 2023).{outside}"
         ),
     )
 

@@ -118,10 +118,10 @@ def _figures(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEvaluat
     return table(
         f"Figures within subgroups ({view.level} intervals)",
         (
-            words("Subgroup", "18%"),
+            words("Subgroup", "17%"),
             Column(_counts_head(view), "11%"),
-            words("Model", "14%"),
-            *(Column(head, "19%", "figure") for head in _heads()),
+            words("Model", "16.5%"),
+            *(Column(head, "18.5%", "figure") for head in _heads()),
         ),
         rows,
         notes=notes.with_remark(remark),
@@ -227,7 +227,7 @@ def _against_rest(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEv
             )
     return table(
         f"Each subgroup minus all other cases, with {view.level} intervals that hold for all levels together",
-        (words("Subgroup", "21%"), words("Model", "16%"), *(Column(head, "21%") for head in _heads())),
+        (words("Subgroup", "18%"), words("Model", "16%"), *(Column(head, "22%") for head in _heads())),
         rows,
         notes=notes.with_remark(
             "Of two levels only the first is listed: the other is the same with the other sign."

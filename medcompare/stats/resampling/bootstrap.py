@@ -34,13 +34,13 @@ from medcompare.stats.arrays import (
 )
 from medcompare.stats.intervals.auc import roc_points
 from medcompare.stats.records import Curve, Estimate
-from medcompare.stats.resampling.percentile import ROUNDING, percentile_estimate
+from medcompare.stats.resampling.bands import precisions, sensitivities
+from medcompare.stats.resampling.percentile import percentile_estimate
 from medcompare.stats.resampling.weights import ResamplingPlan
 from medcompare.stats.weighted_metrics import (
     METRICS,
     MetricName,
     SortedModel,
-    running_sums,
     sorted_model,
     weighted_metrics,
 )
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from medcompare.stats.arrays import IntArray
+    from medcompare.stats.intervals.auc import RocPoints
     from medcompare.stats.resampling.weights import WeightArray
 
 STRATIFIED: frozenset[MetricName] = frozenset({"auc", "sensitivity", "specificity", "balanced_accuracy"})
@@ -223,34 +223,67 @@ class BootstrapResult:
         ConfigError
             If the model is unknown, or the grid is not ascending within [0, 1].
         """
-        self._column("auc", model_index)
-        grid = np.asarray(fpr_grid, dtype=np.float64)
-        if grid.ndim != 1 or grid.size == 0 or grid[0] < 0 or grid[-1] > 1 or (np.diff(grid) < 0).any():
-            msg = "fpr_grid must be ascending numbers within [0, 1]"
-            raise ConfigError(msg)
-        tail = (1 - checked_level(self.level if level is None else level)) / 2
-        points = roc_points(self.positive, self.scores[model_index])
+        grid, points = self._grid(model_index, fpr_grid, "fpr_grid")
         sensitivity = np.interp(grid, points.fpr, points.tpr)
         if self.few is not None:
             return Curve(x=plain(grid), y=plain(sensitivity))
-        model = self.sorted_models[model_index]
-        # How many positives and negatives lie at or above each corner.
-        hits = np.rint(points.tpr * model.positives.size).astype(np.int64)
-        alarms = np.rint(points.fpr * model.negatives.size).astype(np.int64)
+        draw = sensitivities(self.sorted_models[model_index], points, grid)
+        return self._band(self.stratified_plan, draw, grid, sensitivity, level)
 
-        def heights(weights: WeightArray) -> FloatArray:
-            tpr = running_sums(np.take(weights, model.positives, axis=1))
-            fpr = running_sums(np.take(weights, model.negatives, axis=1))
-            # A sample of patients may lack a class; it then has no ROC curve.
-            usable = (tpr[:, -1] > 0) & (fpr[:, -1] > 0)
-            found = [
-                _sensitivity_at(grid, np.take(across, alarms), up, hits)
-                for up, across in zip(tpr[usable], fpr[usable], strict=True)
-            ]
-            return np.array(found).reshape(-1, grid.size)
+    def precision_band(
+        self, model_index: int, recall_grid: ArrayLike, *, level: float | None = None
+    ) -> Curve:
+        """Precision at given sensitivities (recalls), with a pointwise percentile band.
 
-        low, high = np.quantile(np.concatenate(self.stratified_plan.each(heights)), [tail, 1 - tail], axis=0)
-        return Curve(x=plain(grid), y=plain(sensitivity), y_low=plain(low), y_high=plain(high))
+        Parameters
+        ----------
+        model_index : int
+            Row of the scores.
+        recall_grid : array-like of shape (n_points,)
+            Sensitivities in (0, 1], ascending.
+        level : float, optional
+            Confidence level; None takes that of the result.
+
+        Returns
+        -------
+        Curve
+            x = `recall_grid`, y = precision at the highest threshold that reaches the sensitivity, without
+            interpolation (Davis & Goadrich 2006, ICML: a straight line between corners is too optimistic); without a
+            band where a class has too few cases (patients). Resamples are not stratified: precision moves with
+            prevalence.
+
+        Raises
+        ------
+        ConfigError
+            If the model is unknown, or the grid is not ascending within [0, 1].
+        """
+        grid, points = self._grid(model_index, recall_grid, "recall_grid")
+        draw = precisions(self.sorted_models[model_index], points, grid)
+        [precision] = draw(np.ones((1, self.positive.size), dtype=np.int32))
+        if self.few is not None:
+            return Curve(x=plain(grid), y=plain(precision))
+        return self._band(self.unstratified_plan, draw, grid, precision, level)
+
+    def _grid(self, model_index: int, wanted: ArrayLike, name: str) -> tuple[FloatArray, RocPoints]:
+        """A checked grid, and the corners of the ROC curve of the sample."""
+        self._column("auc", model_index)
+        grid = np.asarray(wanted, dtype=np.float64)
+        if grid.ndim != 1 or grid.size == 0 or grid[0] < 0 or grid[-1] > 1 or (np.diff(grid) < 0).any():
+            msg = f"{name} must be ascending numbers within [0, 1]"
+            raise ConfigError(msg)
+        return grid, roc_points(self.positive, self.scores[model_index])
+
+    def _band(
+        self,
+        plan: ResamplingPlan,
+        draw: Callable[[WeightArray], FloatArray],
+        grid: FloatArray,
+        value: FloatArray,
+        level: float | None,
+    ) -> Curve:
+        tail = (1 - checked_level(self.level if level is None else level)) / 2
+        low, high = np.quantile(np.concatenate(plan.each(draw)), [tail, 1 - tail], axis=0)
+        return Curve(x=plain(grid), y=plain(value), y_low=plain(low), y_high=plain(high))
 
     def _column(self, name: MetricName, *models: int) -> int:
         if name not in METRICS:
@@ -373,18 +406,3 @@ def bootstrap_metrics(
         few=few_units(positive, codes),
         sorted_models=models,
     )
-
-
-def _sensitivity_at(
-    grid: FloatArray, false_positives: WeightArray, true_positives: WeightArray, hits: IntArray
-) -> FloatArray:
-    """Interpolate one resampled ROC curve; on a vertical step its upper end is taken."""
-    wanted = grid * false_positives[-1]
-    # A grid point that rounding puts just below a corner means that corner.
-    reached = np.floor(wanted + ROUNDING * false_positives[-1]).astype(false_positives.dtype)
-    right = np.searchsorted(false_positives, reached, side="right")
-    left, right = right - 1, np.minimum(right, false_positives.size - 1)
-    low, high = true_positives[hits[left]], true_positives[hits[right]]
-    width = np.maximum(false_positives[right] - false_positives[left], 1)
-    share = np.clip((wanted - false_positives[left]) / width, 0.0, 1.0)
-    return np.asarray((low + share * (high - low)) / true_positives[-1])
