@@ -97,10 +97,10 @@ def draw_roc_and_precision_recall(
     """
     # Below the panels: inside them a legend would lie on the curves of some study.
     legend_mm = 4.1 * len(evaluations) + 2
-    height_mm = 86.0 + legend_mm
+    height_mm = 80.0 + legend_mm
 
     def fill(figure: Figure) -> None:
-        panels = figure.subplots(2, 2, height_ratios=[84.0, legend_mm])
+        panels = figure.subplots(2, 2, height_ratios=[78.0, legend_mm])
         roc, pr = panels[0]
         for axes in panels[1]:
             axes.axis("off")
