@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from medcompare.report.results import Results
-    from medcompare.stats.records import FoldRow, Shortcut
+    from medcompare.stats.in_detail import Shortcut
+    from medcompare.stats.records import FoldRow
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ("resnet50", "efficientnet_b0")

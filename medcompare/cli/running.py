@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
         check_proxies,
         check_server,
     )
+    from medcompare.runs.summary import package_digest
     from medcompare.training.progress import training_display
 
     check_proxies(os.environ)
@@ -71,6 +73,8 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
     # A shell that starts us in the background ignores Ctrl-C for us; a run must be stoppable.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     complain("Starting Prefect ...")
+    # Needed at the start of a run, and known by the time Prefect's server answers.
+    threading.Thread(target=package_digest, daemon=True).start()
     try:
         with training_display(install_filter()):
             result = start()
