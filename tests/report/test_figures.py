@@ -10,10 +10,12 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 import pytest
 
+from medcompare.base.formatting import format_estimate
 from medcompare.report.figures.curves import (
     draw_calibration,
     draw_roc_and_precision_recall,
     draw_score_distributions,
+    shown_probabilities,
 )
 from medcompare.report.figures.decision import draw_decision_curve
 from medcompare.report.figures.drawing import OKABE_ITO, draw, styles_of, thin_curve
@@ -186,6 +188,26 @@ def test_single_epoch_and_no_auc() -> None:
     drawing = draw_learning_curves(trained.model_copy(update={"history": history}), style)
 
     assert drawing.alt == "Learning curves of ResNet-50 over 1 epochs; checkpoint of epoch 1 kept."
+
+
+def test_calibration_plots_end_around_scores_and_shares() -> None:
+    """Tenths around all of them: with scores below 0.2 a plot up to 1 would show a dot in its corner."""
+    low = Curve(x=(0.01, 0.13), y=(0.0, 0.18))
+    middle = Curve(x=(0.51, 0.68), y=(0.32, 0.7))
+
+    assert shown_probabilities([low]) == (0.0, 0.2)
+    assert shown_probabilities([middle]) == (0.3, 0.7)
+    assert shown_probabilities([low, middle]) == (0.0, 0.7)
+    assert shown_probabilities([Curve(x=(0.3,), y=(0.3,))]) == (0.3, 0.4)
+    assert shown_probabilities([]) == (0.0, 1.0)
+
+
+def test_calibration_is_told_in_numbers(assessment: Assessment) -> None:
+    """Slope and calibration-in-the-large of each model, for who cannot see the curves."""
+    alt = draw_calibration(assessment.evaluations, styles_of(assessment.models, assessment.display_names)).alt
+
+    for one in assessment.evaluations:
+        assert f"{one.display_name}: slope {format_estimate(one.calibration.slope)}" in alt
 
 
 def test_calibration_needs_probabilities() -> None:

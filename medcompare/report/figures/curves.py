@@ -185,9 +185,15 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
         figure.legend(handles=handles, loc="outside lower center", ncols=n_across)
         panels[-1].set_xlabel("Predicted probability of the positive class")
 
+    spoken = "; ".join(
+        f"{styles[e.model].name}: slope {format_estimate(e.calibration.slope)}, in the large "
+        f"{format_estimate(e.calibration.in_the_large, signed=True)}"
+        for e in evaluations
+        if e.calibration is not None
+    )
     alt = (
-        "Calibration: observed share of positives against predicted probability, and scores per class, for "
-        + ", ".join(styles[e.model].name for e in evaluations)
+        "Calibration: observed share of positives against predicted probability, and scores per class. "
+        f"{spoken}."
     )
     return draw(fill, width_mm=CALIBRATION_MM, height_mm=height_mm, alt=alt)
 
