@@ -43,6 +43,7 @@ from medcompare.predictions.cases import insist_on_patients
 from medcompare.predictions.join import running_scores, scored_cases
 from medcompare.predictions.table import write_prediction_table
 from medcompare.report.collect import gather
+from medcompare.report.hard_cases import mapped_models, shown_cases
 from medcompare.runs.evidence import TABLES, evidence_of
 from medcompare.runs.folder import now, run_folder
 from medcompare.runs.provenance import SETTINGS_FILE, collect_provenance, settings_to_repeat
@@ -261,6 +262,11 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             further_trainings=[one for one in trained if one not in judged],
             searches=trainer.searches,
             test=judged_test,
+            saliency=trainer.saliency(
+                [one for one in judged if one.model in mapped_models(assessment)],
+                split,
+                tuple(judged_test.case_id[i] for i in shown_cases(judged_test, assessment)[0]),
+            ),
             provenance=provenance,
             data_root=source.root,
             store=store,

@@ -18,12 +18,19 @@ from medcompare.models.zoo import PROBE, find_model
 from medcompare.predictions.join import scored_cases
 from medcompare.stats.shortcuts import beside_random_split
 from medcompare.training.identity import (
+    SaliencyIdentity,
     images_digest,
     prediction_identity,
     training_identity,
     trial_identity,
 )
-from medcompare.training.requests import Elsewhere, PredictionRequest, TrainingRequest, TrialRequest
+from medcompare.training.requests import (
+    Elsewhere,
+    PredictionRequest,
+    SaliencyRequest,
+    TrainingRequest,
+    TrialRequest,
+)
 from medcompare.training.search import (
     Search,
     best_of,
@@ -37,6 +44,7 @@ from tasks.cache import map_cached, run_cached
 from tasks.cross_validate import cross_validate
 from tasks.folds import fold_splits
 from tasks.predict import predict
+from tasks.saliency import saliency
 from tasks.train import train
 from tasks.tune import tune
 
@@ -49,6 +57,7 @@ if TYPE_CHECKING:
     from medcompare.models.spec import ResolvedWeights
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.records import Predictions
+    from medcompare.predictions.saliency import SaliencyMaps
     from medcompare.runs.cluster import Cluster
     from medcompare.stats.in_detail import RandomSplit
     from medcompare.stats.records import Assessment, CrossValidation
@@ -303,6 +312,31 @@ class Trainer:
         if self._cluster is None:
             return [run_cached(predict, self._config.store, **job) for job in jobs]
         return map_cached(predict, self._config.store, jobs, cluster=self._cluster)
+
+    def saliency(
+        self, trained: Iterable[TrainedModel], split: DatasetSplit, cases: tuple[str, ...]
+    ) -> tuple[SaliencyMaps, ...]:
+        """Maps of test `cases` of those `trained` models that have any, where their predictions were made."""
+        jobs = [
+            {
+                "model": one.model,
+                "identity": SaliencyIdentity(
+                    predictions=prediction_identity(one, split, self.plan), cases=cases
+                ),
+                "request": SaliencyRequest(
+                    trained=one,
+                    train=self.settings,
+                    split=split,
+                    cases=cases,
+                    elsewhere=self._elsewhere,
+                    n_threads=None if self._cluster is None else self._cluster.n_threads,
+                    **self.places,
+                ),
+            }
+            for one in trained
+            if cases and find_model(one.model).pooling is not None
+        ]
+        return tuple(map_cached(saliency, self._config.store, jobs, cluster=self._cluster))
 
     def folds(self, split: DatasetSplit, manifest: DatasetManifest) -> tuple[DatasetSplit, ...]:
         """A split per fold, where folds are asked for: the same for every model."""

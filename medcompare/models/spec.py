@@ -110,6 +110,9 @@ class ModelSpec:
     """Side of the centre crop over the shorter side of the resized image, at test time."""
     fixed_size_px: int | None = None
     """The only side of an image it can work with; None: any."""
+    pooling: str | None = None
+    """Dotted path of the layer that pools the last grid of features over the image, e.g. ``avgpool``: Grad-CAM weighs
+    its input, (n, channels, height, width). None: there is no such grid, and the report shows no maps of it."""
     probe: bool = False
     """Whether only a linear head is trained, on the features of the frozen network."""
 

@@ -1,7 +1,6 @@
 """Building blocks of a page: what the template can lay out, already in words.
 
-A section is a list of blocks; each block's ``kind`` names the macro that prints it. The
-template decides how things look, never what they say.
+A section is a list of blocks; each block's ``kind`` names the macro that prints it. The template decides how it looks.
 """
 
 from __future__ import annotations
@@ -266,13 +265,14 @@ class Explore:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseCard:
-    """One misclassified case with its picture."""
+    """One misclassified case with its pictures."""
 
     case_id: str
     image: Image | None
-    truth: str
-    scores: tuple[tuple[Mark, str, str, tuple[str, ...]], ...]
-    """Mark, score, "wrong" or "right", and where score and threshold lie from 0 to 1, per model."""
+    facts: tuple[str, ...]
+    scores: tuple[tuple[Mark, str, str, tuple[str, ...], Image | None], ...]
+    """Mark, score, "wrong" or "right", where score and threshold lie from 0 to 1, the map if `mapped`; per model."""
+    mapped: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,9 +304,9 @@ def svg_uri(svg: str) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode('ascii')}"
 
 
-def png_uri(content: bytes) -> str:
-    """A PNG file as a data URI."""
-    return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+def picture_uri(content: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
+    """A PNG or JPEG file as a data URI."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def image_of(drawing: Drawing, *, caption: str = "") -> Image:

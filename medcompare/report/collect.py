@@ -13,6 +13,7 @@ from medcompare.base.file_names import shown
 from medcompare.config.settings_table import set_by_user, settings_rows
 from medcompare.data.spelling import words
 from medcompare.data.tables import read_rejected
+from medcompare.predictions.saliency import read_maps
 from medcompare.report.checklists.answers import read_answers
 from medcompare.report.checklists.facts import RunRecords
 from medcompare.report.checklists.fill import fill_checklists
@@ -27,6 +28,7 @@ from medcompare.report.inputs import (
     count_scores,
     count_steps,
 )
+from medcompare.report.overlays import Overlays
 from medcompare.report.theme import read_theme
 from medcompare.report.trend import changed_data, trend_marks, trend_runs
 from medcompare.report.vocabulary import easy_data, words_of_patients
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from medcompare.data.assignments import ImageRow
     from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
     from medcompare.predictions.cases import ScoredCases
+    from medcompare.predictions.saliency import SaliencyMaps
     from medcompare.predictions.table import PredictionTables
     from medcompare.runs.changes import HistoryContext
     from medcompare.runs.evidence import AttachedFile
@@ -68,6 +71,7 @@ def gather(
     further_trainings: Sequence[TrainedModel],
     searches: tuple[Search, ...],
     test: ScoredCases,
+    saliency: tuple[SaliencyMaps, ...],
     provenance: Provenance,
     data_root: Path,
     store: ArtifactStore,
@@ -78,7 +82,12 @@ def gather(
 
     Paths of `images` are relative to `data_root`, `tabulated` their characteristics, `test` the cases as judged.
     """
-    cases, n_cases = hard_cases(test, assessment, thumbnails=Thumbnails(images, data_root))
+    cases, n_cases = hard_cases(
+        test,
+        assessment,
+        thumbnails=Thumbnails(images, data_root),
+        overlays=[Overlays(one, read_maps(one, store)) for one in saliency if one.readable],
+    )
     settings = setting_rows(config)
     return ReportInputs(
         title=config.report.title,
@@ -115,6 +124,7 @@ def gather(
         score_steps=score_steps(test),
         hard_cases=cases,
         n_hard_cases=n_cases,
+        saliency=saliency,
         checklists=fill_checklists(
             RunRecords(
                 assessment=assessment,
@@ -124,6 +134,7 @@ def gather(
                 characteristics=tabulated,
                 trained=tuple(trained),
                 searches=searches,
+                saliency=saliency,
                 settings=settings,
                 n_earlier_looks=context.n_earlier_looks,
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +15,21 @@ from medcompare.base.file_names import file_at
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import read_regular
 from medcompare.report.inputs import CaseScore, HardCase
+from medcompare.report.results import pair_of_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from medcompare.data.assignments import ImageRow
     from medcompare.data.decoding import Range
     from medcompare.predictions.cases import ScoredCases
+    from medcompare.report.overlays import Overlays
     from medcompare.stats.records import Assessment
 
-MAX_HARD_CASES, THUMBNAIL_PX = 24, 112
+MAX_HARD_CASES, THUMBNAIL_PX = 18, 112
 
 
 def pseudonymous(cases: tuple[HardCase, ...]) -> tuple[HardCase, ...]:
@@ -35,20 +40,20 @@ def pseudonymous(cases: tuple[HardCase, ...]) -> tuple[HardCase, ...]:
     )
 
 
-def hard_cases(
-    test: ScoredCases,
-    assessment: Assessment,
-    *,
-    thumbnails: Thumbnails | None,
-) -> tuple[tuple[HardCase, ...], int]:
-    """Test cases that a model got wrong, and how many there are in all.
+def mapped_models(assessment: Assessment) -> tuple[str, ...]:
+    """Models of whose evidence a report shows maps: the two that it compares in full, or the only one."""
+    pair = pair_of_verdict(assessment)
+    return assessment.models[:1] if pair is None else (pair.reference, pair.candidate)
+
+
+def shown_cases(test: ScoredCases, assessment: Assessment) -> tuple[list[int], int]:
+    """Which test cases that a model got wrong are shown, and how many there are in all.
 
     First positives that every model missed, then false alarms of every model, then cases on which the models disagree;
     within a kind those furthest on the wrong side of a threshold. Each kind has a third of the places, the others what
     a kind leaves.
     """
-    thresholds = {one.model: one.operating_point.threshold for one in assessment.evaluations}
-    predicted = {model: scores >= thresholds[model] for model, scores in test.scores.items()}
+    thresholds, predicted = _predicted(test, assessment)
     positive = test.y_true == 1
     wrong = {model: called != positive for model, called in predicted.items()}
     n_wrong = np.sum(list(wrong.values()), axis=0)
@@ -61,7 +66,29 @@ def hard_cases(
     places = [min(len(kind), MAX_HARD_CASES // len(kinds)) for kind in kinds]
     for k, kind in enumerate(kinds):
         places[k] += min(len(kind) - places[k], MAX_HARD_CASES - sum(places))
-    order = [i for kind, n in zip(kinds, places, strict=True) for i in kind[:n]]
+    return [i for kind, n in zip(kinds, places, strict=True) for i in kind[:n]], sum(map(len, kinds))
+
+
+def _predicted(
+    test: ScoredCases, assessment: Assessment
+) -> tuple[dict[str, float], dict[str, NDArray[np.bool_]]]:
+    """Threshold of each model, and which cases it predicts to be positive."""
+    thresholds = {one.model: one.operating_point.threshold for one in assessment.evaluations}
+    return thresholds, {model: scores >= thresholds[model] for model, scores in test.scores.items()}
+
+
+def hard_cases(
+    test: ScoredCases,
+    assessment: Assessment,
+    *,
+    thumbnails: Thumbnails | None,
+    overlays: Sequence[Overlays] = (),
+) -> tuple[tuple[HardCase, ...], int]:
+    """The `shown_cases` with scores and pictures, and how many there are in all."""
+    _, predicted = _predicted(test, assessment)
+    chosen, n_all = shown_cases(test, assessment)
+    patients = _letters([] if test.patient_id is None else [str(test.patient_id[i]) for i in chosen])
+    pictures = [None if thumbnails is None else thumbnails.of(test.case_id[i]) for i in chosen]
     cases = tuple(
         HardCase(
             case_id=test.case_id[i],
@@ -70,11 +97,24 @@ def hard_cases(
                 CaseScore(model=model, score=float(scores[i]), called_positive=bool(predicted[model][i]))
                 for model, scores in test.scores.items()
             ),
-            thumbnail_png=None if thumbnails is None else thumbnails.of(test.case_id[i]),
+            thumbnail_png=picture,
+            facts=(
+                *([] if test.patient_id is None else patients.get(str(test.patient_id[i]), ())),
+                *(f"{column}: {levels[i]}" for column, levels in test.subgroups.items()),
+            ),
+            maps=() if picture is None else tuple(one.of(test.case_id[i], picture) for one in overlays),
         )
-        for i in order
+        for i, picture in zip(chosen, pictures, strict=True)
     )
-    return cases, sum(map(len, kinds))
+    return cases, n_all
+
+
+def _letters(patients: list[str]) -> dict[str, tuple[str]]:
+    """``patient A`` and so on for those who come more than once, in this order; ids stay out of the report."""
+    several = dict.fromkeys(patient for patient in patients if patients.count(patient) > 1)
+    return {
+        patient: (f"patient {letter}",) for patient, letter in zip(several, ascii_uppercase, strict=False)
+    }
 
 
 class Thumbnails:

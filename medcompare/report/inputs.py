@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, model_validator
 from medcompare.base.record import NEGATIVE, POSITIVE, Record
 from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
+from medcompare.predictions.saliency import SaliencyMaps
 from medcompare.report.theme import Theme
 from medcompare.runs.changes import Cause, DataChanges
 from medcompare.runs.evidence import AttachedFile
@@ -57,15 +58,33 @@ class CaseScore(Record):
     called_positive: bool
 
 
+WITH_PICTURES = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class CaseMap(Record):
+    """Where one model finds evidence for the positive class in one case."""
+
+    model_config = WITH_PICTURES
+
+    model: str
+    jpeg: bytes = Field(description="The image under the colours of the map.")
+    strongest_at: str | None = Field(description="e.g. 'upper left'; None: there is no such evidence.")
+
+
 class HardCase(Record):
     """A test case that at least one model got wrong."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = WITH_PICTURES
 
     case_id: str = Field(description="Pseudonym, as in the predictions table.")
     truth: Literal[0, 1] = Field(description="0 negative, 1 positive.")
     scores: tuple[CaseScore, ...] = Field(min_length=1)
     thumbnail_png: bytes | None = Field(default=None, description="PNG file; None: not shown.")
+    maps: tuple[CaseMap, ...] = Field(default=(), description="None without a picture.")
+    facts: tuple[str, ...] = Field(
+        default=(),
+        description="Patient by letter, where several of these cases are of one; levels of subgroups.",
+    )
 
 
 class ScoreDistribution(Record):
@@ -188,6 +207,9 @@ class ReportInputs(Record):
     n_hard_cases: int | None = Field(
         default=None, ge=0, description="Misclassified cases in all; None: those listed are all."
     )
+    saliency: tuple[SaliencyMaps, ...] = Field(
+        default=(), description="Maps of the hard cases, and what of them random weights give too."
+    )
     files: tuple[tuple[str, str], ...] = Field(
         default=(), description="(file name, what it holds) of other files in the run folder."
     )
@@ -217,7 +239,8 @@ class ReportInputs(Record):
             "searches": [row.model for row in self.searches],
             "score_distributions": [row.model for row in self.score_distributions],
             "score_steps": [row.model for row in self.score_steps],
-            "hard_cases": [score.model for case in self.hard_cases for score in case.scores],
+            "hard_cases": [score.model for case in self.hard_cases for score in (*case.scores, *case.maps)],
+            "saliency": [row.model for row in self.saliency],
         }
         for field, models in named.items():
             for model in models:

@@ -19,6 +19,7 @@ from medcompare.base.record import Record
 from medcompare.config.form import AS_FORM
 from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
+from medcompare.predictions.saliency import SaliencyMaps
 from medcompare.report.inputs import (
     ChecklistTable,
     HardCase,
@@ -94,8 +95,9 @@ class Results(Record):
     budgets: tuple[Budget, ...] = ()
     searches: tuple[Search, ...] = ()
     score_distributions: tuple[ScoreDistribution, ...]
-    hard_cases: tuple[HardCase, ...] = Field(description="Without thumbnails.")
+    hard_cases: tuple[HardCase, ...] = Field(description="Without pictures.")
     n_hard_cases: int | None
+    saliency: tuple[SaliencyMaps, ...] = ()
     settings: tuple[SettingRow, ...]
     provenance: Provenance
     trend: tuple[TrendRun, ...]
@@ -182,7 +184,7 @@ def results_of(inputs: ReportInputs) -> Results:
             "assessment": inputs.assessment.model_copy(update={"quantities": ()}),
             "derived": derived_numbers(inputs),
             "hard_cases": tuple(
-                case.model_copy(update={"thumbnail_png": None}) for case in inputs.hard_cases
+                case.model_copy(update={"thumbnail_png": None, "maps": ()}) for case in inputs.hard_cases
             ),
         }
     )

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from medcompare.base.errors import ConfigError
 from medcompare.base.record import Record
 from medcompare.data.spelling import words
-from medcompare.report.blocks import png_uri, svg_uri
+from medcompare.report.blocks import picture_uri, svg_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -188,7 +188,7 @@ def _from_png(content: bytes, name: str) -> str:
     except (OSError, SyntaxError, Image.DecompressionBombWarning) as error:
         msg = f"logo: {name} is no readable PNG file"
         raise ValueError(msg) from error
-    return png_uri(out.getvalue())
+    return picture_uri(out.getvalue())
 
 
 def _from_svg(content: bytes, name: str) -> str:

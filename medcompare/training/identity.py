@@ -79,6 +79,13 @@ class PredictionIdentity(Record):
     seed: int
 
 
+class SaliencyIdentity(Record):
+    """Everything maps depend on, but their code."""
+
+    predictions: PredictionIdentity
+    cases: tuple[str, ...]
+
+
 class CostIdentity(Record):
     """Everything a cost measurement depends on, but its code.
 

@@ -39,6 +39,8 @@ from medcompare.training.scoring import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor, nn
+
     from medcompare.base.record import Subset
     from medcompare.data.assignments import ImageRow
     from medcompare.training.requests import PredictionRequest
@@ -69,16 +71,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
     """
     trained, spec = request.trained, find_model(request.trained.model)
     store = ArtifactStore(request.store_root)
-    if request.n_threads is not None:
-        torch.set_num_threads(request.n_threads)
-    keep_freed_memory()
-    # The layout of training: another one would round differently in the last digits.
-    device = pick_device(request.train.device, index=request.device_index)
-    make_repeatable(device)
-    placement = Placement(device=device, memory_format=trained.memory_format)
-    network = build_model(spec, seed=trained.seed)
-    running = load_checkpoint(store, trained.checkpoint, network, model=spec.name)
-    network = placement.network(network)
+    network, placement, running = loaded_network(request)
     scorer = with_views(network, trained.test_time_augmentation)
     rows = read_assignments(store.read(request.split.assignments))
     # An external set has no validation images; images to test on there must be.
@@ -101,7 +94,7 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
             loaders_of(
                 images,
                 request.train,
-                device,
+                placement.device,
                 store=request.store_root,
                 batch_size=trained.batch_size,
             ),
@@ -141,6 +134,27 @@ def predict_subsets(request: PredictionRequest) -> Predictions:
         log_odds_sd=log_odds_sd,
         log_odds_shift=trained.log_odds_shift,
     )
+
+
+def loaded_network(request: PredictionRequest) -> tuple[nn.Module, Placement, dict[str, Tensor]]:
+    """The trained network where it computes, repeatably; and its running batch statistics.
+
+    Raises
+    ------
+    ArtifactError, ConfigError
+        If its checkpoint is gone, or the device is not there.
+    """
+    trained, spec = request.trained, find_model(request.trained.model)
+    if request.n_threads is not None:
+        torch.set_num_threads(request.n_threads)
+    keep_freed_memory()
+    # The layout of training: another one would round differently in the last digits.
+    device = pick_device(request.train.device, index=request.device_index)
+    make_repeatable(device)
+    placement = Placement(device=device, memory_format=trained.memory_format)
+    network = build_model(spec, seed=trained.seed)
+    running = load_checkpoint(ArtifactStore(request.store_root), trained.checkpoint, network, model=spec.name)
+    return placement.network(network), placement, running
 
 
 def prediction_table(

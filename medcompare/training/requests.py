@@ -67,6 +67,12 @@ class PredictionRequest(Record):
     elsewhere: Elsewhere | None = None
 
 
+class SaliencyRequest(PredictionRequest):
+    """Maps of single cases of one trained model."""
+
+    cases: tuple[str, ...] = Field(min_length=1, description="Ids of test images, in the order of the maps.")
+
+
 class CostRequest(Record):
     """Cost of one trained model, measured with nothing else running."""
 

@@ -42,7 +42,7 @@ BELOW: dict[str, str] = {
 }
 """Room -> the rooms that it may import from. Training and statistics meet in the table of predictions."""
 
-TORCH = {"torch", "torchvision", "efficientnet_pytorch", "efficientnet_lite_pytorch", "timm"}
+TORCH = {"torch", "torchvision", "captum", "efficientnet_pytorch", "efficientnet_lite_pytorch", "timm"}
 DRAWING = {"matplotlib", "seaborn", "weasyprint", "jinja2"}
 
 

@@ -43,7 +43,7 @@ EVERY_STAGE = {
     "split",
     *(
         f"{stage} {model}"
-        for stage in ("train", "predict", "evaluate", "measure cost of")
+        for stage in ("train", "predict", "evaluate", "measure cost of", "saliency")
         for model in MODELS
     ),
     "decide",

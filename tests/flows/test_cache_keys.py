@@ -32,6 +32,7 @@ from medcompare.base.hardware import ParallelPlan
 from medcompare.base.record import Artifact
 from medcompare.config.data import DataConfig, DemoConfig
 from medcompare.config.train import TrainConfig, TuneConfig
+from medcompare.data.assignments import read_assignments
 from medcompare.data.fingerprint import fingerprint
 from medcompare.data.records import DatasetSplit
 from medcompare.data.sources.resolve import resolve_source
@@ -40,6 +41,7 @@ from medcompare.models.zoo import MODELS
 from medcompare.predictions.join import scored_cases
 from medcompare.predictions.table import digest_of
 from medcompare.training.identity import (
+    SaliencyIdentity,
     cost_identity,
     images_digest,
     prediction_identity,
@@ -47,9 +49,15 @@ from medcompare.training.identity import (
     trial_identity,
 )
 from medcompare.training.records import TrainedModel
-from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest, TrialRequest
+from medcompare.training.requests import (
+    CostRequest,
+    PredictionRequest,
+    SaliencyRequest,
+    TrainingRequest,
+    TrialRequest,
+)
 from medcompare.training.search import Trial, searched, trial_epochs
-from medcompare.training.worker.process import run_prediction, run_training
+from medcompare.training.worker.process import run_prediction, run_saliency, run_training
 from tasks.assess import assess_predictions
 from tasks.cache import CodeOf
 from tasks.cross_validate import cross_validate
@@ -61,6 +69,7 @@ from tasks.folds import fold_splits
 from tasks.ingest import ingest
 from tasks.measure_cost import measure_cost
 from tasks.predict import predict
+from tasks.saliency import saliency
 from tasks.split import split
 from tasks.train import train
 from tasks.tune import tune
@@ -88,6 +97,7 @@ TASKS: dict[str, Task[..., Any]] = {
     "train": train,
     "tune": tune,
     "predict": predict,
+    "saliency": saliency,
     "evaluate": evaluate,
     "measure cost": measure_cost,
     "decide": decide,
@@ -109,6 +119,7 @@ TRAINING = (
     " training.augmentation training.loop training.epoch training.records training.state training.recipes"
     " training.options training.passes training.precision training.preview training.probe training.replay"
 )
+PREDICTION = " training.inference training.options predictions predictions.records"
 STATISTICS = (
     "tasks.{task} base base.record predictions predictions.cases predictions.costs "
     "stats stats.records stats.arrays stats.evaluation stats.*"
@@ -126,8 +137,8 @@ RESTS_ON = {
     "data.published data.spelling data.columns data.groups base.hosts",
     "train": IMAGES_TO_NETWORK + TRAINING,
     "tune": IMAGES_TO_NETWORK + TRAINING + " training.search training.tuning",
-    "predict": IMAGES_TO_NETWORK
-    + " training.inference training.options training.records predictions predictions.records",
+    "predict": IMAGES_TO_NETWORK + PREDICTION + " training.records",
+    "saliency": IMAGES_TO_NETWORK + PREDICTION + " training.records training.saliency predictions.saliency",
     "evaluate": f"{STATISTICS} {TABLES}",
     # It times steps of a training, and names the machine.
     "measure cost": IMAGES_TO_NETWORK
@@ -337,6 +348,14 @@ def predict_job(
     return {"model": trained.model, "identity": prediction_identity(trained, split, plan), "request": request}
 
 
+def saliency_job(*, cases: tuple[str, ...], **given: Any) -> dict[str, Any]:
+    """Arguments of the task."""
+    job = predict_job(**given)
+    identity = SaliencyIdentity(predictions=job["identity"], cases=cases)
+    request = SaliencyRequest.model_construct(**vars(job["request"]), cases=cases)
+    return {"model": job["model"], "identity": identity, "request": request}
+
+
 def cost_job(
     *,
     trained: TrainedModel,
@@ -392,6 +411,7 @@ JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "train": train_job,
     "tune": tune_job,
     "predict": predict_job,
+    "saliency": saliency_job,
     "evaluate": evaluate_job,
     "measure cost": cost_job,
     "decide": dict,
@@ -438,6 +458,8 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
     recipe = tune.fn(**tune_job(earlier=(), **search))
     done.do("tune", earlier=(recipe,), **search)
     predictions = done.do("predict", trained=trained, train=config.train, **places)
+    cases = tuple(row.case_id for row in read_assignments(ArtifactStore(store).read(parts.assignments)))[:3]
+    done.do("saliency", trained=trained, train=config.train, cases=cases, **places)
     evaluation = done.do("evaluate", predictions=predictions, config=config.evaluate, seed=0, store=store)
     cost = done.do("measure cost", trained=trained, train=config.train, cost=config.cost, **places)
     rule = {
@@ -474,11 +496,11 @@ def stages(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> St
         evaluate=config.evaluate,
         store=store,
     )
-    cases = {
+    tables = {
         name: with_everything(scored_cases((predictions,), ArtifactStore(store), subset))
         for name, subset in (("test", "test"), ("validation", "val"))
     }
-    done.do("assess", **cases, costs=(cost,), thresholds={}, **rule)
+    done.do("assess", **tables, costs=(cost,), thresholds={}, **rule)
     return done
 
 
@@ -517,6 +539,7 @@ def test_what_runs_is_in_the_key(stages: Stages, task: str) -> None:
         },
         "tune": {"training.tuning", "training.search", "training.loop"},
         "predict": {"training.inference", "training.dataset", "training.scoring"},
+        "saliency": {"training.saliency", "training.inference", "training.dataset"},
         "evaluate": {"predictions.join", "stats.evaluation"},
         "measure cost": {"training.cost", "training.epoch", "base.hardware"},
         "decide": {"predictions.join", "stats.verdict.rule"},
@@ -692,6 +715,31 @@ def _record_in(annotation: Any) -> type[BaseModel] | None:
     return next((found for part in get_args(annotation) if (found := _record_in(part))), None)
 
 
+NOT_IN_KEY_OF_PREDICTION = {
+    **_fields("train", TrainConfig, BY_CHECKPOINT),
+    **_fields("split", DatasetSplit, SPLIT_RECORD, but=("classes",)),
+    **_fields(
+        "trained",
+        TrainedModel,
+        BY_CHECKPOINT,
+        but=(
+            "model",
+            "image_size_px",
+            "resize_px",
+            "class_weights",
+            "batch_size",
+            "memory_format",
+            "seed",
+            "test_time_augmentation",
+            "speeds",
+        ),
+    ),
+    "trained.preview": "a picture for the report",
+    "trained.speeds": BY_CHECKPOINT,
+    **PLAN_OF_TRAINING,
+    **PLACES,
+}
+
 NOT_IN_KEY: dict[str, dict[str, str]] = {
     "ingest": {
         "data.source": "the fingerprint holds what it led to",
@@ -729,30 +777,8 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
         **PLAN_OF_TRAINING,
         **PLACES,
     },
-    "predict": {
-        **_fields("train", TrainConfig, BY_CHECKPOINT),
-        **_fields("split", DatasetSplit, SPLIT_RECORD, but=("classes",)),
-        **_fields(
-            "trained",
-            TrainedModel,
-            BY_CHECKPOINT,
-            but=(
-                "model",
-                "image_size_px",
-                "resize_px",
-                "class_weights",
-                "batch_size",
-                "memory_format",
-                "seed",
-                "test_time_augmentation",
-                "speeds",
-            ),
-        ),
-        "trained.preview": "a picture for the report",
-        "trained.speeds": BY_CHECKPOINT,
-        **PLAN_OF_TRAINING,
-        **PLACES,
-    },
+    "predict": NOT_IN_KEY_OF_PREDICTION,
+    "saliency": NOT_IN_KEY_OF_PREDICTION,
     "evaluate": {"store": PLACES["store"]},
     "measure cost": {
         "cost.fresh": "asks for a measurement whatever the key",
@@ -893,6 +919,7 @@ WORK: dict[str, Callable[[dict[str, Any]], Any]] = {
     # In a process of its own, as in a run: this one has threads, and must not be forked by loaders.
     "train": lambda job: run_training(job["request"]),
     "predict": lambda job: run_prediction(job["request"]),
+    "saliency": lambda job: run_saliency(job["request"]),
     "assess": lambda job: assess_predictions.fn(**job),
 }
 """The work of the stages that leave inputs out of their keys; a cost differs by itself."""

@@ -32,6 +32,8 @@ from medcompare.config.schema import DecideConfig
 from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit, SubsetSummary
 from medcompare.models.spec import InitialWeights
 from medcompare.predictions.costs import CostMeasurement
+from medcompare.predictions.saliency import SaliencyMaps
+from medcompare.report.hard_cases import mapped_models
 from medcompare.report.inputs import (
     CaseScore,
     ChecklistItem,
@@ -44,6 +46,7 @@ from medcompare.report.inputs import (
     TrendRun,
     count_scores,
 )
+from medcompare.report.overlays import Overlays
 from medcompare.runs.provenance import Provenance
 from medcompare.stats.in_detail import SubgroupEvaluation
 from medcompare.stats.records import (
@@ -561,7 +564,7 @@ def make_hard_cases(assessment: Assessment, *, thumbnails: bool) -> tuple[HardCa
     for label in (1, 0):
         for i in np.flatnonzero(y == label):
             calls = [bool(s[i] >= t) for s, t in zip(scores, thresholds, strict=True)]
-            if all(call == bool(label) for call in calls) or len(cases) >= (12 if label else 24):
+            if all(call == bool(label) for call in calls) or len(cases) >= (9 if label else 18):
                 continue
             png = None
             if thumbnails:
@@ -582,6 +585,47 @@ def make_hard_cases(assessment: Assessment, *, thumbnails: bool) -> tuple[HardCa
                 )
             )
     return tuple(cases)
+
+
+def make_saliency(model: str, cases: tuple[str, ...], **changes: Any) -> SaliencyMaps:
+    """The record of maps of 7 x 7 cells, that depend on what was learned."""
+    shares = tuple(0.02 + 0.012 * i for i in range(len(cases)))
+    values: dict[str, Any] = {
+        "model": model,
+        "cases": cases,
+        "maps": _artifact("9"),
+        "cells": 7,
+        "origin_px": 0.0,
+        "step_px": 32.0,
+        "image_size_px": 224,
+        "resize_px": 256,
+        "random_shares": shares,
+        "random_share_median": float(np.median(shares)),
+        "random_share_lowest": min(shares),
+        "random_share_highest": max(shares),
+        "n_random": 2,
+        "library": "captum 0.9.0",
+    }
+    return SaliencyMaps(**(values | changes))
+
+
+def with_maps(
+    assessment: Assessment, cases: tuple[HardCase, ...]
+) -> tuple[tuple[HardCase, ...], tuple[SaliencyMaps, ...]]:
+    """`cases` with the maps of the two models that are compared: a spot in each, and evidence against around it."""
+    ids, (y, x) = tuple(case.case_id for case in cases), np.mgrid[:7, :7]
+    found, overlays = [], []
+    for number, model in enumerate(mapped_models(assessment)):
+        spots = np.random.default_rng(number).uniform(0, 6, (len(cases), 2))
+        maps = np.stack([np.exp(-((y - a) ** 2 + (x - b) ** 2) / 3) - 0.2 for a, b in spots])
+        found.append(make_saliency(model, ids))
+        overlays.append(Overlays(found[-1], maps.astype(np.float32)))
+    shown = tuple(
+        case.model_copy(update={"maps": tuple(one.of(case.case_id, case.thumbnail_png) for one in overlays)})
+        for case in cases
+        if case.thumbnail_png is not None
+    )
+    return shown, tuple(found)
 
 
 def _artifact(letter: str) -> Artifact:
@@ -892,13 +936,17 @@ def make_inputs(
         ),
     }
     if full:
+        cases, saliency = make_hard_cases(assessment, thumbnails=thumbnails), ()
+        if thumbnails:
+            cases, saliency = with_maps(assessment, cases)
         values |= {
             "manifest": make_manifest(synthetic=synthetic),
             "rejected": rejected,
             "split": make_split(),
             "characteristics": make_characteristics(),
             "trained": tuple(make_trained(m, assessment.display_names[m]) for m in assessment.models),
-            "hard_cases": make_hard_cases(assessment, thumbnails=thumbnails),
+            "hard_cases": cases,
+            "saliency": saliency,
             "n_hard_cases": 71,
             "files": (("predictions.csv", "Probability of every model for every validation and test case."),),
         }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from medcompare.report.hard_cases import MAX_HARD_CASES, hard_cases, pseudonymous
+from medcompare.report.hard_cases import MAX_HARD_CASES, hard_cases, pseudonymous, shown_cases
 from tests.report import odd_runs
 
 THRESHOLDS = {"a": 0.5, "b": 0.4}
@@ -51,6 +52,32 @@ def test_each_kind_has_a_third_and_takes_what_others_leave() -> None:
     few = chosen([1] * 50 + [0] * 2, [0.1] * 50 + [0.9] * 2, [0.1] * 50 + [0.9] * 2)
     assert [int(one[4:]) < 50 for one in few[0]].count(True) == MAX_HARD_CASES - 2
     assert chosen([1, 0], [0.9, 0.1], [0.9, 0.1]) == ([], 0)
+
+
+def test_patients_of_several_cases_and_subgroups_are_named() -> None:
+    """By a letter, in order: no id of a patient reaches the report; one with a single case has no letter."""
+    wrong = {"a": np.array([0.1, 0.2, 0.3, 0.35]), "b": np.array([0.1, 0.2, 0.3, 0.35])}
+    test = replace(
+        odd_runs.cases(np.ones(4, dtype=int), wrong),
+        patient_id=np.array(["P7", "P3", "P7", "P9"]),
+        subgroups={"sex": np.array(["f", "m", "f", "m"])},
+    )
+
+    found = [case.facts for case in hard_cases(test, ASSESSMENT, thumbnails=None)[0]]
+
+    assert found == [("patient A", "sex: f"), ("sex: m",), ("patient A", "sex: f"), ("sex: m",)]
+
+
+def test_cases_that_are_mapped_are_those_that_are_shown() -> None:
+    """Indices in the order of the cards."""
+    scores = np.array([0.1, 0.9, 0.3])
+    test = odd_runs.cases(np.array([1, 1, 1]), {"a": scores, "b": scores})
+    indices, n = shown_cases(test, ASSESSMENT)
+
+    assert (indices, n) == ([0, 2], 2)
+    assert [case.case_id for case in hard_cases(test, ASSESSMENT, thumbnails=None)[0]] == [
+        test.case_id[i] for i in indices
+    ]
 
 
 def test_ids_can_be_replaced() -> None:

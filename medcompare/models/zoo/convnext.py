@@ -22,6 +22,7 @@ CONVNEXT_TINY = ModelSpec(
     display_name="ConvNeXt-Tiny",
     build=_build_convnext_tiny,
     head="classifier.2",
+    pooling="avgpool",
     n_parameters=28_589_128,
     recipe=Recipe(
         optimizer="adamw",

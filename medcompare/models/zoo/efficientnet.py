@@ -9,11 +9,15 @@ from medcompare.models.spec import TORCHVISION_LICENCE, ModelSpec, Recipe, Weigh
 if TYPE_CHECKING:
     from torch import nn
 
+ANY_SIZE = {"image_size": None}
+"""For the two libraries that pad as TensorFlow does: by the image that comes, not for the 224 px of their own table.
+Padding made for another size shifts the features against the image (lukemelas/EfficientNet-PyTorch#267)."""
+
 
 def _build_efficientnet_b0() -> nn.Module:
     from efficientnet_pytorch import EfficientNet
 
-    network: nn.Module = EfficientNet.from_name("efficientnet-b0")
+    network: nn.Module = EfficientNet.from_name("efficientnet-b0", **ANY_SIZE)
     return network
 
 
@@ -27,7 +31,7 @@ def _build_efficientnet_b0_torchvision() -> nn.Module:
 def _build_efficientnet_lite0() -> nn.Module:
     from efficientnet_lite_pytorch import EfficientNet
 
-    network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    network: nn.Module = EfficientNet.from_name("efficientnet-lite0", **ANY_SIZE)
     return network
 
 
@@ -36,6 +40,7 @@ EFFICIENTNET_B0 = ModelSpec(
     display_name="EfficientNet-B0",
     build=_build_efficientnet_b0,
     head="_fc",
+    pooling="_avg_pooling",
     n_parameters=5_288_548,
     recipe=Recipe(optimizer="adamw", learning_rate=1e-3, weight_decay=1e-4, source="the published study"),
     weights={
@@ -56,6 +61,7 @@ EFFICIENTNET_B0_TORCHVISION = ModelSpec(
     display_name="EfficientNet-B0 (torchvision)",
     build=_build_efficientnet_b0_torchvision,
     head="classifier.1",
+    pooling="avgpool",
     n_parameters=5_288_548,
     recipe=Recipe(optimizer="adamw", learning_rate=1e-3, weight_decay=1e-4, source="as for EfficientNet-B0"),
     weights={
@@ -74,6 +80,7 @@ EFFICIENTNET_LITE0 = ModelSpec(
     display_name="EfficientNet-Lite0",
     build=_build_efficientnet_lite0,
     head="_fc",
+    pooling="_avg_pooling",
     n_parameters=4_652_008,
     recipe=Recipe(optimizer="adamw", learning_rate=1e-3, weight_decay=1e-4, source="as for EfficientNet-B0"),
     weights={

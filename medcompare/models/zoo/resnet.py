@@ -22,6 +22,7 @@ RESNET50 = ModelSpec(
     display_name="ResNet-50",
     build=_build_resnet50,
     head="fc",
+    pooling="avgpool",
     n_parameters=25_557_032,
     recipe=Recipe(optimizer="adam", learning_rate=1e-5, weight_decay=0.0, source="the published study"),
     weights={

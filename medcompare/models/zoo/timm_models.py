@@ -82,6 +82,7 @@ def timm_spec(name: str) -> ModelSpec:
         build=build,
         build_with=build_with,
         head=head,
+        pooling=_pooling(network),
         n_parameters=sum(p.numel() for p in network.parameters()),
         recipe=RECIPE,
         weights=_weights(name.partition(".")[0], cfg),
@@ -93,6 +94,22 @@ def timm_spec(name: str) -> ModelSpec:
         fixed_size_px=cfg.input_size[1] if cfg.fixed_input_size else None,
         source=f"timm {timm.__version__}" + (f", {cfg.paper_ids}" if cfg.paper_ids else ""),
     )
+
+
+def _pooling(network: nn.Module) -> str | None:
+    """Path of the layer that pools a grid of features, channels first; None where tokens, or nothing, are pooled."""
+    from timm.layers import SelectAdaptivePool2d
+
+    for name in ("global_pool", "head.global_pool"):
+        try:
+            layer = network.get_submodule(name)
+        except AttributeError:
+            continue
+        if isinstance(layer, SelectAdaptivePool2d) and not layer.is_identity():
+            # Its faster kinds say which axes they pool; the others know channels first alone.
+            axes = getattr(layer.pool, "dim", None) or getattr(layer.pool, "dim_reduce", None) or (2, 3)
+            return name if tuple(axes) == (2, 3) else None
+    return None
 
 
 def _weights(architecture: str, cfg: Any) -> dict[str, WeightsFile]:  # noqa: ANN401 - timm's PretrainedCfg

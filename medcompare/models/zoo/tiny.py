@@ -35,6 +35,7 @@ TEST_CNN = ModelSpec(
     display_name="Test CNN",
     build=_build_test_cnn,
     head="head",
+    pooling="pool",
     n_parameters=38_136,
     hidden=True,
     recipe=Recipe(optimizer="adam", learning_rate=1e-2, weight_decay=0.0, source="chosen for speed in tests"),

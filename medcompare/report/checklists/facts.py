@@ -11,6 +11,7 @@ from medcompare.report.vocabulary import base_metric, metric_name
 
 if TYPE_CHECKING:
     from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
+    from medcompare.predictions.saliency import SaliencyMaps
     from medcompare.report.inputs import SettingRow
     from medcompare.runs.provenance import Provenance
     from medcompare.stats.records import Assessment, Estimate, ModelEvaluation, PairedComparison
@@ -29,6 +30,7 @@ class RunRecords:
     characteristics: tuple[Characteristic, ...] = ()
     trained: tuple[TrainedModel, ...] = ()
     searches: tuple[Search, ...] = ()
+    saliency: tuple[SaliencyMaps, ...] = ()
     settings: tuple[SettingRow, ...] = ()
     n_earlier_looks: int = 0
     """Earlier runs that evaluated the same test cases."""

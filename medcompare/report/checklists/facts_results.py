@@ -139,6 +139,23 @@ def robustness(run: RunRecords) -> Answer | None:
     return Answer(text=" ".join(parts)) if parts else None
 
 
+@fact("how decisions were explained")
+def explanations(run: RunRecords) -> Answer | None:
+    """Maps of the misclassified cases, and whether they depend on what was learned."""
+    parts = [
+        f"{run.name(one.model)}: networks with random weights give {format_percent(one.random_share_median, digits=0)} "
+        f"of the variation of its maps{'' if one.readable else ', which are therefore not shown'}."
+        for one in run.saliency
+        if one.random_share_median is not None
+    ]
+    if not parts:
+        return None
+    what = f"Maps of the evidence in misclassified cases (Grad-CAM, {run.saliency[0].library})"
+    return Answer(
+        text=" ".join([f"{what}, checked by making all weights random (Adebayo et al. 2018).", *parts])
+    )
+
+
 @fact("performance by subgroup")
 def subgroups(run: RunRecords) -> Answer | None:
     """Performance by subgroup, where asked for."""

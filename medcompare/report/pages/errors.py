@@ -15,10 +15,11 @@ from medcompare.report.blocks import (
     Paragraph,
     Section,
     code,
-    png_uri,
+    picture_uri,
     table,
     words,
 )
+from medcompare.report.pages.saliency import map_image, saliency_blocks
 from medcompare.report.pages.subgroups import subgroup_blocks
 
 if TYPE_CHECKING:
@@ -81,12 +82,14 @@ def _hard_cases(view: View) -> list[Block]:
     counts = [
         f"{format_count(len(found))} {title[0].lower()}{title[1:]}" for title, found in kinds.items() if found
     ]
+    several = any(fact.startswith("patient ") for case in cases for fact in case.facts)
+    lettered = "; cases of one patient have the same letter" if several else ""
     intro = (
         f"{shown} that at least one model misclassified: {join_words(counts)}. Each kind has its share of the places; "
         "within a kind the scores furthest on the wrong side of a threshold come first. Bars are scores from 0 to 1, "
-        "the line is the threshold. The case ids are those of the predictions table."
+        f"the line is the threshold. The case ids are those of the predictions table{lettered}."
     )
-    blocks: list[Block] = [Heading("Hard cases"), Paragraph(intro)]
+    blocks: list[Block] = [Heading("Hard cases"), Paragraph(intro), *saliency_blocks(view)]
     for title, found in kinds.items():
         cards = tuple(_card(view, case) for case in found if case.thumbnail_png is not None)
         if cards:
@@ -106,18 +109,23 @@ def _card(view: View, case: HardCase) -> CaseCard:
     image = None
     if case.thumbnail_png is not None:
         alt = f"Image of case {case.case_id}, true class {truth}"
-        image = Image(src=png_uri(case.thumbnail_png), alt=alt, width_mm=THUMBNAIL_MM)
+        image = Image(src=picture_uri(case.thumbnail_png), alt=alt, width_mm=THUMBNAIL_MM)
     thresholds = {one.model: one.operating_point.threshold for one in view.evaluations}
+    maps = {one.model: one for one in case.maps}
+    order = list(view.styles)
     scores = tuple(
         (
             view.mark(one.model),
             format_number(one.score),
             "wrong" if _is_wrong(one, case) else "right",
             tuple(f"{100 * min(1.0, max(0.0, x)):.1f}%" for x in (one.score, thresholds[one.model])),
+            map_image(view, case, maps[one.model], width_mm=THUMBNAIL_MM) if one.model in maps else None,
         )
-        for one in case.scores
+        for one in sorted(case.scores, key=lambda one: order.index(one.model))
     )
-    return CaseCard(case_id=case.case_id, image=image, truth=truth, scores=scores)
+    return CaseCard(
+        case_id=case.case_id, image=image, facts=(truth, *case.facts), scores=scores, mapped=bool(maps)
+    )
 
 
 def _case_table(view: View, cases: list[HardCase], models: list[str]) -> Table:

@@ -17,7 +17,7 @@ from medcompare.report.blocks import (
     image_of,
     model_tables,
     muted,
-    png_uri,
+    picture_uri,
     table,
     words,
 )
@@ -178,7 +178,7 @@ def _preview(view: View) -> list[Block]:
         f"seven epochs. A random crop keeps at least {smallest} of the area; then {steps}. Check that what tells the "
         "classes apart is still there: a lesion that a crop leaves out, or a colour that is changed, is learnt wrongly."
     )
-    image = Image(src=png_uri(png), alt="Augmented training images", width_mm=PREVIEW_MM)
+    image = Image(src=picture_uri(png), alt="Augmented training images", width_mm=PREVIEW_MM)
     return [Heading("Augmented training images"), ImageRow(images=(image,), caption=caption)]
 
 

@@ -1,1 +1,1 @@
-"""Training, prediction and cost measurement, each in a process of its own."""
+"""Training, prediction, maps and cost measurement, each in a process of its own."""

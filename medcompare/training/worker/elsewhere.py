@@ -20,19 +20,24 @@ if TYPE_CHECKING:
 
     from medcompare.data.records import DatasetSplit
     from medcompare.models.spec import ResolvedWeights
-    from medcompare.training.requests import PredictionRequest, TrainingRequest, TrialRequest
+    from medcompare.training.requests import (
+        PredictionRequest,
+        SaliencyRequest,
+        TrainingRequest,
+        TrialRequest,
+    )
 
 WEIGHTS = "weights"
 N_AT_A_TIME = 500
 
-AnyRequest = TypeVar("AnyRequest", "TrainingRequest", "TrialRequest", "PredictionRequest")
+AnyRequest = TypeVar("AnyRequest", "TrainingRequest", "TrialRequest", "PredictionRequest", "SaliencyRequest")
 
 logger = logging.getLogger(__name__)
 
 
 def code_of_work() -> str:
-    """Digest of the code that trains and predicts, with the versions of its libraries."""
-    return code_digest("medcompare.training.loop", "medcompare.training.inference")
+    """Digest of the code that trains, predicts and draws maps, with the versions of its libraries."""
+    return code_digest("medcompare.training.loop", "medcompare.training.saliency")
 
 
 def publish(

@@ -1,6 +1,6 @@
-"""Training, prediction and cost measurement, each in a process of its own.
+"""Training, prediction, maps and cost measurement, each in a process of its own.
 
-The parent's side (`run_training`, `run_prediction`, `run_cost_measurement`,
+The parent's side (`run_training`, `run_prediction`, `run_saliency`, `run_cost_measurement`,
 `plan_parallel`) never imports torch. ``python -m medcompare.training.worker.process JOB`` is
 the child's side; see `medcompare.training.worker.child` for what passes between them.
 """
@@ -21,8 +21,15 @@ from medcompare.base.hardware import (
 from medcompare.base.record import Record
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.predictions.records import Predictions
+from medcompare.predictions.saliency import SaliencyMaps
 from medcompare.training.records import TrainedModel
-from medcompare.training.requests import CostRequest, PredictionRequest, TrainingRequest, TrialRequest
+from medcompare.training.requests import (
+    CostRequest,
+    PredictionRequest,
+    SaliencyRequest,
+    TrainingRequest,
+    TrialRequest,
+)
 from medcompare.training.search import Trial
 from medcompare.training.worker.child import EventHandler, run_child, serve
 
@@ -32,7 +39,7 @@ if TYPE_CHECKING:
 MODULE = "medcompare.training.worker.process"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
-AnyRequest = TypeVar("AnyRequest", TrainingRequest, PredictionRequest, CostRequest)
+AnyRequest = TypeVar("AnyRequest", TrainingRequest, PredictionRequest, SaliencyRequest, CostRequest)
 
 
 def run_training(request: TrainingRequest, *, on_event: EventHandler | None = None) -> TrainedModel:
@@ -89,6 +96,20 @@ def run_prediction(request: PredictionRequest) -> Predictions:
     request = request.model_copy(update={"n_threads": threads})
     label = f"prediction with {request.trained.model}"
     return _run("predict", request, Predictions, label=label, n_threads=threads)
+
+
+def run_saliency(request: SaliencyRequest) -> SaliencyMaps:
+    """Maps of single cases of one trained model, computed in a process of its own.
+
+    Raises
+    ------
+    TrainingError, DataError
+        As `run_training`.
+    """
+    threads = request.n_threads or usable_cores()
+    request = request.model_copy(update={"n_threads": threads})
+    label = f"maps of {request.trained.model}"
+    return _run("saliency", request, SaliencyMaps, label=label, n_threads=threads)
 
 
 def run_cost_measurement(request: CostRequest, *, timeout_s: float | None = None) -> CostMeasurement:
@@ -231,6 +252,12 @@ def _predict(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the sig
     return predict_subsets(PredictionRequest.model_validate_json(request)).model_dump_json()
 
 
+def _saliency(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signature of a job
+    from medcompare.training.saliency import saliency_maps
+
+    return saliency_maps(SaliencyRequest.model_validate_json(request)).model_dump_json()
+
+
 def _cost(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signature of a job
     from medcompare.training.cost import measure_cost
 
@@ -252,7 +279,14 @@ IMPORTED_ONCE = (
     "torch._dynamo",  # optimisers import it when they are made, which takes seconds
 )
 """For `medcompare.training.worker.fork_server`."""
-JOBS = {"train": _train, "trial": _trial, "predict": _predict, "cost": _cost, "devices": _devices}
+JOBS = {
+    "train": _train,
+    "trial": _trial,
+    "predict": _predict,
+    "saliency": _saliency,
+    "cost": _cost,
+    "devices": _devices,
+}
 
 if __name__ == "__main__":
     sys.exit(serve(JOBS, sys.argv[1:]))
