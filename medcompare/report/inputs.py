@@ -239,7 +239,8 @@ class ReportInputs(Record):
             "searches": [row.model for row in self.searches],
             "score_distributions": [row.model for row in self.score_distributions],
             "score_steps": [row.model for row in self.score_steps],
-            "hard_cases": [score.model for case in self.hard_cases for score in (*case.scores, *case.maps)],
+            "hard_cases": [score.model for case in self.hard_cases for score in case.scores],
+            "maps": [one.model for case in self.hard_cases for one in case.maps],
             "saliency": [row.model for row in self.saliency],
         }
         for field, models in named.items():

@@ -54,6 +54,8 @@ def saliency_maps(request: SaliencyRequest) -> SaliencyMaps:
     ------
     DataError, ArtifactError, ConfigError
         If an image changed, a stored file is gone, or the device is not there.
+    ValueError
+        If the network has no layer to take maps from.
     """
     trained, spec = request.trained, find_model(request.trained.model)
     if spec.pooling is None:
@@ -199,10 +201,7 @@ def cell_grid(network: nn.Module, pooling: str, inputs: Tensor) -> CellGrid:
             return
         if any(True for _ in layer.children()) and not isinstance(layer, torch.nn.Conv2d):
             return
-        shapes = [getattr(one, "shape", ()) for one in (given[0] if given else None, made)]
-        if any(len(shape) != 4 for shape in shapes):
-            return
-        size_in, size_out = (shape[2] for shape in shapes)
+        size_in, size_out = _side(given[0] if given else None), _side(made)
         if size_in in grids and 1 < size_out < size_in:
             grids.setdefault(size_out, grids[size_in].after(layer, size_in, size_out))
 
@@ -215,6 +214,11 @@ def cell_grid(network: nn.Module, pooling: str, inputs: Tensor) -> CellGrid:
             hook.remove()
     cells = found[0]
     return grids.get(cells, CellGrid((inputs.shape[2] / cells - 1) / 2, inputs.shape[2] / cells))
+
+
+def _side(value: Any) -> int:  # noqa: ANN401 - what a layer is given, or gives
+    """Height of a grid (n, channels, height, width); 0 of anything else."""
+    return int(value.shape[2]) if getattr(value, "ndim", 0) == 4 else 0
 
 
 def random_shares(maps: FloatArray, others: list[FloatArray]) -> tuple[float | None, ...]:
@@ -235,11 +239,13 @@ def random_shares(maps: FloatArray, others: list[FloatArray]) -> tuple[float | N
         For each image Spearman's rank correlation squared, mean over `others`; None where a map has no variation.
     """
     return tuple(
-        None
-        if None in (found := [_squared_rank_correlation(one, other[i]) for other in others])
-        else sum(found) / len(found)
-        for i, one in enumerate(maps)
+        _mean([_squared_rank_correlation(one, other[i]) for other in others]) for i, one in enumerate(maps)
     )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if len(defined) == len(values) else None
 
 
 def _squared_rank_correlation(first: FloatArray, second: FloatArray) -> float | None:

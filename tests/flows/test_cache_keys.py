@@ -138,7 +138,7 @@ RESTS_ON = {
     "train": IMAGES_TO_NETWORK + TRAINING,
     "tune": IMAGES_TO_NETWORK + TRAINING + " training.search training.tuning",
     "predict": IMAGES_TO_NETWORK + PREDICTION + " training.records",
-    "saliency": IMAGES_TO_NETWORK + PREDICTION + " training.records training.saliency predictions.saliency",
+    "saliency": IMAGES_TO_NETWORK + PREDICTION + " training.saliency predictions.saliency",
     "evaluate": f"{STATISTICS} {TABLES}",
     # It times steps of a training, and names the machine.
     "measure cost": IMAGES_TO_NETWORK

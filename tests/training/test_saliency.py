@@ -88,8 +88,8 @@ def test_every_network_has_a_grid(model: str) -> None:
 @pytest.mark.parametrize("model", [model for model in MODELS if model != "convnext_tiny"])
 def test_maps_are_the_terms_of_the_log_odds(model: str) -> None:
     """Behind a mean and a linear head: features times weights at each place; they add up to the log-odds."""
-    inputs = noise(3, 3, 64, 64)
-    network = normalised_by(build_model(MODELS[model], seed=2), inputs)
+    inputs = noise(3, 3, 64, 64).double()
+    network = normalised_by(build_model(MODELS[model], seed=2).double(), inputs)
     head: Any = network.get_submodule(MODELS[model].head)
 
     maps = grad_cam(network, str(MODELS[model].pooling), [inputs[:2], inputs[2:]])
@@ -101,8 +101,8 @@ def test_maps_are_the_terms_of_the_log_odds(model: str) -> None:
         logits = network(inputs)
     log_odds = logits[:, 1] - logits[:, 0] - (head.bias[1] - head.bias[0])
     scale = float(by_hand.abs().max())
-    np.testing.assert_allclose(maps, by_hand.numpy(), atol=1e-5 * scale)
-    np.testing.assert_allclose(maps.sum(axis=(1, 2)), log_odds.detach().numpy(), atol=1e-3 * scale)
+    np.testing.assert_allclose(maps, by_hand.numpy(), atol=1e-6 * scale)
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), log_odds.detach().numpy(), atol=1e-5 * scale)
 
 
 def test_weights_of_channels_are_the_derivatives() -> None:

@@ -98,14 +98,14 @@ def timm_spec(name: str) -> ModelSpec:
 
 def _pooling(network: nn.Module) -> str | None:
     """Path of the layer that pools a grid of features, channels first; None where tokens, or nothing, are pooled."""
-    from timm.layers import SelectAdaptivePool2d
+    from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
 
     for name in ("global_pool", "head.global_pool"):
         try:
             layer = network.get_submodule(name)
         except AttributeError:
             continue
-        if isinstance(layer, SelectAdaptivePool2d) and not layer.is_identity():
+        if isinstance(layer, SelectAdaptivePool2d) and layer.pool_type:
             # Its faster kinds say which axes they pool; the others know channels first alone.
             axes = getattr(layer.pool, "dim", None) or getattr(layer.pool, "dim_reduce", None) or (2, 3)
             return name if tuple(axes) == (2, 3) else None
