@@ -334,7 +334,7 @@ class Trainer:
                 ),
             }
             for one in trained
-            if cases and find_model(one.model).pooling is not None
+            if cases and find_model(one.model).has_maps(one.image_size_px)
         ]
         return tuple(map_cached(saliency, self._config.store, jobs, cluster=self._cluster))
 

@@ -24,6 +24,9 @@ Interpolation = Literal["bilinear", "bicubic"]
 TORCHVISION_LICENCE = "none stated by torchvision for its weights"
 """Its README: pretrained models "may have their own licenses or terms and conditions derived from the dataset"."""
 
+MIN_CELLS = 4
+"""Along a side of a grid of features: with fewer a map cannot point anywhere, nor be told from chance by its ranks."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -113,8 +116,14 @@ class ModelSpec:
     pooling: str | None = None
     """Dotted path of the layer that pools the last grid of features over the image, e.g. ``avgpool``: Grad-CAM weighs
     its input, (n, channels, height, width). None: there is no such grid, and the report shows no maps of it."""
+    cell_px: int = 32
+    """Pixels of the image for each cell of that grid, along a side."""
     probe: bool = False
     """Whether only a linear head is trained, on the features of the frozen network."""
+
+    def has_maps(self, image_size_px: int) -> bool:
+        """Whether the grid of images of this size is fine enough for Grad-CAM to point anywhere."""
+        return self.pooling is not None and image_size_px >= MIN_CELLS * self.cell_px
 
     @property
     def transforms(self) -> str:

@@ -39,7 +39,7 @@ from medcompare.stats.records import (
     Verdict,
 )
 from medcompare.training.records import EpochLog, TrainedModel
-from tests.report.sample import make_characteristics
+from tests.report.sample import make_characteristics, make_saliency
 
 if TYPE_CHECKING:
     from medcompare.report.inputs import ChecklistItem
@@ -460,6 +460,25 @@ def test_subgroups_and_seeds_make_robustness() -> None:
     assert "by sex: f 60 (20 cancer), m 60 (28 cancer)" in row.answer
     assert "Still to be added: which of these columns stand for hospitals" in items["TRIPOD+AI"]["12d"].answer
     assert items["STARD-AI"]["23"].status == "missing"
+
+
+def test_maps_explain_decisions() -> None:
+    """With what random weights give too; missing without maps, as for predictions made elsewhere."""
+    assert fill()["CLAIM 2024"]["31"].status == "missing"
+    learned, doubtful = (
+        make_saliency(model, ("c1",), random_share_median=share)
+        for model, share in zip("ab", (0.07, 0.8), strict=True)
+    )
+
+    row = fill(saliency=(learned, doubtful))["CLAIM 2024"]["31"]
+
+    assert row.status == "filled by software"
+    for part in (
+        "(Grad-CAM, captum 0.9.0), checked by making all weights random",
+        "Model A: networks with random weights give 7% of the variation of its maps.",
+        "Model B: networks with random weights give 80% of the variation of its maps, which are therefore not shown.",
+    ):
+        assert part in row.answer
 
 
 def test_recalibration_is_reported_or_excluded() -> None:

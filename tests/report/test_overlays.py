@@ -173,9 +173,9 @@ def test_the_report_says_what_a_map_does_not_show() -> None:
         "ResNet-50 7 × 7 cells, one every 32 of 224 pixels",
         "not why, and not whether it is right",
         "No case should be decided by its map",
-        "the maps of ResNet-50 depend on what was learned, as networks of the same kind with random weights give 12%",
-        "(median of 18 cases; range 2% to 22%; squared rank correlation, 2 random networks), less than 50%",
-        "the maps of EfficientNet-B0 depend",
+        "Maps of ResNet-50 depend on what was learned, as networks of the same kind with random weights give 12%",
+        "(median of 18 cases; range 2% to 22%; squared rank correlation, 2 random networks), less than 50% (checked",
+        "Maps of EfficientNet-B0 depend",
     ):
         assert part in text
     assert "scores are means over its views" not in text

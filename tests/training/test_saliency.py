@@ -82,7 +82,8 @@ def test_every_network_has_a_grid(model: str) -> None:
     grid = pooled_from(network, model, noise(1, 3, 96, 96))
 
     assert grid.ndim == 4
-    assert grid.shape[2] == grid.shape[3] == (24 if model == "test_cnn" else 3)
+    assert grid.shape[2] == grid.shape[3] == 96 // MODELS[model].cell_px
+    assert [MODELS[model].has_maps(4 * MODELS[model].cell_px - less) for less in (0, 1)] == [True, False]
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model != "convnext_tiny"])

@@ -36,6 +36,7 @@ TEST_CNN = ModelSpec(
     build=_build_test_cnn,
     head="head",
     pooling="pool",
+    cell_px=4,
     n_parameters=38_136,
     hidden=True,
     recipe=Recipe(optimizer="adam", learning_rate=1e-2, weight_decay=0.0, source="chosen for speed in tests"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import format_count, format_number, format_percent, join_words
+from medcompare.models.spec import MIN_CELLS
 from medcompare.predictions.saliency import MAX_RANDOM_SHARE
 from medcompare.report.blocks import Image, Paragraph, picture_uri
 from medcompare.report.hard_cases import mapped_models
@@ -42,10 +43,11 @@ def saliency_blocks(view: View) -> list[Block]:
     if without:
         texts.append(
             f"No maps of {join_words(view.name(model) for model in without)}: Grad-CAM needs a grid of features that "
-            "the network pools over the image."
+            f"the network pools, of at least {MIN_CELLS} × {MIN_CELLS} cells; most networks have one for every 32 × 32 "
+            "pixels of an image, and transformers none."
         )
     legend: list[Block] = _legend(view, shown) if shown else []
-    return [*legend, *(Paragraph(text, "note") for text in texts)]
+    return [*legend, Paragraph(" ".join(texts), "note")]
 
 
 def _legend(view: View, shown: list[SaliencyMaps]) -> list[Block]:
@@ -99,8 +101,8 @@ def _check(view: View, one: SaliencyMaps) -> str:
     limit = format_percent(MAX_RANDOM_SHARE, digits=0)
     if one.readable:
         return (
-            f"Checked after Adebayo et al. (2018): the maps of {name} depend on what was learned, as {share}, less "
-            f"than {limit}."
+            f"Maps of {name} depend on what was learned, as {share}, less than {limit} (checked after Adebayo et al. "
+            "2018)."
         )
     return (
         f"Maps of {name} are left out, as they must not be read: {share}, {limit} or more (after Adebayo et al. 2018). "
