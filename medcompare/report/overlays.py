@@ -30,7 +30,9 @@ THIRDS = (("upper", "left"), ("", ""), ("lower", "right"))
 
 
 class Overlays:
-    """Maps of one model, on one scale: from no evidence to the strongest in any of them.
+    """Maps of one model, on one scale: from no evidence to what half of them reach at their strongest place.
+
+    A single map far above the others would leave those without colour, were the scale to end there.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ class Overlays:
     def __init__(self, found: SaliencyMaps, maps: NDArray[np.float32]) -> None:
         self._found = found
         self._maps = dict(zip(found.cases, maps.astype(np.float64), strict=True))
-        self._strongest = max(float(maps.max()), 0.0)
+        self._full = max(float(np.median(maps.max(axis=(1, 2)))), 0.0)
 
     def of(self, case_id: str, picture: bytes) -> CaseMap:
         """The map of a case over its `picture`, which shows the centre square of the whole image."""
@@ -51,7 +53,8 @@ class Overlays:
             pixels = np.asarray(image.convert("RGB"), dtype=np.float64) / 255
         evidence, seen = self._spread(self._maps[case_id], len(pixels))
         own = max(float(evidence[seen].max(initial=0.0)), 0.0)
-        share = np.where(seen, np.clip(evidence / (self._strongest or 1.0), 0, 1), 0)
+        # Where most maps have nothing above 0, any evidence has the full colour.
+        share = np.where(seen, np.clip(evidence / (self._full or np.finfo(float).tiny), 0, 1), 0)
         grey = (pixels @ (0.299, 0.587, 0.114))[..., None]
         drawn = coloured(np.where(seen[..., None], grey, pixels + (1 - pixels) * UNSEEN), share)
         if own > 0:
@@ -100,7 +103,7 @@ def _place(at: tuple[np.intp, ...], seen: NDArray[np.bool_]) -> str:
 
 
 def scale_png() -> bytes:
-    """The scale of the colours on a medium grey, from none to the strongest, left to right."""
+    """The scale of the colours on a medium grey, from none to full, left to right."""
     share = np.broadcast_to(np.linspace(0, 1, 200), (10, 200))
     out = io.BytesIO()
     Image.fromarray(np.round(255 * coloured(np.full((10, 200, 1), 0.6), share)).astype(np.uint8)).save(

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32]
 
-IMAGES_AT_ONCE = 4
-"""A graph of all layers is kept for each: fewer than any training has at once."""
+IMAGES_AT_ONCE = 8
+"""Few: a network with random weights normalises them together, and memory for its predictions is enough."""
 N_RANDOM = 2
 """Networks with random weights that maps are compared with."""
 
@@ -111,7 +111,7 @@ def grad_cam(
     Parameters
     ----------
     network : nn.Module
-        Two logits per image; left in evaluation mode.
+        Two logits per image; left frozen and in evaluation mode.
     pooling : str
         Dotted path of the layer.
     batches : list of Tensor of shape (n, 3, size, size)
@@ -133,16 +133,23 @@ def grad_cam(
         logits: Tensor = network(inputs)
         return logits[:, 1] - logits[:, 0]
 
-    explainer = LayerGradCam(log_odds, network.get_submodule(pooling))
+    layer = network.get_submodule(pooling)
+    network.requires_grad_(requires_grad=False)
+    # Gradients are asked for from the layer on: nothing is kept of all that comes before.
+    start = layer.register_forward_pre_hook(lambda _, given: (given[0].detach().requires_grad_(), *given[1:]))
+    explainer = LayerGradCam(log_odds, layer)
     found = []
-    for batch in batches:
-        # An image alone has no variance where features are a single pixel.
-        alone = batch_statistics and len(batch) == 1
-        maps = explainer.attribute(
-            torch.cat([batch, batch]) if alone else batch, attribute_to_layer_input=True
-        )
-        found.append(maps[: len(batch), 0].detach().to(device="cpu", dtype=torch.float32).numpy())
-    network.eval()
+    try:
+        for batch in batches:
+            # An image alone has no variance where features are a single pixel.
+            alone = batch_statistics and len(batch) == 1
+            maps = explainer.attribute(
+                torch.cat([batch, batch]) if alone else batch, attribute_to_layer_input=True
+            )
+            found.append(maps[: len(batch), 0].detach().to(device="cpu", dtype=torch.float32).numpy())
+    finally:
+        start.remove()
+        network.eval()
     return np.concatenate(found)
 
 

@@ -77,6 +77,7 @@ def test_exactly_what_depends_on_a_change_runs_again(first: First, tmp_path: Pat
         "train test_cnn",
         *(f"{stage} {model}" for stage in ("predict", "evaluate", "measure cost of") for model in MODELS),
         "decide",
+        "saliency test_cnn",
         *NEVER_CACHED,
     }
     recipes = [one["recipe"] for one in json.loads(Path(changed.result.results).read_text())["budgets"]]

@@ -88,14 +88,16 @@ def test_what_the_network_does_not_see_is_faded_and_has_no_colour() -> None:
 
 def test_one_scale_for_all_cases_of_a_model() -> None:
     """Half the evidence of another case has less colour; the line is drawn in both, at half of each."""
-    maps = [one_hot(3, 3), one_hot(3, 3, value=0.25)]
-    strong, weak = (drawn(maps, case)[1] for case in (0, 1))
-    alone = drawn(maps[1:])[1]
+    maps = [one_hot(3, 3, value=value) for value in (1, 9, 0.25)]
+    usual, outlier, weak = (drawn(maps, case)[1] for case in range(3))
+    alone = drawn(maps[2:])[1]
 
     middle = EDGE + 48
-    assert colour(strong)[middle, middle] > 1.5 * colour(weak)[middle, middle] > 0
-    assert np.abs(alone - strong).max() < 20
-    for one in (strong, weak):
+    # The map in the middle has the full colour; one far above the others does not take it from them.
+    assert colour(usual)[middle, middle] > 1.5 * colour(weak)[middle, middle] > 0
+    assert np.abs(usual[middle, middle] - outlier[middle, middle]).max() < 20
+    assert np.abs(alone - usual).max() < 20
+    for one in (usual, weak):
         assert one.min() < 40
         assert one.max() > 220
 
@@ -173,9 +175,9 @@ def test_the_report_says_what_a_map_does_not_show() -> None:
         "ResNet-50 7 × 7 cells, one every 32 of 224 pixels",
         "not why, and not whether it is right",
         "No case should be decided by its map",
-        "Maps of ResNet-50 depend on what was learned, as networks of the same kind with random weights give 12%",
-        "(median of 18 cases; range 2% to 22%; squared rank correlation, 2 random networks), less than 50% (checked",
-        "Maps of EfficientNet-B0 depend",
+        "Checked: networks of the same kind with random weights give less than 50% of the variation of the maps, which",
+        "so depend on what was learned: ResNet-50 12% (2% to 22%) and EfficientNet-B0 12% (2% to 22%) (median and",
+        "range over 18 cases, squared rank correlation with 2 such networks, after Adebayo et al. 2018)",
     ):
         assert part in text
     assert "scores are means over its views" not in text
@@ -196,14 +198,15 @@ def test_maps_that_do_not_depend_on_the_weights_are_left_out() -> None:
     text = text_of(inputs.model_copy(update={"saliency": (doubtful, second)}))
 
     assert (
-        "Maps of ResNet-50 are left out, as they must not be read: networks of the same kind with random weights give "
-        "81% of their variation (median of 18 cases; range 40% to 97%"
+        "Left out are maps that must not be read: networks of the same kind with random weights give 50% of their "
+        "variation or more, so that they show the image and not what was learned: ResNet-50 81% (40% to 97%) (median"
     ) in text
+    assert "what was learned: EfficientNet-B0 12% (2% to 22%) (median" in text
     assert "ResNet-50 7 × 7 cells" not in text
     undefined = dict.fromkeys(("random_share_median", "random_share_lowest", "random_share_highest"))
     flat = make_saliency(first.model, first.cases, random_shares=(None,) * 18, **undefined)
     assert not flat.readable
-    assert "ResNet-50 are left out: they do not vary" in text_of(
+    assert "Maps of ResNet-50 are left out: they do not vary over the image." in text_of(
         inputs.model_copy(update={"saliency": (flat, second)})
     )
     neither = inputs.model_copy(update={"saliency": (doubtful,)})

@@ -39,7 +39,7 @@ def saliency_blocks(view: View) -> list[Block]:
     without = [model for model in mapped_models(view.assessment) if model not in by_model]
     found = [by_model[model] for model in view.styles if model in by_model]
     shown = [one for one in found if one.readable]
-    texts = [*(_check(view, one) for one in found)]
+    texts = _checks(view, found)
     if without:
         texts.append(
             f"No maps of {join_words(view.name(model) for model in without)}: Grad-CAM needs a grid of features that "
@@ -66,16 +66,16 @@ def _legend(view: View, shown: list[SaliencyMaps]) -> list[Block]:
     return [
         Paragraph(
             f"Maps beside an image show where a network finds evidence for {positive} (Grad-CAM, "
-            f"{shown[0].library}), on one scale per model: from none to the strongest in any of its maps here. The "
+            f"{shown[0].library}), on one scale per model: colour is full from what half of its maps here reach. The "
             "line encloses what is at least half as strong as the strongest place of that image; the faded edge is "
             f"not seen by the network. The maps are coarse and drawn smoothly ({grids}): they show nothing "
             f"finer.{unturned}"
         ),
         Image(
             src=picture_uri(scale_png()),
-            alt="Scale of the maps: from clear for none through violet and green to yellow for the strongest",
+            alt="Scale of the maps: from clear for none through violet and green to yellow",
             width_mm=SCALE_MM,
-            caption="Evidence: none (left) to the strongest of that model (right)",
+            caption="Evidence: none (left) to what half of the maps of that model reach, or more (right)",
         ),
         Paragraph(
             "A map shows where a score comes from, not why, and not whether it is right. It does not prove that a "
@@ -86,25 +86,36 @@ def _legend(view: View, shown: list[SaliencyMaps]) -> list[Block]:
     ]
 
 
-def _check(view: View, one: SaliencyMaps) -> str:
-    """Whether the maps of a model depend on what it learned, in a sentence."""
-    name = view.name(one.model)
-    if one.random_share_median is None or one.random_share_lowest is None or one.random_share_highest is None:
-        return f"Maps of {name} are left out: they do not vary over the image, so that they could not be checked."
-    n = sum(share is not None for share in one.random_shares)
-    share = (
-        f"networks of the same kind with random weights give {format_percent(one.random_share_median, digits=0)} of "
-        f"their variation (median of {format_count(n)} {'case' if n == 1 else 'cases'}; range "
-        f"{format_percent(one.random_share_lowest, digits=0)} to {format_percent(one.random_share_highest, digits=0)}; "
-        f"squared rank correlation, {one.n_random} random networks)"
-    )
+def _checks(view: View, found: list[SaliencyMaps]) -> list[str]:
+    """Whether maps depend on what was learned: of which models they do, do not, or it is not known."""
+    flat = [view.name(one.model) for one in found if one.random_share_median is None]
+    texts = [f"Maps of {join_words(flat)} are left out: they do not vary over the image."] if flat else []
     limit = format_percent(MAX_RANDOM_SHARE, digits=0)
-    if one.readable:
-        return (
-            f"Maps of {name} depend on what was learned, as {share}, less than {limit} (checked after Adebayo et al. "
-            "2018)."
+    random = "networks of the same kind with random weights give"
+    for readable in (True, False):
+        listed = [_share(view, one) for one in found if one.readable == readable and one.random_shares]
+        shares = join_words(filter(None, listed))
+        if not shares:
+            continue
+        n = max(sum(share is not None for share in one.random_shares) for one in found)
+        how = (
+            f"median and range over {format_count(n)} {'case' if n == 1 else 'cases'}, squared rank correlation with "
+            f"{found[0].n_random} such networks, after Adebayo et al. 2018"
         )
-    return (
-        f"Maps of {name} are left out, as they must not be read: {share}, {limit} or more (after Adebayo et al. 2018). "
-        "They would show the image, not what was learned."
-    )
+        texts.append(
+            f"Checked: {random} less than {limit} of the variation of the maps, which so depend on what was learned: "
+            f"{shares} ({how})."
+            if readable
+            else f"Left out are maps that must not be read: {random} {limit} of their variation or more, so that they "
+            f"show the image and not what was learned: {shares} ({how})."
+        )
+    return texts
+
+
+def _share(view: View, one: SaliencyMaps) -> str:
+    """What of its maps random weights give; empty where it is not known."""
+    values = (one.random_share_median, one.random_share_lowest, one.random_share_highest)
+    if None in values:
+        return ""
+    median, lowest, highest = (format_percent(value or 0.0, digits=0) for value in values)
+    return f"{view.name(one.model)} {median} ({lowest} to {highest})"
