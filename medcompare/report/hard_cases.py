@@ -15,7 +15,6 @@ from medcompare.base.file_names import file_at
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import read_regular
 from medcompare.report.inputs import CaseScore, HardCase
-from medcompare.report.results import pair_of_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +41,7 @@ def pseudonymous(cases: tuple[HardCase, ...]) -> tuple[HardCase, ...]:
 
 def mapped_models(assessment: Assessment) -> tuple[str, ...]:
     """Models of whose evidence a report shows maps: the two that it compares in full, or the only one."""
-    pair = pair_of_verdict(assessment)
+    pair = assessment.pair_of_verdict()
     return assessment.models[:1] if pair is None else (pair.reference, pair.candidate)
 
 
