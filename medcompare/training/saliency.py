@@ -133,11 +133,11 @@ def grad_cam(
         logits: Tensor = network(inputs)
         return logits[:, 1] - logits[:, 0]
 
-    layer = network.get_submodule(pooling)
+    pool = network.get_submodule(pooling)
     network.requires_grad_(requires_grad=False)
     # Gradients are asked for from the layer on: nothing is kept of all that comes before.
-    start = layer.register_forward_pre_hook(lambda _, given: (given[0].detach().requires_grad_(), *given[1:]))
-    explainer = LayerGradCam(log_odds, layer)
+    start = pool.register_forward_pre_hook(lambda _, given: (given[0].detach().requires_grad_(), *given[1:]))
+    explainer = LayerGradCam(log_odds, pool)
     found = []
     try:
         for batch in batches:
