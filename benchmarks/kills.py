@@ -1,13 +1,14 @@
-"""Trainings killed for real, at random moments, against the same trainings left alone.
+"""Trainings, runs, workers and servers killed for real, at random moments, against the same left alone.
 
     python -m benchmarks.kills --kills 100 --out build/kills.json
+    python -m benchmarks.kills --what training flow worker server --kills 60 24 8 8
 
 Each training runs in its process as in a run, is ended by SIGKILL with its loading processes after a random time,
 also while it writes a checkpoint (here after every step), and started again until it is done. Compared to the byte: the
 checkpoint, the history but its times, and the table of predictions; over 0, 1 and 2 loading processes. Small images, a
 real network (EfficientNet-B0: dropout, stochastic depth, batch normalisation) and the tests' own. About one kill in ten
-ends the parent of the training as well, as a killed flow does. Prints one line per training and ends with status 1
-where anything differs.
+ends the parent of the training as well, as a killed flow does. The other victims: `benchmarks.killed_runs`. Prints one
+line per training or run, sums for each kind of victim, and ends with status 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.killed_runs import killed_flows, killed_services
 from medcompare.base.errors import TrainingError
 from medcompare.training.records import TrainedModel
 from medcompare.training.requests import PredictionRequest, TrainingRequest
@@ -34,6 +36,8 @@ from medcompare.training.worker.process import run_prediction, run_training
 from tests.training.conftest import make_data
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.training.conftest import TinyData
 
 TIMES = {"images_per_s", "elapsed_s", "remeasuring_s", "comparison_s"}
@@ -49,6 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "efficientnet_b0": {"precision": "bfloat16", "epochs": 2, "clip_norm": 1.0, "label_smoothing": 0.1},
 }
 PARENT_SHARE = 0.1
+VICTIMS = ("training", "flow", "worker", "server")
 
 
 def outcome(trained: TrainedModel, request: TrainingRequest, data: TinyData) -> dict[str, Any]:
@@ -114,77 +119,112 @@ def with_its_parent(request: TrainingRequest, delay_s: float) -> TrainedModel | 
     return TrainedModel.model_validate_json(answer)
 
 
+def killed_trainings(
+    n_kills: int, rng: random.Random, folder: Path, *, device: str = "cpu"
+) -> Iterator[dict[str, Any]]:
+    """Trainings of both networks over 0, 1 and 2 loading processes, one row for each."""
+    common = {"checkpoint_every_s": 0, "device": device}
+    whole: dict[str, tuple[dict[str, Any], float]] = {}
+    done_kills, number = 0, -1
+    while done_kills < n_kills:
+        number += 1
+        model = list(SETTINGS)[number % len(SETTINGS)]
+        workers = number // len(SETTINGS) % 3
+        data = make_data(folder / f"{number}")
+        request = data.request(model=model, num_workers=workers, **common, **SETTINGS[model])
+        if model not in whole:
+            quiet = make_data(folder / model)
+            calm = quiet.request(model=model, **common, **SETTINGS[model])
+            # Imports once, so that the time is that of steps.
+            run_training(calm.model_copy(update={"seed": 99}))
+            started = time.perf_counter()
+            trained = run_training(calm)
+            whole[model] = outcome(trained, calm, quiet), time.perf_counter() - started
+        expected, usual_s = whole[model]
+        done, kills, by_parent, in_writing = None, 0, 0, 0
+        while done is None:
+            parent = rng.random() < PARENT_SHARE
+            # A new parent takes some seconds to import torch.
+            delay_s = rng.uniform(4.0, 6.0 + usual_s) if parent else rng.uniform(0.0, 0.7 * usual_s)
+            done = (with_its_parent if parent else in_this_process)(request, delay_s)
+            if done is None:
+                kills += 1
+                by_parent += parent
+                in_writing += any(request.store_root.glob("resume/*/.*.part"))
+        found = outcome(done, request, data)
+        done_kills += kills
+        yield {
+            "what": "training",
+            "kills": kills,
+            "model": model,
+            "loading_processes": workers,
+            "with_the_parent": by_parent,
+            "while_a_checkpoint_was_written": in_writing,
+            "differences": [name for name in expected if expected[name] != found[name]],
+            "left_over": [
+                str(path.relative_to(request.store_root))
+                for path in request.store_root.rglob("*")
+                if path.name.endswith(".part") or path.parent.name == "resume"
+            ],
+        }
+
+
+def totals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each kind of victim: sums of counts, and the longest time."""
+    found = []
+    for what in dict.fromkeys(row["what"] for row in rows):
+        mine = [row for row in rows if row["what"] == what]
+        sums = {
+            name: sum(row[name] for row in mine)
+            for name in (
+                "kills",
+                "with_the_parent",
+                "while_a_checkpoint_was_written",
+                "started_again_by_itself",
+                "started_again_by_hand",
+            )
+            if name in mine[0]
+        }
+        longest = {
+            name: max(row[name] for row in mine) for name in ("processes_stayed_s",) if name in mine[0]
+        }
+        differ = sum(bool(row["differences"]) for row in mine)
+        found.append({"what": what, "ended": len(mine), **sums, **longest, "that_differ": differ})
+    return found
+
+
 def main() -> int:
     """Kill until there were enough kills."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--what", nargs="+", default=["training"], choices=VICTIMS, metavar="VICTIM")
+    parser.add_argument("--kills", nargs="+", type=int, default=[100], help="of each, in the order of --what")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="of trainings")
     parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
-    common = {"checkpoint_every_s": 0, "device": arguments.device}
+    if len(arguments.kills) != len(arguments.what):
+        parser.error("--kills takes one number for each VICTIM")
     rng = random.Random(arguments.seed)  # noqa: S311 - moments, not secrets
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        whole: dict[str, tuple[dict[str, Any], float]] = {}
-        for number in range(10_000):
-            if sum(row["kills"] for row in rows) >= arguments.kills:
-                break
-            model = list(SETTINGS)[number % len(SETTINGS)]
-            workers = number // len(SETTINGS) % 3
-            data = make_data(Path(folder) / f"{number}")
-            request = data.request(model=model, num_workers=workers, **common, **SETTINGS[model])
-            if model not in whole:
-                quiet = make_data(Path(folder) / f"{model}")
-                calm = quiet.request(model=model, **common, **SETTINGS[model])
-                run_training(
-                    calm.model_copy(update={"seed": 99})
-                )  # imports once, so that the time is that of steps
-                started = time.perf_counter()
-                trained = run_training(calm)
-                whole[model] = outcome(trained, calm, quiet), time.perf_counter() - started
-            expected, usual_s = whole[model]
-            done, kills, by_parent, in_writing = None, 0, 0, 0
-            while done is None:
-                parent = rng.random() < PARENT_SHARE
-                # A new parent takes some seconds to import torch.
-                delay_s = rng.uniform(4.0, 6.0 + usual_s) if parent else rng.uniform(0.0, 0.7 * usual_s)
-                done = (with_its_parent if parent else in_this_process)(request, delay_s)
-                if done is None:
-                    kills += 1
-                    by_parent += parent
-                    in_writing += any(request.store_root.glob("resume/*/.*.part"))
-            found = outcome(done, request, data)
-            row = {
-                "model": model,
-                "loading_processes": workers,
-                "kills": kills,
-                "with_the_parent": by_parent,
-                "while_a_checkpoint_was_written": in_writing,
-                "differences": [name for name in expected if expected[name] != found[name]],
-                "left_over": [
-                    str(path.relative_to(request.store_root))
-                    for path in request.store_root.rglob("*")
-                    if path.name.endswith(".part") or path.parent.name == "resume"
-                ],
-            }
-            rows.append(row)
-            print(json.dumps(row), flush=True)
-    total = {
-        "trainings": len(rows),
-        **{
-            name: sum(row[name] for row in rows)
-            for name in ("kills", "with_the_parent", "while_a_checkpoint_was_written")
-        },
-        "trainings_that_differ": sum(bool(row["differences"]) for row in rows),
-    }
-    print(json.dumps(total))
+    for what, n_kills in zip(arguments.what, arguments.kills, strict=True):
+        with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+            if what == "training":
+                killed = killed_trainings(n_kills, rng, Path(folder), device=arguments.device)
+            elif what == "flow":
+                killed = killed_flows(n_kills, rng, Path(folder))
+            else:
+                killed = killed_services(what, n_kills, rng, Path(folder))
+            for row in killed:
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+    record = totals(rows)
+    print("\n".join(json.dumps(row) for row in record))
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps({"total": total, "trainings": rows}, indent=1))
-    return int(total["trainings_that_differ"] > 0)
+        arguments.out.write_text(json.dumps({"totals": record, "rows": rows}, indent=1))
+    return int(any(row["that_differ"] for row in record))
 
 
 if __name__ == "__main__":

@@ -129,15 +129,21 @@ class RunLifecycle:
             return None
 
     def failed(self, error: BaseException) -> None:
-        """Record why the run did not complete, and mail about it where that was asked for."""
+        """Record why the run did not complete, and mail about it where that was asked for and nobody knows."""
         failure = failure_of(error, stage_of(error), remedy=remedy_of(error))
-        run = failed_run(self._started, failure=failure, finished_at=datetime.now(UTC))
+        is_failure = isinstance(error, Exception | SystemExit)
+        run = failed_run(
+            self._started,
+            failure=failure,
+            finished_at=datetime.now(UTC),
+            status="failed" if is_failure else "interrupted",
+        )
         try:
             record_run(history_path(self._store), run)
         except (MedcompareError, OSError) as other:
             logger.warning("the failure could not be recorded: %s", other)
-        # Whoever interrupts or cancels a run knows of it; that its worker died, nobody may know.
-        if isinstance(error, Exception | SystemExit):
+        # Whoever interrupts or cancels a run knows of it; `recover` goes on with one that the system has ended.
+        if is_failure:
             mail(run, self._store, link=for_others(runtime.flow_run.ui_url), to=self._mail_to)
 
 

@@ -1,8 +1,9 @@
 """Before a worker starts, go on with what a crash interrupted: ``medcompare recover``.
 
 Runs whose process is gone are marked as crashed in the history and in Prefect, mailed about, and
-started again, once. Of the nights that were missed, only the last is made up for. Slots are not
-touched: the server frees those of a dead process when their lease ends.
+started again, once; so are those that SIGTERM has ended, as on a machine that is drained. Of the nights that
+were missed, only the last is made up for. Slots are not touched: the server frees those of a dead process when
+their lease ends.
 
 Prefect's worker marks a run as crashed whose process dies under it, and calls `after_crash`. Where
 the worker dies as well, as in a power cut, nobody does; so every run and every worker looks
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from medcompare.base.file_access import access_of, files_readable_by
 from medcompare.runs.folder import partial_folder
 from medcompare.runs.history import history_path, list_runs, mark_crashed_runs, record_run, this_host
+from medcompare.runs.stages import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +41,7 @@ RESUME = "resume of "
 """Before the id of a crashed run: key of the run that goes on with it. Prefect makes one run per key."""
 RESUMED = "It was started again as a new run, which goes on where it was; there is nothing to do."
 CRASHED_TWICE = (
-    "It crashed twice and is not started again. If memory ran out, lower train.batch_size or "
+    "It crashed or was interrupted twice and is not started again. If memory ran out, lower train.batch_size or "
     "train.max_parallel; then start it again: what was finished is reused."
 )
 START_AGAIN = (
@@ -67,10 +69,10 @@ def recover(store: Path) -> list[str]:
     with files_readable_by(access_of(path)):
         marked = {run.run_id for run in mark_crashed_runs(path, host=this_host(), now=now)}
         # Also those marked earlier: the server may have been away then.
-        crashed = list_runs(path, status="crashed", limit=MAX_RUNS)
+        ended = [run for run in list_runs(path) if run.status in {"crashed", "interrupted"}]
         done: list[str] = []
         with get_client(sync_client=True) as client:
-            for run in crashed:
+            for run in ended[:MAX_RUNS]:
                 if run.run_id in marked:
                     done.append(f"run '{run.name}' of {run.started_at[:16]} UTC crashed")
                 if (
@@ -84,7 +86,8 @@ def recover(store: Path) -> list[str]:
 def _settle(client: SyncPrefectClient, run: RunSummary, store: Path, *, is_new: bool) -> Iterator[str]:
     """Tell Prefect that `run` crashed, mail where the crash `is_new`, and start the run again if it may be.
 
-    As a new run: the worker marks the old one as crashed once more after it has called `after_crash`.
+    As a new run: the worker marks the old one as crashed once more after it has called `after_crash`. A run that was
+    interrupted is one that crashed where Prefect takes it for that: the system has ended it, and nobody cancelled it.
     """
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
     from prefect.states import Crashed
@@ -96,6 +99,8 @@ def _settle(client: SyncPrefectClient, run: RunSummary, store: Path, *, is_new: 
     unfinished = [] if flow_run is None else _unfinished_tasks(client, flow_run)
     twice = flow_run is not None and (flow_run.idempotency_key or "").startswith(RESUME)
     may_resume = flow_run is not None and flow_run.deployment_id is not None and not twice
+    if run.failure is not None and run.failure.remedy == INTERRUPTED:
+        is_new = may_resume or twice
     if is_new and run.failure is not None:
         _remove_partial_folder(run)
         remedy = RESUMED if may_resume else CRASHED_TWICE if twice else START_AGAIN

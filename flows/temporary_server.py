@@ -1,15 +1,17 @@
 """A Prefect server for one run from the command line, where no server is configured.
 
 Prefect would start one by itself. That one gets the Ctrl-C that is meant for the run (which then
-waits 150 seconds for an answer and fails instead of ending as interrupted), outlives a run that is
-killed, and starts only after the run has imported everything.
+waits 150 seconds for an answer and fails instead of ending as interrupted), and likewise SIGTERM where all processes of
+a job get it; it outlives a run that is killed, and starts only after the run has imported everything.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -63,6 +65,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def serve(descriptor: int) -> None:
     """Serve Prefect's API on the open socket `descriptor` until standard input ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -70,6 +73,7 @@ def serve(descriptor: int) -> None:
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=2)
     )
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign] # else uvicorn ends at SIGTERM
 
     def stop_with_parent() -> None:
         # The parent never writes: this returns when it closes the pipe, exits or is killed.

@@ -27,7 +27,7 @@ from medcompare.base.shared_store import local_copy, shared_store_of
 from medcompare.base.store_lock import acquire_lock, work_lock_path
 from medcompare.models.zoo import find_model
 from medcompare.runs.stages import in_stage
-from medcompare.training.worker.child import terminate_all
+from medcompare.training.worker.child import all_ended
 from tasks.engines import asking_for, cancel, final_state, runner_of
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ def _run(
             with in_stage(_label(task, job)):
                 states.append(task(**job, return_state=True))
         return states
-    with in_stage(task.name), runner_of(cluster, max_workers) as runner:
+    with in_stage(task.name), contextlib.ExitStack() as end, runner_of(cluster, max_workers) as runner:
         futures = []
         try:
             with asking_for(cluster):
@@ -301,10 +301,10 @@ def _run(
                     futures.append(runner.submit(task, job))  # noqa: PERF401 - those begun before an interrupt count
             wait([*futures])
         except BaseException:
-            # Ctrl-C or a cancellation: leaving the runner would wait for the trainings to end.
+            # Ctrl-C, SIGTERM or a cancellation: leaving the runner would wait for the trainings to end.
             for future in futures:
                 cancel(future.wrapped_future)
-            terminate_all()
+            end.enter_context(all_ended())
             raise
         return [final_state(future, _label(task, job)) for future, job in zip(futures, jobs, strict=True)]
 

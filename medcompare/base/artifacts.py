@@ -38,19 +38,28 @@ def sha256_of_file(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that no reader ever sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = new_part(path)
+    """Write `content` to `path` so that no reader ever sees a part of it.
+
+    Raises
+    ------
+    DiskFullError, ConfigError
+        As `cannot_write`.
+    """
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = new_part(path)
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(error, path.parent, n_bytes=len(content)) from error
 
 
 class ArtifactStore:
@@ -73,10 +82,7 @@ class ArtifactStore:
         path = self.root / relative
         # By content: a file that was altered may be as long as it was.
         if not path.is_file() or sha256_of_file(path) != digest:
-            try:
-                write_atomically(path, content)
-            except OSError as error:
-                raise cannot_write(error, self.root) from error
+            write_atomically(path, content)
         self._publish(relative)
         return Artifact(path=relative, sha256=digest, n_bytes=len(content))
 

@@ -52,6 +52,7 @@ NOT_FOLLOWED: dict[str, str] = {
     "medcompare.base.file_access": "who may read a file, not what is in it",
     "medcompare.base.shared_store": "copies files that are checked by their digest",
     "medcompare.base.store_lock": _ORCHESTRATION,
+    "medcompare.training.stopping": "a training that is told to end has no result",
     "medcompare.training.progress": _PROGRESS,
     "medcompare.training.events": _PROGRESS,
     "tasks": "a docstring",

@@ -90,28 +90,35 @@ class DiskFullError(MedcompareError):
     public = "no space left on the disk"
 
 
-def cannot_write(error: OSError, folder: Path) -> MedcompareError | OSError:
-    """`error` of writing below `folder` in words, with the remedy; itself where nothing better can be said."""
+def cannot_write(error: OSError, folder: Path, *, n_bytes: int | None = None) -> MedcompareError | OSError:
+    """`error` of writing below `folder` in words, with the remedy; itself where nothing better can be said.
+
+    `n_bytes` is what was to be written, where that is known; what was written of it must be removed before.
+    """
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         why = "disk is full" if error.errno == errno.ENOSPC else "disk quota is used up"
         free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+        missing = "" if n_bytes is None else f", and {n_bytes / 1e6:.3g} MB are to be written there"
         return DiskFullError(
-            f"the {why}: {free / 1e6:.0f} MB free where {folder} lies; free some "
-            "(medcompare prune shows what can be deleted) or choose another folder with --store"
+            f"the {why}: {free / 1e6:.3g} MB free where {folder} lies{missing}; free some "
+            "(medcompare prune shows what can be deleted) or choose another folder with --store or --out. "
+            "The same command then goes on from there"
         )
     if error.errno == errno.EFBIG:
         return DiskFullError(
             f"a file in {folder} would be larger than this system allows: raise the limit (ulimit -f unlimited) "
-            "or choose another folder with --store"
+            "or choose another folder with --store or --out"
         )
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return ConfigError(
             f"{folder} cannot be written to ({error.strerror}): let this user write there or choose another folder "
-            "with --store"
+            "with --store or --out"
         )
     return error
 
 
+WRITE_ERRORS = (OSError, DiskFullError, ConfigError)
+"""Of whatever writes: what `cannot_write` makes of an error, and those that it leaves as they are."""
 EXPECTED_ERRORS = (InputError, DiskFullError)
 """What a person must fix outside the software: the message says all, a traceback would hide it."""
 

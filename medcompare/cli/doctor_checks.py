@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from medcompare.base.code_identity import PACKAGE_ROOT
-from medcompare.base.errors import ConfigError
+from medcompare.base.errors import ConfigError, MedcompareError
 from medcompare.base.file_access import who_may_read
 from medcompare.base.formatting import format_bytes
 from medcompare.base.hardware import may_have_gpu
@@ -31,7 +31,7 @@ from medcompare.models.zoo import MODELS
 from medcompare.notify.outbox import outbox_folder, refused, waiting
 from medcompare.notify.send import fault_of, probe
 from medcompare.notify.settings import mail_config_from_environment
-from medcompare.runs.history import HistoryError, history_path, list_runs
+from medcompare.runs.history import history_path, list_runs
 from medcompare.runs.prefect_server import (
     API_URL,
     ServerError,
@@ -325,7 +325,7 @@ def check_history(store: Path) -> Found:
     """The history can be read."""
     try:
         runs = list_runs(history_path(store))
-    except HistoryError as error:
+    except MedcompareError as error:
         # Its message ends with the remedy, which differs: a newer history must not be moved away.
         detail, _, remedy = str(error).rpartition(": ")
         return _fail(detail, remedy)

@@ -70,8 +70,10 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
     check_prefect_home(os.environ)
     prepare_environment()
     start_temporary_server()
-    # A shell that starts us in the background ignores Ctrl-C for us; a run must be stoppable.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell that starts us in the background ignores Ctrl-C for us; a run must be stoppable. What ends a
+    # container, a service or a job of a cluster (SIGTERM) ends a run in the same way.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     complain("Starting Prefect ...")
     # Needed at the start of a run, and known by the time Prefect's server answers.
     threading.Thread(target=package_digest, daemon=True).start()
@@ -79,7 +81,7 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
         with training_display(install_filter()):
             result = start()
     except KeyboardInterrupt:
-        complain("\nevery training was stopped, nothing half-written was kept")
+        complain("\nevery training was stopped and saved where it was; the same command goes on from there")
         raise
     print_result(result)
     if accepted and result.outcome not in accepted:

@@ -123,7 +123,7 @@ def build_report_mail(
 def build_failure_mail(
     run: RunSummary, config: MailConfig, *, now: datetime, link: str | None = None
 ) -> EmailMessage:
-    """Mail about a run that failed or crashed: stage, kind of error and remedy, with a link to the run.
+    """Mail about a run that ended without a report: stage, kind of error and remedy, with a link to the run.
 
     Raises
     ------
@@ -134,14 +134,14 @@ def build_failure_mail(
     if failure is None:
         msg = f"run '{run.name}' is {run.status} and has no failure to report: use build_report_mail"
         raise MailError(msg)
-    headline = f"The run {run.status} in {failure.stage}"
+    ended = f"run {'was ' if run.status == 'interrupted' else ''}{run.status} in {failure.stage}"
     return _message(
-        f"{title_of(run)}: the run {run.status} in {failure.stage}",
+        f"{title_of(run)}: the {ended}",
         run,
         config,
         now=now,
         failed=True,
-        headline=headline,
+        headline=f"The {ended}",
         sentence=f"{failure.kind}: {failure.public}" if failure.public else failure.kind,
         remedy=failure.remedy or "The log of the run says more.",
         attachment="No report was made. The log of the run has the details, which are never mailed.",

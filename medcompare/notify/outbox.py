@@ -18,7 +18,7 @@ from email.policy import SMTP
 from typing import TYPE_CHECKING
 
 from medcompare.base.artifacts import write_atomically
-from medcompare.base.errors import MedcompareError
+from medcompare.base.errors import WRITE_ERRORS, MedcompareError
 from medcompare.base.file_access import locked
 from medcompare.notify.send import send
 
@@ -115,7 +115,7 @@ def _send_all(config: MailConfig, folder: Path, now: datetime) -> bool:
     for path in waiting(folder):
         try:
             faults = _send_one(path, config, now)
-        except OSError:
+        except WRITE_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - a damaged file, which must not hold up the mails behind it
             kind = type(error).__name__
@@ -181,6 +181,7 @@ def _write(
 def _errors_of(folder: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        msg = f"outbox {folder}: {error.strerror or error}: free space, or correct the permissions"
+    except WRITE_ERRORS as error:
+        why = getattr(error, "strerror", None) or error
+        msg = f"outbox {folder}: {why}: free space, or correct the permissions"
         raise OutboxError(msg) from error

@@ -7,7 +7,6 @@ replaced in one step, so that runs at the same time cannot disturb each other.
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import sqlite3
@@ -19,7 +18,7 @@ import psutil
 from pydantic import ValidationError
 
 from medcompare.base.artifacts import write_atomically
-from medcompare.base.errors import ConfigError, MedcompareError
+from medcompare.base.errors import ConfigError, MedcompareError, cannot_write
 from medcompare.base.file_access import locked
 from medcompare.runs.summary import Failure, RunSummary, failed_run
 
@@ -51,8 +50,10 @@ def record_run(path: Path, summary: RunSummary) -> None:
 
     Raises
     ------
+    DiskFullError, ConfigError
+        As `cannot_write`.
     HistoryError
-        If the record cannot be written.
+        If the record cannot be written for another reason.
     """
     with _errors_of(path):
         _take_over(path)
@@ -205,7 +206,7 @@ def _read(file: Path) -> RunSummary:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        is_newer = any(one["type"] == "extra_forbidden" for one in error.errors())
+        is_newer = any(one["type"] in {"extra_forbidden", "literal_error"} for one in error.errors())
         remedy = "update medcompare, a newer version wrote it" if is_newer else "move it away, it is damaged"
         msg = f"history {file}: {where}: {first['msg']}: {remedy}"
         raise HistoryError(msg) from None
@@ -230,13 +231,10 @@ def _errors_of(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = {
-            errno.ENOSPC: "free space on the disk",
-            errno.EDQUOT: "free space on the disk",
-            errno.EACCES: "let this user read and write there, or name another --store",
-            errno.EPERM: "let this user read and write there, or name another --store",
-        }.get(error.errno or 0, "move away what is in its place")
-        msg = f"history {path}: {error.strerror or error}: {remedy}"
+        known = cannot_write(error, path)
+        if known is not error:
+            raise known from error
+        msg = f"history {path}: {error.strerror or error}: move away what is in its place"
         raise HistoryError(msg) from error
     except (sqlite3.Error, ValidationError) as error:
         msg = f"history {path.with_name(EARLIER_FILE)} of an earlier version cannot be read: move it away"

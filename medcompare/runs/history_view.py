@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from medcompare.runs.changes import Changes, FigureChange
     from medcompare.runs.summary import RunSummary
 
-STATUS_COLOURS = {"completed": "green", "failed": "red", "crashed": "red", "running": "cyan"}
+STATUS_COLOURS = {
+    "completed": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "crashed": "red",
+    "running": "cyan",
+}
 MISSING = "\u2013"
 NARROW_BELOW = 120
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BETWEEN_STAGES = "between the stages"
+INTERRUPTED = "Start it again: what was finished is reused, and trainings go on from where they were saved."
 
 
 @contextmanager
@@ -39,4 +40,6 @@ def remedy_of(error: BaseException) -> str:
         return "Free some disk: medcompare prune shows what can be deleted. Then start the run again."
     if isinstance(error, TrainingError) and not error.transient:
         return "Change the settings of the training that the log of the run names: the same training fails again."
+    if not isinstance(error, Exception):
+        return INTERRUPTED
     return "Read the log of the run, then start it again: what was finished is reused."

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Assessment
     from medcompare.training.records import TrainedModel
 
-RunStatus = Literal["running", "completed", "failed", "crashed"]
+RunStatus = Literal["running", "completed", "failed", "interrupted", "crashed"]
 RunKind = Literal["compare", "assess", "night"]
 
 
@@ -158,7 +158,7 @@ class RunSummary(Record):
         if self.status == "completed" and self.verdict is None:
             msg = f"run '{self.run_id}' is completed and needs a verdict"
             raise ValueError(msg)
-        if self.status in {"failed", "crashed"} and self.failure is None:
+        if self.status in {"failed", "interrupted", "crashed"} and self.failure is None:
             msg = f"run '{self.run_id}' is {self.status} and needs a failure with stage and cause"
             raise ValueError(msg)
         return self
@@ -310,9 +310,9 @@ def failed_run(
     *,
     failure: Failure,
     finished_at: datetime,
-    status: Literal["failed", "crashed"] = "failed",
+    status: Literal["failed", "interrupted", "crashed"] = "failed",
 ) -> RunSummary:
-    """Summary of a run that ended in an error, or whose process is gone."""
+    """Summary of a run that ended in an error, was told to end, or whose process is gone."""
     return _with(begun, {"status": status, "finished_at": utc_text(finished_at), "failure": failure})
 
 
@@ -322,7 +322,7 @@ def failure_of(error: BaseException, stage: str, *, remedy: str | None = None) -
     public = getattr(error, "public", "")
     if isinstance(error, OSError) and error.errno is not None:
         public = os.strerror(error.errno)
-    # What is no `Exception` comes from outside: Ctrl-C, a cancellation, the end of the worker.
+    # What is no `Exception` comes from outside: Ctrl-C, SIGTERM, a cancellation, the end of the worker.
     if not isinstance(error, Exception):
         public = cause = "the run was stopped from outside"
     else:

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medcompare.base.artifacts import sha256_of_file
-from medcompare.base.errors import ArtifactError, SharedStoreError, cannot_write
+from medcompare.base.errors import ArtifactError, MedcompareError, SharedStoreError, cannot_write
 from medcompare.base.file_access import new_part, sync_folder
 from medcompare.base.shared_store import shared_store_of
 
@@ -52,7 +52,7 @@ def save(content: dict[str, Any], path: Path) -> None:
     Raises
     ------
     DiskFullError, ConfigError
-        As `cannot_write`.
+        As `cannot_write`; no part of a file is then left at `path`.
     """
     tensors: dict[str, Tensor] = {}
     described = json.dumps(_without_tensors(content, "", tensors))
@@ -64,9 +64,15 @@ def save(content: dict[str, Any], path: Path) -> None:
         number = _SYSTEM_ERROR.search(str(error))
         if number is None:
             raise
-        raise cannot_write(OSError(int(number[1]), os.strerror(int(number[1]))), path.parent) from error
+        why = OSError(int(number[1]), os.strerror(int(number[1])))
+        raise _cannot_write(why, path, tensors) from error
     except OSError as error:
-        raise cannot_write(error, path.parent) from error
+        raise _cannot_write(error, path, tensors) from error
+
+
+def _cannot_write(error: OSError, path: Path, tensors: Mapping[str, Tensor]) -> MedcompareError | OSError:
+    path.unlink(missing_ok=True)  # what is there of it counts as free
+    return cannot_write(error, path.parent, n_bytes=sum(tensor.nbytes for tensor in tensors.values()))
 
 
 def load(path: Path, *, mapped: bool = False) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -23,6 +24,7 @@ from medcompare.data.assignments import ImageRow, file_of
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import NotRegularError, read_regular
 from medcompare.training.image_cache import image_cache, key_of
+from medcompare.training.stopping import end_if_asked
 from medcompare.training.transforms import (
     STREAM_CROPS,
     STREAM_ORDER,
@@ -295,6 +297,7 @@ class BatchLoader:
             collate_fn=_as_is,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
+            worker_init_fn=_end_with_the_training,
             pin_memory=pinned,
             # Its own: each pass draws a seed for its workers, which must not come from the
             # global generator that the network's dropout draws from. No image depends on it.
@@ -307,8 +310,10 @@ class BatchLoader:
         return len(self._spans)
 
     def in_order(self) -> Iterator[Batch]:
-        """Batches in the order of the rows."""
-        return self._batches(0, list(range(len(self.images))))
+        """Batches in the order of the rows; raises StoppedError where the process is told to end."""
+        for batch in self._batches(0, list(range(len(self.images)))):
+            end_if_asked()
+            yield batch
 
     def shuffled(self, *, seed: int, epoch: int, n_done: int = 0) -> Iterator[Batch]:
         """Batches in the random order of (seed, epoch), without the first `n_done`."""
@@ -371,6 +376,11 @@ def loaders_of(
         BatchLoader(images, batch_size=batch_size, num_workers=num_workers, pinned=device.type == "cuda")
         for images in subsets
     ]
+
+
+def _end_with_the_training(_number: int) -> None:
+    """Where all processes of a job get SIGTERM, the training still needs its next batch."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_is(batch: Any) -> Any:  # noqa: ANN401 - `__getitems__` has made the batch, or says why not

@@ -23,6 +23,7 @@ from medcompare.training.scoring import (
     positive_probability,
     weighted_loss,
 )
+from medcompare.training.stopping import stop_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -113,7 +114,7 @@ def train_one_epoch(
         For messages.
     progress : EpochProgress, optional
         What was done of this epoch; brought up to date with each reading of the losses: after each step on a
-        processor, after every 16th and the last on a GPU.
+        processor; on a GPU after every 16th, the last, and the one after which the training is told to end.
     passes : GradientPasses, optional
         Over batches of `network`; one for the whole training, as it learns what fits into memory.
     on_step : callable, optional
@@ -154,7 +155,8 @@ def train_one_epoch(
     for step, batch in enumerate(batches, start=progress.step + 1):
         loss = passes(batch)
         losses.add(loss, batch.labels.tolist())
-        if step % every == 0:
+        read_now = step % every == 0 or stop_asked()
+        if read_now:
             losses.read()
         elif optimizer.param_groups[0].get("fused"):
             # From a loss that is not finite the weights stand still until it is read, as with a gradient scaler.
@@ -167,7 +169,7 @@ def train_one_epoch(
         passes.scaler.update()
         if after_update is not None:
             after_update()
-        if step % every == 0:
+        if read_now:
             report()
     if losses.read():
         report()

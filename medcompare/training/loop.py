@@ -52,6 +52,7 @@ from medcompare.training.records import BatchNormFacts, EpochLog, StepSpeed, Tra
 from medcompare.training.replay import keep_batch
 from medcompare.training.scoring import Placement, make_repeatable
 from medcompare.training.state import FitState, Keeper, Stateful, resume_key, resumed_state
+from medcompare.training.stopping import StoppedError, stoppable
 from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def fit(
     ------
     TrainingError
         If a loss is not finite, or memory runs out for two images at once.
+    StoppedError
+        If the process is told to end within `stoppable`; what was done is saved.
     DataError
         If an image changed or cannot be read.
     DiskFullError
@@ -176,8 +179,13 @@ def fit(
         # Judged with statistics that belong to the weights; trained on with the library's own.
         # Those of frozen layers are the pretrained ones, which the head was trained on.
         running = {} if epoch <= options.frozen_epochs else statistics_of(judged)
-        measured = remeasure(judged, sample, settings) if running else None
-        validated = validate_epoch(judged, validation, settings)
+        try:
+            measured = remeasure(judged, sample, settings) if running else None
+            validated = validate_epoch(judged, validation, settings)
+        except StoppedError:
+            load_statistics(judged, running)  # as it was after the last step
+            keep.save()
+            raise
         if not math.isfinite(validated.loss):
             raise TrainingError(not_finite("validation loss", settings, f"the end of epoch {epoch}"))
         state.elapsed_s = keep.elapsed_s()
@@ -222,7 +230,8 @@ class Prepared:
         """Carry it out; see `fit`."""
         parts = self.network, self.training, self.validation, self.sample, self.settings
         try:
-            return fit(*parts, emit=emit, resume_point=self.resume_point, stop=stop)
+            with stoppable():
+                return fit(*parts, emit=emit, resume_point=self.resume_point, stop=stop)
         except NotFiniteError as error:
             store_root = self.resume_point.folder.parents[1]
             raise keep_batch(error, self.network, self.training, self.settings, store_root) from None

@@ -61,7 +61,6 @@ def keep_batch(
         path.parent.mkdir(parents=True, exist_ok=True)
         save(content, path)
     except (MedcompareError, OSError) as problem:
-        path.unlink(missing_ok=True)
         why = cannot_write(problem, path.parent) if isinstance(problem, OSError) else problem
         return TrainingError(f"{error}. The batch could not be kept: {why}")
     return TrainingError(f"{error}. The batch is kept: python -m medcompare.training.replay {path}")

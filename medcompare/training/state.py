@@ -16,6 +16,7 @@ from medcompare.training.epoch import EpochProgress
 from medcompare.training.identity import NOT_IDENTITY
 from medcompare.training.passes import random_state
 from medcompare.training.records import EpochLog
+from medcompare.training.stopping import StoppedError, stop_asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,7 +156,7 @@ def resumed_state(
 
 
 class Keeper:
-    """Saves a running training every ``checkpoint_every_s`` seconds.
+    """Saves a running training every ``checkpoint_every_s`` seconds, and before it ends because it was told to.
 
     Parameters
     ----------
@@ -187,8 +188,22 @@ class Keeper:
         return self._elapsed_before + time.perf_counter() - self._started
 
     def if_due(self) -> None:
-        """Save, if the last time is long enough ago. To be called when all parts belong together."""
-        if self._point is None or time.perf_counter() - self._saved_at < self._every_s:
+        """Save, if the last time is long enough ago, or if the process is told to end.
+
+        Raises
+        ------
+        StoppedError
+            If it is.
+        """
+        to_end = stop_asked()
+        if to_end or time.perf_counter() - self._saved_at >= self._every_s:
+            self.save()
+        if to_end:
+            raise StoppedError
+
+    def save(self) -> None:
+        """Save. To be called when all parts belong together."""
+        if self._point is None:
             return
         self._state.elapsed_s = self.elapsed_s()
         self._state.images_at_once = self._passes.images_at_once

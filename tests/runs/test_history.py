@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from medcompare.base.errors import ConfigError
+from medcompare.base.errors import ConfigError, DiskFullError
 from medcompare.runs.history import (
     HistoryError,
     earlier_runs,
@@ -186,7 +186,7 @@ def test_a_full_disk_is_not_called_damage(small_disk: Path) -> None:
             fill.flush()
 
     for place in (file, history_path(small_disk / "another")):
-        with pytest.raises(HistoryError, match=r"history .*: free space on the disk$"):
+        with pytest.raises(DiskFullError, match=r"the disk is full: [\d.]+ MB free where .*history"):
             record_run(place, summary(run_id="next"))
 
 
@@ -195,7 +195,7 @@ def test_a_full_disk_is_not_called_damage(small_disk: Path) -> None:
     [
         (lambda text: text[:-5], r"the file: Invalid JSON.*: move it away, it is damaged"),
         (lambda text: text.replace("seed", "sead"), r"seed: Field required: update medcompare"),
-        (lambda text: text.replace("completed", "done"), r"status: Input should be .*: move it away"),
+        (lambda text: text.replace("completed", "done"), r"status: Input should be .*: update medcompare"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_named(file: Path, edit: Callable[[str], str], message: str) -> None:

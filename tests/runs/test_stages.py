@@ -15,7 +15,7 @@ from medcompare.base.errors import (
     TrainingError,
     WeightsError,
 )
-from medcompare.runs.stages import BETWEEN_STAGES, in_stage, remedy_of, stage_of
+from medcompare.runs.stages import BETWEEN_STAGES, INTERRUPTED, in_stage, remedy_of, stage_of
 
 CHANGE_INPUT = "Change the input or the setting that the log of the run names: the same input fails again."
 FREE_DISK = "Free some disk: medcompare prune shows what can be deleted. Then start the run again."
@@ -78,7 +78,7 @@ def test_an_unmarked_error_is_between_the_stages() -> None:
         (TrainingError("killed from outside", transient=True), READ_LOG),
         (ArtifactError("altered"), READ_LOG),
         (RuntimeError("boom"), READ_LOG),
-        (KeyboardInterrupt(), READ_LOG),
+        (KeyboardInterrupt(), INTERRUPTED),
     ],
 )
 def test_the_remedy_fits_the_error(error: BaseException, remedy: str) -> None:

@@ -11,13 +11,17 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medcompare.base.errors import ArtifactError, DataError, TrainingError
-from medcompare.training.worker import child
-from medcompare.training.worker.child import run_child, serve, terminate_all
+from medcompare.base.hardware import CGROUP
+from medcompare.training.worker import causes
+from medcompare.training.worker.child import all_ended, run_child, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,6 +66,11 @@ def family(request, emit):
     emit({"event": "progress", "pids": [os.getpid(), child.pid]})
     time.sleep(120)
 
+def hog(request, emit):
+    held = []
+    while True:
+        held.append(b"x" * (1 << 22))
+
 def orphan(request, emit):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     emit({"event": "progress", "pids": [child.pid]})
@@ -69,7 +78,7 @@ def orphan(request, emit):
 
 JOBS = dict(
     echo=echo, fail=fail, crash=crash, gpu=gpu, disk=disk, die=die, leave=leave, family=family, orphan=orphan,
-    where=where,
+    where=where, hog=hog,
 )
 if __name__ == "__main__":
     sys.exit(serve(JOBS, sys.argv[1:]))
@@ -307,8 +316,8 @@ def test_an_error_of_the_callers_handler_ends_the_child(environment: dict[str, s
     assert gone_soon(pids)
 
 
-def test_terminate_all_ends_every_child(environment: dict[str, str]) -> None:
-    """From another thread, as on Ctrl-C; what was stopped is not tried again."""
+def test_all_end_and_none_begins(environment: dict[str, str]) -> None:
+    """From another thread, as on Ctrl-C; what was stopped is not tried again, and nothing is started meanwhile."""
     pids: list[int] = []
     failures: list[TrainingError] = []
 
@@ -330,15 +339,19 @@ def test_terminate_all_ends_every_child(environment: dict[str, str]) -> None:
         thread.start()
     while len(pids) < 4:
         time.sleep(0.02)
-    count = terminate_all()
-    for thread in threads:
-        thread.join(timeout=20)
+    with all_ended() as count:
+        for thread in threads:
+            thread.join(timeout=20)
+        with pytest.raises(TrainingError, match=r"^t was stopped$"):
+            run_child("sample_jobs", "echo", "{}", label="t", environment=environment)
 
     assert count == 2
     assert [str(error) for error in failures] == ["training of x was stopped"] * 2
     assert not any(error.transient for error in failures)
     assert gone_soon(pids)
-    assert terminate_all() == 0
+    with all_ended() as count:
+        assert count == 0
+    assert run_child("sample_jobs", "orphan", "{}", label="t", environment=environment) == "{}"
 
 
 def test_a_child_does_not_outlive_its_parent(environment: dict[str, str], tmp_path: Path) -> None:
@@ -374,8 +387,8 @@ def test_serve_wants_exactly_one_job(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_kill_for_lack_of_memory_is_told_from_others() -> None:
     """Linux counts it: for certain in this container; else it is only likely."""
-    words = child._memory_ran_out
-    counted = child.oom_kills()
+    words = causes.memory_ran_out
+    counted = causes.oom_kills()
     if counted is None:
         pytest.skip("this system does not count kills for lack of memory")
     here, everywhere = counted
@@ -383,6 +396,58 @@ def test_a_kill_for_lack_of_memory_is_told_from_others() -> None:
     assert words(None) == words(counted) == ""
     assert words((here - 1, 0)) == "Linux ended it, as the memory of its container or service ran out"
     assert words((here, everywhere - 1)) == "Linux ended a process of this machine, as memory ran out"
+
+
+@pytest.fixture
+def small_memory() -> Iterator[Path]:
+    """A control group of 400 MB without swap, of either version; only root may make one."""
+    versions = ((CGROUP / "memory", "memory.limit_in_bytes"), (CGROUP, "memory.max"))
+    for base, limit in versions:
+        group = base / f"medcompare-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(400 << 20))
+            yield group
+        except FileNotFoundError:
+            continue
+        else:
+            return
+        finally:
+            group.rmdir()
+    pytest.skip("no control group with a limit of memory can be made here")
+
+
+def test_what_the_system_ended_for_lack_of_memory_says_so(
+    environment: dict[str, str], small_memory: Path
+) -> None:
+    """For real, in a control group: the cause for certain, what to lower, and that it may be tried again."""
+    parent = textwrap.dedent("""
+        import os, sys
+        from pathlib import Path
+        Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
+        from medcompare.base.errors import TrainingError
+        from medcompare.training.worker.child import run_child
+        try:
+            run_child("sample_jobs", "hog", "{}", label="training of x")
+        except TrainingError as error:
+            print(error.transient, error)
+    """)
+    paths = os.pathsep.join([str(ROOT), environment["PYTHONPATH"]])
+    done = subprocess.run(
+        [sys.executable, "-c", parent, str(small_memory)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == (
+        "True training of x was ended by SIGKILL (Linux ended it, as the memory of its container or service ran out: "
+        "lower train.batch_size, train.num_workers or train.max_parallel)\n"
+    ), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -394,9 +459,9 @@ def test_a_kill_for_lack_of_memory_is_told_from_others() -> None:
 )
 def test_a_loading_process_that_died_is_named(said: str, why: str) -> None:
     """In torch's words, with the setting to lower."""
-    words = child.words_of_loader(RuntimeError(said))
+    words = causes.words_of_loader(RuntimeError(said))
 
     assert words is not None
     assert words.startswith(f"a data-loading process ended ({why}), often for lack of memory")
     assert "train.num_workers" in words
-    assert child.words_of_loader(RuntimeError("something else")) is None
+    assert causes.words_of_loader(RuntimeError("something else")) is None

@@ -9,6 +9,9 @@ The parent writes one line of JSON to the child's standard input and keeps the p
 open; the child answers with one JSON object per line. When the pipe closes, because the
 parent ended in whatever way, the child ends itself and all its own children. Each child
 leads a process group, so that a time limit or Ctrl-C ends data-loading processes too.
+
+SIGTERM is how a child is told to end: by the parent, after Ctrl-C, a cancellation or a SIGTERM of its own, or by
+whoever ends all processes of a job. A training saves itself first (`medcompare.training.stopping`).
 """
 
 from __future__ import annotations
@@ -20,19 +23,19 @@ import logging
 import math
 import os
 import queue
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base import errors
 from medcompare.base.errors import MedcompareError, TrainingError, redact
 from medcompare.base.hardware import oom_kills
+from medcompare.training.worker.causes import death, memory_ran_out, words_of_device, words_of_loader
 from medcompare.training.worker.fork_server import serve_copies, start_process
 
 if TYPE_CHECKING:
@@ -48,19 +51,14 @@ Job = Callable[[str, EventHandler], str]
 
 POLL_S = 0.25
 EXIT_GRACE_S = 15.0
+STOP_GRACE_S = 20.0
+"""For a step and a checkpoint. Kubernetes and SLURM kill after 30 s by default: the rest is for the run's record."""
 STDERR_LINES = 30
-_DEVICE_WORDS = re.compile(r"(CUDA|cuDNN|CUBLAS|HIP|MPS)\b[^\n]{0,400}?(?=\. |\.?\n|\.?$)", re.ASCII)
-"""What torch says first of a GPU; where memory ran out, also how much was asked for."""
-_ASKED_FOR = re.compile(r"\. Tried to allocate ([\d.]+ \w+)", re.ASCII)
-
-_LOADER_WORDS = re.compile(
-    r"DataLoader worker \(pid\S* [\d, ]+\) ((?:is killed by signal: \w+)|exited unexpectedly)", re.ASCII
-)
-
 logger = logging.getLogger(__name__)
 
 _live: dict[int, Process] = {}
 _stopped: set[int] = set()
+_ending: list[bool] = []
 _lock = threading.Lock()
 
 
@@ -110,7 +108,7 @@ def run_child(
     """
     killed_before = oom_kills()
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    with _started(module, job, environment) as process:
+    with _started(module, job, environment, label) as process:
         conversation = _Conversation(process, on_event)
         conversation.ask(request)
         in_time = conversation.listen(deadline)
@@ -126,36 +124,48 @@ def run_child(
             f"raise {time_limit_name} or give it less to do"
         )
         raise TrainingError(msg)
-    if conversation.error is not None:
-        _raise_reported(conversation.error, label)
     if conversation.result is not None:
         return conversation.result
-    if was_stopped:
+    if was_stopped:  # also where the child has said so itself: it is not to be tried again
         msg = f"{label} was stopped"
         raise TrainingError(msg)
-    raise _death(
-        label, process.wait(), conversation.last_words, memory_ran_out=_memory_ran_out(killed_before)
-    )
-
-
-def terminate_all() -> int:
-    """Kill every live child with all its own children; return how many there were."""
-    with _lock:
-        processes = list(_live.values())
-        _stopped.update(process.pid for process in processes)
-    for process in processes:
-        _kill_group(process)
-    return len(processes)
+    if conversation.error is not None:
+        _raise_reported(conversation.error, label)
+    raise death(label, process.wait(), conversation.last_words, ran_out=memory_ran_out(killed_before))
 
 
 @contextlib.contextmanager
-def _started(module: str, job: str, environment: Mapping[str, str] | None) -> Iterator[Process]:
+def all_ended() -> Iterator[int]:
+    """End every live child, as `_end` does, and let none begin within the block; yields how many there were.
+
+    A child that all processes of a job were told to end with is tried again otherwise, in the middle of the end.
+    """
+    with _lock:
+        _ending.append(True)
+        processes = list(_live.values())
+        _stopped.update(process.pid for process in processes)
+    try:
+        _end(processes)
+        yield len(processes)
+    finally:
+        with _lock:
+            _ending.pop()
+
+
+@contextlib.contextmanager
+def _started(module: str, job: str, environment: Mapping[str, str] | None, label: str) -> Iterator[Process]:
     """A started and registered child; dead with all its children when the block ends."""
     with _lock:
+        if _ending:
+            msg = f"{label} was stopped"
+            raise TrainingError(msg)
         process = start_process(module, job, {**os.environ, **(environment or {})})
         _live[process.pid] = process
     try:
         yield process
+    except BaseException:  # Ctrl-C, a cancellation or SIGTERM, to the run
+        _end([process])
+        raise
     finally:
         _kill_group(process)
         process.wait()
@@ -254,6 +264,21 @@ def _ended_by_itself(process: Process) -> bool:
     return True
 
 
+def _end(processes: Sequence[Process]) -> None:
+    """Tell each of `processes` to end, which a training does when it is saved; kill what is left, with its children."""
+    deadline = time.monotonic() + STOP_GRACE_S
+    try:
+        for process in processes:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGTERM)  # it alone: it still needs those that load data for it
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=max(0.0, deadline - time.monotonic()))
+    finally:  # also after a second Ctrl-C
+        for process in processes:
+            _kill_group(process)
+
+
 def _kill_group(process: Process) -> None:
     # EPERM is what macOS answers for a group whose members have all ended.
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -266,33 +291,6 @@ def _raise_reported(event: Event, label: str) -> NoReturn:
         failed = f"{label} failed: " if event.get("unforeseen") else ""
         raise TrainingError(failed + event["message"], transient=event["transient"])
     raise kind(event["message"])
-
-
-def _memory_ran_out(before: tuple[int, int] | None) -> str:
-    """Whether Linux has ended a process for lack of memory since `before`, in words."""
-    now = oom_kills()
-    if before is None or now is None:
-        return ""
-    if now[0] > before[0]:
-        return "Linux ended it, as the memory of its container or service ran out"
-    return "Linux ended a process of this machine, as memory ran out" if now[1] > before[1] else ""
-
-
-def _death(label: str, code: int, tail: deque[str], *, memory_ran_out: str = "") -> TrainingError:
-    last = "; last output: " + " | ".join(list(tail)[-5:]) if tail else ""
-    if code >= 0:
-        return TrainingError(f"{label} ended with exit status {code} and no result{last}")
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    why = memory_ran_out or "often the system running out of memory"
-    remedy = {
-        "SIGKILL": f"{why}: lower train.batch_size, train.num_workers or train.max_parallel",
-        "SIGBUS": "often shared memory (/dev/shm) running out: set train.num_workers to 0",
-        "SIGTERM": "someone or something ended it from outside",
-    }.get(name, "a crash in native code")
-    return TrainingError(f"{label} was ended by {name} ({remedy}){last}", transient=True)
 
 
 class _ForwardLogs(logging.Handler):
@@ -365,32 +363,6 @@ def wait_for_jobs(module: str) -> NoReturn:
     status = 0 if job is None else serve(importlib.import_module(module).JOBS, [job])
     sys.stderr.flush()
     os._exit(status)  # the interpreter would take two seconds to take torch apart
-
-
-def words_of_device(error: Exception) -> str | None:
-    """What torch says about a GPU, which holds no data, with the remedy; None for any other error."""
-    found = _DEVICE_WORDS.match(str(error)) if isinstance(error, RuntimeError) else None
-    if found is None:
-        return None
-    words = found[0]
-    if "out of memory" in words:
-        if asked := _ASKED_FOR.search(str(error)):
-            words += f" (tried to allocate {asked[1]})"
-        remedy = "lower train.batch_size, train.image_size_px or train.max_parallel, or end other programs on the GPU"
-    else:
-        remedy = "nvidia-smi shows the state of the GPU; --set train.device=cpu works without it"
-    return f"{words}: {remedy}"
-
-
-def words_of_loader(error: Exception) -> str | None:
-    """What torch says of a data-loading process that died, with the remedy; None for any other error."""
-    found = _LOADER_WORDS.search(str(error)) if isinstance(error, RuntimeError) else None
-    if found is None:
-        return None
-    return (
-        f"a data-loading process ended ({found[1]}), often for lack of memory or of shared memory (/dev/shm): "
-        "lower train.num_workers, or set it to 0"
-    )
 
 
 def _read_request() -> str:

@@ -216,6 +216,9 @@ def serve_copies(module: str) -> str | None:
     os.set_blocking(ended, False)
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(
+        signal.SIGTERM, signal.SIG_IGN
+    )  # where all processes of a job get it, the copies save themselves
     signal.set_wakeup_fd(ended)
     statuses: dict[int, int] = {}
     while ready := select.select([control.fileno(), wake], [], [], None if statuses else IDLE_S)[0]:
@@ -231,6 +234,7 @@ def serve_copies(module: str) -> str | None:
             if not pid:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 for other in (wake, ended, control.detach(), *statuses.values()):
                     os.close(other)
                 return _become_the_job(pipes)
