@@ -123,7 +123,7 @@ def killed_trainings(
     n_kills: int, rng: random.Random, folder: Path, *, device: str = "cpu"
 ) -> Iterator[dict[str, Any]]:
     """Trainings of both networks over 0, 1 and 2 loading processes, one row for each."""
-    common = {"checkpoint_every_s": 0, "device": device}
+    common: dict[str, Any] = {"checkpoint_every_s": 0, "device": device}
     whole: dict[str, tuple[dict[str, Any], float]] = {}
     done_kills, number = 0, -1
     while done_kills < n_kills:
@@ -185,9 +185,8 @@ def totals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             )
             if name in mine[0]
         }
-        longest = {
-            name: max(row[name] for row in mine) for name in ("processes_stayed_s",) if name in mine[0]
-        }
+        stayed = [row["processes_stayed_s"] for row in mine if "processes_stayed_s" in row]
+        longest: dict[str, float] = {"processes_stayed_s": max(stayed)} if stayed else {}
         differ = sum(bool(row["differences"]) for row in mine)
         found.append({"what": what, "ended": len(mine), **sums, **longest, "that_differ": differ})
     return found

@@ -73,7 +73,7 @@ def serve(descriptor: int) -> None:
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=2)
     )
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign] # else uvicorn ends at SIGTERM
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign] # else uvicorn ends at SIGTERM
 
     def stop_with_parent() -> None:
         # The parent never writes: this returns when it closes the pipe, exits or is killed.

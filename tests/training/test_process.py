@@ -70,6 +70,17 @@ def test_train_predict_measure(tiny: Any) -> None:
     assert sorted(path.name for path in tiny.store.root.iterdir()) == ["objects", "pixels"]
 
 
+def test_a_store_far_down_can_be_loaded_for(tiny: Any) -> None:
+    """Paths of sockets are short: loading processes have theirs elsewhere then, and nothing of it is left."""
+    store = tiny.store.root.rename(tiny.root / ("far" * 20))
+    request = tiny.request(epochs=1, num_workers=1, timeout_minutes=2).model_copy(
+        update={"store_root": store}
+    )
+
+    assert run_training(request).n_images_seen == 48
+    assert sorted(path.name for path in store.iterdir()) == ["objects", "pixels"]
+
+
 @pytest.mark.slow
 def test_bad_images_and_losses_keep_their_errors_across_the_process(tiny: Any) -> None:
     """DataError stays DataError: exit status 2, never retried."""

@@ -7,6 +7,7 @@ the child's side; see `medcompare.training.worker.child` for what passes between
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from typing import TYPE_CHECKING, TypeVar
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 MODULE = "medcompare.training.worker.process"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+MAX_PATH_BYTES = 54
+"""Of a store that has room for scratch folders: processes that load data hand images on through sockets below them,
+whose paths may have 104 bytes (macOS; Linux: 108). With a longer one nothing arrives, and the training would hang."""
 
 AnyRequest = TypeVar("AnyRequest", TrainingRequest, PredictionRequest, SaliencyRequest, CostRequest)
 
@@ -218,8 +223,9 @@ def _run(
     store = request.store_root.resolve()
     store.mkdir(parents=True, exist_ok=True)
     request = request.model_copy(update={"store_root": store, "data_root": request.data_root.resolve()})
+    place = store if len(os.fsencode(store)) <= MAX_PATH_BYTES else None
     # The parent owns the scratch folder, so that nothing is left where the child is killed.
-    with tempfile.TemporaryDirectory(dir=store, prefix="scratch-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(dir=place, prefix="scratch-", ignore_cleanup_errors=True) as scratch:
         environment = {name: str(n_threads) for name in THREAD_VARIABLES} | {"TMPDIR": scratch}
         answer = run_child(
             MODULE,
