@@ -25,7 +25,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempoten
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelling, Crashed, Running
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Running
 
 from flows.compare import compare
 from flows.deployment_steps import ensure_gpu_limit
@@ -34,7 +34,8 @@ from medcompare.cli.app import main
 from medcompare.config.train import TrainConfig
 from medcompare.runs.folder import partial_folder
 from medcompare.runs.history import history_path, list_runs, record_run, this_host
-from medcompare.runs.summary import start_of_run
+from medcompare.runs.stages import INTERRUPTED
+from medcompare.runs.summary import failed_run, failure_of, start_of_run
 from medcompare.training.worker.process import plan_parallel
 from tasks.gpu import GPU_LIMIT, LEASE_S, on_the_machine
 from tests.flows.conftest import set_mail_server
@@ -262,6 +263,43 @@ def test_a_killed_run_of_a_deployment_goes_on_once(
     assert recover(tmp_path / "store") == []
     limit = client.read_global_concurrency_limit_by_name(f"deployment:{deployment}")
     assert limit.active_slots == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "goes_on"),
+    [
+        (Crashed(message="Execution was terminated by SIGTERM."), True),
+        (Running(), True),  # it was killed before it could tell the server
+        (Cancelled(), False),
+        (AwaitingRetry(), False),  # whoever ended it has asked for it again
+    ],
+)
+def test_a_run_that_the_system_interrupted_goes_on(
+    client: SyncPrefectClient,
+    deployment: UUID,
+    tmp_path: Path,
+    mails: Mailbox,
+    state: Any,
+    *,
+    goes_on: bool,
+) -> None:
+    """Once, with a mail, as after a crash; what somebody cancelled or has asked for again is left alone."""
+    flow_run = killed(client, tmp_path, deployment, state=state)
+    failure = failure_of(KeyboardInterrupt(), "train resnet50", remedy=INTERRUPTED)
+    ended = failed_run(row(tmp_path), failure=failure, finished_at=datetime.now(UTC), status="interrupted")
+    record_run(history_path(tmp_path / "store"), ended)
+
+    recover(tmp_path / "store")
+    recover(tmp_path / "store")
+
+    assert (resumed(client, flow_run) is not None) is goes_on
+    assert [mail.splitlines()[0] for mail in told(mails)] == goes_on * [
+        "two-classes: the run was interrupted in train resnet50"
+    ]
+    found = row(tmp_path)
+    assert found.status == "interrupted"
+    assert found.failure is not None
+    assert found.failure.remedy == (RESUMED if goes_on else INTERRUPTED)
 
 
 def test_a_killed_run_without_a_deployment_is_mailed_about(
