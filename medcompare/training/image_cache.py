@@ -70,17 +70,15 @@ class ImageCache:
         self.folder = store / FOLDER
         self._room_bytes = room_bytes
 
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / key
-
     def get(self, key: str, *, check: bool) -> Tensor | None:
         """Entry `key`, (3, height, width), uint8, a view of the file; None where there is none.
 
         With `check` its checksum is compared, and its time of last use is renewed.
         """
-        path = self._path(key)
+        # As text: `pathlib` interns each part of a path, and the table of interned names grows by megabytes.
+        path = f"{self.folder}/{key[:2]}/{key}"
         try:
-            with path.open("rb") as file:
+            with open(path, "rb") as file:  # noqa: PTH123
                 # A private mapping: torch asks for memory it may write to.
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
                 height, width, checksum = _HEADER.unpack_from(content)
@@ -95,7 +93,7 @@ class ImageCache:
         except (OSError, ValueError, struct.error):  # of a length that was not written so
             whole = False
         if not whole:
-            logger.warning("an entry of the image cache is damaged and is made again: %s", path.name[:12])
+            logger.warning("an entry of the image cache is damaged and is made again: %s", key[:12])
             return None
         return pixels.reshape(height, width, 3).permute(2, 0, 1)
 
@@ -104,7 +102,7 @@ class ImageCache:
         if image.nbytes > self._room_bytes:
             return
         self._room_bytes -= image.nbytes
-        path = self._path(key)
+        path = self.folder / key[:2] / key
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = new_part(path)
