@@ -187,7 +187,7 @@ def killed_flows(n_kills: int, rng: random.Random, folder: Path) -> Iterator[dic
         while True:
             process = start(case)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=rng.uniform(0.5, reference.usual_s))
+                process.wait(timeout=rng.uniform(0.5, 0.9 * reference.usual_s))
                 break
             process.kill()
             process.wait()
