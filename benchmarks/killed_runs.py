@@ -54,29 +54,22 @@ VALUES: dict[str, Any] = {
     "evaluate": {"n_resamples": 200},
     "cost": {"n_warmup": 1, "n_repeats": 10, "throughput_batch": 2},
 }
-BY_NATURE = (
-    "cost",
-    "latency",
-    "elapsed",
-    "_s",
-    "_at",
-    "run_name",
-    "provenance",
-    "trend",
-    "changes",
-    "history",
-)
-"""Parts of names in ``results.json`` of what is measured with a clock, or names the run."""
+BY_NATURE = ("assessment.costs.", "assessment.verdict.", "budgets.", "checklists.", "derived.", "provenance.")
+"""Parts of ``results.json`` that are measured with a clock, weigh what is, or say when and from which code a run was
+made. The figures that the verdict rests on are compared one by one."""
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """What must not differ, of a run's folder: every number but times and costs, and both tables of predictions."""
+    """What must not differ, of a run's folder: every figure but times and costs, and both tables of predictions."""
     results = json.loads((folder / "results.json").read_text("utf-8"))
     tables = {
         table.name: hashlib.sha256(table.read_bytes()).hexdigest()
         for table in folder.glob("predictions_*.csv")
     }
-    return {**tables, **dict(leaves(results))}
+    return {
+        **tables,
+        **{name: value for name, value in leaves(results) if not name.startswith(BY_NATURE)},
+    }
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON

@@ -54,6 +54,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 PARENT_SHARE = 0.1
 VICTIMS = ("training", "flow", "worker", "server")
+COUNTS = (
+    "kills",
+    "with_the_parent",
+    "while_a_checkpoint_was_written",
+    "started_again_by_itself",
+    "started_again_by_hand",
+)
 
 
 def outcome(trained: TrainedModel, request: TrainingRequest, data: TinyData) -> dict[str, Any]:
@@ -174,17 +181,7 @@ def totals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for what in dict.fromkeys(row["what"] for row in rows):
         mine = [row for row in rows if row["what"] == what]
-        sums = {
-            name: sum(row[name] for row in mine)
-            for name in (
-                "kills",
-                "with_the_parent",
-                "while_a_checkpoint_was_written",
-                "started_again_by_itself",
-                "started_again_by_hand",
-            )
-            if name in mine[0]
-        }
+        sums: dict[str, int] = {name: sum(row[name] for row in mine) for name in COUNTS if name in mine[0]}
         stayed = [row["processes_stayed_s"] for row in mine if "processes_stayed_s" in row]
         longest: dict[str, float] = {"processes_stayed_s": max(stayed)} if stayed else {}
         differ = sum(bool(row["differences"]) for row in mine)

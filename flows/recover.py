@@ -13,11 +13,14 @@ neither end its record in the history, nor mail through our settings, nor start 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from medcompare.base.file_access import access_of, files_readable_by
 from medcompare.runs.folder import partial_folder
@@ -89,7 +92,6 @@ def _settle(client: SyncPrefectClient, run: RunSummary, store: Path, *, is_new: 
     As a new run: the worker marks the old one as crashed once more after it has called `after_crash`. A run that was
     interrupted is one that crashed where Prefect takes it for that: the system has ended it, and nobody cancelled it.
     """
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
     from prefect.states import Crashed
     from prefect.utilities.urls import url_for
 
@@ -115,13 +117,71 @@ def _settle(client: SyncPrefectClient, run: RunSummary, store: Path, *, is_new: 
     for one in unfinished:
         gone: State[Any] = Crashed(message="The process of the run is gone.")
         client.set_task_run_state(one.id, gone, force=True)
+    yield from _gone(client, flow_run)
+    if may_resume:
+        yield from _start_again(client, flow_run)
+
+
+def start_lost_runs() -> list[str]:
+    """Start again, once, the runs of this machine's worker whose process is gone and that no history knows.
+
+    They were killed while they started, as by what killed the worker: the server takes them for pending for ever.
+    To be called while no worker runs here. Runs of a worker that is not called as this machine is are left alone.
+
+    Returns
+    -------
+    list of str
+        What was done, in sentences.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+
+    begun = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING]))
+    )
+    done: list[str] = []
+    with get_client(sync_client=True) as client:
+        for flow_run in client.read_flow_runs(flow_run_filter=begun, limit=PAGE):
+            labels = flow_run.labels
+            if (labels.get("prefect.worker.type"), labels.get("prefect.worker.name")) != (
+                "process",
+                this_host(),
+            ):
+                continue
+            if str(flow_run.id) not in _runs_of_processes():
+                done += _gone(client, flow_run)
+                if not (flow_run.idempotency_key or "").startswith(RESUME):
+                    done += _start_again(client, flow_run)
+    return done
+
+
+def _runs_of_processes() -> set[str]:
+    """Ids of the flow runs that processes of this machine belong to, as Prefect tells them."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found.add(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
+    return found
+
+
+def _gone(client: SyncPrefectClient, flow_run: FlowRun) -> Iterator[str]:
+    """Mark a run as crashed that is not marked yet."""
+    from prefect.states import Crashed
+
     if not flow_run.state_type or flow_run.state_type.value != "CRASHED":
         lost: State[Any] = Crashed(message="The process of the run is gone.")
         client.set_flow_run_state(flow_run.id, lost, force=True)
         yield f"run '{flow_run.name}' is marked Crashed"
-    key = f"{RESUME}{run.run_id}"
+
+
+def _start_again(client: SyncPrefectClient, flow_run: FlowRun) -> Iterator[str]:
+    """Start a run of a deployment again that was not yet."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+
+    key = f"{RESUME}{flow_run.id}"
     resumed = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
-    if may_resume and flow_run.deployment_id and not client.read_flow_runs(flow_run_filter=resumed):
+    if flow_run.deployment_id and not client.read_flow_runs(flow_run_filter=resumed):
         again = client.create_flow_run_from_deployment(
             flow_run.deployment_id, parameters=flow_run.parameters, idempotency_key=key
         )

@@ -21,10 +21,10 @@ def recover(*, store: StoreFolder = Path(".medcompare")) -> None:
 
 def _recovered(store: Path) -> list[str]:
     from flows.recover import recover as go_on
-    from flows.recover import skip_missed_runs
+    from flows.recover import skip_missed_runs, start_lost_runs
 
     try:
-        return [*go_on(store), *skip_missed_runs()]
+        return [*go_on(store), *start_lost_runs(), *skip_missed_runs()]
     except MedcompareError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever keeps us from the server is told in one line

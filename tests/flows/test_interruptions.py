@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -189,9 +190,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def filled(disk: Path, *, but_bytes: int) -> Iterator[None]:
     """Let another program take all of the disk but so many bytes, for the time of the block."""
     filler = disk / "another-program"
-    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(free - but_bytes, 1))
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while shutil.disk_usage(disk).free > but_bytes:
+            file.write(bytes(min(1 << 20, max(4096, shutil.disk_usage(disk).free - but_bytes))))
     try:
         yield
     finally:

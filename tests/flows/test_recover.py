@@ -25,11 +25,19 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempoten
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
-from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Running
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Pending, Running
 
 from flows.compare import compare
 from flows.deployment_steps import ensure_gpu_limit
-from flows.recover import CRASHED_TWICE, RESUMED, START_AGAIN, after_crash, recover, superseded
+from flows.recover import (
+    CRASHED_TWICE,
+    RESUMED,
+    START_AGAIN,
+    after_crash,
+    recover,
+    start_lost_runs,
+    superseded,
+)
 from medcompare.cli.app import main
 from medcompare.config.train import TrainConfig
 from medcompare.runs.folder import partial_folder
@@ -300,6 +308,43 @@ def test_a_run_that_the_system_interrupted_goes_on(
     assert found.status == "interrupted"
     assert found.failure is not None
     assert found.failure.remedy == (RESUMED if goes_on else INTERRUPTED)
+
+
+def test_a_run_that_was_killed_while_it_started_is_started_once(
+    client: SyncPrefectClient, deployment: UUID
+) -> None:
+    """Which no history knows; a run of another machine's worker, and one whose process is there, are left alone."""
+
+    def starting(name: str, worker: str, made: FlowRun | None = None) -> FlowRun:
+        parameters = {"config": {"name": name}}
+        made = made or client.create_flow_run_from_deployment(deployment, parameters=parameters, name=name)
+        labels = {"prefect.worker.type": "process", "prefect.worker.name": worker}
+        client.update_flow_run_labels(made.id, labels)  # type: ignore[arg-type] # a mutable mapping of any values
+        client.set_flow_run_state(made.id, Pending(), force=True)
+        return made
+
+    lost, elsewhere = starting("lost", this_host()), starting("elsewhere", "another machine")
+    there = starting("there", this_host())
+    process = subprocess.Popen(
+        [sys.executable, "-c", "input()"],
+        env={**os.environ, "PREFECT__FLOW_RUN_ID": str(there.id)},
+        stdin=subprocess.PIPE,
+    )
+    try:
+        said = start_lost_runs()
+        again = resumed(client, lost)
+        assert again is not None
+        assert said == ["run 'lost' is marked Crashed", f"run 'lost' is started again as '{again.name}'"]
+        assert again.parameters == lost.parameters
+        assert start_lost_runs() == []
+        starting("", this_host(), again)
+        assert start_lost_runs() == [f"run '{again.name}' is marked Crashed"]
+        assert resumed(client, again) is None
+        for one in (elsewhere, there):
+            assert client.read_flow_run(one.id).state_type == StateType.PENDING
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_killed_run_without_a_deployment_is_mailed_about(
