@@ -52,7 +52,7 @@ from medcompare.training.records import BatchNormFacts, EpochLog, StepSpeed, Tra
 from medcompare.training.replay import keep_batch
 from medcompare.training.scoring import Placement, make_repeatable
 from medcompare.training.state import FitState, Keeper, Stateful, resume_key, resumed_state
-from medcompare.training.stopping import StoppedError, stoppable
+from medcompare.training.stopping import stoppable
 from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
 
 if TYPE_CHECKING:
@@ -179,13 +179,9 @@ def fit(
         # Judged with statistics that belong to the weights; trained on with the library's own.
         # Those of frozen layers are the pretrained ones, which the head was trained on.
         running = {} if epoch <= options.frozen_epochs else statistics_of(judged)
-        try:
+        with keep.saved_where_stopped(judged, running):
             measured = remeasure(judged, sample, settings) if running else None
             validated = validate_epoch(judged, validation, settings)
-        except StoppedError:
-            load_statistics(judged, running)  # as it was after the last step
-            keep.save()
-            raise
         if not math.isfinite(validated.loss):
             raise TrainingError(not_finite("validation loss", settings, f"the end of epoch {epoch}"))
         state.elapsed_s = keep.elapsed_s()

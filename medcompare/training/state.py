@@ -6,11 +6,13 @@ import hashlib
 import json
 import logging
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from medcompare.base.code_identity import code_digest
 from medcompare.models.zoo import find_model
+from medcompare.training.batch_statistics import load_statistics
 from medcompare.training.checkpoints import state_on_cpu
 from medcompare.training.epoch import EpochProgress
 from medcompare.training.identity import NOT_IDENTITY
@@ -19,7 +21,7 @@ from medcompare.training.records import EpochLog
 from medcompare.training.stopping import StoppedError, stop_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import torch
     from torch import Tensor, nn
@@ -200,6 +202,16 @@ class Keeper:
             self.save()
         if to_end:
             raise StoppedError
+
+    @contextmanager
+    def saved_where_stopped(self, judged: nn.Module, running: Mapping[str, Tensor]) -> Iterator[None]:
+        """Save where `StoppedError` ends the block, in which batch statistics alone change, with those of before."""
+        try:
+            yield
+        except StoppedError:
+            load_statistics(judged, running)
+            self.save()
+            raise
 
     def save(self) -> None:
         """Save. To be called when all parts belong together."""
