@@ -51,6 +51,9 @@ def control_chart(runs: Sequence[Estimate | None]) -> ControlChart:
     known = {
         i: found for i, one in enumerate(runs) if one is not None and (found := _measured(one)) is not None
     }
+    if any(n == 0 for _, _, n in known.values()):
+        # Of some run the cases are not known: all count alike.
+        known = {i: (value, error, 1) for i, (value, error, _) in known.items()}
     baseline = tuple(known)[:BASELINE]
     if len(baseline) < MIN_BASELINE:
         n = len(baseline)
@@ -93,7 +96,7 @@ def control_chart(runs: Sequence[Estimate | None]) -> ControlChart:
 
 def _measured(one: Estimate) -> tuple[float, float, int] | None:
     """Value, standard error and cases; None without an interval."""
-    if one.value is None or one.ci_low is None or one.ci_high is None or one.level is None or not one.n:
+    if one.value is None or one.ci_low is None or one.ci_high is None or one.level is None:
         return None
     error = (one.ci_high - one.ci_low) / (2 * normal_quantile(one.level))
-    return (one.value, error, one.n) if error > 0 else None
+    return (one.value, error, one.n or 0) if error > 0 else None

@@ -52,6 +52,14 @@ def test_limits_follow_the_number_of_cases() -> None:
     assert reach[20] == pytest.approx(reach[0] / 2)
 
 
+def test_unknown_numbers_of_cases_count_alike() -> None:
+    """One run without its number: limits of one reach for all."""
+    values = [measured(0.80 + 0.04 * (i % 2)) for i in range(12)]
+    found = chart_of([*values, measured(0.82, n=400).model_copy(update={"n": None})])
+
+    assert len({round(high - found.centre, 12) for high in found.high}) == 1
+
+
 def test_limits_stay_within_0_and_1() -> None:
     """A proportion near 1 has no upper limit above it."""
     found = chart_of([measured(0.97 + 0.02 * (i % 2)) for i in range(12)])
