@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 
 from flows.lifecycle import parameter
 from medcompare.base.errors import redact
@@ -32,7 +33,7 @@ from tasks.mail import mail
     # Done below instead, so that a bad value reads the same here and on the command line.
     validate_parameters=False,
 )
-def night(config: NightConfig) -> dict[str, Any]:
+def night(config: NightConfig) -> State[dict[str, Any]]:
     """Score, compare, decide, record, mail; a night that fails is recorded and mailed too."""
     logger, at, settings = get_run_logger(), datetime.now(UTC), None
     try:
@@ -48,4 +49,5 @@ def night(config: NightConfig) -> dict[str, Any]:
     for line in told(found):
         logger.info("%s", line)
     mail(run, settings.store, changes=changes)
-    return {"decision": found.headline, "alarm": list(found.alarm.changed), "page": str(page)}
+    facts = {"decision": found.headline, "alarm": list(found.alarm.changed), "page": str(page)}
+    return Completed(message=found.headline, data=facts)

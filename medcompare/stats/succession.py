@@ -107,7 +107,7 @@ def meet(
     )
     shown = (
         f"difference of the AUC on {new.n} new images {format_estimate(difference)} at {level:.4%} confidence, "
-        f"comparison {look}"
+        f"comparison {look}{f'; {difference.note}' if difference.note else ''}"
     )
     found = {"candidate": candidate, "look": look, "level": level, "auc_new": difference}
     if not significantly_higher(difference):

@@ -134,6 +134,21 @@ def test_scoring_needs_neither_torch_nor_prefect_nor_the_store(
     assert len(rows_of(out)) == 80
 
 
+def test_a_log_is_told_the_progress(
+    first: First,
+    exported: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where standard error is no terminal; here after every batch instead of every minute."""
+    monkeypatch.setattr("medcompare.cli.predict.LINE_EVERY_S", 0.0)
+    data = ["--data", str(first.images), "--out", str(tmp_path / "scores.csv"), "--set", "batch_size=40"]
+
+    assert main(["predict", str(exported), *data]) == 0
+    assert "40 of 80 images scored\n80 of 80 images scored\n" in capsys.readouterr().err
+
+
 def test_a_killed_call_goes_on_and_gives_the_same_table(first: First, exported: Path, tmp_path: Path) -> None:
     """Stopped after two batches, and with half a row written: 32 images are kept, and the bytes are the same."""
     whole, out = tmp_path / "whole.csv", tmp_path / "scores.csv"

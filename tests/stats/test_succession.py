@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -132,6 +134,19 @@ def test_a_better_challenger_is_promoted_once_there_are_enough_cases() -> None:
     assert found.reason.startswith("The challenger is better than the champion (")
     done = decide({"challenger": found}, looks_before=looks - 1)
     assert (done.action, done.to, done.looks) == ("promote", "v2", looks)
+
+
+def test_without_an_interval_nobody_is_promoted_and_it_is_said() -> None:
+    """Champion and challenger that are both without an error in opposite ways: no variance to judge by."""
+    new = cases(np.random.default_rng(5), 200)
+    sure = np.where(new.y_true == 1, 0.9, 0.1)
+    perfect = replace(new, scores={"v1": 1 - sure, "v2": sure})
+
+    found = meeting(perfect, perfect)
+
+    assert not found.better
+    assert "not proven better" in found.reason
+    assert "no interval: the estimated variance of the difference is zero" in found.reason
 
 
 def test_the_reference_set_can_only_prevent() -> None:
