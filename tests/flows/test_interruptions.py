@@ -117,11 +117,11 @@ def comparable(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in outcome(folder).items() if wanted.fullmatch(name)}
 
 
-def until(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+def until(condition: Callable[[], object], process: subprocess.Popen[bytes], runs: Runs) -> None:
     """Return when `condition` holds; the run must go on until then."""
     deadline = time.monotonic() + LONG_S
     while not condition():
-        assert process.poll() is None, process.returncode
+        assert process.poll() is None, runs.log
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -148,7 +148,7 @@ def test_a_run_that_gets_sigterm_goes_on(
     """In mid-training: saved at that step, status 130 as after Ctrl-C, nothing left; the same command ends the same."""
     runs = Runs(tmp_path / "a", images, tmp_path, **{"train.checkpoint_every_s": 10**6})
     with runs.started() as process:
-        until(lambda: "epoch 2 of 12" in runs.log, process)
+        until(lambda: "epoch 2 of 12" in runs.log, process, runs)
         for one in runs.processes() if whom == "all its processes" else [process]:
             with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
                 one.send_signal(signal.SIGTERM)
@@ -212,7 +212,7 @@ def test_a_run_goes_on_when_there_is_room_again(
     }
     for (room_bytes, moment), n_before in zip(moments.values(), range(3), strict=True):
         with runs.started() as process:
-            until(moment, process)
+            until(moment, process, runs)
             with filled(disk, but_bytes=room_bytes):
                 assert process.wait(LONG_S) == 1, (n_before, runs.log)
         last = runs.log.splitlines()[-1]
@@ -223,7 +223,7 @@ def test_a_run_goes_on_when_there_is_room_again(
         assert not (runs.out / "run").exists()
 
     with runs.started() as process:
-        until(lambda: "Beginning" in runs.log or "two-classes" in runs.log, process)
+        until(lambda: "trainings" in runs.log, process, runs)
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         try:
             assert process.wait(LONG_S) == 2, runs.log
