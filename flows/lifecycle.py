@@ -174,9 +174,10 @@ def run_recorded(
         With the headline, or the sentence of an error in `EXPECTED_ERRORS`, as the message that the UI shows;
         a caller gets the result, or the error. Other errors are raised, without data in them.
     """
-    failure = None
+    failure = store = None
     try:
         given_config, started_at = _accepted(model, given, kind=kind, data_name=data_name), now()
+        store = given_config.store
         # Addresses are kept in no file of the run, and are no change of its settings.
         config = given_config.model_copy(update={"mail_to": ()})
         config.model_fields_set.discard("mail_to")
@@ -196,7 +197,9 @@ def run_recorded(
     except EXPECTED_ERRORS as error:
         return Failed(message=str(error), data=error)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
-        failure = redact(error)
+        failure = redact(error, store)
+    if isinstance(failure, EXPECTED_ERRORS):
+        return Failed(message=str(failure), data=failure)
     if failure is not None:
         raise failure  # here, where the first error is not its context
     return Completed(message=result.headline, data=result)

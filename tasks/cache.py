@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from errno import ECONNREFUSED
 from functools import wraps
+from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import httpx
@@ -32,7 +34,6 @@ from tasks.engines import asking_for, cancel, final_state, runner_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
@@ -117,7 +118,8 @@ def redact_tracebacks(task: Task[Parameters, Result]) -> Task[Parameters, Result
         except httpx.TransportError:
             failure: Exception = ConnectionRefusedError(ECONNREFUSED, "the Prefect server does not answer")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
-            failure = redact(error)
+            store = signature(work).bind(*args, **kwargs).arguments.get("store")
+            failure = redact(error, store if isinstance(store, Path) else None)
         raise failure  # here, where the first error is not its context
 
     task.fn = guarded

@@ -14,12 +14,15 @@ import errno
 import os
 import re
 import shutil
+import sqlite3
 import traceback
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_SQLITE = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS}
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 """Python's placeholders for bytes that are not UTF-8."""
 
@@ -152,11 +155,18 @@ class TrainingError(MedcompareError):
         self.transient = transient
 
 
-def redact(error: Exception) -> Exception:
+def redact(error: Exception, store: Path | None = None) -> Exception:
     """`error` if it is one of ours, else one that repeats no data.
 
     Messages of Python and of libraries may hold whatever was being worked on: a key, a row, a
     whole table. So only the class, and the modules, functions and lines it passed through, are kept.
+
+    Parameters
+    ----------
+    error : Exception
+        Of whatever kind.
+    store : Path, optional
+        Where is written to, to be named where the disk is full or read-only.
 
     Returns
     -------
@@ -165,8 +175,11 @@ def redact(error: Exception) -> Exception:
     """
     if isinstance(error, MedcompareError):
         return error
-    if isinstance(error, OSError) and error.errno is not None:
-        clean: Exception = OSError(error.errno, os.strerror(error.errno))
+    number = _SQLITE.get(getattr(error, "sqlite_errorcode", 0), getattr(error, "errno", None))
+    if number in _OF_THE_DISK and store is not None:
+        clean: Exception = cannot_write(OSError(number, os.strerror(number)), store)
+    elif isinstance(error, OSError) and error.errno is not None:
+        clean = OSError(error.errno, os.strerror(error.errno))
     else:
         kind = type(error).__name__
         note = "This is a fault of the software: please report these lines, which hold no data of yours."

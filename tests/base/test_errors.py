@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import re
+import sqlite3
+from typing import TYPE_CHECKING
 
 import pytest
 
 from medcompare.base import errors
-from medcompare.base.errors import MedcompareError, UnexpectedError, redact
+from medcompare.base.errors import DiskFullError, MedcompareError, UnexpectedError, redact
 from medcompare.config.errors import validated
 from medcompare.runs.stages import in_stage, stage_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PATIENT = "Mustermann"
 
@@ -68,3 +75,23 @@ def test_what_may_be_mailed_about_an_error_is_a_constant() -> None:
     assert len(classes) > 5
     assert {type(vars(kind).get("public", "")) for kind in classes} == {str}
     assert PATIENT not in json.dumps([kind(PATIENT).public for kind in classes])
+
+
+@pytest.mark.parametrize("kind", ["file", "database"])
+def test_a_full_disk_is_named_whoever_writes(kind: str, small_disk: Path) -> None:
+    """Python's and SQLite's errors become one that names the store, without the file; without a store they stay."""
+    try:
+        if kind == "file":
+            (small_disk / "case-17.bin").write_bytes(bytes(3_000_000))
+        else:
+            with contextlib.closing(sqlite3.connect(small_disk / "case-17.db")) as database:
+                database.execute("CREATE TABLE t (x BLOB)")
+                database.execute("INSERT INTO t VALUES (zeroblob(3000000))")
+                database.commit()
+    except (OSError, sqlite3.OperationalError) as error:
+        told, alone = redact(error, small_disk), redact(error)
+
+    assert isinstance(told, DiskFullError)
+    assert re.match(rf"the disk is full: \S+ MB free where {small_disk} lies; free some", str(told))
+    assert not isinstance(alone, DiskFullError)
+    assert "case-17" not in f"{told}{alone}"
