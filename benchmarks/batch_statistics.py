@@ -52,7 +52,6 @@ from medcompare.training.batch_statistics import (
 from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages
 from medcompare.training.epoch import seed_epoch, train_one_epoch
 from medcompare.training.image_cache import image_cache
-from medcompare.training.loop import SAMPLE_IMAGES
 from medcompare.training.recipes import FitSettings, class_weights_of, optimizer_of, recipe_of
 from medcompare.training.scoring import (
     Placement,
@@ -62,6 +61,7 @@ from medcompare.training.scoring import (
     positive_probability,
     weighted_loss,
 )
+from medcompare.training.subsets import SAMPLE_IMAGES
 from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
 
 if TYPE_CHECKING:

@@ -107,7 +107,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
         weights, listed, external_sources, cluster = checked(config)
         source = listed or locate_images(config)
     n_each = config.seeds + (config.folds or 0) * config.fold_repeats
-    plan = plan_parallel(len(config.models) * n_each, config.train)
+    plan = plan_parallel(len(config.models) * n_each, config.train, on_cluster=cluster is not None)
 
     with run_folder(config.out, name) as folder:
         manifest = _ingested(source, config.data, config.store, cluster)

@@ -61,7 +61,7 @@ def check_before_work(config: CompareConfig) -> Checked:
     """
     with files_readable_by(config.file_access), nothing_left(config.out, config.store):
         check_folders(config)
-        cluster = cluster_of(config.runner, config.train.device)
+        cluster = cluster_of(config.runner, config.train.device, n_devices=config.train.devices)
         check_shared_store(config)
         source = None if config.data.source == DEMO else locate_images(config)
         external = {name: locate_external(config, name) for name in config.external}

@@ -125,12 +125,19 @@ class Trainer:
         self.searches: tuple[Search, ...] = ()
         self.places = {"data_root": data_root.resolve(), "store_root": config.store.resolve()}
         """Folders of this machine."""
-        self._sharing: dict[str, Any] = {"n_parallel": plan.n_parallel, "n_threads": plan.n_threads}
+        self._sharing: dict[str, Any] = {
+            "n_parallel": plan.n_parallel,
+            "n_threads": plan.n_threads,
+            "n_gpus": plan.n_gpus,
+        }
         self._elsewhere = None
         self._published: set[str] = set()
         if cluster is not None:
             self.plan = ParallelPlan(
-                n_parallel=cluster.n_slots, n_threads=cluster.n_threads or 1, n_gpus=cluster.n_gpus
+                n_parallel=cluster.n_slots,
+                n_threads=cluster.n_threads or 1,
+                n_gpus=cluster.n_gpus,
+                n_devices=config.train.devices,
             )
             self._sharing = {"n_parallel": cluster.n_per_machine, "n_threads": cluster.n_threads}
             self._elsewhere = Elsewhere(
@@ -182,8 +189,9 @@ class Trainer:
                 max_parallel=config.train.max_parallel,
                 n_cores=usable_cores(),
                 n_gpus=plan.n_gpus,
+                n_devices=plan.n_devices,
             )
-            sharing = {"n_parallel": plan.n_parallel, "n_threads": plan.n_threads}
+            sharing = {**sharing, "n_parallel": plan.n_parallel, "n_threads": plan.n_threads}
         self._sent(split, self.places["data_root"])
         epochs = trial_epochs(config.tune, config.train)
         names, images = (

@@ -38,7 +38,7 @@ def runner_of(cluster: Cluster | None, max_workers: int) -> TaskRunner[Any]:
 
 @contextlib.contextmanager
 def asking_for(cluster: Cluster | None) -> Iterator[None]:
-    """Within it, what is submitted gets the cores and the GPU of one training."""
+    """Within it, what is submitted gets the cores and the GPUs of one training."""
     with contextlib.ExitStack() as stack:
         if cluster is not None and cluster.engine == "ray":
             from prefect_ray.context import remote_options
@@ -47,7 +47,7 @@ def asking_for(cluster: Cluster | None) -> Iterator[None]:
         elif cluster is not None and cluster.n_gpus:
             import dask
 
-            stack.enter_context(dask.annotate(resources={GPU: 1}))
+            stack.enter_context(dask.annotate(resources={GPU: cluster.n_gpus}))
         yield
 
 

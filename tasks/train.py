@@ -9,7 +9,7 @@ from prefect import task
 from medcompare.training.worker.elsewhere import brought_here
 from medcompare.training.worker.process import run_training
 from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, redact_tracebacks
-from tasks.gpu import on_the_machine
+from tasks.gpu import with_devices
 from tasks.progress_bar import shown
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def train(
     away = request.elsewhere is not None
     with (
         brought_here(request) as here,
-        on_the_machine(here.store_root, label=f"train {model}{variant}", on_cluster=away),
+        with_devices(here, label=f"train {model}{variant}", on_cluster=away) as placed,
         shown(model, variant, away=away) as on_event,
     ):
-        return run_training(here, on_event=on_event)
+        return run_training(placed, on_event=on_event)

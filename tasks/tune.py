@@ -9,7 +9,7 @@ from prefect import task
 from medcompare.training.worker.elsewhere import brought_here
 from medcompare.training.worker.process import run_trial
 from tasks.cache import GPU_TAG, RETRIES, STORED, content_key, redact_tracebacks
-from tasks.gpu import on_the_machine
+from tasks.gpu import with_devices
 from tasks.progress_bar import shown
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def tune(
     away = request.elsewhere is not None
     with (
         brought_here(request) as here,
-        on_the_machine(here.store_root, label=f"tune {model}{variant}", on_cluster=away),
+        with_devices(here, label=f"tune {model}{variant}", on_cluster=away) as placed,
         shown(model, variant, away=away) as on_event,
     ):
-        return run_trial(here, on_event=on_event)
+        return run_trial(placed, on_event=on_event)

@@ -55,6 +55,9 @@ def pytest_sessionfinish() -> None:
     shutil.rmtree(_PREFECT_HOME, ignore_errors=True)
 
 
+WITH_PROCESSES = ("tests/flows/", "tests/training/test_process.py", "tests/training/test_ranks.py")
+
+
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A file stays on one worker, and all files of flows on the same one.
@@ -68,7 +71,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class FlowsTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "flows" if file.startswith(("tests/flows/", "tests/training/test_process.py")) else file
+            return "flows" if file.startswith(WITH_PROCESSES) else file
 
     return FlowsTogether(config, log) if config.getvalue("dist") == "loadfile" else None
 

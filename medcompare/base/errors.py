@@ -155,6 +155,14 @@ class TrainingError(MedcompareError):
         self.transient = transient
 
 
+class MemoryRanOutError(TrainingError):
+    """Memory ran out on one of several devices; the same training may succeed with fewer images at once."""
+
+
+class PeerError(TrainingError):
+    """Another process of the same training has ended; it knows why."""
+
+
 def redact(error: Exception, store: Path | None = None) -> Exception:
     """`error` if it is one of ours, else one that repeats no data.
 

@@ -40,12 +40,14 @@ class ParallelPlan(Record):
 
     n_parallel: int
     n_threads: int
-    """Threads of each."""
+    """Threads of each, in all its processes."""
     n_gpus: int
+    n_devices: int = 1
+    """Devices of each, where there is no cluster."""
 
     def device_index(self, position: int) -> int:
-        """GPU of the training at `position` in the list."""
-        return position % self.n_gpus if self.n_gpus else 0
+        """GPU of the training at `position` in the list; of several devices the first."""
+        return position % (self.n_gpus // self.n_devices) * self.n_devices if self.n_gpus else 0
 
 
 class DeviceSummary(Record):
@@ -142,7 +144,9 @@ def cpu_name(*, cpuinfo: Path = CPUINFO) -> str:
     return platform.processor() or platform.machine() or "unknown processor"
 
 
-def parallel_plan(n_models: int, *, max_parallel: int | None, n_cores: int, n_gpus: int) -> ParallelPlan:
+def parallel_plan(
+    n_models: int, *, max_parallel: int | None, n_cores: int, n_gpus: int, n_devices: int = 1
+) -> ParallelPlan:
     """Share `n_cores` and `n_gpus` between `n_models` trainings without oversubscribing.
 
     Parameters
@@ -150,13 +154,20 @@ def parallel_plan(n_models: int, *, max_parallel: int | None, n_cores: int, n_gp
     n_models : int
         Trainings to run, at least 1.
     max_parallel : int or None
-        The user's limit; None: one per model up to the number of GPUs, or of cores.
+        The user's limit; None: one per model up to the number of GPUs, or of cores, each has `n_devices` of.
     n_cores, n_gpus : int
         What the machine offers.
+    n_devices : int, default=1
+        Devices of each training: GPUs, or processes on the cores.
     """
-    slots = max_parallel if max_parallel is not None else (n_gpus or n_cores)
+    slots = max_parallel if max_parallel is not None else (n_gpus or n_cores) // n_devices
     n_parallel = max(1, min(n_models, slots))
-    return ParallelPlan(n_parallel=n_parallel, n_threads=max(1, n_cores // n_parallel), n_gpus=n_gpus)
+    return ParallelPlan(
+        n_parallel=n_parallel,
+        n_threads=max(1, n_cores // n_parallel),
+        n_gpus=n_gpus,
+        n_devices=n_devices,
+    )
 
 
 def loading_processes(

@@ -99,6 +99,40 @@ def machine_lock(store: Path, *, alone: bool, label: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def free_gpus(store: Path, planned: int, *, n: int, n_gpus: int) -> Iterator[int]:
+    """Take `n` neighbouring GPUs that no other training of the store uses, and give the number of the first.
+
+    Trainings take different times: which GPUs are free is known only when one begins. Where all are in use, as more
+    trainings were asked for than there are GPUs for, those that were `planned` are shared.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    planned : int
+        The first of the GPUs to share where none are free.
+    n, n_gpus : int
+        GPUs of this training, and of the machine; 0: there is nothing to choose from, as on a processor.
+    """
+    with contextlib.ExitStack() as held:
+        choosing = acquire_lock(store / LOCKS_FOLDER / "gpus.lock") if n_gpus else None
+        with _held(choosing):
+            for first in range(0, n_gpus - n + 1, n):
+                with contextlib.ExitStack() as block:
+                    locks = [
+                        block.enter_context(
+                            _held(acquire_lock(store / LOCKS_FOLDER / f"gpu-{number}.lock", timeout_s=0))
+                        )
+                        for number in range(first, first + n)
+                    ]
+                    if None not in locks:
+                        held.enter_context(block.pop_all())
+                        planned = first
+                        break
+        yield planned
+
+
+@contextlib.contextmanager
 def store_in_use(store: Path) -> Iterator[None]:
     """Hold the store while a run reads and writes it; any number of runs may.
 

@@ -173,11 +173,18 @@ class TrainConfig(Settings):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Device; 'auto': cuda, then mps, then cpu."
     )
+    devices: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Devices that train each network together, each with its part of every batch: GPUs of one machine, "
+        "or processes where the device is 'cpu'.",
+    )
     max_parallel: int | None = Field(
         default=None,
         ge=1,
         le=64,
-        description="Trainings side by side; not set: one per model up to the number of cores (CPU) or GPUs.",
+        description="Trainings side by side; not set: one per model, as many as there are cores (CPU) or GPUs for.",
     )
     num_workers: int | None = Field(
         default=None,
@@ -302,6 +309,10 @@ def too_long(options: TrainConfig, epochs: int) -> list[str]:
 
 
 def _contradiction(train: TrainConfig) -> str:
+    if train.devices > train.batch_size:
+        return f"devices ({train.devices}) must not be more than batch_size ({train.batch_size}), or some have no image"
+    if train.devices > 1 and train.device == "mps":
+        return "devices must be 1 with device 'mps', of which a machine has one"
     if train.focal_gamma and (train.mixup_alpha or train.label_smoothing):
         other = "mixup_alpha" if train.mixup_alpha else "label_smoothing"
         return f"focal_gamma and {other} exclude each other, as the focal loss is that of whole labels: set one to 0"

@@ -39,16 +39,16 @@ class Cluster(Record):
     n_threads: int | None
     """Threads of each; None: the cores of the machine, shared by its trainings."""
     n_gpus: int
-    """Graphics cards that each training asks for: 0 or 1."""
+    """Graphics cards that each training asks for: none, or ``train.devices``."""
 
     @property
     def words(self) -> str:
         """Such as ``2 places on dask at tcp://...``."""
-        on_gpus = ", each with a GPU" if self.n_gpus else ""
+        on_gpus = {0: "", 1: ", each with a GPU"}.get(self.n_gpus, f", each with {self.n_gpus} GPUs")
         return f"{self.n_slots} at a time on {self.engine} at {self.address}{on_gpus}"
 
 
-def cluster_of(runner: RunnerConfig, device: str) -> Cluster | None:
+def cluster_of(runner: RunnerConfig, device: str, *, n_devices: int = 1) -> Cluster | None:
     """The cluster that `runner` names, looked at; None where everything runs here.
 
     Parameters
@@ -57,6 +57,8 @@ def cluster_of(runner: RunnerConfig, device: str) -> Cluster | None:
         Engine and address.
     device : str
         As ``train.device``: with ``cpu``, no training asks for a GPU.
+    n_devices : int, default=1
+        As ``train.devices``: GPUs of one machine that each training asks for.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def cluster_of(runner: RunnerConfig, device: str) -> Cluster | None:
         _refuse(runner, f"needs a package that is not installed: python -m pip install {package}")
     _check_listening(runner)
     _check_server(runner)
-    return (_dask if runner.engine == "dask" else _ray)(runner, device)
+    return (_dask if runner.engine == "dask" else _ray)(runner, device, n_devices)
 
 
 def _refuse(runner: RunnerConfig, what: str) -> NoReturn:
@@ -109,7 +111,7 @@ def _check_server(runner: RunnerConfig) -> None:
         )
 
 
-def _dask(runner: RunnerConfig, device: str) -> Cluster:
+def _dask(runner: RunnerConfig, device: str, n_devices: int) -> Cluster:
     import distributed
 
     try:
@@ -120,24 +122,24 @@ def _dask(runner: RunnerConfig, device: str) -> Cluster:
             runner,
             f"cannot be used: what listens at {runner.address} does not speak Dask ({type(error).__name__})",
         )
-    with_gpu = [worker for worker in workers if worker["resources"].get(GPU, 0) >= 1]
-    chosen = _with_device(
-        runner, device, list(workers), with_gpu, f"dask worker {runner.address} --nthreads 1"
+    gpus = [int(worker["resources"].get(GPU, 0)) for worker in workers]
+    chosen, n_gpus = _with_device(
+        runner, device, n_devices, list(workers), gpus, f"dask worker {runner.address} --nthreads 1"
     )
     places: Counter[str] = Counter()
     for worker in chosen:
-        places[worker["host"]] += int(worker["resources"][GPU]) if with_gpu else worker["nthreads"]
+        places[worker["host"]] += int(worker["resources"][GPU]) // n_gpus if n_gpus else worker["nthreads"]
     return Cluster(
         engine=runner.engine,
         address=runner.address,
         n_slots=sum(places.values()),
         n_per_machine=max(places.values()),
         n_threads=None,
-        n_gpus=int(bool(with_gpu) and device != "cpu"),
+        n_gpus=n_gpus,
     )
 
 
-def _ray(runner: RunnerConfig, device: str) -> Cluster:
+def _ray(runner: RunnerConfig, device: str, n_devices: int) -> Cluster:
     import ray
 
     if not ray.is_initialized():  # for the whole of the run
@@ -148,32 +150,41 @@ def _ray(runner: RunnerConfig, device: str) -> Cluster:
     nodes = [
         node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
     ]
-    with_gpu = [node for node in nodes if node.get(GPU, 0) >= 1]
-    chosen = _with_device(runner, device, nodes, with_gpu, "ray start --address=HEAD:6379")
-    places = [int(node[GPU]) if with_gpu and device != "cpu" else 1 for node in chosen]
+    gpus = [int(node.get(GPU, 0)) for node in nodes]
+    chosen, n_gpus = _with_device(runner, device, n_devices, nodes, gpus, "ray start --address=HEAD:6379")
+    places = [int(node[GPU]) // n_gpus if n_gpus else 1 for node in chosen]
     return Cluster(
         engine=runner.engine,
         address=runner.address,
         n_slots=sum(places),
         n_per_machine=max(places),
         n_threads=min(int(node["CPU"]) // n for node, n in zip(chosen, places, strict=True)) or 1,
-        n_gpus=int(bool(with_gpu) and device != "cpu"),
+        n_gpus=n_gpus,
     )
 
 
-def _with_device(
-    runner: RunnerConfig, device: str, workers: list[Facts], with_gpu: list[Facts], start: str
-) -> list[Facts]:
-    """The workers to use: those with a GPU where there are any and `device` does not say otherwise."""
+def _with_device(  # noqa: PLR0917 - what a cluster says, and what is asked of it
+    runner: RunnerConfig, device: str, n_devices: int, workers: list[Facts], gpus: list[int], start: str
+) -> tuple[list[Facts], int]:
+    """The workers to use, and the GPUs of each training: workers with enough where there are any, unless for a CPU."""
     if not workers:
         _refuse(
             runner,
             f"cannot be used: no worker has joined the cluster at {runner.address}; start one: {start}",
         )
-    if device not in {"auto", "cpu"} and not with_gpu:
+    if device not in {"auto", "cpu"} and not any(gpus):
         _refuse(
             runner,
             f"cannot be used with train.device={device}: none of the {len(workers)} worker(s) has the resource GPU; "
             f"start them with it (dask worker ... --resources GPU=1; Ray finds GPUs itself), or set train.device=auto",
         )
-    return with_gpu if with_gpu and device != "cpu" else workers
+    if device == "cpu" or not any(gpus):
+        return workers, 0
+    if max(gpus) < n_devices:
+        _refuse(
+            runner,
+            f"cannot be used with train.devices={n_devices}: its workers have {max(gpus)} GPU(s) at most, and a "
+            f"training stays on one machine; set train.devices={max(gpus)}, or start workers with more "
+            f"(dask worker ... --resources GPU={n_devices})",
+        )
+    return [worker for worker, n in zip(workers, gpus, strict=True) if n >= n_devices], n_devices

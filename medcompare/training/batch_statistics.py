@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from medcompare.base.devices import Precision
     from medcompare.models.spec import ModelSpec
     from medcompare.training.dataset import BatchLoader
+    from medcompare.training.ranks import Ranks
     from medcompare.training.scoring import FloatArray, Placement
 
 Normalisation = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
@@ -69,10 +70,9 @@ def load_statistics(network: nn.Module, statistics: Mapping[str, Tensor]) -> Non
 class _Pool:
     """Mean and variance over all batches that a layer saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, layer: Normalisation) -> None:
         self.n = 0
-        self._sum = torch.zeros(1, dtype=torch.float64)
-        self._squares = torch.zeros(1, dtype=torch.float64)
+        self._sum, self._squares = torch.zeros((2, layer.num_features), dtype=torch.float64)
 
     def add(self, layer: Normalisation, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         """Forward hook: with a momentum of 1 the running statistics are those of this batch."""
@@ -84,6 +84,14 @@ class _Pool:
         self._sum = self._sum + n * mean
         # The layer stores the unbiased variance; it normalises by the biased one.
         self._squares = self._squares + n * (variance * (n - 1) / n + mean.square())
+
+    def add_others(self, ranks: Ranks) -> None:
+        """Take in what the other ranks saw."""
+        if ranks.size > 1:
+            n = torch.full((1,), self.n, dtype=torch.float64)
+            total = ranks.summed(torch.cat([n, self._sum, self._squares]))
+            self.n = int(total[0])
+            self._sum, self._squares = total[1:].reshape(2, -1)
 
     def write_to(self, layer: Normalisation) -> None:
         """Store E[x] and E[x^2] - E[x]^2 as the statistics of `layer`."""
@@ -122,7 +130,7 @@ def measure_statistics(
     layers = normalisations(network)
     momentum = {name: layer.momentum for name, layer in layers.items()}
     before = statistics_of(network)
-    pools = {name: _Pool() for name in layers}
+    pools = {name: _Pool(layer) for name, layer in layers.items()}
     hooks = [layer.register_forward_hook(pools[name].add) for name, layer in layers.items()]
     network.eval()
     try:
@@ -140,6 +148,7 @@ def measure_statistics(
         network.eval()
         load_statistics(network, before)
     for name, layer in layers.items():
+        pools[name].add_others(placement.ranks)
         if pools[name].n:  # a layer that the forward pass leaves out has nothing to measure
             pools[name].write_to(layer)
     return logits

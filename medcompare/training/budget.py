@@ -119,7 +119,7 @@ def budgets(
             epochs_run=sum(len(row.history) for row in rows),
             n_images_seen=sum(row.n_images_seen for row in rows),
             seconds=sum(row.elapsed_s for row in rows),
-            device=rows[0].device,
+            device=rows[0].hardware,
             recipe=rows[0].recipe,
             selection=rows[0].selection,
             initial_weights=_weights(rows[0]),

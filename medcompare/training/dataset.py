@@ -11,7 +11,7 @@ import hashlib
 import json
 import signal
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
@@ -24,6 +24,7 @@ from medcompare.data.assignments import ImageRow, file_of
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import NotRegularError, read_regular
 from medcompare.training.image_cache import image_cache, key_of
+from medcompare.training.ranks import ALONE
 from medcompare.training.stopping import end_if_asked
 from medcompare.training.transforms import (
     STREAM_CROPS,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from medcompare.models.spec import Interpolation
     from medcompare.training.augmentation import Augmentation
     from medcompare.training.image_cache import ImageCache
+    from medcompare.training.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +56,12 @@ class Batch:
     """(n, 3, size, size), uint8."""
     labels: Tensor
     """(n,), int64."""
+    of_all: tuple[int, ...] = ()
+    """Labels of the batch with the rows of the other ranks, in training."""
 
     def pin_memory(self) -> Self:
         """The same in memory that a GPU can copy from while it computes; called by torch's loader."""
-        return type(self)(images=self.images.pin_memory(), labels=self.labels.pin_memory())
+        return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
 
 
 class PackedRows(Sequence[ImageRow]):
@@ -198,7 +202,8 @@ class SubsetImages(Dataset["Tensor"]):
                 images[place] = self[position]
         except DataError as error:
             return error
-        return Batch(images=images, labels=torch.tensor([int(self._labels[index]) for _, index in positions]))
+        labels = torch.tensor([int(self._labels[index]) for _, index in positions], dtype=torch.int64)
+        return Batch(images=images, labels=labels)
 
 
 class TrainingImages(SubsetImages):
@@ -309,20 +314,23 @@ class BatchLoader:
         """Batches per epoch."""
         return len(self._spans)
 
-    def in_order(self) -> Iterator[Batch]:
-        """Batches in the order of the rows; raises StoppedError where the process is told to end."""
-        for batch in self._batches(0, list(range(len(self.images)))):
+    def in_order(self, ranks: Ranks = ALONE) -> Iterator[Batch]:
+        """Batches in the order of the rows, of several `ranks` one in turn for each; raises StoppedError where told to end."""
+        for batch in self._batches(0, [list(range(*span)) for span in self._spans[ranks.number :: ranks.size]]):
             end_if_asked()
             yield batch
 
-    def shuffled(self, *, seed: int, epoch: int, n_done: int = 0) -> Iterator[Batch]:
-        """Batches in the random order of (seed, epoch), without the first `n_done`."""
-        order = random_stream(seed, STREAM_ORDER, epoch).permutation(len(self.images))
-        return self._batches(epoch, order.tolist(), n_done)
+    def shuffled(self, *, seed: int, epoch: int, n_done: int = 0, ranks: Ranks = ALONE) -> Iterator[Batch]:
+        """Batches in the random order of (seed, epoch), without the first `n_done`; of each, the rows of this rank."""
+        order = random_stream(seed, STREAM_ORDER, epoch).permutation(len(self.images)).tolist()
+        wholes = [order[start:stop] for start, stop in self._spans[n_done:]]
+        batches = self._batches(epoch, [whole[ranks.rows(len(whole))] for whole in wholes])
+        labels = self.images.labels
+        for whole, batch in zip(wholes, batches, strict=True):
+            yield replace(batch, of_all=tuple(labels[index] for index in whole))
 
-    def _batches(self, epoch: int, order: list[int], n_done: int = 0) -> Iterator[Batch]:
-        spans = self._spans[n_done:]
-        self._plan.batches = [[(epoch, index) for index in order[start:stop]] for start, stop in spans]
+    def _batches(self, epoch: int, batches: list[list[int]]) -> Iterator[Batch]:
+        self._plan.batches = [[(epoch, index) for index in batch] for batch in batches]
         for answer in self._loader:
             if isinstance(answer, DataError):
                 raise answer
@@ -353,7 +361,7 @@ def loaders_of(
     batch_size : int
         Images per batch.
     n_parallel : int
-        Processes side by side that fill the cache.
+        Processes side by side that fill the cache, ranks of the same training among them.
     """
     num_workers = train.num_workers
     if num_workers is None:

@@ -26,7 +26,7 @@ from medcompare.training.scoring import (
 from medcompare.training.stopping import stop_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -77,13 +77,14 @@ class EpochValidation(NamedTuple):
     balanced_accuracy: float
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
+def seed_epoch(seed: int, epoch: int, *step_and_rank: int) -> None:
     """Seed torch's global generators, which dropout and stochastic depth draw from.
 
     The CPU's generator keeps only the low 32 bits of what it is given, so seed and epoch
-    are mixed into 32 bits rather than put side by side.
+    are mixed into 32 bits rather than put side by side. On several devices each step is seeded, for each rank
+    differently: so that a training that was cut off needs no rank's state but the first one's.
     """
-    torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch, *step_and_rank]).generate_state(1)[0]))
 
 
 def train_one_epoch(
@@ -138,7 +139,7 @@ def train_one_epoch(
     """
     progress = EpochProgress() if progress is None else progress
     passes = GradientPasses(network, settings) if passes is None else passes
-    options = settings.options
+    options, ranks = settings.options, settings.placement.ranks
     training_mode(network, settings.spec.head, frozen=epoch <= options.frozen_epochs)
     started = time.perf_counter() - progress.elapsed_s
     losses = Losses(progress, settings, epoch=epoch, n_steps=n_steps)
@@ -153,8 +154,10 @@ def train_one_epoch(
             after_step()
 
     for step, batch in enumerate(batches, start=progress.step + 1):
+        if ranks.size > 1:
+            seed_epoch(settings.seed, epoch, step, ranks.number)
         loss = passes(batch)
-        losses.add(loss, batch.labels.tolist())
+        losses.add(loss, batch.of_all or batch.labels.tolist())
         read_now = step % every == 0 or stop_asked()
         if read_now:
             losses.read()
@@ -199,7 +202,7 @@ class Losses:
         """Of the steps that were read."""
         return self._progress.loss_sum / self._progress.weight_sum
 
-    def add(self, loss: Tensor, labels: list[int]) -> None:
+    def add(self, loss: Tensor, labels: Sequence[int]) -> None:
         """Keep the mean loss of a batch, to be read later."""
         weight = sum(self._settings.class_weights[label] for label in labels)
         self._waiting.append((loss, weight, len(labels)))

@@ -8,6 +8,7 @@ so a training that was cut off, in the middle of an epoch too, ends exactly wher
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,14 @@ import torch
 
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.devices import pick_device
-from medcompare.base.errors import DataError, TrainingError
+from medcompare.base.errors import PeerError, TrainingError
 from medcompare.base.hardware import device_name, keep_freed_memory
-from medcompare.data.assignments import read_assignments, rows_of
+from medcompare.data.assignments import read_assignments
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import find_model
 from medcompare.training import probe
-from medcompare.training.augmentation import augmentations
 from medcompare.training.batch_statistics import load_statistics, momenta, normalisations, statistics_of
 from medcompare.training.checkpoints import ResumePoint, write_checkpoint
-from medcompare.training.dataset import BatchLoader, EvaluationImages, TrainingImages, loaders_of
 from medcompare.training.epoch import (
     COMPARED_IMAGES,
     EpochProgress,
@@ -41,6 +40,7 @@ from medcompare.training.options import averaged, freeze, schedule_of
 from medcompare.training.passes import GradientPasses, set_random_state
 from medcompare.training.precision import choose_precision
 from medcompare.training.preview import contact_sheet
+from medcompare.training.ranks import joined
 from medcompare.training.recipes import (
     FitSettings,
     class_weights_of,
@@ -53,24 +53,21 @@ from medcompare.training.replay import keep_batch
 from medcompare.training.scoring import Placement, make_repeatable
 from medcompare.training.state import FitState, Keeper, Stateful, resume_key, resumed_state
 from medcompare.training.stopping import stoppable
-from medcompare.training.transforms import STREAM_SAMPLE, evaluation_resize_px, random_stream
+from medcompare.training.subsets import subsets_of
+from medcompare.training.transforms import evaluation_resize_px
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import nn
 
-    from medcompare.data.assignments import ImageRow
-    from medcompare.models.spec import ModelSpec
+    from medcompare.training.dataset import BatchLoader
     from medcompare.training.events import EventHandler
     from medcompare.training.requests import TrainingRequest
+    from medcompare.training.subsets import Subsets
 
-MIN_TRAINING_IMAGES = 2
 SELECTION = "highest validation AUC; among equals the lowest validation loss, then the earliest epoch"
 SELECTION_BY_LOSS = "lowest validation loss, as the validation subset has one class only"
-
-SAMPLE_IMAGES = 512
-"""At most so many training images batch statistics are measured on; docs/batch-statistics.md has the measurement."""
 
 
 def fit(
@@ -121,7 +118,7 @@ def fit(
     DiskFullError
         If there is no room for a checkpoint.
     """
-    options, head = settings.options, settings.spec.head
+    options, head, ranks = settings.options, settings.spec.head, settings.placement.ranks
     optimizer = optimizer_of(
         network, settings.recipe, head=head, backbone_lr_factor=options.backbone_lr_factor
     )
@@ -139,7 +136,7 @@ def fit(
             average.update_parameters(network)
 
     state = resumed_state(network, parts, resume_point, settings.spec.name)
-    passes.images_at_once = state.images_at_once
+    passes.images_at_once = settings.images_at_once or state.images_at_once
     keep = Keeper(network, parts, state, passes, settings, resume_point)
     for epoch in range(len(state.history) + 1, settings.epochs + 1):
         if epoch - state.last_better_auc_epoch > settings.patience or (state.history and stop(state.history)):
@@ -162,7 +159,7 @@ def fit(
         else:
             set_random_state(state.random, settings.placement.device)
         progress = state.progress
-        batches = training.shuffled(seed=settings.seed, epoch=epoch, n_done=progress.step)
+        batches = training.shuffled(seed=settings.seed, epoch=epoch, n_done=progress.step, ranks=ranks)
         trained = train_one_epoch(
             network,
             optimizer,
@@ -198,7 +195,8 @@ def fit(
             sample_loss_training_mode=measured.loss if measured else None,
             remeasuring_s=measured.elapsed_s if measured else 0.0,
         )
-        state.add(log, judged, running)
+        # Ranks agree but for their clocks.
+        state.add(ranks.of_first(lambda log=log: log), judged, running)  # type: ignore[misc]
         load_statistics(judged, running)
         reporter.epoch_end(log)
         keep.if_due()
@@ -213,9 +211,7 @@ class Prepared:
     """A training that is ready to begin: network, images and settings."""
 
     network: nn.Module
-    training: BatchLoader
-    validation: BatchLoader
-    sample: BatchLoader
+    subsets: Subsets
     settings: FitSettings
     resume_point: ResumePoint
     speeds: tuple[StepSpeed, ...]
@@ -224,57 +220,82 @@ class Prepared:
         self, *, emit: EventHandler | None, stop: Callable[[Sequence[EpochLog]], bool] = lambda _: False
     ) -> FitState:
         """Carry it out; see `fit`."""
-        parts = self.network, self.training, self.validation, self.sample, self.settings
+        network, settings, point = self.network, self.settings, self.resume_point
         try:
-            with stoppable():
-                return fit(*parts, emit=emit, resume_point=self.resume_point, stop=stop)
+            # Told to end, the first one saves; the others end when they lose it.
+            with stoppable() if settings.placement.ranks.is_first else nullcontext():
+                return fit(network, *self.subsets, settings, emit=emit, resume_point=point, stop=stop)
         except NotFiniteError as error:
-            store_root = self.resume_point.folder.parents[1]
-            raise keep_batch(error, self.network, self.training, self.settings, store_root) from None
+            if not settings.placement.ranks.is_first:  # which keeps the batch, and says so
+                raise PeerError(str(error)) from None
+            store_root = point.folder.parents[1]
+            raise keep_batch(error, network, self.subsets.training, settings, store_root) from None
 
 
-def prepared(request: TrainingRequest) -> Prepared:
+@contextmanager
+def prepared(request: TrainingRequest) -> Iterator[Prepared]:
     """Network, images and settings of `request`; sets threads and repeatable kernels of this process.
+
+    On several devices, meets the other ranks, and leaves them at the end.
 
     Raises
     ------
-    DataError, WeightsError, ConfigError, ArtifactError
-        As `build_model`, `pick_device` and the store do.
+    DataError, WeightsError, ConfigError, ArtifactError, PeerError
+        As `build_model`, `pick_device`, the store and `joined` do.
     """
-    train, spec = request.train.for_model(request.model), find_model(request.model)
+    train, spec, rank = request.train.for_model(request.model), find_model(request.model), request.rank
     if request.n_threads is not None:
         torch.set_num_threads(request.n_threads)
     keep_freed_memory()
-    device = pick_device(train.device, index=request.device_index)
+    device = pick_device(train.device, index=request.device_index + (rank.number if rank else 0))
     make_repeatable(device)
     rows = read_assignments(ArtifactStore(request.store_root).read(request.split.assignments))
-    training, validation, sample = _loaders(rows, request, spec, device)
-    precision, memory_format, speeds = choose_precision(
-        spec, train, device, store=request.store_root, n_images=len(training.images)
-    )
-    placement = Placement(device=device, memory_format=memory_format)
-    network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
-    return Prepared(
-        network=placement.network(network),
-        training=training,
-        validation=validation,
-        sample=sample,
-        settings=FitSettings(
-            spec=spec,
-            recipe=recipe_of(spec, train),
-            epochs=train.epochs,
-            patience=train.patience,
-            class_weights=class_weights_of(training.images.labels, train.class_weighting),
-            seed=request.seed,
-            placement=placement,
-            precision=precision,
-            options=train,
-        ),
-        resume_point=ResumePoint(
-            request.store_root, resume_key(request, f"{precision} {memory_format}", device.type)
-        ),
-        speeds=speeds,
-    )
+    subsets = subsets_of(rows, request, spec, device)
+    with joined(rank, device) as ranks:
+        precision, memory_format, speeds = ranks.of_first(
+            lambda: choose_precision(
+                spec,
+                # What one device does.
+                train.model_copy(update={"batch_size": -(-train.batch_size // ranks.size)}),
+                device,
+                store=request.store_root,
+                n_images=len(subsets.training.images) // ranks.size,
+            )
+        )
+        placement = Placement(device=device, memory_format=memory_format, ranks=ranks)
+        network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
+        yield Prepared(
+            network=placement.network(network),
+            subsets=subsets,
+            settings=FitSettings(
+                spec=spec,
+                recipe=recipe_of(spec, train),
+                epochs=train.epochs,
+                patience=train.patience,
+                class_weights=class_weights_of(subsets.training.images.labels, train.class_weighting),
+                seed=request.seed,
+                placement=placement,
+                precision=precision,
+                options=train,
+                images_at_once=request.images_at_once,
+            ),
+            resume_point=ResumePoint(
+                request.store_root, resume_key(request, f"{precision} {memory_format}", device.type)
+            ),
+            speeds=speeds,
+        )
+
+
+def share_training(request: TrainingRequest) -> None:
+    """Do the part of another rank than the first in one training; the first one reports and stores.
+
+    Raises
+    ------
+    TrainingError, DataError, WeightsError, ConfigError, ArtifactError
+        As `train_model`.
+    """
+    with prepared(request) as ready:
+        _compare_kept(ready, ready.fit(emit=None))
 
 
 def _compare_kept(ready: Prepared, state: FitState) -> None:
@@ -283,7 +304,7 @@ def _compare_kept(ready: Prepared, state: FitState) -> None:
         return
     ready.network.load_state_dict(state.best_state)
     compared = compare_statistics(
-        ready.network, state.best_running, ready.sample, ready.validation, ready.settings
+        ready.network, state.best_running, ready.subsets.sample, ready.subsets.validation, ready.settings
     )
     state.history[state.best_epoch - 1] = state.best.model_copy(update=compared)
     state.elapsed_s += compared["comparison_s"] or 0.0
@@ -309,17 +330,19 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
     TrainingError, DataError, WeightsError, ConfigError, ArtifactError
         As `fit`, `build_model`, `pick_device` and the store do.
     """
-    ready, store = prepared(request), ArtifactStore(request.store_root)
-    settings, sample = ready.settings, ready.sample
-    train, spec, placement = settings.options, settings.spec, settings.placement
-    preview = contact_sheet(ready.training.images, sample.images)
-    if spec.probe:
-        state, optimizer = probe.fit_probe(ready.network, sample, ready.validation, settings)
-        selections = probe.SELECTION, probe.SELECTION_BY_LOSS
-    else:
-        state = ready.fit(emit=emit)
-        _compare_kept(ready, state)
-        optimizer, selections = described_optimizer(settings.recipe, train), (SELECTION, SELECTION_BY_LOSS)
+    store = ArtifactStore(request.store_root)
+    with prepared(request) as ready:
+        settings, (training, validation, sample) = ready.settings, ready.subsets
+        train, spec, placement = settings.options, settings.spec, settings.placement
+        if spec.probe:
+            state, optimizer = probe.fit_probe(ready.network, sample, validation, settings)
+            selections = probe.SELECTION, probe.SELECTION_BY_LOSS
+        else:
+            state = ready.fit(emit=emit)
+            _compare_kept(ready, state)
+            optimizer = described_optimizer(settings.recipe, train)
+            selections = SELECTION, SELECTION_BY_LOSS
+    preview = None if spec.probe else store.write(contact_sheet(training.images, sample.images), ".png")
     checkpoint = write_checkpoint(store, state.best_state, model=spec.name, running=state.best_running)
     ready.resume_point.clear()
     return TrainedModel(
@@ -330,7 +353,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         best_epoch=state.best_epoch,
         selection=selections[state.history[-1].val_auc is None],
         probe=spec.probe,
-        preview=None if spec.probe else store.write(preview, ".png"),
+        preview=preview,
         stopped_early=not spec.probe and len(state.history) < train.epochs,
         initial_weights=request.weights.initial,
         optimizer=optimizer,
@@ -344,6 +367,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         memory_format=placement.memory_format,
         speeds=ready.speeds,
         device=device_name(placement.device),
+        n_devices=placement.ranks.size,
         n_threads=torch.get_num_threads(),
         n_parallel=request.n_parallel,
         seed=request.seed,
@@ -359,47 +383,3 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         if state.best_running
         else None,
     )
-
-
-def _loaders(
-    rows: list[ImageRow], request: TrainingRequest, spec: ModelSpec, device: torch.device
-) -> tuple[BatchLoader, BatchLoader, BatchLoader]:
-    train = request.train.for_model(request.model)
-    rows_of_training = rows_of(rows, "train")
-    sampled = random_stream(request.seed, STREAM_SAMPLE).permutation(len(rows_of_training))
-    validation_images, sample_images = (
-        EvaluationImages(
-            chosen,
-            request.data_root,
-            size_px=train.image_size_px,
-            resize_px=evaluation_resize_px(train.image_size_px, train.resize_px, spec.crop_pct),
-            interpolation=spec.interpolation,
-        )
-        for chosen in (
-            rows_of(rows, "val"),
-            # A probe is fitted on all of them.
-            [rows_of_training[i] for i in sampled[: None if spec.probe else SAMPLE_IMAGES]],
-        )
-    )
-    training_images = TrainingImages(
-        rows_of_training,
-        request.data_root,
-        size_px=train.image_size_px,
-        crop_scale_min=train.crop_scale_min,
-        augmentations=augmentations(train, train.image_size_px, spec.interpolation),
-        seed=request.seed,
-    )
-    if len(training_images) < MIN_TRAINING_IMAGES:
-        n_images = len(training_images)
-        msg = f"the training subset holds {n_images} image(s); at least {MIN_TRAINING_IMAGES} are needed"
-        raise DataError(msg)
-    training, validation, sample = loaders_of(
-        (training_images, validation_images, sample_images),
-        train,
-        device,
-        store=request.store_root,
-        batch_size=train.batch_size,
-        n_parallel=request.n_parallel,
-    )
-    # The same few images several times in each epoch: read by this process.
-    return training, validation, BatchLoader(sample.images, batch_size=sample.batch_size)

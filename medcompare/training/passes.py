@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
-from medcompare.base.errors import TrainingError
+from medcompare.base.errors import MemoryRanOutError, TrainingError
 from medcompare.training.batch_statistics import normalisations
 from medcompare.training.dataset import batch_starts
 from medcompare.training.options import mixed, training_loss
+from medcompare.training.ranks import WholeBatch, parts
 from medcompare.training.scoring import autocast
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ class GradientPasses:
 
     Where memory runs out, the batch is gone through in parts of half as many images, of a quarter and so on,
     from then on. Each part's loss has the weight of its images, so that the sum of the gradients is that of the
-    whole batch; only batch normalisation sees fewer images at a time, and dropout draws differently.
+    whole batch; only batch normalisation sees fewer images at a time, and dropout draws differently. On several devices
+    the training ends for that, and begins anew with fewer images at once: one that has run out cannot ask the others,
+    which wait for its numbers.
 
     Parameters
     ----------
@@ -42,7 +47,7 @@ class GradientPasses:
     settings : FitSettings
         Class weights, options, precision, placement.
     images_at_once : int, optional
-        Images of one pass, where memory ran out before; None: whole batches.
+        Images of one pass on each device, where memory ran out before; None: whole batches.
     """
 
     def __init__(
@@ -51,7 +56,8 @@ class GradientPasses:
         self.images_at_once = images_at_once
         self._network = network
         self._settings = settings
-        self._device = settings.placement.device
+        self._device, self._ranks = settings.placement.device, settings.placement.ranks
+        self._copies = self._ranks.copies(network)
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=settings.precision == "float16")
         """Keeps small gradients above float16's smallest numbers, and leaves out a step whose gradients overflow."""
         self._class_weights = torch.tensor(settings.class_weights, device=self._device)
@@ -59,8 +65,12 @@ class GradientPasses:
     def __call__(self, batch: Batch) -> Tensor:
         """Loss of `batch`, class-weighted mean, detached; the gradients stand in the network.
 
+        Of several ranks each gets the same: loss and gradient of the whole batch.
+
         Raises
         ------
+        MemoryRanOutError
+            If memory runs out on one of several devices.
         TrainingError
             If memory runs out even for two images at once.
         """
@@ -68,40 +78,59 @@ class GradientPasses:
         while True:
             self._network.zero_grad(set_to_none=True)
             try:
-                return self._whole(batch)
+                return self._ranks.summed(self._whole(batch))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 words = str(error).split(". ", 1)[0][:200]
             # Outside the handler: the traceback held all that the passes had allocated.
+            if self._ranks.size > 1:
+                raise MemoryRanOutError(words, transient=True)
             self._halve(len(batch.labels), words)
             set_random_state(before, self._device)
 
     def _whole(self, batch: Batch) -> Tensor:
-        settings = self._settings
+        """The share of this rank in the loss of `batch`."""
+        settings, size = self._settings, self._ranks.size
+        of_all = batch.of_all or batch.labels.tolist()
         labels = batch.labels.to(self._device, non_blocking=True)
         inputs = settings.placement.inputs(batch.images, settings.spec)
-        if settings.options.mixup_alpha:
+        if settings.options.mixup_alpha and len(labels):
             inputs, labels = mixed(inputs, labels, settings.options)
-        if self.images_at_once is None or self.images_at_once >= len(inputs):
+        at_once = None if self.images_at_once is None else self.images_at_once * size
+        if size == 1 and (at_once is None or at_once >= len(inputs)):
             return self._part(inputs, labels, share=None)
-        weight = self._weight(labels)
-        parts = [
-            self._part(
-                inputs[start:stop], labels[start:stop], share=self._weight(labels[start:stop]) / weight
-            )
-            for start, stop in batch_starts(len(inputs), self.images_at_once)
-        ]
-        return torch.stack(parts).sum()
+        # Mixing exchanges weights within the rows of a rank, whose sum stays.
+        weight = sum(settings.class_weights[label] for label in of_all)
+        # As many passes on each rank: batch normalisation waits for all in each of them.
+        rows = parts(len(inputs), len(batch_starts(len(of_all), at_once or len(of_all))))
+        losses = []
+        for part in rows:
+            with contextlib.nullcontext() if part is rows[-1] else self._without_sum():
+                share = self._weight(labels[part]) / weight
+                losses.append(self._part(inputs[part], labels[part], share=share))
+        return torch.stack(losses).sum()
+
+    def _without_sum(self) -> contextlib.AbstractContextManager[None]:
+        """Within it, gradients are left to be added up over the ranks in a later pass."""
+        copies = self._copies
+        return copies.no_sync() if isinstance(copies, DistributedDataParallel) else contextlib.nullcontext()
 
     def _part(self, inputs: Tensor, labels: Tensor, *, share: Tensor | None) -> Tensor:
-        settings = self._settings
-        with autocast(self._device, settings.precision):
-            logits = self._network(inputs)
-        loss = training_loss(logits.float(), labels, self._class_weights, settings.options)
+        settings, size = self._settings, self._ranks.size
+        with (
+            WholeBatch() if size > 1 else contextlib.nullcontext(),
+            autocast(self._device, settings.precision),
+        ):
+            logits = self._copies(inputs)
+        if len(labels):
+            loss = training_loss(logits.float(), labels, self._class_weights, settings.options)
+        else:  # the other ranks wait for the gradients of this one
+            loss = logits.float().sum()
         if share is not None:
             loss = loss * share
-        self.scaler.scale(loss).backward()
+        # The gradients of the ranks are averaged.
+        self.scaler.scale(loss * size if size > 1 else loss).backward()
         return loss.detach()
 
     def _weight(self, labels: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ class FitSettings:
     precision: Precision
     options: TrainConfig = field(default_factory=TrainConfig)
     """The settings of training for this model; epochs and patience are those above."""
+    images_at_once: int | None = None
+    """Images of one pass on each device, where memory ran out for more before; None: whole batches."""
 
 
 def class_weights_of(labels: Sequence[int], weighting: str) -> tuple[float, float]:

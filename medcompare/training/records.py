@@ -96,8 +96,8 @@ class TrainedModel(Record):
     batch_size: int
     images_at_once: int | None = Field(
         default=None,
-        description="Images of one pass where memory ran out for a whole batch, whose gradient was added up from "
-        "several passes; None: whole batches.",
+        description="Images of one pass, on each device, where memory ran out for a whole batch, whose gradient was "
+        "added up from several passes; None: whole batches.",
     )
     n_parameters: int
     precision: Literal["float32", "bfloat16", "float16"]
@@ -106,7 +106,10 @@ class TrainedModel(Record):
         default=(), description="What precision and memory layout were chosen from; empty: set, or by rule."
     )
     device: str
-    n_threads: int
+    n_devices: int = Field(
+        default=1, description="Of this kind, each with a process and a copy of the network."
+    )
+    n_threads: int = Field(description="Of each process.")
     n_parallel: int = Field(description="Trainings that ran side by side, this one included.")
     seed: int
     test_time_augmentation: Literal["none", "hflip", "dihedral"] = Field(
@@ -124,6 +127,11 @@ class TrainedModel(Record):
     def recipe(self) -> str:
         """Optimiser and options in words, with those of its predictions."""
         return self.optimizer + VIEWS[self.test_time_augmentation]
+
+    @property
+    def hardware(self) -> str:
+        """Its devices in words, such as ``2 x NVIDIA A100``."""
+        return self.device if self.n_devices == 1 else f"{self.n_devices} x {self.device}"
 
     @property
     def log_odds_shift(self) -> float:

@@ -18,6 +18,7 @@ from medcompare.config.schema import CostConfig
 from medcompare.config.train import TrainConfig
 from medcompare.data.records import DatasetSplit
 from medcompare.models.spec import ResolvedWeights
+from medcompare.models.zoo import PROBE
 from medcompare.training.records import TrainedModel
 from medcompare.training.search import Trial
 
@@ -28,6 +29,14 @@ class Elsewhere(Record):
     shared_store: str | None = Field(description="Bucket; None: folders that all machines see at one place.")
     file_access: FileAccess
     code: str = Field(description="Digest of the code, which must be the worker's too.")
+
+
+class Rank(Record):
+    """One process of a training on several devices."""
+
+    number: int = Field(ge=0, description="The first, 0, reports and saves for all.")
+    n: int = Field(ge=2)
+    meeting: Path = Field(description="File in which they find each other, new for each attempt.")
 
 
 class TrainingRequest(Record):
@@ -42,8 +51,20 @@ class TrainingRequest(Record):
     seed: int = Field(ge=0, le=2**31 - 1)
     n_parallel: int = Field(default=1, ge=1, description="Trainings side by side, this one included.")
     n_threads: int | None = Field(default=None, ge=1, description="None: all usable cores / n_parallel.")
-    device_index: int = Field(default=0, ge=0, description="Which GPU, where there are several.")
+    device_index: int = Field(
+        default=0, ge=0, description="Which GPU, where there are several; of several devices the first."
+    )
+    n_gpus: int = Field(default=0, ge=0, description="GPUs of this machine to choose from; 0: take that one.")
+    rank: Rank | None = Field(default=None, description="None: one device does all.")
+    images_at_once: int | None = Field(
+        default=None, ge=1, description="Of one pass on each device, where memory ran out before."
+    )
     elsewhere: Elsewhere | None = Field(default=None, description="None: on the machine of the run.")
+
+    @property
+    def n_devices(self) -> int:
+        """Devices that train together; a probe, which computes no gradients, has one."""
+        return 1 if self.model.startswith(PROBE) else self.train.devices
 
 
 class TrialRequest(TrainingRequest):

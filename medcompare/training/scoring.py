@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from medcompare.training.ranks import ALONE, Ranks
 from medcompare.training.transforms import normalised
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Placement:
 
     device: torch.device
     memory_format: MemoryFormat
+    ranks: Ranks = ALONE
+    """This device among those of one training."""
 
     def network(self, network: nn.Module) -> nn.Module:
         """`network` moved there."""
@@ -97,10 +100,10 @@ def forward_logits(
     """As `logits_of`, every layer in the mode it is in."""
     parts = []
     with torch.inference_mode():
-        for batch in loader.in_order():
+        for batch in loader.in_order(placement.ranks):
             logits = network(placement.inputs(batch.images, spec))
             parts.append(logits.to(device="cpu", dtype=torch.float64).numpy())
-    return np.concatenate(parts)
+    return np.concatenate(placement.ranks.in_turn(parts))
 
 
 def log_probabilities(logits: FloatArray) -> FloatArray:

@@ -167,7 +167,7 @@ class Keeper:
     settings : FitSettings
         How often, and where the network is placed.
     resume_point : ResumePoint or None
-        Where it is saved; None: nowhere.
+        Where it is saved, by the first rank for all; None: nowhere.
     """
 
     def __init__(  # noqa: PLR0917 - what a training consists of
@@ -181,7 +181,7 @@ class Keeper:
     ) -> None:
         self._network, self._parts, self._state, self._passes = network, parts, state, passes
         self._device, self._every_s = settings.placement.device, settings.options.checkpoint_every_s
-        self._point = resume_point
+        self._point = resume_point if settings.placement.ranks.is_first else None
         self._elapsed_before, self._started = state.elapsed_s, time.perf_counter()
         self._saved_at = self._started
 

@@ -158,7 +158,6 @@ def run_trial(request: TrialRequest, *, emit: EventHandler | None = None) -> Tri
     else:
         parameters = within(settings_of(model, request.train), distributions)
     train = with_settings(request.train, model, number, parameters)
-    ready = prepared(request.model_copy(update={"train": train}))
     seen: list[EpochLog] = []
     pruned = False
 
@@ -170,15 +169,17 @@ def run_trial(request: TrialRequest, *, emit: EventHandler | None = None) -> Tri
         return pruned
 
     state: Literal["complete", "pruned", "not finite"]
-    try:
-        fitted = ready.fit(emit=emit, stop=stop)
-        seen, elapsed_s, state = fitted.history, fitted.elapsed_s, "pruned" if pruned else "complete"
-    except TrainingError as error:
-        if error.transient:
-            raise
-        logger.warning("trial %d of %s: %s", number, model, error)
-        elapsed_s, state = time.perf_counter() - started, "not finite"
-    ready.resume_point.clear()
+    with prepared(request.model_copy(update={"train": train})) as ready:
+        try:
+            fitted = ready.fit(emit=emit, stop=stop)
+            seen, elapsed_s, state = fitted.history, fitted.elapsed_s, "pruned" if pruned else "complete"
+        except TrainingError as error:
+            if error.transient:
+                raise
+            logger.warning("trial %d of %s: %s", number, model, error)
+            elapsed_s, state = time.perf_counter() - started, "not finite"
+    if ready.settings.placement.ranks.is_first:
+        ready.resume_point.clear()
     return Trial(
         number=number,
         parameters=parameters,

@@ -110,6 +110,26 @@ def test_trainings_share_the_machine_without_oversubscribing(
 
 
 @pytest.mark.parametrize(
+    ("n_cores", "n_gpus", "n_devices", "n_parallel", "n_threads", "first"),
+    [
+        pytest.param(16, 8, 4, 2, 8, [0, 4, 0, 4], id="two networks, four of eight GPUs each"),
+        pytest.param(16, 8, 3, 2, 8, [0, 3, 0, 3], id="two GPUs are left over"),
+        pytest.param(16, 2, 2, 1, 16, [0, 0, 0, 0], id="one after the other"),
+        pytest.param(4, 0, 2, 2, 2, [0, 0, 0, 0], id="processes share the cores"),
+        pytest.param(2, 0, 2, 1, 2, [0, 0, 0, 0], id="all cores for one"),
+    ],
+)
+def test_trainings_on_several_devices_share_the_machine(
+    n_cores: int, n_gpus: int, n_devices: int, n_parallel: int, n_threads: int, *, first: list[int]
+) -> None:
+    """No GPU is in two of the trainings that run at the same time."""
+    plan = parallel_plan(4, max_parallel=None, n_cores=n_cores, n_gpus=n_gpus, n_devices=n_devices)
+
+    assert (plan.n_parallel, plan.n_threads) == (n_parallel, n_threads)
+    assert [plan.device_index(position) for position in range(4)] == first
+
+
+@pytest.mark.parametrize(
     ("device", "n_threads", "n_cores", "n_parallel", "n_processes"),
     [
         pytest.param("cpu", 1, 2, 2, 0, id="two cores train"),

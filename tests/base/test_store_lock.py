@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medcompare.base.store_lock import LOCKS_FOLDER, acquire_lock, machine_lock, work_lock_path
+from medcompare.base.store_lock import LOCKS_FOLDER, acquire_lock, free_gpus, machine_lock, work_lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import pathlib, sys
-from medcompare.base.store_lock import acquire_lock, machine_lock, work_lock_path
+from medcompare.base.store_lock import acquire_lock, free_gpus, machine_lock, work_lock_path
 store = pathlib.Path(sys.argv[1])
 with {lock}:
     print("held", flush=True)
@@ -176,3 +176,19 @@ def test_the_number_of_lock_files_is_bounded(tmp_path: Path) -> None:
     assert all(len(name) == 3 + len(".lock") for name in names)
     with machine_lock(tmp_path, alone=False, label="x"):
         assert [path.name for path in (tmp_path / LOCKS_FOLDER).iterdir()] == ["machine.lock"]
+
+
+def test_a_training_takes_gpus_that_are_free(tmp_path: Path) -> None:
+    """Not those it was planned for, where a training that takes longer has these; whole blocks of neighbours."""
+    pair, single = {"n": 2, "n_gpus": 5}, {"n": 1, "n_gpus": 5}
+    with free_gpus(tmp_path, 0, **pair) as first, free_gpus(tmp_path, 0, **pair) as second:
+        with free_gpus(tmp_path, 2, **pair) as planned, free_gpus(tmp_path, 0, **single) as last:
+            assert (first, second, planned, last) == (0, 2, 2, 4)
+        assert first == 0
+    with other_process(tmp_path, "free_gpus(store, 0, n=1, n_gpus=5)") as process:
+        with free_gpus(tmp_path, 0, **pair) as beside:
+            assert beside == 2
+        process.kill()
+        process.wait()
+    with free_gpus(tmp_path, 2, **pair) as again, free_gpus(tmp_path, 7, n=2, n_gpus=0) as on_a_processor:
+        assert (again, on_a_processor) == (0, 7)

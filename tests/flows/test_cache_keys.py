@@ -113,11 +113,12 @@ IMAGES_TO_NETWORK = """
     tasks.{task} base base.artifacts base.record base.devices base.file_names
     data data.assignments data.decoding data.dicom data.reading models models.registry models.spec models.zoo.tiny
     training training.batch_statistics training.checkpoints training.dataset training.image_cache
-    training.scoring training.transforms
+    training.ranks training.scoring training.transforms
 """
 TRAINING = (
     " training.augmentation training.loop training.epoch training.records training.state training.recipes"
     " training.options training.passes training.precision training.preview training.probe training.replay"
+    " training.subsets"
 )
 PREDICTION = " training.inference training.options predictions predictions.records"
 STATISTICS = (
@@ -692,7 +693,11 @@ SETTINGS_OF_TRAINING = {
     "train.test_time_augmentation": "of predictions and their cost, in whose keys it is, with what was trained",
     "train.recipes.weights_version": RESOLVED,
 }
-PLAN_OF_TRAINING = {"plan.n_parallel": SPEED, "plan.n_threads": SPEED}
+PLAN_OF_TRAINING = {
+    "plan.n_parallel": SPEED,
+    "plan.n_threads": SPEED,
+    "plan.n_devices": "that of the settings, which is in the key of a training",
+}
 
 
 def _fields(

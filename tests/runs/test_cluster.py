@@ -12,7 +12,7 @@ from medcompare.base.errors import ConfigError
 from medcompare.config.errors import validated
 from medcompare.config.runner import RunnerConfig
 from medcompare.config.schema import CompareConfig
-from medcompare.runs.cluster import cluster_of
+from medcompare.runs.cluster import Cluster, _with_device, cluster_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,3 +96,22 @@ def test_settings_that_cannot_be(given: dict[str, object], message: str) -> None
         validated(CompareConfig, given)
 
     assert "secret@" not in str(refused.value)
+
+
+def test_workers_with_enough_gpus_for_one_training() -> None:
+    """A training stays on one machine; too few are refused with the number that can be set."""
+    runner = RunnerConfig(engine="dask", address="tcp://127.0.0.1:1")
+    workers = [{"name": name} for name in "abc"]
+
+    assert _with_device(runner, "auto", 2, workers, [4, 1, 2], "start") == ([workers[0], workers[2]], 2)
+    assert _with_device(runner, "cpu", 2, workers, [4, 1, 2], "start") == (workers, 0)
+    assert _with_device(runner, "auto", 2, workers, [0, 0, 0], "start") == (workers, 0)
+    with pytest.raises(ConfigError, match=r"train\.devices=8: its workers have 4 GPU.*train\.devices=4"):
+        _with_device(runner, "cuda", 8, workers, [4, 1, 2], "start")
+    words = [
+        Cluster(engine="dask", address="a", n_slots=2, n_per_machine=1, n_threads=None, n_gpus=n).words
+        for n in (0, 1, 4)
+    ]
+    assert words == [
+        "2 at a time on dask at a" + end for end in ("", ", each with a GPU", ", each with 4 GPUs")
+    ]

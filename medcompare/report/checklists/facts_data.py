@@ -241,7 +241,7 @@ def training(run: RunRecords) -> Answer | None:
         stopped = "stopped early" if row.stopped_early else "ran all its epochs"
         return (
             f"{row.recipe}, batch {row.batch_size}, {len(row.history)} epochs ({stopped}), class weights "
-            f"{', '.join(map(format_significant, row.class_weights))}, {row.precision}, seed {row.seed}, {row.device}"
+            f"{', '.join(map(format_significant, row.class_weights))}, {row.precision}, seed {row.seed}, {row.hardware}"
         )
 
     scale, patience = run.setting("train.crop_scale_min"), run.setting("train.patience")

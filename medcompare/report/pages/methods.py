@@ -217,7 +217,7 @@ def _training_tables(view: View) -> list[Table]:
         row("Parameters", lambda t: format_parameters(t.n_parameters)),
         row("Precision, memory format", lambda t: f"{t.precision}, {t.memory_format.replace('_', ' ')}"),
         row("Chosen from, images per second", speeds),
-        row("Device, threads, side by side", lambda t: f"{t.device}, {t.n_threads}, {t.n_parallel}"),
+        row("Device, threads, side by side", lambda t: f"{t.hardware}, {t.n_threads}, {t.n_parallel}"),
         row("Seed", lambda t: str(t.seed)),
         row("Time", lambda t: format_duration(t.elapsed_s)),
         row("Checkpoint SHA-256, first 16", lambda t: t.checkpoint.sha256[:16]),

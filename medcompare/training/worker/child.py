@@ -39,7 +39,7 @@ from medcompare.training.worker.causes import death, memory_ran_out, words_of_de
 from medcompare.training.worker.fork_server import serve_copies, start_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import IO
 
     from medcompare.training.worker.fork_server import Process
@@ -72,6 +72,7 @@ def run_child(
     timeout_s: float | None = None,
     time_limit_name: str = "timeout_s",
     environment: Mapping[str, str] | None = None,
+    on_start: Callable[[int], None] | None = None,
 ) -> str:
     """Run ``python -m module job`` with `request` and return its result.
 
@@ -93,6 +94,8 @@ def run_child(
         The setting the message names when the limit passes.
     environment : mapping, optional
         Variables to add to this process's own.
+    on_start : callable, optional
+        Gets the child's process id.
 
     Returns
     -------
@@ -109,6 +112,8 @@ def run_child(
     killed_before = oom_kills()
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     with _started(module, job, environment, label) as process:
+        if on_start is not None:
+            on_start(process.pid)
         conversation = _Conversation(process, on_event)
         conversation.ask(request)
         in_time = conversation.listen(deadline)
@@ -132,6 +137,15 @@ def run_child(
     if conversation.error is not None:
         _raise_reported(conversation.error, label)
     raise death(label, process.wait(), conversation.last_words, ran_out=memory_ran_out(killed_before))
+
+
+def terminate(pids: Iterable[int]) -> None:
+    """Kill those of the children `pids` that live, with their own children."""
+    with _lock:
+        processes = [_live[pid] for pid in tuple(pids) if pid in _live]
+        _stopped.update(process.pid for process in processes)
+    for process in processes:
+        _kill_group(process)
 
 
 @contextlib.contextmanager
@@ -287,9 +301,11 @@ def _kill_group(process: Process) -> None:
 
 def _raise_reported(event: Event, label: str) -> NoReturn:
     kind = getattr(errors, event["type"], None)
-    if kind is TrainingError or not (isinstance(kind, type) and issubclass(kind, MedcompareError)):
+    if not (isinstance(kind, type) and issubclass(kind, MedcompareError)):
+        kind = TrainingError
+    if issubclass(kind, TrainingError):
         failed = f"{label} failed: " if event.get("unforeseen") else ""
-        raise TrainingError(failed + event["message"], transient=event["transient"])
+        raise kind(failed + event["message"], transient=event["transient"])
     raise kind(event["message"])
 
 

@@ -7,11 +7,14 @@ the child's side; see `medcompare.training.worker.child` for what passes between
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from medcompare.base.errors import ConfigError, MemoryRanOutError
 from medcompare.base.hardware import (
     DeviceSummary,
     ParallelPlan,
@@ -27,14 +30,18 @@ from medcompare.training.records import TrainedModel
 from medcompare.training.requests import (
     CostRequest,
     PredictionRequest,
+    Rank,
     SaliencyRequest,
     TrainingRequest,
     TrialRequest,
 )
 from medcompare.training.search import Trial
 from medcompare.training.worker.child import EventHandler, run_child, serve
+from medcompare.training.worker.together import run_together
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from medcompare.config.train import TrainConfig
 
 MODULE = "medcompare.training.worker.process"
@@ -43,6 +50,8 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 MAX_PATH_BYTES = 54
 """Of a store that has room for scratch folders: processes that load data hand images on through sockets below them,
 whose paths may have 104 bytes (macOS; Linux: 108). With a longer one nothing arrives, and the training would hang."""
+
+logger = logging.getLogger(__name__)
 
 AnyRequest = TypeVar("AnyRequest", TrainingRequest, PredictionRequest, SaliencyRequest, CostRequest)
 
@@ -160,7 +169,7 @@ def hard_limit_s(budget_s: float) -> float:
     return 120 + 5 * budget_s
 
 
-def plan_parallel(n_models: int, train: TrainConfig) -> ParallelPlan:
+def plan_parallel(n_models: int, train: TrainConfig, *, on_cluster: bool = False) -> ParallelPlan:
     """How many trainings run side by side, and with how many threads each.
 
     Parameters
@@ -168,17 +177,19 @@ def plan_parallel(n_models: int, train: TrainConfig) -> ParallelPlan:
     n_models : int
         Trainings to run.
     train : TrainConfig
-        ``device`` and ``max_parallel`` count.
+        ``device``, ``devices`` and ``max_parallel`` count.
+    on_cluster : bool, default=False
+        Whether they run elsewhere, so that this machine need not have the devices.
 
     Returns
     -------
     ParallelPlan
-        On a CPU the cores are shared out; on GPUs there is one training per GPU.
+        On a CPU the cores are shared out; on GPUs each training has ``devices`` of them.
 
     Raises
     ------
     ConfigError
-        If a device is asked for that this machine does not have.
+        If a device is asked for that this machine does not have, or more of them than it has.
     """
     n_gpus = 0
     if train.device != "cpu" and (train.device != "auto" or may_have_gpu()):
@@ -186,7 +197,22 @@ def plan_parallel(n_models: int, train: TrainConfig) -> ParallelPlan:
             MODULE, "devices", train.model_dump_json(), label="look for devices", timeout_s=120
         )
         n_gpus = DeviceSummary.model_validate_json(answer).n_accelerators
-    return parallel_plan(n_models, max_parallel=train.max_parallel, n_cores=usable_cores(), n_gpus=n_gpus)
+    n_cores, n_devices = usable_cores(), 1 if on_cluster else train.devices
+    if n_devices > (n_gpus or n_cores):
+        there = n_gpus or n_cores
+        kind = ("GPU" if n_gpus else "core") + "s" * (there != 1)
+        msg = (
+            f"train.devices is {n_devices}, but this machine has {there} {kind} to use: set it to {there} at most, "
+            f"such as --set train.devices={there}"
+        )
+        raise ConfigError(msg)
+    return parallel_plan(
+        n_models,
+        max_parallel=train.max_parallel,
+        n_cores=n_cores,
+        n_gpus=n_gpus,
+        n_devices=n_devices,
+    )
 
 
 Result = TypeVar("Result", bound=Record)
@@ -195,18 +221,35 @@ Result = TypeVar("Result", bound=Record)
 def _run_limited(
     job: str, request: TrainingRequest, result: type[Result], *, label: str, on_event: EventHandler | None
 ) -> Result:
-    """`_run` with its share of the cores, and with the time that the settings allow."""
+    """`_run` with its share of the cores, and with the time that the settings allow; a rank for each device.
+
+    Where memory runs out on one of several devices, all begin again from the last checkpoint with fewer images at once.
+    """
     minutes = request.train.timeout_minutes
-    threads = request.n_threads or max(1, usable_cores() // request.n_parallel)
-    return _run(
-        job,
-        request.model_copy(update={"n_threads": threads}),
-        result,
-        label=label,
-        n_threads=threads,
-        on_event=on_event,
-        timeout_s=None if minutes is None else 60 * minutes,
-    )
+    n_ranks = request.n_devices
+    threads = max(1, (request.n_threads or usable_cores() // request.n_parallel) // n_ranks)
+    while True:
+        try:
+            return _run(
+                job,
+                request.model_copy(update={"n_threads": threads}),
+                result,
+                label=label,
+                n_threads=threads,
+                n_ranks=n_ranks,
+                on_event=on_event,
+                timeout_s=None if minutes is None else 60 * minutes,
+            )
+        except MemoryRanOutError as error:
+            before = request.images_at_once or -(-request.train.batch_size // n_ranks)
+            if before == 1:
+                raise
+            request = request.model_copy(update={"images_at_once": (before + 1) // 2})
+            logger.warning(
+                "%s: memory ran out on a device for %d images at once (%s): all %d begin again from the last "
+                "checkpoint with %d at a time, added up to the same batch",
+                *(label, before, error, n_ranks, request.images_at_once),
+            )
 
 
 def _run(
@@ -216,6 +259,7 @@ def _run(
     *,
     label: str,
     n_threads: int,
+    n_ranks: int = 1,
     on_event: EventHandler | None = None,
     timeout_s: float | None = None,
     time_limit_name: str = "train.timeout_minutes",
@@ -227,23 +271,37 @@ def _run(
     # The parent owns the scratch folder, so that nothing is left where the child is killed.
     with tempfile.TemporaryDirectory(dir=place, prefix="scratch-", ignore_cleanup_errors=True) as scratch:
         environment = {name: str(n_threads) for name in THREAD_VARIABLES} | {"TMPDIR": scratch}
-        answer = run_child(
-            MODULE,
-            job,
-            request.model_dump_json(),
-            label=label,
-            on_event=on_event,
-            timeout_s=timeout_s,
-            time_limit_name=time_limit_name,
-            environment=environment,
-        )
+
+        def ask(number: int, on_start: Callable[[int], None] | None = None) -> str:
+            asked, name = request, label
+            if n_ranks > 1:
+                rank = Rank(number=number, n=n_ranks, meeting=Path(scratch) / "ranks")
+                asked = request.model_copy(update={"rank": rank})
+                name = f"{label}, process {number + 1} of {n_ranks}"
+            return run_child(
+                MODULE,
+                job,
+                asked.model_dump_json(),
+                label=name,
+                on_event=None if number else on_event,
+                timeout_s=timeout_s,
+                time_limit_name=time_limit_name,
+                environment=environment,
+                on_start=on_start,
+            )
+
+        answer = ask(0) if n_ranks == 1 else run_together(n_ranks, ask)
     return result.model_validate_json(answer)
 
 
 def _train(request: str, emit: EventHandler) -> str:
-    from medcompare.training.loop import train_model
+    from medcompare.training.loop import share_training, train_model
 
-    return train_model(TrainingRequest.model_validate_json(request), emit=emit).model_dump_json()
+    asked = TrainingRequest.model_validate_json(request)
+    if asked.rank is not None and asked.rank.number:
+        share_training(asked)
+        return "null"
+    return train_model(asked, emit=emit).model_dump_json()
 
 
 def _trial(request: str, emit: EventHandler) -> str:
