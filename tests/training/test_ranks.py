@@ -329,6 +329,14 @@ def test_memory_that_runs_out_on_one_device_halves_the_images_on_all(
     assert [log.epoch for log in trained.history] == [1, 2, 3, 4]
     assert trained.n_images_seen == 4 * 48
 
+    with pytest.raises(
+        TrainingError, match=r"memory ran out even for one image at once on each of 2 devices .*image_size_px"
+    ) as caught:
+        run_training(
+            tiny.request(devices=2, **settings | {"batch_size": 2}), on_event=in_second_epoch(starve)
+        )
+    assert caught.value.transient
+
 
 @pytest.mark.slow
 def test_an_error_of_one_rank_is_that_of_the_training(tiny: Any) -> None:

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from medcompare.base.errors import ConfigError, MemoryRanOutError
+from medcompare.base.errors import ConfigError, MemoryRanOutError, TrainingError
 from medcompare.base.hardware import (
     DeviceSummary,
     ParallelPlan,
@@ -243,7 +243,11 @@ def _run_limited(
         except MemoryRanOutError as error:
             before = request.images_at_once or -(-request.train.batch_size // n_ranks)
             if before == 1:
-                raise
+                msg = (
+                    f"{label}: memory ran out even for one image at once on each of {n_ranks} devices ({error}): lower "
+                    "train.image_size_px or train.max_parallel, or end other programs that use the memory"
+                )
+                raise TrainingError(msg, transient=True) from None
             request = request.model_copy(update={"images_at_once": (before + 1) // 2})
             logger.warning(
                 "%s: memory ran out on a device for %d images at once (%s): all %d begin again from the last "
