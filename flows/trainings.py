@@ -162,10 +162,13 @@ class Trainer:
             epochs = trial_epochs(config.tune, config.train)
             seeds += f"; before them {trials} of hyperparameters, each at most {count(epochs, 'epoch')}"
         more = f", and {len(config.models)} more on a random split" if config.split.random_beside else ""
+        places = self._cluster.words if self._cluster else f"{self.plan.n_parallel} at a time"
+        if config.train.devices > 1:
+            places += f", each on {config.train.devices} devices"
         return (
             f"{count(len(config.models) * config.seeds, 'training')}: {count(len(config.models), 'model')} x "
             f"{count(config.seeds, 'seed')}, each at most {count(config.train.epochs, 'epoch')} of {n_images} "
-            f"images{seeds}{more}; {self._cluster.words if self._cluster else f'{self.plan.n_parallel} at a time'}"
+            f"images{seeds}{more}; {places}"
         )
 
     @property

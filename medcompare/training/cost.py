@@ -159,6 +159,7 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
         if trained.n_parallel == 1
         else f"{trained.n_parallel} trainings side by side, this one included"
     )
+    several = f"{trained.n_devices} x " * (trained.n_devices > 1)
     return CostMeasurement(
         model=spec.name,
         implementation=implementation,
@@ -179,7 +180,7 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
         kernels=kernels,
         training_images_per_s=training.images_per_s,
         training_time_s=trained.elapsed_s,
-        training_conditions=f"{trained.hardware}, {trained.n_threads} threads, {trained.precision}, {together}",
+        training_conditions=f"{several}{trained.device}, {trained.n_threads} threads, {trained.precision}, {together}",
         **equivalent,
         image_size_px=trained.image_size_px,
         n_warmup=n_warmup,

@@ -219,7 +219,15 @@ class Prepared:
     def fit(
         self, *, emit: EventHandler | None, stop: Callable[[Sequence[EpochLog]], bool] = lambda _: False
     ) -> FitState:
-        """Carry it out; see `fit`."""
+        """Carry it out; see `fit`.
+
+        Raises
+        ------
+        TrainingError, DataError, DiskFullError
+            As `fit`.
+        PeerError
+            If a loss is not finite, on another rank than the first, which has the batch.
+        """
         network, settings, point = self.network, self.settings, self.resume_point
         try:
             # Told to end, the first one saves; the others end when they lose it.

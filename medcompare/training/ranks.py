@@ -140,7 +140,8 @@ def joined(rank: Rank | None, device: torch.device) -> Iterator[Ranks]:
     except (distributed.DistError, RuntimeError) as error:
         if not isinstance(error, distributed.DistError) and not _LOST.search(str(error)):
             raise
-        msg = f"process {rank.number + 1} of {rank.n} of the training no longer reached the others"
+        words = str(error).strip().split("\n", 1)[0][:200]  # of gloo or NCCL, which know no data
+        msg = f"process {rank.number + 1} of {rank.n} of the training no longer reached the others ({words})"
         raise PeerError(msg, transient=True) from None
 
 
@@ -188,6 +189,8 @@ def batch_norm(  # noqa: PLR0917 - torch's signature
     Ioffe & Szegedy (2015), "Batch normalization", ICML, algorithm 1.
     """
     if input.is_cuda:
+        if not len(input):  # whose share of the statistics would have another precision than the others'
+            input = input.float()  # noqa: A001 - torch's name
         group, size = distributed.group.WORLD, distributed.get_world_size()
         done: Tensor = SyncBatchNorm.apply(
             input, weight, bias, running_mean, running_var, eps, momentum, group, size

@@ -793,6 +793,7 @@ NOT_IN_KEY: dict[str, dict[str, str]] = {
         **_fields("train", TrainConfig, "the training it led to is in the key as a whole"),
         **_fields("split", DatasetSplit, SPLIT_RECORD),
         "split.assignments": "the training with these images is in the key as a whole",
+        "plan.n_devices": "of trainings; cost is measured on one",
         **PLACES,
     },
     "decide": {"store": PLACES["store"]},

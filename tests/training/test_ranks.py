@@ -305,6 +305,18 @@ def test_a_killed_rank_is_named_and_the_training_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", ["resnet50", "efficientnet_b0", "convnext_tiny"])
+def test_a_rank_without_a_row_takes_part_in_every_network(tiny: Any, model: str) -> None:
+    """The last batch has two images for three ranks, in bfloat16: the first rank waits with none, and goes on."""
+    settings = {"precision": "bfloat16", "batch_size": 23, "epochs": 1}
+    trained = run_training(tiny.request(model=model, devices=3, **settings))
+
+    assert trained.n_images_seen == 48
+    assert (trained.n_devices, trained.precision) == (3, "bfloat16")
+    assert 0.3 < trained.history[0].train_loss < 3
+
+
+@pytest.mark.slow
 def test_memory_that_runs_out_on_one_device_halves_the_images_on_all(
     tiny: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 
 from medcompare.base.errors import PeerError
 from medcompare.training.worker.child import POLL_S, terminate
@@ -38,7 +39,11 @@ def run_together(n: int, ask: Ask) -> str:
             while not first_ended.wait(POLL_S):  # it may not even have begun
                 terminate(pids)
 
-    threads = [threading.Thread(target=further, args=(number,), daemon=True) for number in range(1, n)]
+    # In the context of this thread, so that what they log is that of its task.
+    threads = [
+        threading.Thread(target=copy_context().run, args=(further, number), daemon=True)
+        for number in range(1, n)
+    ]
     for thread in threads:
         thread.start()
     answer, until = None, 0.0
