@@ -315,8 +315,10 @@ class BatchLoader:
         return len(self._spans)
 
     def in_order(self, ranks: Ranks = ALONE) -> Iterator[Batch]:
-        """Batches in the order of the rows, of several `ranks` one in turn for each; raises StoppedError where told to end."""
-        for batch in self._batches(0, [list(range(*span)) for span in self._spans[ranks.number :: ranks.size]]):
+        """Batches in the order of the rows, of several `ranks` one in turn for each; raises StoppedError if told to end."""
+        for batch in self._batches(
+            0, [list(range(*span)) for span in self._spans[ranks.number :: ranks.size]]
+        ):
             end_if_asked()
             yield batch
 

@@ -122,7 +122,9 @@ def joined(rank: Rank | None, device: torch.device) -> Iterator[Ranks]:
         return
     for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         os.environ[variable] = "lo0" if sys.platform == "darwin" else "lo"
-    if rank.number:  # what all would say, the first one says; and told to end, it saves with the help of the others
+    if (
+        rank.number
+    ):  # what all would say, the first one says; and told to end, it saves with the help of the others
         logging.getLogger("medcompare").setLevel(logging.ERROR)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
