@@ -315,7 +315,7 @@ class BatchLoader:
         return len(self._spans)
 
     def in_order(self, ranks: Ranks = ALONE) -> Iterator[Batch]:
-        """Batches in the order of the rows, of several `ranks` one in turn for each; raises StoppedError if told to end."""
+        """Batches in the order of the rows, one in turn for each of `ranks`; raises StoppedError if told to end."""
         for batch in self._batches(
             0, [list(range(*span)) for span in self._spans[ranks.number :: ranks.size]]
         ):

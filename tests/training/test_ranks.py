@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -313,40 +312,6 @@ def test_a_rank_without_a_row_takes_part_in_every_network(tiny: Any, model: str)
     assert trained.n_images_seen == 48
     assert (trained.n_devices, trained.precision) == (3, "bfloat16")
     assert 0.3 < trained.history[0].train_loss < 3
-
-
-@pytest.mark.slow
-def test_memory_that_runs_out_on_one_device_halves_the_images_on_all(
-    tiny: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Really, by a limit set on one of the processes: they begin again from the last checkpoint with four at a time."""
-
-    def starve(pids: list[int]) -> None:
-        now = int(re.findall(r"VmSize:\s+(\d+)", Path(f"/proc/{pids[0]}/status").read_text())[0]) << 10
-        resource.prlimit(pids[0], resource.RLIMIT_AS, (now, now))
-
-    settings = {
-        "precision": "float32",
-        "batch_size": 16,
-        "image_size_px": 256,
-        "epochs": 4,
-        "checkpoint_every_s": 0,
-    }
-    trained = run_training(tiny.request(devices=2, **settings), on_event=in_second_epoch(starve))
-
-    assert trained.images_at_once == 4
-    assert "test_cnn: memory ran out on a device for 8 images at once (" in caplog.text
-    assert ": all 2 begin again from the last checkpoint with 4 at a time" in caplog.text
-    assert [log.epoch for log in trained.history] == [1, 2, 3, 4]
-    assert trained.n_images_seen == 4 * 48
-
-    with pytest.raises(
-        TrainingError, match=r"memory ran out even for one image at once on each of 2 devices .*image_size_px"
-    ) as caught:
-        run_training(
-            tiny.request(devices=2, **settings | {"batch_size": 2}), on_event=in_second_epoch(starve)
-        )
-    assert caught.value.transient
 
 
 @pytest.mark.slow
