@@ -9,9 +9,11 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,9 +43,10 @@ from medcompare.training.worker.process import plan_parallel, run_training, run_
 from tests.training.test_dataset import training_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from medcompare.training.records import TrainedModel
+    from medcompare.training.requests import TrainingRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = {"images_per_s", "elapsed_s", "remeasuring_s", "comparison_s"}
@@ -177,7 +180,7 @@ RANK = """
 import json, sys, torch
 from pathlib import Path
 from medcompare.training.ranks import joined
-from medcompare.training.requests import TrialRequest
+from medcompare.training.requests import Rank
 from tests.training import test_ranks as tests
 torch.set_num_threads(1)
 number, n = int(sys.argv[1]), int(sys.argv[2])
@@ -312,6 +315,94 @@ def test_a_rank_without_a_row_takes_part_in_every_network(tiny: Any, model: str)
     assert trained.n_images_seen == 48
     assert (trained.n_devices, trained.precision) == (3, "bfloat16")
     assert 0.3 < trained.history[0].train_loss < 3
+
+
+def status_of(pid: int, name: str) -> int:
+    """Size that Linux keeps of process `pid`, bytes."""
+    return int(re.findall(rf"{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) << 10
+
+
+@contextlib.contextmanager
+def each_new_rank(act: Callable[[int], None]) -> Iterator[None]:
+    """Hand the process id of each rank that begins within the block to `act`."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        seen: set[int] = set()
+        while not ended.wait(0.001):
+            for pid in set(child._live) - seen:
+                seen.add(pid)
+                act(pid)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def growth_of(request: TrainingRequest) -> int:
+    """Bytes by which each rank of a training grows in its first step; evaluation has larger batches."""
+    born: dict[int, int] = {}
+    grown: list[int] = []
+
+    def note(pid: int) -> None:
+        born[pid] = status_of(pid, "VmSize")
+
+    def measure(event: Mapping[str, Any]) -> None:
+        if event["step"] == 1:
+            grown.extend(status_of(pid, "VmPeak") - born[pid] for pid in list(child._live))
+
+    with each_new_rank(note):
+        run_training(request, on_event=measure)
+    return min(grown)
+
+
+@contextlib.contextmanager
+def one_rank_starved(n_bytes: int) -> Iterator[None]:
+    """Let the first rank that begins within the block grow by at most `n_bytes`."""
+    victims: list[int] = []
+
+    def starve(pid: int) -> None:
+        if not victims:
+            victims.append(pid)
+            limit = status_of(pid, "VmSize") + n_bytes
+            resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+
+    with each_new_rank(starve):
+        yield
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_on_one_device_halves_the_images_on_all(
+    tiny: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Really: one process may have more than half as many images need, and less than all do."""
+    settings = {"devices": 2, "precision": "float32", "epochs": 1}
+    request = tiny.request(**settings, batch_size=16, image_size_px=512)
+    needs = [growth_of(request.model_copy(update={"images_at_once": n})) for n in (4, 8)]
+    with one_rank_starved(sum(needs) // 2):
+        trained = run_training(request)
+
+    assert trained.images_at_once == 4
+    assert "test_cnn: memory ran out on a device for 8 images at once (" in caplog.text
+    assert ": all 2 begin again from the last checkpoint with 4 at a time" in caplog.text
+    assert trained.n_images_seen == 48
+
+    small, large = (tiny.request(**settings, batch_size=2, image_size_px=size) for size in (512, 1024))
+    needs = [growth_of(one) for one in (small, large)]
+    with (
+        one_rank_starved(sum(needs) // 2),
+        pytest.raises(
+            TrainingError, match="memory ran out even for one image at once on each of 2 devices"
+        ) as caught,
+    ):
+        run_training(large)
+    assert "lower train.image_size_px" in str(caught.value)
+    assert caught.value.transient
+    assert not child._live
 
 
 @pytest.mark.slow
