@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING
-
-import numpy as np
 from pydantic import Field
 
 from medcompare.base.record import Artifact, Record
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from medcompare.base.artifacts import ArtifactStore
 
 MAX_RANDOM_SHARE = 0.5
 """A convention: where half or more of the variation of its maps needs no learned weight, maps are not shown."""
@@ -49,15 +40,3 @@ class SaliencyMaps(Record):
     def readable(self) -> bool:
         """Whether the maps depend on what was learned, so that they can be shown."""
         return self.random_share_median is not None and self.random_share_median < MAX_RANDOM_SHARE
-
-
-def read_maps(found: SaliencyMaps, store: ArtifactStore) -> NDArray[np.float32]:
-    """The maps, of shape (n_cases, cells, cells).
-
-    Raises
-    ------
-    ArtifactError
-        If the file is gone or altered.
-    """
-    maps: NDArray[np.float32] = np.load(io.BytesIO(store.read(found.maps)), allow_pickle=False)
-    return maps

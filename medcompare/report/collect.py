@@ -13,7 +13,6 @@ from medcompare.base.file_names import shown
 from medcompare.config.settings_table import set_by_user, settings_rows
 from medcompare.data.spelling import words
 from medcompare.data.tables import read_rejected
-from medcompare.predictions.saliency import read_maps
 from medcompare.report.checklists.answers import read_answers
 from medcompare.report.checklists.facts import RunRecords
 from medcompare.report.checklists.fill import fill_checklists
@@ -28,7 +27,7 @@ from medcompare.report.inputs import (
     count_scores,
     count_steps,
 )
-from medcompare.report.overlays import Overlays
+from medcompare.report.overlays import Overlays, read_maps
 from medcompare.report.theme import read_theme
 from medcompare.report.trend import changed_data, trend_marks, trend_runs
 from medcompare.report.vocabulary import easy_data, words_of_patients

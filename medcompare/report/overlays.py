@@ -18,6 +18,7 @@ from medcompare.report.inputs import CaseMap
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from medcompare.base.artifacts import ArtifactStore
     from medcompare.predictions.saliency import SaliencyMaps
 
 MAX_OPACITY = 0.7
@@ -110,3 +111,15 @@ def scale_png() -> bytes:
         out, "PNG"
     )
     return out.getvalue()
+
+
+def read_maps(found: SaliencyMaps, store: ArtifactStore) -> NDArray[np.float32]:
+    """The maps, of shape (n_cases, cells, cells).
+
+    Raises
+    ------
+    ArtifactError
+        If the file is gone or altered.
+    """
+    maps: NDArray[np.float32] = np.load(io.BytesIO(store.read(found.maps)), allow_pickle=False)
+    return maps

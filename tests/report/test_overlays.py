@@ -11,9 +11,8 @@ from PIL import Image
 
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import ArtifactError
-from medcompare.predictions.saliency import read_maps
 from medcompare.report.hard_cases import mapped_models
-from medcompare.report.overlays import MAX_OPACITY, Overlays, coloured, scale_png
+from medcompare.report.overlays import MAX_OPACITY, Overlays, coloured, read_maps, scale_png
 from medcompare.report.pages.saliency import map_image, saliency_blocks
 from medcompare.report.vocabulary import view_of
 from tests.report.sample import make_assessment, make_hard_cases, make_inputs, make_saliency, with_maps
