@@ -178,10 +178,16 @@ def _gone(client: SyncPrefectClient, flow_run: FlowRun) -> Iterator[str]:
 def _start_again(client: SyncPrefectClient, flow_run: FlowRun) -> Iterator[str]:
     """Start a run of a deployment again that was not yet."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+    from prefect.exceptions import ObjectNotFound
 
     key = f"{RESUME}{flow_run.id}"
     resumed = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
     if flow_run.deployment_id and not client.read_flow_runs(flow_run_filter=resumed):
+        try:
+            client.read_deployment(flow_run.deployment_id)
+        except ObjectNotFound:
+            yield f"run '{flow_run.name}' is not started again: its deployment is gone"
+            return
         again = client.create_flow_run_from_deployment(
             flow_run.deployment_id, parameters=flow_run.parameters, idempotency_key=key
         )

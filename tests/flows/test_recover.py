@@ -345,6 +345,24 @@ def test_a_run_that_was_killed_while_it_started_is_started_once(
     finally:
         process.kill()
         process.communicate()
+        for one in (elsewhere, there):
+            client.delete_flow_run(one.id)
+
+
+def test_a_lost_run_whose_deployment_is_gone_is_not_started_again(client: SyncPrefectClient) -> None:
+    """It is said, and what else is to be done goes on."""
+    made = client.create_deployment(client.create_flow(compare), name=f"night {time.monotonic_ns()}")
+    labels = {"prefect.worker.type": "process", "prefect.worker.name": this_host()}
+    lost = client.create_flow_run_from_deployment(made, name="lost")
+    client.update_flow_run_labels(lost.id, labels)  # type: ignore[arg-type] # a mutable mapping of any values
+    client.set_flow_run_state(lost.id, Pending(), force=True)
+    client.delete_deployment(made)
+
+    assert start_lost_runs() == [
+        "run 'lost' is marked Crashed",
+        "run 'lost' is not started again: its deployment is gone",
+    ]
+    assert start_lost_runs() == []
 
 
 def test_a_killed_run_without_a_deployment_is_mailed_about(

@@ -73,19 +73,21 @@ def test_a_training_is_saved_at_any_moment(
 ) -> None:
     """In a step or between epochs; one checkpoint is written, and the end is that of an undisturbed training."""
     request = tiny.request(model=random_cnn, checkpoint_every_s=NEVER_S, precision="float32", **settings)
-    whole = prepared(request).fit(emit=None)
+    with prepared(request) as ready:
+        whole = ready.fit(emit=None)
     before = signal.getsignal(signal.SIGTERM)
 
-    cut = prepared(request)
-    cut.network.register_forward_pre_hook(stopped_after(n, training=training))
-    with pytest.raises(StoppedError, match=r"stopped from outside \(SIGTERM\) and saved") as caught:
-        cut.fit(emit=None)
+    with prepared(request) as cut:
+        cut.network.register_forward_pre_hook(stopped_after(n, training=training))
+        with pytest.raises(StoppedError, match=r"stopped from outside \(SIGTERM\) and saved") as caught:
+            cut.fit(emit=None)
 
     assert caught.value.transient
     assert signal.getsignal(signal.SIGTERM) is before
     assert not stop_asked()
     assert saved(request.store_root) == ["00000001"]
-    resumed = prepared(request).fit(emit=None)
+    with prepared(request) as ready:
+        resumed = ready.fit(emit=None)
     assert figures(resumed.history) == figures(whole.history)
     assert resumed.n_images_seen == whole.n_images_seen
     assert resumed.best_state.keys() == whole.best_state.keys()
