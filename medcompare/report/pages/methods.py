@@ -271,10 +271,16 @@ def checklist_section(view: View, number: int) -> Section | None:
     """Reporting checklists, as far as software and user filled them."""
     if not view.inputs.checklists:
         return None
-    blocks: list[Block] = []
+    gaps = {one.name: _gaps(one) for one in view.inputs.checklists}
+    # First, so that no page is turned for them.
+    blocks: list[Block] = [
+        Paragraph(f"Nothing to add to {one.name}. {_tally(one)}")
+        for one in view.inputs.checklists
+        if not gaps[one.name].items
+    ]
     for one in view.inputs.checklists:
-        gaps = _gaps(one)
-        blocks += [Heading(one.name), Paragraph(_tally(one)), *([gaps] if gaps.items else [])]
+        if gaps[one.name].items:
+            blocks += [Heading(one.name), Paragraph(_tally(one)), gaps[one.name]]
     return Section(
         number=number,
         anchor="checklists",
