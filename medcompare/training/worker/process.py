@@ -106,10 +106,7 @@ def run_prediction(request: PredictionRequest) -> Predictions:
     TrainingError, DataError
         As `run_training`.
     """
-    threads = request.n_threads or usable_cores()
-    request = request.model_copy(update={"n_threads": threads})
-    label = f"prediction with {request.trained.model}"
-    return _run("predict", request, Predictions, label=label, n_threads=threads)
+    return _run("predict", request, Predictions, label=f"prediction with {request.trained.model}")
 
 
 def run_saliency(request: SaliencyRequest) -> SaliencyMaps:
@@ -120,10 +117,7 @@ def run_saliency(request: SaliencyRequest) -> SaliencyMaps:
     TrainingError, DataError
         As `run_training`.
     """
-    threads = request.n_threads or usable_cores()
-    request = request.model_copy(update={"n_threads": threads})
-    label = f"maps of {request.trained.model}"
-    return _run("saliency", request, SaliencyMaps, label=label, n_threads=threads)
+    return _run("saliency", request, SaliencyMaps, label=f"maps of {request.trained.model}")
 
 
 def run_cost_measurement(request: CostRequest, *, timeout_s: float | None = None) -> CostMeasurement:
@@ -146,15 +140,11 @@ def run_cost_measurement(request: CostRequest, *, timeout_s: float | None = None
     DataError
         If an image changed since it was validated or cannot be read.
     """
-    threads = request.n_threads or usable_cores()
-    request = request.model_copy(update={"n_threads": threads})
-    label = f"cost measurement of {request.trained.model}"
     return _run(
         "cost",
         request,
         CostMeasurement,
-        label=label,
-        n_threads=threads,
+        label=f"cost measurement of {request.trained.model}",
         timeout_s=hard_limit_s(request.cost.budget_s) if timeout_s is None else timeout_s,
         time_limit_name="cost.budget_s",
     )
@@ -235,7 +225,6 @@ def _run_limited(
                 request.model_copy(update={"n_threads": threads}),
                 result,
                 label=label,
-                n_threads=threads,
                 n_ranks=n_ranks,
                 on_event=on_event,
                 timeout_s=None if minutes is None else 60 * minutes,
@@ -262,15 +251,16 @@ def _run(
     result: type[Result],
     *,
     label: str,
-    n_threads: int,
     n_ranks: int = 1,
     on_event: EventHandler | None = None,
     timeout_s: float | None = None,
     time_limit_name: str = "train.timeout_minutes",
 ) -> Result:
-    store = request.store_root.resolve()
+    store, n_threads = request.store_root.resolve(), request.n_threads or usable_cores()
     store.mkdir(parents=True, exist_ok=True)
-    request = request.model_copy(update={"store_root": store, "data_root": request.data_root.resolve()})
+    request = request.model_copy(
+        update={"store_root": store, "data_root": request.data_root.resolve(), "n_threads": n_threads}
+    )
     place = store if len(os.fsencode(store)) <= MAX_PATH_BYTES else None
     # The parent owns the scratch folder, so that nothing is left where the child is killed.
     with tempfile.TemporaryDirectory(dir=place, prefix="scratch-", ignore_cleanup_errors=True) as scratch:
