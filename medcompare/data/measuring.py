@@ -118,15 +118,8 @@ def measure_files(
         tell()
     n_workers = (usable_cores() if len(new) >= MANY_FILES else 0) if n_workers is None else n_workers
     with Workers(n_workers) as workers:
-        paths = [source.files[i].path for i in new]
-        results = read_each(
-            _Reader(source.root, n_files, data, kept, workers).read,
-            paths,
-            paths,
-            n_threads=max(N_READERS, n_workers),
-            stage="validating the images",
-            **_limits(data),
-        )
+        reader = _Reader(source.root, n_files, data, kept, workers)
+        results = reader.each([source.files[i].path for i in new])
         waiting: list[int] = []
         try:
             for i, (measured, is_known, key, facts) in zip(new, results, strict=True):
@@ -235,15 +228,7 @@ def measure_shard(shard: Shard) -> list[ImageMeasurement] | None:
     n_workers = max(1, usable_cores() // shard.n_sharing) if len(shard.names) >= MANY_FILES else 0
     with Workers(n_workers) as workers, contextlib.closing(Measured(None)) as nothing:
         reader = _Reader(shard.root, shard.n_files, shard.data, nothing, workers)
-        results = read_each(
-            reader.read,
-            shard.names,
-            shard.names,
-            n_threads=max(N_READERS, n_workers),
-            stage="validating the images",
-            **_limits(shard.data),
-        )
-        return [measured for measured, *_ in results]
+        return [measured for measured, *_ in reader.each(shard.names)]
 
 
 def looked_at(shard: Shard) -> list[tuple[bytes, FileFacts | None]]:
@@ -307,9 +292,20 @@ class _Reader:
 
     def __init__(self, root: Path, n_files: int, data: DataConfig, kept: Measured, workers: Workers) -> None:
         self._root, self._n_files, self._kept, self._workers = root, n_files, kept, workers
-        self._max_bytes = data.max_file_mb * BYTES_PER_MB
+        self._max_bytes, self._limits = data.max_file_mb * BYTES_PER_MB, _limits(data)
 
-    def read(self, name: str) -> tuple[ImageMeasurement, bool, bytes, FileFacts | None]:
+    def each(self, names: Sequence[str]) -> Iterator[tuple[ImageMeasurement, bool, bytes, FileFacts | None]]:
+        """`_read` of each of `names`, in order."""
+        return read_each(
+            self._read,
+            names,
+            names,
+            n_threads=max(N_READERS, self._workers.n),
+            stage="validating the images",
+            **self._limits,
+        )
+
+    def _read(self, name: str) -> tuple[ImageMeasurement, bool, bytes, FileFacts | None]:
         """(what is in the file, whether it was measured before, its key, its facts if a change would show in them)."""
         began_ns = time.time_ns()
         path = file_at(self._root, name)
