@@ -22,7 +22,7 @@ endif
 # Bytecode is kept: else every process that a test starts compiles all of the project again, and pytest all tests.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -q
 
-.PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser test-lowest docs check lint types format spelling coverage mutants lock clean distclean
+.PHONY: help setup compare assess serve serve-stop serve-status test test-slow test-browser test-lowest docs catalogue check lint types format spelling coverage mutants lock clean distclean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ test-lowest: ## run the tests against the lowest versions of pyproject.toml, in 
 docs: setup ## build the pages of docs/ into docs/_build/html; any warning is an error
 	@rm -rf docs/api docs/_build # pages of modules that have since moved would stay
 	@$(RUN) -m sphinx -W --keep-going -n -E -q -b html docs docs/_build/html && echo "docs: ok"
+
+catalogue: setup ## bring the catalogues of the report's languages up to the code; names what is not translated
+	@$(RUN) docs/catalogue.py
 
 check: lint types test ## lint, types and tests: what must pass before a commit is shared
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     name="assess",
     task_run_name="assess",
     # `digest` covers all that is in the two tables.
-    cache_policy=content_key(ignore=("test", "validation")),
+    cache_policy=content_key(ignore=("test", "validation"), with_texts=True),
     **RETRIES,
     **STORED,
 )

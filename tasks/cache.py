@@ -25,6 +25,7 @@ from prefect.logging import get_run_logger
 from medcompare.base.artifacts import ArtifactStore, artifacts_in, sha256_of_bytes
 from medcompare.base.code_identity import code_digest
 from medcompare.base.errors import ArtifactError, InputError, SharedStoreError, TrainingError, redact
+from medcompare.base.language import texts_digest
 from medcompare.base.shared_store import local_copy, shared_store_of
 from medcompare.base.store_lock import acquire_lock, work_lock_path
 from medcompare.models.zoo import find_model
@@ -62,6 +63,8 @@ class CodeOf(CachePolicy):
     """Task argument that names a model: that model's own file counts too, the others' do not."""
     with_equivalent: bool = False
     """Whether the file of the model's equivalent in a maintained library counts as well."""
+    with_texts: bool = False
+    """Whether the result holds sentences of the report, in the language that was spoken when they were made."""
 
     def compute_key(
         self,
@@ -72,7 +75,8 @@ class CodeOf(CachePolicy):
     ) -> str:
         """Digest of the task's name and code."""
         code = code_digest(*self.modules(task_ctx.task, inputs))
-        return hashlib.sha256(f"{task_ctx.task.task_key}\n{code}".encode()).hexdigest()
+        texts = f"\n{texts_digest()}" if self.with_texts else ""
+        return hashlib.sha256(f"{task_ctx.task.task_key}\n{code}{texts}".encode()).hexdigest()
 
     def modules(self, task: Task[..., Any], inputs: dict[str, Any]) -> tuple[str, ...]:
         """Where the work begins: the task's own module, those named beside it, the model's file."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @task(
     name="cross-validate",
     task_run_name="cross-validate",
-    cache_policy=content_key(ignore=("store",)),
+    cache_policy=content_key(ignore=("store",), with_texts=True),
     **RETRIES,
     **STORED,
 )

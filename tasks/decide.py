@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @task(
     name="decide",
     task_run_name="decide",
-    cache_policy=content_key(ignore=("store",)),
+    cache_policy=content_key(ignore=("store",), with_texts=True),
     **RETRIES,
     **STORED,
 )

@@ -29,7 +29,7 @@ logger = logging.getLogger("medcompare.evaluate")
 @task(
     name="evaluate",
     task_run_name="evaluate {model}",
-    cache_policy=content_key(ignore=("store",)),
+    cache_policy=content_key(ignore=("store",), with_texts=True),
     **RETRIES,
     **STORED,
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @task(
     name="evaluate external set",
     task_run_name="evaluate on {name}",
-    cache_policy=content_key(ignore=("store",)),
+    cache_policy=content_key(ignore=("store",), with_texts=True),
     **RETRIES,
     **STORED,
 )

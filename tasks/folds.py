@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 @redact_tracebacks
-@task(name="folds", task_run_name="folds", cache_policy=content_key(ignore=("store",)), **RETRIES, **STORED)
+@task(
+    name="folds",
+    task_run_name="folds",
+    cache_policy=content_key(ignore=("store",), with_texts=True),
+    **RETRIES,
+    **STORED,
+)
 def fold_splits(
     split: DatasetSplit, manifest: DatasetManifest, n_folds: int, n_repeats: int, seed: int, store: Path
 ) -> tuple[DatasetSplit, ...]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     task_run_name="ingest{variant}",
     # The fingerprint covers every file's bytes; `source` says where the files lie, and of `data`
     # only `rules` (limits) can change the answer.
-    cache_policy=content_key(ignore=("source", "data", "store", "variant")),
+    cache_policy=content_key(ignore=("source", "data", "store", "variant"), with_texts=True),
     **RETRIES,
     **STORED,
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @task(
     name="split",
     task_run_name="split",
-    cache_policy=content_key(ignore=("store",)),
+    cache_policy=content_key(ignore=("store",), with_texts=True),
     **RETRIES,
     **STORED,
 )

@@ -1,6 +1,7 @@
 """How numbers become words: the only place where the report rounds.
 
-Signs are true minus signs, intervals read "0.912 (0.871 to 0.942)", and what could not
+Separators and words are those of the language spoken (`medcompare.base.language`). Signs are true minus signs,
+intervals read "0.912 (0.871 to 0.942)", and what could not
 be computed is said in words, never as an empty cell, "None" or "nan".
 """
 
@@ -10,14 +11,31 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from medcompare.base.language import localised, message, t
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 MINUS = "\u2212"
 THIN_SPACE = "\u202f"
-NOT_MEASURED = "not measured"
-NOT_ESTIMABLE = "not estimable"
+NOT_MEASURED = message("not measured")
+NOT_ESTIMABLE = message("not estimable")
 ELLIPSIS = "\u2026"
+
+MONTHS = (
+    message("January"),
+    message("February"),
+    message("March"),
+    message("April"),
+    message("May"),
+    message("June"),
+    message("July"),
+    message("August"),
+    message("September"),
+    message("October"),
+    message("November"),
+    message("December"),
+)
 
 SIGNIFICANT_DIGITS = 3
 SECONDS_PER_MINUTE = 60
@@ -58,16 +76,16 @@ def format_number(value: float, *, digits: int = 3, signed: bool = False) -> str
     text = f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("+-")
-    return text.replace("-", MINUS)
+    return localised(text).replace("-", MINUS)
 
 
 def format_interval(low: float | None, high: float | None, *, digits: int = 3, signed: bool = False) -> str:
     """An interval as "0.871 to 0.942"; without limits "no interval"."""
     if low is None and high is None:
-        return "no interval"
-    low_text = "no lower limit" if low is None else format_number(low, digits=digits, signed=signed)
-    high_text = "no upper limit" if high is None else format_number(high, digits=digits, signed=signed)
-    return f"{low_text} to {high_text}"
+        return t("no interval")
+    low_text = t("no lower limit") if low is None else format_number(low, digits=digits, signed=signed)
+    high_text = t("no upper limit") if high is None else format_number(high, digits=digits, signed=signed)
+    return t("{low} to {high}", low=low_text, high=high_text)
 
 
 class ValueWithInterval(Protocol):
@@ -89,7 +107,7 @@ class ValueWithInterval(Protocol):
 def format_estimate(estimate: ValueWithInterval, *, digits: int = 3, signed: bool = False) -> str:
     """An estimate with its interval, or "not estimable" (its note stands with the table)."""
     if estimate.value is None:
-        return NOT_ESTIMABLE
+        return t(NOT_ESTIMABLE)
     value = format_number(estimate.value, digits=digits, signed=signed)
     if estimate.ci_low is None and estimate.ci_high is None:
         return value
@@ -101,25 +119,25 @@ def format_p(value: float | None) -> str:
     if value is None:
         return "\u2013"
     if value < SMALLEST_PRINTED_P:
-        return f"<{THIN_SPACE}0.001"
+        return f"<{THIN_SPACE}{localised('0.001')}"
     if value > LARGEST_PRINTED_P:
-        return f">{THIN_SPACE}0.999"
-    return f"{value:.3f}"
+        return f">{THIN_SPACE}{localised('0.999')}"
+    return localised(f"{value:.3f}")
 
 
 def format_count(value: int) -> str:
-    """A count with thousands set off by commas."""
-    return f"{value:,}"
+    """A count with thousands set off, by commas in English."""
+    return localised(f"{value:,}")
 
 
 def format_percent(value: float, *, digits: int = 1) -> str:
     """A fraction in [0, 1] as a percentage."""
-    return f"{format_number(100 * value, digits=digits)}%"
+    return t("{number}%", number=format_number(100 * value, digits=digits))
 
 
 def format_level(level: float) -> str:
     """A confidence level as "95%", with decimals only where there are any."""
-    return f"{100 * level:.4g}%"
+    return t("{number}%", number=localised(f"{100 * level:.4g}"))
 
 
 def format_significant(value: float, *, digits: int = SIGNIFICANT_DIGITS) -> str:
@@ -129,7 +147,7 @@ def format_significant(value: float, *, digits: int = SIGNIFICANT_DIGITS) -> str
     exponent = math.floor(math.log10(abs(value)))
     decimals = max(0, digits - 1 - exponent)
     rounded = round(value, digits - 1 - exponent)
-    return f"{rounded:,.{decimals}f}".replace("-", MINUS)
+    return localised(f"{rounded:,.{decimals}f}").replace("-", MINUS)
 
 
 def _with_prefix(value: float, unit: str, prefixes: tuple[str, ...]) -> str:
@@ -155,7 +173,7 @@ def format_parameters(value: int) -> str:
     """Number of weights, in millions from one million on."""
     million = 1_000_000
     if value >= million:
-        return f"{format_significant(value / million)} million"
+        return t("{number} million", number=format_significant(value / million))
     return format_count(value)
 
 
@@ -181,10 +199,11 @@ def format_median(
 ) -> str:
     """A median with its interval, or with the words that it has none."""
     if value is None:
-        return NOT_MEASURED
+        return t(NOT_MEASURED)
     if limits is None:
-        return f"{write(value)} (no interval)"
-    return f"{write(value)} ({format_significant(limits[0])} to {format_significant(limits[1])})"
+        return t("{value} (no interval)", value=write(value))
+    low, high = (format_significant(limit) for limit in limits)
+    return t("{value} ({low} to {high})", value=write(value), low=low, high=high)
 
 
 def format_time(moment: str) -> str:
@@ -194,7 +213,14 @@ def format_time(moment: str) -> str:
     except ValueError:
         return moment
     zone = parsed.strftime("%Z")
-    return f"{parsed.day} {parsed.strftime('%B %Y, %H:%M')}{' ' + zone if zone else ''}"
+    text = t(
+        "{day} {month} {year}, {time}",
+        day=parsed.day,
+        month=t(MONTHS[parsed.month - 1]),
+        year=str(parsed.year),
+        time=parsed.strftime("%H:%M"),
+    )
+    return f"{text} {zone}" if zone else text
 
 
 def shorten(text: str, n_characters: int) -> str:
@@ -232,4 +258,4 @@ def join_words(words: Iterable[str]) -> str:
     parts = list(words)
     if len(parts) <= 1:
         return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return t("{first} and {last}", first=", ".join(parts[:-1]), last=parts[-1])

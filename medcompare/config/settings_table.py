@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
 
 from pydantic import BaseModel
 
@@ -45,6 +45,20 @@ def settings_rows(config: CompareConfig | AssessConfig) -> tuple[tuple[str, str,
         set_by: SetBy = "user" if name in given else "preset" if name in filled else "default"
         rows.append((name, shown(value), description, set_by))
     return tuple(rows)
+
+
+def descriptions(settings: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted name, description) of every field of a class of settings, section by section."""
+    for name, field in settings.model_fields.items():
+        inner = [one for one in (field.annotation, *get_args(field.annotation)) if _is_section(one)]
+        for section in inner:
+            yield from descriptions(section, f"{prefix}{name}.")
+        if field.description:
+            yield f"{prefix}{name}", field.description
+
+
+def _is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def names_given(record: BaseModel, prefix: str = "") -> Iterator[str]:
