@@ -49,7 +49,7 @@ def test_faults_of_a_catalogue_are_named() -> None:
     """Missing translations and other gaps than the English has are faults; a singular may say its number in words."""
     tool = _catalogue_tool()
     catalog = Catalog(locale="de")
-    catalog.add("Sensitivity of {model}", "Sensitivität von {modell}")
+    catalog.add("Sensitivity of {model}", "Sensitivität von {network}")
     catalog.add("Specificity")
     catalog.add(("{n} image", "{n} images"), ("ein Bild", "{n} Bilder"))
     assert tool.faults(catalog) == [
