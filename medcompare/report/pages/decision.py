@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 from medcompare.base.formatting import format_number, join_words, shorten
+from medcompare.base.language import message, t
 from medcompare.report.blocks import (
     DASH,
     Cell,
@@ -27,6 +29,8 @@ from medcompare.report.pages.compare import (
     oriented,
 )
 from medcompare.report.pages.cost import key_costs
+from medcompare.stats.verdict.caveats import UNFIT
+from medcompare.stats.verdict.sentences import difference_text, floor_figures, interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +58,16 @@ THRESHOLDS = {
     "fixed": "not known: fixed beforehand",
 }
 """Words for `ModelUse.threshold`."""
+
+FAULTS = {
+    "show no relation to the truth": message("no relation to the truth"),
+    "fall where the truth is positive": message("fall where the truth is positive"),
+    "are over-confident": message("over-confident"),
+    "are under-confident": message("under-confident"),
+    "are too low on average": message("too low on average"),
+    "are too high on average": message("too high on average"),
+}
+"""Words for `ModelUse.miscalibration`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +310,7 @@ def _probability(one: ModelEvaluation, use: ModelUse) -> str:
         return "not known: too few cases"
     if not use.miscalibration:
         return "no fault shown"
-    return f"no: {join_words(text.removeprefix('are ').removeprefix('show ') for text in use.miscalibration)}"
+    return t("no: {faults}", faults=join_words(t(FAULTS[each]) for each in use.miscalibration))
 
 
 def _uses(view: View) -> list[tuple[str, list[str]]]:
@@ -330,7 +344,7 @@ def uses_in_words(view: View) -> tuple[str, ...]:
 
 def said_of_uses(view: View, caveat: str) -> bool:
     """Whether a caveat is about probabilities, where the sentences on their use hold it for many models in a line."""
-    return len(view.evaluations) > PAIR and caveat.startswith("Do not read these outputs as probabilities")
+    return len(view.evaluations) > PAIR and caveat.startswith(t(UNFIT).partition("{")[0])
 
 
 def checks_of(view: View) -> tuple[Check, ...]:
@@ -371,25 +385,19 @@ def checks_of(view: View) -> tuple[Check, ...]:
     )
 
 
-NUMBER = r"[+\u2212]?\d+\.\d{3}"
-INTERVAL = rf"{NUMBER}, [\d.]+% interval {NUMBER} to {NUMBER}"
-FIGURE = r"(?:AUC|sensitivity|specificity)"
 GONE = "\0"
 
 
 def without_figures(view: View, text: str) -> str:
     """A sentence of the verdict without the figures that the table on the same page prints; page two has it in full."""
-    names = [view.name(one.model) for one in view.evaluations]
-    any_name = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    patterns = [
-        rf"(?:{any_name}): (?:{FIGURE} {INTERVAL}(?:, (?={FIGURE}))?)+",
-        rf"(?<=\() ?{INTERVAL}(?=\))",
-    ]
+    short, names = text, view.assessment.display_names
     if len(view.evaluations) == PAIR:
-        patterns.insert(0, rf"{FIGURE} of (?:{any_name}) minus (?:{any_name}): {INTERVAL}")
-    short = text
-    for pattern in patterns:
-        short = re.sub(pattern, GONE, short)
+        for pair, key in product(view.assessment.comparisons, FIGURES):
+            short = short.replace(difference_text(pair, key, names), GONE)
+    for one in view.evaluations:
+        short = short.replace(floor_figures(one, view.inputs.rule), GONE)
+        for key in FIGURES:
+            short = short.replace(f"({interval(one.decisive(key))})", f"({GONE})")
     short = re.sub(rf" \({GONE}(?:[;,] {GONE})*\)", "", short)
     short = re.sub(rf"{GONE}; |; {GONE}", "", short)
     return text if GONE in short else short

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.base.language import message, t
 from medcompare.predictions.costs import FEWEST_PASSES
 from medcompare.stats.records import ModelUse
 from medcompare.stats.verdict.cost_order import WORDS, equivalents_text, too_few
@@ -122,30 +123,47 @@ def target_words(one: ModelEvaluation, evaluate: EvaluateConfig) -> str:
     return f"the sensitivity of {evaluate.target_sensitivity:g} {did} on validation"
 
 
+SHOWN = {
+    "show no relation to the truth": message("show no relation to the truth (slope {figure})"),
+    "fall where the truth is positive": message("fall where the truth is positive (slope {figure})"),
+    "are over-confident": message("are over-confident (slope {figure})"),
+    "are under-confident": message("are under-confident (slope {figure})"),
+    "are too low on average": message("are too low on average (calibration-in-the-large {figure})"),
+    "are too high on average": message("are too high on average (calibration-in-the-large {figure})"),
+}
+"""What may be wrong with probabilities, as `ModelUse.miscalibration` holds it, and with the figure that shows it."""
+
+UNFIT = message("Do not read these outputs as probabilities: {models}.")
+
+
+def _faults(one: ModelEvaluation) -> dict[str, str]:
+    """What is shown to be wrong with a model's probabilities, of `SHOWN`, and the figure that shows it."""
+    if one.calibration is None:
+        return {}
+    slope, shift = one.calibration.slope, one.calibration.in_the_large
+    found = {}
+    if slope.ci_low is not None and slope.ci_high is not None:
+        figure = interval(slope)
+        if slope.ci_low <= 0 <= slope.ci_high:
+            found["show no relation to the truth"] = figure
+        elif slope.ci_high < 0:
+            found["fall where the truth is positive"] = figure
+        elif slope.ci_high < 1:
+            found["are over-confident"] = figure
+        elif slope.ci_low > 1:
+            found["are under-confident"] = figure
+    if shift.ci_low is not None and shift.ci_high is not None and not shift.ci_low <= 0 <= shift.ci_high:
+        direction = "low" if shift.ci_low > 0 else "high"
+        found[f"are too {direction} on average"] = interval(shift, signed=True)
+    return found
+
+
 def miscalibration(one: ModelEvaluation) -> tuple[str, ...]:
     """What is shown to be wrong with a model's probabilities, with its numbers; empty where nothing is.
 
     Each part ends a sentence that begins with "probabilities".
     """
-    if one.calibration is None:
-        return ()
-    slope, shift = one.calibration.slope, one.calibration.in_the_large
-    parts = []
-    if slope.ci_low is not None and slope.ci_high is not None:
-        if slope.ci_low <= 0 <= slope.ci_high:
-            parts.append(f"show no relation to the truth (slope {interval(slope)})")
-        elif slope.ci_high < 0:
-            parts.append(f"fall where the truth is positive (slope {interval(slope)})")
-        elif slope.ci_high < 1:
-            parts.append(f"are over-confident (slope {interval(slope)})")
-        elif slope.ci_low > 1:
-            parts.append(f"are under-confident (slope {interval(slope)})")
-    if shift.ci_low is not None and shift.ci_high is not None and not shift.ci_low <= 0 <= shift.ci_high:
-        direction = "low" if shift.ci_low > 0 else "high"
-        parts.append(
-            f"are too {direction} on average (calibration-in-the-large {interval(shift, signed=True)})"
-        )
-    return tuple(parts)
+    return tuple(t(SHOWN[fault], figure=figure) for fault, figure in _faults(one).items())
 
 
 def use_of(one: ModelEvaluation, evaluate: EvaluateConfig) -> ModelUse:
@@ -169,7 +187,7 @@ def use_of(one: ModelEvaluation, evaluate: EvaluateConfig) -> ModelUse:
     known = one.calibration is not None and any(
         estimate.ci_low is not None for estimate in (one.calibration.slope, one.calibration.in_the_large)
     )
-    unfit = tuple(text.partition(" (")[0] for text in miscalibration(one)) if known else None
+    unfit = tuple(_faults(one)) if known else None
     return ModelUse(model=one.model, threshold=threshold, miscalibration=unfit)
 
 
@@ -186,10 +204,12 @@ def _use_caveats(s: Situation) -> list[str]:
         for target, models in lost.items()
     ]
     unfit = [
-        f"{one.display_name} {joined(list(parts))}" for one in s.usable if (parts := miscalibration(one))
+        t("those of {model} {faults}", model=one.display_name, faults=joined(list(parts)))
+        for one in s.usable
+        if (parts := miscalibration(one))
     ]
     if unfit:
-        found.append(f"Do not read these outputs as probabilities: those of {'; those of '.join(unfit)}.")
+        found.append(t(UNFIT, models="; ".join(unfit)))
     return found
 
 
