@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("medcompare", "flows", "tasks", "templates")
 KEYWORDS = {"t": None, "message": None, "tn": (1, 2)}
-CHECKLIST_TEXTS = frozenset({"name", "text", "reference"})
+CHECKLIST_TEXTS = frozenset({"name", "text", "reference", "to_add"})
 
 
 def _from_toml(
@@ -38,8 +38,10 @@ def _from_toml(
     comment_tags: object,  # noqa: ARG001
     options: object,  # noqa: ARG001
 ) -> Iterator[tuple[int, str, str, list[str]]]:
-    """Texts of a checklist."""
-    yield from ((1, "message", text, []) for text in _texts(tomllib.loads(file.read().decode())))
+    """Texts of a checklist, or of the topics, which are texts at the top of their file."""
+    content = tomllib.loads(file.read().decode())
+    found = _texts(content) if "sections" in content else content.values()
+    yield from ((1, "message", text, []) for text in found)
 
 
 def _texts(value: Any, key: str = "") -> Iterator[str]:  # noqa: ANN401 - what TOML holds

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from medcompare.base.formatting import ELLIPSIS, format_estimate, join_words
+from medcompare.base.formatting import ELLIPSIS, format_count, format_estimate, join_words
+from medcompare.base.language import t
 from medcompare.report.vocabulary import base_metric, metric_name
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class RunRecords:
 
     @property
     def cases(self) -> str:
-        """What one row of the test subset is called."""
-        return "cases" if self.manifest is None and self.split is None else "images"
+        """What the rows of the test subset are called."""
+        return t("cases") if self.manifest is None and self.split is None else t("images")
 
     @property
     def pair(self) -> PairedComparison | None:
@@ -80,7 +81,7 @@ FACTS: dict[str, tuple[Fact, str]] = {}
 
 
 def fact(what: str) -> Callable[[AnyFact], AnyFact]:
-    """Register a function under its name as a fact on `what`."""
+    """Register a function under its name as a fact on `what`, a message of the catalogue."""
 
     def register(function: AnyFact) -> AnyFact:
         FACTS[function.__name__] = (function, what)
@@ -103,13 +104,13 @@ def by_model(
     others = [run.name(model) for model in run.assessment.models if model not in trained_here]
     return Answer(
         text=" ".join(part for part in (before, *sentences, after) if part),
-        missing=f"the same for {join_words(others)}" if others else "",
+        missing=t("the same for {models}", models=join_words(others)) if others else "",
     )
 
 
 def counted(names: tuple[str, str], counts: tuple[int, int]) -> str:
     """Counts of both classes, the positive one first: "48 cancer, 72 benign"."""
-    return f"{counts[1]:,} {names[1]}, {counts[0]:,} {names[0]}"
+    return f"{format_count(counts[1])} {names[1]}, {format_count(counts[0])} {names[0]}"
 
 
 def digest(sha256: str) -> str:
@@ -120,31 +121,43 @@ def digest(sha256: str) -> str:
 def code_version(run: RunRecords) -> str:
     """Version and commit of this software."""
     provenance = run.provenance
-    commit = f", commit {provenance.code_commit}" if provenance.code_commit else ""
-    changed = " with uncommitted changes" if commit and provenance.code_dirty else ""
-    return f"medcompare {provenance.medcompare_version}{commit}{changed}"
+    version, commit = provenance.medcompare_version, provenance.code_commit
+    if not commit:
+        return f"medcompare {version}"
+    if provenance.code_dirty:
+        return t(
+            "medcompare {version}, commit {commit} with uncommitted changes", version=version, commit=commit
+        )
+    return t("medcompare {version}, commit {commit}", version=version, commit=commit)
 
 
 def test_counts(run: RunRecords) -> str:
     """The test subset in numbers."""
     one = run.assessment
-    patients = "" if one.n_patients is None else f" of {one.n_patients:,} patients"
-    return f"{one.n:,} {run.cases} ({counted(one.classes, (one.n_negative, one.n_positive))}){patients}"
+    classes = counted(one.classes, (one.n_negative, one.n_positive))
+    sizes = {"n": one.n, "cases": run.cases, "classes": classes}
+    if one.n_patients is None:
+        return t("{n:,} {cases} ({classes})", **sizes)
+    return t("{n:,} {cases} ({classes}) of {n_patients:,} patients", **sizes, n_patients=one.n_patients)
 
 
 def subgroup_sizes(run: RunRecords) -> str:
     """Sizes of the reported subgroups: "by sex: female 60 (20 cancer), ..."."""
     columns: dict[str, list[str]] = {}
     for row in run.assessment.evaluations[0].subgroups if run.assessment.evaluations else ():
-        size = f"{row.level} {row.n:,} ({row.n_positive:,} {run.assessment.classes[1]})"
+        positive = f"{format_count(row.n_positive)} {run.assessment.classes[1]}"
+        size = f"{row.level} {format_count(row.n)} ({positive})"
         columns.setdefault(row.column, []).append(size)
-    return "; ".join(f"by {column}: {', '.join(levels)}" for column, levels in columns.items())
+    return "; ".join(
+        t("by {column}: {levels}", column=column, levels=", ".join(levels))
+        for column, levels in columns.items()
+    )
 
 
 def metrics_of(evaluation: ModelEvaluation, metrics: Iterable[tuple[str, str]]) -> str:
     """Metrics of one model with intervals: "AUC 0.912 (0.871 to 0.942), ..."."""
     return ", ".join(
-        f"{label} {format_estimate(evaluation.metrics[key]) if key in evaluation.metrics else 'not computed'}"
+        f"{label} {format_estimate(evaluation.metrics[key]) if key in evaluation.metrics else t('not computed')}"
         for key, label in metrics
     )
 
@@ -160,4 +173,7 @@ def methods_of(estimates: Iterable[tuple[str, Estimate]]) -> str:
     for key, estimate in estimates:
         if estimate.value is not None:
             names.setdefault(estimate.method, {})[measure(key)] = None
-    return "; ".join(f"{method} for {join_words(listed)}" for method, listed in names.items())
+    return "; ".join(
+        t("{method} for {metrics}", method=t(method), metrics=join_words(listed))
+        for method, listed in names.items()
+    )
