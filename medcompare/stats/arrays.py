@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.language import t, tn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,9 +176,13 @@ def few_units(positive: BoolArray, clusters: IntArray | None) -> str | None:
     fewest = min(counts)
     if fewest >= MIN_UNITS:
         return None
-    unit = "case" if clusters is None else "patient"
-    which = "positive" if counts[0] == fewest else "negative"
-    return f"{fewest} {which} {unit}{'' if fewest == 1 else 's'}, at least {MIN_UNITS} are needed"
+    said = {
+        (True, True): tn("{n} positive case", "{n} positive cases", fewest),
+        (True, False): tn("{n} negative case", "{n} negative cases", fewest),
+        (False, True): tn("{n} positive patient", "{n} positive patients", fewest),
+        (False, False): tn("{n} negative patient", "{n} negative patients", fewest),
+    }[clusters is None, counts[0] == fewest]
+    return t("{cases}, at least {needed} are needed", cases=said, needed=MIN_UNITS)
 
 
 def checked_probabilities(probability: ArrayLike, n_samples: int, *, name: str = "probability") -> FloatArray:

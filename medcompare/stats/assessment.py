@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.base.errors import DataError
+from medcompare.base.language import t
 from medcompare.stats.arrays import few_units, plain
 from medcompare.stats.calibration.usable import usable_probabilities
 from medcompare.stats.comparison import compare_models, with_order_warnings
@@ -292,11 +293,20 @@ def _notes(test: ScoredCases, validation: ScoredCases | None, compared: Sequence
         found.append(caveats.ONE_CASE_PER_PATIENT)
     elif validation is not None and validation.patient_id is None:
         found.append(
-            "The validation subset names no patients: that no patient is in both subsets could not be checked."
+            t(
+                "The validation subset names no patients: that no patient is in both subsets could not be "
+                "checked."
+            )
         )
     for model, column in test.judged.items():
         if column != model:
-            found.append(f"Of the trainings of {model}, '{column}' is evaluated, the lowest seed.")
+            found.append(
+                t(
+                    "Of the trainings of {model}, '{column}' is evaluated, the lowest seed.",
+                    model=model,
+                    column=column,
+                )
+            )
     both = bool(test.y_true.any() and not test.y_true.all())
     if len(compared) > 2 and both and few_units(test.y_true == 1, test.clusters) is None:
         _, p_value, freedom = joint_auc_test(
@@ -304,8 +314,13 @@ def _notes(test: ScoredCases, validation: ScoredCases | None, compared: Sequence
         )
         if p_value is not None:
             found.append(
-                f"All {len(compared)} models have the same AUC: joint DeLong test with {freedom} degrees of "
-                f"freedom, p = {p_value:.3g}. It names no winner."
+                t(
+                    "All {n} models have the same AUC: joint DeLong test with {freedom} degrees of freedom, "
+                    "p = {p_value:.3g}. It names no winner.",
+                    n=len(compared),
+                    freedom=freedom,
+                    p_value=p_value,
+                )
             )
     return tuple(found)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from medcompare.base.language import t, tn
 from medcompare.stats.in_detail import IN_A_ROW, SIGMAS, ControlChart
 from medcompare.stats.intervals.proportions import normal_quantile
 
@@ -58,8 +59,12 @@ def control_chart(runs: Sequence[Estimate | None]) -> ControlChart:
     if len(baseline) < MIN_BASELINE:
         n = len(baseline)
         return ControlChart(
-            reason=f"control limits need at least {MIN_BASELINE} runs with an interval, and there "
-            f"{'is' if n == 1 else 'are'} {n}"
+            reason=tn(
+                "control limits need at least {needed} runs with an interval, and there is {n}",
+                "control limits need at least {needed} runs with an interval, and there are {n}",
+                n,
+                needed=MIN_BASELINE,
+            )
         )
     centre = float(np.mean([known[i][0] for i in baseline]))
     unit = float(np.median([known[i][1] * math.sqrt(known[i][2]) for i in baseline]))
@@ -68,7 +73,10 @@ def control_chart(runs: Sequence[Estimate | None]) -> ControlChart:
     spread = float(np.abs(np.diff(scores)).mean()) / MEAN_RANGE
     if spread <= 0:
         return ControlChart(
-            reason=f"the {len(baseline)} oldest runs are all alike, so there is no variation to set limits by"
+            reason=t(
+                "the {n} oldest runs are all alike, so there is no variation to set limits by",
+                n=len(baseline),
+            )
         )
     reach = {i: SIGMAS * spread * each for i, each in error.items()}
     limits = [

@@ -17,6 +17,7 @@ from pydantic import Field
 from scipy.spatial.distance import cdist
 
 from medcompare.base.formatting import join_words
+from medcompare.base.language import message, t
 from medcompare.base.record import Record
 from medcompare.stats.in_detail import SIGMAS
 from medcompare.stats.multiplicity import holm
@@ -38,7 +39,11 @@ N_PERMUTATIONS = 2999
 MAX_CASES = 400
 """So many cases of a side, drawn by chance, have their features compared: distances grow with the square."""
 MIN_PATIENTS = 5
-FEATURES = "features of the network"
+FEATURES = message("features of the network")
+CALLED = message("share called positive")
+POSITIVES = message("share of positives (labels)")
+CALIBRATION = message("calibration (label minus probability)")
+BRIER = message("Brier score")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +151,12 @@ def compare(new: Cases, base: Cases, *, seed: int = 0, n_tests: int = 1) -> tupl
     rows: list[tuple[str, Subject, FloatArray, FloatArray]] = [
         (name, "data", np.concatenate([new.images[name], base.images[name]]), within) for name in new.images
     ]
-    rows.append(("share called positive", "calls", np.concatenate([new.called, base.called]) * 1.0, free))
+    rows.append((CALLED, "calls", np.concatenate([new.called, base.called]) * 1.0, free))
     if known:
         probability = np.concatenate([new.probability, base.probability])
-        rows.append(("share of positives (labels)", "labels", truth.astype(np.float64), free))
-        rows.append(("calibration (label minus probability)", "calibration", truth - probability, free))
-        rows.append(("Brier score", "calibration", np.square(truth - probability), free))
+        rows.append((POSITIVES, "labels", truth.astype(np.float64), free))
+        rows.append((CALIBRATION, "calibration", truth - probability, free))
+        rows.append((BRIER, "calibration", np.square(truth - probability), free))
     found = [_mean_signal(*row, truth=truth if row[1] == "data" else None) for row in rows]
     found.append(_feature_signal(new, base, truth, within, rng))
     p_values = holm([one.p_value for one in found] * n_tests)[: len(found)]
@@ -237,6 +242,16 @@ def _feature_signal(
     )
 
 
+OTHER_LABELS = message(
+    "The labels changed: another share of positives than in {bases}; images of a class look the same. "
+    "Threshold and calibration were chosen for another prevalence."
+)
+OTHER_LABELS_AND_IMAGES = message(
+    "The labels changed: another share of positives than in {bases}; images of a class look different. "
+    "Threshold and calibration were chosen for another prevalence."
+)
+
+
 class Alarm(Record):
     """What changed, in words."""
 
@@ -269,8 +284,11 @@ def alarm(
     if model_moved > tolerance:
         changed.append("model")
         sentences.append(
-            f"The model changed: scores of the same reference images moved by up to {model_moved:.3g}. Its files, a "
-            "library or the machine is another one."
+            t(
+                "The model changed: scores of the same reference images moved by up to {most:.3g}. Its "
+                "files, a library or the machine is another one.",
+                most=model_moved,
+            )
         )
     rung = {
         name: {subject: [s for s in signals if s.alarm and s.subject == subject] for subject in _SUBJECTS}
@@ -279,10 +297,12 @@ def alarm(
 
     def named(subject: Subject) -> list[str]:
         """Without units and explanations, each once."""
-        return list(dict.fromkeys(s.name.partition(" (")[0] for one in rung.values() for s in one[subject]))
+        return list(
+            dict.fromkeys(t(s.name).partition(" (")[0] for one in rung.values() for s in one[subject])
+        )
 
     def bases(subject: Subject) -> str:
-        return join_words(name for name, one in rung.items() if one[subject])
+        return join_words(t(name) for name, one in rung.items() if one[subject])
 
     data, labels, calibration, calls = (
         named(subject) for subject in ("data", "labels", "calibration", "calls")
@@ -290,26 +310,35 @@ def alarm(
     if data:
         changed.append("data")
         sentences.append(
-            f"The images changed, beside {bases('data')}, in {join_words(data)}: another scanner, stain or export?"
+            t(
+                "The images changed, beside {bases}, in {statistics}: another scanner, stain or export?",
+                bases=bases("data"),
+                statistics=join_words(data),
+            )
         )
         if calibration or calls:
-            sentences.append(f"With them changed: {join_words([*calibration, *calls])}.")
+            sentences.append(
+                t("With them changed: {statistics}.", statistics=join_words([*calibration, *calls]))
+            )
     if labels or (calibration and not data):
         changed.append("labels")
     if labels:
-        sentences.append(
-            f"The labels changed: another share of positives than in {bases('labels')}; images of a class "
-            f"look {'different' if data else 'the same'}. Threshold and calibration were chosen for another prevalence."
-        )
+        sentences.append(t(OTHER_LABELS_AND_IMAGES if data else OTHER_LABELS, bases=bases("labels")))
     elif calibration and not data:
         sentences.append(
-            f"The labels changed: images that look the same are labelled other than in {bases('calibration')}."
+            t(
+                "The labels changed: images that look the same are labelled other than in {bases}.",
+                bases=bases("calibration"),
+            )
         )
     if calls and not (data or labels or calibration):
         changed.append("data")
         sentences.append(
-            f"The images changed: another share is called positive than in {bases('calls')}, and nothing else differs "
-            "that is measured."
+            t(
+                "The images changed: another share is called positive than in {bases}, and nothing else differs "
+                "that is measured.",
+                bases=bases("calls"),
+            )
         )
     return Alarm(changed=tuple(changed), sentences=tuple(sentences))
 

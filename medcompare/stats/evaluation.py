@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import t
 from medcompare.stats.arrays import checked_scores, plain, says_nothing
 from medcompare.stats.calibration.agreement import calibration
 from medcompare.stats.calibration.usable import usable_probabilities
@@ -132,9 +133,9 @@ def confusion_counts(positive: NDArray[np.bool_], predicted: NDArray[np.bool_]) 
 def _why_nothing_can_be_resampled(test: ScoredCases) -> str:
     """Empty where there are two classes and, with patients, at least two of them."""
     if not (test.y_true.any() and not test.y_true.all()):
-        return "undefined: the subset has one class only"
+        return t("undefined: the subset has one class only")
     if test.clusters is not None and test.n_patients == 1:
-        return "not computed: all cases come from one patient"
+        return t("not computed: all cases come from one patient")
     return ""
 
 
@@ -171,10 +172,10 @@ def _metrics(
     def drawn(name: MetricName) -> Estimate:
         return undefined(evaluate, why_not, test.n) if resampled is None else resampled.metric(0, name)
 
-    sensitivity = rate(predicted, positive, f"undefined: no {positive_name} case")
-    specificity = rate(~predicted, ~positive, f"undefined: no {negative_name} case")
+    sensitivity = rate(predicted, positive, t("undefined: no {name} case", name=positive_name))
+    specificity = rate(~predicted, ~positive, t("undefined: no {name} case", name=negative_name))
     if evaluate.stated_prevalence is None:
-        note = "no prevalence was stated (evaluate.stated_prevalence)"
+        note = t("no prevalence was stated (evaluate.stated_prevalence)")
         at_prevalence = undefined(evaluate, note), undefined(evaluate, note)
     else:
         at_prevalence = predictive_values_at_prevalence(
@@ -186,12 +187,12 @@ def _metrics(
         if resampled is None
         else auc_interval(test.y_true, test.scores[model], level=evaluate.level, clusters=clusters),
         "average_precision": drawn("average_precision"),
-        "accuracy": rate(predicted == positive, np.ones(test.n, dtype=np.bool_), "no case"),
+        "accuracy": rate(predicted == positive, np.ones(test.n, dtype=np.bool_), t("no case")),
         "balanced_accuracy": drawn("balanced_accuracy"),
         "sensitivity": sensitivity,
         "specificity": specificity,
-        "ppv": rate(positive, predicted, "undefined: no positive prediction"),
-        "npv": rate(~positive, ~predicted, "undefined: no negative prediction"),
+        "ppv": rate(positive, predicted, t("undefined: no positive prediction")),
+        "npv": rate(~positive, ~predicted, t("undefined: no negative prediction")),
         "ppv_at_prevalence": at_prevalence[0],
         "npv_at_prevalence": at_prevalence[1],
         "likelihood_ratio_positive": ratios[0],
@@ -200,7 +201,7 @@ def _metrics(
         "mcc": drawn("mcc"),
         "brier": drawn("brier")
         if test.scores_are_probabilities
-        else undefined(evaluate, "undefined: the scores are not probabilities", test.n),
+        else undefined(evaluate, t("undefined: the scores are not probabilities"), test.n),
     }
 
 
@@ -228,9 +229,15 @@ def _classification_report(
                 class_name=name,
                 support=int(truth.sum()),
                 precision=share(
-                    truth, call, clusters, evaluate, why_empty=f"undefined: no case was predicted {name}"
+                    truth,
+                    call,
+                    clusters,
+                    evaluate,
+                    why_empty=t("undefined: no case was predicted {name}", name=name),
                 ),
-                recall=share(call, truth, clusters, evaluate, why_empty=f"undefined: no {name} case"),
+                recall=share(
+                    call, truth, clusters, evaluate, why_empty=t("undefined: no {name} case", name=name)
+                ),
                 f1=f1,
             )
         )
@@ -315,20 +322,28 @@ def _warnings(
     found = []
     negative, positive = test.classes
     if constant:
-        found.append("The model gives (nearly) every case the same score: nothing can be told from it.")
+        found.append(t("The model gives (nearly) every case the same score: nothing can be told from it."))
     elif counts.true_positive + counts.false_positive == 0:
-        found.append(f"The model predicts no case as {positive} at its threshold.")
+        found.append(t("The model predicts no case as {positive} at its threshold.", positive=positive))
     elif counts.true_negative + counts.false_negative == 0:
-        found.append(f"The model predicts every case as {positive} at its threshold, and none as {negative}.")
+        found.append(
+            t(
+                "The model predicts every case as {positive} at its threshold, and none as {negative}.",
+                positive=positive,
+                negative=negative,
+            )
+        )
     auc = metrics["auc"]
     if auc.value == 1:
         found.append(
-            "The scores separate the classes perfectly, which real images hardly ever allow: look for a leak, such "
-            "as test images seen in training or a mark that gives the class away."
+            t(
+                "The scores separate the classes perfectly, which real images hardly ever allow: look for a "
+                "leak, such as test images seen in training or a mark that gives the class away."
+            )
         )
     if auc.ci_high is not None and auc.ci_high < CHANCE_AUC:
         found.append(
-            "The AUC is below that of a coin toss: the labels may be swapped, or there is no signal."
+            t("The AUC is below that of a coin toss: the labels may be swapped, or there is no signal.")
         )
     return tuple(found)
 

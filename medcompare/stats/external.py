@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.base.language import t, tn
 from medcompare.stats.comparison import compare_models
 from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.intervals.unpaired import unpaired_difference
@@ -100,19 +101,28 @@ def with_external(found: Assessment, sets: Sequence[ExternalSet]) -> Assessment:
 
 def _sentence(found: Assessment, one: ExternalSet) -> str:
     """What became of each model on an external set, beside the internal test."""
-    cases = f"{one.n:,} cases" + (f" of {one.n_patients:,} patients" if one.n_patients is not None else "")
+    cases = tn("{n:,} case", "{n:,} cases", one.n)
+    if one.n_patients is not None:
+        patients = tn("{n:,} patient", "{n:,} patients", one.n_patients)
+        cases = t("{cases} of {patients}", cases=cases, patients=patients)
     if one.shared:
-        cases += f", {one.shared_words} also in the main data"
+        cases = t("{cases}, {shared} also in the main data", cases=cases, shared=one.shared_words)
+    words = {"auc": "AUC", "sensitivity": t("sensitivity"), "specificity": t("specificity")}
     parts = []
     for model in one.models:
-        figures = [f"{'AUC' if figure == 'auc' else figure} {_moved(model, figure)}" for figure in FIGURES]
+        figures = [f"{words[figure]} {_moved(model, figure)}" for figure in FIGURES]
         parts.append(f"{model.evaluation.display_name}: {', '.join(figures)}")
-    text = (
-        f"On the external set {one.name} ({cases}; nothing was fitted to it, thresholds frozen), against the internal "
-        f"test, with {100 * found.level:g}% intervals of the change: {'. '.join(parts)}."
+    text = t(
+        "On the external set {name} ({cases}; nothing was fitted to it, thresholds frozen), against the internal "
+        "test, with {level:g}% intervals of the change: {figures}.",
+        name=one.name,
+        cases=cases,
+        level=100 * found.level,
+        figures=". ".join(parts),
     )
-    for pair in one.comparisons[:1] if len(one.models) == 2 else ():
-        text += f" There the {difference_text(pair, 'auc', found.display_names)}."
+    if len(one.models) == 2:
+        difference = difference_text(one.comparisons[0], "auc", found.display_names)
+        return " ".join([text, t("There the {difference}.", difference=difference)])
     return text
 
 
@@ -120,11 +130,16 @@ def _moved(model: ExternalModel, figure: str) -> str:
     """A figure there and its change: a drop or a gain where the interval says so."""
     there, change = model.evaluation.metrics[figure], model.differences[figure]
     if there.value is None:
-        return f"not computed ({there.note})"
+        return t("not computed ({note})", note=there.note)
     if change.value is None:
-        return f"{number(there.value, '')} (no change computed: {change.note})"
+        return t("{value} (no change computed: {note})", value=number(there.value, ""), note=change.note)
     low, high = change.ci_low, change.ci_high
+    values = {"value": number(there.value, ""), "change": number(change.value, "+")}
     if low is None or high is None:
-        return f"{number(there.value, '')} (change {number(change.value, '+')}, without an interval)"
-    word = "a drop" if high < 0 else "a gain" if low > 0 else "no change shown"
-    return f"{number(there.value, '')} ({word}: {number(change.value, '+')}, {number(low, '+')} to {number(high, '+')})"
+        return t("{value} (change {change}, without an interval)", **values)
+    values |= {"low": number(low, "+"), "high": number(high, "+")}
+    if high < 0:
+        return t("{value} (a drop: {change}, {low} to {high})", **values)
+    if low > 0:
+        return t("{value} (a gain: {change}, {low} to {high})", **values)
+    return t("{value} (no change shown: {change}, {low} to {high})", **values)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import scipy
 
 from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.language import t
 from medcompare.stats.intervals.proportions import normal_quantile
 
 if TYPE_CHECKING:
@@ -102,7 +103,11 @@ def simultaneous(difference: Estimate, *, n_comparisons: int) -> Estimate:
         update={
             "ci_low": max(-1.0, difference.value - reach),
             "ci_high": min(1.0, difference.value + reach),
-            "method": f"{difference.method}, Bonferroni over {n_comparisons} comparisons",
+            "method": t(
+                "{method}, Bonferroni over {n} comparisons",
+                method=difference.method,
+                n=n_comparisons,
+            ),
         }
     )
 

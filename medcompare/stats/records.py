@@ -11,6 +11,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from medcompare.base.formatting import join_words
+from medcompare.base.language import tn
 from medcompare.base.record import Record
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.stats.estimates import (
@@ -342,7 +344,12 @@ class ExternalSet(Record):
     @property
     def shared_words(self) -> str:
         """How much of it the main data hold too, such as ``3 patient ids``; empty where nothing."""
-        return " and ".join(f"{n:,} {kind if n > 1 else kind.removesuffix('s')}" for kind, n in self.shared)
+        return join_words(
+            tn("{n:,} image", "{n:,} images", n)
+            if kind == "images"
+            else tn("{n:,} patient id", "{n:,} patient ids", n)
+            for kind, n in self.shared
+        )
 
 
 class Assessment(Record):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import t
 from medcompare.stats.intervals.auc import auc_difference, auc_interval
 from medcompare.stats.records import Estimate, ModelEvaluation, RunningStatistics
 
@@ -40,7 +41,10 @@ def compare_running(
         return None
     if not np.isfinite(running).all():
         missing = Estimate(
-            value=None, level=level, method="DeLong", note="the scores with running statistics are not finite"
+            value=None,
+            level=level,
+            method="DeLong",
+            note=t("the scores with running statistics are not finite"),
         )
         return RunningStatistics(auc=missing, difference=missing)
     return RunningStatistics(

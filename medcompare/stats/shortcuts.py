@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from medcompare.base.language import t
 from medcompare.data.assignments import STANDARD_COLUMNS
 from medcompare.data.file_facts import read_file_facts
 from medcompare.data.records import MAX_LEVELS, ORIGINAL
@@ -191,7 +192,12 @@ def cross_validated_auc(
     wider = float(np.sqrt(1 + N_FOLDS / (N_FOLDS - 1)))
     level_of_wider = float(2 * scipy.stats.norm.cdf(wider * scipy.stats.norm.ppf((1 + level) / 2)) - 1)
     found = auc_interval(y, scores, level=level_of_wider, clusters=clusters)
-    return found.model_copy(update={"level": level, "method": f"{found.method}, {wider:.1f} times as wide"})
+    return found.model_copy(
+        update={
+            "level": level,
+            "method": t("{method}, {times:.1f} times as wide", method=found.method, times=wider),
+        }
+    )
 
 
 def _file_values(
@@ -313,12 +319,12 @@ def _independent_difference(first: Estimate, second: Estimate, *, level: float) 
     """Second minus first."""
     a, low_a, high_a = first.value, first.ci_low, first.ci_high
     b, low_b, high_b = second.value, second.ci_low, second.ci_high
-    method = "square and add, of two independent AUCs"
+    method = t("square and add, of two independent AUCs")
     if a is None or b is None:
         note = first.note if a is None else second.note
         return Estimate(value=None, level=level, method=method, note=note)
     if low_a is None or high_a is None or low_b is None or high_b is None:
-        return Estimate(value=b - a, level=level, method=method, note="no interval: an AUC has none")
+        return Estimate(value=b - a, level=level, method=method, note=t("no interval: an AUC has none"))
     return Estimate(
         value=b - a,
         ci_low=b - a - float(np.hypot(b - low_b, high_a - a)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
+from medcompare.base.language import message, t, tn
 from medcompare.stats.arrays import MIN_UNITS
 from medcompare.stats.estimates import Estimate
 from medcompare.stats.in_detail import Interaction, SubgroupDifference, SubgroupEvaluation
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from medcompare.predictions.cases import ScoredCases
 
 SUBGROUP_FIGURES = ("auc", "sensitivity", "specificity")
-FEW = f"not computed: fewer than {MIN_UNITS} cases of a class"
+FEW = message("not computed: fewer than {needed} cases of a class")
 
 
 def share(
@@ -213,7 +214,9 @@ def _of_family(
         update={
             "level": evaluate.level,
             "p_value": None,
-            "method": f"{method}, Bonferroni over {n_compared} subgroups" if n_compared > 1 else method,
+            "method": t("{method}, Bonferroni over {n} subgroups", method=method, n=n_compared)
+            if n_compared > 1
+            else method,
             "note": difference.note or note,
         }
     )
@@ -223,9 +226,13 @@ def _overlap(level: Level) -> str | None:
     if not level.n_overlapping:
         return None
     n = level.n_overlapping
-    return (
-        f"{n:,} patient{'s have' if n > 1 else ' has'} cases in several levels of {level.column}, which are taken for "
-        "independent: that usually makes an interval wider, and a test of interaction more cautious"
+    return tn(
+        "{n:,} patient has cases in several levels of {column}, which are taken for independent: that usually "
+        "makes an interval wider, and a test of interaction more cautious",
+        "{n:,} patients have cases in several levels of {column}, which are taken for independent: that usually "
+        "makes an interval wider, and a test of interaction more cautious",
+        n,
+        column=level.column,
     )
 
 
@@ -254,14 +261,14 @@ def _figure(
 ) -> Estimate:
     among = _among(test, chosen, key)
     if not _enough(test, chosen, key):
-        return undefined(evaluate, FEW, int(among.sum()))
+        return undefined(evaluate, t(FEW, needed=MIN_UNITS), int(among.sum()))
     if key == "auc":
         codes = None if clusters is None else clusters[among]
         return auc_interval(
             test.y_true[among], test.scores[model][among], level=evaluate.level, clusters=codes
         )
     right = predicted if key == "sensitivity" else ~predicted
-    return share(right, among, clusters, evaluate, why_empty=FEW)
+    return share(right, among, clusters, evaluate, why_empty=t(FEW, needed=MIN_UNITS))
 
 
 def subgroup_differences(
@@ -323,7 +330,7 @@ def _level_difference(
 ) -> Estimate:
     among = _among(test, chosen, key)
     if not _enough(test, chosen, key):
-        return undefined(evaluate, FEW, int(among.sum()))
+        return undefined(evaluate, t(FEW, needed=MIN_UNITS), int(among.sum()))
     codes = None if clusters is None else clusters[among]
     if key == "auc":
         reference, candidate = (test.scores[model][among] for model in thresholds)
@@ -340,7 +347,7 @@ def _interaction(column: str, key: str, levels: Sequence[tuple[Level, Estimate]]
         if one.value is not None and (error := standard_error_of(one)) is not None and error > 0
     ]
     if len(known) < 2:
-        note = "not tested: fewer than two levels have an interval"
+        note = t("not tested: fewer than two levels have an interval")
         return Interaction(
             column=column, metric=key, n_levels=len(known), statistic=None, p_value=None, note=note
         )

@@ -18,6 +18,7 @@ from pydantic import Field
 from scipy import special
 
 from medcompare.base.formatting import format_estimate
+from medcompare.base.language import t
 from medcompare.base.record import Record
 from medcompare.stats.assessment import assess
 from medcompare.stats.intervals.auc import auc_difference
@@ -94,24 +95,42 @@ def meet(
         ``better`` where the AUC on the new images is significantly higher at the level of this look, the verdict on
         them is to use the candidate, and the verdict on the reference set, at the plain level, is not against it.
     """
-    few = "there are no labelled new images"
-    if new is not None:
-        few = f"so far {new.units(1)} positive and {new.units(0)} negative new ones"
     if new is None or min(new.units(0), new.units(1)) < rule.min_units:
-        reason = f"Too little to compare: {few}; {rule.min_units} of each are needed (decide.min_units)."
+        reason = t(
+            "Too little to compare: there are no labelled new images; {needed} of each are needed (decide.min_units).",
+            needed=rule.min_units,
+        )
+        if new is not None:
+            reason = t(
+                "Too little to compare: so far {positive} positive and {negative} negative new ones; {needed} of each "
+                "are needed (decide.min_units).",
+                positive=new.units(1),
+                negative=new.units(0),
+                needed=rule.min_units,
+            )
         return Meeting(candidate=candidate, better=False, reason=reason, look=looks_before)
     look = looks_before + 1
     level = level_of_look(look, evaluate.level)
     difference = auc_difference(
         new.y_true, new.scores[champion], new.scores[candidate], level=level, clusters=new.clusters
     )
-    shown = (
-        f"difference of the AUC on {new.n} new images {format_estimate(difference)} at {level:.4%} confidence, "
-        f"comparison {look}{f'; {difference.note}' if difference.note else ''}"
+    shown = t(
+        "difference of the AUC on {n} new images {difference} at {level:.4f}% confidence, comparison {look}",
+        n=new.n,
+        difference=format_estimate(difference),
+        level=100 * level,
+        look=look,
     )
+    if difference.note:
+        shown += f"; {difference.note}"
     found = {"candidate": candidate, "look": look, "level": level, "auc_new": difference}
     if not significantly_higher(difference):
-        reason = f"{_begin(names[candidate])} is not proven better than {names[champion]}: {shown}."
+        reason = t(
+            "{Candidate} is not proven better than {champion}: {shown}.",
+            Candidate=_begin(names[candidate]),
+            champion=names[champion],
+            shown=shown,
+        )
         return Meeting.model_validate({**found, "better": False, "reason": reason})
 
     def verdict(cases: ScoredCases, at: float) -> tuple[bool, str, Estimate | None]:
@@ -134,15 +153,29 @@ def meet(
 
     taken, headline, _ = verdict(new, level)
     if not taken:
-        reason = f"Higher AUC, but the rule does not take {names[candidate]} on the new images ({headline}): {shown}."
+        reason = t(
+            "Higher AUC, but the rule does not take {candidate} on the new images ({headline}): {shown}.",
+            candidate=names[candidate],
+            headline=headline,
+            shown=shown,
+        )
         return Meeting.model_validate({**found, "better": False, "reason": reason})
     stands, headline, area = verdict(reference, evaluate.level)
     found["auc_reference"] = area
     if not stands:
-        reason = f"Better on the new images, but not on the reference set ({headline}): {shown}."
+        reason = t(
+            "Better on the new images, but not on the reference set ({headline}): {shown}.",
+            headline=headline,
+            shown=shown,
+        )
         return Meeting.model_validate({**found, "better": False, "reason": reason})
-    won = f"{_begin(names[candidate])} is better than {names[champion]} ({shown})"
-    reason = f"{won}, and no worse on the reference set ({headline})."
+    reason = t(
+        "{Candidate} is better than {champion} ({shown}), and no worse on the reference set ({headline}).",
+        Candidate=_begin(names[candidate]),
+        champion=names[champion],
+        shown=shown,
+        headline=headline,
+    )
     return Meeting.model_validate({**found, "better": True, "reason": reason})
 
 
@@ -170,5 +203,5 @@ def decide(meetings: Mapping[Literal["challenger", "previous"], Meeting], *, loo
         one = meetings.get(role)  # type: ignore[call-overload] # both are roles
         if one is not None and one.better:
             return Succession(action=action, to=one.candidate, reason=one.reason, looks=looks)
-    reason = " ".join(one.reason for one in meetings.values()) or "There is no challenger."
+    reason = " ".join(one.reason for one in meetings.values()) or t("There is no challenger.")
     return Succession(action="hold", reason=reason, looks=looks)

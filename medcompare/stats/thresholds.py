@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import t
 from medcompare.stats.arrays import nearly_constant
 from medcompare.stats.intervals.auc import roc_points
 from medcompare.stats.records import OperatingPoint
@@ -68,30 +69,43 @@ def choose_threshold(
     ``cost_ratio * FN + FP`` on validation.
     """
     if given is not None:
-        return OperatingPoint(threshold=given, rule="given by the user", chosen_on="user")
+        return OperatingPoint(threshold=given, rule=t("given by the user"), chosen_on="user")
     if config.threshold_rule == "fixed":
         return OperatingPoint(
-            threshold=config.fixed_threshold, rule=f"fixed at {config.fixed_threshold:g}", chosen_on="fixed"
+            threshold=config.fixed_threshold,
+            rule=t("fixed at {threshold:g}", threshold=config.fixed_threshold),
+            chosen_on="fixed",
         )
     if validation is None:
-        why = "there was no validation subset"
+        why = t("there was no validation subset")
     elif validation.y_true.min() == validation.y_true.max():
-        why = "the validation subset has one class only"
+        why = t("the validation subset has one class only")
     elif nearly_constant(validation.scores[model]):
-        why = "the model gives every validation case the same score"
+        why = t("the model gives every validation case the same score")
     else:
         why = ""
     if validation is None or why:
-        note = f"{HABIT:g} is a convention, not chosen for this model: {why}, so no rule could be applied"
+        note = t(
+            "{threshold:g} is a convention, not chosen for this model: {why}, so no rule could be applied",
+            threshold=HABIT,
+            why=why,
+        )
         if not scores_are_probabilities:
-            note = (
-                f"{why}, and {HABIT:g} means nothing for scores that are not probabilities: give a threshold"
+            note = t(
+                "{why}, and {threshold:g} means nothing for scores that are not probabilities: give a threshold",
+                why=why,
+                threshold=HABIT,
             )
-        return OperatingPoint(threshold=HABIT, rule=f"{HABIT:g}, as {why}", chosen_on="convention", note=note)
+        return OperatingPoint(
+            threshold=HABIT,
+            rule=t("{threshold:g}, as {why}", threshold=HABIT, why=why),
+            chosen_on="convention",
+            note=note,
+        )
     point = _by_rule(validation.y_true, validation.scores[model], config)
     predicted, positive = validation.scores[model] >= point.threshold, validation.y_true == 1
     known = {
-        name: share(call, among, validation.clusters, config, why_empty="undefined: no case")
+        name: share(call, among, validation.clusters, config, why_empty=t("undefined: no case"))
         for name, call, among in (
             ("validation_sensitivity", predicted, positive),
             ("validation_specificity", ~predicted, ~positive),
@@ -108,22 +122,26 @@ def _by_rule(
     fpr, tpr, thresholds = points.fpr[1:], points.tpr[1:], points.thresholds[1:]
     if config.threshold_rule == "youden":
         best = int(np.argmax(tpr - fpr))
-        rule = "largest sensitivity + specificity on validation (Youden)"
+        rule = t("largest sensitivity + specificity on validation (Youden)")
     elif config.threshold_rule == "cost_ratio":
         n_positive, n_negative = int(y_true.sum()), int((1 - y_true).sum())
         harm = config.cost_ratio * (1 - tpr) * n_positive + fpr * n_negative
         best = int(np.argmin(harm))
-        rule = (
-            f"least harm on validation, a missed positive counting {config.cost_ratio:g} times a false alarm"
+        rule = t(
+            "least harm on validation, a missed positive counting {ratio:g} times a false alarm",
+            ratio=config.cost_ratio,
         )
     else:
         reaching = np.flatnonzero(tpr >= config.target_sensitivity - ROUNDING)
         best = int(reaching[0])
-        rule = f"highest threshold with sensitivity of at least {config.target_sensitivity:g} on validation"
+        rule = t(
+            "highest threshold with sensitivity of at least {target:g} on validation",
+            target=config.target_sensitivity,
+        )
         if fpr[best] >= 1:
-            note = (
-                f"sensitivity {config.target_sensitivity:g} is reached on validation only by calling every case "
-                "positive"
+            note = t(
+                "sensitivity {target:g} is reached on validation only by calling every case positive",
+                target=config.target_sensitivity,
             )
             return OperatingPoint(
                 threshold=float(thresholds[best]), rule=rule, chosen_on="validation", reached=False, note=note

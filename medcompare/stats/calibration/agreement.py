@@ -15,6 +15,7 @@ import numpy as np
 import scipy
 
 from medcompare.base.errors import DataError
+from medcompare.base.language import t
 from medcompare.stats.arrays import (
     BoolArray,
     FloatArray,
@@ -115,7 +116,7 @@ def calibration(
         ratio = _observed_expected(positive, p, codes, level)
         brier, scaled = _brier(positive, p, codes, level, seed=seed, n_resamples=n_resamples)
     else:
-        note = f"not estimable: {few}"
+        note = t("not estimable: {few}", few=few)
         slope = Estimate(value=None, level=level, method="none", n=p.size, note=note)
         shift = ratio = brier = scaled = slope
     curve = reliability_curve(positive, p, level=level, clusters=codes)
@@ -229,20 +230,28 @@ def expected_calibration_error(y_true: ArrayLike, probability: ArrayLike, *, n_b
 
 def _clip_note(p: FloatArray) -> str | None:
     n_clipped = int(((p < CLIP) | (p > 1 - CLIP)).sum())
-    return f"{n_clipped} probabilities of 0 or 1 moved by {CLIP:g} before the logit" if n_clipped else None
+    return (
+        t(
+            "{n} probabilities of 0 or 1 moved by {by:g} before the logit",
+            n=n_clipped,
+            by=CLIP,
+        )
+        if n_clipped
+        else None
+    )
 
 
 def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float) -> Estimate:
-    method = "logistic recalibration" + ("" if codes is None else " (cluster-robust)")
+    method = t("logistic recalibration") if codes is None else t("logistic recalibration (cluster-robust)")
     x = clipped_logit(p)
     n = p.size
     estimate = partial(Estimate, level=level, method=method, n=n)
     if x.min() == x.max():
-        note = "undefined: every case has the same probability"
+        note = t("undefined: every case has the same probability")
         return estimate(value=None, note=note)
     above, below = x[positive], x[~positive]
     if above.min() >= below.max() or above.max() <= below.min():
-        note = "undefined: the probabilities separate the classes perfectly"
+        note = t("undefined: the probabilities separate the classes perfectly")
         return estimate(value=None, note=note)
     # In standard units Newton's method converges however little the probabilities vary.
     spread = float(x.std())
@@ -250,22 +259,29 @@ def _slope(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: fl
     try:
         beta, inverse = fit_logistic(design, positive.astype(np.float64))
     except DataError:
-        note = "undefined: the probabilities almost separate the classes, so the fit has no maximum"
+        note = t("undefined: the probabilities almost separate the classes, so the fit has no maximum")
         return estimate(value=None, note=note)
     residuals = positive - scipy.special.expit(design @ beta)
     half = normal_quantile(level) * float(standard_errors(design, residuals, inverse, codes)[1]) / spread
     value = float(beta[1]) / spread
     if half > WIDEST_SLOPE:
-        note = (
-            f"not estimable: the probabilities hardly vary (from {p.min():.4g} to {p.max():.4g}), and the "
-            f"interval would reach more than {WIDEST_SLOPE:g} to either side"
+        note = t(
+            "not estimable: the probabilities hardly vary (from {low:.4g} to {high:.4g}), and the interval "
+            "would reach more than {most:g} to either side",
+            low=float(p.min()),
+            high=float(p.max()),
+            most=WIDEST_SLOPE,
         )
         return estimate(value=None, note=note)
     return estimate(value=value, ci_low=value - half, ci_high=value + half, note=_clip_note(p))
 
 
 def _in_the_large(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float) -> Estimate:
-    method = "logistic intercept, logit as offset" + ("" if codes is None else " (cluster-robust)")
+    method = (
+        t("logistic intercept, logit as offset")
+        if codes is None
+        else t("logistic intercept, logit as offset (cluster-robust)")
+    )
     x = clipped_logit(p)
     # The score equation in one unknown is monotone; a bracket cannot fail where Newton may.
     n_positive = float(positive.sum())
@@ -292,10 +308,10 @@ def _in_the_large(positive: BoolArray, p: FloatArray, codes: IntArray | None, le
 
 def _observed_expected(positive: BoolArray, p: FloatArray, codes: IntArray | None, level: float) -> Estimate:
     n, observed, expected = p.size, float(positive.sum()), float(p.sum())
-    method = "log-normal interval" + ("" if codes is None else " (cluster-robust)")
+    method = t("log-normal interval") if codes is None else t("log-normal interval (cluster-robust)")
     estimate = partial(Estimate, level=level, method=method, n=n)
     if expected == 0:
-        note = "undefined: every predicted probability is 0"
+        note = t("undefined: every predicted probability is 0")
         return estimate(value=None, note=note)
     value = observed / expected
     if codes is None:
@@ -313,7 +329,11 @@ def _brier(
 ) -> tuple[Estimate, Estimate]:
     """Brier and scaled Brier score from the unstratified resamples of the other metrics."""
     plan = ResamplingPlan(positive, codes, stratified=False, seed=seed, n_resamples=n_resamples)
-    method = f"bootstrap percentile ({plan.description}; {n_resamples} resamples)"
+    method = t(
+        "bootstrap percentile ({units}; {n} resamples)",
+        units=plan.description,
+        n=n_resamples,
+    )
     estimate = partial(Estimate, level=level, method=method, n=p.size)
     loss = (p - positive) ** 2
     error, share = float(loss.mean()), float(positive.mean())
@@ -328,11 +348,19 @@ def _brier(
     mixed = (shares > 0) & (shares < 1)
     scaled = 1 - errors[mixed] / (shares[mixed] * (1 - shares[mixed]))
     lost = int((~mixed).sum())
-    note = f"undefined in {lost} of {n_resamples} resamples, which are left out" if lost else None
+    note = (
+        t(
+            "undefined in {lost} of {n} resamples, which are left out",
+            lost=lost,
+            n=n_resamples,
+        )
+        if lost
+        else None
+    )
     estimates = []
     for value, sample, remark in ((values[0], errors, None), (values[1], scaled, note)):
         if sample.size == 0 or sample.max() - sample.min() < _ROUNDING:
-            why = "no interval: the figure is the same in every resample"
+            why = t("no interval: the figure is the same in every resample")
             estimates.append(estimate(value=value, note=why))
             continue
         low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2])
@@ -348,11 +376,13 @@ def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -
     for i in range(_NULL_DRAWS):
         gap = np.bincount(bins, weights=(rng.random(p.size) < p) - p, minlength=N_BINS)
         null[i] = np.abs(gap).sum() / p.size
-    note = (
-        f"biased upward: perfectly calibrated probabilities would show {null.mean():.3f} on average "
-        f"with these {p.size} cases; do not rank models by it"
+    note = t(
+        "biased upward: perfectly calibrated probabilities would show {chance:.3f} on average with these "
+        "{n} cases; do not rank models by it",
+        chance=float(null.mean()),
+        n=p.size,
     )
-    method = f"{N_BINS} equal-width bins, positive class"
+    method = t("{n} equal-width bins, positive class", n=N_BINS)
     return Estimate(
         value=expected_calibration_error(positive, p), level=None, method=method, n=p.size, note=note
     )
@@ -361,10 +391,10 @@ def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -
 def _distances(p: FloatArray, curve: Curve) -> tuple[Estimate, Estimate, Estimate]:
     """ICI, E50 and E90: mean, median and 90th percentile of the distance between curve and probability."""
     distance = np.abs(np.interp(p, curve.x, curve.y) - p)
-    method = "distance between loess curve (span 0.75) and probability"
-    note = (
-        "mean (ICI), median (E50) and 90th percentile (E90) of the distance between curve and diagonal over all "
-        "cases; without an interval, and biased upward in small samples"
+    method = t("distance between loess curve (span 0.75) and probability")
+    note = t(
+        "mean (ICI), median (E50) and 90th percentile (E90) of the distance between curve and diagonal "
+        "over all cases; without an interval, and biased upward in small samples"
     )
     estimate = partial(Estimate, level=None, method=method, n=p.size, note=note)
     e50, e90 = np.quantile(distance, [0.5, 0.9])

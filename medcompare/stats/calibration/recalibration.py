@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
+from medcompare.base.language import t
 from medcompare.stats.arrays import FloatArray, checked_labels, checked_probabilities, plain
 from medcompare.stats.calibration.logistic import clipped_logit, fit_logistic
 
@@ -89,14 +90,14 @@ def fit_platt(y_true: ArrayLike, probability: ArrayLike) -> PlattRecalibration:
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     target = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
     if x.min() == x.max():
-        note = "all validation probabilities are alike: recalibrated to the prevalence"
+        note = t("all validation probabilities are alike: recalibrated to the prevalence")
         return PlattRecalibration(intercept=float(scipy.special.logit(target.mean())), slope=0.0, note=note)
     # In standard units Newton's method converges however little the probabilities vary.
     centre, spread = float(x.mean()), float(x.std())
     coefficients, _ = fit_logistic(np.column_stack([np.ones_like(x), (x - centre) / spread]), target)
     slope = float(coefficients[1]) / spread
     if slope < 0:
-        note = "validation probabilities fall with the outcome: recalibrated to the prevalence"
+        note = t("validation probabilities fall with the outcome: recalibrated to the prevalence")
         return PlattRecalibration(intercept=float(scipy.special.logit(target.mean())), slope=0.0, note=note)
     return PlattRecalibration(intercept=float(coefficients[0]) - slope * centre, slope=slope)
 

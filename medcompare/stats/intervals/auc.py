@@ -15,6 +15,7 @@ import numpy as np
 import scipy
 
 from medcompare.base.errors import DataError
+from medcompare.base.language import t
 from medcompare.stats.arrays import (
     BoolArray,
     FloatArray,
@@ -118,23 +119,23 @@ def auc_interval(
     positive, scores, codes = _checked(y_true, [y_score], clusters)
     placements = place(positive, scores)
     area = area_under(placements.positives[0])
-    method = "DeLong (logit)" if codes is None else "Obuchowski clustered DeLong (logit)"
+    method = "DeLong (logit)" if codes is None else t("Obuchowski clustered DeLong (logit)")
     n = positive.size
     estimate = partial(Estimate, level=level, method=method, n=n)
     few = few_units(positive, codes)
     if few is not None:
-        return estimate(value=None, note=f"not estimable: {few}")
+        return estimate(value=None, note=t("not estimable: {few}", few=few))
     if scores[0].min() == scores[0].max():
-        note = "no interval: the score is the same for every case"
+        note = t("no interval: the score is the same for every case")
         return estimate(value=area, note=note)
     if area in (0.0, 1.0):
         return _separated(area, positive, codes, level)
     covariance, reason = area_covariance(placements, positive, codes)
     if covariance is None:
-        return estimate(value=area, note=f"no interval: {reason}")
+        return estimate(value=area, note=t("no interval: {reason}", reason=reason))
     variance = float(covariance[0, 0])
     if variance < _ROUNDING:
-        note = "no interval: the estimated variance is zero"
+        note = t("no interval: the estimated variance is zero")
         return estimate(value=area, note=note)
     half = z * math.sqrt(variance) / (area * (1 - area))
     centre = math.log(area / (1 - area))
@@ -186,24 +187,24 @@ def auc_difference(
     positive, scores, codes = _checked(y_true, [score_reference, score_candidate], clusters)
     placements = place(positive, scores)
     value = area_under(placements.positives[1]) - area_under(placements.positives[0])
-    method = "DeLong" if codes is None else "Obuchowski clustered DeLong"
+    method = "DeLong" if codes is None else t("Obuchowski clustered DeLong")
     n = positive.size
     estimate = partial(Estimate, level=level, method=method, n=n)
     few = few_units(positive, codes)
     if few is not None:
-        return estimate(value=None, note=f"not estimable: {few}")
+        return estimate(value=None, note=t("not estimable: {few}", few=few))
     same = np.array_equal(placements.positives[0], placements.positives[1]) and np.array_equal(
         placements.negatives[0], placements.negatives[1]
     )
     if same:
-        note = "both models rank every pair of cases alike"
+        note = t("both models rank every pair of cases alike")
         return estimate(value=0.0, ci_low=0.0, ci_high=0.0, p_value=1.0, note=note)
     covariance, reason = area_covariance(placements, positive, codes)
     if covariance is None:
-        return estimate(value=value, note=f"no interval: {reason}")
+        return estimate(value=value, note=t("no interval: {reason}", reason=reason))
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance < _ROUNDING:
-        note = "no interval: the estimated variance of the difference is zero"
+        note = t("no interval: the estimated variance of the difference is zero")
         return estimate(value=value, note=note)
     error = math.sqrt(variance)
     return estimate(
@@ -346,18 +347,21 @@ def _checked(
 
 def _separated(area: float, positive: BoolArray, codes: IntArray | None, level: float) -> Estimate:
     """Exact one-limit interval where the classes do not overlap at all."""
-    method = "exact (perfect separation)"
+    method = t("exact (perfect separation)")
     estimate = partial(Estimate, level=level, method=method, n=positive.size)
     checked_level(level)
     n_pairs = _disjoint_pairs(positive, codes)
     if n_pairs == 0:
-        note = "no interval: all cases come from one patient"
+        note = t("no interval: all cases come from one patient")
         return estimate(value=area, note=note)
     reach = ((1 - level) / 2) ** (1 / n_pairs)
     low, high = (reach, 1.0) if area == 1 else (0.0, 1 - reach)
-    note = "the scores separate the classes perfectly: check for leakage" + (
-        "" if area == 1 else ", and whether the positive class is swapped"
-    )
+    if area == 1:
+        note = t("the scores separate the classes perfectly: check for leakage")
+    else:
+        note = t(
+            "the scores separate the classes perfectly: check for leakage, and whether the positive class is swapped"
+        )
     return estimate(value=area, ci_low=low, ci_high=high, note=note)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from medcompare.base.language import t
+
 if TYPE_CHECKING:
     from medcompare.stats.arrays import BoolArray, FloatArray, IntArray
 
@@ -103,14 +105,14 @@ def area_covariance(
     below = placements.negatives - placements.negatives.mean(axis=1, keepdims=True)
     if codes is None:
         if min(n_positive, n_negative) < 2:
-            return None, "a class has a single case"
+            return None, t("a class has a single case")
         within = above @ above.T / (n_positive * (n_positive - 1))
         return within + below @ below.T / (n_negative * (n_negative - 1)), ""
     n_clusters = int(codes.max()) + 1
     k_positive = np.unique(codes[positive]).size
     k_negative = np.unique(codes[~positive]).size
     if min(k_positive, k_negative) < 2:
-        return None, "a class has a single patient"
+        return None, t("a class has a single patient")
     sums_above = _cluster_sums(above, codes[positive], n_clusters)
     sums_below = _cluster_sums(below, codes[~positive], n_clusters)
     cross = sums_above @ sums_below.T * (n_clusters / (n_clusters - 1))

@@ -10,6 +10,7 @@ import numpy as np
 import scipy
 
 from medcompare.base.errors import ConfigError
+from medcompare.base.language import message, t
 from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
 from medcompare.stats.intervals.proportions import effective_sample_size, normal_quantile
 from medcompare.stats.records import Estimate
@@ -59,34 +60,59 @@ def likelihood_ratios(
     return _ratio(calls, truth, codes, level, "positive"), _ratio(~calls, truth, codes, level, "negative")
 
 
+NO_CASE = {
+    "positive": message("undefined: no positive case"),
+    "negative": message("undefined: no negative case"),
+}
+ONE_PATIENT = {
+    "positive": message("not estimable: all positive cases come from one patient"),
+    "negative": message("not estimable: all negative cases come from one patient"),
+}
+NO_CALL = {
+    "positive": message("undefined: no positive prediction"),
+    "negative": message("undefined: no negative prediction"),
+}
+NO_NEGATIVE_CALLED = {
+    "positive": message(
+        "undefined: no negative case got a positive prediction; at least {low:.3g} ({level:g}% limit)"
+    ),
+    "negative": message(
+        "undefined: no negative case got a negative prediction; at least {low:.3g} ({level:g}% limit)"
+    ),
+}
+
+
 def _ratio(
     call_made: BoolArray, positive: BoolArray, codes: IntArray | None, level: float, call: str
 ) -> Estimate:
     """Share of the positives with this call over the share of the negatives with it."""
-    method = "score interval of a ratio (Miettinen-Nurminen)"
-    method += "" if codes is None else " (clustered, effective sample size)"
+    method = (
+        t("score interval of a ratio (Miettinen-Nurminen)")
+        if codes is None
+        else t("score interval of a ratio (Miettinen-Nurminen) (clustered, effective sample size)")
+    )
     n = positive.size
     estimate = partial(Estimate, level=level, method=method, n=n)
     counts: list[tuple[float, float]] = []
     for truth, name in ((positive, "positive"), (~positive, "negative")):
         made = call_made[truth]
         if made.size == 0:
-            return estimate(value=None, note=f"undefined: no {name} case")
+            return estimate(value=None, note=t(NO_CASE[name]))
         scale = 1.0
         if codes is not None:
             _, inside = np.unique(codes[truth], return_inverse=True)
             if inside.max() == 0:
-                note = f"not estimable: all {name} cases come from one patient"
+                note = t(ONE_PATIENT[name])
                 return estimate(value=None, note=note)
             scale = effective_sample_size(made, inside, level=level) / made.size
         counts.append((float(made.sum() * scale), float(made.size * scale)))
     (hits, n_positive), (alarms, n_negative) = counts
     if hits == 0 and alarms == 0:
-        return estimate(value=None, note=f"undefined: no {call} prediction")
+        return estimate(value=None, note=t(NO_CALL[call]))
     # In statsmodels the upper limit is wrong where a count is 0 and the other is all.
     low = 1 / _ratio_upper(alarms, n_negative, hits, n_positive, level) if hits else 0.0
     if alarms == 0:
-        note = f"undefined: no negative case got a {call} prediction; at least {low:.3g} ({100 * level:g}% limit)"
+        note = t(NO_NEGATIVE_CALLED[call], low=low, level=100 * level)
         return estimate(value=None, note=note)
     value, high = (
         hits / n_positive / (alarms / n_negative),
@@ -170,17 +196,17 @@ def predictive_values_at_prevalence(
 
 def _posterior(right: Estimate, wrong: Estimate, odds: float, level: float, call: str) -> Estimate:
     """Probability that a call is right: `right` in its own class, `wrong` in the other."""
-    method = "Bayes formula; MOVER (log likelihood ratio)"
+    method = t("Bayes formula; MOVER (log likelihood ratio)")
     estimate = partial(Estimate, level=level, method=method)
     if right.value is None or wrong.value is None:
-        note = "undefined: sensitivity or specificity is undefined"
+        note = t("undefined: sensitivity or specificity is undefined")
         return estimate(value=None, note=note)
     hit, miss = right.value, 1 - wrong.value
     if hit == 0 and miss == 0:
-        return estimate(value=None, note=f"undefined: no {call} prediction")
+        return estimate(value=None, note=t(NO_CALL[call]))
     value = _bayes(hit, miss, odds)
     if None in (right.ci_low, right.ci_high, wrong.ci_low, wrong.ci_high):
-        note = "no interval: sensitivity or specificity has none"
+        note = t("no interval: sensitivity or specificity has none")
         return estimate(value=value, note=note)
     hit_low, hit_high = float(right.ci_low or 0.0), float(right.ci_high or 0.0)
     miss_low, miss_high = 1 - float(wrong.ci_high or 0.0), 1 - float(wrong.ci_low or 0.0)
@@ -191,7 +217,7 @@ def _posterior(right: Estimate, wrong: Estimate, odds: float, level: float, call
         low = _bayes(math.exp(log_ratio - below), 1.0, odds)
         high = _bayes(math.exp(log_ratio + above), 1.0, odds)
         return estimate(value=value, ci_low=min(low, value), ci_high=max(high, value))
-    note = "sensitivity or specificity is 0 or 1: limits from their worst and best limits together"
+    note = t("sensitivity or specificity is 0 or 1: limits from their worst and best limits together")
     low = _bayes(hit_low, miss_high, odds) if hit_low + miss_high > 0 else 0.0
     high = _bayes(hit_high, miss_low, odds) if hit_high + miss_low > 0 else 1.0
     return Estimate(
@@ -199,7 +225,7 @@ def _posterior(right: Estimate, wrong: Estimate, odds: float, level: float, call
         ci_low=min(low, value),
         ci_high=max(high, value),
         level=level,
-        method="Bayes formula; joint limits",
+        method=t("Bayes formula; joint limits"),
         note=note,
     )
 

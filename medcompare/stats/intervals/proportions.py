@@ -13,6 +13,7 @@ import numpy as np
 import scipy
 
 from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.language import t
 from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
 from medcompare.stats.records import Estimate
 
@@ -75,7 +76,7 @@ def proportion(
         raise DataError(msg)
     name = _METHOD_NAMES[method]
     if n == 0:
-        return Estimate(value=None, level=level, method=name, n=0, note="undefined: no cases to count")
+        return Estimate(value=None, level=level, method=name, n=0, note=t("undefined: no cases to count"))
     value = n_success / n
     if method == "wilson":
         low, high = wilson_limits(value, n, level)
@@ -221,14 +222,14 @@ def clustered_proportion(success: BoolArray, clusters: ArrayLike, *, level: floa
     """
     checked_level(level)
     flags = checked_decisions(success, name="success")
-    method = "Wilson (clustered, effective sample size)"
+    method = t("Wilson (clustered, effective sample size)")
     estimate = partial(Estimate, level=level, method=method, n=flags.size)
     if flags.size == 0:
-        return Estimate(value=None, level=level, method=method, n=0, note="undefined: no cases to count")
+        return Estimate(value=None, level=level, method=method, n=0, note=t("undefined: no cases to count"))
     codes = checked_clusters(clusters, flags.size)
     value = float(flags.mean())
     if codes.max() == 0:
-        note = "no interval: all cases come from one patient"
+        note = t("no interval: all cases come from one patient")
         return estimate(value=value, note=note)
     low, high = wilson_limits(value, effective_sample_size(flags, codes, level=level), level)
     return estimate(value=value, ci_low=low, ci_high=high)

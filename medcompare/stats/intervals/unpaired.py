@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from medcompare.base.language import t
 from medcompare.stats.estimates import Estimate
 
 
@@ -27,15 +28,17 @@ def unpaired_difference(inside: Estimate, outside: Estimate) -> Estimate:
     """
     a, b = inside, outside
     if a.value is None or b.value is None:
-        return Estimate(value=None, level=a.level, method="none", note=a.note or b.note or "not estimable")
+        return Estimate(value=None, level=a.level, method="none", note=a.note or b.note or t("not estimable"))
     value = b.value - a.value
     if a.ci_low is None or a.ci_high is None or b.ci_low is None or b.ci_high is None:
-        return Estimate(value=value, level=a.level, method="difference", note="a figure has no interval")
+        return Estimate(
+            value=value, level=a.level, method=t("difference"), note=t("a figure has no interval")
+        )
     return Estimate(
         value=value,
         ci_low=value - math.hypot(b.value - b.ci_low, a.ci_high - a.value),
         ci_high=value + math.hypot(b.ci_high - b.value, a.value - a.ci_low),
         level=a.level,
-        method=f"square-and-add of two intervals ({a.method})",
+        method=t("square-and-add of two intervals ({method})", method=a.method),
         n=b.n,
     )

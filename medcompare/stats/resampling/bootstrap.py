@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.language import message, t
 from medcompare.stats.arrays import (
     BoolArray,
     FloatArray,
@@ -57,10 +58,10 @@ STRATIFIED: frozenset[MetricName] = frozenset({"auc", "sensitivity", "specificit
 """Metrics of a single model that do not depend on prevalence."""
 
 _UNDEFINED: dict[MetricName, str] = {
-    "ppv": "undefined: no positive prediction",
-    "npv": "undefined: no negative prediction",
-    "mcc": "undefined: every call is the same",
-    "brier": "undefined: the scores are not probabilities",
+    "ppv": message("undefined: no positive prediction"),
+    "npv": message("undefined: no negative prediction"),
+    "mcc": message("undefined: every call is the same"),
+    "brier": message("undefined: the scores are not probabilities"),
 }
 
 
@@ -310,14 +311,18 @@ class BootstrapResult:
         *,
         tested: bool,
     ) -> Estimate:
-        method = f"bootstrap percentile ({plan.description}; {plan.n_resamples} resamples)"
+        method = t(
+            "bootstrap percentile ({units}; {n} resamples)",
+            units=plan.description,
+            n=plan.n_resamples,
+        )
         n = self.positive.size
         estimate = partial(Estimate, level=self.level, method=method, n=n)
         if self.few is not None:
-            note = f"not estimable: {self.few}"
+            note = t("not estimable: {few}", few=self.few)
             return estimate(value=None, note=note)
         if np.isnan(value):
-            note = _UNDEFINED.get(name, "undefined in this sample")
+            note = t(_UNDEFINED[name]) if name in _UNDEFINED else t("undefined in this sample")
             return estimate(value=None, note=note)
         return percentile_estimate(value, draw(), level=self.level, method=method, n=n, tested=tested)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import t
 from medcompare.stats.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -50,12 +51,16 @@ def percentile_estimate(
     estimate = partial(Estimate, value=value, level=level, method=method, n=n)
     usable = draws[~np.isnan(draws)]
     lost = draws.size - usable.size
-    lost_note = f"undefined in {lost} of {draws.size} resamples, which are left out" if lost else None
+    lost_note = (
+        t("undefined in {lost} of {n} resamples, which are left out", lost=lost, n=draws.size)
+        if lost
+        else None
+    )
     if usable.size < draws.size / 2:
-        return estimate(note=f"no interval: {lost_note}")
+        return estimate(note=t("no interval: {reason}", reason=lost_note))
     p_value = _two_sided_p(usable) if tested else None
     if np.ptp(usable) < ROUNDING:
-        return estimate(p_value=p_value, note="no interval: the figure is the same in every resample")
+        return estimate(p_value=p_value, note=t("no interval: the figure is the same in every resample"))
     tail = (1 - level) / 2
     low, high = np.quantile(usable, [tail, 1 - tail])
     return estimate(ci_low=float(low), ci_high=float(high), p_value=p_value, note=lost_note)

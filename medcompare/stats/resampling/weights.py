@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from medcompare.base.errors import ConfigError
 from medcompare.base.hardware import usable_cores
+from medcompare.base.language import t
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,8 +98,9 @@ class ResamplingPlan:
     @property
     def description(self) -> str:
         """How the resamples are drawn, in a few words, for the name of a method."""
-        what = "patients" if self.clustered else "cases"
-        return f"{what}, stratified by class" if self.is_stratified else what
+        if self.is_stratified:
+            return t("patients, stratified by class") if self.clustered else t("cases, stratified by class")
+        return t("patients") if self.clustered else t("cases")
 
     def each(self, work: Callable[[WeightArray], Result]) -> list[Result]:
         """Do `work` on every batch of resamples, on all cores this process may use.
