@@ -17,7 +17,10 @@ Padding made for another size shifts the features against the image (lukemelas/E
 def _build_efficientnet_b0() -> nn.Module:
     from efficientnet_pytorch import EfficientNet
 
+    from medcompare.models.swish import use_swish
+
     network: nn.Module = EfficientNet.from_name("efficientnet-b0", **ANY_SIZE)
+    use_swish(network)
     return network
 
 
