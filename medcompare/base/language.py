@@ -94,7 +94,7 @@ def t(message: str, /, **values: object) -> str:
     '12.3% of 1,200 images'
     """
     language = spoken()
-    if language == "en":
+    if language == "en" or not message:  # to gettext, no text is the head of its catalogue
         return message.format(**values) if values else message
     said = _catalogue(language)[0].gettext(message)
     return _FORMATTER.vformat(said, (), values) if values else said

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medcompare.report.figures.interval import draw_interval, reach_of
+from medcompare.report.pages.checks import checks_of
 from medcompare.report.pages.compare import conclusion
-from medcompare.report.pages.decision import checks_of, decision_tables, without_figures
+from medcompare.report.pages.decision import decision_tables, without_figures
 from medcompare.report.pages.report import PageOne, _page_one
 from medcompare.report.pages.rule import rule_steps
 from medcompare.report.vocabulary import view_of

@@ -13,6 +13,7 @@ from medcompare.base.formatting import (
     join_words,
     short_labels,
 )
+from medcompare.base.language import message, t
 from medcompare.report.blocks import (
     DASH,
     Cell,
@@ -42,6 +43,9 @@ PAIR = 2
 MARGIN_METRICS = ("auc", "sensitivity", "specificity")
 """Metrics that the rule holds against a margin."""
 
+OPEN, NO_INTERVAL = message("open"), message("no interval")
+"""Conclusions that are none."""
+
 MAX_FOREST_ROWS = 32
 """Rows of a forest plot that fit on a page with its caption."""
 
@@ -51,31 +55,38 @@ def head_to_head_section(view: View, number: int) -> Section:
     pair, lines = view.pair, view.assessment.verdict.lines
     blocks: list[Block] = []
     if lines:
-        heads = (words("Criterion", "17%"), words("Assessment"))
-        rows = [(Cell(capital(line.topic), strong=True), line.text) for line in lines]
-        blocks.append(table("Assessment by criterion", heads, rows))
-    title, lead = "Discrimination", "How well the scores tell the classes apart on the test subset."
+        heads = (words(t("Criterion"), "17%"), words(t("Assessment")))
+        rows = [(Cell(capital(t(line.topic)), strong=True), line.text) for line in lines]
+        blocks.append(table(t("Assessment by criterion"), heads, rows))
+    title, lead = t("Discrimination"), t("How well the scores tell the classes apart on the test subset.")
     if pair is not None:
-        title = "Head to head"
-        lead = (
-            f"All differences are candidate minus reference on the same test cases: "
-            f"{view.name(pair.candidate)} minus {view.name(pair.reference)}."
+        title = t("Head to head")
+        lead = t(
+            "All differences are candidate minus reference on the same test cases: {candidate} minus {reference}.",
+            candidate=view.name(pair.candidate),
+            reference=view.name(pair.reference),
         )
         if len(view.evaluations) > PAIR:
-            heading = f"{view.name(pair.candidate)} against {view.name(pair.reference)}"
-            blocks += [Heading("All pairs"), *_all_pairs(view), Heading(heading)]
+            heading = t(
+                "{candidate} against {reference}",
+                candidate=view.name(pair.candidate),
+                reference=view.name(pair.reference),
+            )
+            blocks += [Heading(t("All pairs")), *_all_pairs(view), Heading(heading)]
         blocks += [_forest(view, pair), _difference_table(view, pair)]
     curves = draw_roc_and_precision_recall(
         view.evaluations, view.styles, prevalence=view.assessment.prevalence
     )
-    caption = (
-        f"Marks with crosses: operating points with {view.level} intervals, at {view.thresholds}. "
-        f"Bands, where drawn, are pointwise {view.level} bootstrap intervals: each holds at one place, not for the "
-        f"whole curve. Dotted: chance level.{view.of_first}"
+    caption = t(
+        "Marks with crosses: operating points with {level} intervals, at {thresholds}. Bands, where "
+        "drawn, are pointwise {level} bootstrap intervals: each holds at one place, not for the whole "
+        "curve. Dotted: chance level.",
+        level=view.level,
+        thresholds=view.thresholds,
     )
-    blocks += [Heading("ROC and precision\u2013recall"), image_of(curves, caption=caption)]
+    blocks += [Heading(t("ROC and precision–recall")), image_of(curves, caption=f"{caption}{view.of_first}")]
     if pair is not None:
-        blocks += [Heading("Agreement on the same cases"), agreement_row(view, pair)]
+        blocks += [Heading(t("Agreement on the same cases")), agreement_row(view, pair)]
     return Section(number=number, anchor="comparison", title=title, lead=lead, blocks=tuple(blocks))
 
 
@@ -131,16 +142,16 @@ def conclusion(low: float | None, high: float | None, margin: float) -> str:
     'not worse'
     """
     if low is None or high is None:
-        return "no interval"
+        return t(NO_INTERVAL)
     if low > 0:
-        return "better" if high >= margin else "slightly better"
+        return t("better") if high >= margin else t("slightly better")
     if low > -margin:
         if high < 0:
-            return "slightly worse"
-        return "equivalent" if high < margin else "not worse"
+            return t("slightly worse")
+        return t("equivalent") if high < margin else t("not worse")
     if high < -margin:
-        return "worse"
-    return "worse, extent open" if high < 0 else "open"
+        return t("worse")
+    return t("worse, extent open") if high < 0 else t(OPEN)
 
 
 def not_drawn(rows: Sequence[ForestRow]) -> str:
@@ -148,9 +159,9 @@ def not_drawn(rows: Sequence[ForestRow]) -> str:
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if row.estimate.value is None:
-            reasons.setdefault(row.estimate.note or NOT_ESTIMABLE, []).append(row.label)
+            reasons.setdefault(row.estimate.note or t(NOT_ESTIMABLE), []).append(row.label)
     clauses = [f"{join_words(labels)} ({reason})" for reason, labels in reasons.items()]
-    return f"Not drawn: {'; '.join(clauses)}." if clauses else ""
+    return t("Not drawn: {clauses}.", clauses="; ".join(clauses)) if clauses else ""
 
 
 def forest_of(
@@ -165,7 +176,8 @@ def forest_of(
     """Forest plot of the rows that have a value; the others, or all where none has, in words."""
     shown, left_out = [row for row in rows if row.estimate.value is not None], not_drawn(rows)
     if not shown:
-        return Paragraph(f"There is no difference to draw. {left_out}", "note")
+        nothing = t("There is no difference to draw.")
+        return Paragraph(f"{nothing} {left_out}", "note")
     drawing = draw_differences(
         shown,
         reference=reference,
@@ -198,8 +210,8 @@ def forest_of_pairs(
     return forest_of(
         view,
         rows,
-        reference=view.label(against) if against else "model named second",
-        candidate="the other model" if against else "model named first",
+        reference=view.label(against) if against else t("model named second"),
+        candidate=t("the other model") if against else t("model named first"),
         caption=caption,
         simultaneous=is_simultaneous(view),
     )
@@ -215,8 +227,10 @@ def interval_words(view: View) -> str:
     """What the intervals of several pairs are."""
     level, count = view.level, len(view.assessment.comparisons)
     if is_simultaneous(view):
-        return f"simultaneous {level} intervals: Bonferroni over all {count} pairs"
-    return f"{level} intervals of each pair alone, not adjusted for {count} pairs"
+        return t(
+            "simultaneous {level} intervals: Bonferroni over all {count} pairs", level=level, count=count
+        )
+    return t("{level} intervals of each pair alone, not adjusted for {count} pairs", level=level, count=count)
 
 
 def forest_of_metrics(
@@ -225,7 +239,7 @@ def forest_of_metrics(
     """Forest plot of the differences of one pair, metric by metric."""
     rows = []
     for key in keys:
-        estimate, margin, said = pair.differences[key], None, "exploratory" if with_margins else ""
+        estimate, margin, said = pair.differences[key], None, t("exploratory") if with_margins else ""
         if with_margins and key in MARGIN_METRICS:
             margin = getattr(view.inputs.rule, f"margin_{key}")
             said = conclusion(estimate.ci_low, estimate.ci_high, margin)
@@ -246,11 +260,11 @@ def forest_of_metrics(
 def zone_words(view: View) -> str:
     """What the shaded zone of two models means, which depends on whether one is cheaper."""
     if both_ways(view):
-        return (
-            "Shaded: equivalent, within the margin either way (dashed), as neither model is known to be cheaper. "
-            "An interval wholly inside shows it."
+        return t(
+            "Shaded: equivalent, within the margin either way (dashed), as neither model is known to be "
+            "cheaper. An interval wholly inside shows it."
         )
-    return "Shaded: acceptable, no worse than the margin (dashed). An interval wholly inside shows it."
+    return t("Shaded: acceptable, no worse than the margin (dashed). An interval wholly inside shows it.")
 
 
 def both_ways(view: View) -> bool:
@@ -261,11 +275,11 @@ def both_ways(view: View) -> bool:
 def _forest(view: View, pair: PairedComparison) -> Block:
     alone = len(view.evaluations) == PAIR
     if alone:
-        caption = f"{zone_words(view)} Differences in numbers: next table."
+        caption = " ".join([zone_words(view), t("Differences in numbers: next table.")])
     else:
-        caption = (
-            "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the rule "
-            "compares all pairs together, as shown above."
+        caption = t(
+            "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the "
+            "rule compares all pairs together, as shown above."
         )
     keys = [key for key in METRIC_NAMES if key in pair.differences]
     return forest_of_metrics(view, pair, keys, caption=caption, with_margins=alone)
@@ -284,7 +298,7 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
         one = by_model.get(model)
         estimate = None if one is None else one.over_seeds.get(key) or one.metrics.get(base_metric(key))
         if estimate is None:
-            return muted("not computed")
+            return muted(t("not computed"))
         return notes.cell(estimate) if estimate.value is None else Cell(format_number(estimate.value))
 
     rows: list[Row] = []
@@ -301,16 +315,25 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
             )
         )
     for key, smallest in pair.detectable.items():
-        name = named(f"Detectable difference, {metric_name(key, short=True)}", smallest)
+        name = named(t("Detectable difference, {metric}", metric=metric_name(key, short=True)), smallest)
         rows.append((name, DASH, DASH, notes.cell(smallest), DASH))
-    several = any(one.over_seeds for one in view.evaluations)
+    if any(one.over_seeds for one in view.evaluations):
+        title = t(
+            "Differences with {level} intervals; a p-value without margin and interval says nothing about equality; "
+            "in bold: means over the trainings, all others: the first training",
+            level=view.level,
+        )
+    else:
+        title = t(
+            "Differences with {level} intervals; a p-value without margin and interval says nothing about equality",
+            level=view.level,
+        )
     return table(
-        f"Differences with {view.level} intervals; a p-value without margin and interval says nothing about equality"
-        + ("; in bold: means over the trainings, all others: the first training" if several else ""),
+        title,
         (
-            words("Metric", "28%"),
+            words(t("Metric"), "28%"),
             *view.columns((pair.reference, pair.candidate)),
-            Column("Difference", "28%"),
+            Column(t("Difference"), "28%"),
             Column("p", "10%"),
         ),
         rows,
@@ -334,18 +357,20 @@ def _all_pairs(view: View) -> list[Block]:
                 notes.cell(pair.difference("specificity"), signed=True),
             )
         )
-    caption = (
-        f"Difference of AUC for every pair, the lower minus the higher one ({interval_words(view)}). "
-        "Shaded: a loss within the margin (dashed)."
+    caption = t(
+        "Difference of AUC for every pair, the lower minus the higher one ({intervals}). Shaded: a "
+        "loss within the margin (dashed).",
+        intervals=interval_words(view),
     )
     blocks: list[Block] = []
     for start in range(0, len(pairs), MAX_FOREST_ROWS):
         part = pairs[start : start + MAX_FOREST_ROWS]
         last = start + MAX_FOREST_ROWS >= len(pairs)
         blocks.append(forest_of_pairs(view, part, caption=caption if last else ""))
-    title = (
-        f"Every pair, the lower AUC minus the higher one (AUC: {interval_words(view)}; p adjusted after Holm; "
-        "sensitivity and specificity: intervals of each pair alone)"
+    title = t(
+        "Every pair, the lower AUC minus the higher one (AUC: {intervals}; p adjusted after Holm; "
+        "sensitivity and specificity: intervals of each pair alone)",
+        intervals=interval_words(view),
     )
-    heads = (words("Pair", "28%"), "AUC", "p", "p adjusted", "Sensitivity", "Specificity")
+    heads = (words(t("Pair"), "28%"), "AUC", "p", t("p adjusted"), t("Sensitivity"), t("Specificity"))
     return [*blocks, table(title, heads, rows, notes=notes)]

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from medcompare.base.formatting import (
     NOT_MEASURED,
-    THIN_SPACE,
     format_bytes,
     format_count,
     format_duration,
     format_flops,
     format_median,
     format_milliseconds,
+    format_number,
     format_parameters,
     format_significant,
 )
+from medcompare.base.language import message, t
 from medcompare.report.blocks import (
     Cell,
     Column,
@@ -38,9 +39,12 @@ if TYPE_CHECKING:
     from medcompare.report.blocks import Block, Row, Table
     from medcompare.report.vocabulary import View
 
-NOT_STATED = "not stated"
-IMPLEMENTATION = "Implementation"
-EQUIVALENT = ("Same architecture in a maintained library", "Latency there, batch 1, median (interval)")
+NOT_STATED = message("not stated")
+IMPLEMENTATION = message("Implementation")
+EQUIVALENT = (
+    message("Same architecture in a maintained library"),
+    message("Latency there, batch 1, median (interval)"),
+)
 
 
 def _median(field: str, write: Callable[[Any], str]) -> Callable[[CostMeasurement], str]:
@@ -51,7 +55,7 @@ def _median(field: str, write: Callable[[Any], str]) -> Callable[[CostMeasuremen
 def _shown(field: str, write: Callable[[Any], str]) -> Callable[[CostMeasurement], str]:
     """A measured value."""
     stated = _stated(field, write)
-    return lambda cost: stated(cost) or NOT_MEASURED
+    return lambda cost: stated(cost) or t(NOT_MEASURED)
 
 
 def _stated(field: str, write: Callable[[Any], str] = str) -> Callable[[CostMeasurement], str | None]:
@@ -66,7 +70,7 @@ def _counted(done: str) -> Callable[[CostMeasurement], str | None]:
         n, planned = getattr(cost, done), getattr(cost, f"{done}_planned")
         if n is None:
             return None
-        return format_count(n) if planned is None else f"{format_count(n)} of {format_count(planned)} planned"
+        return format_count(n) if planned is None else t("{n:,} of {planned:,} planned", n=n, planned=planned)
 
     return cell
 
@@ -81,7 +85,8 @@ def _equivalent(cost: CostMeasurement) -> str | None:
 def _load(cost: CostMeasurement) -> str | None:
     if cost.other_load_cores is None:
         return None
-    return f"{cost.other_load_cores:.1f}{' (disturbed)' if cost.disturbed else ''}"
+    load = format_number(cost.other_load_cores, digits=1)
+    return t("{load} (disturbed)", load=load) if cost.disturbed else load
 
 
 def _time_taken(cost: CostMeasurement) -> str | None:
@@ -89,40 +94,51 @@ def _time_taken(cost: CostMeasurement) -> str | None:
         return None
     if cost.budget_s is None:
         return format_duration(cost.elapsed_s)
-    return f"{format_significant(cost.elapsed_s)} of {cost.budget_s:g}{THIN_SPACE}s allowed"
+    elapsed = format_significant(cost.elapsed_s)
+    return t("{elapsed} of {allowed:g}\u202fs allowed", elapsed=elapsed, allowed=cost.budget_s)
 
 
 COST_ROWS: tuple[tuple[str, str, Callable[[CostMeasurement], str]], ...] = tuple(
     (field, label, write(field, in_words))
     for field, label, write, in_words in (
-        ("n_parameters", "Parameters", _shown, format_parameters),
-        ("flops", "Operations per image (one forward pass)", _shown, format_flops),
-        ("checkpoint_bytes", "Checkpoint size", _shown, format_bytes),
-        ("latency_ms_median", "Latency per image, batch 1, median (interval)", _median, format_milliseconds),
-        ("latency_ms_p95", "Latency per image, batch 1, 95th percentile", _shown, format_milliseconds),
+        ("n_parameters", message("Parameters"), _shown, format_parameters),
+        ("flops", message("Operations per image (one forward pass)"), _shown, format_flops),
+        ("checkpoint_bytes", message("Checkpoint size"), _shown, format_bytes),
+        (
+            "latency_ms_median",
+            message("Latency per image, batch 1, median (interval)"),
+            _median,
+            format_milliseconds,
+        ),
+        (
+            "latency_ms_p95",
+            message("Latency per image, batch 1, 95th percentile"),
+            _shown,
+            format_milliseconds,
+        ),
         (
             "throughput_images_per_s",
-            "Throughput, images per second, median (interval)",
+            message("Throughput, images per second, median (interval)"),
             _median,
             format_significant,
         ),
-        ("peak_memory_bytes", "Peak memory", _shown, format_bytes),
-        ("energy_j_per_image", "Energy per image, joules, whole device", _shown, format_significant),
+        ("peak_memory_bytes", message("Peak memory"), _shown, format_bytes),
+        ("energy_j_per_image", message("Energy per image, joules, whole device"), _shown, format_significant),
         (
             "training_images_per_s",
-            "Training speed alone, images per second",
+            message("Training speed alone, images per second"),
             _shown,
             format_significant,
         ),
-        ("training_time_s", "Training time as it ran", _shown, format_duration),
+        ("training_time_s", message("Training time as it ran"), _shown, format_duration),
     )
 )
 KEY_LABELS = {
-    "latency_ms_median": "Time per image",
-    "throughput_images_per_s": "Images per second",
-    "peak_memory_bytes": "Peak memory",
-    "n_parameters": "Parameters",
-    "flops": "Operations",
+    "latency_ms_median": message("Time per image"),
+    "throughput_images_per_s": message("Images per second"),
+    "peak_memory_bytes": message("Peak memory"),
+    "n_parameters": message("Parameters"),
+    "flops": message("Operations"),
 }
 """On page one, where a label has one line: the section on cost says what exactly is measured."""
 
@@ -130,20 +146,20 @@ CONDITION_ROWS: tuple[tuple[str, Callable[[CostMeasurement], str | None]], ...] 
     (IMPLEMENTATION, _stated("implementation")),
     (EQUIVALENT[0], _stated("equivalent_implementation")),
     (EQUIVALENT[1], _equivalent),
-    ("Batch size of the throughput", _stated("throughput_batch")),
-    ("Image side, pixels", _stated("image_size_px")),
-    ("Passes before timing", _counted("n_warmup")),
-    ("Timed passes", _counted("n_repeats")),
-    ("Timed batches for the throughput", _counted("n_throughput_batches")),
-    ("Timed training steps", _counted("n_training_steps")),
-    ("Threads", _stated("n_threads")),
-    ("Precision", _stated("precision")),
-    ("Kernels", _stated("kernels")),
-    ("Energy counted by", _stated("energy_source")),
-    ("Device", _stated("device")),
-    ("Measuring took", _time_taken),
-    ("Processor cores busy with other programs", _load),
-    ("Training ran", _stated("training_conditions")),
+    (message("Batch size of the throughput"), _stated("throughput_batch")),
+    (message("Image side, pixels"), _stated("image_size_px")),
+    (message("Passes before timing"), _counted("n_warmup")),
+    (message("Timed passes"), _counted("n_repeats")),
+    (message("Timed batches for the throughput"), _counted("n_throughput_batches")),
+    (message("Timed training steps"), _counted("n_training_steps")),
+    (message("Threads"), _stated("n_threads")),
+    (message("Precision"), _stated("precision", t)),
+    (message("Kernels"), _stated("kernels", t)),
+    (message("Energy counted by"), _stated("energy_source", t)),
+    (message("Device"), _stated("device")),
+    (message("Measuring took"), _time_taken),
+    (message("Processor cores busy with other programs"), _load),
+    (message("Training ran"), _stated("training_conditions", t)),
 )
 
 
@@ -159,11 +175,11 @@ def key_costs(view: View, *, with_ratio: bool = True) -> list[tuple[Cell, ...]]:
         if all(cost is None or getattr(cost, field) is None for cost in costs):
             continue
         write = next(write for name, _, write in COST_ROWS if name == field)
-        cells = [muted(NOT_MEASURED) if cost is None else _split(write(cost)) for cost in costs]
+        cells = [muted(t(NOT_MEASURED)) if cost is None else _split(write(cost)) for cost in costs]
         if with_ratio and view.pair is not None:
             ends = (by_model.get(view.pair.reference), by_model.get(view.pair.candidate))
             cells.append(Cell(_ratio(*ends, field)))
-        rows.append((Cell(KEY_LABELS[field], strong=True), *cells))
+        rows.append((Cell(t(KEY_LABELS[field]), strong=True), *cells))
     return rows
 
 
@@ -184,9 +200,9 @@ def cost_section(view: View, number: int) -> Section:
     by_model = {cost.model: cost for cost in view.assessment.costs}
     costs = [by_model[model] for model in view.styles if model in by_model]
     supplied = view.inputs.source == "predictions supplied"
-    lead = "Measured, not assumed: fewer operations do not always mean less time on a given device."
+    lead = t("Measured, not assumed: fewer operations do not always mean less time on a given device.")
     if supplied:
-        lead = "As supplied with the predictions; not measured by this software."
+        lead = t("As supplied with the predictions; not measured by this software.")
     blocks: list[Block] = []
     if costs:
         blocks = [
@@ -195,8 +211,10 @@ def cost_section(view: View, number: int) -> Section:
             *_cost_figure(view, costs),
         ]
     else:
-        lead = "No cost was measured or supplied, so the verdict states no preference on the grounds of cost."
-    return Section(number=number, anchor="cost", title="Cost", lead=lead, blocks=tuple(blocks))
+        lead = t(
+            "No cost was measured or supplied, so the verdict states no preference on the grounds of cost."
+        )
+    return Section(number=number, anchor="cost", title=t("Cost"), lead=lead, blocks=tuple(blocks))
 
 
 def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) -> list[Table]:
@@ -208,31 +226,34 @@ def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) ->
     for field, label, write in COST_ROWS:
         known = [getattr(cost, field) is not None for cost in costs]
         if any(known):
-            name = Cell(label, strong=field == view.inputs.rule.cost_metric)
+            name = Cell(t(label), strong=field == view.inputs.rule.cost_metric)
             cells = [Cell(write(cost), muted=not each) for cost, each in zip(costs, known, strict=True)]
             rows.append((name, *cells, *([_ratio(reference, candidate, field)] if with_ratio else [])))
     if any(prices := [price_per_1000(view, cost) for cost in costs]):
-        cells = [muted(NOT_MEASURED) if price is None else Cell(price) for price in prices]
-        rows.append((Cell(PRICE), *cells, *([""] if with_ratio else [])))
+        cells = [muted(t(NOT_MEASURED)) if price is None else Cell(price) for price in prices]
+        rows.append((Cell(t(PRICE)), *cells, *([""] if with_ratio else [])))
     for label, stated in CONDITION_ROWS:
         texts = [stated(cost) for cost in costs]
         if label == IMPLEMENTATION or any(text is not None for text in texts):
-            none = "\u2013" if label in EQUIVALENT else NOT_STATED
+            none = "\u2013" if label in EQUIVALENT else t(NOT_STATED)
             cells = [muted(none if text is None else text) for text in texts]
-            rows.append((muted(label), *cells, *([""] if with_ratio else [])))
-    tail = "; intervals: 95%" + ("; ratio: candidate over reference" if with_ratio else "")
-    origin = "as supplied" if supplied else "measured one at a time"
+            rows.append((muted(t(label)), *cells, *([""] if with_ratio else [])))
+    title = t("Cost per model, as supplied") if supplied else t("Cost per model, measured one at a time")
+    if with_ratio:
+        key = t("in bold: what decides which is cheaper; intervals: 95%; ratio: candidate over reference")
+    else:
+        key = t("in bold: what decides which is cheaper; intervals: 95%")
     return model_tables(
-        f"Cost per model, {origin} (in bold: what decides which is cheaper{tail})",
-        words("Cost", "40%" if len(costs) <= 2 else "30%"),
+        f"{title} ({key})",
+        words(t("Cost"), "40%" if len(costs) <= 2 else "30%"),
         view.columns(by_model),
         rows,
-        extra=Column("Ratio", "9%") if with_ratio else None,
+        extra=Column(t("Ratio"), "9%") if with_ratio else None,
         dense=True,
     )
 
 
-PRICE = "Price of 1,000 images at full throughput"
+PRICE = message("Price of 1,000 images at full throughput")
 
 
 def price_per_1000(view: View, cost: CostMeasurement) -> str | None:
@@ -258,7 +279,9 @@ def _cost_remarks(view: View, costs: list[CostMeasurement]) -> list[Block]:
     doubtful = any(cost.disturbed or cost.cut_short for cost in costs)
     if view.inputs.source != "predictions supplied" and doubtful:
         command = f"{view.inputs.provenance.command} --set cost.fresh=true"
-        found.append(Paragraph(f"To measure again, with nothing else running: {command}", "note"))
+        found.append(
+            Paragraph(t("To measure again, with nothing else running: {command}", command=command), "note")
+        )
     return found
 
 
@@ -278,11 +301,16 @@ def _cost_figure(view: View, costs: list[CostMeasurement]) -> list[Block]:
             for cost in costs
             if getattr(cost, field) is not None and cost.model in evaluations
         ]
-        why = f"AUC: {known[0].metrics['auc'].note}" if known else f"{COST_NAMES[field]}: not known"
-        return [Paragraph(f"{why}, so accuracy is not drawn against cost.", "note")]
+        why = (
+            f"AUC: {known[0].metrics['auc'].note}"
+            if known
+            else t("{cost}: not known", cost=t(COST_NAMES[field]))
+        )
+        return [Paragraph(t("{why}, so accuracy is not drawn against cost.", why=why), "note")]
     devices = sorted({cost.device for cost in costs if cost.device})
     where = f"; {', '.join(devices)}" if devices else ""
-    cases = f"n = {format_count(view.assessment.n)}, {format_count(view.assessment.n_positive)} positive"
-    caption = f"Bars: confidence intervals. {cases}{where}."
-    drawing = draw_accuracy_and_cost(points, cost_label=COST_NAMES[field])
-    return [Heading("Accuracy against cost"), image_of(drawing, caption=caption)]
+    n, n_positive = view.assessment.n, view.assessment.n_positive
+    cases = t("n = {n:,}, {n_positive:,} positive", n=n, n_positive=n_positive)
+    caption = t("Bars: confidence intervals. {cases}.", cases=f"{cases}{where}")
+    drawing = draw_accuracy_and_cost(points, cost_label=t(COST_NAMES[field]))
+    return [Heading(t("Accuracy against cost")), image_of(drawing, caption=caption)]

@@ -14,6 +14,7 @@ from medcompare.base.formatting import (
     format_time,
     join_words,
 )
+from medcompare.base.language import localised, message, t
 from medcompare.data.records import MAX_LEVELS, PUBLISHED
 from medcompare.report.blocks import (
     Bullets,
@@ -49,10 +50,10 @@ def data_section(view: View, number: int) -> Section:
     inputs = view.inputs
     blocks: list[Block] = []
     if inputs.manifest is not None:
-        lead = "Every image was decoded once; what could not be used was excluded, counted and listed."
+        lead = t("Every image was decoded once; what could not be used was excluded, counted and listed.")
         blocks.append(flow_of_images(view, inputs.manifest))
     else:
-        lead = "The predictions were supplied; the images behind them were not seen by this software."
+        lead = t("The predictions were supplied; the images behind them were not seen by this software.")
         blocks.append(flow_of_cases(view))
     if inputs.split is not None:
         blocks += [
@@ -63,43 +64,46 @@ def data_section(view: View, number: int) -> Section:
         ]
     if inputs.manifest is not None:
         blocks += _data_changes(view)
-        blocks += [Heading("What the images are"), _image_table(inputs.manifest)]
+        blocks += [Heading(t("What the images are")), _image_table(inputs.manifest)]
         blocks += [Paragraph(warning, "warning") for warning in inputs.manifest.warnings]
     blocks += [*_shortcuts(view), *_random_split(view)]
     if not inputs.assessment.clustered:
         text = format_patients(inputs.assessment)
         if inputs.assessment.n_patients is None:
-            text += " If patients contribute several images, the intervals are too narrow."
+            text += " " + t("If patients contribute several images, the intervals are too narrow.")
         blocks.append(Paragraph(text, "note"))
     if 0 < len(inputs.rejected) <= MAX_INLINE_ROWS:
         blocks += rejected_blocks(view)
     elif inputs.rejected:
-        count = format_count(len(inputs.rejected))
-        blocks.append(Paragraph(f"The {count} excluded files are listed at the end of the methods section."))
-    return Section(number=number, anchor="data", title="Data and split", lead=lead, blocks=tuple(blocks))
+        n = len(inputs.rejected)
+        text = t("The {n:,} excluded files are listed at the end of the methods section.", n=n)
+        blocks.append(Paragraph(text))
+    return Section(number=number, anchor="data", title=t("Data and split"), lead=lead, blocks=tuple(blocks))
 
 
 def _subset_table(split: DatasetSplit) -> Table:
     negative, positive = split.classes
     with_patients = any(summary.n_patients is not None for summary in split.subsets)
-    heads = ["Images", negative, positive, "Positive", "Share of images", "Target share"]
+    heads = [t("Images"), negative, positive, t("Positive"), t("Share of images"), t("Target share")]
     if with_patients:
-        heads += ["Patients", f"Patients with {positive}"]
+        heads += [t("Patients"), t("Patients with {positive}", positive=positive)]
     rows = []
     for one in split.subsets:
         row = [
-            SUBSET_NAMES[one.subset],
+            t(SUBSET_NAMES[one.subset]),
             format_count(one.n_images),
             *(format_count(count) for count in one.class_counts),
-            "no images" if one.positive_fraction is None else format_percent(one.positive_fraction),
+            t("no images") if one.positive_fraction is None else format_percent(one.positive_fraction),
             format_percent(one.fraction),
             format_percent(one.target_fraction),
         ]
         if with_patients:
-            row.append("unknown" if one.n_patients is None else format_count(one.n_patients))
-            row.append("unknown" if one.patients_by_class is None else format_count(one.patients_by_class[1]))
+            row.append(t("unknown") if one.n_patients is None else format_count(one.n_patients))
+            row.append(
+                t("unknown") if one.patients_by_class is None else format_count(one.patients_by_class[1])
+            )
         rows.append(row)
-    return table("Subsets", (words("Subset"), *heads), rows, dense=False)
+    return table(t("Subsets"), (words(t("Subset")), *heads), rows, dense=False)
 
 
 def _columns(manifest: DatasetManifest) -> tuple[str, ...]:
@@ -114,29 +118,38 @@ def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
     if not columns:
         return []
     totals = [summary.n_images for summary in split.subsets]
-    blocks: list[Block] = [Heading("Characteristics of the subsets")]
+    blocks: list[Block] = [Heading(t("Characteristics of the subsets"))]
     if inputs.characteristics:
-        subsets = [f"{SUBSET_NAMES[one.subset]} (n = {format_count(one.n_images)})" for one in split.subsets]
+        subsets = [
+            f"{t(SUBSET_NAMES[one.subset])} (n = {format_count(one.n_images)})" for one in split.subsets
+        ]
         blocks.append(
             table(
-                f"Images that are {split.classes[1]} / all images (share of all images of the subset)",
-                (words("Column of the data", "25%"), *subsets, "Test, training", "Classes"),
+                t(
+                    "Images that are {positive} / all images (share of all images of the subset)",
+                    positive=split.classes[1],
+                ),
+                (words(t("Column of the data"), "25%"), *subsets, t("Test, training"), t("Classes")),
                 [_characteristic_row(row, totals) for row in inputs.characteristics],
             )
         )
-        text = (
-            "The last two columns: standardised differences, in standard deviations, between test and training images "
-            f"and between {split.classes[1]} and {split.classes[0]}. By custom a difference above 0.1 is worth a look: "
-            "between the subsets it says that the test is of other patients than the training, between the classes "
-            "that a network may have learned the column in place of the disease."
+        text = t(
+            "The last two columns: standardised differences, in standard deviations, between test and "
+            "training images and between {positive} and {negative}. By custom a difference above 0.1 is "
+            "worth a look: between the subsets it says that the test is of other patients than the training, "
+            "between the classes that a network may have learned the column in place of the disease.",
+            positive=split.classes[1],
+            negative=split.classes[0],
         )
         blocks.append(Paragraph(text, "note"))
     tabulated = {row.column for row in inputs.characteristics}
     others = [column for column in columns if column not in tabulated]
     if others:
-        text = (
-            f"Not tabulated: {join_words(others)}. Such a column is blank, has a value of its own for every patient "
-            f"or image, or has more than {MAX_LEVELS} values that are not numbers."
+        text = t(
+            "Not tabulated: {columns}. Such a column is blank, has a value of its own for every patient "
+            "or image, or has more than {n} values that are not numbers.",
+            columns=join_words(others),
+            n=MAX_LEVELS,
         )
         blocks.append(Paragraph(text, "note"))
     return blocks
@@ -145,11 +158,13 @@ def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
 def _characteristic_row(row: Characteristic, totals: Sequence[int]) -> Row:
     if row.quartiles is not None:
         cells = [
-            muted("none given")
+            muted(t("none given"))
             if each is None
             else Cell(
                 format_significant(each[1]),
-                interval=f"({format_significant(each[0])} to {format_significant(each[2])})",
+                interval=t(
+                    "({low} to {high})", low=format_significant(each[0]), high=format_significant(each[2])
+                ),
             )
             for each in row.quartiles
         ]
@@ -161,9 +176,10 @@ def _characteristic_row(row: Characteristic, totals: Sequence[int]) -> Row:
             )
             for (negative, positive), total in zip(row.counts, totals, strict=True)
         ]
-    name = "median (quartiles)" if row.level is None else row.level or "not given"
+    name = t("median (quartiles)") if row.level is None else row.level or t("not given")
     differences = [
-        "" if each is None else f"{each:.2f}" for each in (row.difference_test, row.difference_class)
+        "" if each is None else localised(f"{each:.2f}")
+        for each in (row.difference_test, row.difference_class)
     ]
     return (f"{row.column}{',' if row.level is None else ':'} {name}", *cells, *differences)
 
@@ -173,21 +189,28 @@ def _data_changes(view: View) -> list[Block]:
     data = view.inputs.data_changes
     if data is None:
         return []
-    run = f"run {data.previous} of {format_time(data.previous_at[:19] + '+00:00')}"
-    n_images = f"{format_count(data.n_before)} images then, {format_count(data.n_after)} now"
-    same = "the same images with the same labels" if data.n_before == data.n_after else n_images
-    text = f"Compared with {run}: {f'{n_images}; {data.counts}' if data.counts else same}. {data.note}"
+    what = t("{before:,} images then, {after:,} now", before=data.n_before, after=data.n_after)
+    if data.counts:
+        what = f"{what}; {data.counts}"
+    elif data.n_before == data.n_after:
+        what = t("the same images with the same labels")
+    text = t(
+        "Compared with run {run} of {time}: {changes}.",
+        run=data.previous,
+        time=format_time(data.previous_at[:19] + "+00:00"),
+        changes=what,
+    )
     blocks: list[Block] = [
-        Heading("What changed since the last run of the same data"),
-        Paragraph(text.strip()),
+        Heading(t("What changed since the last run of the same data")),
+        Paragraph(f"{text} {t(data.note)}".strip()),
     ]
     named = [
-        f"{capital(what)}: {_listed(cases, n)}"
+        t(what, cases=_listed(cases, n))
         for what, cases, n in (
-            ("added", data.added, data.n_added),
-            ("removed", data.removed, data.n_removed),
+            (message("Added: {cases}."), data.added, data.n_added),
+            (message("Removed: {cases}."), data.removed, data.n_removed),
             (
-                "relabelled",
+                message("Relabelled: {cases}."),
                 [f"{one.case_id} ({one.before} \u2192 {one.after})" for one in data.relabelled],
                 data.n_relabelled,
             ),
@@ -198,18 +221,18 @@ def _data_changes(view: View) -> list[Block]:
         blocks.append(Bullets(tuple(named)))
     if data.drift:
         heads = (
-            words("Statistic", "30%"),
-            "Images",
-            "Median",
-            "Beside: median (images)",
-            "Difference",
-            "KS distance",
-            "p (Holm)",
+            words(t("Statistic"), "30%"),
+            t("Images"),
+            t("Median"),
+            t("Beside: median (images)"),
+            t("Difference"),
+            t("KS distance"),
+            t("p (Holm)"),
         )
         rows: list[Row] = [
             (
-                capital(one.statistic),
-                f"{format_count(one.n[0])} {one.images}",
+                capital(t(one.statistic)),
+                t(IMAGES[one.images], n=one.n[0]),
                 format_significant(one.medians[0]),
                 f"{format_significant(one.medians[1])} ({format_count(one.n[1])})",
                 "" if one.difference is None else format_number(one.difference, digits=2, signed=True),
@@ -218,27 +241,32 @@ def _data_changes(view: View) -> list[Block]:
             )
             for one in data.drift
         ]
-        note = (
+        note = t(
             "Added images beside all of the earlier run, removed images beside those that stayed. Difference: of the "
-            f"means, in standard deviations. {capital(data.test)}. Bold: adjusted p below 0.01, and a distance of at "
-            "least 0.1."
+            "means, in standard deviations. {test}. Bold: adjusted p below 0.01, and a distance of at least 0.1.",
+            test=capital(t(data.test)),
         )
-        blocks += [table("Drift of image statistics", heads, rows), Paragraph(note, "note")]
+        blocks += [table(t("Drift of image statistics"), heads, rows), Paragraph(note, "note")]
     elif data.n_added or data.n_removed:
-        text = "Drift was not tested: fewer than five images came or went, or the earlier run measured none."
+        text = t(
+            "Drift was not tested: fewer than five images came or went, or the earlier run measured none."
+        )
         blocks.append(Paragraph(text, "note"))
     return blocks
 
 
+IMAGES = {"added": message("{n:,} added"), "removed": message("{n:,} removed")}
+
+
 def _listed(cases: Sequence[str], n: int) -> str:
-    more = f" and {format_count(n - len(cases))} more" if n > len(cases) else ""
-    return f"{', '.join(cases)}{more}."
+    listed = ", ".join(cases)
+    return t("{cases} and {n:,} more", cases=listed, n=n - len(cases)) if n > len(cases) else listed
 
 
 SHORTCUTS = {
-    "file": "File: size, format, mode, words of the name, further columns",
-    "colours": "Colours: how many pixels of each",
-    "thumbnail": "Thumbnail of 12 \u00d7 12 pixels",
+    "file": message("File: size, format, mode, words of the name, further columns"),
+    "colours": message("Colours: how many pixels of each"),
+    "thumbnail": message("Thumbnail of 12 × 12 pixels"),
 }
 
 
@@ -253,7 +281,7 @@ def _shortcuts(view: View) -> list[Block]:
     notes = Notes()
     rows: list[Row] = [
         (
-            SHORTCUTS[one.kind],
+            t(SHORTCUTS[one.kind]),
             notes.cell(one.auc),
             *(notes.cell(one.differences[model], signed=True) for model in tested),
             *([notes.cell(one.careless_difference, signed=True)] if one.careless_difference else []),
@@ -262,21 +290,24 @@ def _shortcuts(view: View) -> list[Block]:
     ]
     heads = [
         "AUC",
-        *(f"{names[model]} more" for model in tested),
-        *(["Careless split more"] if careless else []),
+        *(t("{model} more", model=names[model]) for model in tested),
+        *([t("Careless split more")] if careless else []),
     ]
-    text = (
-        "A linear model saw only what each row names. Where it reaches a high AUC, a network may reach one in the same "
-        "way, and elsewhere fail. AUC: 5-fold cross-validation over all images, patients and copies kept together; the "
-        "networks beside it on the test images."
+    text = t(
+        "A linear model saw only what each row names. Where it reaches a high AUC, a network may reach "
+        "one in the same way, and elsewhere fail. AUC: 5-fold cross-validation over all images, patients "
+        "and copies kept together; the networks beside it on the test images."
     )
     if careless:
-        text += (
-            " Last column: what the same model would seem to gain from folds that ignore patients and copies."
+        last = t(
+            "Last column: what the same model would seem to gain from folds that ignore patients and copies."
         )
+        text = f"{text} {last}"
     return [
-        Heading("How easy is this data set without seeing the disease?"),
-        table("Trivial models", (words("The model sees", "34%"), *heads), rows, notes=notes, titled=False),
+        Heading(t("How easy is this data set without seeing the disease?")),
+        table(
+            t("Trivial models"), (words(t("The model sees"), "34%"), *heads), rows, notes=notes, titled=False
+        ),
         Paragraph(text, "note"),
     ]
 
@@ -296,56 +327,60 @@ def _random_split(view: View) -> list[Block]:
         )
         for one in found
     ]
-    heads = (words("Network", "34%"), "AUC, this split", "AUC, random split", "Random split more")
+    heads = (words(t("Network"), "34%"), t("AUC, this split"), t("AUC, random split"), t("Random split more"))
     split = view.inputs.split
-    of_all = "" if split is None else f" of {format_count(split.subsets[2].n_images)}"
-    text = (
+    text = t(
         "The same networks were trained and tested once more after a random split by single images, of the same sizes "
-        "and classes. Its test images with a patient or a copy in training or validation: "
-        f"{format_count(found[0].n_leaked)}{of_all}. "
+        "and classes. Its test images with a patient or a copy in training or validation: {n}.",
+        n=format_count(found[0].n_leaked)
+        if split is None
+        else t("{n:,} of {n_all:,}", n=found[0].n_leaked, n_all=split.subsets[2].n_images),
     )
     if all(one.difference.value is None for one in found):
-        text += "How much better the networks would have seemed cannot be said from so few cases."
+        last = t("How much better the networks would have seemed cannot be said from so few cases.")
     else:
-        text += (
-            f"Last column: random minus this split, with its {found[0].difference.level:.0%} interval; one that "
-            "holds 0 shows no difference. What a random split seems to add is no accuracy on new patients. The "
-            "interval takes the two test subsets as independent and leaves out the chance of the trainings."
+        last = t(
+            "Last column: random minus this split, with its {level} interval; one that holds 0 shows no "
+            "difference. What a random split seems to add is no accuracy on new patients. The interval takes "
+            "the two test subsets as independent and leaves out the chance of the trainings.",
+            level=view.level,
         )
     return [
-        Heading("How optimistic would a careless split have been?"),
-        table("The same networks after a random split", heads, rows, notes=notes, titled=False),
-        Paragraph(text, "note"),
+        Heading(t("How optimistic would a careless split have been?")),
+        table(t("The same networks after a random split"), heads, rows, notes=notes, titled=False),
+        Paragraph(f"{text} {last}", "note"),
     ]
 
 
 def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
     facts = []
     if split.disjoint:
-        looked_up = "; ".join(f"{kind}: {format_count(n)}" for kind, n in split.disjoint)
+        looked_up = "; ".join(f"{t(kind)}: {format_count(n)}" for kind, n in split.disjoint)
         facts.append(
-            f"Verified in the finished table, which training and test read: each is in one subset only ({looked_up})."
+            t(
+                "Verified in the finished table, which training and test read: each is in one subset only "
+                "({looked_up}).",
+                looked_up=looked_up,
+            )
         )
     if split.n_duplicates_kept_together:
-        facts.append(
-            f"Copies of images kept in one subset: {format_count(split.n_duplicates_kept_together)}."
-        )
-    facts.append(f"Seed of the split: {split.seed}.")
+        facts.append(t("Copies of images kept in one subset: {n:,}.", n=split.n_duplicates_kept_together))
+    facts.append(t("Seed of the split: {seed}.", seed=split.seed))
     return (*facts, *split.notes)
 
 
 def _image_table(manifest: DatasetManifest) -> Table:
-    sizes = (
-        ", ".join(f"{size} ({format_count(count)})" for size, count in manifest.image_sizes) or "not recorded"
+    sizes = ", ".join(f"{size} ({format_count(count)})" for size, count in manifest.image_sizes) or t(
+        "not recorded"
     )
     rows = [
-        ("Data set", manifest.name),
-        ("Classes (negative, positive)", f"{manifest.classes[0]}, {manifest.classes[1]}"),
-        ("Image sizes in pixels (count)", sizes.replace("x", " \u00d7 ")),
-        ("Further columns", ", ".join(_columns(manifest)) or "none"),
-        ("Fingerprint", manifest.fingerprint),
+        (t("Data set"), manifest.name),
+        (t("Classes (negative, positive)"), f"{manifest.classes[0]}, {manifest.classes[1]}"),
+        (t("Image sizes in pixels (count)"), sizes.replace("x", " \u00d7 ")),
+        (t("Further columns"), ", ".join(_columns(manifest)) or t("none")),
+        (t("Fingerprint"), manifest.fingerprint),
     ]
-    return table("Images", (words("Property", "28%"), code("Value")), rows, titled=False)
+    return table(t("Images"), (words(t("Property"), "28%"), code(t("Value"))), rows, titled=False)
 
 
 def rejected_blocks(view: View) -> list[Block]:
@@ -353,15 +388,15 @@ def rejected_blocks(view: View) -> list[Block]:
     rejected = view.inputs.rejected
     if not rejected:
         return []
-    names = "pseudonyms" if view.inputs.pseudonymised else "file names"
-    caption = f"{format_count(len(rejected))} excluded files ({names})"
-    heads = (code("File", "34%"), words("Class", "14%"), words("Reason", "20%"), words("Detail"))
+    names = t("pseudonyms") if view.inputs.pseudonymised else t("file names")
+    caption = t("{n:,} excluded files ({names})", n=len(rejected), names=names)
+    heads = (code(t("File"), "34%"), words(t("Class"), "14%"), words(t("Reason"), "20%"), words(t("Detail")))
     rows = [
-        (row.name, row.label or "unknown", row.reason, row.detail or "\u2013")
+        (row.name, row.label or t("unknown"), t(row.reason), t(row.detail) or "\u2013")
         for row in rejected[:MAX_REJECTED_ROWS]
     ]
-    blocks: list[Block] = [Heading("Excluded files"), table(caption, heads, rows, fine=True)]
+    blocks: list[Block] = [Heading(t("Excluded files")), table(caption, heads, rows, fine=True)]
     if len(rejected) > len(rows):
-        rest = format_count(len(rejected) - len(rows))
-        blocks.append(Paragraph(f"{rest} more are in results.json.", "note"))
+        rest = t("{n:,} more are in results.json.", n=len(rejected) - len(rows))
+        blocks.append(Paragraph(rest, "note"))
     return blocks

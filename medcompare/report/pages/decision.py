@@ -1,14 +1,13 @@
-"""Page one: the verdict, what it means per hundred, and what was checked."""
+"""Page one: the verdict, and what it means per hundred."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
-from medcompare.base.formatting import format_number, join_words, shorten
-from medcompare.base.language import message, t
+from medcompare.base.formatting import NOT_ESTIMABLE, format_number, join_words, shorten
+from medcompare.base.language import localised, message, t
 from medcompare.report.blocks import (
     DASH,
     Cell,
@@ -21,6 +20,8 @@ from medcompare.report.blocks import (
 )
 from medcompare.report.figures.interval import draw_interval, reach_of
 from medcompare.report.pages.compare import (
+    NO_INTERVAL,
+    OPEN,
     PAIR,
     both_ways,
     conclusion,
@@ -41,21 +42,18 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Estimate, ModelEvaluation, ModelUse
 
 FIGURES = ("sensitivity", "specificity", "auc")
-ENOUGH_PER_CLASS = 100
-"""At least 100 events and 100 non-events for an evaluation (Collins et al. 2016, Stat Med 35:214)."""
-
 LONGEST_CLASS = 24
 
-State = Literal["yes", "no", "in part", "not known"]
+Unit = Literal["patients", "cases", "images"]
 THRESHOLDS = {
-    "usable": "yes",
-    "not held": "no: its sensitivity is not held",
-    "not reached": "no: target not reached",
-    "few validation cases": "not yet: few validation cases",
-    "one class": "no: tells nothing apart",
-    "convention": "no: 0.5 by convention",
-    "given": "not known: given",
-    "fixed": "not known: fixed beforehand",
+    "usable": message("yes"),
+    "not held": message("no: its sensitivity is not held"),
+    "not reached": message("no: target not reached"),
+    "few validation cases": message("not yet: few validation cases"),
+    "one class": message("no: tells nothing apart"),
+    "convention": message("no: 0.5 by convention"),
+    "given": message("not known: given"),
+    "fixed": message("not known: fixed beforehand"),
 }
 """Words for `ModelUse.threshold`."""
 
@@ -68,19 +66,6 @@ FAULTS = {
     "are too high on average": message("too high on average"),
 }
 """Words for `ModelUse.miscalibration`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One thing a careful reader asks of a comparison, and whether it is so."""
-
-    label: str
-    state: State
-
-    @property
-    def name(self) -> str:
-        """Class of the style sheet."""
-        return self.state.replace(" ", "-")
 
 
 def decision_tables(view: View) -> list[Table]:
@@ -115,7 +100,7 @@ def _figure(notes: Notes, key: str, estimate: Estimate, *, difference: bool = Fa
     return notes.cell(of_hundred, digits=1, signed=difference)
 
 
-def unit_of(view: View) -> str:
+def unit_of(view: View) -> Unit:
     """What is counted: images, patients where a case is one, or cases that may be anything."""
     inputs = view.inputs
     per_patient = {row.field: row.value for row in inputs.settings}.get("evaluate.per_patient", "none")
@@ -124,15 +109,25 @@ def unit_of(view: View) -> str:
     return "cases" if inputs.manifest is None else "images"
 
 
+OF_HUNDRED = {
+    "patients": (
+        message("Found, of 100 {positive} patients"),
+        message("False alarms, of 100 {negative} patients"),
+    ),
+    "cases": (message("Found, of 100 {positive} cases"), message("False alarms, of 100 {negative} cases")),
+    "images": (message("Found, of 100 {positive} images"), message("False alarms, of 100 {negative} images")),
+}
+
+
 def _labels(view: View) -> dict[str, str]:
     # In full beside "Test subset" above: a head of 60 characters would push the table off the page.
     longest = LONGEST_CLASS if len(view.evaluations) <= PAIR else LONGEST_CLASS // 2
     negative, positive = (shorten(name, longest) for name in view.assessment.classes)
-    unit = unit_of(view)
+    found, alarms = OF_HUNDRED[unit_of(view)]
     return {
-        "sensitivity": f"Found, of 100 {positive} {unit}",
-        "specificity": f"False alarms, of 100 {negative} {unit}",
-        "auc": "AUC",
+        "sensitivity": t(found, positive=positive),
+        "specificity": t(alarms, negative=negative),
+        "auc": t("AUC"),
     }
 
 
@@ -141,7 +136,8 @@ def _margin(view: View, key: str) -> tuple[float, str]:
     margin: float = getattr(view.inputs.rule, f"margin_{key}")
     if key == "auc":
         return margin, format_number(-margin, digits=2 if round(margin, 2) == margin else 3, signed=True)
-    return margin, f"{100 * (margin if key == 'specificity' else -margin):+g}".replace("-", "\u2212")
+    text = f"{100 * (margin if key == 'specificity' else -margin):+g}".replace("-", "\u2212")
+    return margin, localised(text)
 
 
 def _drawn(
@@ -151,7 +147,7 @@ def _drawn(
     margin, label = _margin(view, key)
     said = conclusion(estimate.ci_low, estimate.ci_high, margin)
     if estimate.value is None:
-        return DASH, muted("not estimable")
+        return DASH, muted(t(NOT_ESTIMABLE))
     drawing = draw_interval(
         estimate.value,
         estimate.ci_low,
@@ -160,10 +156,10 @@ def _drawn(
         margin_label=label,
         two_sided=two_sided,
         reach=reach,
-        alt=f"Interval against the margin {label}: {said}",
+        alt=t("Interval against the margin {label}: {said}", label=label, said=said),
         width_mm=width_mm,
     )
-    return Cell("", svg=drawing.svg), Cell(said, strong=said not in {"open", "no interval"})
+    return Cell("", svg=drawing.svg), Cell(said, strong=said not in {t(OPEN), t(NO_INTERVAL)})
 
 
 def _reach(rows: Sequence[tuple[float, Estimate]]) -> Reach:
@@ -189,36 +185,42 @@ def _of_two(view: View) -> Table:
         said = (
             DASH
             if i or cheaper is None
-            else Cell("cheaper" if cheaper == pair.candidate else "dearer", strong=True)
+            else Cell(t("cheaper") if cheaper == pair.candidate else t("dearer"), strong=True)
         )
         rows.append((*row, DASH, said))
     for name, texts in _uses(view):
         rows.append((Cell(name, strong=True), *(Cell(text) for text in texts), DASH, DASH, DASH))
     candidate = view.label(pair.candidate)
-    means = ""
+    title = t(
+        "What it means: values with {level} confidence intervals (CI), and {candidate} minus {reference}",
+        level=view.level,
+        candidate=candidate,
+        reference=view.label(pair.reference),
+    )
     if view.assessment.seed_comparisons:
         n = len(view.assessment.seed_comparisons[0].seeds)
-        means = f"; means of {n} trainings over patients and seeds"
-    zone = (
-        "either way (equivalence), as neither model is known to be cheaper"
-        if both_ways(view)
-        else "to the left"
+        title += "; " + t("means of {n} trainings over patients and seeds", n=n)
+    if both_ways(view):
+        zone = t(
+            "Shaded: acceptable, up to the margin either way (equivalence), as neither model is known to be cheaper "
+            "(dashed, with its value)."
+        )
+    else:
+        zone = t("Shaded: acceptable, up to the margin to the left (dashed, with its value).")
+    drawn_so = t(
+        "Intervals are drawn in units of their margins, so that better is on the right in every row."
     )
     return table(
-        f"What it means: values with {view.level} confidence intervals (CI), and {candidate} minus "
-        f"{view.label(pair.reference)}{means}",
+        title,
         (
-            words("Test subset", "18%"),
+            words(t("Test subset"), "18%"),
             *view.columns(),
-            Column("Difference (CI)", "15%"),
-            Column("worse \u25c2 0 \u25b8 better", "41mm", "figure"),
-            words(f"{candidate} is", "13%"),
+            Column(t("Difference (CI)"), "15%"),
+            Column(t("worse ◂ 0 ▸ better"), "41mm", "figure"),
+            words(t("{candidate} is", candidate=candidate), "13%"),
         ),
         rows,
-        notes=notes.with_remark(
-            f"Shaded: acceptable, up to the margin {zone} (dashed, with its value). Intervals are drawn in units of "
-            "their margins, so that better is on the right in every row."
-        ),
+        notes=notes.with_remark(f"{zone} {drawn_so}"),
     )
 
 
@@ -247,26 +249,35 @@ def _of_several(view: View) -> Table:
             drawn = _drawn(view, "auc", difference, reach=reach, two_sided=False, width_mm=19.5)
             rows.append((head, *cells, *cost, _figure(notes, "auc", difference, difference=True), *drawn))
         else:
-            highest = muted("highest AUC") if one.model == best else muted("not compared")
+            highest = muted(t("highest AUC")) if one.model == best else muted(t("not compared"))
             rows.append((head, *cells, *cost, DASH, DASH, highest))
-    kind = interval_words(view) if is_simultaneous(view) else f"{view.level} intervals of each pair alone"
+    kind = (
+        interval_words(view)
+        if is_simultaneous(view)
+        else t("{level} intervals of each pair alone", level=view.level)
+    )
     return table(
-        f"What it means: values with {view.level} confidence intervals; differences of AUC from {view.label(best)}, "
-        f"the highest ({kind})",
+        t(
+            "What it means: values with {level} confidence intervals; differences of AUC from {best}, the "
+            "highest ({kind})",
+            level=view.level,
+            best=view.label(best),
+            kind=kind,
+        ),
         (
-            words("Model"),
+            words(t("Model")),
             *(
                 Column(labels[key], width)
                 for key, width in zip(FIGURES, ("18.2mm", "18.2mm", "22mm"), strict=True)
             ),
             *(Column(row[0].text, "15.5mm") for row in costs),
-            Column("AUC, difference", "24mm"),
-            Column("worse \u25c2 0 \u25b8 better", "20mm", "figure"),
-            words("AUC is", "17mm"),
+            Column(t("AUC, difference"), "24mm"),
+            Column(t("worse ◂ 0 ▸ better"), "20mm", "figure"),
+            words(t("AUC is"), "17mm"),
         ),
         rows,
         tight=True,
-        notes=notes.with_remark("Shaded: a loss within the margin (dashed, with its value)."),
+        notes=notes.with_remark(t("Shaded: a loss within the margin (dashed, with its value).")),
     )
 
 
@@ -284,32 +295,32 @@ def _alone(view: View) -> list[Table]:
         asked = "\u2013"
         if floor is not None:
             asked = {
-                "auc": f"above {floor:g}",
-                "sensitivity": f"above {100 * floor:g}",
-                "specificity": f"below {100 * (1 - floor):g}",
+                "auc": t("above {floor:g}", floor=floor),
+                "sensitivity": t("above {floor:g}", floor=100 * floor),
+                "specificity": t("below {floor:g}", floor=100 * (1 - floor)),
             }[key]
         cells = [_figure(notes, key, one.decisive(key)) for one in view.evaluations]
         rows.append((Cell(labels[key], strong=True), *cells, asked))
     rows += [(*row, DASH) for row in key_costs(view, with_ratio=False)]
     rows += [(Cell(name, strong=True), *(Cell(text) for text in cells), DASH) for name, cells in _uses(view)]
     return model_tables(
-        f"What it means: values with {view.level} confidence intervals",
-        words("Test subset", "34%"),
+        t("What it means: values with {level} confidence intervals", level=view.level),
+        words(t("Test subset"), "34%"),
         view.columns(),
         rows,
         notes=notes,
-        extra=Column("Required of the interval"),
+        extra=Column(t("Required of the interval")),
         dense=True,
     )
 
 
 def _probability(one: ModelEvaluation, use: ModelUse) -> str:
     if one.calibration is None:
-        return "no: scores are no probabilities"
+        return t("no: scores are no probabilities")
     if use.miscalibration is None:
-        return "not known: too few cases"
+        return t("not known: too few cases")
     if not use.miscalibration:
-        return "no fault shown"
+        return t("no fault shown")
     return t("no: {faults}", faults=join_words(t(FAULTS[each]) for each in use.miscalibration))
 
 
@@ -319,10 +330,13 @@ def _uses(view: View) -> list[tuple[str, list[str]]]:
     if not uses:
         return []
     found = [(one, uses.get(one.model)) for one in view.evaluations]
-    none = "no: not assessed"
+    none = t("no: not assessed")
     return [
-        ("Threshold usable?", [none if use is None else THRESHOLDS[use.threshold] for _, use in found]),
-        ("Usable as probability?", [none if use is None else _probability(one, use) for one, use in found]),
+        (t("Threshold usable?"), [none if use is None else t(THRESHOLDS[use.threshold]) for _, use in found]),
+        (
+            t("Usable as probability?"),
+            [none if use is None else _probability(one, use) for one, use in found],
+        ),
     ]
 
 
@@ -337,7 +351,9 @@ def uses_in_words(view: View) -> tuple[str, ...]:
             groups.setdefault(answer, []).append(view.label(one.model))
         *few, (commonest, _) = sorted(groups.items(), key=lambda group: len(group[1]))
         parts = [f"{join_words(names)}: {answer}" for answer, names in few]
-        parts.append(f"{'all others' if parts else 'all'}: {commonest}")
+        parts.append(
+            t("all others: {answer}", answer=commonest) if parts else t("all: {answer}", answer=commonest)
+        )
         said.append(f"{name} {'; '.join(parts)}.")
     return tuple(said)
 
@@ -345,44 +361,6 @@ def uses_in_words(view: View) -> tuple[str, ...]:
 def said_of_uses(view: View, caveat: str) -> bool:
     """Whether a caveat is about probabilities, where the sentences on their use hold it for many models in a line."""
     return len(view.evaluations) > PAIR and caveat.startswith(t(UNFIT).partition("{")[0])
-
-
-def checks_of(view: View) -> tuple[Check, ...]:
-    """What a careful reader asks first; every answer from the records, and "not known" where they are silent."""
-    inputs, one = view.inputs, view.evaluations[0]
-    split = inputs.split
-    origins = {each.operating_point.chosen_on for each in view.evaluations}
-    set_by = {row.set_by for row in view.assessment.verdict.parameters if row.name.startswith("margin_")}
-    smallest = min(one.n_units_positive, one.n_units_negative)
-    frozen: State = "not known"
-    if origins <= {"validation", "fixed"} and split is not None:
-        frozen = "yes"
-    elif "convention" in origins:
-        frozen = "no"
-    by_person: State = "not known"
-    if set_by:
-        by_person = "in part" if len(set_by) > 1 else "yes" if set_by == {"user"} else "no"
-    unit = "patients" if one.clustered else unit_of(view)
-    external = view.assessment.external
-    # The same id need not be the same person, but may be.
-    doubtful = [f"{each.shared_words} in both" for each in external if each.shared]
-    return (
-        Check(label="Split checked for leaks", state="not known" if split is None else "yes"),
-        Check(
-            label="Patients kept apart",
-            state="yes" if split is not None and split.grouped_by == "patient_id" else "not known",
-        ),
-        Check(label="Thresholds frozen beforehand", state=frozen),
-        Check(label="Margins set by a person", state=by_person),
-        Check(
-            label=f"\u2265 {ENOUGH_PER_CLASS} {unit} per class",
-            state="yes" if smallest >= ENOUGH_PER_CLASS else "no",
-        ),
-        Check(
-            label="Tested on external data" + (f" ({'; '.join(doubtful)})" if doubtful else ""),
-            state="in part" if doubtful else "yes" if external else "not known" if split is None else "no",
-        ),
-    )
 
 
 GONE = "\0"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_count, format_number, join_words
+from medcompare.base.formatting import format_number, join_words
+from medcompare.base.language import message, t
 from medcompare.base.record import POSITIVE
 from medcompare.report.blocks import (
     CaseCard,
@@ -43,8 +45,8 @@ def error_section(view: View, number: int) -> Section | None:
     return Section(
         number=number,
         anchor="errors",
-        title="Errors and subgroups",
-        lead=f"Where the models fail matters as much as how often.{view.of_first}",
+        title=t("Errors and subgroups"),
+        lead=t("Where the models fail matters as much as how often.") + view.of_first,
         blocks=tuple(blocks),
     )
 
@@ -55,45 +57,75 @@ def _is_wrong(score: CaseScore, case: HardCase) -> bool:
 
 def _error_words(view: View, case: HardCase) -> str:
     wrong = [score.model for score in case.scores if _is_wrong(score, case)]
-    verb = "missed" if case.truth == POSITIVE else "false alarm"
-    if len(wrong) == len(case.scores) and len(wrong) > 1:
-        return f"{verb} by all models" if len(wrong) > 2 else f"{verb} by both models"
-    if len(wrong) > MAX_NAMED:
-        return f"{verb} by {len(wrong)} of {len(case.scores)} models"
-    return f"{verb} by {join_words(view.label(model) for model in wrong)}"
+    n_wrong, n_all = len(wrong), len(case.scores)
+    by_all, by_both, by_some, by_named = ERRORS[0 if case.truth == POSITIVE else 1]
+    if n_wrong == n_all and n_wrong > 1:
+        return t(by_all) if n_wrong > 2 else t(by_both)
+    if n_wrong > MAX_NAMED:
+        return t(by_some, n=n_wrong, n_all=n_all)
+    return t(by_named, models=join_words(view.label(model) for model in wrong))
 
 
-KINDS = ("Missed", "False alarms", "Missed by some models only", "False alarms of some models only")
+ERRORS = (
+    (
+        message("missed by all models"),
+        message("missed by both models"),
+        message("missed by {n} of {n_all} models"),
+        message("missed by {models}"),
+    ),
+    (
+        message("false alarm by all models"),
+        message("false alarm by both models"),
+        message("false alarm by {n} of {n_all} models"),
+        message("false alarm by {models}"),
+    ),
+)
+"""What a missed case and a false alarm are said to be."""
+
+KINDS = {
+    message("Missed"): message("{n:,} missed"),
+    message("False alarms"): message("{n:,} false alarms"),
+    message("Missed by some models only"): message("{n:,} missed by some models only"),
+    message("False alarms of some models only"): message("{n:,} false alarms of some models only"),
+}
+"""Title of each kind of error, and how many they are."""
 
 
 def _kind(case: HardCase) -> str:
     """What kind of error a case is, of `KINDS`: of all models that scored it, or of some."""
     by_all = all(_is_wrong(score, case) for score in case.scores)
-    return KINDS[(0 if case.truth == POSITIVE else 1) + (0 if by_all else 2)]
+    return list(KINDS)[(0 if case.truth == POSITIVE else 1) + (0 if by_all else 2)]
 
 
 def _hard_cases(view: View) -> list[Block]:
     cases = view.inputs.hard_cases
     total = view.inputs.n_hard_cases
-    shown = f"{format_count(len(cases))} cases"
-    if total is not None and total > len(cases):
-        shown = f"{format_count(len(cases))} of {format_count(total)} cases"
     kinds = {title: [case for case in cases if _kind(case) == title] for title in KINDS}
-    counts = [
-        f"{format_count(len(found))} {title[0].lower()}{title[1:]}" for title, found in kinds.items() if found
-    ]
-    several = any(fact.startswith("patient ") for case in cases for fact in case.facts)
-    lettered = "; cases of one patient have the same letter" if several else ""
-    intro = (
-        f"{shown} that at least one model misclassified: {join_words(counts)}. Each kind has its share of the places; "
-        "within a kind the scores furthest on the wrong side of a threshold come first. Bars are scores from 0 to 1, "
-        f"the line is the threshold. The case ids are those of the predictions table{lettered}."
+    counts = join_words(t(KINDS[title], n=len(found)) for title, found in kinds.items() if found)
+    if total is not None and total > len(cases):
+        shown = t(
+            "{n:,} of {n_all:,} cases that at least one model misclassified: {kinds}.",
+            n=len(cases),
+            n_all=total,
+            kinds=counts,
+        )
+    else:
+        shown = t("{n:,} cases that at least one model misclassified: {kinds}.", n=len(cases), kinds=counts)
+    order = t(
+        "Each kind has its share of the places; within a kind the scores furthest on the wrong side of a threshold "
+        "come first. Bars are scores from 0 to 1, the line is the threshold."
     )
-    blocks: list[Block] = [Heading("Hard cases"), Paragraph(intro), *saliency_blocks(view)]
+    patients = {t("patient {letter}", letter=letter) for letter in ascii_uppercase}
+    if any(patients.intersection(case.facts) for case in cases):
+        ids = t("The case ids are those of the predictions table; cases of one patient have the same letter.")
+    else:
+        ids = t("The case ids are those of the predictions table.")
+    intro = f"{shown} {order} {ids}"
+    blocks: list[Block] = [Heading(t("Hard cases")), Paragraph(intro), *saliency_blocks(view)]
     for title, found in kinds.items():
         cards = tuple(_card(view, case) for case in found if case.thumbnail_png is not None)
         if cards:
-            blocks.append(Gallery(title=title, cards=cards))
+            blocks.append(Gallery(title=t(title), cards=cards))
     without_image = [case for case in cases if case.thumbnail_png is None]
     if without_image:
         models = list(view.styles)
@@ -108,7 +140,7 @@ def _card(view: View, case: HardCase) -> CaseCard:
     truth = view.assessment.classes[case.truth]
     image = None
     if case.thumbnail_png is not None:
-        alt = f"Image of case {case.case_id}, true class {truth}"
+        alt = t("Image of case {case_id}, true class {truth}", case_id=case.case_id, truth=truth)
         image = Image(src=picture_uri(case.thumbnail_png), alt=alt, width_mm=THUMBNAIL_MM)
     thresholds = {one.model: one.operating_point.threshold for one in view.evaluations}
     maps = {one.model: one for one in case.maps}
@@ -117,7 +149,7 @@ def _card(view: View, case: HardCase) -> CaseCard:
         (
             view.mark(one.model),
             format_number(one.score),
-            "wrong" if _is_wrong(one, case) else "right",
+            message("wrong") if _is_wrong(one, case) else message("right"),
             tuple(f"{100 * min(1.0, max(0.0, x)):.1f}%" for x in (one.score, thresholds[one.model])),
             map_image(view, case, maps[one.model], width_mm=THUMBNAIL_MM) if one.model in maps else None,
         )
@@ -139,7 +171,7 @@ def _case_table(view: View, cases: list[HardCase], models: list[str]) -> Table:
                 view.assessment.classes[case.truth],
                 _error_words(view, case),
                 *(
-                    Cell("no score")
+                    Cell(t("no score"))
                     if one is None
                     else Cell(format_number(one.score), strong=_is_wrong(one, case))
                     for one in scores
@@ -151,6 +183,11 @@ def _case_table(view: View, cases: list[HardCase], models: list[str]) -> Table:
         for e in view.evaluations
         if e.model in models
     )
-    caption = f"Misclassified cases (wrong scores in bold; thresholds: {thresholds})"
-    heads = (code("Case", "15%"), words("True class", "17%"), words("Error", "22%"), *view.columns(models))
+    caption = t("Misclassified cases (wrong scores in bold; thresholds: {thresholds})", thresholds=thresholds)
+    heads = (
+        code(t("Case"), "15%"),
+        words(t("True class"), "17%"),
+        words(t("Error"), "22%"),
+        *view.columns(models),
+    )
     return table(caption, heads, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_count
+from medcompare.base.language import t
 from medcompare.report.blocks import Bullets, Cell, Heading, Notes, Section, image_of, table, words
 from medcompare.report.figures.forest import ForestRow, draw_differences
 from medcompare.report.vocabulary import metric_name
@@ -22,14 +22,17 @@ def external_section(view: View, number: int) -> Section | None:
     sets = view.assessment.external
     if not sets:
         return None
-    lead = (
-        "The finished models, frozen with their thresholds, on images of other hospitals. Nothing was fitted to these "
-        "images, and the verdict does not rest on them: it says what may change elsewhere."
+    lead = t(
+        "The finished models, frozen with their thresholds, on images of other hospitals. Nothing was "
+        "fitted to these images, and the verdict does not rest on them: it says what may change "
+        "elsewhere."
     )
     if view.assessment.seed_comparisons:
-        lead += " Both columns are those of the first training of each model."
+        lead += " " + t("Both columns are those of the first training of each model.")
     blocks = [block for one in sets for block in _of_set(view, one)]
-    return Section(number=number, anchor="external", title="External data", lead=lead, blocks=tuple(blocks))
+    return Section(
+        number=number, anchor="external", title=t("External data"), lead=lead, blocks=tuple(blocks)
+    )
 
 
 def _of_set(view: View, one: ExternalSet) -> list[Block]:
@@ -60,7 +63,9 @@ def _of_set(view: View, one: ExternalSet) -> list[Block]:
                 )
         if there.calibration is not None and here.calibration is not None:
             slopes = (here.calibration.slope, there.calibration.slope)
-            name = Cell(f"{view.label(there.model)}: calibration slope", mark=view.mark(there.model))
+            name = Cell(
+                t("{model}: calibration slope", model=view.label(there.model)), mark=view.mark(there.model)
+            )
             rows.append((name, *(notes.cell(slope) for slope in slopes), ""))
     for pair in one.comparisons:
         here_pair = next(
@@ -81,23 +86,30 @@ def _of_set(view: View, one: ExternalSet) -> list[Block]:
                 "",
             )
         )
-    patients = "" if one.n_patients is None else f" of {format_count(one.n_patients)} patients"
-    title = (
-        f"{one.name}: {format_count(one.n)} cases{patients}, {format_count(one.n_positive)} "
-        f"{view.assessment.classes[1]} ({view.level} intervals; change: external minus internal, two samples)"
+    if one.n_patients is None:
+        cases = t("{n:,} cases", n=one.n)
+    else:
+        cases = t("{n:,} cases of {n_patients:,} patients", n=one.n, n_patients=one.n_patients)
+    title = t(
+        "{set}: {cases}, {n_positive:,} {positive} ({level} intervals; change: external minus internal, two samples)",
+        set=one.name,
+        cases=cases,
+        n_positive=one.n_positive,
+        positive=view.assessment.classes[1],
+        level=view.level,
     )
-    heads = (words("Figure", "34%"), "Internal test", one.name, "Change")
+    heads = (words(t("Figure"), "34%"), t("Internal test"), one.name, t("Change"))
     blocks: list[Block] = [Heading(one.name), table(title, heads, rows, notes=notes)]
     if forest:
         drawing = draw_differences(
             forest,
-            reference="internal test",
+            reference=t("internal test"),
             candidate=one.name,
             n=one.n,
             n_positive=one.n_positive,
             level=view.assessment.level,
         )
-        blocks.append(image_of(drawing, caption="Left of the line: lower at the other hospital."))
+        blocks.append(image_of(drawing, caption=t("Left of the line: lower at the other hospital.")))
     if one.notes:
         blocks.append(Bullets(one.notes))
     return blocks

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import format_count, format_percent, join_words
+from medcompare.base.language import message, t, tn
 from medcompare.report.blocks import Flow, FlowStep
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest, SubsetSummary
     from medcompare.report.vocabulary import View
 
-SUBSET_NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
+SUBSET_NAMES = {"train": message("Training"), "val": message("Validation"), "test": message("Test")}
 SUBSET_USES = {
-    "train": "fits the networks",
-    "val": "picks checkpoint and threshold",
-    "test": "used for this report",
+    "train": message("fits the networks"),
+    "val": message("picks checkpoint and threshold"),
+    "test": message("used for this report"),
 }
 
 
@@ -33,21 +34,27 @@ def flow_of_images(view: View, manifest: DatasetManifest) -> Flow:
         of_class = [
             f"{format_count(excluded[reason, name])} {name}" for name in classes if excluded[reason, name]
         ]
-        left.append(f"{format_count(n)} {reason}{f' ({join_words(of_class)})' if of_class else ''}")
+        left.append(f"{format_count(n)} {t(reason)}{f' ({join_words(of_class)})' if of_class else ''}")
     n_found, n_usable = manifest.n_patients_found, manifest.n_patients
     if n_found is not None and n_usable is not None and n_found > n_usable:
-        left.append(f"{_patients(n_found - n_usable)} without an image left")
+        left.append(
+            tn(
+                "{n} patient without an image left",
+                "{n:,} patients without an image left",
+                n_found - n_usable,
+            )
+        )
     found = [
         n + sum(m for (_, label), m in excluded.items() if label == name)
         for n, name in zip(manifest.class_counts, classes, strict=True)
     ]
     steps = [
         FlowStep(
-            title="Files found",
+            title=t("Files found"),
             number=format_count(manifest.n_found),
             lines=_by_class(classes, found, n_patients=n_found),
-            aside_title=f"Excluded: {format_count(manifest.n_rejected)}",
-            aside=tuple(left) or ("none",),
+            aside_title=t("Excluded: {n:,}", n=manifest.n_rejected),
+            aside=tuple(left) or (t("none"),),
         )
     ]
     # Nobody is in two subsets: the sums over the subsets are those of all.
@@ -55,7 +62,7 @@ def flow_of_images(view: View, manifest: DatasetManifest) -> Flow:
     of_patients = [one.patients_by_class for one in subsets if one.patients_by_class is not None]
     patients = [sum(counts) for counts in zip(*of_patients, strict=True)]
     usable = FlowStep(
-        title="Usable images",
+        title=t("Usable images"),
         number=format_count(manifest.n_images),
         lines=_by_class(classes, manifest.class_counts, patients, n_patients=n_usable),
     )
@@ -66,11 +73,11 @@ def flow_of_images(view: View, manifest: DatasetManifest) -> Flow:
             replace(
                 usable,
                 lines=_by_class(classes, manifest.class_counts, n_patients=n_usable),
-                aside_title=f"Removed from training and validation: {format_count(sum(removed))}",
-                aside=(*_by_class(classes, removed), "their patient, or a copy, is in another subset"),
+                aside_title=t("Removed from training and validation: {n:,}", n=sum(removed)),
+                aside=(*_by_class(classes, removed), t("their patient, or a copy, is in another subset")),
             ),
             FlowStep(
-                title="In the split",
+                title=t("In the split"),
                 number=format_count(sum(used)),
                 lines=_by_class(classes, used, patients, n_patients=n_split),
             ),
@@ -91,26 +98,28 @@ def _by_class(
     """Images of each class, with how many patients they are of, and the patients of both together."""
     lines = [f"{format_count(n)} {name}" for n, name in zip(counts, classes, strict=True)]
     if patients:
-        lines = [f"{line} of {_patients(n)}" for line, n in zip(lines, patients, strict=True)]
+        lines = [
+            tn("{images} of {n} patient", "{images} of {n:,} patients", n, images=images)
+            for images, n in zip(lines, patients, strict=True)
+        ]
     if n_patients is not None:
         n_both = sum(patients) - n_patients if patients else 0
-        lines.append(
-            f"{_patients(n_patients)}{f', {format_count(n_both)} of both classes' if n_both else ''}"
-        )
+        both = t("{n:,} of both classes", n=n_both)
+        lines.append(f"{_patients(n_patients)}, {both}" if n_both else _patients(n_patients))
     return tuple(lines)
 
 
 def _patients(n: int) -> str:
-    return f"{format_count(n)} patient{'' if n == 1 else 's'}"
+    return tn("{n} patient", "{n:,} patients", n)
 
 
 def _end(summary: SubsetSummary, classes: tuple[str, str], *, n_earlier_looks: int) -> FlowStep:
-    uses = [SUBSET_USES[summary.subset]]
+    uses = [t(SUBSET_USES[summary.subset])]
     if summary.subset == "test" and n_earlier_looks:
-        uses.append(f"and in {n_earlier_looks:,} earlier run{'s' if n_earlier_looks > 1 else ''}")
+        uses.append(tn("and in {n} earlier run", "and in {n:,} earlier runs", n_earlier_looks))
     counts, patients = summary.class_counts, summary.patients_by_class or ()
     return FlowStep(
-        title=SUBSET_NAMES[summary.subset],
+        title=t(SUBSET_NAMES[summary.subset]),
         number=format_count(summary.n_images),
         lines=(*_by_class(classes, counts, patients, n_patients=summary.n_patients), *uses),
     )
@@ -126,6 +135,6 @@ def flow_of_cases(view: View) -> Flow:
     if assessment.n_patients is not None:
         lines.append(_patients(assessment.n_patients))
     step = FlowStep(
-        title="Cases scored by every model", number=format_count(assessment.n), lines=tuple(lines)
+        title=t("Cases scored by every model"), number=format_count(assessment.n), lines=tuple(lines)
     )
     return Flow(steps=(step,))

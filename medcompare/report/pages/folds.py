@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.base.language import message, t
 from medcompare.report.blocks import Cell, Heading, Notes, Paragraph, image_of, table, words
 from medcompare.report.figures.runs import draw_strips
 
@@ -11,9 +12,9 @@ if TYPE_CHECKING:
     from medcompare.report.blocks import Block, Row
     from medcompare.report.vocabulary import View
 
-SEARCHED = (
-    " The hyperparameters were chosen once, on the validation subset, whose images are in the folds too: the figures "
-    "of folds may be a little too high; those of the test subset are not concerned."
+SEARCHED = message(
+    "The hyperparameters were chosen once, on the validation subset, whose images are in the folds "
+    "too: the figures of folds may be a little too high; those of the test subset are not concerned."
 )
 
 
@@ -22,7 +23,24 @@ def fold_blocks(view: View) -> list[Block]:
     found = view.assessment.cross_validation
     if found is None:
         return []
-    again = "" if found.n_repeats == 1 else f", drawn {found.n_repeats} times"
+    if found.n_repeats == 1:
+        drawn = t(
+            "{n} folds of the images outside the test subset, the same for every model; one training each per fold, "
+            "its checkpoint and threshold chosen on a part of the other folds.",
+            n=found.n_folds,
+        )
+    else:
+        drawn = t(
+            "{n} folds, drawn {n_repeats} times of the images outside the test subset, the same for every model; one "
+            "training each per fold, its checkpoint and threshold chosen on a part of the other folds.",
+            n=found.n_folds,
+            n_repeats=found.n_repeats,
+        )
+    shows = t(
+        "It shows how much the figures depend on which images are trained on; the verdict rests on the held-out test "
+        "subset."
+    )
+    text = " ".join([drawn, shows, *([t(SEARCHED)] if view.inputs.searches else [])])
     strips = [
         (row.model, f"{row.repeat}.{row.fold}" if found.n_repeats > 1 else str(row.fold), row.auc)
         for row in found.rows
@@ -36,22 +54,19 @@ def fold_blocks(view: View) -> list[Block]:
         (Cell(f"{view.label(b)} \u2212 {view.label(a)}", strong=True), notes.cell(mean, signed=True))
         for a, b, mean in found.differences
     ]
-    title = (
-        f"Mean AUC over held-out folds ({view.level} intervals: corrected resampled t, Nadeau and Bengio 2003, which "
-        "allows for folds that share training images)"
+    title = t(
+        "Mean AUC over held-out folds ({level} intervals: corrected resampled t, Nadeau and Bengio 2003, "
+        "which allows for folds that share training images)",
+        level=view.level,
     )
     return [
-        Heading("Cross-validation"),
-        Paragraph(
-            f"{found.n_folds} folds{again} of the images outside the test subset, the same for every model; one "
-            "training each per fold, its checkpoint and threshold chosen on a part of the other folds. It shows how "
-            "much the figures depend on which images are trained on; the verdict rests on the held-out test subset."
-            + (SEARCHED if view.inputs.searches else ""),
-            "note",
-        ),
+        Heading(t("Cross-validation")),
+        Paragraph(text, "note"),
         image_of(
-            draw_strips(strips, view.styles, what="Fold"),
-            caption="Each mark is one training on other folds, with its interval over the patients of the fold.",
+            draw_strips(strips, view.styles, what=t("Fold")),
+            caption=t(
+                "Each mark is one training on other folds, with its interval over the patients of the fold."
+            ),
         ),
-        table(title, (words("Model", "50%"), "Mean AUC"), rows, notes=notes),
+        table(title, (words(t("Model"), "50%"), t("Mean AUC")), rows, notes=notes),
     ]

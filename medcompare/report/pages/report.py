@@ -19,11 +19,11 @@ from medcompare.report.blocks import (
     table,
     words,
 )
+from medcompare.report.pages.checks import checks_of
 from medcompare.report.pages.compare import head_to_head_section
 from medcompare.report.pages.cost import cost_section
 from medcompare.report.pages.data import data_section
 from medcompare.report.pages.decision import (
-    checks_of,
     decision_tables,
     said_of_uses,
     uses_in_words,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from medcompare.report.inputs import ReportInputs
-    from medcompare.report.pages.decision import Check
+    from medcompare.report.pages.checks import Check
     from medcompare.report.pages.rule import RuleStep
 
 SYNTHETIC_LABEL = "Synthetic demonstration data"
