@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from medcompare.base.errors import DataError
+from medcompare.base.language import t
 from medcompare.data.spelling import fault_of_id, fault_of_value
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ MAX_NAMES_SHOWN = 12
 
 def listed(names: Sequence[str]) -> str:
     """`names` with commas; of many only the first."""
-    shown = ", ".join(names[:MAX_NAMES_SHOWN])
-    return shown + (f" and {len(names) - MAX_NAMES_SHOWN} more" if len(names) > MAX_NAMES_SHOWN else "")
+    shown, n_more = ", ".join(names[:MAX_NAMES_SHOWN]), len(names) - MAX_NAMES_SHOWN
+    return t("{names} and {n} more", names=shown, n=n_more) if n_more > 0 else shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class Columns:
         Row of each line of cells as a spreadsheet counts them.
     notes : list of str
         What was not as the documentation asks for, for the report.
+    joined : bool
+        Whether its columns are made of several rows per case, so that the file has none of their names.
     """
 
     path: Path
@@ -44,6 +47,7 @@ class Columns:
     nameless: dict[int, list[str]]
     rows: list[int]
     notes: list[str]
+    joined: bool = False
 
     def cells(self, column: str) -> Iterator[tuple[int, str]]:
         """(row, cell) pairs of one column."""

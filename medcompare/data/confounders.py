@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
+from medcompare.base.language import message, t
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -31,12 +33,12 @@ MAX_TOKEN_WARNINGS = 3
 _TOKEN = re.compile(r"\d+(?:\.\d+)?[A-Za-z]+|[A-Za-z]+\d*|\d+")
 
 MODES = {
-    "1": "black and white",
-    "L": "grey",
-    "LA": "grey",
-    "P": "palette",
-    "I": "deep grey",
-    "I;16": "deep grey",
+    "1": message("black and white"),
+    "L": message("grey"),
+    "LA": message("grey"),
+    "P": message("palette"),
+    "I": message("deep grey"),
+    "I;16": message("deep grey"),
 }
 """Words for Pillow's names, where they are no words themselves."""
 
@@ -110,13 +112,14 @@ def confounder_warnings(
         One sentence per finding; none where nothing is conspicuous.
     """
     candidates: list[tuple[str, Sequence[int], Sequence[str]]] = [
-        ("Image size", y, _size_groups(sizes)),
-        ("File format", y, formats),
-        ("Colour mode", y, [MODES.get(mode, mode) for mode in modes]),
+        (t("Image size"), y, _size_groups(sizes)),
+        (t("File format"), y, formats),
+        (t("Colour mode"), y, [t(MODES[mode]) if mode in MODES else mode for mode in modes]),
     ]
     for name, values in columns.items():
         units = sorted(set(zip(patients or range(len(y)), y, values, strict=True)))
-        candidates.append((f"Column '{name}'", [u[1] for u in units], _column_groups([u[2] for u in units])))
+        groups_of_units = _column_groups([u[2] for u in units])
+        candidates.append((t("Column '{name}'", name=name), [u[1] for u in units], groups_of_units))
     warnings = []
     for subject, labels, groups in candidates:
         if len(set(groups)) > MAX_CATEGORIES:
@@ -124,8 +127,13 @@ def confounder_warnings(
         v, p_value = cramers_v(labels, groups)
         if v >= MIN_CRAMERS_V and p_value < MAX_P_VALUE:
             warnings.append(
-                f"{subject} differs between the classes (Cramér's V {v:.2f}; {_contrast(labels, classes, groups)}): "
-                "a network may learn it in place of the disease."
+                t(
+                    "{subject} differs between the classes (Cramér's V {v:.2f}; {contrast}): a network may learn it in "
+                    "place of the disease.",
+                    subject=subject,
+                    v=v,
+                    contrast=_contrast(labels, classes, groups),
+                )
             )
     return warnings + _token_warnings(y, classes, paths)
 
@@ -155,7 +163,7 @@ def _column_groups(values: Sequence[str]) -> list[str]:
 
 def _quarters(numbers: Sequence[float]) -> list[str]:
     cuts = np.quantile(numbers, [0.25, 0.5, 0.75])
-    names = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
+    names = t("lowest quarter"), t("second quarter"), t("third quarter"), t("highest quarter")
     return [names[i] for i in np.searchsorted(cuts, numbers, side="left")]
 
 
@@ -191,10 +199,16 @@ def _token_warnings(y: Sequence[int], classes: tuple[str, str], paths: Sequence[
 
 
 def _token_sentence(token: str, shares: Sequence[float], classes: tuple[str, str], v: float) -> str:
-    return (
-        f"File names with '{token}' make up {shares[1]:.0%} of {classes[1]} and {shares[0]:.0%} of "
-        f"{classes[0]} (Cramér's V {v:.2f}): if it means magnification, scanner or place, "
-        "a network may learn it in place of the disease."
+    return t(
+        "File names with '{token}' make up {share_positive:.0f}% of {positive} and {share_negative:.0f}% of {negative} "
+        "(Cramér's V {v:.2f}): if it means magnification, scanner or place, a network may learn it in place of the "
+        "disease.",
+        token=token,
+        share_positive=100 * shares[1],
+        positive=classes[1],
+        share_negative=100 * shares[0],
+        negative=classes[0],
+        v=v,
     )
 
 
@@ -207,6 +221,11 @@ def _contrast(y: Sequence[int], classes: tuple[str, str], groups: Sequence[str])
         for group in sorted(set(groups))
     }
     group = max(shares, key=lambda name: abs(shares[name][0] - shares[name][1]))
-    return (
-        f"{group or 'empty'}: {shares[group][0]:.0%} of {classes[1]}, {shares[group][1]:.0%} of {classes[0]}"
+    return t(
+        "{group}: {share_positive:.0f}% of {positive}, {share_negative:.0f}% of {negative}",
+        group=group or t("empty"),
+        share_positive=100 * shares[group][0],
+        positive=classes[1],
+        share_negative=100 * shares[group][1],
+        negative=classes[0],
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from medcompare.base.hardware import usable_cores
+from medcompare.base.language import message, t
 from medcompare.data.groups import groups_of
 from medcompare.data.perceptual_hash import candidates, turned
 from medcompare.data.phase_correlation import SAME, agreements
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["same pixels", "near-duplicate", "augmented copy"]
 """How the files of a group are copies of one another."""
+
+KIND_WORDS = (message("same pixels"), message("near-duplicate"), message("augmented copy"))
 
 COPY_COLUMNS = ("sha256", "copy_group", "kind")
 
@@ -144,18 +147,24 @@ def copies_by_kind(rows: Iterable[tuple[str, str, Kind]]) -> tuple[tuple[str, in
 
 
 SAID_OF = {
-    "same pixels": "{files} files differ in bytes but show the same pixels as another ({groups} groups)",
-    "near-duplicate": "{files} images are near-duplicates of another: cropped, resized, recompressed, turned or "
-    "brightened ({groups} groups)",
-    "augmented copy": "{files} images are variants of {groups} by their names, confirmed in the pixels of {agree} of "
-    "{tested} looked at",
+    "same pixels": message(
+        "{files} files differ in bytes but show the same pixels as another ({groups} groups): kept, and kept together "
+        "in one subset."
+    ),
+    "near-duplicate": message(
+        "{files} images are near-duplicates of another: cropped, resized, recompressed, turned or brightened "
+        "({groups} groups): kept, and kept together in one subset."
+    ),
+    "augmented copy": message(
+        "{files} images are variants of {groups} by their names, confirmed in the pixels of {agree} of {tested} looked "
+        "at: kept, and kept together in one subset."
+    ),
 }
 
 
 def copy_warnings(by_kind: Iterable[tuple[str, int, int]], *, agree: int = 0, tested: int = 0) -> list[str]:
     """One sentence for each kind of copies; `agree` of `tested` were confirmed variants."""
     return [
-        SAID_OF[kind].format(files=files, groups=groups, agree=agree, tested=tested)
-        + ": kept, and kept together in one subset."
+        t(SAID_OF[kind], files=files, groups=groups, agree=agree, tested=tested)
         for kind, groups, files in by_kind
     ]

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from medcompare.base.artifacts import CHUNK_BYTES
+from medcompare.base.language import message
 from medcompare.data.reading import open_regular
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "DICOM"
+SHOWN_BY_WINDOW = message(
+    "in DICOM, shown as viewers do (modality LUT, then the window or VOI LUT of the file, MONOCHROME1 inverted)"
+)
+SHOWN_IN_FULL = message(
+    "in DICOM, shown as viewers do (modality LUT, no window in the file, MONOCHROME1 inverted)"
+)
+"""What is said of an image, after a count."""
 PREAMBLE_BYTES = 128
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 NUMBERED = re.compile(r"(\.\d+)?")

@@ -6,6 +6,7 @@ from typing import IO, TYPE_CHECKING
 
 from PIL import Image
 
+from medcompare.base.language import message
 from medcompare.data.reading import open_regular
 
 if TYPE_CHECKING:
@@ -36,6 +37,26 @@ SIGNATURES = (
     (0, b"<?xml", "XML, not an image"),
 )
 """(position, bytes there, what it is and what to do)."""
+
+FOREIGN = {
+    (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".czi", ".vms", ".vmu", ".vsi"): message(
+        "whole-slide images; cut patches from the regions that count, save them as PNG, and have one score per patient "
+        "made of theirs: --set evaluate.per_patient=mean"
+    ),
+    (".nii", ".nrrd", ".mha", ".mhd", ".gz"): message(
+        "volumes such as NIfTI, or files packed with gzip; save the slices that count as PNG, or unpack them"
+    ),
+    (".heic", ".heif", ".psd", ".raw", ".nef", ".cr2", ".pdf"): message(
+        "photographs and documents; save the images as PNG"
+    ),
+    (".npy", ".mat", ".h5", ".hdf5", ".pt", ".pkl"): message(
+        "arrays; save each image as PNG, or all as .npz with labels"
+    ),
+    (".zip", ".tar", ".tgz", ".7z", ".rar", ".npz"): message(
+        "archives; unpack them, or give one alone with --data"
+    ),
+}
+"""Endings of other kinds -> what they are and what to do."""
 
 
 def what_it_is(file: IO[bytes]) -> str:

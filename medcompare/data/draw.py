@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from medcompare.base.errors import DataError, MedcompareError
+from medcompare.base.language import message, t
 from medcompare.base.record import SUBSETS
 from medcompare.data.columns import listed
 from medcompare.data.groups import connected
@@ -31,7 +32,26 @@ if TYPE_CHECKING:
 MIN_UNITS_PER_CLASS = 3
 """One for each subset."""
 
-WORDS: dict[Subset, str] = {"train": "training", "val": "validation", "test": "the test"}
+SHARES: dict[Subset, str] = {
+    "train": message("{low:.1f}% to {high:.1f}% are for training ({target:.1f}% asked for)"),
+    "val": message("{low:.1f}% to {high:.1f}% are for validation ({target:.1f}% asked for)"),
+    "test": message("{low:.1f}% to {high:.1f}% are for the test ({target:.1f}% asked for)"),
+}
+
+OFF_TARGET: dict[Subset, str] = {
+    "train": message(
+        "The train subset holds {share:.1f}% of the images where {target:.1f}% was asked for: groups that stay "
+        "together allow no closer fit."
+    ),
+    "val": message(
+        "The val subset holds {share:.1f}% of the images where {target:.1f}% was asked for: groups that stay "
+        "together allow no closer fit."
+    ),
+    "test": message(
+        "The test subset holds {share:.1f}% of the images where {target:.1f}% was asked for: groups that stay "
+        "together allow no closer fit."
+    ),
+}
 
 DRAW_BUDGET = 400_000
 MIN_DRAWS, MAX_DRAWS = 50, 1000
@@ -253,16 +273,35 @@ def reached(
         )
         raise DataError(msg)
     parts = [
-        f"{shares.loc[enough, subset].min():.1%} to {shares.loc[enough, subset].max():.1%} are for "
-        f"{WORDS[subset]} ({targets[subset]:.1%} asked for)"
+        t(
+            SHARES[subset],
+            low=100 * float(shares.loc[enough, subset].min()),
+            high=100 * float(shares.loc[enough, subset].max()),
+            target=100 * targets[subset],
+        )
         for subset in SUBSETS
     ]
-    sentence = (
-        f"Stratified by {by} as well (split.stratify_by): of the images of each of {int(enough.sum())} groups of "
-        f"class and {by}, {', '.join(parts)}."
+    sentence = t(
+        "Stratified by {column} as well (split.stratify_by): of the images of each of {n} groups of class and "
+        "{column}, {shares}.",
+        column=by,
+        n=int(enough.sum()),
+        shares=", ".join(parts),
     )
     if enough.all():
         return sentence
-    sparse = [f"{name} ({n} images)" for name, n in names.value_counts().sort_index()[~enough].items()]
-    few = f"Groups of fewer than {MIN_UNITS_PER_CLASS} {noun} cannot be in every subset"
-    return f"{sentence} {few}: {listed(sparse)}."
+    counts = names.value_counts().sort_index()[~enough]
+    groups = listed([t("{group} ({n} images)", group=name, n=int(n)) for name, n in counts.items()])
+    if manifest.n_patients is None:
+        few = t(
+            "Groups of fewer than {needed} different images cannot be in every subset: {groups}.",
+            needed=MIN_UNITS_PER_CLASS,
+            groups=groups,
+        )
+    else:
+        few = t(
+            "Groups of fewer than {needed} patients cannot be in every subset: {groups}.",
+            needed=MIN_UNITS_PER_CLASS,
+            groups=groups,
+        )
+    return f"{sentence} {few}"

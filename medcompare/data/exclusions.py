@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from medcompare.base.language import message
 from medcompare.data.phase_correlation import SAME, Picture
 from medcompare.data.quality import MASK, is_named_mask
 from medcompare.data.validation import image_warnings, reject_reason
@@ -28,6 +29,26 @@ if TYPE_CHECKING:
     from medcompare.data.measuring import MeasuredFiles
     from medcompare.data.sources.listing import ImageSource, SourceFile
     from medcompare.data.validation import ImageMeasurement
+
+
+REASON_WORDS = (
+    message("cannot be opened"),
+    message("not a regular file"),
+    message("too large"),
+    message("empty file"),
+    message("not an image"),
+    message("truncated"),
+    message("damaged"),
+    message("too many pixels"),
+    message("too small"),
+    message("several frames"),
+    message("values without a range"),
+    message("no decoder"),
+    message("opposite labels"),
+    message("near-duplicate with opposite label"),
+    message("segmentation mask"),
+)
+"""`medcompare.data.validation.Reason` for the catalogue: stored in English, translated where they are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.base.errors import DataError, MedcompareError
+from medcompare.base.formatting import join_words
+from medcompare.base.language import in_language, localised, t, tn
 from medcompare.config.data import AUTO_INTENSITY
 from medcompare.data.copies import near_duplicates
 from medcompare.data.measured import Measured
 from medcompare.data.records import DatasetSplit
-from medcompare.data.sources.listing import count
 from medcompare.data.split import summary_of
 from medcompare.data.tables import read_images, read_split
 
@@ -50,7 +51,11 @@ def shown_alike(data: DataConfig, rows: Iterable[ImageRow]) -> tuple[DataConfig,
     if data.intensity_range != AUTO_INTENSITY or len(ranges) != 1:
         return data, ()
     low, high = (np.format_float_positional(limit, trim="-") for limit in ranges.pop())
-    note = f"Grey levels of more than 8 bits are shown from {low} (black) to {high} (white), as those of the main data."
+    note = t(
+        "Grey levels of more than 8 bits are shown from {low} (black) to {high} (white), as those of the main data.",
+        low=localised(low),
+        high=localised(high),
+    )
     return data.model_copy(update={"intensity_range": f"{low},{high}"}), (note,)
 
 
@@ -99,36 +104,50 @@ def external_set(
     in_training = {path for path, subset in seen.items() if subset != "test"}
     notes = []
     if in_training:
-        found = (
-            f"{count(len(in_training), 'image')} of {len(theirs)} of the external set {name} "
-            f"{'is' if len(in_training) == 1 else 'are'} also in training or validation (the same file, the same "
-            "pixels, or a near-duplicate)"
-        )
         if config.leaks == "refuse":
             named = "; ".join(sorted(in_training)[:N_NAMED]) + ("; ..." if len(in_training) > N_NAMED else "")
+            with in_language("en"):
+                found = _seen_in_training(len(in_training), len(theirs), name)
             msg = (
                 f"{found}: {named}. To leave them out of the external set: --set split.leaks=remove; not to look for "
                 "near-duplicates: --set data.near_duplicates=false."
             )
             raise DataError(msg)
+        found = _seen_in_training(len(in_training), len(theirs), name)
+        notes.append(t("{found}, and were left out of it (split.leaks).", found=found))
         theirs = theirs[~theirs["path"].isin(in_training)]
-        notes.append(f"{found}, and were left out of it (split.leaks).")
     n_tested, shared = len(seen) - len(in_training), []
     if n_tested:
         shared.append(("images", n_tested))
         notes.append(
-            f"{count(n_tested, 'image')} of {name} also in the internal test subset: the two tests are not independent."
+            tn(
+                "{n} image of {name} also in the internal test subset: the two tests are not independent.",
+                "{n} images of {name} also in the internal test subset: the two tests are not independent.",
+                n_tested,
+                name=name,
+            )
         )
     known = manifest.n_patients is not None and split.grouped_by is not None
     if known and (patients := set(theirs["patient_id"]) & set(ours["patient_id"])):
         shared.append(("patient ids", len(patients)))
         notes.append(
-            f"{count(len(patients), 'patient id')} of {name} also in the main data: if these are the same people, "
-            "the set is not external."
+            tn(
+                "{n} patient id of {name} also in the main data: if these are the same people, the set is not "
+                "external.",
+                "{n} patient ids of {name} also in the main data: if these are the same people, the set is not "
+                "external.",
+                len(patients),
+                name=name,
+            )
         )
     if manifest.classes != split.classes:
         notes.append(
-            f"{name}: {' and '.join(manifest.classes)} are counted as {' and '.join(split.classes)}."
+            t(
+                "{name}: {classes} are counted as {others}.",
+                name=name,
+                classes=join_words(manifest.classes),
+                others=join_words(split.classes),
+            )
         )
     for label, side in enumerate(split.classes):
         if not (theirs["label"] == label).any():
@@ -143,7 +162,7 @@ def external_set(
             summary_of("test", theirs, 1.0, grouped=grouped),
         ),
         classes=split.classes,
-        method="All images are tested; nothing is fitted to them",
+        method=t("All images are tested; nothing is fitted to them"),
         grouped_by="patient_id" if grouped else None,
         disjoint=(),
         n_duplicates_kept_together=0,
@@ -151,6 +170,18 @@ def external_set(
         seed=split.seed,
         notes=tuple(notes),
         manifest_fingerprint=manifest.fingerprint,
+    )
+
+
+def _seen_in_training(n: int, n_all: int, name: str) -> str:
+    return tn(
+        "{n} image of {n_all} of the external set {name} is also in training or validation (the same file, the same "
+        "pixels, or a near-duplicate)",
+        "{n} images of {n_all} of the external set {name} are also in training or validation (the same file, the same "
+        "pixels, or a near-duplicate)",
+        n,
+        n_all=n_all,
+        name=name,
     )
 
 

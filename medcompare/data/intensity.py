@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import t, tn
 from medcompare.config.data import FULL_INTENSITY, intensity_limits
 from medcompare.data.decoding import LARGEST, MIN_USED
 from medcompare.data.file_facts import small_picture_of_grey
-from medcompare.data.sources.listing import count
 from medcompare.data.validation import image_warnings
 
 if TYPE_CHECKING:
@@ -113,21 +113,35 @@ def _shown(image: ImageMeasurement, common: Range | None) -> ImageMeasurement:
 
 
 def _sentences(spans: NDArray[np.float64], common: Range | None, setting: str) -> list[str]:
-    n = count(len(spans), "image")
     if common is None:
         return [
-            f"{n} with more than 8 bits per pixel, shown over the full range of the type (data.intensity_range)."
+            tn(
+                "{n} image with more than 8 bits per pixel, shown over the full range of the type "
+                "(data.intensity_range).",
+                "{n} images with more than 8 bits per pixel, shown over the full range of the type "
+                "(data.intensity_range).",
+                len(spans),
+            )
         ]
-    low, high = spans[:, 0].min(), spans[:, 1].max()
-    said = (
-        f"{n} with more than 8 bits per pixel: values from {low:g} to {high:g}, shown from {common[0]:g} (black) to "
-        f"{common[1]:g} (white) in all of them (data.intensity_range={setting})."
+    said = tn(
+        "{n} image with more than 8 bits per pixel: values from {low:g} to {high:g}, shown from {black:g} (black) to "
+        "{white:g} (white) in all of them (data.intensity_range={setting}).",
+        "{n} images with more than 8 bits per pixel: values from {low:g} to {high:g}, shown from {black:g} (black) to "
+        "{white:g} (white) in all of them (data.intensity_range={setting}).",
+        len(spans),
+        low=spans[:, 0].min(),
+        high=spans[:, 1].max(),
+        black=common[0],
+        white=common[1],
+        setting=setting,
     )
     little = np.ptp(spans, axis=1) < MIN_USED * (common[1] - common[0])
     if little.any():
         low, high = spans[little, 0].min(), np.median(spans[little, 1])
-        said += (
-            f" {little.sum()} of them use less than a quarter of that and have little contrast: if few very bright "
-            f"pixels are the reason, set the range, e.g. --set data.intensity_range={low:.0f},{high:.0f}"
+        said += " " + t(
+            "{n} of them use less than a quarter of that and have little contrast: if few very bright pixels are the "
+            "reason, set the range, e.g. --set data.intensity_range={limits}",
+            n=int(little.sum()),
+            limits=f"{low:.0f},{high:.0f}",
         )
     return [said]

@@ -23,6 +23,7 @@ import numpy as np
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_access import new_part
+from medcompare.base.language import tn
 from medcompare.data.assignments import IMAGE_COLUMNS, range_as_text
 from medcompare.data.confounders import confounder_warnings
 from medcompare.data.copies import COPY_COLUMNS, copies_by_kind, copy_table, copy_warnings, near_duplicates
@@ -225,7 +226,7 @@ def _content_warnings(usable: Images) -> list[str]:
     for which, n in enumerate(np.bincount(usable.said, minlength=len(usable.phrases)).tolist()):
         counts.update(dict.fromkeys(usable.phrases[which], n))
     warnings = [
-        f"{count} image{'' if count == 1 else 's'} {phrase}."
+        tn("{n} image {what}.", "{n} images {what}.", count, what=phrase)
         for phrase, count in sorted(counts.items())
         if count
     ]
@@ -235,8 +236,13 @@ def _content_warnings(usable: Images) -> list[str]:
     )
     if shared:
         warnings.append(
-            f"{shared} image{'' if shared == 1 else 's'} filed under more than one patient: "
-            "these patients are kept together in the split; please check the patient ids."
+            tn(
+                "{n} image filed under more than one patient: these patients are kept together in the split; please "
+                "check the patient ids.",
+                "{n} images filed under more than one patient: these patients are kept together in the split; please "
+                "check the patient ids.",
+                shared,
+            )
         )
     return warnings
 

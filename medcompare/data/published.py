@@ -11,6 +11,7 @@ import numpy as np
 
 from medcompare.base.errors import DataError
 from medcompare.base.hosts import split_at_commas
+from medcompare.base.language import message, t
 from medcompare.base.record import SUBSETS
 from medcompare.data.columns import listed
 from medcompare.data.spelling import plain, words
@@ -94,7 +95,6 @@ class SplitWords:
     """How a split that is not drawn is called, what else its images can be, and what could be done instead."""
 
     name: str
-    test: str
     training: str
     instead: str
 
@@ -104,13 +104,11 @@ def words_of(config: SplitConfig) -> SplitWords:
     if config.hold_out is None:
         return SplitWords(
             name="the published split",
-            test="The published test images, kept as they are",
             training="the published training images",
             instead="pool all images and split them again: --published-split pool",
         )
     return SplitWords(
         name=f"the split by {config.hold_out}",
-        test=f"All images with {config.hold_out} are held out for the test",
         training="the other images",
         instead="hold out other images, or draw the test: leave out --hold-out",
     )
@@ -148,3 +146,59 @@ def held_out(table: pd.DataFrame, hold_out: str, manifest: DatasetManifest) -> N
         raise DataError(msg)
     held: NDArray[np.object_] = np.where(present.isin(wanted), "test", "train").astype(object)
     return held
+
+
+IMAGES_OF: dict[Subset, str] = {"train": message("{n} training"), "val": message("{n} validation")}
+N_CASES = 20
+"""So many images are named in the report."""
+
+
+def no_leaks(config: SplitConfig) -> str:
+    """A sentence where a split that is kept has nothing on two sides."""
+    if config.hold_out is None:
+        return t("No patient and no copy of an image is in two subsets of the published split.")
+    return t(
+        "No patient and no copy of an image is in two subsets of the split by {column}.",
+        column=config.hold_out,
+    )
+
+
+def leaks_removed(
+    config: SplitConfig, n_of: Mapping[Subset, int], n_test: int, n_all: int, cases: Sequence[str]
+) -> str:
+    """A sentence about the images that were removed, by subset; `n_test` of `n_all` test images are concerned."""
+    shown, n_more = ", ".join(cases[:N_CASES]), len(cases) - N_CASES
+    facts = {
+        "sides": ", ".join(t(IMAGES_OF[side], n=n) for side, n in n_of.items()),
+        "n_test": n_test,
+        "n_all": n_all,
+        "cases": t("{names} and {n} more", names=shown, n=n_more) if n_more > 0 else shown,
+    }
+    if config.hold_out is None:
+        return t(
+            "{sides} images of the published split are copies of an image, or belong to a patient, of another subset; "
+            "this concerns {n_test} of its {n_all} test images. Removed from training and validation (split.leaks): "
+            "{cases}.",
+            **facts,
+        )
+    return t(
+        "{sides} images of the split by {column} are copies of an image, or belong to a patient, of another subset; "
+        "this concerns {n_test} of its {n_all} test images. Removed from training and validation (split.leaks): "
+        "{cases}.",
+        column=config.hold_out,
+        **facts,
+    )
+
+
+def method_of_kept(config: SplitConfig) -> str:
+    """How the subsets came about where the test images are kept and validation images drawn."""
+    if config.hold_out is None:
+        return t(
+            "The published test images, kept as they are; validation images drawn from the published training images "
+            "by StratifiedShuffleSplit, what belongs together kept together"
+        )
+    return t(
+        "All images with {column} are held out for the test; validation images drawn from the other images by "
+        "StratifiedShuffleSplit, what belongs together kept together",
+        column=config.hold_out,
+    )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from medcompare.base.language import t
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -154,17 +156,19 @@ def quality_phrases(quality: Quality, width_px: int, height_px: int) -> list[str
     """What a person should know, in phrases that fit after a count of images."""
     found = []
     if quality.spread < MIN_SPREAD:
-        return ["with almost no contrast"]
+        return [t("with almost no contrast")]
     if quality.n_levels == 2:
-        found.append("of two grey levels only, like segmentation masks")
+        found.append(t("of two grey levels only, like segmentation masks"))
     elif quality.percentile_99 < DARK:
-        found.append("underexposed (99% of the pixels darker than a third of the range)")
+        found.append(t("underexposed (99% of the pixels darker than a third of the range)"))
     elif quality.percentile_5 > BRIGHT:
-        found.append("overexposed (95% of the pixels nearly white)")
+        found.append(t("overexposed (95% of the pixels nearly white)"))
     elif quality.blur > MAX_BLUR:
-        found.append("blurred")
+        found.append(t("blurred"))
     if min(width_px, height_px) / max(width_px, height_px) < MIN_ASPECT:
-        found.append(f"with one side more than {1 / MIN_ASPECT:.1f} times as long as the other")
+        found.append(
+            t("with one side more than {times:.1f} times as long as the other", times=1 / MIN_ASPECT)
+        )
     return found
 
 
@@ -174,9 +178,12 @@ def centre_warning(sizes: Iterable[tuple[int, int]]) -> list[str]:
     narrow = [share for share in shares if share < MIN_CENTRE]
     if not narrow:
         return []
-    sentence = (
-        f"{len(narrow)} of {len(shares)} images are so wide or high that their centre square, which is all that the "
-        f"networks see, is less than two thirds of them (least: {min(narrow):.0%}). Cut or pad them to squares if what "
-        "counts may lie outside."
+    sentence = t(
+        "{n} of {n_all} images are so wide or high that their centre square, which is all that the networks see, is "
+        "less than two thirds of them (least: {least:.0f}%). Cut or pad them to squares if what counts may lie "
+        "outside.",
+        n=len(narrow),
+        n_all=len(shares),
+        least=100 * min(narrow),
     )
     return [sentence]

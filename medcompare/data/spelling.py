@@ -11,6 +11,8 @@ import unicodedata
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from medcompare.base.language import t
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -208,8 +210,8 @@ def named_as(text: str, names: Collection[str]) -> str | None:
 def counted(names: Iterable[str], counts: Mapping[str, int]) -> str:
     """``benign (20), malignant (10)``, of many only the first."""
     parts = [f"{name} ({counts[name]})" for name in names]
-    more = f" and {len(parts) - MAX_CLASSES_SHOWN} more" if len(parts) > MAX_CLASSES_SHOWN else ""
-    return ", ".join(parts[:MAX_CLASSES_SHOWN]) + more
+    shown, n_more = ", ".join(parts[:MAX_CLASSES_SHOWN]), len(parts) - MAX_CLASSES_SHOWN
+    return t("{names} and {n} more", names=shown, n=n_more) if n_more > 0 else shown
 
 
 def side_name(names: Sequence[str], side: str) -> str:

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from medcompare.base.errors import DataError, MedcompareError
+from medcompare.base.language import message, t, tn
 from medcompare.base.record import SUBSETS
-from medcompare.data.draw import MIN_UNITS_PER_CLASS, draw, levels_of, mixed, reached, units_by
-from medcompare.data.published import held_out, leaks, words_of
+from medcompare.data.draw import MIN_UNITS_PER_CLASS, OFF_TARGET, draw, levels_of, mixed, reached, units_by
+from medcompare.data.published import held_out, leaks, leaks_removed, method_of_kept, no_leaks, words_of
 from medcompare.data.records import PUBLISHED, DatasetSplit, SubsetSummary
 from medcompare.data.tables import read_images, read_table
 
@@ -34,15 +35,15 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest
 
 KINDS = {
-    "patient_id": "patients",
-    "sha256": "groups of identical files",
-    "same pixels": "groups of the same pixels",
-    "near-duplicate": "groups of near-duplicates",
-    "augmented copy": "groups of augmented copies",
+    "patient_id": message("patients"),
+    "sha256": message("groups of identical files"),
+    "same pixels": message("groups of the same pixels"),
+    "near-duplicate": message("groups of near-duplicates"),
+    "augmented copy": message("groups of augmented copies"),
 }
 SIDES: dict[Subset, str] = {"train": "training", "val": "validation"}
-N_NAMED, N_CASES = 5, 20
-"""So many images are named in an error message, and so many in the report."""
+N_NAMED = 5
+"""So many images are named in an error message."""
 
 TOLERANCE = 0.02
 """Deviation of an achieved share from its target that is reported in a note."""
@@ -174,7 +175,7 @@ def random_split(
         update={
             "assignments": store.write(table.to_csv(index=False, lineterminator="\n").encode(), ".csv"),
             "subsets": (train, val, test),
-            "method": "Single images at random, stratified by class",
+            "method": t("Single images at random, stratified by class"),
             "disjoint": (),
             "notes": (),
         }
@@ -202,28 +203,25 @@ def _without_leaks(
     published, words = table[PUBLISHED].to_numpy(), words_of(config)
     leaked = leaks(published, units.of_image)
     if not leaked.any():
-        return table, [f"No patient and no copy of an image is in two subsets of {words.name}."]
+        return table, [no_leaks(config)]
     on_test = (published == "test") & np.isin(units.of_image, units.of_image[leaked])
-    sides = ", ".join(
-        f"{n} {SIDES[side]}" for side in SIDES if (n := int((leaked & (published == side)).sum()))
-    )
-    found = (
-        f"{sides} images of {words.name} are copies of an image, or belong to a patient, of another subset; "
-        f"this concerns {int(on_test.sum())} of its {int((published == 'test').sum())} test images"
-    )
+    n_of = {side: n for side in SIDES if (n := int((leaked & (published == side)).sum()))}
+    n_test, n_all = int(on_test.sum()), int((published == "test").sum())
     if config.leaks == "refuse":
+        sides = ", ".join(f"{n} {SIDES[side]}" for side, n in n_of.items())
         first = np.flatnonzero(leaked)[:N_NAMED]
         others = [np.flatnonzero((units.of_image == units.of_image[i]) & ~leaked)[0] for i in first]
         path = table["path"].to_numpy()
         named = "; ".join(f"{path[i]} with {path[other]}" for i, other in zip(first, others, strict=True))
         msg = (
-            f"{manifest.name}: {found}: {named}{'; ...' if leaked.sum() > N_NAMED else ''}. Remove them from training "
-            f"and validation: --set split.leaks=remove; or {words.instead}."
+            f"{manifest.name}: {sides} images of {words.name} are copies of an image, or belong to a patient, of "
+            f"another subset; this concerns {n_test} of its {n_all} test images: {named}"
+            f"{'; ...' if leaked.sum() > N_NAMED else ''}. Remove them from training and validation: "
+            f"--set split.leaks=remove; or {words.instead}."
         )
         raise DataError(msg)
     cases = table["case_id"].to_numpy()[leaked]
-    named = ", ".join(cases[:N_CASES]) + (f" and {len(cases) - N_CASES} more" if len(cases) > N_CASES else "")
-    return table[~leaked], [f"{found}. Removed from training and validation (split.leaks): {named}."]
+    return table[~leaked], [leaks_removed(config, n_of, n_test, n_all, cases.tolist())]
 
 
 def _kept(
@@ -242,7 +240,7 @@ def _kept(
                 f"could be stratified by {config.stratify_by}. Leave out --stratify-by, or {words.instead}."
             )
             raise DataError(msg)
-        return "The published split, kept as it is", subset
+        return t("The published split, kept as it is"), subset
     members = np.unique(units.of_image[subset == "train"])
     if ((units.class_counts[members] > 0).sum(axis=0) < MIN_UNITS_PER_CLASS - 1).any():
         after = _removed(manifest, len(subset))
@@ -253,10 +251,7 @@ def _kept(
         raise DataError(msg)
     val = draw(units, members, config.validation_fraction, rng)
     subset = np.where(np.isin(units.of_image, val), "val", subset).astype(object)
-    return (
-        f"{words.test}; validation images drawn from {words.training} "
-        "by StratifiedShuffleSplit, what belongs together kept together"
-    ), subset
+    return method_of_kept(config), subset
 
 
 def _keys(
@@ -377,28 +372,34 @@ def _verified(table: pd.DataFrame, keys: Iterable[pd.Series[str]]) -> tuple[tupl
 
 
 def _method(units: Units, by: str | None, *, grouped: bool) -> str:
-    strata = "class" if by is None else f"class and {by}"
-    if not grouped:
-        text = f"StratifiedShuffleSplit over images, stratified by {strata}"
-        if len(units.class_counts) < len(units.of_image):
-            text += ", copies of an image kept in one subset"
-        return text
-    return (
-        f"StratifiedShuffleSplit over patients, stratified by {strata}; of many seeded draws the one whose "
-        "class proportions, counted in images and in patients, come closest to the target"
-    )
+    strata = t("class") if by is None else t("class and {column}", column=by)
+    if grouped:
+        return t(
+            "StratifiedShuffleSplit over patients, stratified by {strata}; of many seeded draws the one whose class "
+            "proportions, counted in images and in patients, come closest to the target",
+            strata=strata,
+        )
+    if len(units.class_counts) < len(units.of_image):
+        return t(
+            "StratifiedShuffleSplit over images, stratified by {strata}, copies of an image kept in one subset",
+            strata=strata,
+        )
+    return t("StratifiedShuffleSplit over images, stratified by {strata}", strata=strata)
 
 
 def _notes(subsets: Iterable[SubsetSummary], units: Units, *, grouped: bool) -> list[str]:
     notes = [
-        f"The {summary.subset} subset holds {summary.fraction:.1%} of the images where "
-        f"{summary.target_fraction:.1%} was asked for: groups that stay together allow no closer fit."
+        t(OFF_TARGET[summary.subset], share=100 * summary.fraction, target=100 * summary.target_fraction)
         for summary in subsets
         if abs(summary.fraction - summary.target_fraction) > TOLERANCE
     ]
     n_mixed = int(mixed(units.class_counts).sum())
     if grouped and n_mixed:
         notes.append(
-            f"{n_mixed} {'patient has' if n_mixed == 1 else 'patients have'} images of both classes."
+            tn(
+                "{n} patient has images of both classes.",
+                "{n} patients have images of both classes.",
+                n_mixed,
+            )
         )
     return notes

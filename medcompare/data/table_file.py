@@ -23,6 +23,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base.errors import DataError
+from medcompare.base.language import message, t
 from medcompare.data.columns import Columns, listed
 from medcompare.data.reading import NotRegularError, open_regular
 from medcompare.data.spelling import with_formula
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+SEPARATORS = {",": message("commas"), ";": message("semicolons"), "\t": message("tabs"), "|": message("bars")}
+BLANKS = message("blanks")
 """Looked for in this order; blanks count only where there is none of these."""
 
 EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t ]*', flags=re.IGNORECASE)
@@ -182,7 +184,7 @@ def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> Colum
     rows = []
     for number, cells in lines[1:]:
         if len(header) > 1 and cells[0].startswith("#") and not any(cells[1:]):
-            notes.append(f"row {number} is a comment and was passed over")
+            notes.append(t("row {row} is a comment and was passed over", row=number))
             continue
         # A last separator too many is how some programs end a row.
         extra = cells[len(header) :]
@@ -233,7 +235,7 @@ def _text(data: bytes, path: Path) -> tuple[str, list[str]]:
     if found:
         row = text[: found.start()].count("\n") + 1
         _refuse(path, f"row {row} holds bytes that are not text; save the table as CSV (UTF-8)")
-    return text, [] if name is None else [f"the file is {name} text, not UTF-8"]
+    return text, [] if name is None else [t("the file is {encoding} text, not UTF-8", encoding=name)]
 
 
 def _encoding(data: bytes) -> tuple[str, str | None]:
@@ -262,7 +264,7 @@ def _csv(text: str, notes: list[str], path: Path) -> tuple[Lines, list[str]]:
         excel = EXCEL_SEPARATOR.fullmatch(line.strip())
         if excel and separator is None and excel[1] in SEPARATORS:
             separator = excel[1]
-            notes.append(f"the line '{line.strip()}' names the separator and was passed over")
+            notes.append(t("the line '{line}' names the separator and was passed over", line=line.strip()))
         elif line.lstrip().startswith("#"):
             comment = start
         elif line.strip():
@@ -271,14 +273,16 @@ def _csv(text: str, notes: list[str], path: Path) -> tuple[Lines, list[str]]:
     if separator is None:
         separator = _separator(lines[start] if start < len(lines) else "")
         if separator != ",":
-            notes.append(f"cells are separated by {SEPARATORS.get(separator, 'blanks')}")
+            notes.append(
+                t("cells are separated by {separators}", separators=t(SEPARATORS.get(separator, BLANKS)))
+            )
     if comment is not None and _is_header(lines[comment], lines[start:], separator):
         # As numpy.savetxt writes it.
         lines[comment] = lines[comment].lstrip().lstrip("#").lstrip()
         start = comment
-        notes.append("the header stands in a comment line")
+        notes.append(t("the header stands in a comment line"))
     elif comment is not None:
-        notes.append("comment lines before the header were passed over")
+        notes.append(t("comment lines before the header were passed over"))
     found: Lines = []
     number = start
     blanks = separator == " "
@@ -348,7 +352,7 @@ def _excel(data: bytes, path: Path) -> tuple[Lines, list[str]]:
             f"{len(filled)} sheets hold something: {listed(list(filled))}; keep one, or save the one that is "
             "meant as CSV",
         )
-    return next(iter(filled.values()), []), ["the file is an Excel workbook"]
+    return next(iter(filled.values()), []), [t("the file is an Excel workbook")]
 
 
 def _parquet(data: bytes, path: Path) -> tuple[Lines, list[str]]:
@@ -369,7 +373,7 @@ def _parquet(data: bytes, path: Path) -> tuple[Lines, list[str]]:
         rows = _rows([header, *zip(*(table[name].to_pylist() for name in names), strict=True)])
     except Exception as error:  # noqa: BLE001 - a damaged file raises whatever pyarrow makes of it
         _refuse(path, f"cannot be read as Parquet ({type(error).__name__}); {WRITE_CSV}")
-    return rows, ["the file is a Parquet file"]
+    return rows, [t("the file is a Parquet file")]
 
 
 def _rows(rows: Iterable[Sequence[Any]]) -> Lines:

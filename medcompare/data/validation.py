@@ -18,6 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from medcompare.base.artifacts import CHUNK_BYTES, sha256_of_bytes
+from medcompare.base.language import t
 from medcompare.config.data import FULL_INTENSITY, intensity_limits
 from medcompare.data.decoding import (
     DEEP_MODES,
@@ -30,7 +31,14 @@ from medcompare.data.decoding import (
     rgb_of,
 )
 from medcompare.data.dicom import FORMAT as DICOM
-from medcompare.data.dicom import TYPE_RANGE, NoImageError, UnknownCompressionError, is_inverted
+from medcompare.data.dicom import (
+    SHOWN_BY_WINDOW,
+    SHOWN_IN_FULL,
+    TYPE_RANGE,
+    NoImageError,
+    UnknownCompressionError,
+    is_inverted,
+)
 from medcompare.data.disguises import is_slide, what_it_is
 from medcompare.data.file_facts import own_levels, small_picture
 from medcompare.data.perceptual_hash import SIDE_PX
@@ -317,20 +325,17 @@ def image_warnings(measurement: ImageMeasurement) -> tuple[str, ...]:
     """What a person should know about an image that can be used: phrases that fit after a count."""
     found = []
     if measurement.format == DICOM:
-        window = (
-            "then the window or VOI LUT of the file" if measurement.span is None else "no window in the file"
-        )
-        found.append(f"in DICOM, shown as viewers do (modality LUT, {window}, MONOCHROME1 inverted)")
+        found.append(t(SHOWN_BY_WINDOW if measurement.span is None else SHOWN_IN_FULL))
     if measurement.preview_px:
-        found.append("with smaller preview pages, of which only the first page is used")
+        found.append(t("with smaller preview pages, of which only the first page is used"))
     if measurement.mode == "CMYK":
-        found.append("in CMYK colours, converted to RGB without a colour profile")
+        found.append(t("in CMYK colours, converted to RGB without a colour profile"))
     if measurement.peak is not None:
-        found.append("with 16 bits per colour channel, of which the upper 8 are used")
+        found.append(t("with 16 bits per colour channel, of which the upper 8 are used"))
     if measurement.has_alpha:
-        found.append("with transparency, which is dropped")
+        found.append(t("with transparency, which is dropped"))
     if measurement.orientation != UPRIGHT:
-        found.append("with a rotation mark (EXIF), which is applied before use")
+        found.append(t("with a rotation mark (EXIF), which is applied before use"))
     if measurement.quality is not None:
         found += quality_phrases(measurement.quality, measurement.width_px, measurement.height_px)
     return tuple(found)

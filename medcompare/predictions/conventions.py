@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import t
 from medcompare.data.columns import listed
 from medcompare.data.spelling import likelihood_of_disease, same_id, words
 from medcompare.predictions.layout import TRUTH
@@ -171,8 +172,20 @@ def _class_columns(rows: _Table) -> None:
     if len(ones) > 1:
         rows.put(model, np.sum(values[[name in ones for name in names]], axis=0).clip(0, 1))
     rows.settled += [name for name in names if name != model]
-    how = f"'{model}', of the positive class," if len(ones) == 1 else f"the sum of {listed(ones)}"
-    rows.table.notes.append(f"{listed(names)} have the names of classes of {TRUTH}: {how} is judged")
+    facts = {"columns": listed(names), "truth": TRUTH}
+    rows.table.notes.append(
+        t(
+            "{columns} have the names of classes of {truth}: '{model}', of the positive class, is judged",
+            model=model,
+            **facts,
+        )
+        if len(ones) == 1
+        else t(
+            "{columns} have the names of classes of {truth}: the sum of {models} is judged",
+            models=listed(ones),
+            **facts,
+        )
+    )
 
 
 def _top_classes(rows: _Table) -> None:
@@ -208,8 +221,13 @@ def _top_classes(rows: _Table) -> None:
     rows.put(model, np.where(sides == 1, values, 0).sum(axis=0).clip(0, 1))
     rows.settled += [*named, *columns]
     rows.table.notes.append(
-        f"{listed(columns)} are the probabilities of the classes that {listed(named)} name, likeliest first: "
-        f"'{model}', that of the positive class, was put together from them"
+        t(
+            "{columns} are the probabilities of the classes that {named} name, likeliest first: '{model}', that of the "
+            "positive class, was put together from them",
+            columns=listed(columns),
+            named=listed(named),
+            model=model,
+        )
     )
 
 
@@ -250,13 +268,23 @@ def _predicted_class(rows: _Table) -> None:
             rows.put(score, np.where(sides == 1, values, 1 - values))
             rows.settled.append(label)
             rows.table.notes.append(
-                f"'{score}' is never below 0.5, and so the probability of the class that '{label}' predicts, as timm "
-                f"writes it: where '{label}' is the negative class, 1 - {score} is judged. If '{score}' is that of the "
-                f"positive class in every row, remove '{label}'"
+                t(
+                    "'{score}' is never below 0.5, and so the probability of the class that '{label}' predicts, as "
+                    "timm writes it: where '{label}' is the negative class, 1 - {score} is judged. If '{score}' is "
+                    "that of the positive class in every row, remove '{label}'",
+                    score=score,
+                    label=label,
+                )
             )
         elif no.max(initial=0) <= yes.min(initial=1):
             rows.settled.append(label)
-            rows.table.notes.append(f"'{label}' says what '{score}' says at a threshold: no model of its own")
+            rows.table.notes.append(
+                t(
+                    "'{label}' says what '{score}' says at a threshold: no model of its own",
+                    label=label,
+                    score=score,
+                )
+            )
         elif not named:
             rows.table.refuse(
                 f"columns '{label}' and '{score}': no threshold of '{score}' gives the classes of '{label}', so "
@@ -285,7 +313,11 @@ def _negative_class(rows: _Table) -> None:
         if all(((one >= 0) & (one <= 1)).all() for one in pair) and not add_up(pair):
             rows.settled.append(name)
             rows.table.notes.append(
-                f"'{name}' has the name of a negative class: '{partners[0]}', of the positive class, is judged"
+                t(
+                    "'{name}' has the name of a negative class: '{model}', of the positive class, is judged",
+                    name=name,
+                    model=partners[0],
+                )
             )
     for name in left:
         values = rows.values(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from medcompare.base.language import message, t
 from medcompare.base.record import Record
 
 FEWEST_PASSES = 6
@@ -11,6 +12,14 @@ FEWEST_PASSES = 6
 
 DISTURBING_CORES = 0.5
 """A convention: less than half a core is what a desktop and this software's own server use by the way."""
+
+PASSES = {
+    "n_warmup": message("{done:,} of {planned:,} warm-up passes"),
+    "n_repeats": message("{done:,} of {planned:,} timed passes"),
+    "n_throughput_batches": message("{done:,} of {planned:,} batches for the throughput"),
+    "n_training_steps": message("{done:,} of {planned:,} training steps"),
+}
+"""Counts of a measurement that may be less than planned."""
 
 
 class CostMeasurement(Record):
@@ -94,14 +103,9 @@ class CostMeasurement(Record):
     @property
     def cut_short(self) -> tuple[str, ...]:
         """What there was no time for, e.g. ``23 of 60 timed passes``; empty where all was done as planned."""
-        counts = (
-            (self.n_warmup, self.n_warmup_planned, "warm-up passes"),
-            (self.n_repeats, self.n_repeats_planned, "timed passes"),
-            (self.n_throughput_batches, self.n_throughput_batches_planned, "batches for the throughput"),
-            (self.n_training_steps, self.n_training_steps_planned, "training steps"),
-        )
+        counts = ((getattr(self, n), getattr(self, f"{n}_planned"), words) for n, words in PASSES.items())
         return tuple(
-            f"{done:,} of {planned:,} {what}"
-            for done, planned, what in counts
+            t(words, done=done, planned=planned)
+            for done, planned, words in counts
             if done is not None and planned is not None and done < planned
         )

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from medcompare.base.file_names import shown
+from medcompare.base.language import t
 from medcompare.data.columns import Columns, listed
 from medcompare.data.spelling import plain, words
 from medcompare.data.table_file import NUMBER, numbers_the_rows, read_table_file
@@ -84,10 +85,10 @@ def _check_nameless(table: Columns) -> None:
     """A column without a name may number the rows, or be the index that pandas writes first."""
     for place, texts in table.nameless.items():
         if numbers_the_rows(texts):
-            table.notes.append("a column without a name that numbers the rows was passed over")
+            table.notes.append(t("a column without a name that numbers the rows was passed over"))
         elif place == 0 and CASE not in table.columns and len(set(texts)) == len(texts):
             table.columns[CASE] = texts
-            table.notes.append(f"the first column, which has no name, was taken as {CASE}")
+            table.notes.append(t("the first column, which has no name, was taken as {column}", column=CASE))
         else:
             table.refuse(
                 f"row 1: column {place + 1} has no name; name it, or remove it and whatever stands above the header"
@@ -95,7 +96,7 @@ def _check_nameless(table: Columns) -> None:
     for name in [name for name in table.columns if re.fullmatch(r"Unnamed: \d+", name)]:
         if numbers_the_rows(table.columns[name]):
             del table.columns[name]
-            table.notes.append(f"column '{name}', which numbers the rows, was passed over")
+            table.notes.append(t("column '{column}', which numbers the rows, was passed over", column=name))
 
 
 def _take_alias(table: Columns, column: str, *, required: bool) -> None:
@@ -108,7 +109,7 @@ def _take_alias(table: Columns, column: str, *, required: bool) -> None:
         renamed = {column if name == found[0] else name: cells for name, cells in table.columns.items()}
         table.columns.clear()
         table.columns.update(renamed)
-        table.notes.append(f"column '{found[0]}' was taken as {column}")
+        table.notes.append(t("column '{found}' was taken as {column}", found=found[0], column=column))
     elif len(found) > 1:
         table.refuse(
             f"there is no column '{column}', and {listed(found)} could all be meant; rename one of them to {column}"
@@ -181,8 +182,10 @@ def _one_row_per_case(table: Columns) -> Columns:
     columns |= {
         key: [table.columns[score_column][scored[key][case]] for case in first] for key in sorted(scored)
     }
-    note = (
-        f"rows were joined by case: column '{model_column}' names the model, '{score_column}' holds its score"
+    note = t(
+        "rows were joined by case: column '{models}' names the model, '{scores}' holds its score",
+        models=model_column,
+        scores=score_column,
     )
     return Columns(
         path=table.path,
@@ -190,4 +193,5 @@ def _one_row_per_case(table: Columns) -> Columns:
         nameless={},
         rows=[table.rows[i] for i in kept],
         notes=[*table.notes, note],
+        joined=True,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import t, tn
 from medcompare.data.columns import listed
 from medcompare.data.spelling import NO_VALUE, same_id
 from medcompare.data.table_file import NUMBER
@@ -88,7 +89,7 @@ def score_numbers(
             table.refuse_cell(column, table.rows[i], _no_number(column, table.columns[column][i]))
         found[column] = values / 100 if all(signs) or percentages else values
     if with_sign:
-        table.notes.append(f"{listed(with_sign)}: percent signs were read, 50% as 0.5")
+        table.notes.append(t("{columns}: percent signs were read, 50% as 0.5", columns=listed(with_sign)))
     if percentages and with_sign:
         table.refuse(
             f"column '{with_sign[0]}' has percent signs, which are read without --scores-are-percentages"
@@ -116,7 +117,7 @@ def _decimal_comma(table: Columns, columns: Sequence[str], *, probability: bool)
         table.refuse_cell(
             column, row, f": is '{text}' {text.replace(',', '.')} or {text.replace(',', '')}? {WRITE_ALIKE}",
         )  # fmt: skip
-    table.notes.append("numbers have a decimal comma")
+    table.notes.append(t("numbers have a decimal comma"))
     return True
 
 
@@ -149,9 +150,13 @@ def _within(table: Columns, found: dict[str, NDArray[np.float64]]) -> dict[str, 
         n_rounded += int((outside > 0).sum())
         most = max(most, float(outside.max(initial=0)))
     if n_rounded:
-        scores = "one score" if n_rounded == 1 else f"{n_rounded} scores"
         table.notes.append(
-            f"{scores} outside [0, 1] by no more than {most:.1g}, as rounding does: taken as 0 or 1"
+            tn(
+                "one score outside [0, 1] by no more than {most:.1g}, as rounding does: taken as 0 or 1",
+                "{n} scores outside [0, 1] by no more than {most:.1g}, as rounding does: taken as 0 or 1",
+                n_rounded,
+                most=most,
+            )
         )
     return {column: values.clip(0, 1) for column, values in found.items()}
 
@@ -192,7 +197,7 @@ def _of_logits(table: Columns, found: dict[str, NDArray[np.float64]]) -> str:
         else "sigmoid (for columns of two classes of one model: softmax)"
     )
     told = f". Logits? They range over {ranges}; probabilities come from the {what}"
-    if any(note.startswith("rows were joined") for note in table.notes):
+    if table.joined:
         return told
     read = {".xlsx": "read_excel({!r}, dtype=str)", ".parquet": "read_parquet({!r})"}.get(
         table.path.suffix.lower(), "read_csv({!r}, dtype=str, sep=None, engine='python')"

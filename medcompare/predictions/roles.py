@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import t
 from medcompare.data.columns import listed
 from medcompare.data.spelling import likelihood_of_disease, plain, words
 from medcompare.data.table_file import NUMBER
@@ -228,7 +229,11 @@ def _named(table: Columns, candidates: Sequence[str], name: str) -> list[str]:
 def _roles(table: Columns, candidates: Sequence[str], scores: Sequence[str]) -> Roles:
     unused = tuple(name for name in candidates if name not in scores)
     models = listed(list(columns_by_model(table, scores)))
-    table.notes.append(f"models: {models}" + (f"; columns not used: {listed(unused)}" if unused else ""))
+    table.notes.append(
+        t("models: {models}; columns not used: {unused}", models=models, unused=listed(unused))
+        if unused
+        else t("models: {models}", models=models)
+    )
     return Roles(scores=tuple(scores), unused=unused)
 
 
@@ -298,8 +303,12 @@ def _of_the_other_class(
         negative, positive = sorted((one, two), key=sides.__getitem__)
         others[negative] = positive
         table.notes.append(
-            f"'{negative}' and '{positive}' add up to 1, as the probabilities of two classes do: '{positive}', of the "
-            "positive class, is judged"
+            t(
+                "'{negative}' and '{positive}' add up to 1, as the probabilities of two classes do: '{positive}', of "
+                "the positive class, is judged",
+                negative=negative,
+                positive=positive,
+            )
         )
     return others
 

@@ -20,13 +20,12 @@ import numpy as np
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
+from medcompare.base.language import message, t
 from medcompare.data.columns import listed
 from medcompare.data.spelling import (
     counted,
     named_as,
     positive_options,
-    respelled,
-    respelled_in_both,
     same_id,
     side_name,
     without_formula,
@@ -36,6 +35,7 @@ from medcompare.predictions.conventions import settle_conventions
 from medcompare.predictions.cost_file import read_costs
 from medcompare.predictions.layout import CASE, PATIENT, SUBSET, TRUTH, read_columns
 from medcompare.predictions.numbers import score_numbers
+from medcompare.predictions.respelled import respelled_caveats
 from medcompare.predictions.roles import assign_roles, columns_by_model, follow_roles, model_and_seed
 
 if TYPE_CHECKING:
@@ -129,14 +129,14 @@ def _read_tables(config: AssessConfig) -> PredictionTables:
     costs = () if config.costs is None else read_costs(config.costs, test.models)
     test = test.per_patient(config.evaluate.per_patient)
     validation = validation and validation.per_patient(config.evaluate.per_patient)
-    subsets = [("Test table", test)] + ([] if validation is None else [("Validation table", validation)])
+    subsets = [(TEST_TABLE, test)] + ([] if validation is None else [(VALIDATION_TABLE, validation)])
     return PredictionTables(
         test=test,
         validation=validation,
         costs=costs,
         digest=digest_of([cases for _, cases in subsets], costs),
-        notes=tuple(f"{name}: {note}." for name, cases in subsets for note in cases.notes),
-        caveats=_caveats(test, validation),
+        notes=tuple(t(table, note=note) for table, cases in subsets for note in cases.notes),
+        caveats=respelled_caveats(test, validation),
     )
 
 
@@ -150,35 +150,7 @@ def digest_of(subsets: Sequence[ScoredCases], costs: Sequence[CostMeasurement]) 
     return sha256_of_bytes("\n".join(parts).encode())
 
 
-def _caveats(test: ScoredCases, validation: ScoredCases | None) -> tuple[str, ...]:
-    """Patients who may be one person under two spellings; a count, never an id."""
-    found = []
-    for name, cases in (("test", test), ("validation", validation)):
-        n = 0 if cases is None or cases.patient_id is None else respelled(cases.patient_id.tolist())
-        if n:
-            found.append(
-                f"{_counted(n, 'patient')} to stand in the {name} table under several spellings (capitals, blanks, "
-                "leading zeros or a final '.0'). Each spelling counts as a patient of its own: if they are the same "
-                "people, intervals are too narrow. Correct the ids."
-            )
-    if validation is None:
-        return tuple(found)
-    both = {"case": (test.case_id, validation.case_id)}
-    if test.patient_id is not None and validation.patient_id is not None:
-        both["patient"] = (tuple(test.patient_id.tolist()), tuple(validation.patient_id.tolist()))
-    for noun, (ours, theirs) in both.items():
-        n = respelled_in_both(ours, theirs)
-        if n:
-            found.append(
-                f"{_counted(n, noun)} to stand in both tables under different spellings (capitals, blanks, leading "
-                "zeros or a final '.0'): if they are the same, the thresholds have seen the test and the verdict is "
-                f"not valid. Correct the ids, and keep each {noun} in one table."
-            )
-    return tuple(found)
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"One {noun} seems" if n == 1 else f"{n} {noun}s seem"
+TEST_TABLE, VALIDATION_TABLE = message("Test table: {note}."), message("Validation table: {note}.")
 
 
 def read_prediction_table(
@@ -397,12 +369,13 @@ def _labels(table: Columns, positive: Sequence[str]) -> tuple[NDArray[np.int64],
                 f"column '{TRUTH}' never holds the positive class '{given}'; it holds: {listed(found)}"
             )
         if name != given:
-            table.notes.append(f"'{name}' was taken as the positive class {given}")
+            table.notes.append(t("'{name}' was taken as the positive class {given}", name=name, given=given))
         ones.add(name)
     counts = Counter(texts)
     sides = sorted(set(found) - ones), sorted(ones)
     if max(map(len, sides)) > 1:
-        table.notes.append(f"positive: {counted(sides[1], counts)}; negative: {counted(sides[0], counts)}")
+        facts = {"positive": counted(sides[1], counts), "negative": counted(sides[0], counts)}
+        table.notes.append(t("positive: {positive}; negative: {negative}", **facts))
     name = side_name(sides[1], "positive")
     negative = sides[0][0] if len(sides[0]) == 1 else f"not {name}"
     return np.array([text in ones for text in texts], dtype=np.int64), (negative, name)

@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pytest
@@ -15,10 +15,12 @@ from PIL import Image
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError
 from medcompare.config.data import DataConfig
+from medcompare.data.copies import KIND_WORDS, Kind
+from medcompare.data.exclusions import REASON_WORDS
 from medcompare.data.manifest import ingest
 from medcompare.data.sources.resolve import resolve_source
 from medcompare.data.tables import read_images, read_rejected
-from medcompare.data.validation import measure_file
+from medcompare.data.validation import Reason, measure_file
 
 if TYPE_CHECKING:
     from medcompare.data.records import DatasetManifest
@@ -270,3 +272,9 @@ def test_oral_oscc_as_published(store: ArtifactStore) -> None:
     assert manifest.rejected_by_reason == (("opposite labels", 8),)
     assert manifest.class_counts == (286, 557)
     assert any("'100x'" in sentence for sentence in manifest.warnings)
+
+
+def test_catalogue_has_every_reason_and_kind() -> None:
+    """What is stored in English and translated where it is shown is marked for the catalogue."""
+    assert set(REASON_WORDS) == set(get_args(Reason))
+    assert set(KIND_WORDS) == set(get_args(Kind))

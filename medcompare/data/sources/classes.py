@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
+from medcompare.base.language import t
 from medcompare.data.records import ORIGINAL
 from medcompare.data.sources.folder import hint_at_tables
 from medcompare.data.spelling import (
@@ -41,7 +42,11 @@ def of_one_spelling(listing: Listing) -> Listing:
         return listing
     written_as = {label: labels[0] for labels in several for label in labels}
     notes = (
-        f"{counted(labels, counts)} differ only in capitals or blanks: they were taken as one class, {labels[0]}."
+        t(
+            "{classes} differ only in capitals or blanks: they were taken as one class, {name}.",
+            classes=counted(labels, counts),
+            name=labels[0],
+        )
         for labels in several
     )
     return replace(
@@ -61,7 +66,7 @@ def without_excluded(listing: Listing, place: Path, exclude: Sequence[str]) -> L
     if not exclude:
         return listing
     gone = _found(exclude, counts, place, "--exclude")
-    note = f"Left out by class (data.exclude): {counted(gone, counts)}."
+    note = t("Left out by class (data.exclude): {classes}.", classes=counted(gone, counts))
     return replace(
         listing,
         files=tuple(file for file in listing.files if file.label not in gone),
@@ -120,7 +125,11 @@ def two_sides(listing: Listing, place: Path, positive: Sequence[str]) -> tuple[L
     classes = side_name(zeros, "negative"), side_name(ones, "positive")
     if len(names) == 2:
         return listing, classes
-    note = f"Positive: {counted(ones, counts)}; negative: {counted(zeros, counts)} (classes of the data)."
+    note = t(
+        "Positive: {positive}; negative: {negative} (classes of the data).",
+        positive=counted(ones, counts),
+        negative=counted(zeros, counts),
+    )
     files = (
         replace(file, label=classes[file.label in ones], extra=(*file.extra, file.label))
         for file in listing.files

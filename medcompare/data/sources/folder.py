@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name
+from medcompare.base.language import in_language, message, t, tn
 from medcompare.data.columns import listed as listed_names
 from medcompare.data.dicom import NUMBERED, is_dicom_file
-from medcompare.data.disguises import is_image_file, what_it_is
+from medcompare.data.disguises import FOREIGN, is_image_file, what_it_is
 from medcompare.data.published import subset_of, subsets_of
 from medcompare.data.reading import open_regular
 from medcompare.data.sources.command import command
@@ -34,37 +35,12 @@ if TYPE_CHECKING:
     from medcompare.base.record import Subset
     from medcompare.config.data import DataConfig
 
-FOREIGN = {
-    (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".czi", ".vms", ".vmu", ".vsi"): (
-        "whole-slide images; cut patches from the regions that count, save them as PNG, and have one score per patient "
-        "made of theirs: --set evaluate.per_patient=mean"
-    ),
-    (".nii", ".nrrd", ".mha", ".mhd", ".gz"): (
-        "volumes such as NIfTI, or files packed with gzip; save the slices that count as PNG, or unpack them"
-    ),
-    (
-        ".heic",
-        ".heif",
-        ".psd",
-        ".raw",
-        ".nef",
-        ".cr2",
-        ".pdf",
-    ): "photographs and documents; save the images as PNG",
-    (
-        ".npy",
-        ".mat",
-        ".h5",
-        ".hdf5",
-        ".pt",
-        ".pkl",
-    ): "arrays; save each image as PNG, or all as .npz with labels",
-    (".zip", ".tar", ".tgz", ".7z", ".rar", ".npz"): "archives; unpack them, or give one alone with --data",
-}
-"""Endings of other kinds -> what they are and what to do."""
-
 LABEL_FILES = frozenset({".json", ".jsonl", ".xml", ".yaml", ".yml", ".txt"})
 """Files that may say what the images show, in a form that is not read."""
+
+NO_ENDING = message("no ending")
+OUTSIDE = ""
+"""Stands for the place of images that are in no folder of a class."""
 
 OWNER = "folder"
 """Column of what has folders of classes in it."""
@@ -102,9 +78,9 @@ def listed(place: Path, data: DataConfig) -> Listing:
     for path in found:
         folders = path.parts[:-1]
         if len(folders) <= layout.of_class:
-            ignored["outside the class folders"] += 1
+            ignored[OUTSIDE] += 1
         elif layout.subsets and folders[layout.of_subset] not in layout.subsets:
-            ignored[f"in {escape_name(folders[layout.of_subset])}, which is no part of the split"] += 1
+            ignored[escape_name(folders[layout.of_subset])] += 1
         else:
             owner = escape_name(folders[layout.of_owner]) if layout.of_owner is not None else None
             files.append(
@@ -116,25 +92,40 @@ def listed(place: Path, data: DataConfig) -> Listing:
                     extra=() if owner is None or layout.owners_are_patients else (owner,),
                 )
             )
-    remedies = "".join(f" {sentence}" for sentence in foreign(strange))
-    strange_list = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in strange.most_common(5))
     if not files:
-        msg = _no_images(root, layout, len(found), strange_list) + remedies + hint_at_tables(root, data)
+        remedies = "".join(f" {sentence}" for sentence in what_to_do(strange))
+        with in_language("en"):
+            msg = (
+                _no_images(root, layout, len(found), _endings(strange))
+                + remedies
+                + hint_at_tables(root, data)
+            )
         raise DataError(msg)
     empty = () if layout.of_class else _without_images(root, {file.label for file in files})
     notes = _note_on_endings(other_endings)
     if layout.around:
         notes.append(
-            f"All images are in {layout.around}: the folders in it were taken as those of {name_of(root)}."
+            t(
+                "All images are in {folder}: the folders in it were taken as those of {name}.",
+                folder=layout.around,
+                name=name_of(root),
+            )
         )
     if layout.of_owner is not None:
         notes.append(_note_on_owners({file.patient_id or file.extra[0] for file in files}, layout))
     if strange:
-        notes.append(f"{count(strange.total(), 'file')} not an image by name ({strange_list}): ignored.")
+        notes.append(
+            tn(
+                "{n} file not an image by name ({endings}): ignored.",
+                "{n} files not an image by name ({endings}): ignored.",
+                strange.total(),
+                endings=_endings(strange),
+            )
+        )
         notes += foreign(strange)
-    notes += [f"{count(n, 'image')} {where}: ignored." for where, n in sorted(ignored.items())]
+    notes += [_note_on_ignored(part, n) for part, n in sorted(ignored.items())]
     if empty:
-        notes.append(f"Sub-folders without images: {', '.join(empty)}.")
+        notes.append(t("Sub-folders without images: {folders}.", folders=", ".join(empty)))
     return Listing(
         root=root,
         name=name_of(root),
@@ -166,7 +157,7 @@ def listed_without_labels(place: Path, _: DataConfig) -> Listing:
     if not found:
         kinds = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in strange.most_common(5))
         msg = f"{root} holds no images" + (f"; files of other kinds: {kinds}" if kinds else "")
-        raise DataError(" ".join([f"{msg}.", *foreign(strange)]))
+        raise DataError(" ".join([f"{msg}.", *what_to_do(strange)]))
     return Listing(
         root=root,
         name=name_of(root),
@@ -181,8 +172,19 @@ def foreign(strange: Counter[str]) -> list[str]:
     for endings, what in FOREIGN.items():
         n = sum(strange[ending] for ending in endings)
         if n:
-            found.append(f"{count(n, 'file')} of a kind that is not read: {what}.")
+            found.append(
+                tn(
+                    "{n} file of a kind that is not read: {what}.",
+                    "{n} files of a kind that is not read: {what}.",
+                    n,
+                    what=t(what),
+                )
+            )
     return found
+
+
+what_to_do = in_language("en")(foreign)
+"""`foreign` for errors."""
 
 
 def _sorted_out(root: Path) -> tuple[list[Path], Counter[str], Counter[str]]:
@@ -196,28 +198,59 @@ def _sorted_out(root: Path) -> tuple[list[Path], Counter[str], Counter[str]]:
             found.append(path.relative_to(root))
         elif not any(suffix in endings for endings in FOREIGN) and is_image_file(path):
             found.append(path.relative_to(root))
-            other_endings[suffix or "no ending"] += 1
+            other_endings[suffix or NO_ENDING] += 1
         else:
-            strange[suffix or "no ending"] += 1
+            strange[suffix or NO_ENDING] += 1
     return found, other_endings, strange
 
 
 def _note_on_endings(other_endings: Counter[str]) -> list[str]:
     if not other_endings:
         return []
-    endings = ", ".join(f"{n} {escape_name(suffix)}" for suffix, n in other_endings.most_common(5))
-    return [f"{count(other_endings.total(), 'image')} of other endings ({endings}): used."]
+    return [
+        tn(
+            "{n} image of other endings ({endings}): used.",
+            "{n} images of other endings ({endings}): used.",
+            other_endings.total(),
+            endings=_endings(other_endings),
+        )
+    ]
+
+
+def _endings(found: Counter[str]) -> str:
+    return ", ".join(
+        f"{n} {t(NO_ENDING) if suffix == NO_ENDING else escape_name(suffix)}"
+        for suffix, n in found.most_common(5)
+    )
+
+
+def _note_on_ignored(part: str, n: int) -> str:
+    if part == OUTSIDE:
+        return tn(
+            "{n} image outside the class folders: ignored.",
+            "{n} images outside the class folders: ignored.",
+            n,
+        )
+    return tn(
+        "{n} image in {folder}, which is no part of the split: ignored.",
+        "{n} images in {folder}, which is no part of the split: ignored.",
+        n,
+        folder=part,
+    )
 
 
 def _note_on_owners(names: set[str], layout: _Layout) -> str:
     if layout.owners_are_patients:  # whose ids stay out of the report
-        return (
-            f"The folders of the classes lie in {len(names)} numbered ones: these were taken as patients, whose images "
-            "stay together."
+        return t(
+            "The folders of the classes lie in {n} numbered ones: these were taken as patients, whose images stay "
+            "together.",
+            n=len(names),
         )
-    return (
-        f"The folders of the classes lie in others ({listed_names(sorted(names))}): these were taken as the column "
-        f"{OWNER}; one of them can be held out with --hold-out {OWNER}=NAME."
+    return t(
+        "The folders of the classes lie in others ({folders}): these were taken as the column {column}; one of them "
+        "can be held out with --hold-out {column}=NAME.",
+        folders=listed_names(sorted(names)),
+        column=OWNER,
     )
 
 

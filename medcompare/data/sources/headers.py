@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medcompare.base.file_names import file_at
+from medcompare.base.formatting import join_words
+from medcompare.base.language import t, tn
 from medcompare.data.dicom import may_be_dicom, read_header
 from medcompare.data.reading import read_each
-from medcompare.data.sources.listing import count
 
 if TYPE_CHECKING:
     from medcompare.config.data import DataConfig
@@ -54,11 +55,17 @@ def with_headers(listing: Listing, data: DataConfig) -> Listing:
             files = [
                 replace(file, patient_id=_pseudonym(headers[i].patient_id)) for i, file in enumerate(files)
             ]
-            notes.append("Patients were told apart by the patient id in the header of each DICOM file.")
+            notes.append(t("Patients were told apart by the patient id in the header of each DICOM file."))
         else:
             notes.append(
-                f"{len(files) - n_known} of {count(len(files), 'image')} have no patient id in a DICOM header: "
-                "patients were not told apart, so one person may be on both sides of the split."
+                tn(
+                    "{n_without} of {n} image have no patient id in a DICOM header: patients were not told apart, so "
+                    "one person may be on both sides of the split.",
+                    "{n_without} of {n} images have no patient id in a DICOM header: patients were not told apart, so "
+                    "one person may be on both sides of the split.",
+                    len(files),
+                    n_without=len(files) - n_known,
+                )
             )
     known = {
         name: [getattr(headers[i], name) if i in headers else "" for i in range(len(files))]
@@ -70,7 +77,8 @@ def with_headers(listing: Listing, data: DataConfig) -> Listing:
         for i, file in enumerate(files)
     ]
     if added:
-        notes.append(f"{' and '.join(added).capitalize()} were read from the headers of DICOM files.")
+        columns = join_words(added).capitalize()
+        notes.append(t("{columns} were read from the headers of DICOM files.", columns=columns))
     return replace(
         listing,
         files=tuple(files),

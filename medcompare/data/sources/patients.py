@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import ConfigError, DataError
-from medcompare.data.sources.listing import count
+from medcompare.base.language import t, tn
 from medcompare.data.variants import stem_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,12 @@ def with_patients(listing: Listing, data: DataConfig) -> Listing:
         raise DataError(msg)
     ids = [match.group(1 if pattern.groups else 0) or "" for match in found if match is not None]
     files = tuple(replace(file, patient_id=name) for file, name in zip(listing.files, ids, strict=True))
-    note = f"{count(len(set(ids)), 'patient')} by data.patient_pattern ({data.patient_pattern})."
+    note = tn(
+        "{n} patient by data.patient_pattern ({pattern}).",
+        "{n} patients by data.patient_pattern ({pattern}).",
+        len(set(ids)),
+        pattern=data.patient_pattern,
+    )
     return replace(listing, files=files, has_patients=True, notes=(*listing.notes, note))
 
 
@@ -74,9 +79,12 @@ def _note(paths: Sequence[str]) -> list[str]:
         shared = {name: n for name, n in counts.items() if n > 1}
         if len(shared) >= MIN_PATIENTS and sum(shared.values()) >= MIN_SHARED * len(paths):
             option = shlex.quote(f"data.patient_pattern={pattern(list(shared))}")
-            sentence = (
-                f"Names look like {len(counts)} patients with {median(counts.values()):g} images each, and no patient "
-                f"ids were given: if they are, keep them together with --set {option}"
+            sentence = t(
+                "Names look like {n} patients with {n_images:g} images each, and no patient ids were given: if they "
+                "are, keep them together with --set {option}",
+                n=len(counts),
+                n_images=median(counts.values()),
+                option=option,
             )
             return [sentence]
     return []

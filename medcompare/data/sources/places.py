@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from medcompare.base.file_names import escape_name, file_at
+from medcompare.base.language import tn
 from medcompare.data.sources.folder import walk
-from medcompare.data.sources.listing import TABLE_SUFFIXES, count
+from medcompare.data.sources.listing import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,16 +60,28 @@ class Places:
 
     def notes(self, how: Counter[str]) -> list[str]:
         """Sentences about names that were not written as the files are called."""
+        folder = escape_name(self.root.name)
         said = {
-            "ending": "without ending: taken as the one file of that name",
-            "elsewhere": "with paths of another machine: found by the end of the path",
-            "deeper": "of files in sub-folders: found by the end of the path",
+            "ending": tn(
+                "{n} name without ending: taken as the one file of that name below {folder}.",
+                "{n} names without ending: taken as the one file of that name below {folder}.",
+                how["ending"],
+                folder=folder,
+            ),
+            "elsewhere": tn(
+                "{n} name with paths of another machine: found by the end of the path below {folder}.",
+                "{n} names with paths of another machine: found by the end of the path below {folder}.",
+                how["elsewhere"],
+                folder=folder,
+            ),
+            "deeper": tn(
+                "{n} name of files in sub-folders: found by the end of the path below {folder}.",
+                "{n} names of files in sub-folders: found by the end of the path below {folder}.",
+                how["deeper"],
+                folder=folder,
+            ),
         }
-        return [
-            f"{count(how[key], 'name')} {text} below {escape_name(self.root.name)}."
-            for key, text in said.items()
-            if how[key]
-        ]
+        return [text for key, text in said.items() if how[key]]
 
     def _relative(self, file: Path) -> str:
         return escape_name(Path(os.path.relpath(file, self.root)).as_posix())

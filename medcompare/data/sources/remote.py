@@ -20,7 +20,7 @@ from medcompare.base.shared_store import holds_credentials, missing_package
 from medcompare.data.dicom import may_be_dicom
 from medcompare.data.reading import BYTES_PER_MB, read_each
 from medcompare.data.sources import archive
-from medcompare.data.sources.folder import foreign, is_junk
+from medcompare.data.sources.folder import is_junk, what_to_do
 from medcompare.data.sources.listing import IMAGE_SUFFIXES, TABLE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _tree(system: Any, path: str, root: Path, data: DataConfig) -> Path:  # noqa
             _refuse(data.source, f"{relative} leads outside, or is larger than data.max_file_mb")
         wanted[str(relative)] = (name, _version(info))
     if not wanted:
-        others = "".join(f" {sentence}" for sentence in foreign(strange))
+        others = "".join(f" {sentence}" for sentence in what_to_do(strange))
         _refuse(data.source, others.strip() or "holds no images; is the address right, and may you read it?")
     facts = folder / FACTS
     known: dict[str, str] = json.loads(facts.read_text("utf-8")) if facts.is_file() else {}

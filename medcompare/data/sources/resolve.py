@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name, real_name
+from medcompare.base.language import in_language, t, tn
 from medcompare.base.record import SUBSETS
 from medcompare.base.shared_store import is_address
 from medcompare.config.data import DEMO
@@ -115,7 +116,7 @@ def _fetched(data: DataConfig, published: ChoiceOfSplit | None, root: Path) -> I
     source = _listed(place, data, published, root.with_name("unpacked"))
     if not archive.is_archive(place):
         source = _contained(source, place, data.source)
-    notes = (f"The images were copied from {data.source}.", *source.notes)
+    notes = (t("The images were copied from {place}.", place=data.source), *source.notes)
     return replace(source, name=remote.name_of(data.source), notes=notes)
 
 
@@ -193,7 +194,10 @@ def _listed(
     if archive.is_archive(place):
         within = archive.unpacked(place, unpack_root, max_file_mb=data.max_file_mb)
         source = _contained(_listed(within, data, published, unpack_root, place), within, place)
-        notes = (f"The images were unpacked from {escape_name(place.name)}.", *source.notes)
+        notes = (
+            t("The images were unpacked from {archive}.", archive=escape_name(place.name)),
+            *source.notes,
+        )
         return replace(source, name=archive.name_of(place), notes=notes)
     for kind in SOURCES:
         if kind.accepts(place):
@@ -236,8 +240,15 @@ def _parts(listing: Listing) -> Counter[Subset]:
     return Counter(file.published for file in listing.files if file.published is not None)
 
 
-def _in_words(parts: Counter[Subset]) -> str:
-    return ", ".join(f"{subset} ({count(parts[subset], 'image')})" for subset in SUBSETS if parts[subset])
+def _for_report(parts: Counter[Subset]) -> str:
+    return ", ".join(
+        tn("{subset} ({n} image)", "{subset} ({n} images)", parts[subset], subset=subset)
+        for subset in SUBSETS
+        if parts[subset]
+    )
+
+
+_in_words = in_language("en")(_for_report)
 
 
 def _without_half_a_split(listing: Listing) -> Listing:
@@ -245,7 +256,7 @@ def _without_half_a_split(listing: Listing) -> Listing:
     parts = _parts(listing)
     if len(parts) != 1:
         return listing
-    note = f"Of a published split only one part has images with a class: {_in_words(parts)}."
+    note = t("Of a published split only one part has images with a class: {parts}.", parts=_for_report(parts))
     files = tuple(replace(file, published=None) for file in listing.files)
     return replace(listing, files=files, notes=(*listing.notes, note))
 
@@ -277,8 +288,17 @@ def _with_choice_of_split(listing: Listing, choice: ChoiceOfSplit | None) -> Lis
     parts = _parts(listing)
     if not parts:
         return listing
-    what = "this split was kept" if choice == "keep" else "they were pooled and split again"
-    notes = (*listing.notes, f"The images came split into {_in_words(parts)}: {what} (split.published).")
+    if choice == "keep":
+        said = t(
+            "The images came split into {parts}: this split was kept (split.published).",
+            parts=_for_report(parts),
+        )
+    else:
+        said = t(
+            "The images came split into {parts}: they were pooled and split again (split.published).",
+            parts=_for_report(parts),
+        )
+    notes = (*listing.notes, said)
     if choice == "pool":
         files = tuple(replace(file, published=None) for file in listing.files)
         return replace(listing, files=files, notes=notes)

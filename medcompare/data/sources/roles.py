@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
+from medcompare.base.language import t
 from medcompare.data.columns import listed
 from medcompare.data.sources.command import command
 from medcompare.data.spelling import NO_VALUE, counted, plain, words
@@ -57,7 +58,7 @@ def path_column(table: Columns, places: Places, data: DataConfig) -> str:
     fitting = [name for name in named or table.columns if _names_files(table.columns[name], places)]
     if len(fitting) == 1 or (not fitting and len(named) == 1):
         found = (fitting or named)[0]
-        table.notes.append(f"column {found} names the image files.")
+        table.notes.append(t("column {column} names the image files.", column=found))
         return found
     if fitting:
         what = f"{len(fitting)} columns name files: {listed(fitting)}"
@@ -96,11 +97,14 @@ def label_column(
                 if cell[0] == "1":
                     labels[i] = name
         table.notes.append(
-            f"columns {listed(one_hot)} hold one 1 per row: that column was taken as the class of the image."
+            t(
+                "columns {columns} hold one 1 per row: that column was taken as the class of the image.",
+                columns=listed(one_hot),
+            )
         )
         return labels, (), one_hot
     if len(named) == 1:
-        table.notes.append(f"column {named[0]} names the class of each image.")
+        table.notes.append(t("column {column} names the class of each image.", column=named[0]))
         return _labels(table, named[0], data)
     possible = named or [
         name
@@ -123,7 +127,7 @@ def _labels(table: Columns, name: str, data: DataConfig) -> tuple[list[str], tup
     if data.positive:
         return cells, (), [name]
     if plain(name) in TARGETS and len(values) == 2 and all(ZERO_ONE.fullmatch(value) for value in values):
-        table.notes.append(f"column {name} holds 0 and 1: 1 was taken as positive.")
+        table.notes.append(t("column {column} holds 0 and 1: 1 was taken as positive.", column=name))
         # "20 target=1" can be read in a report, "20 1" cannot.
         return [f"{name}={cell[0]}" if cell in values else "" for cell in cells], (f"{name}=1",), [name]
     return cells, (), [name]
@@ -156,7 +160,7 @@ def group_columns(
     patients = [name for name in table.columns if plain(name) in PATIENTS and name not in taken]
     patients = [PATIENT] if PATIENT in patients else patients[:1]
     if patients and patients[0] not in {PATIENT, *data.group_by}:
-        table.notes.append(f"column {patients[0]} names the patient of each image.")
+        table.notes.append(t("column {column} names the patient of each image.", column=patients[0]))
     offered = [
         name
         for name in table.columns
@@ -166,8 +170,13 @@ def group_columns(
     ]
     for name in offered:
         table.notes.append(
-            f"column {name} repeats ({len(set(table.columns[name]))} values in {len(table.rows)} rows): where what it "
-            f"names must not be in two subsets, add --group-by {name}."
+            t(
+                "column {column} repeats ({n_values} values in {n_rows} rows): where what it names must not be in two "
+                "subsets, add --group-by {column}.",
+                column=name,
+                n_values=len(set(table.columns[name])),
+                n_rows=len(table.rows),
+            )
         )
     return list(dict.fromkeys([*data.group_by, *patients])), tuple(offered)
 
@@ -209,7 +218,11 @@ def without_label(table: Columns, labels: Sequence[str], data: DataConfig) -> li
         raise refusal(table, what, data, exclude=(*data.exclude, "NaN"))
     if empty:
         table.notes.append(
-            f"{len(empty)} of {len(labels)} images had no label and were left out (data.exclude)."
+            t(
+                "{n} of {n_all} images had no label and were left out (data.exclude).",
+                n=len(empty),
+                n_all=len(labels),
+            )
         )
     return empty
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import escape_name, file_at, real_name, shown
+from medcompare.base.language import t, tn
 from medcompare.data.columns import listed as listed_names
 from medcompare.data.published import column_of_split, subset_of
 from medcompare.data.records import ORIGINAL, PUBLISHED
@@ -21,7 +22,6 @@ from medcompare.data.sources.listing import (
     Listing,
     SourceFile,
     clean_name,
-    count,
 )
 from medcompare.data.sources.places import Places, is_absolute
 from medcompare.data.sources.roles import (
@@ -120,8 +120,9 @@ def listed(place: Path, data: DataConfig) -> Listing:
     if len({(one.extra_columns, one.has_patients, one.positive) for one in listings}) > 1:
         msg = f"{place}: {listed_names([path.name for path in parts])} were not read alike. Join them into one table"
         raise DataError(msg)
-    followed = (
-        f"The folder holds {listed_names([path.name for path in parts])}, one table per subset: followed."
+    followed = t(
+        "The folder holds {tables}, one table per subset: followed.",
+        tables=listed_names([path.name for path in parts]),
     )
     notes = dict.fromkeys(note for one in listings for note in one.notes)
     return replace(
@@ -132,7 +133,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
             for path, (listing, _) in parts.items()
             for file in listing.files
         ),
-        notes=(followed, *notes, *_unlisted("these", listings[0].root, set(named))),
+        notes=(followed, *notes, *_unlisted(t("these"), listings[0].root, set(named))),
     )
 
 
@@ -190,11 +191,17 @@ def _read(place: Path, data: DataConfig) -> tuple[Listing, set[str]]:
     ]
     # One sentence: page one of the report has room for few.
     said = "; ".join(note.rstrip(".") for note in table.notes)
-    notes = [f"Table of images: {said}."] if said else []
+    notes = [t("Table of images: {notes}.", notes=said)] if said else []
     if of_split is not None:
-        notes.append(f"Column {of_split} of {path.name} says which subset each image is in.")
+        notes.append(
+            t(
+                "Column {column} of {table} says which subset each image is in.",
+                column=of_split,
+                table=path.name,
+            )
+        )
     if table.nameless:
-        notes.append(f"A column of {path.name} without a name was ignored.")
+        notes.append(t("A column of {table} without a name was ignored.", table=path.name))
     listing = Listing(
         root=root,
         name=name_of(path),
@@ -240,7 +247,12 @@ def _opened(place: Path, data: DataConfig) -> tuple[Columns, Places, tuple[str, 
     path = place
     if place.is_dir():
         path = place / MANIFEST_NAME
-        followed = (f"The folder holds {MANIFEST_NAME}, which says what its images are: it was followed.",)
+        followed = (
+            t(
+                "The folder holds {table}, which says what its images are: it was followed.",
+                table=MANIFEST_NAME,
+            ),
+        )
     if path.suffix.lower() not in TABLE_SUFFIXES:
         msg = f"{path} {one_file(path, data)}"
         raise DataError(msg)
@@ -300,21 +312,30 @@ def _point_for_comma(table: Columns, column: str) -> None:
     cells = [cell for cell in table.columns[column] if cell]
     if any("," in cell for cell in cells) and all(DECIMAL_COMMA.fullmatch(cell) for cell in cells):
         table.columns[column] = [cell.replace(",", ".") for cell in table.columns[column]]
-        table.notes.append(f"numbers of column {column} have a decimal comma: read as such.")
+        table.notes.append(t("numbers of column {column} have a decimal comma: read as such.", column=column))
 
 
 def _about_groups(groups: Sequence[str], patients: Sequence[str] | None) -> list[str]:
     notes = []
     if patients is not None and list(groups) != [PATIENT]:
         notes.append(
-            f"Images with the same {' or '.join(groups)} stay in one subset; the report calls such a group a patient."
+            t(
+                "Images with the same {columns} stay in one subset; the report calls such a group a patient.",
+                columns=t(" or ").join(groups),
+            )
         )
     n = respelled(patients or [])
     if n:
         notes.append(
-            f"{'One patient seems' if n == 1 else f'{n} patients seem'} to be in the table of images under several "
-            "spellings (capitals, blanks, leading zeros or a final '.0'). Each spelling counts as a patient of its "
-            "own, so one person may be on both sides of the split: correct the ids."
+            tn(
+                "One patient seems to be in the table of images under several spellings (capitals, blanks, leading "
+                "zeros or a final '.0'). Each spelling counts as a patient of its own, so one person may be on both "
+                "sides of the split: correct the ids.",
+                "{n} patients seem to be in the table of images under several spellings (capitals, blanks, leading "
+                "zeros or a final '.0'). Each spelling counts as a patient of its own, so one person may be on both "
+                "sides of the split: correct the ids.",
+                n,
+            )
         )
     return notes
 
@@ -329,4 +350,10 @@ def _unlisted(table: str, root: Path, listed: set[str]) -> list[str]:
         and not found.name.startswith(".")
         and escape_name(Path(os.path.relpath(found, root)).as_posix()) not in listed
     )
-    return [f"{count(n, 'image file')} beside {table} not named there: ignored."] if n else []
+    said = tn(
+        "{n} image file beside {table} not named there: ignored.",
+        "{n} image files beside {table} not named there: ignored.",
+        n,
+        table=table,
+    )
+    return [said] if n else []
