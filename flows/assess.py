@@ -22,6 +22,7 @@ from prefect.logging import get_run_logger
 from flows.lifecycle import RunLifecycle, parameter, run_recorded, title
 from flows.recover import after_crash
 from medcompare.base.artifacts import write_atomically
+from medcompare.base.language import message
 from medcompare.config.schema import AssessConfig
 from medcompare.config.settings_table import set_by_user
 from medcompare.predictions.table import read_tables
@@ -59,7 +60,7 @@ def assess(config: AssessConfig) -> RunResult:
 
 def _assess(config: AssessConfig, name: str, lifecycle: RunLifecycle) -> RunResult:
     logger, started_at = get_run_logger(), now()
-    with in_stage("checks before work"):
+    with in_stage(message("checks before work")):
         tables = read_tables(config)
         require_fonts(words_of_tables(config, tables))
         for note in (*tables.notes, *tables.caveats):
@@ -96,7 +97,7 @@ def _assess(config: AssessConfig, name: str, lifecycle: RunLifecycle) -> RunResu
                 data_fingerprint=tables.digest,
             ),
         )
-        with in_stage("report"):
+        with in_stage(message("report")):
             write_report(inputs, folder)
     result = run_result(config.out, name, assessment.verdict)
     lifecycle.end(inputs, result)

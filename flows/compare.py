@@ -31,6 +31,7 @@ from flows.preflight import checked, external_data, locate_images
 from flows.recover import after_crash
 from flows.trainings import Prediction, Trainer, Training
 from medcompare.base.artifacts import ArtifactStore, write_atomically
+from medcompare.base.language import message
 from medcompare.config.data import DEMO, DataConfig
 from medcompare.config.schema import CompareConfig
 from medcompare.config.settings_table import set_by_user
@@ -103,7 +104,7 @@ def compare(config: CompareConfig = CompareConfig()) -> RunResult:  # noqa: B008
 
 def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunResult:
     logger, started_at, store = get_run_logger(), now(), ArtifactStore(config.store)
-    with in_stage("checks before work"):
+    with in_stage(message("checks before work")):
         weights, listed, external_sources, cluster = checked(config)
         source = listed or locate_images(config)
     n_each = config.seeds + (config.folds or 0) * config.fold_repeats
@@ -296,7 +297,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 },
             ),
         )
-        with in_stage("report"):
+        with in_stage(message("report")):
             write_report(inputs, folder)
     result = run_result(config.out, name, assessment.verdict)
     lifecycle.end(inputs, result)

@@ -19,6 +19,7 @@ from flows.preflight import check_folders, check_mail_to
 from flows.recover import recover
 from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError, redact
 from medcompare.base.file_access import access_of, access_warning, files_readable_by
+from medcompare.base.language import message
 from medcompare.base.store_lock import store_in_use
 from medcompare.config.errors import validated
 from medcompare.config.form import without_shown_defaults
@@ -214,7 +215,7 @@ def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: s
     if runtime.deployment.id is not None and isinstance(given, dict):
         given = without_shown_defaults(model, given)
     try:
-        with in_stage("reading the settings"):
+        with in_stage(message("reading the settings")):
             return validated(model, given)
     except ConfigError as error:
         started_at, named = now(), parameter("config", "store")
@@ -296,7 +297,7 @@ def recorded(
     )
     lifecycle = RunLifecycle(started, config.store, mail_to)
     try:
-        with in_stage("checks before work"):
+        with in_stage(message("checks before work")):
             check_mail_to(mail_to)
             check_folders(config)
         for folder in (config.store, config.out):

@@ -8,6 +8,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from medcompare.base.language import t
 from medcompare.report.run_page import run_page
 from tasks.cache import RETRIES, redact_tracebacks
 
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 def publish(inputs: ReportInputs, report: str, link: str | None) -> None:
     """Artifacts of the run; `report` is the PDF on this machine, `link` its web address."""
     page = run_page(inputs, report=report, link=link)
-    create_markdown_artifact(page.verdict, key="verdict", description="Recommendation and key figures")
-    create_markdown_artifact(page.data, key="data", description="Images found, excluded and used")
+    create_markdown_artifact(page.verdict, key="verdict", description=t("Recommendation and key figures"))
+    create_markdown_artifact(page.data, key="data", description=t("Images found, excluded and used"))
     # Markdown, not image artifacts: those print the whole embedded picture as an address below it.
-    create_markdown_artifact(page.figures, key="figures", description="ROC curves and confusion matrices")
+    create_markdown_artifact(page.figures, key="figures", description=t("ROC curves and confusion matrices"))
     if link is not None:
-        create_link_artifact(link, key="report", link_text="Report (PDF)", description="The whole report")
+        create_link_artifact(
+            link, key="report", link_text=t("Report (PDF)"), description=t("The whole report")
+        )

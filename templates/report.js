@@ -2,6 +2,11 @@
 // stored or sent; without it the page is complete. ASCII only, no character of it is in the fonts of the report.
 "use strict";
 (() => {
+  const language = document.documentElement.lang, texts = JSON.parse(document.querySelector("main").dataset.said);
+  const say = (message, gaps = {}) => texts[message].replace(/\{(\w+)\}/g, (_, name) => gaps[name]);
+  const decimal = (0.5).toLocaleString(language).charAt(1), grouped = decimal === "," ? /\.(?=\d{3})/g : /,(?=\d{3})/g;
+  const plain = text => text.replace(/\u2212/g, "-").replace(grouped, "").replace(decimal, ".");
+  const fixed = (value, digits) => value.toFixed(digits).replace(".", decimal);
   const make = (tag, attributes, ...children) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -11,7 +16,7 @@
   const words = cell => [...cell.childNodes].filter(n => n.nodeName !== "svg" && n.nodeName !== "SUP")
     .map(n => n.textContent).join("").replace(/\s+/g, " ").trim();
   const number = text => {
-    const found = text.replace(/\u2212/g, "-").replace(/,(?=\d{3})/g, "").match(/^[<>\u00d7 ]*([+-]?\d+(\.\d+)?)/);
+    const found = plain(text).match(/^[<>\u00d7 ]*([+-]?\d+(\.\d+)?)/);
     return found ? Number(found[1]) : NaN;
   };
   const said = make("p", {class: "said", role: "status"});
@@ -20,7 +25,7 @@
   // --- tables ------------------------------------------------------------------------------------
   const compare = column => (one, other) => {
     const [a, b] = [one, other].map(row => words(row.cells[column]));
-    return number(a) - number(b) || a.localeCompare(b, "en", {numeric: true});
+    return number(a) - number(b) || a.localeCompare(b, language, {numeric: true});
   };
   const sortable = table => {
     const body = table.tBodies[0], printed = [...body.rows];
@@ -40,16 +45,17 @@
         const sign = next === "descending" ? -1 : 1, order = compare(column);
         body.append(...(next === "none" ? printed : [...printed].sort(
           (a, b) => last(a) - last(b) || (last(a) ? 0 : sign * order(a, b)))));
-        said.textContent = next === "none" ? "In the order of the report." : `Sorted by ${words(head)}, ${next}.`;
+        said.textContent = next === "none" ? say("unsorted") : say(next, {column: words(head)});
       });
     }
   };
   const field = text => {
-    const plain = text.replace(/\u2212/g, "-");
+    const cell = text.replace(/\u2212/g, "-");
     // No spreadsheet computes it (OWASP, CSV injection); numbers stay.
-    const safe = /^[=+\-@\t\r]/.test(plain) && isNaN(plain.replace(/%$/, "")) ? "'" + plain : plain;
-    return /[",\n']/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
+    const safe = /^[=+\-@\t\r]/.test(cell) && isNaN(plain(cell).replace(/\s*%$/, "")) ? "'" + cell : cell;
+    return /[",;\n']/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
   };
+  const separator = decimal === "," ? ";" : ",";  // as spreadsheets of the language read it
   const copied = text => {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
     const area = make("textarea", {"aria-hidden": "true"});  // a page of a server without TLS has no clipboard
@@ -62,13 +68,13 @@
   };
   for (const table of document.querySelectorAll(".table > table")) {
     const name = table.caption.textContent;
-    const copy = make("button", {type: "button", class: "copy", "aria-label": `Copy as CSV: ${name}`}, "Copy as CSV");
+    const copy = make("button", {type: "button", class: "copy", "aria-label": say("copy_of", {table: name})}, say("copy"));
     table.after(copy);
     copy.addEventListener("click", () => {
-      const rows = [...table.rows].map(row => [...row.cells].map(cell => field(words(cell))).join(","));
+      const rows = [...table.rows].map(row => [...row.cells].map(cell => field(words(cell))).join(separator));
       copied(rows.join("\r\n") + "\r\n").then(
-        () => { copy.textContent = said.textContent = "Copied"; },
-        () => { copy.textContent = said.textContent = "The browser does not let pages copy"; });
+        () => { copy.textContent = said.textContent = say("copied"); },
+        () => { copy.textContent = said.textContent = say("refused"); });
     });
     sortable(table);
   }
@@ -101,16 +107,16 @@
     for (const count of counts.split(" ").map(Number).reverse()) sums.unshift(sums[0] + count);
     return sums;
   };
-  const percent = share => isNaN(share) ? "not defined" : `${(100 * share).toFixed(1)}%`;
-  const whole = n => n.toLocaleString("en-US", {maximumFractionDigits: 0});
+  const percent = share => isNaN(share) ? say("undefined") : say("percent", {number: fixed(100 * share, 1)});
+  const whole = n => n.toLocaleString(language, {maximumFractionDigits: 0});
   const trial = (panel, perThousand) => {
     const data = panel.dataset, alarms = countedFrom(data.negative), found = countedFrom(data.positive);
     const positives = found[0], negatives = alarms[0], shades = data.shades.split(" ").map(Number);
     const points = found.map((n, i) => [alarms[i] / negatives, n / positives]);
     const precision = found.map((n, i) => n + alarms[i] ? [n / positives, n / (n + alarms[i])] : null);
     const name = panel.querySelector("caption").textContent.trim();
-    const plots = [plot(`ROC curve of ${name} with the point of this threshold`, "1 \u2212 specificity", "Sensitivity", points),
-      plot(`Precision and recall of ${name} with the point of this threshold`, "Recall", "Precision", precision)];
+    const plots = [plot(say("roc", {model: name}), say("false_alarms"), say("sensitivity"), points),
+      plot(say("precision_recall", {model: name}), say("recall"), say("precision"), precision)];
     panel.querySelector(".plots").append(...plots);
     const slider = panel.querySelector("input"), shown = panel.querySelector("output"), lines = panel.querySelector(".rates");
     const counts = [...panel.querySelectorAll(".count")];
@@ -128,11 +134,11 @@
       const sensitivity = tp / positives, specificity = tn / negatives, valid = share >= 0 && share <= 1 && perThousand.value !== "";
       const missed = (1 - sensitivity) * share, wrong = (1 - specificity) * (1 - share);
       const ppv = sensitivity * share / (sensitivity * share + wrong), npv = specificity * (1 - share) / (specificity * (1 - share) + missed);
-      shown.textContent = own ? `${data.threshold}, that of the report` : (Number(data.start) + i * Number(data.step)).toFixed(Number(data.digits));
+      shown.textContent = own ? say("own", {threshold: data.threshold}) : fixed(Number(data.start) + i * Number(data.step), Number(data.digits));
       slider.setAttribute("aria-valuetext", shown.textContent);
-      lines.replaceChildren(...[`Sensitivity ${percent(sensitivity)}, specificity ${percent(specificity)}.`, valid
-        ? `Of 1,000 cases, ${whole(1000 * share)} of them positive: ${whole(1000 * missed)} missed, ${whole(1000 * wrong)} false alarms; PPV ${percent(ppv)}, NPV ${percent(npv)}.`
-        : "Positive cases per 1,000: a number from 0 to 1,000."].map(text => make("li", {}, text)));
+      lines.replaceChildren(...[say("rates", {sensitivity: percent(sensitivity), specificity: percent(specificity)}), valid
+        ? say("cases", {positive: whole(1000 * share), missed: whole(1000 * missed), alarms: whole(1000 * wrong), ppv: percent(ppv), npv: percent(npv)})
+        : say("thousand")].map(text => make("li", {}, text)));
       plots[0].move([fp / negatives, tp / positives]);
       plots[1].move(tp + fp ? [tp / positives, tp / (tp + fp)] : null);
     };

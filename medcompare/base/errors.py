@@ -18,6 +18,8 @@ import sqlite3
 import traceback
 from typing import TYPE_CHECKING, ClassVar
 
+from medcompare.base.language import message
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -48,49 +50,49 @@ class MedcompareError(Exception):
 class InputError(MedcompareError):
     """The user's input must change; trying again cannot help."""
 
-    public = "the input cannot be used"
+    public = message("the input cannot be used")
 
 
 class ConfigError(InputError):
     """A configuration field or command-line argument is wrong."""
 
-    public = "a setting is wrong"
+    public = message("a setting is wrong")
 
 
 class DataError(InputError):
     """The images, a manifest or a table of predictions are not usable."""
 
-    public = "images, manifest or prediction table cannot be used"
+    public = message("images, manifest or prediction table cannot be used")
 
 
 class WeightsError(InputError):
     """Pretrained weights cannot be had or are not the published file."""
 
-    public = "pretrained weights are missing or not the published file"
+    public = message("pretrained weights are missing or not the published file")
 
 
 class ArtifactError(MedcompareError):
     """A stored file is missing or does not match its recorded digest."""
 
-    public = "a file of the store is missing or was altered"
+    public = message("a file of the store is missing or was altered")
 
 
 class SharedStoreError(MedcompareError):
     """The bucket of a shared store cannot be read or written to; trying again may help."""
 
-    public = "the bucket of the store cannot be reached"
+    public = message("the bucket of the store cannot be reached")
 
 
 class ExportError(MedcompareError):
     """A network that is exported does not give the scores of its run."""
 
-    public = "an exported network does not give the scores of its run"
+    public = message("an exported network does not give the scores of its run")
 
 
 class DiskFullError(MedcompareError):
     """There is no room left to write to; trying again at once cannot help."""
 
-    public = "no space left on the disk"
+    public = message("no space left on the disk")
 
 
 def cannot_write(error: OSError, folder: Path, *, n_bytes: int | None = None) -> MedcompareError | OSError:
@@ -129,7 +131,7 @@ EXPECTED_ERRORS = (InputError, DiskFullError)
 class UnexpectedError(MedcompareError):
     """An error that nobody foresaw, as `redact` reports it; `kind` is the class it had."""
 
-    public = "an unexpected error in the software"
+    public = message("an unexpected error in the software")
 
     def __init__(self, message: str = "", *, kind: str = "UnexpectedError") -> None:
         super().__init__(message)
@@ -148,7 +150,7 @@ class TrainingError(MedcompareError):
         process killed from outside); never for a loss that is not finite.
     """
 
-    public = "a training or prediction process failed"
+    public = message("a training or prediction process failed")
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)

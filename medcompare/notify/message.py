@@ -28,6 +28,7 @@ from medcompare.base.formatting import (
     format_milliseconds,
     format_time,
 )
+from medcompare.base.language import message, spoken, t, tn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +44,12 @@ MAX_CHANGES = 12
 MAX_MODELS_AS_COLUMNS = 3
 NIGHT = "night"
 """A run of the registry: of new images, not of a test subset, and without training."""
+ENDED = {
+    "failed": message("The run failed in {stage}"),
+    "crashed": message("The run crashed in {stage}"),
+    "interrupted": message("The run was interrupted in {stage}"),
+}
+"""How a run ended that made no report, by its status."""
 EMPTY = dict.fromkeys(("remedy", "columns", "rows", "table", "caveats", "changes"), ())
 """What only some mails have."""
 
@@ -87,17 +94,18 @@ def build_report_mail(
         raise MailError(msg)
     # The headline of a night is the change itself.
     changed = changes is not None and changes.verdict_changed is True and run.kind != NIGHT
-    notes = ["verdict changed"] if changed else []
-    notes += ["synthetic data"] if run.synthetic else []
+    notes = [t("verdict changed")] if changed else []
+    notes += [t("synthetic data")] if run.synthetic else []
     metrics = _metrics(run)
     # Few models are columns, which also fits a telephone; many are rows.
     table = tuple(zip(*metrics, strict=True)) if len(run.models) <= MAX_MODELS_AS_COLUMNS else metrics
     content, about_report = _attachment(pdf, config, has_link=link is not None)
     if run.kind == NIGHT:
-        about_report = (
-            f"The page of all nights is nights-{title_of(run)}.html in the folder of runs on the server."
+        about_report = t(
+            "The page of all nights is {file} in the folder of runs on the server.",
+            file=f"nights-{title_of(run)}.html",
         )
-    message = _message(
+    mail = _message(
         f"{title_of(run)}: {run.verdict.headline}{' (' + ', '.join(notes) + ')' if notes else ''}",
         run,
         config,
@@ -112,12 +120,12 @@ def build_report_mail(
         changes=_shortened(changes.sentences) if changes is not None else (),
         attachment=about_report,
         link=link,
-        link_text="Open the report",
+        link_text=t("Open the report"),
     )
     if content is not None:
         name = f"medcompare-report-{run.started_at[:10]}.pdf"
-        message.add_attachment(content, maintype="application", subtype="pdf", filename=name)
-    return message
+        mail.add_attachment(content, maintype="application", subtype="pdf", filename=name)
+    return mail
 
 
 def build_failure_mail(
@@ -134,26 +142,27 @@ def build_failure_mail(
     if failure is None:
         msg = f"run '{run.name}' is {run.status} and has no failure to report: use build_report_mail"
         raise MailError(msg)
-    ended = f"run {'was ' if run.status == 'interrupted' else ''}{run.status} in {failure.stage}"
+    ended = t(ENDED.get(run.status, ENDED["failed"]), stage=t(failure.stage))
+    kind, public = failure.kind, t(failure.public) if failure.public else ""
     return _message(
-        f"{title_of(run)}: the {ended}",
+        f"{title_of(run)}: {ended[:1].lower()}{ended[1:]}",
         run,
         config,
         now=now,
         failed=True,
-        headline=f"The {ended}",
-        sentence=f"{failure.kind}: {failure.public}" if failure.public else failure.kind,
-        remedy=failure.remedy or "The log of the run says more.",
-        attachment="No report was made. The log of the run has the details, which are never mailed.",
+        headline=ended,
+        sentence=f"{kind}: {public}" if public else kind,
+        remedy=t(failure.remedy) if failure.remedy else t("The log of the run says more."),
+        attachment=t("No report was made. The log of the run has the details, which are never mailed."),
         link=link,
-        link_text="Open the run",
+        link_text=t("Open the run"),
     )
 
 
 def title_of(run: RunSummary) -> str:
     """Name of the data set for a subject line; of a path or file name only the stem is used."""
     name = re.split(r"[/\\]", run.data_name.rstrip("/\\"))[-1]
-    return one_line(re.sub(r"\.(?:csv|tsv|txt|zip)$", "", name, flags=re.IGNORECASE)) or "unnamed data"
+    return one_line(re.sub(r"\.(?:csv|tsv|txt|zip)$", "", name, flags=re.IGNORECASE)) or t("unnamed data")
 
 
 def one_line(text: str) -> str:
@@ -165,15 +174,19 @@ def one_line(text: str) -> str:
 
 def _attachment(pdf: Path | None, config: MailConfig, *, has_link: bool) -> tuple[bytes | None, str]:
     """The PDF where it is to be attached, and what the body says about it."""
-    elsewhere = "see the link below" if has_link else "it is in the folder of the run on the server"
+    elsewhere = t("see the link below") if has_link else t("it is in the folder of the run on the server")
     if pdf is None:
-        return None, f"The report is not attached; {elsewhere}."
+        return None, t("The report is not attached; {elsewhere}.", elsewhere=elsewhere)
     try:
         size = pdf.stat().st_size
         if size > config.max_attachment_bytes:
-            megabytes = f"{size / 1e6:.1f} MB, limit {config.max_attachment_bytes / 1e6:g} MB"
-            return None, f"The report is too large to attach ({megabytes}); {elsewhere}."
-        return pdf.read_bytes(), "The full report is attached as a PDF."
+            return None, t(
+                "The report is too large to attach ({size:.1f} MB, limit {limit:g} MB); {elsewhere}.",
+                size=size / 1e6,
+                limit=config.max_attachment_bytes / 1e6,
+                elsewhere=elsewhere,
+            )
+        return pdf.read_bytes(), t("The full report is attached as a PDF.")
     except OSError as error:
         msg = f"the report {pdf} cannot be read for the mail: {error.strerror or error}"
         raise MailError(msg) from error
@@ -182,7 +195,14 @@ def _attachment(pdf: Path | None, config: MailConfig, *, has_link: bool) -> tupl
 def _metrics(run: RunSummary) -> tuple[tuple[str, ...], ...]:
     """Head, then one row per model; a night has no cost."""
     rows: list[tuple[str, ...]] = [
-        ("", "AUC", "Sensitivity", "Specificity", "Latency per image", "Training time")
+        (
+            "",
+            t("AUC"),
+            t("Sensitivity"),
+            t("Specificity"),
+            t("Latency per image"),
+            t("Training time"),
+        )
     ]
     rows += [
         (
@@ -191,7 +211,7 @@ def _metrics(run: RunSummary) -> tuple[tuple[str, ...], ...]:
             format_estimate(row.sensitivity),
             format_estimate(row.specificity),
             format_median(row.latency_ms_median, row.latency_ms_median_ci, format_milliseconds),
-            NOT_MEASURED if row.training_time_s is None else format_duration(row.training_time_s),
+            t(NOT_MEASURED) if row.training_time_s is None else format_duration(row.training_time_s),
         )
         for row in run.models
     ]
@@ -199,30 +219,40 @@ def _metrics(run: RunSummary) -> tuple[tuple[str, ...], ...]:
 
 
 def _facts(run: RunSummary) -> Iterator[tuple[str, str]]:
-    yield "Model" if run.kind == NIGHT else "Data set", title_of(run)
+    yield t("Model") if run.kind == NIGHT else t("Data set"), title_of(run)
     if run.n_images is not None:
-        patients = "" if run.n_patients is None else f" of {format_count(run.n_patients)} patients"
-        yield "New images" if run.kind == NIGHT else "Images", f"{format_count(run.n_images)}{patients}"
-    yield "Started", format_time(f"{run.started_at[:19]}+00:00")
+        images = format_count(run.n_images)
+        if run.n_patients is not None:
+            images = tn(
+                "{images} of {n} patient", "{images} of {n:,} patients", run.n_patients, images=images
+            )
+        yield t("New images") if run.kind == NIGHT else t("Images"), images
+    yield t("Started"), format_time(f"{run.started_at[:19]}+00:00")
     if run.duration_s is not None:
-        yield "Took", format_duration(run.duration_s)
+        yield t("Took"), format_duration(run.duration_s)
 
 
 def _shortened(sentences: Sequence[str]) -> tuple[str, ...]:
     if len(sentences) <= MAX_CHANGES:
         return tuple(sentences)
-    return (*sentences[: MAX_CHANGES - 1], f"And {len(sentences) - MAX_CHANGES + 1} more, in the report.")
+    n = len(sentences) - MAX_CHANGES + 1
+    return (
+        *sentences[: MAX_CHANGES - 1],
+        tn("And {n} more, in the report.", "And {n:,} more, in the report.", n),
+    )
 
 
 @cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",), default=False),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals.update(t=t, language=spoken)
+    return environment
 
 
 def _message(
@@ -233,31 +263,36 @@ def _message(
     now: datetime,
     **values: Any,  # noqa: ANN401 - what the templates ask for
 ) -> EmailMessage:
-    message = EmailMessage(policy=SMTP)
-    message["From"] = config.sender
-    message["To"] = ", ".join(config.recipients)
-    message["Subject"] = one_line(subject)
-    message["Date"] = format_datetime(now)
+    mail = EmailMessage(policy=SMTP)
+    mail["From"] = config.sender
+    mail["To"] = ", ".join(config.recipients)
+    mail["Subject"] = one_line(subject)
+    mail["Date"] = format_datetime(now)
     # The same id in every attempt, so that mail systems can drop a copy that was sent twice.
-    message["Message-ID"] = make_msgid(domain=config.sender.rpartition("@")[2])
-    message["Auto-Submitted"] = "auto-generated"
-    message["X-Auto-Response-Suppress"] = "All"
+    mail["Message-ID"] = make_msgid(domain=config.sender.rpartition("@")[2])
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Auto-Response-Suppress"] = "All"
     values = (
         EMPTY
         | values
         | {
-            "subject": message["Subject"],
+            "subject": mail["Subject"],
             "synthetic": run.synthetic,
-            "judged_on": "new images of this night" if run.kind == NIGHT else "test images",
-            "noted": "To know" if run.kind == NIGHT else "Limitations",
+            "metrics": t("Metrics on the new images of this night, with confidence intervals")
+            if run.kind == NIGHT
+            else t("Metrics on the test images, with confidence intervals"),
+            "noted": t("To know") if run.kind == NIGHT else t("Limitations"),
             "facts": tuple(_facts(run)),
-            "footer": f"Sent by medcompare {__version__}. The software is a research tool, not a medical device.",
+            "footer": t(
+                "Sent by medcompare {version}. The software is a research tool, not a medical device.",
+                version=__version__,
+            ),
         }
     )
     text, html = (_templates().get_template(name).render(values) for name in ("mail.txt.j2", "mail.html.j2"))
-    message.set_content(text, cte="quoted-printable")
-    message.add_alternative(html, subtype="html", cte="quoted-printable")
-    return message
+    mail.set_content(text, cte="quoted-printable")
+    mail.add_alternative(html, subtype="html", cte="quoted-printable")
+    return mail
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

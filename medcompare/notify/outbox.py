@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from medcompare.base.artifacts import write_atomically
 from medcompare.base.errors import WRITE_ERRORS, MedcompareError
 from medcompare.base.file_access import locked
+from medcompare.base.language import message
 from medcompare.notify.send import send
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 class OutboxError(MedcompareError):
     """The outbox cannot be written or read."""
 
-    public = "the outbox cannot be used"
+    public = message("the outbox cannot be used")
 
 
 def outbox_folder(store: Path) -> Path:

@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from medcompare.base.formatting import format_estimate
+from medcompare.base.language import t
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Estimate
 
 NOTE_MARKS = "abcdefghijklmnopqrstuvwxyz"
-
 MAX_MODEL_COLUMNS = 4
 """Models that fit next to each other with their intervals; more of them are listed below each other."""
 
@@ -406,8 +406,8 @@ def model_tables(
         part = rows[start : start + MAX_FIGURE_COLUMNS]
         tables.append(
             table(
-                caption if start == 0 else f"{caption}, continued",
-                (words("Model", "26%"), *(Column(row[0].text, kind=models[0].kind) for row in part)),
+                caption if start == 0 else t("{caption}, continued", caption=caption),
+                (words(t("Model"), "26%"), *(Column(row[0].text, kind=models[0].kind) for row in part)),
                 [
                     (Cell(model.head, mark=model.mark, strong=True), *(row[1 + i] for row in part))
                     for i, model in enumerate(models)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.file_names import shown
+from medcompare.base.language import t
 from medcompare.config.settings_table import set_by_user, settings_rows
 from medcompare.data.spelling import words
 from medcompare.data.tables import read_rejected
@@ -27,14 +28,14 @@ from medcompare.report.inputs import (
     count_scores,
     count_steps,
 )
+from medcompare.report.notices import assessment_notices, changed_data, earlier_looks, easy_data, notices
 from medcompare.report.overlays import Overlays, read_maps
 from medcompare.report.theme import read_theme
-from medcompare.report.trend import changed_data, trend_marks, trend_runs
-from medcompare.report.vocabulary import easy_data, words_of_patients
+from medcompare.report.trend import trend_marks, trend_runs
 from medcompare.runs.control import trend_control
 from medcompare.runs.evidence import TABLES, evidence_of
 from medcompare.runs.provenance import shortened
-from medcompare.training.budget import budgets, not_tuned_alike, tuned_alike
+from medcompare.training.budget import budgets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Assessment
     from medcompare.training.records import TrainedModel
     from medcompare.training.search import Search
-
-FEW_EPOCHS = 5
 
 
 def gather(
@@ -104,7 +103,7 @@ def gather(
             *notices(config, manifest, trained, searches),
             *changed_data(context.data),
             *easy_data(assessment),
-            *_earlier_looks(context),
+            *earlier_looks(context),
         ),
         n_earlier_looks=context.n_earlier_looks,
         manifest=manifest,
@@ -140,11 +139,11 @@ def gather(
             read_answers(config.report.checklist_answers),
         ),
         files=(
-            (TABLES["test"], "probability of every model for every test image"),
-            (TABLES["val"], "the same for the validation subset, which set the thresholds"),
-            ("config.json", "the configuration, field by field"),
-            ("settings.json", "what was given of it, for the command that repeats the run"),
-            ("results.json", "every number of this report at full precision"),
+            (TABLES["test"], t("probability of every model for every test image")),
+            (TABLES["val"], t("the same for the validation subset, which set the thresholds")),
+            ("config.json", t("the configuration, field by field")),
+            ("settings.json", t("what was given of it, for the command that repeats the run")),
+            ("results.json", t("every number of this report at full precision")),
         ),
         evidence=evidence,
         **_over_time(context),
@@ -186,7 +185,7 @@ def gather_assessment(
         rule=config.decide,
         provenance=provenance,
         settings=settings,
-        notices=(*assessment_notices(config), *tables.caveats, *_earlier_looks(context)),
+        notices=(*assessment_notices(config), *tables.caveats, *earlier_looks(context)),
         n_earlier_looks=context.n_earlier_looks,
         pseudonymised=config.report.pseudonymise,
         score_distributions=distributions(tables.test),
@@ -212,7 +211,7 @@ def gather_assessment(
             ),
             read_answers(config.report.checklist_answers),
         ),
-        files=(("results.json", "every number of this report at full precision"),),
+        files=(("results.json", t("every number of this report at full precision")),),
         **_over_time(context),
     )
 
@@ -227,37 +226,6 @@ def _over_time(context: HistoryContext) -> dict[str, Any]:
         "changes": context.changes.sentences,
         "data_changes": context.data,
     }
-
-
-def _earlier_looks(context: HistoryContext) -> tuple[str, ...]:
-    """The more often a test subset is looked at, the less its figures can be believed."""
-    n = context.n_earlier_looks
-    if n == 0:
-        return ()
-    runs = "one earlier run" if n == 1 else f"{n} earlier runs"
-    return (
-        (
-            f"The same test images were evaluated in {runs} with other settings or other code: choosing between "
-            "runs by their test figures makes a lucky result more likely to be believed."
-        ),
-    )
-
-
-def assessment_notices(config: AssessConfig) -> tuple[str, ...]:
-    """What a reader of an assessment must know before believing a figure."""
-    elsewhere = (
-        "The predictions were made elsewhere: how the models were trained, and whether the test cases were "
-        "unknown to them, could not be checked."
-    )
-    found = [elsewhere, *words_of_patients(config.evaluate)]
-    if config.validation is None and not config.thresholds:
-        found.append(
-            "No validation file and no thresholds were given: 0.5 was used, a convention that was not chosen for "
-            "these models."
-        )
-    if not config.scores_are_probabilities:
-        found.append("The scores are not probabilities: calibration and net benefit are left out.")
-    return tuple(found)
 
 
 NO_PATHS = words(
@@ -278,49 +246,6 @@ def setting_rows(config: CompareConfig | AssessConfig) -> tuple[SettingRow, ...]
         )
         for field, value, text, who in settings_rows(config)
     )
-
-
-def notices(
-    config: CompareConfig,
-    manifest: DatasetManifest,
-    trained: Sequence[TrainedModel],
-    searches: Sequence[Search] = (),
-) -> tuple[str, ...]:
-    """What a reader must know before believing a figure, for page one."""
-    found = words_of_patients(config.evaluate)
-    if manifest.synthetic:
-        found.append(
-            "The images are synthetic: generated by software, for demonstration. They say nothing about any tissue."
-        )
-    if any(one.initial_weights.kind == "none" for one in trained):
-        found.append(
-            "The networks started from random weights, as configured, not from ImageNet weights: "
-            "with few images this costs accuracy, and more for some networks than for others."
-        )
-    if searches:
-        found.append(tuned_alike(searches, config.models))
-    elif config.preset == "published":
-        found += not_tuned_alike(trained)
-    changed = [one.display_name for one in trained if config.train.recipes.get(one.model) is not None]
-    if changed:
-        found.append(f"The recipe was changed for {', '.join(changed)}: see the configuration.")
-    short = [one for one in trained if len(one.history) < FEW_EPOCHS and not (one.stopped_early or one.probe)]
-    if short:
-        found.append(
-            f"Training was limited to {config.train.epochs} {'epoch' if config.train.epochs == 1 else 'epochs'}: "
-            "the networks may not have learned what they can."
-        )
-    still_improving = [one.display_name for one in trained if one.best_epoch == config.train.epochs > 1]
-    if still_improving:
-        found.append(
-            f"{' and '.join(still_improving)} reached the best validation AUC in the last epoch allowed: "
-            "more epochs may help."
-        )
-    if config.seeds == 1:
-        found.append("Each network was trained once, with one seed: another seed could change the ranking.")
-    if config.preset == "quick":
-        found.append("The preset 'quick' is for a first look, not for decisions.")
-    return (*found, *manifest.warnings)
 
 
 def rejected_rows(

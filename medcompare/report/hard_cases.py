@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
 from medcompare.base.file_names import file_at
+from medcompare.base.language import t
 from medcompare.data.decoding import decode_rgb
 from medcompare.data.reading import read_regular
 from medcompare.report.inputs import CaseScore, HardCase
@@ -112,7 +113,8 @@ def _letters(patients: list[str]) -> dict[str, tuple[str]]:
     """``patient A`` and so on for those who come more than once, in this order; ids stay out of the report."""
     several = dict.fromkeys(patient for patient in patients if patients.count(patient) > 1)
     return {
-        patient: (f"patient {letter}",) for patient, letter in zip(several, ascii_uppercase, strict=False)
+        patient: (t("patient {letter}", letter=letter),)
+        for patient, letter in zip(several, ascii_uppercase, strict=False)
     }
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import format_count, format_estimate, format_number, format_p, format_percent
+from medcompare.base.language import message, t
 from medcompare.report.blocks import Explore, Matrix, MatrixCell, MatrixRow
 from medcompare.report.results import row_fractions
 
@@ -18,6 +19,10 @@ LIGHT, DARK, INK = (244, 247, 250), (122, 151, 184), "#1b2733"
 """Ends of the scale, and the ink of every cell: its contrast is 4.9 or more at every share (WCAG 2.2 asks for 4.5)."""
 DISCORDANT, CONCORDANT = "#fbe3d3", "#ffffff"
 PER_ROW = 2
+DIFFERENCES = {
+    "sensitivity": message("Difference in sensitivity {value}"),
+    "specificity": message("Difference in specificity {value}"),
+}
 
 
 def _shade(share: float | None) -> tuple[str, str]:
@@ -36,7 +41,7 @@ def _confusion(view: View, evaluation: ModelEvaluation) -> Matrix:
         background, ink = _shade(share)
         return MatrixCell(
             count=format_count(getattr(counts, name)),
-            share="no cases" if share is None else format_percent(share),
+            share=t("no cases") if share is None else format_percent(share),
             meaning=meaning,
             background=background,
             ink=ink,
@@ -46,18 +51,18 @@ def _confusion(view: View, evaluation: ModelEvaluation) -> Matrix:
     return Matrix(
         title=view.name(evaluation.model),
         mark=view.mark(evaluation.model),
-        row_axis="True class",
-        column_axis="Predicted class",
+        row_axis=t("True class"),
+        column_axis=t("Predicted class"),
         row_heads=(positive, negative),
         column_heads=(positive, negative),
         cells=(
-            (cell("true_positive", "correct"), cell("false_negative", "missed")),
-            (cell("false_positive", "false alarm"), cell("true_negative", "correct")),
+            (cell("true_positive", t("correct")), cell("false_negative", t("missed"))),
+            (cell("false_positive", t("false alarm")), cell("true_negative", t("correct"))),
         ),
         row_totals=(format_count(evaluation.n_positive), format_count(evaluation.n_negative)),
         lines=(
-            f"Sensitivity {format_estimate(evaluation.metrics['sensitivity'])}",
-            f"Specificity {format_estimate(evaluation.metrics['specificity'])}",
+            t("Sensitivity {value}", value=format_estimate(evaluation.metrics["sensitivity"])),
+            t("Specificity {value}", value=format_estimate(evaluation.metrics["specificity"])),
         ),
     )
 
@@ -65,7 +70,7 @@ def _confusion(view: View, evaluation: ModelEvaluation) -> Matrix:
 def confusion_rows(view: View) -> list[MatrixRow]:
     """Confusion matrices of all models, two next to each other."""
     matrices = [_confusion(view, evaluation) for evaluation in view.evaluations]
-    caption = "Counts and percentages of the true class (row); one colour scale for all matrices."
+    caption = t("Counts and percentages of the true class (row); one colour scale for all matrices.")
     rows = [tuple(matrices[i : i + PER_ROW]) for i in range(0, len(matrices), PER_ROW)]
     return [
         MatrixRow(matrices=row, caption=caption if i == len(rows) - 1 else "") for i, row in enumerate(rows)
@@ -94,12 +99,12 @@ def trials(view: View) -> list[Explore]:
         found.append((replace(_confusion(view, evaluation), lines=()), given))
     if not found:
         return []
-    text = (
+    text = t(
         "Exploration, not the verdict: a threshold chosen on these test cases makes sensitivity and specificity look "
         "better than they will be elsewhere. Scores are rounded to steps, without ids and in no order; there are no "
         "intervals. Nothing set here changes the report or is kept."
     )
-    share = format_number(1000 * view.assessment.prevalence, digits=0)
+    share = f"{1000 * view.assessment.prevalence:.0f}"  # a value of HTML, in no language
     return [Explore(text=text, positives_per_thousand=share, trials=tuple(found))]
 
 
@@ -114,7 +119,7 @@ def _agreement(
     def cell(count: int, meaning: str, *, discordant: bool) -> MatrixCell:
         return MatrixCell(
             count=format_count(count),
-            share="no cases" if total == 0 else format_percent(count / total),
+            share=t("no cases") if total == 0 else format_percent(count / total),
             meaning=meaning,
             background=DISCORDANT if discordant else CONCORDANT,
             ink="#1b2733",
@@ -124,27 +129,27 @@ def _agreement(
     difference = pair.differences.get(f"{key}_one_training", pair.differences[key])
     p = "" if difference.p_value is None else f", p {_equals(difference.p_value)}"
     return Matrix(
-        title=f"Cases that are {class_name} (n = {format_count(total)})",
+        title=t("Cases that are {name} (n = {n:,})", name=class_name, n=total),
         mark=None,
         row_axis=reference,
         column_axis=candidate,
-        row_heads=("right", "wrong"),
-        column_heads=("right", "wrong"),
+        row_heads=(t("right"), t("wrong")),
+        column_heads=(t("right"), t("wrong")),
         cells=(
             (
-                cell(table.both_correct, "both right", discordant=False),
-                cell(table.only_reference_correct, "only reference right", discordant=True),
+                cell(table.both_correct, t("both right"), discordant=False),
+                cell(table.only_reference_correct, t("only reference right"), discordant=True),
             ),
             (
-                cell(table.only_candidate_correct, "only candidate right", discordant=True),
-                cell(table.both_wrong, "both wrong", discordant=False),
+                cell(table.only_candidate_correct, t("only candidate right"), discordant=True),
+                cell(table.both_wrong, t("both wrong"), discordant=False),
             ),
         ),
         row_totals=(
             format_count(table.both_correct + table.only_reference_correct),
             format_count(table.only_candidate_correct + table.both_wrong),
         ),
-        lines=(f"Difference in {key} {format_estimate(difference, signed=True)}{p}",),
+        lines=(f"{t(DIFFERENCES[key], value=format_estimate(difference, signed=True))}{p}",),
     )
 
 
@@ -161,6 +166,9 @@ def agreement_row(view: View, pair: PairedComparison) -> MatrixRow:
             _agreement(view, pair, pair.positives, positive, "sensitivity"),
             _agreement(view, pair, pair.negatives, negative, "specificity"),
         ),
-        caption="Tinted cells are where the models disagree: they alone tell them apart. "
-        f"Percentages of all cases of the class.{view.of_first}",
+        caption=t(
+            "Tinted cells are where the models disagree: they alone tell them apart. Percentages of all cases of the "
+            "class."
+        )
+        + view.of_first,
     )

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
+from medcompare.base.language import message
 from medcompare.report.inputs import CaseMap
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ LINE_AT = 0.5
 """Share of the strongest place of an image that the line encloses."""
 UNSEEN = 0.55
 """How far the edge that the network does not see is faded to white."""
-THIRDS = (("upper", "left"), ("", ""), ("lower", "right"))
+NINTHS = (
+    (message("upper left"), message("upper"), message("upper right")),
+    (message("middle left"), message("centre"), message("middle right")),
+    (message("lower left"), message("lower"), message("lower right")),
+)
+"""Where in an image, by row and column."""
 
 
 class Overlays:
@@ -100,7 +106,7 @@ def _place(at: tuple[np.intp, ...], seen: NDArray[np.bool_]) -> str:
     """Where a pixel lies of what is `seen`, in words: its ninth."""
     first, length = int(np.argmax(seen.any(axis=0))), int(seen.any(axis=0).sum())
     row, column = (min(2, int(3 * (int(i) - first) / length)) for i in at)
-    return " ".join(filter(None, (THIRDS[row][0], THIRDS[column][1]))) or "centre"
+    return NINTHS[row][column]
 
 
 def scale_png() -> bytes:

@@ -22,12 +22,14 @@ from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherRespons
 from medcompare.base.artifacts import write_atomically
 from medcompare.base.code_identity import TEMPLATES
 from medcompare.base.errors import MedcompareError
+from medcompare.base.language import spoken, t
 from medcompare.report.archive import VARIANT, make_archival
 from medcompare.report.fonts import font_faces, isolated, package_for, spelled_out, undrawable
 from medcompare.report.inputs import ReportFiles
 from medcompare.report.pages.methods import CHECKLISTS_NAME, checklists_csv
 from medcompare.report.pages.report import ReportContext, build_context
 from medcompare.report.results import results_json
+from medcompare.report.screen import said_on_screen
 from medcompare.report.theme import ACCENT
 from medcompare.runs.evidence import AttachedFile
 
@@ -78,12 +80,14 @@ def template_environment() -> jinja2.Environment:
     """Jinja environment of the report: every value escaped, every missing one an error."""
     if not (TEMPLATES / "report.html.j2").is_file():
         _raise_undefined("report.html.j2")
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.globals.update(t=t, language=spoken)
+    return environment
 
 
 def render_html(context: ReportContext) -> str:
@@ -105,7 +109,13 @@ def render_html(context: ReportContext) -> str:
     # The browser runs this script and no other (Content Security Policy Level 3, 2.3.1).
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     template = environment.get_template("report.html.j2")
-    given = {"report": context, "stylesheet": stylesheet, "script": script, "script_digest": digest}
+    given = {
+        "report": context,
+        "stylesheet": stylesheet,
+        "script": script,
+        "script_digest": digest,
+        "said": said_on_screen(),
+    }
     # Rendered twice: only the finished text tells which characters the fonts must hold.
     plain = template.render(given, font_faces="")
     return isolated(template.render(given, font_faces=font_faces(plain)))
@@ -175,7 +185,7 @@ def _checklists(inputs: ReportInputs) -> tuple[AttachedFile, ...]:
     """The reporting checklists as a table, where there are any."""
     if not inputs.checklists:
         return ()
-    about = "reporting checklists, as far as they are answered"
+    about = t("reporting checklists, as far as they are answered")
     return (AttachedFile(name=CHECKLISTS_NAME, content=checklists_csv(inputs.checklists), about=about),)
 
 
@@ -197,9 +207,8 @@ def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
         If the disk refuses; then the folder holds none of the files.
     """
     results = results_json(inputs)
-    every_number = AttachedFile(
-        name=RESULTS_NAME, content=results, about="every number of this report at full precision"
-    )
+    about = t("every number of this report at full precision")
+    every_number = AttachedFile(name=RESULTS_NAME, content=results, about=about)
     attached = (every_number, *inputs.evidence, *_checklists(inputs))
     html = render_html(build_context(inputs.model_copy(update={"evidence": attached})))
     pdf, n_pages = _pdf_and_pages(html, attached, datetime.fromisoformat(inputs.provenance.finished_at))

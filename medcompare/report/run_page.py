@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from medcompare.base.formatting import format_count
+from medcompare.base.language import t
 from medcompare.base.record import Record
 from medcompare.report.blocks import Table, svg_uri
 from medcompare.report.figures.confusion import draw_confusion_matrices
@@ -51,23 +53,24 @@ def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
     verdict = inputs.assessment.verdict
     lines = [f"# {escaped(verdict.headline)}", "", escaped(verdict.sentence), ""]
     if link is not None:
-        lines += [f"**[Open the report (PDF)]({link})**", ""]
+        lines += [f"**[{t('Open the report (PDF)')}]({link})**", ""]
     else:
         lines += [
-            (
-                f"The report lies at `{report}` on the machine that ran. For a link here, serve the folder of "
-                "runs (`medcompare reports`) and set `MEDCOMPARE_LINK_BASE`."
+            t(
+                "The report lies at `{path}` on the machine that ran. For a link here, serve the folder of runs "
+                "(`medcompare reports`) and set `MEDCOMPARE_LINK_BASE`.",
+                path=report,
             ),
             "",
         ]
     if inputs.notices or verdict.caveats:
-        lines += ["## Before you rely on it", ""]
+        lines += [f"## {t('Before you rely on it')}", ""]
         lines += [f"- {escaped(text)}" for text in (*inputs.notices, *verdict.caveats)]
         lines += [""]
     for figures in decision_tables(view):
         lines += [f"## {escaped(figures.caption)}", "", table_markdown(figures), ""]
     if inputs.changes:
-        lines += ["## What changed since the previous run", ""]
+        lines += [f"## {t('What changed since the previous run')}", ""]
         lines += [f"- {escaped(text)}" for text in inputs.changes]
     roc = draw_roc_and_precision_recall(
         view.evaluations, view.styles, prevalence=inputs.assessment.prevalence
@@ -76,7 +79,8 @@ def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
     return RunPage(
         verdict="\n".join(lines),
         data=_data(inputs),
-        figures=f"## ROC and precision-recall curves\n\n{_image(roc)}\n\n## Confusion matrices\n\n{_image(matrices)}",
+        figures=f"## {t('ROC and precision-recall curves')}\n\n{_image(roc)}\n\n"
+        f"## {t('Confusion matrices')}\n\n{_image(matrices)}",
     )
 
 
@@ -85,17 +89,23 @@ def _data(inputs: ReportInputs) -> str:
     parts = []
     if inputs.manifest is not None:
         manifest = inputs.manifest
-        rows = [("Files found", manifest.n_found), ("Usable images", manifest.n_images)]
-        rows += [(f"Excluded: {reason}", count) for reason, count in manifest.rejected_by_reason]
+        rows = [(t("Files found"), manifest.n_found), (t("Usable images"), manifest.n_images)]
         rows += [
-            ("Groups of identical files", manifest.n_duplicate_groups),
-            ("... of them with opposite labels", manifest.n_conflicting_groups),
+            (t("Excluded: {reason}", reason=t(reason)), count)
+            for reason, count in manifest.rejected_by_reason
         ]
-        rows += [(f"Groups of copies: {kind}", groups) for kind, groups, _ in manifest.copies_by_kind]
+        rows += [
+            (t("Groups of identical files"), manifest.n_duplicate_groups),
+            (t("... of them with opposite labels"), manifest.n_conflicting_groups),
+        ]
+        rows += [
+            (t("Groups of copies: {kind}", kind=t(kind)), groups)
+            for kind, groups, _ in manifest.copies_by_kind
+        ]
         if manifest.n_patients is not None:
-            rows.append(("Patients", manifest.n_patients))
-        table = "\n".join(f"| {escaped(what)} | {count:,} |" for what, count in rows)
-        parts.append(f"## {escaped(manifest.name)}\n\n| What | Number |\n|---|---:|\n{table}")
+            rows.append((t("Patients"), manifest.n_patients))
+        table = "\n".join(f"| {escaped(what)} | {format_count(count)} |" for what, count in rows)
+        parts.append(f"## {escaped(manifest.name)}\n\n| {t('What')} | {t('Number')} |\n|---|---:|\n{table}")
     section = data_section(view_of(inputs), 1)
     parts += [
         f"## {escaped(block.caption)}\n\n{table_markdown(block)}"

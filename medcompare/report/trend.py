@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from medcompare.base.formatting import (
+    NOT_MEASURED,
     capital,
     format_count,
     format_duration,
     format_number,
-    format_time,
     join_words,
 )
-from medcompare.data.sources.listing import count
+from medcompare.base.language import localised, message, t, tn
 from medcompare.report.figures.control import draw_limits, mark_signals
 from medcompare.report.figures.drawing import (
     INK,
@@ -45,11 +45,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from medcompare.runs.changes import Cause, DataChanges
+    from medcompare.runs.changes import Cause
     from medcompare.runs.summary import RunSummary
     from medcompare.stats.in_detail import ControlChart, TrendControl
 
-PANELS = (("auc", "AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity"))
+PANELS = (
+    ("auc", message("AUC"), message("AUC of {model}")),
+    ("sensitivity", message("Sensitivity"), message("sensitivity of {model}")),
+    ("specificity", message("Specificity"), message("specificity of {model}")),
+)
+"""Metric, title of its panel, and of a model within a sentence."""
 MARK: dict[Cause, str] = {
     "data": "D",
     "code": "C",
@@ -59,7 +64,12 @@ MARK: dict[Cause, str] = {
     "models": "N",
     "seed": "R",
 }
-MARKS_LEGEND = "D data, C code, L libraries, M machine, S settings, N models, R random seed"
+SIGNALS = {
+    "above": message("above its limits, {days}"),
+    "below": message("below its limits, {days}"),
+    "in a row above": message("in a row above the mean, {days}"),
+    "in a row below": message("in a row below the mean, {days}"),
+}
 MAX_TICKS = 8
 MAX_DAYS = 4
 MM_PER_PT = 0.353
@@ -67,7 +77,12 @@ MAX_IN_A_ROW, LETTER_PT = 14, 6.5
 """Runs whose letters fit side by side above a panel; height of a letter turned upright."""
 MAX_LIMITS = 2
 """Models whose control limits can be told apart in a panel; of more only the signals are marked."""
-MINUTE_S, HOUR_S = 60.0, 3600.0
+TIMES = (
+    (3600.0, message("Training time, hours"), 2),
+    (60.0, message("Training time, minutes"), 2),
+    (1.0, message("Training time, seconds"), 0),
+)
+"""Seconds of a unit, title of the panel in it, and how many of the unit the longest training must have taken."""
 
 
 def trend_runs(runs: Sequence[RunSummary]) -> tuple[TrendRun, ...]:
@@ -77,7 +92,7 @@ def trend_runs(runs: Sequence[RunSummary]) -> tuple[TrendRun, ...]:
             run_name=run.name,
             finished_at=run.finished_at or run.started_at,
             n_images=run.n_images,
-            headline=run.verdict.headline if run.verdict is not None else "no verdict",
+            headline=run.verdict.headline if run.verdict is not None else t("no verdict"),
             figures=tuple(
                 TrendFigures(**{name: getattr(row, name) for name in TrendFigures.model_fields})
                 for row in run.models
@@ -93,34 +108,6 @@ def trend_marks(runs: Sequence[RunSummary]) -> tuple[tuple[Cause, ...], ...]:
     return ((), *changed) if runs else ()
 
 
-def changed_data(data: DataChanges | None) -> tuple[str, ...]:
-    """A sentence for page one where labels changed, or images came or went that are of another kind."""
-    if data is None:
-        return ()
-    since = f"since the last run of the same data ({format_time(data.previous_at[:19] + '+00:00')})"
-    found = []
-    if data.n_relabelled:
-        found.append(
-            f"{capital(since)} the label of {count(data.n_relabelled, 'image')} changed: see Data and split."
-        )
-    for images, beside, why in (
-        ("added", "the earlier ones", "another scanner, stain or export?"),
-        ("removed", "those that stayed", "was something sorted out?"),
-    ):
-        drifted = [one for one in data.drift if one.drifted and one.images == images]
-        if drifted:
-            # Of a statistic without its unit, the largest distance first.
-            names = [
-                one.statistic.partition(" (")[0] for one in sorted(drifted, key=lambda one: -one.distance)
-            ]
-            n = data.n_added if images == "added" else data.n_removed
-            found.append(
-                f"The {count(n, 'image')} {images} {since} differ from {beside} in {join_words(names)}: {why} "
-                "See Data and split."
-            )
-    return tuple(found)
-
-
 def control_words(
     runs: Sequence[TrendRun], styles: dict[str, ModelStyle], control: Sequence[TrendControl]
 ) -> str:
@@ -132,7 +119,7 @@ def control_words(
         if one.chart.reason:
             without.setdefault(one.chart.reason, []).append(_figure_of(one, styles))
     reasons = [
-        f"{capital(reason)}{'' if len(named) == len(shown) else f' ({join_words(named)})'}."
+        f"{capital(reason)}." if len(named) == len(shown) else f"{capital(reason)} ({join_words(named)})."
         for reason, named in without.items()
     ]
     if not known:
@@ -140,23 +127,28 @@ def control_words(
     n = max(len(one.chart.baseline) for one in known)
     places = [i for one in known for i in one.chart.baseline]
     first, last = (runs[edge(places)].finished_at[:10] for edge in (min, max))
-    limits = (
-        f"Control limits ({'lines' if len(styles) <= MAX_LIMITS else 'not drawn for so many models'}): {SIGMAS:g} "
-        f"standard deviations around the mean of the {n} oldest runs shown with an interval, {first} to {last}, by "
-        "moving ranges in units of the sampling error of each run (Laney 2002)."
+    limits = t(
+        "Control limits ({drawn}): {sigmas:g} standard deviations around the mean of the {n} oldest runs shown with an "
+        "interval, {first} to {last}, by moving ranges in units of the sampling error of each run (Laney 2002).",
+        drawn=t("lines") if len(styles) <= MAX_LIMITS else t("not drawn for so many models"),
+        sigmas=SIGMAS,
+        n=n,
+        first=first,
+        last=last,
     )
     said = [_signal_words(runs, one.chart, _figure_of(one, styles)) for one in known if one.chart.signals]
-    signals = f"Signals (diamonds): {'; '.join(said)}." if said else "No signal."
-    rule = (
-        f"A signal is a run outside its limits, by chance about one in 370, or the {IN_A_ROW}th or later in a row on "
-        "one side of the mean."
+    signals = t("Signals (diamonds): {signals}.", signals="; ".join(said)) if said else t("No signal.")
+    rule = t(
+        "A signal is a run outside its limits, by chance about one in 370, or the {n}th or later in a row on one side "
+        "of the mean.",
+        n=IN_A_ROW,
     )
     return " ".join([limits, rule, signals, *reasons])
 
 
 def _figure_of(one: TrendControl, styles: dict[str, ModelStyle]) -> str:
-    name = dict(PANELS)[one.metric]
-    return f"{name if one.metric == 'auc' else name.lower()} of {styles[one.model].label}"
+    words = next(words for metric, _, words in PANELS if metric == one.metric)
+    return t(words, model=styles[one.model].label)
 
 
 def _signal_words(runs: Sequence[TrendRun], chart: ControlChart, what: str) -> str:
@@ -166,13 +158,10 @@ def _signal_words(runs: Sequence[TrendRun], chart: ControlChart, what: str) -> s
         days.setdefault(kind, []).append(runs[i].finished_at[:10])
     parts = []
     for signal, found in days.items():
-        when = (
-            join_words(dict.fromkeys(found)) if len(set(found)) <= MAX_DAYS else f"{found[0]} to {found[-1]}"
-        )
-        side = signal.removeprefix("in a row ")
-        row = signal.startswith("in a row")
-        parts.append(f"in a row {side} the mean, {when}" if row else f"{side} its limits, {when}")
-    return f"{what} {' and '.join(parts)}"
+        few = len(set(found)) <= MAX_DAYS
+        when = join_words(dict.fromkeys(found)) if few else t("{low} to {high}", low=found[0], high=found[-1])
+        parts.append(t(SIGNALS[signal], days=when))
+    return f"{what} {join_words(parts)}"
 
 
 def trend_figure(
@@ -208,10 +197,10 @@ def trend_figure(
     def fill(figure: Figure) -> None:
         grid = figure.add_gridspec(2, 6)
         tops = [figure.add_subplot(grid[0, 2 * i : 2 * i + 2]) for i in range(len(PANELS))]
-        for axes, (key, title) in zip(tops, PANELS, strict=True):
+        for axes, (key, title, _) in zip(tops, PANELS, strict=True):
             _accuracy_panel(axes, runs, styles, key, charts)
             _mark_changes(axes, marks)
-            axes.set_title(title, pad=5.0 + _marks_height(marks))
+            axes.set_title(t(title), pad=5.0 + _marks_height(marks))
         images, times = figure.add_subplot(grid[1, :3]), figure.add_subplot(grid[1, 3:])
         _images_panel(images, runs)
         _times_panel(times, runs, styles)
@@ -222,14 +211,10 @@ def trend_figure(
             handles=handles, labels=labels, loc="outside lower center", ncols=legend_columns(labels)
         )
         if any(marks):
-            figure.text(
-                0.995,
-                0.995,
-                f"changed before the run: {MARKS_LEGEND}",
-                ha="right",
-                va="top",
-                color=MUTED,
+            legend = t(
+                "changed before the run: D data, C code, L libraries, M machine, S settings, N models, R random seed"
             )
+            figure.text(0.995, 0.995, legend, ha="right", va="top", color=MUTED)
             figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))  # type: ignore[union-attr, call-arg]
 
     height_mm = 110.0 + LEGEND_ROW_MM * legend_rows + MM_PER_PT * _marks_height(marks)
@@ -292,7 +277,7 @@ def _images_panel(axes: Axes, runs: Sequence[TrendRun]) -> None:
         )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(round(value))))
-    axes.set_title("Usable images")
+    axes.set_title(t("Usable images"))
 
 
 def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> None:
@@ -305,20 +290,17 @@ def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelSt
         ]
         for style in styles.values()
     }
-    longest = max((t for rows in times.values() for _, t in rows), default=0.0)
-    unit, word = next(
-        (u, w)
-        for u, w, f in ((HOUR_S, "hours", 2), (MINUTE_S, "minutes", 2), (1.0, "seconds", 0))
-        if longest >= f * u
-    )
+    longest = max((time for rows in times.values() for _, time in rows), default=0.0)
+    unit, title = next((seconds, title) for seconds, title, n in TIMES if longest >= n * seconds)
     for m, style in enumerate(styles.values()):
         shift = offset(m, len(styles), 0.24)
-        _line(axes, [(i + shift, t / unit) for i, t in times[style.model]], style)
+        _line(axes, [(i + shift, time / unit) for i, time in times[style.model]], style)
     axes.set_ylim(bottom=0, top=1.15 * longest / unit if longest else 1.0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_title(f"Training time, {word}")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: localised(f"{value:g}")))
+    axes.set_title(t(title))
     if not longest:
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=MUTED)
+        words = t(NOT_MEASURED)
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
 def _line(axes: Axes, points: Sequence[tuple[float, float]], style: ModelStyle) -> None:
@@ -379,10 +361,19 @@ def _spoken(runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> str:
     parts = []
     for row in runs[-1].figures:
         if row.model in styles and row.auc.value is not None:
-            time = (
-                "" if row.training_time_s is None else f", trained in {format_duration(row.training_time_s)}"
+            values = {"model": styles[row.model].name, "auc": format_number(row.auc.value)}
+            parts.append(
+                t("{model} AUC {auc}", **values)
+                if row.training_time_s is None
+                else t(
+                    "{model} AUC {auc}, trained in {time}",
+                    **values,
+                    time=format_duration(row.training_time_s),
+                )
             )
-            parts.append(f"{styles[row.model].name} AUC {format_number(row.auc.value)}{time}")
-    last = f" Last run: {'; '.join(parts)}." if parts else ""
-    plural = "run" if len(runs) == 1 else "runs"
-    return f"AUC, sensitivity, specificity, usable images and training time over {len(runs)} {plural}.{last}"
+    said = tn(
+        "AUC, sensitivity, specificity, usable images and training time over {n} run.",
+        "AUC, sensitivity, specificity, usable images and training time over {n:,} runs.",
+        len(runs),
+    )
+    return said if not parts else f"{said} {t('Last run: {figures}.', figures='; '.join(parts))}"

@@ -5,109 +5,137 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from medcompare.base.formatting import format_count, format_estimate, format_level
+from medcompare.base.formatting import capital, format_level
+from medcompare.base.language import message, t, tn
 from medcompare.report.blocks import Column, Mark, svg_uri
 from medcompare.report.figures.drawing import ModelStyle, marker_svg, styles_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from medcompare.config.schema import EvaluateConfig
     from medcompare.report.inputs import ReportInputs
     from medcompare.stats.records import Assessment, ModelEvaluation, PairedComparison
 
 METRIC_NAMES = {
-    "auc": "AUC (area under the ROC curve)",
-    "average_precision": "Average precision",
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "sensitivity": "Sensitivity (recall)",
-    "specificity": "Specificity",
-    "ppv": "PPV (precision)",
-    "npv": "NPV",
-    "ppv_at_prevalence": "PPV at the stated prevalence",
-    "npv_at_prevalence": "NPV at the stated prevalence",
-    "likelihood_ratio_positive": "Positive likelihood ratio",
-    "likelihood_ratio_negative": "Negative likelihood ratio",
-    "f1": "F1 score",
-    "mcc": "Matthews correlation (MCC)",
-    "brier": "Brier score (lower is better)",
+    "auc": message("AUC (area under the ROC curve)"),
+    "average_precision": message("Average precision"),
+    "accuracy": message("Accuracy"),
+    "balanced_accuracy": message("Balanced accuracy"),
+    "sensitivity": message("Sensitivity (recall)"),
+    "specificity": message("Specificity"),
+    "ppv": message("PPV (precision)"),
+    "npv": message("NPV"),
+    "ppv_at_prevalence": message("PPV at the stated prevalence"),
+    "npv_at_prevalence": message("NPV at the stated prevalence"),
+    "likelihood_ratio_positive": message("Positive likelihood ratio"),
+    "likelihood_ratio_negative": message("Negative likelihood ratio"),
+    "f1": message("F1 score"),
+    "mcc": message("Matthews correlation (MCC)"),
+    "brier": message("Brier score (lower is better)"),
 }
 SHORT_NAMES = METRIC_NAMES | {
-    "auc": "AUC",
-    "sensitivity": "Sensitivity",
-    "ppv": "PPV",
-    "ppv_at_prevalence": "PPV, stated prevalence",
-    "npv_at_prevalence": "NPV, stated prevalence",
-    "likelihood_ratio_positive": "Positive LR",
-    "likelihood_ratio_negative": "Negative LR",
-    "mcc": "MCC",
-    "f1": "F1 score",
-    "brier": "Brier (lower is better)",
+    "auc": message("AUC"),
+    "sensitivity": message("Sensitivity"),
+    "ppv": message("PPV"),
+    "ppv_at_prevalence": message("PPV, stated prevalence"),
+    "npv_at_prevalence": message("NPV, stated prevalence"),
+    "likelihood_ratio_positive": message("Positive LR"),
+    "likelihood_ratio_negative": message("Negative LR"),
+    "mcc": message("MCC"),
+    "f1": message("F1 score"),
+    "brier": message("Brier (lower is better)"),
 }
 LOWER_IS_BETTER = frozenset({"brier", "expected_calibration_error"})
 
 COST_NAMES = {
-    "latency_ms_median": "Latency per image, batch 1, median (ms)",
-    "throughput_images_per_s": "Throughput (images per second)",
-    "peak_memory_bytes": "Peak memory (bytes)",
-    "n_parameters": "Parameters",
-    "flops": "Operations per image (FLOP)",
+    "latency_ms_median": message("Latency per image, batch 1, median (ms)"),
+    "throughput_images_per_s": message("Throughput (images per second)"),
+    "peak_memory_bytes": message("Peak memory (bytes)"),
+    "n_parameters": message("Parameters"),
+    "flops": message("Operations per image (FLOP)"),
 }
 
 PARAMETER_NAMES = {
-    "primary_metric": "Primary metric",
-    "alpha": "Alpha, two-sided",
-    "margin_auc": "Margin, AUC",
-    "margin_sensitivity": "Margin, sensitivity",
-    "margin_specificity": "Margin, specificity",
-    "auc_floor": "Minimum AUC (lower limit)",
-    "sensitivity_floor": "Minimum sensitivity",
-    "specificity_floor": "Minimum specificity",
-    "guard": "Guard",
-    "min_units": "Min. patients per class",
-    "cost_metric": "Deciding cost",
-    "cost_tolerance": "Difference in cost that counts",
-    "net_benefit_range": "Range of threshold probabilities",
+    "primary_metric": message("Primary metric"),
+    "alpha": message("Alpha, two-sided"),
+    "margin_auc": message("Margin, AUC"),
+    "margin_sensitivity": message("Margin, sensitivity"),
+    "margin_specificity": message("Margin, specificity"),
+    "auc_floor": message("Minimum AUC (lower limit)"),
+    "sensitivity_floor": message("Minimum sensitivity"),
+    "specificity_floor": message("Minimum specificity"),
+    "guard": message("Guard"),
+    "min_units": message("Min. patients per class"),
+    "cost_metric": message("Deciding cost"),
+    "cost_tolerance": message("Difference in cost that counts"),
+    "net_benefit_range": message("Range of threshold probabilities"),
 }
 
 GLOSSARY = (
     (
-        "AUC",
-        "Chance that a random positive case scores higher than a random negative one. 0.5 is a coin toss.",
-    ),
-    ("Sensitivity", "Share of the positive cases that are predicted positive at the threshold of the model."),
-    ("Specificity", "Share of the negative cases that are predicted negative at the threshold of the model."),
-    (
-        "PPV, NPV",
-        "Share of positive (negative) predictions that are correct; both change with the share of positives.",
-    ),
-    ("Confidence interval", "Range of values the data are compatible with, at the level printed beside it."),
-    (
-        "Margin",
-        "Loss that counts as acceptable. A difference is shown to be acceptable when its whole interval lies inside.",
+        message("AUC"),
+        message(
+            "Chance that a random positive case scores higher than a random negative one. 0.5 is a coin toss."
+        ),
     ),
     (
-        "F1, MCC, AP",
-        (
+        message("Sensitivity"),
+        message("Share of the positive cases that are predicted positive at the threshold of the model."),
+    ),
+    (
+        message("Specificity"),
+        message("Share of the negative cases that are predicted negative at the threshold of the model."),
+    ),
+    (
+        message("PPV, NPV"),
+        message(
+            "Share of positive (negative) predictions that are correct; both change with the share of positives."
+        ),
+    ),
+    (
+        message("Confidence interval"),
+        message("Range of values the data are compatible with, at the level printed beside it."),
+    ),
+    (
+        message("Margin"),
+        message(
+            "Loss that counts as acceptable. A difference is shown to be acceptable when its whole interval lies "
+            "inside."
+        ),
+    ),
+    (
+        message("F1, MCC, AP"),
+        message(
             "Harmonic mean of PPV and sensitivity; correlation of prediction and truth; area under the curve of "
             "precision and recall. All three change with the share of positives, and decide nothing here."
         ),
     ),
     (
-        "Calibration",
-        (
+        message("Calibration"),
+        message(
             "Slope above 1: under-, below 1: overconfident. In the large above 0: probabilities too low. O : E: "
             "positives observed over expected. ECE, ICI, E50, E90: distances of probability and truth (in bins; mean, "
             "median and 90th percentile along the curve)."
         ),
     ),
-    ("Brier score", "Mean squared distance between predicted probability and truth; lower is better."),
     (
-        "Net benefit",
-        "True positives gained per case after charging false alarms at the rate the threshold probability implies.",
+        message("Brier score"),
+        message("Mean squared distance between predicted probability and truth; lower is better."),
+    ),
+    (
+        message("Net benefit"),
+        message(
+            "True positives gained per case after charging false alarms at the rate the threshold probability implies."
+        ),
     ),
 )
+
+METHODS = {
+    "newcombe": message("Newcombe"),
+    "bootstrap": message("Bootstrap"),
+    "one_training": message("One training"),
+}
+"""Ends of metric keys: how, or of what, a figure was computed."""
 
 
 def metric_name(key: str, *, short: bool = False) -> str:
@@ -120,13 +148,12 @@ def metric_name(key: str, *, short: bool = False) -> str:
     """
     names = SHORT_NAMES if short else METRIC_NAMES
     if key in names:
-        return names[key]
+        return t(names[key])
     for base in sorted(names, key=len, reverse=True):
         if key.startswith(f"{base}_"):
-            suffix = key.removeprefix(f"{base}_").replace("_", " ")
-            return f"{names[base]}, {suffix[:1].upper()}{suffix[1:]}"
-    words = key.replace("_", " ")
-    return f"{words[:1].upper()}{words[1:]}"
+            suffix = key.removeprefix(f"{base}_")
+            return f"{t(names[base])}, {t(METHODS.get(suffix, capital(suffix.replace('_', ' '))))}"
+    return capital(key.replace("_", " "))
 
 
 def base_metric(key: str) -> str:
@@ -139,10 +166,12 @@ def base_metric(key: str) -> str:
 
 
 ORIGINS = {
-    "validation": "chosen on the validation subset, then applied unchanged to the test subset",
-    "user": "given by the user; whether they were set before the test subset was looked at is not known",
-    "fixed": "fixed in the configuration",
-    "convention": "of 0.5, a convention: there was no validation subset to choose them on",
+    "validation": message("chosen on the validation subset, then applied unchanged to the test subset"),
+    "user": message(
+        "given by the user; whether they were set before the test subset was looked at is not known"
+    ),
+    "fixed": message("fixed in the configuration"),
+    "convention": message("of 0.5, a convention: there was no validation subset to choose them on"),
 }
 """Where thresholds came from, to be read after "thresholds"."""
 
@@ -182,27 +211,35 @@ class View:
         for one in self.evaluations:
             found.setdefault(one.operating_point.chosen_on, []).append(self.label(one.model))
         if len(found) == 1:
-            text = f"thresholds {ORIGINS[next(iter(found))]}"
+            origins = t(ORIGINS[next(iter(found))])
         else:
-            text = "thresholds " + "; ".join(
-                f"{ORIGINS[origin]} ({', '.join(names)})" for origin, names in found.items()
+            origins = "; ".join(
+                f"{t(ORIGINS[origin])} ({', '.join(names)})" for origin, names in found.items()
             )
+        text = t("thresholds {origins}", origins=origins)
         looks = self.inputs.n_earlier_looks
-        if looks:
-            text += (
-                f"; the same test cases had been evaluated in {looks:,} earlier run{'s' if looks > 1 else ''}"
-            )
-        return text
+        if not looks:
+            return text
+        again = tn(
+            "the same test cases had been evaluated in {n} earlier run",
+            "the same test cases had been evaluated in {n:,} earlier runs",
+            looks,
+        )
+        return f"{text}; {again}"
 
     @property
     def of_first(self) -> str:
         """What to say of figures case by case where models were trained several times; else nothing."""
         several = any(one.over_seeds for one in self.evaluations)
-        return " Of several trainings the first is shown; the verdict rests on the means." if several else ""
+        if not several:
+            return ""
+        return " " + t("Of several trainings the first is shown; the verdict rests on the means.")
 
     def mark(self, model: str) -> Mark:
         """The model's mark, spoken as "mark of" its name."""
-        return Mark(src=svg_uri(marker_svg(self.styles[model])), alt=f"Mark of {self.name(model)}")
+        return Mark(
+            src=svg_uri(marker_svg(self.styles[model])), alt=t("Mark of {model}", model=self.name(model))
+        )
 
     def columns(
         self, models: Iterable[str] | None = None, *, kind: Literal["text", "number"] = "number"
@@ -234,46 +271,11 @@ def view_of(inputs: ReportInputs) -> View:
 def format_patients(assessment: Assessment) -> str:
     """What the intervals take as independent: images or patients, and whether that is known."""
     if assessment.n_patients is None:
-        return "No patient ids were given: all intervals assume one image per patient."
+        return t("No patient ids were given: all intervals assume one image per patient.")
     if assessment.clustered:
-        return "Intervals allow for several images per patient."
-    return f"The test subset holds {format_count(assessment.n_patients)} patients, one case each."
-
-
-def words_of_patients(evaluate: EvaluateConfig) -> list[str]:
-    """A sentence where each case is a patient, scored from several images."""
-    if evaluate.per_patient == "none":
-        return []
-    how = {"mean": "mean", "max": "largest"}[evaluate.per_patient]
-    said = f"A case is a patient, scored with the {how} score of the patient's images"
-    return [f"{said} (evaluate.per_patient={evaluate.per_patient})."]
-
-
-SEEN = {
-    "file": "only facts about the files",
-    "colours": "only the colours of the images",
-    "thumbnail": "only 12 \u00d7 12 pixels of each image",
-}
-
-
-def easy_data(assessment: Assessment) -> tuple[str, ...]:
-    """A sentence for each network that is not shown to beat a model that does not see the disease."""
-    found, whose = [], "its first training's" if assessment.seed_comparisons else "the network's"
-    for model in assessment.models:
-        unbeaten = [
-            (one.auc_test.value, one)
-            for one in assessment.shortcuts
-            if one.auc_test is not None
-            and one.auc_test.value is not None
-            and (low := one.differences[model].ci_low if model in one.differences else 1.0) is not None
-            and low <= 0
-        ]
-        if not unbeaten:
-            continue
-        auc, best = max(unbeaten, key=lambda pair: pair[0])
-        difference = format_estimate(best.differences[model], signed=True)
-        found.append(
-            f"{assessment.display_names[model]} is not shown to tell the classes apart better than a linear model that "
-            f"sees {SEEN[best.kind]} (AUC {auc:.3f} on the same test images; {whose} minus this: {difference})."
-        )
-    return tuple(found)
+        return t("Intervals allow for several images per patient.")
+    return tn(
+        "The test subset holds {n} patients, one case each.",
+        "The test subset holds {n:,} patients, one case each.",
+        assessment.n_patients,
+    )

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from medcompare.base.formatting import (
-    format_count,
     format_duration,
     format_estimate,
     format_number,
     format_time,
     join_words,
 )
+from medcompare.base.language import message, t, tn
 from medcompare.base.record import Record
 from medcompare.runs.summary import RunSummary
 
@@ -49,18 +49,18 @@ PRIVATE_FIELDS = frozenset(
 
 Figure = Literal["auc", "sensitivity", "specificity", "training_time_s"]
 METRICS: tuple[tuple[Figure, str], ...] = (
-    ("auc", "AUC"),
-    ("sensitivity", "Sensitivity"),
-    ("specificity", "Specificity"),
+    ("auc", message("AUC")),
+    ("sensitivity", message("Sensitivity")),
+    ("specificity", message("Specificity")),
 )
 WORDS: dict[Cause, str] = {
-    "data": "the data",
-    "code": "the code",
-    "libraries": "library versions",
-    "machine": "the machine",
-    "configuration": "the configuration",
-    "models": "the list of models",
-    "seed": "the seed",
+    "data": message("the data"),
+    "code": message("the code"),
+    "libraries": message("library versions"),
+    "machine": message("the machine"),
+    "configuration": message("the configuration"),
+    "models": message("the list of models"),
+    "seed": message("the seed"),
 }
 SHOWN_FIELDS = 6
 SHOWN_TIME_CHANGE = 0.2
@@ -135,12 +135,12 @@ class DataChanges(Record):
     def counts(self) -> str:
         """``12 images added, 3 removed``; empty where nothing of it changed."""
         parts = (
-            (self.n_added, "added"),
-            (self.n_removed, "removed"),
-            (self.n_relabelled, "relabelled"),
-            (self.n_other_patient, "filed under another patient"),
+            (self.n_added, message("{n:,} added")),
+            (self.n_removed, message("{n:,} removed")),
+            (self.n_relabelled, message("{n:,} relabelled")),
+            (self.n_other_patient, message("{n:,} filed under another patient")),
         )
-        return join_words(f"{format_count(n)} {word}" for n, word in parts if n)
+        return join_words(t(words, n=n) for n, words in parts if n)
 
 
 class Changes(Record):
@@ -182,7 +182,9 @@ def what_changed(
             current=current.name,
             causes=(),
             verdict_changed=None,
-            sentences=("This is the first recorded run of its series: there is nothing to compare it with.",),
+            sentences=(
+                t("This is the first recorded run of its series: there is nothing to compare it with."),
+            ),
         )
     fields = tuple(_changed_fields(previous, current))
     causes = dict(_causes(previous, current, fields))
@@ -190,23 +192,27 @@ def what_changed(
     times = dict(_times(previous, current))
     order = [row.model for row in current.models]
     if "data" in causes and data is not None and data.previous == previous.name and data.counts:
-        causes["data"] += f" Images: {data.counts}."
+        causes["data"] += " " + t("Images: {counts}.", counts=data.counts)
     sentences = [_opening(previous, tuple(causes)), *causes.values()]
     verdict_changed = None
     if previous.verdict is not None and current.verdict is not None:
         before, after = previous.verdict, current.verdict
         verdict_changed = (before.outcome, before.model) != (after.outcome, after.model)
         sentences.append(
-            f"The verdict changed from “{before.headline}” to “{after.headline}”."
+            t(
+                "The verdict changed from “{before}” to “{after}”.",
+                before=before.headline,
+                after=after.headline,
+            )
             if verdict_changed
-            else f"The verdict is the same: {after.headline}."
+            else t("The verdict is the same: {headline}.", headline=after.headline)
         )
     sentences += [sentence for sentence in (*metrics.values(), *times.values()) if sentence]
     if not causes:
         sentences.append(
-            "Nothing that is recorded changed, yet the metrics differ: the run did not repeat exactly."
+            t("Nothing that is recorded changed, yet the metrics differ: the run did not repeat exactly.")
             if any(change.difference for change in metrics)
-            else "The metrics are the same to the last digit."
+            else t("The metrics are the same to the last digit.")
         )
     return Changes(
         previous=previous.name,
@@ -238,16 +244,16 @@ def _changed_fields(previous: RunSummary, current: RunSummary) -> Iterator[Field
     for field in sorted((before.keys() | after.keys()) - LOCATIONS):
         old, new = before.get(field), after.get(field)
         if old != new and field in PRIVATE_FIELDS:
-            yield FieldChange(field=field, before="a path", after="another path")
+            yield FieldChange(field=field, before=t("a path"), after=t("another path"))
         elif old != new:
             yield FieldChange(field=field, before=_shown(old), after=_shown(new))
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON value
     if value in (None, {}, []):
-        return "not set"
+        return t("not set")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return t("yes") if value else t("no")
     return join_words(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -261,36 +267,37 @@ def _causes(
     digests = previous.code_digest, current.code_digest
     if _differ(*(digests if all(digests) else (previous.code_commit, current.code_commit))):
         before, after = _commit(previous), _commit(current)
-        same = before == after
+        edited = t("Code: edited since, at the same commit ({commit}).", commit=after)
         yield (
             "code",
-            f"Code: edited since, at the same commit ({after})." if same else f"Code: {before} → {after}.",
+            edited if before == after else t("Code: {before} → {after}.", before=before, after=after),
         )
     if previous.versions and current.versions and previous.versions != current.versions:
         old, new = dict(previous.versions), dict(current.versions)
+        absent = t("absent")
         moved = [
-            f"{name} {old.get(name, 'absent')} → {new.get(name, 'absent')}"
+            f"{name} {old.get(name, absent)} → {new.get(name, absent)}"
             for name in sorted(old.keys() | new.keys())
             if old.get(name) != new.get(name)
         ]
-        yield "libraries", f"Libraries: {'; '.join(moved)}."
+        yield "libraries", t("Libraries: {versions}.", versions="; ".join(moved))
     if _differ(previous.machine, current.machine):
-        yield "machine", f"Machine: {previous.machine} → {current.machine}."
+        yield "machine", t("Machine: {before} → {after}.", before=previous.machine, after=current.machine)
     if fields:
         listed = [f"{change.field}: {change.before} → {change.after}" for change in fields[:SHOWN_FIELDS]]
-        listed += [f"and {len(fields) - SHOWN_FIELDS} more"] if len(fields) > SHOWN_FIELDS else []
-        yield "configuration", f"Configuration: {'; '.join(listed)}."
+        more = len(fields) - SHOWN_FIELDS
+        listed += [tn("and {n} more", "and {n:,} more", more)] if more > 0 else []
+        yield "configuration", t("Configuration: {fields}.", fields="; ".join(listed))
     names = [{row.model: row.display_name for row in run.models} for run in (previous, current)]
     if all(names) and names[0].keys() != names[1].keys():  # a failed run has none, which is no change
         added, gone = (
             [one[model] for model in one if model not in other] for one, other in (names[::-1], names)
         )
-        parts = [
-            f"{verb} {join_words(some)}" for verb, some in (("added", added), ("left out", gone)) if some
-        ]
-        yield "models", f"Models: {'; '.join(parts)}."
+        parts = [t("added {models}", models=join_words(added))] if added else []
+        parts += [t("left out {models}", models=join_words(gone))] if gone else []
+        yield "models", t("Models: {changes}.", changes="; ".join(parts))
     if previous.seed != current.seed:
-        yield "seed", f"Seed: {previous.seed} → {current.seed}."
+        yield "seed", t("Seed: {before} → {after}.", before=str(previous.seed), after=str(current.seed))
 
 
 def _differ(before: str | None, after: str | None) -> bool:
@@ -298,27 +305,37 @@ def _differ(before: str | None, after: str | None) -> bool:
 
 
 def _opening(previous: RunSummary, causes: tuple[Cause, ...]) -> str:
-    since = f"Since the previous run ({format_time(previous.started_at[:19] + '+00:00')})"
+    when = format_time(previous.started_at[:19] + "+00:00")
     if not causes:
-        return f"{since} nothing changed: same data, code, configuration and seed."
+        return t(
+            "Since the previous run ({when}) nothing changed: same data, code, configuration and seed.",
+            when=when,
+        )
     if causes == ("seed",):
-        return f"{since} only the seed changed."
-    return f"{since} {join_words(WORDS[cause] for cause in causes)} changed."
+        return t("Since the previous run ({when}) only the seed changed.", when=when)
+    things = join_words(t(WORDS[cause]) for cause in causes)
+    return t("Since the previous run ({when}) {things} changed.", when=when, things=things)
 
 
 def _data_sentence(before: int | None, after: int | None) -> str:
     if before is None or after is None:
-        return "Data: other content."
+        return t("Data: other content.")
     if before == after:
-        return f"Data: as many images as before ({format_count(after)}), with other content or labels."
+        return t("Data: as many images as before ({n:,}), with other content or labels.", n=after)
     difference = format_number(after - before, digits=0, signed=True)
-    return f"Data: {format_count(before)} → {format_count(after)} images ({difference})."
+    return t(
+        "Data: {before:,} → {after:,} images ({difference}).",
+        before=before,
+        after=after,
+        difference=difference,
+    )
 
 
 def _commit(run: RunSummary) -> str:
     if run.code_commit is None:
-        return "no commit"
-    return run.code_commit[:8] + (" with uncommitted edits" if run.code_dirty else "")
+        return t("no commit")
+    commit = run.code_commit[:8]
+    return t("{commit} with uncommitted edits", commit=commit) if run.code_dirty else commit
 
 
 def _change(
@@ -354,15 +371,18 @@ def _metrics(previous: RunSummary, current: RunSummary) -> Iterator[tuple[Figure
             if not change.difference:
                 yield change, None
                 continue
-            verb = "rose" if change.difference > 0 else "fell"
-            note = "; the two intervals do not overlap" if change.intervals_overlap is False else ""
-            yield (
-                change,
-                (
-                    f"{name} of {row.display_name} {verb} by {format_number(abs(change.difference))}, "
-                    f"from {format_estimate(before)} to {format_estimate(after)}{note}."
-                ),
+            said = t(
+                message("{metric} of {model} rose by {difference}, from {before} to {after}")
+                if change.difference > 0
+                else message("{metric} of {model} fell by {difference}, from {before} to {after}"),
+                metric=t(name),
+                model=row.display_name,
+                difference=format_number(abs(change.difference)),
+                before=format_estimate(before),
+                after=format_estimate(after),
             )
+            apart = change.intervals_overlap is False
+            yield change, f"{said}; {t('the two intervals do not overlap')}." if apart else f"{said}."
 
 
 def _times(previous: RunSummary, current: RunSummary) -> Iterator[tuple[FigureChange, str | None]]:
@@ -371,24 +391,20 @@ def _times(previous: RunSummary, current: RunSummary) -> Iterator[tuple[FigureCh
         before, after = earlier.training_time_s, row.training_time_s
         sentence = None
         if before and after is not None and abs(after - before) / before > SHOWN_TIME_CHANGE:
-            verb = "longer" if after > before else "shorter"
-            sentence = (
-                f"Training of {row.display_name} took {verb}: {format_duration(before)} before, "
-                f"{format_duration(after)} now."
-            )
+            longer = message("Training of {model} took longer: {before} before, {now} now.")
+            shorter = message("Training of {model} took shorter: {before} before, {now} now.")
+            took = {"before": format_duration(before), "now": format_duration(after)}
+            sentence = t(longer if after > before else shorter, model=row.display_name, **took)
         yield _change(row, "training_time_s", before, after), sentence
 
 
 def intervals_overlap(before: Estimate, after: Estimate) -> bool | None:
     """Whether two intervals share a point; None where one of them has no limits."""
-    low_before, high_before, low_after, high_after = (
-        before.ci_low,
-        before.ci_high,
-        after.ci_low,
-        after.ci_high,
-    )
-    if low_before is None or high_before is None or low_after is None or high_after is None:
+    limits = before.ci_low, before.ci_high, after.ci_low, after.ci_high
+    known = [limit for limit in limits if limit is not None]
+    if len(known) < len(limits):
         return None
+    low_before, high_before, low_after, high_after = known
     return low_before <= high_after and low_after <= high_before
 
 

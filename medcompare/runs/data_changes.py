@@ -13,6 +13,7 @@ import pandas as pd
 import scipy
 
 from medcompare.base.errors import ArtifactError
+from medcompare.base.language import message, t
 from medcompare.data.characteristics import standardised_difference
 from medcompare.data.file_facts import FILE_FACTS, SIDE, read_file_facts
 from medcompare.data.records import ORIGINAL
@@ -133,7 +134,7 @@ def _compared(
             }
         )
     except ArtifactError:
-        note = (
+        note = t(
             "The table of images of that run is no longer in the store: what was added, removed or relabelled is not "
             "known."
         )
@@ -247,8 +248,12 @@ def _drift(
         )
     if not found:
         return (), ""
-    how = f"by {N_PERMUTATIONS} permutations of whole patients" if grouped else "of images"
-    return tuple(found), f"two-sample Kolmogorov-Smirnov test {how}, p-values adjusted by Holm"
+    if not grouped:
+        return tuple(found), t("two-sample Kolmogorov-Smirnov test of images, p-values adjusted by Holm")
+    return tuple(found), t(
+        "two-sample Kolmogorov-Smirnov test by {n} permutations of whole patients, p-values adjusted by Holm",
+        n=N_PERMUTATIONS,
+    )
 
 
 _Measured = tuple[dict[str, "NDArray[np.float64]"], "NDArray[np.uint64]"]
@@ -266,13 +271,13 @@ def _measured(table: _Table, facts: NDArray[np.void], chosen: NDArray[np.bool_])
     n_px = table.size[rows].astype(np.float64).prod(axis=1)
     total = np.maximum(colours.sum(axis=1), 1.0)
     return {
-        "brightness (mean grey level, 0 to 255)": colours @ _GREY,
-        "contrast (standard deviation of the grey levels)": facts["contrast"].astype(np.float64),
-        "blur (share of fine detail left after blurring)": facts["blur"].astype(np.float64),
-        "share of red in the colours": colours[:, 0] / total,
-        "share of blue in the colours": colours[:, 2] / total,
-        "shorter side (pixels)": table.size[rows].min(axis=1).astype(np.float64),
-        "bytes per pixel of the file": facts["n_bytes"] / n_px,
+        message("brightness (mean grey level, 0 to 255)"): colours @ _GREY,
+        message("contrast (standard deviation of the grey levels)"): facts["contrast"].astype(np.float64),
+        message("blur (share of fine detail left after blurring)"): facts["blur"].astype(np.float64),
+        message("share of red in the colours"): colours[:, 0] / total,
+        message("share of blue in the colours"): colours[:, 2] / total,
+        message("shorter side (pixels)"): table.size[rows].min(axis=1).astype(np.float64),
+        message("bytes per pixel of the file"): facts["n_bytes"] / n_px,
     }, table.patient[rows]
 
 

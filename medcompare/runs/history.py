@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from medcompare.base.artifacts import write_atomically
 from medcompare.base.errors import ConfigError, MedcompareError, cannot_write
 from medcompare.base.file_access import locked
+from medcompare.base.language import message
 from medcompare.runs.summary import Failure, RunSummary, failed_run
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ CLOCK_TOLERANCE_S = 5.0
 class HistoryError(MedcompareError):
     """The history cannot be read or written; the message ends with the remedy."""
 
-    public = "the history cannot be read or written"
+    public = message("the history cannot be read or written")
 
 
 def history_path(store: Path) -> Path:
@@ -152,20 +153,22 @@ def mark_crashed_runs(
         for run in list_runs(path, status="running"):
             if run.host == host and run.pid is not None:
                 crashed = not is_alive(run)
-                cause = (
+                cause = public = message(
                     "the process of the run ended without a result: it was killed or the machine went down"
                 )
             else:
                 crashed = now - datetime.fromisoformat(run.started_at) > STALE_AFTER
-                cause = f"no end was recorded within {STALE_AFTER.total_seconds() / 3600:.0f} hours"
+                cause = public = message("no end was recorded within 72 hours")  # `STALE_AFTER`
             # Read again: it may have recorded its end just before it ended.
             if crashed and _read(_file_of(path, run)).status == "running":
                 failure = Failure(
-                    stage="an unfinished stage",
+                    stage=message("an unfinished stage"),
                     kind="Crash",
                     cause=cause,
-                    public=cause,
-                    remedy="Look for lack of memory or a restart of the machine; then start it again.",
+                    public=public,
+                    remedy=message(
+                        "Look for lack of memory or a restart of the machine; then start it again."
+                    ),
                 )
                 marked.append(failed_run(run, failure=failure, finished_at=now, status="crashed"))
                 _write(path, marked[-1])

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import STAGE_ATTRIBUTE, DiskFullError, InputError, TrainingError
+from medcompare.base.language import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BETWEEN_STAGES = "between the stages"
-INTERRUPTED = "Start it again: what was finished is reused, and trainings go on from where they were saved."
+BETWEEN_STAGES = message("between the stages")
+INTERRUPTED = message(
+    "Start it again: what was finished is reused, and trainings go on from where they were saved."
+)
 
 
 @contextmanager
@@ -34,12 +37,18 @@ def stage_of(error: BaseException) -> str:
 def remedy_of(error: BaseException) -> str:
     """What to do about `error`, in a sentence that names no file."""
     if isinstance(error, InputError):
-        return "Change the input or the setting that the log of the run names: the same input fails again."
+        return message(
+            "Change the input or the setting that the log of the run names: the same input fails again."
+        )
     is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
     if is_full or isinstance(error, DiskFullError):
-        return "Free some disk: medcompare prune shows what can be deleted. Then start the run again."
+        return message(
+            "Free some disk: medcompare prune shows what can be deleted. Then start the run again."
+        )
     if isinstance(error, TrainingError) and not error.transient:
-        return "Change the settings of the training that the log of the run names: the same training fails again."
+        return message(
+            "Change the settings of the training that the log of the run names: the same training fails again."
+        )
     if not isinstance(error, Exception):
         return INTERRUPTED
-    return "Read the log of the run, then start it again: what was finished is reused."
+    return message("Read the log of the run, then start it again: what was finished is reused.")

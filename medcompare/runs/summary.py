@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.code_identity import PACKAGE_ROOT, normalised_source
+from medcompare.base.language import message
 from medcompare.base.record import Artifact, Record
 from medcompare.config.data import DEMO
 from medcompare.stats.records import Estimate, Outcome
@@ -324,7 +325,7 @@ def failure_of(error: BaseException, stage: str, *, remedy: str | None = None) -
         public = os.strerror(error.errno)
     # What is no `Exception` comes from outside: Ctrl-C, SIGTERM, a cancellation, the end of the worker.
     if not isinstance(error, Exception):
-        public = cause = "the run was stopped from outside"
+        public = cause = message("the run was stopped from outside")
     else:
         cause = str(error) or kind
     return Failure(stage=stage, kind=kind, cause=cause, public=public, remedy=remedy)

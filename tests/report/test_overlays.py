@@ -137,7 +137,7 @@ def test_more_is_lighter_and_less_clear() -> None:
         ((0, 0), "upper left"),
         ((3, 3), "centre"),
         ((6, 3), "lower"),
-        ((3, 6), "right"),
+        ((3, 6), "middle right"),
         ((0, 6), "upper right"),
     ],
 )

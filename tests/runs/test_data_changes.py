@@ -18,7 +18,7 @@ from medcompare.config.data import DataConfig
 from medcompare.data.file_facts import FILE_FACTS, N_THUMBNAIL
 from medcompare.data.manifest import ingest
 from medcompare.data.sources.resolve import resolve_source
-from medcompare.report.trend import changed_data
+from medcompare.report.notices import changed_data
 from medcompare.runs import data_changes as module
 from medcompare.runs.data_changes import ALPHA, data_changes
 from tests.runs.sample_runs import summary

@@ -18,7 +18,7 @@ from medcompare.base.artifacts import ArtifactStore
 from medcompare.data.file_facts import FILE_FACTS, N_COLOUR, N_THUMBNAIL, is_kept, small_picture
 from medcompare.data.tables import read_images
 from medcompare.predictions.cases import ScoredCases
-from medcompare.report.vocabulary import easy_data
+from medcompare.report.notices import easy_data
 from medcompare.stats.records import Estimate
 from medcompare.stats.shortcuts import beside_random_split, cross_validated_auc, out_of_fold, shortcuts
 from tests.report.sample import make_assessment, make_manifest
