@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import Field, ValidationError
 
 from medcompare.base.errors import ConfigError
-from medcompare.base.language import message, spoken, t
+from medcompare.base.language import message, t
 from medcompare.base.record import Record
 from medcompare.data.spelling import words
 from medcompare.report.blocks import picture_uri, svg_uri
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from medcompare.base.language import Language
     from medcompare.report.inputs import ReportInputs
 
 ACCENT, PAPER = "#26466a", "#f2f5f8"
@@ -44,16 +43,10 @@ ATTRIBUTES = words(
 )
 """What a logo may hold: shapes and colours. A script, a style sheet, text in a font and a link are refused."""
 
-ALSO_WORDS: dict[Language, frozenset[str]] = {
-    "en": words(
-        "positive negative positives negatives case cases image images patient patients test training validation true "
-        "false model models class classes all none yes no data"
-    ),
-    "de": words(
-        "positiv positive positiven negativ negative negativen fall fälle bild bilder patient patienten test training "
-        "validierung wahr falsch richtig modell modelle klasse klassen alle keine ja nein daten"
-    ),
-}
+ALSO_WORDS = message(
+    "positive negative positives negatives case cases image images patient patients test training validation true "
+    "false model models class classes all none yes no data"
+)
 """Names of classes that sentences of the report use as words: where one stands for the class cannot be told."""
 SHORTEST_NAME = 3
 KEPT = words(
@@ -166,7 +159,7 @@ def _of_classes(named: dict[str, str], known: Iterable[str] | None) -> str:
     for name in named:
         if there is not None and name not in there:
             return f"classes: the data have no class {name!r}; they have {', '.join(map(repr, there))}"
-        if name.casefold() in ALSO_WORDS[spoken()] or sum(c.isalpha() for c in name) < SHORTEST_NAME:
+        if name.casefold() in words(t(ALSO_WORDS)) or sum(c.isalpha() for c in name) < SHORTEST_NAME:
             return (
                 f"classes: {name!r} cannot be told from a word or number in sentences of the report: give the class "
                 "its name in the data (the folder, or the label of the table)"
