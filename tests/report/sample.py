@@ -527,7 +527,8 @@ def make_assessment(
             Parameter(name="auc_floor", value="0.70", set_by=DEFAULT),
             Parameter(name="guard", value="strict", set_by=DEFAULT),
             Parameter(name="min_units", value="30", set_by=DEFAULT),
-            Parameter(name="cost_metric", value="latency_ms_median, 10% tolerance", set_by=DEFAULT),
+            Parameter(name="cost_metric", value="latency_ms_median", set_by=DEFAULT),
+            Parameter(name="cost_tolerance", value="10%", set_by=DEFAULT),
         ),
     )
     grid = np.linspace(0.01, 0.95, 95)

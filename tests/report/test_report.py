@@ -34,7 +34,6 @@ from tests.report.sample import (
     make_hard_cases,
     make_inputs,
     make_seeds,
-    make_trained,
     make_trend,
 )
 
@@ -345,18 +344,6 @@ def test_undefined_figures_are_words_with_a_reason() -> None:
     assert read.text.count("not estimable") >= 4
     assert "No case was predicted positive." in read.text
     assert not re.search(r"\b(None|nan)\b", read.text)
-
-
-def test_random_weights_are_said_on_page_one() -> None:
-    """Without a notice of the run the report adds its own; with one it does not repeat it."""
-    assessment = make_assessment()
-    trained = tuple(make_trained(m, assessment.display_names[m], pretrained=False) for m in assessment.models)
-
-    silent = page_one_of(make_inputs(trained=trained))
-    told = page_one_of(make_inputs(trained=trained, notices=("Random initialisation was asked for.",)))
-
-    assert "ResNet-50 and EfficientNet-B0 started from random weights" in silent.notices[0]
-    assert told.notices == ("Random initialisation was asked for.",)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.INVALID, Outcome.NOT_ENOUGH_DATA])

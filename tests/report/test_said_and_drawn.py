@@ -419,7 +419,7 @@ def test_decision_curves_of_miscalibrated_models_are_warned_of() -> None:
     [
         ((0.32, 0.67), "training loss is 0.320, the validation loss 0.670, about that of guessing"),
         ((0.32, 0.50), "training loss is 0.320, the validation loss 0.500. Possible causes: overfitting"),
-        ((0.68, 0.69), "the validation loss 0.690: about that of guessing"),
+        ((0.68, 0.69), "the validation loss 0.690, about that of guessing"),
         ((0.50, 0.55), None),
     ],
 )

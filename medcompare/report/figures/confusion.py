@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.base.formatting import format_count, format_percent, short_labels
+from medcompare.base.language import t
 from medcompare.report.figures.drawing import Drawing, draw
 from medcompare.report.results import row_fractions
 
@@ -41,15 +42,24 @@ def draw_confusion_matrices(evaluations: Sequence[ModelEvaluation], styles: dict
             _matrix(axes, evaluation, title=styles[evaluation.model].label)
 
     spoken = "; ".join(
-        f"{styles[e.model].name}: {e.confusion.true_positive} of {e.n_positive} {e.classes[1]} found, "
-        f"{e.confusion.false_positive} of {e.n_negative} {e.classes[0]} predicted {e.classes[1]}"
+        t(
+            "{model}: {found} of {n_positive} {positive} found, {alarms} of {n_negative} {negative} predicted "
+            "{positive}",
+            model=styles[e.model].name,
+            found=e.confusion.true_positive,
+            n_positive=e.n_positive,
+            positive=e.classes[1],
+            alarms=e.confusion.false_positive,
+            n_negative=e.n_negative,
+            negative=e.classes[0],
+        )
         for e in evaluations
     )
     return draw(
         fill,
         width_mm=PANEL_MM[0] * n_columns,
         height_mm=PANEL_MM[1] * n_rows,
-        alt=f"Confusion matrices. {spoken}.",
+        alt=t("Confusion matrices. {models}.", models=spoken),
     )
 
 
@@ -76,12 +86,12 @@ def _matrix(axes: Axes, evaluation: ModelEvaluation, *, title: str) -> None:
         yticklabels=[positive, negative],
         annot_kws={"fontsize": 8.5},
     )
-    axes.set(xlabel="Predicted class", ylabel="True class")
+    axes.set(xlabel=t("Predicted class"), ylabel=t("True class"))
     axes.set_title(title)
     axes.tick_params(length=0)
 
 
 def _cell(evaluation: ModelEvaluation, shares: dict[str, float | None], name: str) -> str:
     share = shares[name]
-    shown = "no cases" if share is None else format_percent(share)
+    shown = t("no cases") if share is None else format_percent(share)
     return f"{format_count(getattr(evaluation.confusion, name))}\n{shown}"

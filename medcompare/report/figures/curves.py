@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from medcompare.base.formatting import format_count, format_estimate, format_number, shorten
+from medcompare.base.language import t
 from medcompare.report.figures.drawing import (
     INK,
     LEGEND_ROW_MM,
@@ -38,7 +39,7 @@ CALIBRATION_MM = 96.0
 
 def cases_of(evaluation: ModelEvaluation) -> str:
     """Number of cases and of positive ones, for titles."""
-    return f"n = {format_count(evaluation.n)}, {format_count(evaluation.n_positive)} positive"
+    return t("n = {n:,}, {n_positive:,} positive", n=evaluation.n, n_positive=evaluation.n_positive)
 
 
 def plot_curve(axes: Axes, curve: Curve, style: ModelStyle, *, steps: bool = False) -> None:
@@ -106,7 +107,8 @@ def draw_roc_and_precision_recall(
             axes.axis("off")
         roc.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
         pr.axhline(prevalence, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-        pr.text(0.01, prevalence + 0.012, f"prevalence {format_number(prevalence)}", color=MUTED)
+        at_prevalence = t("prevalence {share}", share=format_number(prevalence))
+        pr.text(0.01, prevalence + 0.012, at_prevalence, color=MUTED)
         for evaluation in evaluations:
             style, metrics = styles[evaluation.model], evaluation.metrics
             plot_curve(roc, evaluation.roc, style)
@@ -115,11 +117,11 @@ def draw_roc_and_precision_recall(
             if evaluation.precision_band is not None:
                 _plot_band(pr, thin_curve(evaluation.precision_band), style)
             _cross(pr, metrics["sensitivity"], metrics["ppv"], style, flip_x=False)
-        unit_axes(roc, x_label="1 \u2212 specificity (false-positive rate)", y_label="Sensitivity")
-        unit_axes(pr, x_label="Sensitivity (recall)", y_label="Precision (PPV)")
-        roc.set_title(f"ROC ({cases_of(evaluations[0])})")
-        pr.set_title(f"Precision\u2013recall ({cases_of(evaluations[0])})")
-        for column, key, name in ((0, "auc", "AUC"), (1, "average_precision", "AP")):
+        unit_axes(roc, x_label=t("1 \u2212 specificity (false-positive rate)"), y_label=t("Sensitivity"))
+        unit_axes(pr, x_label=t("Sensitivity (recall)"), y_label=t("Precision (PPV)"))
+        roc.set_title(t("ROC ({cases})", cases=cases_of(evaluations[0])))
+        pr.set_title(t("Precision\u2013recall ({cases})", cases=cases_of(evaluations[0])))
+        for column, key, name in ((0, "auc", t("AUC")), (1, "average_precision", t("AP"))):
             axes = panels[0][column]
             handles = [
                 axes.plot(
@@ -131,11 +133,17 @@ def draw_roc_and_precision_recall(
             panels[1][column].legend(handles=handles, loc="center")
 
     spoken = "; ".join(
-        f"{styles[e.model].name}: AUC {format_estimate(e.metrics['auc'])}, average precision "
-        f"{format_estimate(e.metrics['average_precision'])}"
+        t(
+            "{model}: AUC {auc}, average precision {ap}",
+            model=styles[e.model].name,
+            auc=format_estimate(e.metrics["auc"]),
+            ap=format_estimate(e.metrics["average_precision"]),
+        )
         for e in evaluations
     )
-    alt = f"ROC and precision-recall curves on {cases_of(evaluations[0])}. {spoken}."
+    alt = t(
+        "ROC and precision-recall curves on {cases}. {models}.", cases=cases_of(evaluations[0]), models=spoken
+    )
     return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt)
 
 
@@ -178,22 +186,27 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
             [e.calibration.curve for e in evaluations if e.calibration is not None]
         )
         ends = low - 0.015 * (high - low), high + 0.015 * (high - low)
-        curve_axes.set(xlim=ends, ylim=ends, ylabel="Observed share of positives")
-        curve_axes.set_title(f"Calibration ({cases_of(evaluations[0])})")
+        curve_axes.set(xlim=ends, ylim=ends, ylabel=t("Observed share of positives"))
+        curve_axes.set_title(t("Calibration ({cases})", cases=cases_of(evaluations[0])))
         curve_axes.grid(visible=True, color=RULE, linewidth=0.35)
         handles, _ = curve_axes.get_legend_handles_labels()
         figure.legend(handles=handles, loc="outside lower center", ncols=n_across)
-        panels[-1].set_xlabel("Predicted probability of the positive class")
+        panels[-1].set_xlabel(t("Predicted probability of the positive class"))
 
     spoken = "; ".join(
-        f"{styles[e.model].name}: slope {format_estimate(e.calibration.slope)}, in the large "
-        f"{format_estimate(e.calibration.in_the_large, signed=True)}"
+        t(
+            "{model}: slope {slope}, in the large {in_the_large}",
+            model=styles[e.model].name,
+            slope=format_estimate(e.calibration.slope),
+            in_the_large=format_estimate(e.calibration.in_the_large, signed=True),
+        )
         for e in evaluations
         if e.calibration is not None
     )
-    alt = (
+    alt = t(
         "Calibration: observed share of positives against predicted probability, and scores per class. "
-        f"{spoken}."
+        "{models}.",
+        models=spoken,
     )
     return draw(fill, width_mm=CALIBRATION_MM, height_mm=height_mm, alt=alt)
 
@@ -230,7 +243,7 @@ def _mirror_histogram(
     axes.set_ylim(-1.12 * largest, 1.12 * largest)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True, symmetric=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(abs(round(value)))))
-    for height, word in ((0.75, "positive"), (0.25, "negative")):
+    for height, word in ((0.75, t("positive")), (0.25, t("negative"))):
         axes.text(1.01, height, word, transform=axes.transAxes, ha="left", va="center", color=MUTED)
 
 
@@ -254,15 +267,15 @@ def draw_score_distributions(
         _bars(lower, edges, negative, style, positive=False)
         span = edges[-1] - edges[0]
         for axes, counts, name, errors, missed_side in (
-            (upper, positive, classes[1], f"missed: {format_count(n_false_negative)}", -1),
-            (lower, negative, classes[0], f"false alarms: {format_count(n_false_positive)}", 1),
+            (upper, positive, classes[1], t("missed: {n:,}", n=n_false_negative), -1),
+            (lower, negative, classes[0], t("false alarms: {n:,}", n=n_false_positive), 1),
         ):
             axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (3, 1.5)))
             top = max((*counts, 1)) * 1.38
             axes.set_ylim(0, top)
-            axes.set_ylabel("Cases")
+            axes.set_ylabel(t("Cases"))
             axes.set_title(
-                f"True class {shorten(name, 22)} (n = {format_count(sum(counts))})",
+                t("True class {name} (n = {n:,})", name=shorten(name, 22), n=sum(counts)),
                 weight="normal",
             )
             room_left = threshold - edges[0] > 0.3 * span
@@ -275,11 +288,15 @@ def draw_score_distributions(
             )  # fmt: skip
             axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
         lower.set_xlim(edges[0] - 0.01 * span, edges[-1] + 0.01 * span)
-        lower.set_xlabel(f"Score; threshold {format_number(threshold)} dashed")
+        lower.set_xlabel(t("Score; threshold {threshold} dashed", threshold=format_number(threshold)))
         title_by(figure, style)
 
-    alt = (
-        f"Score distributions of {style.name} per true class with the threshold {format_number(threshold)}: "
-        f"{n_false_negative} positives below it, {n_false_positive} negatives at or above it."
+    alt = t(
+        "Score distributions of {model} per true class with the threshold {threshold}: {n_missed} positives "
+        "below it, {n_alarms} negatives at or above it.",
+        model=style.name,
+        threshold=format_number(threshold),
+        n_missed=n_false_negative,
+        n_alarms=n_false_positive,
     )
     return draw(fill, width_mm=width_mm, height_mm=58.0, alt=alt)

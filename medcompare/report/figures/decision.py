@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.base.formatting import format_count, format_number
+from medcompare.base.formatting import format_number
+from medcompare.base.language import t
 from medcompare.report.figures.curves import cases_of, name_curve, plot_curve
 from medcompare.report.figures.drawing import (
     INK,
@@ -97,8 +98,8 @@ def _difference_panel(axes: Axes, curve: Curve, label: str) -> None:
     axes.plot(curve.x, _of_many(curve.y), color=INK, linewidth=1.3, label=label)
     axes.set(
         xlim=(curve.x[0], curve.x[-1]),
-        xlabel="Threshold probability",
-        title=f"Difference per {format_count(PATIENTS)} cases",
+        xlabel=t("Threshold probability"),
+        title=t("Difference per {n:,} cases", n=PATIENTS),
     )
 
 
@@ -128,9 +129,18 @@ def draw_decision_curve(
     drawn = [one for one in evaluations if one.decision_curve is not None]
     difference = None if detail is None else detail.net_benefit
     minus = (
-        "" if detail is None else f"{styles[detail.candidate].label} minus {styles[detail.reference].label}"
+        ""
+        if detail is None
+        else t(
+            "{candidate} minus {reference}",
+            candidate=styles[detail.candidate].label,
+            reference=styles[detail.reference].label,
+        )
     )
-    labels = [styles[one.model].label for one in drawn] + ["Call everyone positive", "Call no one positive"]
+    labels = [styles[one.model].label for one in drawn] + [
+        t("Call everyone positive"),
+        t("Call no one positive"),
+    ]
     labels += [] if difference is None else [minus]
     n_across = legend_columns(labels)
 
@@ -151,15 +161,15 @@ def draw_decision_curve(
                 plot_curve(axes, banded, style)
                 name_curve(axes, style)
         if treat_all is not None:
-            axes.plot(treat_all.x, treat_all.y, color=MUTED, linewidth=1, label="Call everyone positive")
-        axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 1.5)), label="Call no one positive")
+            axes.plot(treat_all.x, treat_all.y, color=MUTED, linewidth=1, label=t("Call everyone positive"))
+        axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 1.5)), label=t("Call no one positive"))
         if detail is not None:
             _mark_frozen(axes, detail, styles, across)
         axes.set(xlim=across, ylim=shown_height(drawn, treat_all, across))
-        axes.set(xlabel="Threshold probability (preference)", ylabel="Net benefit")
-        axes.set_title(f"Decision curve ({cases_of(drawn[0])})")
+        axes.set(xlabel=t("Threshold probability (preference)"), ylabel=t("Net benefit"))
+        axes.set_title(t("Decision curve ({cases})", cases=cases_of(drawn[0])))
         second = axes.secondary_yaxis("right", functions=(_of_many, _of_one))
-        second.set_ylabel(f"Net true positives per {format_count(PATIENTS)}")
+        second.set_ylabel(t("Net true positives per {n:,}", n=PATIENTS))
         if difference is not None:
             _difference_panel(panels[1], difference, minus)
         for one in panels:
@@ -167,17 +177,30 @@ def draw_decision_curve(
         handles = [handle for one in panels for handle in one.get_legend_handles_labels()[0]]
         figure.legend(handles=handles, loc="outside lower center", ncols=n_across)
 
-    alt = (
-        f"Decision curve: net benefit over threshold probabilities from {format_number(across[0])} to "
-        f"{format_number(across[1])} for {', '.join(styles[one.model].name for one in drawn)}"
+    said = {
+        "low": format_number(across[0]),
+        "high": format_number(across[1]),
+        "models": ", ".join(styles[one.model].name for one in drawn),
+    }
+    alt = t(
+        "Decision curve: net benefit over threshold probabilities from {low} to {high} for {models}", **said
     )
     if detail is not None:
         spoken = "; ".join(
-            f"{format_number(point.difference.value * PATIENTS, digits=1, signed=True)} at "
-            f"{format_number(point.threshold)}"
+            t(
+                "{difference} at {threshold}",
+                difference=format_number(point.difference.value * PATIENTS, digits=1, signed=True),
+                threshold=format_number(point.threshold),
+            )
             for point in detail.net_benefit_at
             if point.difference.value is not None
         )
-        alt += f"; and the difference, in net true positives per {format_count(PATIENTS)}: {spoken}"
+        alt = t(
+            "Decision curve: net benefit over threshold probabilities from {low} to {high} for {models}; and the "
+            "difference, in net true positives per {n:,}: {differences}",
+            n=PATIENTS,
+            differences=spoken,
+            **said,
+        )
     height_mm = PLOT_MM + LEGEND_ROW_MM * -(-len(labels) // n_across)
     return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt)

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from matplotlib import rc_context, rcParams
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from medcompare.base.formatting import short_labels
+from medcompare.base.language import localised
 from medcompare.report.fonts import SVG_FONTS, dress
 
 if TYPE_CHECKING:
@@ -148,6 +150,22 @@ def styles_of(models: Sequence[str], display_names: dict[str, str]) -> dict[str,
     }
 
 
+class _Ticks(ScalarFormatter):
+    """Numbers of an axis as matplotlib chooses them, as the language writes them."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return localised(super().__call__(x, pos))
+
+
+def _localise(figure: Figure) -> None:
+    """Write the numbers of all axes in the language spoken, but where a figure has its own words for them."""
+    for axes in figure.axes:
+        for one in (axes, *axes.child_axes):
+            for axis in (one.xaxis, one.yaxis):
+                if type(axis.get_major_formatter()) is ScalarFormatter:
+                    axis.set_major_formatter(_Ticks())
+
+
 def draw(
     fill: Callable[[Figure], None], *, width_mm: float, height_mm: float, alt: str, tight: bool = False
 ) -> Drawing:
@@ -169,6 +187,7 @@ def draw(
         figure = Figure(figsize=size, layout=None if tight else "constrained")
         canvas = FigureCanvasSVG(figure)
         fill(figure)
+        _localise(figure)
         if dress(figure):
             rcParams["svg.fonttype"] = "path"
         target = io.BytesIO()

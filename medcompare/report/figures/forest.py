@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from medcompare.base.formatting import format_estimate, format_level, format_number
+from medcompare.base.language import t
 from medcompare.report.figures.drawing import (
     INK,
     MUTED,
@@ -135,7 +136,7 @@ def _direction(axes: Axes, name: str, side: int, *, below: float, width_mm: floa
     axes.text(
         end + side * 1.0 / width_mm,
         below,
-        f"{LEFT_TO_RIGHT}{name} better",
+        LEFT_TO_RIGHT + t("{model} better", model=name),
         transform=axes.transAxes,
         ha="left" if side > 0 else "right",
         va="center_baseline",
@@ -169,6 +170,8 @@ def draw_differences(
     label_mm = min(MAX_LABEL_MM, max(MIN_LABEL_MM, CHARACTER_MM * longest + 4))
     axis_mm = width_mm - label_mm - TEXT_MM
 
+    said_level = format_level(level)
+
     def fill(figure: Figure) -> None:
         top = height_mm - head_mm
         for i, (panel, panel_mm) in enumerate(zip(panels, heights, strict=True)):
@@ -181,8 +184,12 @@ def draw_differences(
                 _direction(axes, name, side, below=-6.6 / panel_mm, width_mm=axis_mm)
             if i == 0:
                 above, across = 1 + 1.2 / panel_mm, axes.transAxes
-                cases = f"n = {n:,}, {n_positive:,} positive"
-                head = f"Difference ({format_level(level)} CI{', all pairs' if simultaneous else ''})"
+                cases = t("n = {n:,}, {n_positive:,} positive", n=n, n_positive=n_positive)
+                head = (
+                    t("Difference ({level} CI, all pairs)", level=said_level)
+                    if simultaneous
+                    else t("Difference ({level} CI)", level=said_level)
+                )
                 axes.text(-0.03, above, cases, transform=across, ha="right", color=MUTED)
                 concludes = any(row.conclusion for row in rows)
                 axes.text(
@@ -194,7 +201,7 @@ def draw_differences(
                     ha="center" if concludes else "left",
                 )
                 if concludes:
-                    axes.text(1.03, above, "Conclusion", transform=across, weight="bold")
+                    axes.text(1.03, above, t("Conclusion"), transform=across, weight="bold")
             top -= panel_mm + foot_mm
 
     spoken = "; ".join(
@@ -202,9 +209,18 @@ def draw_differences(
         + (f", {row.conclusion}" if row.conclusion else "")
         for row in rows
     )
-    kind = "simultaneous intervals" if simultaneous else "intervals"
+    said = {"level": said_level, "reference": reference, "candidate": candidate, "differences": spoken}
     alt = (
-        f"Forest plot of differences with {format_level(level)} {kind}; "
-        f"to the left: {reference} better, to the right: {candidate} better. {spoken}."
+        t(
+            "Forest plot of differences with {level} simultaneous intervals; to the left: {reference} better, to the "
+            "right: {candidate} better. {differences}.",
+            **said,
+        )
+        if simultaneous
+        else t(
+            "Forest plot of differences with {level} intervals; to the left: {reference} better, to the right: "
+            "{candidate} better. {differences}.",
+            **said,
+        )
     )
     return draw(fill, width_mm=width_mm, height_mm=height_mm, alt=alt, tight=True)

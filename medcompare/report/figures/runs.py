@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from medcompare.base.formatting import format_number, format_significant, shorten
+from medcompare.base.language import localised, t
 from medcompare.report.figures.drawing import (
     INK,
     LEGEND_ROW_MM,
@@ -46,24 +47,31 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
 
     def fill(figure: Figure) -> None:
         loss, auc = figure.subplots(2, 1, sharex=True)
-        line(loss, "train_loss", color=MUTED, marker=lone, linestyle=(0, (4, 1.5)), label="training")
-        line(loss, "val_loss", color=style.colour, marker=lone, label="validation")
+        line(loss, "train_loss", color=MUTED, marker=lone, linestyle=(0, (4, 1.5)), label=t("training"))
+        line(loss, "val_loss", color=style.colour, marker=lone, label=t("validation"))
         line(auc, "val_auc", color=style.colour, marker=style.marker, markersize=2.6)
         for axes in (loss, auc):
             axes.axvline(trained.best_epoch, color=INK, linewidth=0.9, linestyle=(0, (3, 1.5)))
             axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
-        loss.set_ylabel("Loss")
+        loss.set_ylabel(t("Loss"))
         loss.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
         auc.set(
-            xlabel=f"Epoch; checkpoint kept from epoch {trained.best_epoch} (dashed)", ylabel="Validation AUC"
+            xlabel=t("Epoch; checkpoint kept from epoch {epoch} (dashed)", epoch=trained.best_epoch),
+            ylabel=t("Validation AUC"),
         )
         auc.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
         title_by(figure, style)
 
     best = next((r for r in trained.history if r.epoch == trained.best_epoch), None)
-    spoken = "" if best is None or best.val_auc is None else f", validation AUC {format_number(best.val_auc)}"
-    kept = f"checkpoint of epoch {trained.best_epoch} kept{spoken}"
-    alt = f"Learning curves of {style.name} over {len(trained.history)} epochs; {kept}."
+    said = {"model": style.name, "n_epochs": len(trained.history), "epoch": trained.best_epoch}
+    alt = t("Learning curves of {model} over {n_epochs} epochs; checkpoint of epoch {epoch} kept.", **said)
+    if best is not None and best.val_auc is not None:
+        alt = t(
+            "Learning curves of {model} over {n_epochs} epochs; checkpoint of epoch {epoch} kept, validation AUC "
+            "{auc}.",
+            auc=format_number(best.val_auc),
+            **said,
+        )
     return draw(fill, width_mm=width_mm, height_mm=60.0, alt=alt)
 
 
@@ -90,24 +98,34 @@ def draw_accuracy_and_cost(
         _cost_limits(axes, points, logarithmic=logarithmic)
         low, high = axes.get_ylim()
         axes.set_ylim(low, min(high, 1.005))
-        axes.set(xlabel=cost_label, ylabel="AUC")
+        axes.set(xlabel=cost_label, ylabel=t("AUC"))
         axes.grid(visible=True, color=RULE, linewidth=0.35)
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
         axes.text(
             0.0,
             1.02,
-            "\u2196 better: cheaper and more accurate",
+            t("\u2196 better: cheaper and more accurate"),
             transform=axes.transAxes,
             color=MUTED,
         )
 
     spoken = "; ".join(
-        f"{style.name}: cost {format_significant(cost)}, AUC {format_number(auc.value)}"
+        t(
+            "{model}: cost {cost}, AUC {auc}",
+            model=style.name,
+            cost=format_significant(cost),
+            auc=format_number(auc.value),
+        )
         for style, auc, cost, _ in points
         if auc.value is not None
     )
     height_mm = max(62.0, LEGEND_ROW_MM * len(points) + 6)
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=f"AUC against {cost_label}. {spoken}.")
+    return draw(
+        fill,
+        width_mm=PAGE_WIDTH_MM,
+        height_mm=height_mm,
+        alt=t("AUC against {cost}. {models}.", cost=cost_label, models=spoken),
+    )
 
 
 def _cost_limits(
@@ -123,7 +141,7 @@ def _cost_limits(
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(0, max(reach) * 1.12)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: localised(f"{value:,.6g}")))
 
 
 def draw_strips(
@@ -143,7 +161,7 @@ def draw_strips(
                 axes.plot([x], [auc.value], style.marker, color=style.colour, markersize=4.5)
             axes.plot([], [], style.marker, color=style.colour, label=style.label)
         axes.set_xticks(range(len(names)), [shorten(name, 14) for name in names])
-        axes.set(xlabel=what, ylabel="AUC", xlim=(-0.6, len(names) - 0.4))
+        axes.set(xlabel=what, ylabel=t("AUC"), xlim=(-0.6, len(names) - 0.4))
         axes.grid(visible=True, axis="y", color=RULE, linewidth=0.35)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 
@@ -151,7 +169,7 @@ def draw_strips(
         fill,
         width_mm=PAGE_WIDTH_MM,
         height_mm=max(48.0, LEGEND_ROW_MM * len(styles) + 6),
-        alt=f"AUC of each model, {len(names)} times: {what}.",
+        alt=t("AUC of each model, {n} times: {what}.", n=len(names), what=what),
     )
 
 
@@ -182,11 +200,11 @@ def draw_trials(searches: Sequence[Search], styles: dict[str, ModelStyle]) -> Dr
             known = [(x, y) for x, y in steps if y > -float("inf")]
             axes.step(*zip(*known, strict=True), where="post", color=style.colour, linewidth=0.7)
             axes.plot([], [], style.marker, color=style.colour, label=style.label)
-        axes.plot([], [], "o", color=MUTED, mfc="white", label="pruned")
-        axes.plot([], [], "o", color=INK, mfc="none", markersize=8, label="chosen")
+        axes.plot([], [], "o", color=MUTED, mfc="white", label=t("pruned"))
+        axes.plot([], [], "o", color=INK, mfc="none", markersize=8, label=t("chosen"))
         axes.set(
-            xlabel="Trial; the first is the recipe",
-            ylabel="Validation AUC" if has_auc else "Validation loss, negative",
+            xlabel=t("Trial; the first is the recipe"),
+            ylabel=t("Validation AUC") if has_auc else t("Validation loss, negative"),
             xlim=(0.4, n_trials + 0.6),
         )
         axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True))
@@ -194,8 +212,19 @@ def draw_trials(searches: Sequence[Search], styles: dict[str, ModelStyle]) -> Dr
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 
     spoken = "; ".join(
-        f"{one.display_name}: best {format_number(one.best.rank[0])} in trial {one.chosen}, {one.n_pruned} pruned"
+        t(
+            "{model}: best {score} in trial {trial}, {n_pruned} pruned",
+            model=one.display_name,
+            score=format_number(one.best.rank[0]),
+            trial=one.chosen,
+            n_pruned=one.n_pruned,
+        )
         for one in searches
     )
     height_mm = max(48.0, LEGEND_ROW_MM * (len(shown) + 2) + 6)
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=f"Trials of each model. {spoken}.")
+    return draw(
+        fill,
+        width_mm=PAGE_WIDTH_MM,
+        height_mm=height_mm,
+        alt=t("Trials of each model. {models}.", models=spoken),
+    )

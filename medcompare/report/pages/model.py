@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import format_count, format_number
+from medcompare.base.language import message, t
 from medcompare.report.blocks import (
     Bullets,
     Cell,
@@ -35,21 +36,21 @@ if TYPE_CHECKING:
 
 PAIR = 2
 CALIBRATION_ROWS = (
-    ("slope", "Slope (1)"),
-    ("in_the_large", "In the large (0)"),
-    ("observed_expected", "O : E ratio (1)"),
-    ("brier", "Brier score (0)"),
-    ("scaled_brier", "Scaled Brier (1)"),
-    ("expected_calibration_error", "ECE (0)"),
-    ("integrated_calibration_index", "ICI (0)"),
-    ("e50", "E50 (0)"),
-    ("e90", "E90 (0)"),
+    ("slope", message("Slope (1)")),
+    ("in_the_large", message("In the large (0)")),
+    ("observed_expected", message("O : E ratio (1)")),
+    ("brier", message("Brier score (0)")),
+    ("scaled_brier", message("Scaled Brier (1)")),
+    ("expected_calibration_error", message("ECE (0)")),
+    ("integrated_calibration_index", message("ICI (0)")),
+    ("e50", message("E50 (0)")),
+    ("e90", message("E90 (0)")),
 )
 CHOSEN_ON = {
-    "validation": "validation subset",
-    "user": "set by the user",
-    "fixed": "fixed value",
-    "convention": "none: a convention",
+    "validation": message("validation subset"),
+    "user": message("set by the user"),
+    "fixed": message("fixed value"),
+    "convention": message("none: a convention"),
 }
 
 
@@ -58,12 +59,12 @@ def model_section(view: View, number: int) -> Section:
     blocks: list[Block] = [
         *_metric_tables(view),
         _operating_table(view),
-        Heading("Confusion matrices"),
+        Heading(t("Confusion matrices")),
         *confusion_rows(view),
         *trials(view),
-        Heading("Classification report"),
+        Heading(t("Classification report")),
         _class_table(view),
-        Heading("Scores"),
+        Heading(t("Scores")),
         _scores(view),
         *_calibration(view),
         *net_benefit_blocks(view),
@@ -74,12 +75,12 @@ def model_section(view: View, number: int) -> Section:
     for evaluation in view.evaluations:
         if evaluation.warnings:
             name = view.name(evaluation.model)
-            blocks += [Heading(f"Warnings: {name}", level=4), Bullets(evaluation.warnings)]
+            blocks += [Heading(t("Warnings: {model}", model=name), level=4), Bullets(evaluation.warnings)]
     return Section(
         number=number,
         anchor="models",
-        title="The model" if len(view.evaluations) == 1 else "Each model",
-        lead=f"Metrics on the test subset at {view.thresholds}.{view.of_first}",
+        title=t("The model") if len(view.evaluations) == 1 else t("Each model"),
+        lead=t("Metrics on the test subset at {thresholds}.", thresholds=view.thresholds) + view.of_first,
         blocks=tuple(blocks),
     )
 
@@ -93,10 +94,10 @@ def _metric_tables(view: View) -> list[Table]:
         estimates = [e.metrics.get(key) for e in view.evaluations]
         if key.endswith("_at_prevalence") and all(one is None or one.value is None for one in estimates):
             continue  # no prevalence was stated
-        cells = [muted("not computed") if one is None else notes.cell(one) for one in estimates]
+        cells = [muted(t("not computed")) if one is None else notes.cell(one) for one in estimates]
         rows.append((metric_name(key), *cells))
-    caption = f"All metrics ({view.level} intervals)"
-    return model_tables(caption, words("Metric", "34%"), view.columns(), rows, notes=notes, dense=True)
+    caption = t("All metrics ({level} intervals)", level=view.level)
+    return model_tables(caption, words(t("Metric"), "34%"), view.columns(), rows, notes=notes, dense=True)
 
 
 def _operating_table(view: View) -> Table:
@@ -109,28 +110,28 @@ def _operating_table(view: View) -> Table:
             (
                 view.name(evaluation.model),
                 Cell(format_number(point.threshold, digits=4), note=notes.letter(point.note)),
-                f"{point.rule} (not reached)" if missed else point.rule,
-                CHOSEN_ON[point.chosen_on],
+                t("{rule} (not reached)", rule=t(point.rule)) if missed else t(point.rule),
+                t(CHOSEN_ON[point.chosen_on]),
                 _errors_at_half(evaluation),
             )
         )
     heads = (
-        words("Model", "28%"),
-        "Threshold",
-        words("Rule"),
-        words("Chosen on", "14%"),
-        words("0.5 would give", "17%"),
+        words(t("Model"), "28%"),
+        t("Threshold"),
+        words(t("Rule")),
+        words(t("Chosen on"), "14%"),
+        words(t("0.5 would give"), "17%"),
     )
-    caption = "Operating points: positive where the score is at or above the threshold"
+    caption = t("Operating points: positive where the score is at or above the threshold")
     return table(caption, heads, rows, notes=notes)
 
 
 def _errors_at_half(evaluation: ModelEvaluation) -> Cell:
     counts = evaluation.confusion_at_half
     if counts is None:
-        return muted("no meaning")
-    missed, alarms = format_count(counts.false_negative), format_count(counts.false_positive)
-    return muted(f"{missed} missed, {alarms} false alarms")
+        return muted(t("no meaning"))
+    missed, alarms = counts.false_negative, counts.false_positive
+    return muted(t("{missed:,} missed, {alarms:,} false alarms", missed=missed, alarms=alarms))
 
 
 def _class_table(view: View) -> Table:
@@ -148,12 +149,12 @@ def _class_table(view: View) -> Table:
         for i, row in enumerate(evaluation.classification_report)
     ]
     heads = (
-        words("Model", "18%"),
-        words("Class", "16%"),
-        Column("Cases", "7%"),
-        *(Column(head, "19.6%") for head in ("Precision", "Recall", "F1")),
+        words(t("Model"), "18%"),
+        words(t("Class"), "16%"),
+        Column(t("Cases"), "7%"),
+        *(Column(head, "19.6%") for head in (t("Precision"), t("Recall"), t("F1"))),
     )
-    return table(f"Metrics per class ({view.level} intervals)", heads, rows, notes=notes)
+    return table(t("Metrics per class ({level} intervals)", level=view.level), heads, rows, notes=notes)
 
 
 def _scores(view: View) -> Block:
@@ -182,23 +183,28 @@ def _scores(view: View) -> Block:
         )
         images.append(image_of(drawing))
     if not images:
-        return Paragraph("The distribution of the scores was not recorded for this run.", "note")
-    return ImageRow(images=tuple(images), caption="Scores per true class; the dashed line is the threshold.")
+        return Paragraph(t("The distribution of the scores was not recorded for this run."), "note")
+    return ImageRow(
+        images=tuple(images), caption=t("Scores per true class; the dashed line is the threshold.")
+    )
 
 
 def _calibration(view: View) -> list[Block]:
     calibrations = {e.model: e.calibration for e in view.evaluations if e.calibration is not None}
-    heading = Heading("Calibration")
+    heading = Heading(t("Calibration"))
     if not calibrations:
-        text = "The scores are not probabilities, so calibration and net benefit have no meaning and are not shown."
+        text = t(
+            "The scores are not probabilities, so calibration and net benefit have no meaning and are not "
+            "shown."
+        )
         return [heading, Paragraph(text, "note")]
     notes = Notes()
     tables = model_tables(
-        "Calibration in numbers",
-        words("Metric (ideal)", "30%"),
+        t("Calibration in numbers"),
+        words(t("Metric (ideal)"), "30%"),
         view.columns(calibrations),
         [
-            (label, *(notes.cell(getattr(one, key)) for one in calibrations.values()))
+            (t(label), *(notes.cell(getattr(one, key)) for one in calibrations.values()))
             for key, label in CALIBRATION_ROWS
             if all(getattr(one, key) is not None for one in calibrations.values())
         ],
@@ -206,16 +212,19 @@ def _calibration(view: View) -> list[Block]:
         dense=True,
     )
     recalibrated = sorted({one.recalibration for one in calibrations.values() if one.recalibration})
-    caption = (
-        "Filled bars: positive cases; hatched: negative. Dotted: perfect calibration. "
-        f"Band: pointwise {view.level} interval of the curve."
+    caption = t(
+        "Filled bars: positive cases; hatched: negative. Dotted: perfect calibration. Band: pointwise "
+        "{level} interval of the curve.",
+        level=view.level,
     )
     if recalibrated:
-        caption += f" Probabilities were recalibrated on validation ({', '.join(recalibrated)})."
+        how = ", ".join(t(one) for one in recalibrated)
+        caption += " " + t("Probabilities were recalibrated on validation ({how}).", how=how)
     with_curve = [e for e in view.evaluations if e.model in calibrations]
     image = image_of(draw_calibration(with_curve, view.styles), caption=caption)
     missing = [view.name(e.model) for e in view.evaluations if e.model not in calibrations]
-    extra = [Paragraph(f"Not probabilities: {', '.join(missing)}.", "note")] if missing else []
+    not_probabilities = t("Not probabilities: {models}.", models=", ".join(missing))
+    extra = [Paragraph(not_probabilities, "note")] if missing else []
     if len(with_curve) <= PAIR:
         return [heading, SplitRow(image=image, beside=(*tables, *extra))]
     return [heading, image, *tables, *extra]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import (
-    format_count,
     format_number,
     format_percent,
     format_significant,
     join_words,
 )
+from medcompare.base.language import localised, t
 from medcompare.report.blocks import Cell, Column, Heading, Notes, image_of, table, words
 from medcompare.report.figures.decision import MAX_BANDS, PATIENTS, draw_decision_curve
 from medcompare.stats.in_detail import USUAL_RANGE
@@ -47,44 +47,65 @@ def net_benefit_blocks(view: View) -> list[Block]:
         )
         if part
     )
-    blocks: list[Block] = [Heading("Net benefit"), image_of(drawing, caption=caption)]
+    blocks: list[Block] = [Heading(t("Net benefit")), image_of(drawing, caption=caption)]
     return blocks if detail is None else [*blocks, _table(view, detail)]
 
 
 def _percent(threshold: float) -> str:
     """A threshold probability as 1% or 25.3%."""
-    return f"{100 * threshold:.3g}%"
+    return t("{number}%", number=localised(f"{100 * threshold:.3g}"))
 
 
 def _range_words(across: tuple[float, float], stated: tuple[float, float] | None) -> str:
     """Which thresholds are shown, and why these."""
     low, high = (_percent(one) for one in across)
     if stated is not None:
-        return f"Over the stated range of threshold probabilities, {low} to {high}."
-    odds = format_count(round(1 / across[0] - 1))
-    text = (
-        "No range of threshold probabilities was stated: the curve is shown, and not used in the verdict. Shown are "
-        f"{low}, where {odds} false alarms are accepted for one true positive, to {high}, "
-    )
+        return t("Over the stated range of threshold probabilities, {low} to {high}.", low=low, high=high)
+    said = {"low": low, "odds": round(1 / across[0] - 1), "high": high}
     if across[1] < USUAL_RANGE[1]:
-        return f"{text}beyond which hardly anything is gained by acting."
-    return f"{text}above which a false alarm would weigh more than a missed positive."
+        return t(
+            "No range of threshold probabilities was stated: the curve is shown, and not used in the verdict. Shown "
+            "are {low}, where {odds:,} false alarms are accepted for one true positive, to {high}, beyond which "
+            "hardly anything is gained by acting.",
+            **said,
+        )
+    return t(
+        "No range of threshold probabilities was stated: the curve is shown, and not used in the verdict. Shown are "
+        "{low}, where {odds:,} false alarms are accepted for one true positive, to {high}, above which a false alarm "
+        "would weigh more than a missed positive.",
+        **said,
+    )
 
 
 def _band_words(view: View, with_curve: Sequence[ModelEvaluation]) -> str:
     prevalence = view.assessment.net_benefit_prevalence
     weighed = (
-        f"At the share of positives of the test subset, {format_percent(view.assessment.prevalence)}."
+        t(
+            "At the share of positives of the test subset, {share}.",
+            share=format_percent(view.assessment.prevalence),
+        )
         if prevalence is None
-        else f"At the stated share of positives, {format_percent(prevalence)}; probabilities are as predicted."
+        else t(
+            "At the stated share of positives, {share}; probabilities are as predicted.",
+            share=format_percent(prevalence),
+        )
     )
     if not any(one.decision_curve is not None and one.decision_curve.y_low for one in with_curve):
-        return f"{weighed} No bands: too few cases of a class to resample."
-    which = "Bands" if len(with_curve) <= MAX_BANDS else "The band"
-    return (
-        f"{weighed} {which}: pointwise {view.level} bootstrap intervals, each for one threshold, not for the whole "
-        "curve. Marks: frozen thresholds."
+        return " ".join((weighed, t("No bands: too few cases of a class to resample.")))
+    bands = (
+        t(
+            "Bands: pointwise {level} bootstrap intervals, each for one threshold, not for the whole curve. Marks: "
+            "frozen thresholds.",
+            level=view.level,
+        )
+        if len(with_curve) <= MAX_BANDS
+        else t(
+            "The band: pointwise {level} bootstrap intervals, each for one threshold, not for the whole curve. Marks: "
+            "frozen thresholds.",
+            level=view.level,
+        )
     )
+    return f"{weighed} {bands}"
 
 
 def _per_thousand(estimate: Estimate) -> Estimate:
@@ -100,9 +121,14 @@ def _place(view: View, point: NetBenefitPoint) -> str:
     what = []
     across = view.assessment.threshold_range
     if across is not None and point.threshold in across:
-        what.append("start of the range" if point.threshold == across[0] else "end of the range")
+        what.append(t("start of the range") if point.threshold == across[0] else t("end of the range"))
     if point.frozen_of:
-        what.append(f"frozen threshold of {join_words(view.label(model) for model in point.frozen_of)}")
+        what.append(
+            t(
+                "frozen threshold of {models}",
+                models=join_words(view.label(model) for model in point.frozen_of),
+            )
+        )
     return f"{_percent(point.threshold)}: {join_words(what)}"
 
 
@@ -110,7 +136,15 @@ def _table(view: View, detail: HeadToHead) -> Table:
     notes = Notes()
     marked = {model for point in detail.net_benefit_at for model in point.frozen_of}
     beyond = [view.label(one) for one in (detail.reference, detail.candidate) if one not in marked]
-    outside = f" Outside the range: the frozen threshold of {join_words(beyond)}." if beyond else ""
+    remark = t(
+        "Difference: {candidate} minus {reference}. Ahead: in what share of bootstrap samples in which it gains more. "
+        "No p-value, on purpose (Vickers et al. 2023).",
+        candidate=view.label(detail.candidate),
+        reference=view.label(detail.reference),
+    )
+    if beyond:
+        outside = t("Outside the range: the frozen threshold of {models}.", models=join_words(beyond))
+        remark = f"{remark} {outside}"
     rows: list[Row] = [
         (
             Cell(_place(view, point)),
@@ -124,21 +158,18 @@ def _table(view: View, detail: HeadToHead) -> Table:
         for point in detail.net_benefit_at
     ]
     heads = (
-        words("Threshold probability", "20%"),
-        Column("False alarms for one true positive", "12%"),
-        Column("Everyone", "8%"),
+        words(t("Threshold probability"), "20%"),
+        Column(t("False alarms for one true positive"), "12%"),
+        Column(t("Everyone"), "8%"),
         *view.columns((detail.reference, detail.candidate)),
-        Column("Difference", "17%"),
-        Column("Ahead", "7%"),
+        Column(t("Difference"), "17%"),
+        Column(t("Ahead"), "7%"),
     )
     return table(
-        f"Net true positives per {format_count(PATIENTS)} cases ({view.level} intervals)",
+        t("Net true positives per {n:,} cases ({level} intervals)", n=PATIENTS, level=view.level),
         heads,
         rows,
-        notes=notes.with_remark(
-            f"Difference: {view.label(detail.candidate)} minus {view.label(detail.reference)}. Ahead: in what share of "
-            f"bootstrap samples in which it gains more. No p-value, on purpose (Vickers et al. 2023).{outside}"
-        ),
+        notes=notes.with_remark(remark),
     )
 
 
@@ -161,7 +192,8 @@ def _miscalibration_warning(view: View, evaluations: Sequence[ModelEvaluation]) 
     names = [view.label(one.model) for one in evaluations if is_miscalibrated(one)]
     if not names:
         return ""
-    return (
-        f"Net benefit takes scores for probabilities, and those of {join_words(names)} are miscalibrated (see "
-        "above): the shape of such a curve may come from that, not from how well cases are told apart."
+    return t(
+        "Net benefit takes scores for probabilities, and those of {models} are miscalibrated (see "
+        "above): the shape of such a curve may come from that, not from how well cases are told apart.",
+        models=join_words(names),
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import capital, format_count, format_percent, format_time, join_words
+from medcompare.base.formatting import capital, format_percent, format_time, join_words
+from medcompare.base.language import message, t
 from medcompare.report.blocks import (
     MAX_MODEL_COLUMNS,
     Cell,
@@ -41,20 +42,26 @@ from medcompare.stats.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medcompare.report.inputs import ReportInputs
+    from medcompare.report.inputs import ReportInputs, Source
     from medcompare.report.pages.checks import Check
     from medcompare.report.pages.rule import RuleStep
+    from medcompare.stats.records import Parameter
 
-SYNTHETIC_LABEL = "Synthetic demonstration data"
+SYNTHETIC_LABEL = message("Synthetic demonstration data")
 
+SOURCES: dict[Source, str] = {
+    "trained by medcompare": message("trained by medcompare"),
+    "predictions supplied": message("predictions supplied"),
+}
+GUARDS = {"strict": message("strict"), "veto": message("veto")}
 OUTCOME_LABELS = {
-    Outcome.INVALID: "No verdict: the comparison is not valid",
-    Outcome.NOT_ENOUGH_DATA: "Not enough data to decide",
-    Outcome.THRESHOLDS_NOT_COMPARABLE: "No verdict at these thresholds",
-    Outcome.NEITHER_ADEQUATE: "No model is good enough",
-    Outcome.USE_MODEL: "Recommendation",
-    Outcome.PREFER_CHEAPER: "Recommendation",
-    Outcome.CHOOSE_BY_COST: "Recommendation",
+    Outcome.INVALID: message("No verdict: the comparison is not valid"),
+    Outcome.NOT_ENOUGH_DATA: message("Not enough data to decide"),
+    Outcome.THRESHOLDS_NOT_COMPARABLE: message("No verdict at these thresholds"),
+    Outcome.NEITHER_ADEQUATE: message("No model is good enough"),
+    Outcome.USE_MODEL: message("Recommendation"),
+    Outcome.PREFER_CHEAPER: message("Recommendation"),
+    Outcome.CHOOSE_BY_COST: message("Recommendation"),
 }
 DECIDED = frozenset({Outcome.USE_MODEL, Outcome.PREFER_CHEAPER, Outcome.CHOOSE_BY_COST})
 
@@ -162,7 +169,7 @@ def build_context(inputs: ReportInputs) -> ReportContext:
         theme=inputs.theme,
         run_name=inputs.run_name,
         paper=inputs.paper,
-        synthetic_label=SYNTHETIC_LABEL if inputs.synthetic else "",
+        synthetic_label=t(SYNTHETIC_LABEL) if inputs.synthetic else "",
         created=inputs.provenance.finished_at,
         version=inputs.provenance.medcompare_version,
         description=inputs.assessment.verdict.headline,
@@ -180,7 +187,7 @@ def build_context(inputs: ReportInputs) -> ReportContext:
 
 def _page_one(view: View) -> PageOne:
     verdict = view.assessment.verdict
-    label = OUTCOME_LABELS[verdict.outcome]
+    label = t(OUTCOME_LABELS[verdict.outcome])
     shortened = _shortened_names(view)
 
     def brief(text: str) -> str:
@@ -198,7 +205,7 @@ def _page_one(view: View) -> PageOne:
         uses=uses_in_words(view),
         checks=checks_of(view),
         caveats=tuple(brief(text) for text in verdict.caveats if not said_of_uses(view, text)),
-        notices=_notices(view),
+        notices=view.inputs.notices,
     )
 
 
@@ -207,7 +214,7 @@ def _next_steps(view: View) -> list[str]:
     verdict = view.assessment.verdict
     steps = [size.sentence for size in verdict.sizes_needed]
     if verdict.outcome in DECIDED and not view.assessment.external:
-        steps.append("Before use, test it on images from where it will be used.")
+        steps.append(t("Before use, test it on images from where it will be used."))
     return steps
 
 
@@ -230,33 +237,31 @@ def _shortened_names(view: View) -> Callable[[str], str]:
 
 def _facts(view: View) -> tuple[tuple[str, str], ...]:
     inputs, assessment = view.inputs, view.inputs.assessment
-    positive = f"{format_count(assessment.n_positive)} {assessment.classes[1]}"
-    cases = f"{format_count(assessment.n)} cases, {positive} ({format_percent(assessment.prevalence)})"
-    if assessment.n_patients is not None:
-        cases += f", {format_count(assessment.n_patients)} patients"
-    facts = [("Finished", format_time(inputs.provenance.finished_at))]
-    if inputs.manifest is not None:
-        facts.append(
-            ("Data", f"{inputs.manifest.name}: {format_count(inputs.manifest.n_images)} usable images")
+    said = {
+        "n": assessment.n,
+        "n_positive": assessment.n_positive,
+        "positive": assessment.classes[1],
+        "share": format_percent(assessment.prevalence),
+    }
+    cases = (
+        t("{n:,} cases, {n_positive:,} {positive} ({share})", **said)
+        if assessment.n_patients is None
+        else t(
+            "{n:,} cases, {n_positive:,} {positive} ({share}), {n_patients:,} patients",
+            n_patients=assessment.n_patients,
+            **said,
         )
-    facts.append(("Test subset", cases))
+    )
+    facts = [(t("Finished"), format_time(inputs.provenance.finished_at))]
+    if inputs.manifest is not None:
+        data = t("{name}: {n:,} usable images", name=inputs.manifest.name, n=inputs.manifest.n_images)
+        facts.append((t("Data"), data))
+    facts.append((t("Test subset"), cases))
     # Many models are in the table below, and in full behind page one.
     if len(view.styles) <= MAX_MODEL_COLUMNS:
-        facts.append(("Models", join_words(view.name(model) for model in view.styles)))
-    facts.append(("Predictions", inputs.source))
+        facts.append((t("Models"), join_words(view.name(model) for model in view.styles)))
+    facts.append((t("Predictions"), t(SOURCES[inputs.source])))
     return tuple(facts)
-
-
-def _notices(view: View) -> tuple[str, ...]:
-    """Notices given by the run, and the ones no run may forget."""
-    notices = list(view.inputs.notices)
-    random_start = [row.model for row in view.inputs.trained if row.initial_weights.kind == "none"]
-    if random_start and not any("random" in notice.lower() for notice in notices):
-        notices.append(
-            f"{join_words(view.name(model) for model in random_start)} started from random weights, not from "
-            "pretrained ones: expect less than the models can do."
-        )
-    return tuple(notices)
 
 
 def _short_names(view: View) -> list[Table]:
@@ -266,35 +271,36 @@ def _short_names(view: View) -> list[Table]:
         for style in view.styles.values()
         if style.label != style.name
     ]
-    heads = (words("Short", "32%"), words("In full"))
-    found = [table("Names shortened in tables and figures", heads, rows)] if rows else []
+    heads = (words(t("Short"), "32%"), words(t("In full")))
+    found = [table(t("Names shortened in tables and figures"), heads, rows)] if rows else []
     if view.inputs.theme.classes:
         named = [(shown, name) for name, shown in view.inputs.theme.classes.items()]
-        found.append(table("Names of classes", (words("In this report", "50%"), words("In the data")), named))
+        found.append(
+            table(t("Names of classes"), (words(t("In this report"), "50%"), words(t("In the data"))), named)
+        )
     return found
 
 
 def _parameters(view: View) -> tuple[Table, ...]:
     rows = [
         (
-            PARAMETER_NAMES.get(row.name, capital(row.name.replace("_", " "))),
-            _parameter_value(row.value),
-            Cell("user") if row.set_by == "user" else muted("default"),
+            t(PARAMETER_NAMES.get(row.name, capital(row.name.replace("_", " ")))),
+            _parameter_value(row),
+            Cell(t("user")) if row.set_by == "user" else muted(t("default")),
         )
         for row in view.assessment.verdict.parameters
     ]
     half = (len(rows) + 1) // 2
-    heads = (words("Parameter", "44%"), words("Value"), words("Set by", "17%"))
+    heads = (words(t("Parameter"), "44%"), words(t("Value")), words(t("Set by"), "17%"))
     return tuple(
-        table("Parameters of the rule and who set them", heads, part, titled=False)
+        table(t("Parameters of the rule and who set them"), heads, part, titled=False)
         for part in (rows[:half], rows[half:])
         if part
     )
 
 
-def _parameter_value(value: str) -> str:
-    """A value with the internal names of costs put into words."""
-    for name, text in COST_NAMES.items():
-        plain = text.partition(" (")[0]
-        value = value.replace(name, plain[:1].lower() + plain[1:])
-    return value
+def _parameter_value(row: Parameter) -> str:
+    """A value in words where it is a name."""
+    if row.name == "cost_metric":
+        return t(COST_NAMES[row.value]).partition(" (")[0]
+    return t(GUARDS[row.value]) if row.name == "guard" else row.value

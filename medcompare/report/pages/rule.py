@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from medcompare.base.formatting import join_words
+from medcompare.base.language import localised, t
 from medcompare.report.pages.compare import PAIR
 
 if TYPE_CHECKING:
@@ -36,40 +37,46 @@ def rule_steps(view: View) -> tuple[RuleStep, ...]:
     """The questions with this run's margins and floors; no step above the one that decided has decided."""
     rule, taken = view.inputs.rule, view.assessment.verdict.step
     named = (
-        ("AUC", rule.auc_floor), ("sensitivity", rule.sensitivity_floor), ("specificity", rule.specificity_floor),
-    )  # fmt: skip
-    floors = join_words(f"{name} above {floor:g}" for name, floor in named if floor is not None)
-    margin = f"{rule.margin_auc:g}"
+        (t("AUC"), rule.auc_floor),
+        (t("sensitivity"), rule.sensitivity_floor),
+        (t("specificity"), rule.specificity_floor),
+    )
+    floors = join_words(
+        t("{figure} above {floor:g}", figure=name, floor=floor) for name, floor in named if floor is not None
+    )
+    margin = localised(f"{rule.margin_auc:g}")
     two = len(view.assessment.models) <= PAIR
     same_cost = two and view.assessment.verdict.cheaper is None
     questions = {
-        "0": "Is the comparison valid, and was every network evaluated as it was trained?",
-        "1": f"Are there at least {rule.min_units:,} of each class?",
-        "2": f"Is one model shown to be good enough ({floors}), and another not ruled out?",
-        "3": f"Is the cheaper model worse by more than the margin of AUC ({margin})?",
-        "4": f"Is it excluded that the cheaper model loses {margin} of AUC or more?"
+        "0": t("Is the comparison valid, and was every network evaluated as it was trained?"),
+        "1": t("Are there at least {min_units:,} of each class?", min_units=rule.min_units),
+        "2": t("Is one model shown to be good enough ({floors}), and another not ruled out?", floors=floors),
+        "3": t("Is the cheaper model worse by more than the margin of AUC ({margin})?", margin=margin),
+        "4": t("Is it excluded that the cheaper model loses {margin} of AUC or more?", margin=margin)
         if two
-        else f"Which models are shown to lose less than {margin} of AUC against the best?",
-        "5": "Is one model better beyond chance?",
-        "6": "Otherwise:",
+        else t("Which models are shown to lose less than {margin} of AUC against the best?", margin=margin),
+        "5": t("Is one model better beyond chance?"),
+        "6": t("Otherwise:"),
     }
     ends = {
-        "0": "no: no verdict",
-        "1": "no: not enough data",
-        "2": "no: none is good enough, not enough data, or the only one that is",
-        "3": "yes: use the dearer model",
-        "4a": "thresholds hold too: the cheaper one, or choose by cost",
-        "4b": "thresholds not comparable, unless net benefit decides",
-        "4c": "it misses more: use the dearer one",
-        "4d": "thresholds not shown to hold: not enough data",
-        "5": "yes: use that one",
-        "6": "not enough data, with the size needed",
+        "0": t("no: no verdict"),
+        "1": t("no: not enough data"),
+        "2": t("no: none is good enough, not enough data, or the only one that is"),
+        "3": t("yes: use the dearer model"),
+        "4a": t("thresholds hold too: the cheaper one, or choose by cost"),
+        "4b": t("thresholds not comparable, unless net benefit decides"),
+        "4c": t("it misses more: use the dearer one"),
+        "4d": t("thresholds not shown to hold: not enough data"),
+        "5": t("yes: use that one"),
+        "6": t("not enough data, with the size needed"),
     }
     if not two:
-        ends["4a"] = "with their thresholds: the cheapest, or choose by cost"
+        ends["4a"] = t("with their thresholds: the cheapest, or choose by cost")
     if same_cost:
-        questions["4"] = f"Are the models shown to differ by less than {margin} of AUC, either way?"
-        ends["4a"] = "thresholds hold too: choose by cost"
+        questions["4"] = t(
+            "Are the models shown to differ by less than {margin} of AUC, either way?", margin=margin
+        )
+        ends["4a"] = t("thresholds hold too: choose by cost")
     if same_cost or not two:
         del questions["3"], ends["3"]
     numbers = list(questions)

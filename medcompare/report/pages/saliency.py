@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_count, format_number, format_percent, join_words
+from medcompare.base.formatting import format_percent, join_words
+from medcompare.base.language import t, tn
 from medcompare.models.spec import MIN_CELLS
 from medcompare.predictions.saliency import MAX_RANDOM_SHARE
 from medcompare.report.blocks import Image, Paragraph, picture_uri
@@ -22,10 +23,20 @@ SCALE_MM = 44.0
 
 def map_image(view: View, case: HardCase, found: CaseMap, *, width_mm: float) -> Image:
     """One map, with its place in words for who cannot see it."""
-    evidence = f"evidence of {view.name(found.model)} for {view.assessment.classes[1]} in case {case.case_id}"
-    alt = f"Map: no {evidence}"
-    if found.strongest_at is not None:
-        alt = f"Map: {evidence} is strongest in the {found.strongest_at} of the image"
+    said = {
+        "model": view.name(found.model),
+        "positive": view.assessment.classes[1],
+        "case": case.case_id,
+    }
+    alt = (
+        t("Map: no evidence of {model} for {positive} in case {case}", **said)
+        if found.strongest_at is None
+        else t(
+            "Map: evidence of {model} for {positive} in case {case} is strongest in the {place} of the image",
+            place=t(found.strongest_at),
+            **said,
+        )
+    )
     return Image(src=picture_uri(found.jpeg, "jpeg"), alt=alt, width_mm=width_mm)
 
 
@@ -42,9 +53,12 @@ def saliency_blocks(view: View) -> list[Block]:
     texts = _checks(view, found)
     if without:
         texts.append(
-            f"No maps of {join_words(view.name(model) for model in without)}: Grad-CAM needs a grid of features that "
-            f"the network pools, of at least {MIN_CELLS} × {MIN_CELLS} cells; most networks have one for every 32 × 32 "
-            "pixels of an image, and transformers none."
+            t(
+                "No maps of {models}: Grad-CAM needs a grid of features that the network pools, of at least {n} × "
+                "{n} cells; most networks have one for every 32 × 32 pixels of an image, and transformers none.",
+                models=join_words(view.name(model) for model in without),
+                n=MIN_CELLS,
+            )
         )
     legend: list[Block] = _legend(view, shown) if shown else []
     return [*legend, Paragraph(" ".join(texts), "note")]
@@ -53,34 +67,42 @@ def saliency_blocks(view: View) -> list[Block]:
 def _legend(view: View, shown: list[SaliencyMaps]) -> list[Block]:
     positive = view.assessment.classes[1]
     grids = join_words(
-        f"{view.name(one.model)} {one.cells} × {one.cells} cells, one every {format_number(one.step_px, digits=0)} of "
-        f"{format_count(one.image_size_px)} pixels"
+        t(
+            "{model} {n} × {n} cells, one every {step:,.0f} of {side:,} pixels",
+            model=view.name(one.model),
+            n=one.cells,
+            step=one.step_px,
+            side=one.image_size_px,
+        )
         for one in shown
     )
     averaged = {row.model for row in view.inputs.trained if row.test_time_augmentation != "none"}
-    unturned = (
-        " Maps are of each image as it is; scores are means over its views."
-        if averaged & {one.model for one in shown}
-        else ""
+    what = t(
+        "Maps beside an image show where a network finds evidence for {positive} (Grad-CAM, {library}), on one scale "
+        "per model: colour is full from what half of its maps here reach. The line encloses what is at least half as "
+        "strong as the strongest place of that image; the faded edge is not seen by the network. The maps are coarse "
+        "and drawn smoothly ({grids}): they show nothing finer.",
+        positive=positive,
+        library=shown[0].library,
+        grids=grids,
     )
+    if averaged & {one.model for one in shown}:
+        what += " " + t("Maps are of each image as it is; scores are means over its views.")
     return [
-        Paragraph(
-            f"Maps beside an image show where a network finds evidence for {positive} (Grad-CAM, "
-            f"{shown[0].library}), on one scale per model: colour is full from what half of its maps here reach. The "
-            "line encloses what is at least half as strong as the strongest place of that image; the faded edge is "
-            f"not seen by the network. The maps are coarse and drawn smoothly ({grids}): they show nothing "
-            f"finer.{unturned}"
-        ),
+        Paragraph(what),
         Image(
             src=picture_uri(scale_png()),
-            alt="Scale of the maps: from clear for none through violet and green to yellow",
+            alt=t("Scale of the maps: from clear for none through violet and green to yellow"),
             width_mm=SCALE_MM,
-            caption="Evidence: none (left) to what half of the maps of that model reach, or more (right)",
+            caption=t("Evidence: none (left) to what half of the maps of that model reach, or more (right)"),
         ),
         Paragraph(
-            "A map shows where a score comes from, not why, and not whether it is right. It does not prove that a "
-            f"network looks at the disease; what counts against {positive} is not drawn; and a place without colour "
-            "may still matter. No case should be decided by its map.",
+            t(
+                "A map shows where a score comes from, not why, and not whether it is right. It does not prove "
+                "that a network looks at the disease; what counts against {positive} is not drawn; and a place "
+                "without colour may still matter. No case should be decided by its map.",
+                positive=positive,
+            ),
             "warning",
         ),
     ]
@@ -89,25 +111,39 @@ def _legend(view: View, shown: list[SaliencyMaps]) -> list[Block]:
 def _checks(view: View, found: list[SaliencyMaps]) -> list[str]:
     """Whether maps depend on what was learned: of which models they do, do not, or it is not known."""
     flat = [view.name(one.model) for one in found if one.random_share_median is None]
-    texts = [f"Maps of {join_words(flat)} are left out: they do not vary over the image."] if flat else []
+    left_out = t("Maps of {models} are left out: they do not vary over the image.", models=join_words(flat))
+    texts = [left_out] if flat else []
     limit = format_percent(MAX_RANDOM_SHARE, digits=0)
-    random = "networks of the same kind with random weights give"
     for readable in (True, False):
         listed = [_share(view, one) for one in found if one.readable == readable and one.random_shares]
         shares = join_words(filter(None, listed))
         if not shares:
             continue
         n = max(sum(share is not None for share in one.random_shares) for one in found)
-        how = (
-            f"median and range over {format_count(n)} {'case' if n == 1 else 'cases'}, squared rank correlation with "
-            f"{found[0].n_random} such networks, after Adebayo et al. 2018"
+        how = tn(
+            "median and range over {n} case, squared rank correlation with {n_random} such networks, after Adebayo et "
+            "al. 2018",
+            "median and range over {n:,} cases, squared rank correlation with {n_random} such networks, after Adebayo "
+            "et al. 2018",
+            n,
+            n_random=found[0].n_random,
         )
         texts.append(
-            f"Checked: {random} less than {limit} of the variation of the maps, which so depend on what was learned: "
-            f"{shares} ({how})."
+            t(
+                "Checked: networks of the same kind with random weights give less than {limit} of the variation of "
+                "the maps, which so depend on what was learned: {shares} ({how}).",
+                limit=limit,
+                shares=shares,
+                how=how,
+            )
             if readable
-            else f"Left out are maps that must not be read: {random} {limit} of their variation or more, so that they "
-            f"show the image and not what was learned: {shares} ({how})."
+            else t(
+                "Left out are maps that must not be read: networks of the same kind with random weights give {limit} "
+                "of their variation or more, so that they show the image and not what was learned: {shares} ({how}).",
+                limit=limit,
+                shares=shares,
+                how=how,
+            )
         )
     return texts
 
@@ -118,4 +154,10 @@ def _share(view: View, one: SaliencyMaps) -> str:
     if None in values:
         return ""
     median, lowest, highest = (format_percent(value or 0.0, digits=0) for value in values)
-    return f"{view.name(one.model)} {median} ({lowest} to {highest})"
+    return t(
+        "{model} {median} ({lowest} to {highest})",
+        model=view.name(one.model),
+        median=median,
+        lowest=lowest,
+        highest=highest,
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import capital, format_count, join_words
+from medcompare.base.formatting import join_words
+from medcompare.base.language import localised, message, t, tn
 from medcompare.report.blocks import Cell, Heading, Paragraph, image_of, model_tables, muted, words
 from medcompare.report.figures.runs import draw_trials
 from medcompare.training.search import N_RANDOM, N_UNPRUNED, PRUNED_FROM
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
     from medcompare.training.search import Search, TrialSettings
 
 SETTINGS: tuple[tuple[str, Callable[[TrialSettings], str]], ...] = (
-    ("Learning rate", lambda s: f"{s.learning_rate:g}"),
-    ("Weight decay", lambda s: f"{s.weight_decay:g}"),
-    ("Epochs of the head alone", lambda s: str(s.frozen_epochs)),
-    ("Label smoothing", lambda s: f"{s.label_smoothing:g}"),
-    ("Smallest crop (share of the area)", lambda s: f"{s.crop_scale_min:g}"),
-    ("Augmentation after the crop", lambda s: ", ".join(s.augmentation) or "none"),
+    (message("Learning rate"), lambda s: localised(f"{s.learning_rate:g}")),
+    (message("Weight decay"), lambda s: localised(f"{s.weight_decay:g}")),
+    (message("Epochs of the head alone"), lambda s: str(s.frozen_epochs)),
+    (message("Label smoothing"), lambda s: localised(f"{s.label_smoothing:g}")),
+    (message("Smallest crop (share of the area)"), lambda s: localised(f"{s.crop_scale_min:g}")),
+    (message("Augmentation after the crop"), lambda s: ", ".join(s.augmentation) or t("none")),
 )
 PRUNING = {
-    "median": f"A trial ends where its best epoch is below the median of the earlier whole trials at the same epoch, "
-    f"from epoch {PRUNED_FROM} on and once {N_UNPRUNED} trials came to their end (Golovin et al. 2017)",
-    "none": "No trial is ended early",
+    "median": message(
+        "A trial ends where its best epoch is below the median of the earlier whole trials at the same epoch, from "
+        "epoch {first} on and once {n_whole} trials came to their end (Golovin et al. 2017)."
+    ),
+    "none": message("No trial is ended early."),
 }
 
 
@@ -37,45 +40,56 @@ def search_blocks(view: View) -> list[Block]:
     found = sorted(view.inputs.searches, key=lambda one: order.index(one.model))
     if not found:
         return []
-    one, probes = found[0], [t.display_name for t in view.inputs.trained if t.probe]
-    n_images = (
-        ""
-        if view.inputs.split is None
-        else f" ({format_count(view.inputs.split.subsets[1].n_images)} images)"
-    )
-    same = "Each network had" if len(found) > 1 else "The network had"
-    # The same seeds are drawn from for every network.
-    how = f"at random, the same settings for every network with the same ranges, seed {one.seed}"
-    if len(one.trials) > N_RANDOM:
-        how = f"TPE sampler, seed {one.seed}; up to trial {N_RANDOM} at random, alike for all networks"
-    text = (
-        f"{same} {len(one.trials)} trials of at most {one.epochs_allowed} epochs on the training subset, judged on the "
-        f"validation subset{n_images} alone; no test image was looked at. The first trial is the recipe as it is; "
-        f"the others were drawn by Optuna ({how}): {'; '.join(one.searched)}. "
-        f"{PRUNING[one.pruning]}. Chosen was {one.selection}. As the best of several, the validation figures are "
-        "too high; those of the test subset are not. All trainings use what was chosen, whatever their seed."
-    )
+    one, probes = found[0], [row.display_name for row in view.inputs.trained if row.probe]
+    allowed = {"n_trials": len(one.trials), "n_epochs": one.epochs_allowed}
+    sentences = [
+        t(
+            "Each network had {n_trials} trials of at most {n_epochs} epochs on the training subset, judged on the "
+            "validation subset{size} alone; no test image was looked at.",
+            size=_size_of_validation(view),
+            **allowed,
+        )
+        if len(found) > 1
+        else t(
+            "The network had {n_trials} trials of at most {n_epochs} epochs on the training subset, judged on the "
+            "validation subset{size} alone; no test image was looked at.",
+            size=_size_of_validation(view),
+            **allowed,
+        ),
+        t(
+            "The first trial is the recipe as it is; the others were drawn by Optuna ({how}): {settings}.",
+            how=_how_drawn(one),
+            settings="; ".join(t(each) for each in one.searched),
+        ),
+        t(PRUNING[one.pruning], first=PRUNED_FROM, n_whole=N_UNPRUNED),
+        t("Chosen was {selection}.", selection=t(one.selection)),
+        t(
+            "As the best of several, the validation figures are too high; those of the test subset are not. All "
+            "trainings use what was chosen, whatever their seed."
+        ),
+    ]
     if probes:
-        text += (
-            f" Not searched: {join_words(probes)}, as a linear probe has none of these hyperparameters; it tries its "
-            "penalties on the same subset."
+        sentences.append(
+            t(
+                "Not searched: {models}, as a linear probe has none of these hyperparameters; it tries its penalties "
+                "on the same subset.",
+                models=join_words(probes),
+            )
         )
     rows: list[Row] = [
-        (label, *(_chosen(search, write) for search in found))
-        for label, write in (("Trial that was chosen", None), *SETTINGS)
+        (t(label), *(_chosen(search, write) for search in found))
+        for label, write in ((message("Trial that was chosen"), None), *SETTINGS)
     ]
     return [
-        Heading("Search for hyperparameters"),
-        Paragraph(text, "note"),
+        Heading(t("Search for hyperparameters")),
+        Paragraph(" ".join(sentences), "note"),
         image_of(
             draw_trials(found, view.styles),
-            caption=capital(
-                "each mark is a trial at its best epoch; the line is the best whole trial so far."
-            ),
+            caption=t("Each mark is a trial at its best epoch; the line is the best whole trial so far."),
         ),
         *model_tables(
-            "Settings that were chosen, and those of the recipe where they differ",
-            words("Setting", "28%"),
+            t("Settings that were chosen, and those of the recipe where they differ"),
+            words(t("Setting"), "28%"),
             view.columns((search.model for search in found), kind="text"),
             rows,
             dense=True,
@@ -83,10 +97,38 @@ def search_blocks(view: View) -> list[Block]:
     ]
 
 
+def _size_of_validation(view: View) -> str:
+    """Images of the validation subset in brackets, where they are known."""
+    split = view.inputs.split
+    return "" if split is None else tn(" ({n} image)", " ({n:,} images)", split.subsets[1].n_images)
+
+
+def _how_drawn(search: Search) -> str:
+    """How settings came about: the same seeds are drawn from for every network."""
+    if len(search.trials) > N_RANDOM:
+        return t(
+            "TPE sampler, seed {seed}; up to trial {last} at random, alike for all networks",
+            seed=str(search.seed),
+            last=N_RANDOM,
+        )
+    return t(
+        "at random, the same settings for every network with the same ranges, seed {seed}",
+        seed=str(search.seed),
+    )
+
+
 def _chosen(search: Search, write: Callable[[TrialSettings], str] | None) -> Cell:
     """One setting of the trial that was chosen, beside that of the first trial."""
     if write is None:
-        what = "the recipe" if search.chosen == 1 else "recipe: trial 1"
-        return Cell(f"{search.chosen} of {len(search.trials)} ({what})")
+        said = {"chosen": search.chosen, "n_trials": len(search.trials)}
+        return Cell(
+            t("{chosen} of {n_trials} (the recipe)", **said)
+            if search.chosen == 1
+            else t("{chosen} of {n_trials} (recipe: trial 1)", **said)
+        )
     chosen, recipe = write(search.best.settings), write(search.trials[0].settings)
-    return muted(chosen) if chosen == recipe else Cell(f"{chosen} (recipe: {recipe})")
+    return (
+        muted(chosen)
+        if chosen == recipe
+        else Cell(t("{chosen} (recipe: {recipe})", chosen=chosen, recipe=recipe))
+    )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import format_count, format_number, format_p, join_words
+from medcompare.base.language import t
 from medcompare.report.blocks import Cell, Column, Heading, Notes, Paragraph, muted, table, words
 from medcompare.report.figures.interval import draw_interval, draw_share, reach_of
 from medcompare.report.pages.compare import both_ways, conclusion
@@ -42,8 +43,8 @@ def subgroup_blocks(view: View) -> list[Block]:
     if not levels:
         return []
     blocks: list[Block] = [
-        Heading("Subgroups"),
-        Paragraph("Exploratory: many rows, few cases each, and nothing here enters the verdict."),
+        Heading(t("Subgroups")),
+        Paragraph(t("Exploratory: many rows, few cases each, and nothing here enters the verdict.")),
         _figures(view, levels),
     ]
     detail = view.assessment.head_to_head
@@ -61,8 +62,7 @@ def _counts(one: SubgroupEvaluation | SubgroupDifference) -> str:
 
 
 def _counts_head(view: View) -> str:
-    known = view.assessment.n_patients is not None
-    return f"Positive / n{' (patients)' if known else ''}"
+    return t("Positive / n") if view.assessment.n_patients is None else t("Positive / n (patients)")
 
 
 def _name(one: SubgroupEvaluation | SubgroupDifference) -> str:
@@ -85,7 +85,7 @@ def _figures(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEvaluat
 
     def cell(estimate: Estimate | None, model: str, key: str) -> Cell:
         if estimate is None:
-            return muted("not given")
+            return muted(t("not given"))
         if estimate.value is None or not drawn:
             return notes.cell(estimate)
         drawing = draw_share(
@@ -94,7 +94,7 @@ def _figures(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEvaluat
             estimate.ci_high,
             lowest=lowest,
             overall=None if key not in overall[model] else overall[model][key].value,
-            alt="The interval, from the lowest of the table to 1",
+            alt=t("The interval, from the lowest of the table to 1"),
             width_mm=DRAWN_MM,
         )
         return replace(notes.cell(estimate), svg=drawing.svg)
@@ -111,16 +111,19 @@ def _figures(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEvaluat
                 )
             )
     remark = (
-        f"Drawn from {format_number(lowest, digits=1)} to 1; dashed: the model on all test cases together."
+        t(
+            "Drawn from {lowest} to 1; dashed: the model on all test cases together.",
+            lowest=format_number(lowest, digits=1),
+        )
         if drawn
-        else "Too many rows to draw."
+        else t("Too many rows to draw.")
     )
     return table(
-        f"Figures within subgroups ({view.level} intervals)",
+        t("Figures within subgroups ({level} intervals)", level=view.level),
         (
-            words("Subgroup", "17%"),
+            words(t("Subgroup"), "17%"),
             Column(_counts_head(view), "11%"),
-            words("Model", "16.5%"),
+            words(t("Model"), "16.5%"),
             *(Column(head, "18.5%", "figure") for head in _heads()),
         ),
         rows,
@@ -150,7 +153,10 @@ def _differences(view: View, detail: HeadToHead) -> Table:
             margin_label="",
             two_sided=both_ways(view),
             reach=reach,
-            alt=f"Interval against the margin: {conclusion(estimate.ci_low, estimate.ci_high, margins[key])}",
+            alt=t(
+                "Interval against the margin: {conclusion}",
+                conclusion=conclusion(estimate.ci_low, estimate.ci_high, margins[key]),
+            ),
             width_mm=DRAWN_MM + 6,
         )
         return replace(notes.cell(estimate, signed=True), svg=drawing.svg)
@@ -165,30 +171,42 @@ def _differences(view: View, detail: HeadToHead) -> Table:
         last = i + 1 == len(detail.subgroups) or detail.subgroups[i + 1].column != one.column
         if last and one.column in by_column:
             tests = [_interaction(notes, by_column[one.column].get(key)) for key in SUBGROUP_METRICS]
-            rows.append((Cell(f"{one.column}: the same at every level?", strong=True), Cell(""), *tests))
-    minus = f"{view.label(detail.candidate)} minus {view.label(detail.reference)}"
+            rows.append(
+                (
+                    Cell(t("{column}: the same at every level?", column=one.column), strong=True),
+                    Cell(""),
+                    *tests,
+                )
+            )
     zone = join_words(
         f"{metric_name(key, short=True)} {format_number(margin, digits=2)}" for key, margin in margins.items()
     )
-    told = _interactions_found(view, detail)
+    remark = t(
+        "Shaded: within the margin of the verdict ({zone}). p: of Cochran\u2019s Q, adjusted by Holm over all such "
+        "tests; levels without an interval are left out.",
+        zone=zone,
+    )
     return table(
-        f"Differences within subgroups: {minus}, with {view.level} intervals that hold for all levels together",
+        t(
+            "Differences within subgroups: {candidate} minus {reference}, with {level} intervals that hold for all "
+            "levels together",
+            candidate=view.label(detail.candidate),
+            reference=view.label(detail.reference),
+            level=view.level,
+        ),
         (
-            words("Subgroup", "22%"),
+            words(t("Subgroup"), "22%"),
             Column(_counts_head(view), "12%"),
             *(Column(head, "22%", "figure") for head in _heads()),
         ),
         rows,
-        notes=notes.with_remark(
-            f"Shaded: within the margin of the verdict ({zone}). p: of Cochran\u2019s Q, adjusted by Holm over all "
-            f"such tests; levels without an interval are left out. {told}"
-        ),
+        notes=notes.with_remark(f"{remark} {_interactions_found(view, detail)}"),
     )
 
 
 def _interaction(notes: Notes, one: Interaction | None) -> Cell:
     if one is None or one.p_value_adjusted is None:
-        return Cell("not tested", muted=True, note=notes.letter(None if one is None else one.note))
+        return Cell(t("not tested"), muted=True, note=notes.letter(None if one is None else one.note))
     return Cell(f"p {_relation(one.p_value_adjusted)}", strong=True, note=notes.letter(one.note))
 
 
@@ -203,14 +221,17 @@ def _interactions_found(view: View, detail: HeadToHead) -> str:
     tested = [one for one in detail.interactions if one.p_value_adjusted is not None]
     found = [one for one in tested if (one.p_value_adjusted or 0.0) < alpha]
     if not tested:
-        return "No column has two levels with an interval, so nothing was tested."
+        return t("No column has two levels with an interval, so nothing was tested.")
     if not found:
-        return (
-            "No test shows that the difference changes between levels; with so few cases per level that does not show "
-            "that it is the same."
+        return t(
+            "No test shows that the difference changes between levels; with so few cases per level that does "
+            "not show that it is the same."
         )
-    named = join_words(f"{metric_name(one.metric, short=True)} by {one.column}" for one in found)
-    return f"The difference is not the same at every level: {named}."
+    named = join_words(
+        t("{metric} by {column}", metric=metric_name(one.metric, short=True), column=one.column)
+        for one in found
+    )
+    return t("The difference is not the same at every level: {metrics}.", metrics=named)
 
 
 def _against_rest(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEvaluation]]) -> Table:
@@ -226,10 +247,13 @@ def _against_rest(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEv
                 (Cell(_name(one), again=i > 0), Cell(view.label(model), mark=view.mark(model)), *cells)
             )
     return table(
-        f"Each subgroup minus all other cases, with {view.level} intervals that hold for all levels together",
-        (words("Subgroup", "18%"), words("Model", "16%"), *(Column(head, "22%") for head in _heads())),
+        t(
+            "Each subgroup minus all other cases, with {level} intervals that hold for all levels together",
+            level=view.level,
+        ),
+        (words(t("Subgroup"), "18%"), words(t("Model"), "16%"), *(Column(head, "22%") for head in _heads())),
         rows,
         notes=notes.with_remark(
-            "Of two levels only the first is listed: the other is the same with the other sign."
+            t("Of two levels only the first is listed: the other is the same with the other sign.")
         ),
     )

@@ -7,6 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import capital, format_count, format_duration, format_number, join_words
+from medcompare.base.language import localised, message, t
 from medcompare.report.blocks import (
     Cell,
     Heading,
@@ -45,53 +46,74 @@ def learning_remarks(trained: Sequence[TrainedModel]) -> list[str]:
     remarks = []
     for one in trained:
         if one.images_at_once is not None:
-            seen = (
-                f" Batch normalisation saw {one.images_at_once} images at a time, not {one.batch_size} as in other "
-                "trainings, so that a difference between the models may come from that; a smaller train.batch_size "
-                "for all gives them the same chances."
+            said = {"n": one.images_at_once, "batch_size": one.batch_size}
+            remark = t(
+                "{model}: memory ran out for {batch_size} images at once; the gradient of each batch was added up from "
+                "passes over {n} at most.",
+                model=one.display_name,
+                **said,
             )
-            remarks.append(
-                f"{one.display_name}: memory ran out for {one.batch_size} images at once; the gradient of each batch "
-                f"was added up from passes over {one.images_at_once} at most.{seen if one.batch_norm else ''}"
-            )
+            if one.batch_norm:
+                seen = t(
+                    "Batch normalisation saw {n} images at a time, not {batch_size} as in other trainings, so that a "
+                    "difference between the models may come from that; a smaller train.batch_size for all gives them "
+                    "the same chances.",
+                    **said,
+                )
+                remark = f"{remark} {seen}"
+            remarks.append(remark)
         kept = next((row for row in one.history if row.epoch == one.best_epoch), None)
         if kept is None or kept.val_loss <= 0:
             continue
-        numbers = (
-            f"{one.display_name}: at the epoch kept the training loss is {format_number(kept.train_loss)}, the "
-            f"validation loss {format_number(kept.val_loss)}"
+        losses = {
+            "model": one.display_name,
+            "training": format_number(kept.train_loss),
+            "validation": format_number(kept.val_loss),
+        }
+        numbers = t(
+            "{model}: at the epoch kept the training loss is {training}, the validation loss {validation}.",
+            **losses,
         )
         guessing = abs(kept.val_loss - math.log(2)) < NEAR_GUESSING
+        if guessing:
+            numbers = t(
+                "{model}: at the epoch kept the training loss is {training}, the validation loss {validation}, about "
+                "that of guessing (ln 2 = 0.693).",
+                **losses,
+            )
         if kept.train_loss < FAR_BELOW * kept.val_loss:
-            near = ", about that of guessing (ln 2 = 0.693)" if guessing else ""
-            remarks.append(
-                f"{numbers}{near}. Possible causes: overfitting; batch-normalisation statistics that lag behind the "
-                "weights, so that the network is evaluated otherwise than it was trained; a validation subset unlike "
-                "the training subset."
+            causes = t(
+                "Possible causes: overfitting; batch-normalisation statistics that lag behind the weights, so that the "
+                "network is evaluated otherwise than it was trained; a validation subset unlike the training subset."
             )
+            remarks.append(f"{numbers} {causes}")
         elif guessing:
-            remarks.append(
-                f"{numbers}: about that of guessing (ln 2 = 0.693). Possible causes: too few epochs or images; a "
-                "learning rate that does not suit; probabilities near 0.5 whatever the ranking."
+            causes = t(
+                "Possible causes: too few epochs or images; a learning rate that does not suit; probabilities near 0.5 "
+                "whatever the ranking."
             )
+            remarks.append(f"{numbers} {causes}")
     return remarks
 
 
 def learning_blocks(view: View) -> list[Block]:
     """Curves of every training, what they call for, and what batch statistics do; empty without training."""
     order = list(view.styles)
-    trained = sorted((t for t in view.inputs.trained if t.history), key=lambda t: order.index(t.model))
+    trained = sorted(
+        (one for one in view.inputs.trained if one.history), key=lambda one: order.index(one.model)
+    )
     if not trained:
         return []
-    curved = [t for t in trained if not t.probe]
-    images = tuple(image_of(draw_learning_curves(t, view.styles[t.model])) for t in curved)
-    selection = sorted({t.selection for t in curved})
+    curved = [one for one in trained if not one.probe]
+    images = tuple(image_of(draw_learning_curves(one, view.styles[one.model])) for one in curved)
+    selection = sorted({one.selection for one in curved})
     blocks = _preview(view)
     if images:
-        blocks += [Heading("Learning curves"), ImageRow(images=images, caption=capital(" ".join(selection)))]
-    blocks += [Paragraph(_probe_words(t), "note") for t in trained if t.probe]
+        caption = capital(" ".join(t(one) for one in selection))
+        blocks += [Heading(t("Learning curves")), ImageRow(images=images, caption=caption)]
+    blocks += [Paragraph(_probe_words(one), "note") for one in trained if one.probe]
     blocks += [Paragraph(text, "note") for text in learning_remarks(curved)]
-    if any(t.batch_norm for t in trained):
+    if any(one.batch_norm for one in trained):
         blocks += _batch_statistics(view, trained)
     return [*search_blocks(view), *blocks, *_equal_chances(view)]
 
@@ -101,41 +123,47 @@ def _trials(budget: Budget) -> str:
     if budget.n_trials:
         return f"{format_count(budget.n_trials)}; {budget.trial_epochs}"
     return (
-        "does not apply: penalties are tried in each training"
+        t("does not apply: penalties are tried in each training")
         if budget.probe
-        else "none: the recipe as it is"
+        else t("none: the recipe as it is")
     )
 
 
 def _used(budget: Budget) -> str:
     """What of it was used: pruned trials count as trials."""
     if not budget.n_trials:
-        return "no trials"
-    return (
-        f"{format_count(budget.search_epochs_run)} of {format_count(budget.n_trials * budget.trial_epochs)} epochs in "
-        f"{format_duration(budget.search_seconds)}; {format_count(budget.n_pruned)} pruned"
+        return t("no trials")
+    return t(
+        "{n:,} of {n_allowed:,} epochs in {time}; {n_pruned:,} pruned",
+        n=budget.search_epochs_run,
+        n_allowed=budget.n_trials * budget.trial_epochs,
+        time=format_duration(budget.search_seconds),
+        n_pruned=budget.n_pruned,
     )
 
 
 CHANCES: tuple[tuple[str, Callable[[Budget], str]], ...] = (
-    ("Trainings, each with another seed", lambda b: format_count(b.n_trainings)),
+    (message("Trainings, each with another seed"), lambda b: format_count(b.n_trainings)),
     (
-        "Images of training, of validation",
+        message("Images of training, of validation"),
         lambda b: f"{format_count(b.n_training_images)}, {format_count(b.n_validation_images)}",
     ),
-    ("Image side (pixels), batch size", lambda b: f"{b.image_size_px}, {b.batch_size}"),
-    ("Epochs allowed; without gain to stop", lambda b: f"{b.epochs_allowed}; {b.patience}"),
-    ("Trials of hyperparameters; epochs allowed in each", _trials),
+    (message("Image side (pixels), batch size"), lambda b: f"{b.image_size_px}, {b.batch_size}"),
+    (message("Epochs allowed; without gain to stop"), lambda b: f"{b.epochs_allowed}; {b.patience}"),
+    (message("Trials of hyperparameters; epochs allowed in each"), _trials),
     (
-        "Epochs run, images seen, in all",
+        message("Epochs run, images seen, in all"),
         lambda b: f"{format_count(b.epochs_run)}, {format_count(b.n_images_seen)}",
     ),
-    ("Time of all trainings", lambda b: f"{format_duration(b.seconds)} on {b.device}"),
-    ("Used by the trials", _used),
-    ("Recipe", lambda b: b.recipe),
-    ("Checkpoint", lambda b: b.selection),
-    ("Initial weights", lambda b: b.initial_weights),
-    ("Implementation", lambda b: b.implementation or "not recorded"),
+    (
+        message("Time of all trainings"),
+        lambda b: t("{time} on {device}", time=format_duration(b.seconds), device=b.device),
+    ),
+    (message("Used by the trials"), _used),
+    (message("Recipe"), lambda b: t(b.recipe)),
+    (message("Checkpoint"), lambda b: t(b.selection)),
+    (message("Initial weights"), lambda b: t(b.initial_weights)),
+    (message("Implementation"), lambda b: b.implementation or t("not recorded")),
 )
 
 
@@ -144,10 +172,13 @@ def _equal_chances(view: View) -> list[Table]:
     found = view.inputs.budgets
     if not found:
         return []
-    rows = [(label, *(write(one) for one in found)) for label, write in CHANCES]
+    rows = [(t(label), *(write(one) for one in found)) for label, write in CHANCES]
     return model_tables(
-        "Equal chances: what each model was given (rows down to the trials must be alike, or the run fails)",
-        words("Given", "28%"),
+        t(
+            "Equal chances: what each model was given (rows down to the trials must be alike, or the run "
+            "fails)"
+        ),
+        words(t("Given"), "28%"),
         view.columns((one.model for one in found), kind="text"),
         rows,
         dense=True,
@@ -160,7 +191,7 @@ PREVIEW_MM = 168.0
 
 def _preview(view: View) -> list[Block]:
     """Training images as the networks saw them, where there is a contact sheet."""
-    png, shown = view.inputs.preview_png, next((t for t in view.inputs.trained if t.preview), None)
+    png, shown = view.inputs.preview_png, next((one for one in view.inputs.trained if one.preview), None)
     if png is None:
         return []
     model = "" if shown is None else shown.model
@@ -172,36 +203,44 @@ def _preview(view: View) -> list[Block]:
     )
     if searched is not None:
         smallest, steps = f"{searched.crop_scale_min:g}", ", ".join(searched.augmentation)
-    name = view.name(model) if model else "a network"
-    caption = (
-        f"Four training images, two of each class: first as in evaluation, then as {name} saw them in its first "
-        f"seven epochs. A random crop keeps at least {smallest} of the area; then {steps}. Check that what tells the "
-        "classes apart is still there: a lesion that a crop leaves out, or a colour that is changed, is learnt wrongly."
+    caption = t(
+        "Four training images, two of each class: first as in evaluation, then as {model} saw them in its "
+        "first seven epochs. A random crop keeps at least {smallest} of the area; then {steps}. Check "
+        "that what tells the classes apart is still there: a lesion that a crop leaves out, or a colour "
+        "that is changed, is learnt wrongly.",
+        model=view.name(model) if model else t("a network"),
+        smallest=localised(smallest),
+        steps=steps,
     )
-    image = Image(src=picture_uri(png), alt="Augmented training images", width_mm=PREVIEW_MM)
-    return [Heading("Augmented training images"), ImageRow(images=(image,), caption=caption)]
+    image = Image(src=picture_uri(png), alt=t("Augmented training images"), width_mm=PREVIEW_MM)
+    return [Heading(t("Augmented training images")), ImageRow(images=(image,), caption=caption)]
 
 
 def _probe_words(one: TrainedModel) -> str:
     """What a probe is, and what it chose."""
-    auc = "none" if one.kept.val_auc is None else format_number(one.kept.val_auc)
-    return (
-        f"{one.display_name}: {one.recipe} ({one.selection}). Validation AUC {auc}, loss "
-        f"{format_number(one.kept.val_loss)}. All other weights are those it started from."
+    auc = t("none") if one.kept.val_auc is None else format_number(one.kept.val_auc)
+    return t(
+        "{model}: {recipe} ({selection}). Validation AUC {auc}, loss {loss}. All other weights are those it started "
+        "from.",
+        model=one.display_name,
+        recipe=t(one.recipe),
+        selection=t(one.selection),
+        auc=auc,
+        loss=format_number(one.kept.val_loss),
     )
 
 
 BATCH_STATISTICS = (
-    "Weight of a new batch in the library\u2019s running statistics",
-    "Loss of the sample, training mode",
-    "Loss of the sample, evaluation, statistics re-measured",
-    "Loss of the sample, evaluation, running statistics",
-    "Validation AUC, statistics re-measured",
-    "Validation AUC, running statistics",
-    "Test AUC, statistics re-measured (as evaluated)",
-    "Test AUC, running statistics",
-    "Difference of test AUC",
-    "Time of re-measuring, of the whole training",
+    message("Weight of a new batch in the library\u2019s running statistics"),
+    message("Loss of the sample, training mode"),
+    message("Loss of the sample, evaluation, statistics re-measured"),
+    message("Loss of the sample, evaluation, running statistics"),
+    message("Validation AUC, statistics re-measured"),
+    message("Validation AUC, running statistics"),
+    message("Test AUC, statistics re-measured (as evaluated)"),
+    message("Test AUC, running statistics"),
+    message("Difference of test AUC"),
+    message("Time of re-measuring, of the whole training"),
 )
 
 
@@ -216,7 +255,10 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
     for one in trained:
         if one.batch_norm is None:
             columns.append(
-                [muted("none that was trained"), *[muted("does not apply")] * (len(BATCH_STATISTICS) - 1)]
+                [
+                    muted(t("none that was trained")),
+                    *[muted(t("does not apply"))] * (len(BATCH_STATISTICS) - 1),
+                ]
             )
             continue
         evaluation = next(e for e in view.evaluations if e.model == one.model)
@@ -231,26 +273,37 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
         seconds = sum(log.remeasuring_s for log in one.history)
         columns.append(
             [
-                Cell(join_words(f"{m:.3g}" for m in one.batch_norm.momenta)),
-                *(muted("not finite") if n is None else Cell(format_number(n)) for n in numbers),
-                cell(evaluation.metrics.get("auc"), "not computed"),
-                cell(None if running is None else running.auc, "not recorded"),
-                cell(None if running is None else running.difference, "not recorded", signed=True),
-                Cell(f"{format_duration(seconds)} of {format_duration(one.elapsed_s)}"),
+                Cell(join_words(localised(f"{m:.3g}") for m in one.batch_norm.momenta)),
+                *(muted(t("not finite")) if n is None else Cell(format_number(n)) for n in numbers),
+                cell(evaluation.metrics.get("auc"), t("not computed")),
+                cell(None if running is None else running.auc, t("not recorded")),
+                cell(None if running is None else running.difference, t("not recorded"), signed=True),
+                Cell(
+                    t(
+                        "{time} of {whole}",
+                        time=format_duration(seconds),
+                        whole=format_duration(one.elapsed_s),
+                    )
+                ),
             ]
         )
     sample, compared = (
         join_words(
-            format_count(n) for n in sorted({getattr(t.batch_norm, name) for t in trained if t.batch_norm})
+            format_count(n)
+            for n in sorted({getattr(one.batch_norm, name) for one in trained if one.batch_norm})
         )
         for name in ("n_sample_images", "n_compared_images")
     )
     return model_tables(
-        f"Batch statistics at the epoch that was kept; measured on {sample} training images without "
-        f"augmentation, losses on the first {compared} of them",
-        words("Metric", "40%"),
-        view.columns(t.model for t in trained),
-        list(zip(BATCH_STATISTICS, *columns, strict=True)),
+        t(
+            "Batch statistics at the epoch that was kept; measured on {sample} training images without "
+            "augmentation, losses on the first {compared} of them",
+            sample=sample,
+            compared=compared,
+        ),
+        words(t("Metric"), "40%"),
+        view.columns(one.model for one in trained),
+        list(zip(map(t, BATCH_STATISTICS), *columns, strict=True)),
         notes=notes,
         dense=True,
     )
@@ -261,22 +314,23 @@ def seed_blocks(view: View) -> list[Block]:
     seeds, compared = view.assessment.seeds, view.assessment.seed_comparisons
     if not seeds:
         return []
-    blocks: list[Block] = [Heading("Training seeds")]
+    blocks: list[Block] = [Heading(t("Training seeds"))]
     if any(row.auc.value is not None for row in seeds):
-        caption = (
-            "Each mark is one training on the same images, with its interval over patients; the verdict rests on the "
-            "means."
+        caption = t(
+            "Each mark is one training on the same images, with its interval over patients; the verdict "
+            "rests on the means."
         )
         blocks.append(
             image_of(
                 draw_strips(
-                    [(row.model, row.seed, row.auc) for row in seeds], view.styles, what="Training seed"
+                    [(row.model, row.seed, row.auc) for row in seeds], view.styles, what=t("Training seed")
                 ),
                 caption=caption,
             )
         )
     else:
-        blocks.append(Paragraph(f"No AUC of any seed to draw: {seeds[0].auc.note}.", "note"))
+        why = seeds[0].auc.note
+        blocks.append(Paragraph(t("No AUC of any seed to draw: {reason}.", reason=why and t(why)), "note"))
     if compared:
         notes = Notes()
         rows = [
@@ -285,12 +339,18 @@ def seed_blocks(view: View) -> list[Block]:
                 format_count(len(row.seeds)),
                 notes.cell(row.mean, signed=True),
                 format_number(row.standard_deviation),
-                Cell("yes" if row.sensitive else "no", strong=row.sensitive),
+                Cell(t("yes") if row.sensitive else t("no"), strong=row.sensitive),
             )
             for row in compared
         ]
-        heads = (words("Pair"), "Seeds", "Mean", "SD between seeds", words("Order depends on the seed"))
-        caption = "Difference of AUC over the seeds, candidate minus reference"
+        heads = (
+            words(t("Pair")),
+            t("Seeds"),
+            t("Mean"),
+            t("SD between seeds"),
+            words(t("Order depends on the seed")),
+        )
+        caption = t("Difference of AUC over the seeds, candidate minus reference")
         blocks.append(table(caption, heads, rows, notes=notes))
     blocks += _figures_of_seeds(view)
     return blocks
@@ -308,16 +368,26 @@ def _figures_of_seeds(view: View) -> list[Block]:
             continue
         mark = view.mark(one.model)
         figures = [notes.cell(one.over_seeds[key]) for key in ("auc", "sensitivity", "specificity")]
-        spread = f"{min(values):.3f} to {max(values):.3f}, SD {statistics.stdev(values):.3f}"
+        spread = t(
+            "{low:.3f} to {high:.3f}, SD {sd:.3f}",
+            low=min(values),
+            high=max(values),
+            sd=statistics.stdev(values),
+        )
         rows.append(
-            (Cell(view.label(one.model), mark=mark), f"mean of {len(values)} trainings", *figures, spread)
+            (
+                Cell(view.label(one.model), mark=mark),
+                t("mean of {n} trainings", n=len(values)),
+                *figures,
+                spread,
+            )
         )
         rows += [
             (
                 muted(view.label(each.model)),
-                muted(f"ensemble of {len(each.seeds)}: another object"),
+                muted(t("ensemble of {n}: another object", n=len(each.seeds))),
                 *(notes.cell(getattr(each, key)) for key in ("auc", "sensitivity", "specificity")),
-                muted(f"{len(each.seeds)} times the cost"),
+                muted(t("{n} times the cost", n=len(each.seeds))),
             )
             for each in view.assessment.ensembles
             if each.model == one.model
@@ -325,15 +395,15 @@ def _figures_of_seeds(view: View) -> list[Block]:
     if not rows:
         return []
     heads = (
-        words("Model", "18%"),
-        words("Figures of", "21%"),
-        "AUC",
-        "Sensitivity",
-        "Specificity",
-        words("AUC of single trainings"),
+        words(t("Model"), "18%"),
+        words(t("Figures of"), "21%"),
+        t("AUC"),
+        t("Sensitivity"),
+        t("Specificity"),
+        words(t("AUC of single trainings")),
     )
-    title = (
-        "Means over trainings, each at its own threshold, with intervals over patients and seeds; and the mean of the "
-        "trainings\u2019 probabilities (ensemble), which no verdict rests on"
+    title = t(
+        "Means over trainings, each at its own threshold, with intervals over patients and seeds; and "
+        "the mean of the trainings\u2019 probabilities (ensemble), which no verdict rests on"
     )
     return [table(title, heads, rows, notes=notes)]
