@@ -11,6 +11,7 @@ import matplotlib as mpl
 import pytest
 
 from medcompare.base.formatting import format_estimate
+from medcompare.base.language import in_language
 from medcompare.report.figures.curves import (
     draw_calibration,
     draw_roc_and_precision_recall,
@@ -26,6 +27,9 @@ from medcompare.stats.records import Curve, Estimate
 from tests.report.sample import make_assessment, make_seeds, make_trained
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from medcompare.base.language import Language
     from medcompare.report.figures.drawing import Drawing
     from medcompare.stats.records import Assessment
 
@@ -62,6 +66,25 @@ def test_svg_needs_nothing_from_outside(assessment: Assessment) -> None:
     assert not any("font-family" in text.attrib for text in texts)
     links = [v for e in root.iter() for k, v in e.attrib.items() if k.endswith("href")]
     assert all(link.startswith("#") for link in links)
+
+
+@pytest.mark.parametrize(("language", "written"), [("en", "0.5"), ("de", "0,5")])
+def test_numbers_of_all_axes_are_those_of_the_language(language: Language, written: str) -> None:
+    """Also of a second axis at the side; words that a figure gives its ticks stay as they are."""
+
+    def fill(figure: Figure) -> None:
+        axes, named = figure.subplots(1, 2)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        axes.secondary_yaxis("right").set_yticks([0.5])
+        named.set_xticks([0, 1], ["v0.5", "v0.6"])
+        named.set_yticks([])
+
+    with in_language(language):
+        svg = draw(fill, width_mm=80, height_mm=40, alt="").svg
+
+    texts = [text.text for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314 - our own
+    assert texts.count(written) == 3
+    assert {"v0.5", "v0.6"} < set(texts)
 
 
 @pytest.mark.parametrize(

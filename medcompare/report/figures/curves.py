@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from medcompare.stats.records import Curve, Estimate, ModelEvaluation
 
 CALIBRATION_MM = 96.0
+CHARACTER_SHARE = 0.025
+"""Width of a bold character within the axes of a score distribution, as a share of them."""
 
 
 def cases_of(evaluation: ModelEvaluation) -> str:
@@ -278,10 +280,10 @@ def draw_score_distributions(
                 t("True class {name} (n = {n:,})", name=shorten(name, 22), n=sum(counts)),
                 weight="normal",
             )
-            room_left = threshold - edges[0] > 0.3 * span
+            text = f"\u2190 {errors}" if missed_side < 0 else f"{errors} \u2192"
+            room_left = threshold - edges[0] > max(0.3, CHARACTER_SHARE * len(text)) * span
             room_right = edges[-1] - threshold > 0.3 * span
             on_left = (missed_side < 0 and room_left) or not room_right
-            text = f"\u2190 {errors}" if missed_side < 0 else f"{errors} \u2192"
             axes.text(
                 threshold + (-0.015 if on_left else 0.015) * span, top * 0.97, text, ha="right" if on_left else "left",
                 va="top", weight="bold",

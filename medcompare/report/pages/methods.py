@@ -24,6 +24,7 @@ from medcompare.data.spelling import without_formula
 from medcompare.report.blocks import (
     Bullets,
     Cell,
+    Column,
     Heading,
     Paragraph,
     Section,
@@ -91,11 +92,11 @@ def trend_section(view: View, number: int) -> Section | None:
                 )
             )
     heads = (
-        words(t("Run"), "20%"),
-        t("Images"),
-        words(t("Model"), "20%"),
-        t("AUC"),
-        t("Training time"),
+        words(t("Run"), "19%"),
+        Column(t("Images"), "7%"),
+        words(t("Model"), "18%"),
+        Column(t("AUC"), "20%"),
+        Column(t("Training time"), "12%"),
         words(t("Verdict")),
     )
     blocks.append(table(t("Runs, newest first"), heads, rows))

@@ -116,8 +116,8 @@ def _operating_table(view: View) -> Table:
             )
         )
     heads = (
-        words(t("Model"), "28%"),
-        t("Threshold"),
+        words(t("Model"), "26%"),
+        Column(t("Threshold"), "11%"),
         words(t("Rule")),
         words(t("Chosen on"), "14%"),
         words(t("0.5 would give"), "17%"),

@@ -121,8 +121,8 @@ def _figures(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEvaluat
     return table(
         t("Figures within subgroups ({level} intervals)", level=view.level),
         (
-            words(t("Subgroup"), "17%"),
-            Column(_counts_head(view), "11%"),
+            words(t("Subgroup"), "16%"),
+            Column(_counts_head(view), "12%"),
             words(t("Model"), "16.5%"),
             *(Column(head, "18.5%", "figure") for head in _heads()),
         ),
