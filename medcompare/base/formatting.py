@@ -253,9 +253,14 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def join_words(words: Iterable[str]) -> str:
-    """Words as "a", "a and b", "a, b and c"."""
+def join_words(words: Iterable[str], *, either: bool = False) -> str:
+    """Words as "a", "a and b", "a, b and c"; with "or" where it is `either` of them."""
     parts = list(words)
     if len(parts) <= 1:
         return "".join(parts)
-    return t("{first} and {last}", first=", ".join(parts[:-1]), last=parts[-1])
+    first, last = ", ".join(parts[:-1]), parts[-1]
+    return (
+        t("{first} or {last}", first=first, last=last)
+        if either
+        else t("{first} and {last}", first=first, last=last)
+    )

@@ -290,7 +290,7 @@ def _notes(test: ScoredCases, validation: ScoredCases | None, compared: Sequence
     """What the figures rest on, for the methods."""
     found = []
     if test.patient_id is None:
-        found.append(caveats.ONE_CASE_PER_PATIENT)
+        found.append(t(caveats.ONE_CASE_PER_PATIENT))
     elif validation is not None and validation.patient_id is None:
         found.append(
             t(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
+from medcompare.base.language import message, t
 from medcompare.stats.arrays import checked_scores
 from medcompare.stats.intervals.auc import auc_difference, auc_interval
 from medcompare.stats.intervals.proportions import clustered_ratio_variance, normal_quantile
@@ -50,7 +51,7 @@ BOOTSTRAPPED: tuple[MetricName, ...] = (
 DETECTABLE = ("auc", "sensitivity", "specificity")
 """Figures the rule rests on: of each the smallest difference that could have been found."""
 
-ONE_CLASS = "undefined: the subset has one class only"
+ONE_CLASS = message("undefined: the subset has one class only")
 CHANCE_AUC = 0.5
 
 UNRELATED_LEVEL = 0.99
@@ -159,11 +160,11 @@ def _pair(
 
     def resampled_difference(name: MetricName) -> Estimate:
         if resampled is None:
-            return undefined(evaluate, ONE_CLASS, test.n)
+            return undefined(evaluate, t(ONE_CLASS), test.n)
         return resampled.difference(reference, candidate, name)
 
     differences = {
-        "auc": undefined(evaluate, ONE_CLASS, test.n)
+        "auc": undefined(evaluate, t(ONE_CLASS), test.n)
         if resampled is None
         else auc_difference(
             test.y_true, test.scores[a], test.scores[b], level=evaluate.level, clusters=clusters
@@ -290,9 +291,14 @@ def _order_warning(
     reach = normal_quantile(level) * error
     if abs(correlation) > normal_quantile(UNRELATED_LEVEL) * error or correlation + reach >= RELATED_FROM:
         return None
-    return (
-        f"These scores are related neither to the truth (AUC {area.value:.3f}) nor to the scores of "
-        f"{other.display_name}, which has an AUC of {other.metrics['auc'].value:.3f} (rank correlation "
-        f"{correlation:.3f}, {correlation - reach:.3f} to {correlation + reach:.3f}): check that the order of their "
-        "rows is that of the cases."
+    return t(
+        "These scores are related neither to the truth (AUC {auc:.3f}) nor to the scores of {other}, which has an AUC "
+        "of {auc_of_other:.3f} (rank correlation {correlation:.3f}, {low:.3f} to {high:.3f}): check that the order of "
+        "their rows is that of the cases.",
+        auc=area.value,
+        other=other.display_name,
+        auc_of_other=other.metrics["auc"].value,
+        correlation=correlation,
+        low=correlation - reach,
+        high=correlation + reach,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.base.formatting import format_number
 from medcompare.base.language import t, tn
 from medcompare.stats.comparison import compare_models
 from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.intervals.unpaired import unpaired_difference
 from medcompare.stats.records import ExternalModel, ExternalSet
-from medcompare.stats.verdict.sentences import difference_text, number
+from medcompare.stats.verdict.phrases import FIGURE_NAMES, difference_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,10 +108,9 @@ def _sentence(found: Assessment, one: ExternalSet) -> str:
         cases = t("{cases} of {patients}", cases=cases, patients=patients)
     if one.shared:
         cases = t("{cases}, {shared} also in the main data", cases=cases, shared=one.shared_words)
-    words = {"auc": "AUC", "sensitivity": t("sensitivity"), "specificity": t("specificity")}
     parts = []
     for model in one.models:
-        figures = [f"{words[figure]} {_moved(model, figure)}" for figure in FIGURES]
+        figures = [f"{t(FIGURE_NAMES[figure])} {_moved(model, figure)}" for figure in FIGURES]
         parts.append(f"{model.evaluation.display_name}: {', '.join(figures)}")
     text = t(
         "On the external set {name} ({cases}; nothing was fitted to it, thresholds frozen), against the internal "
@@ -132,12 +132,12 @@ def _moved(model: ExternalModel, figure: str) -> str:
     if there.value is None:
         return t("not computed ({note})", note=there.note)
     if change.value is None:
-        return t("{value} (no change computed: {note})", value=number(there.value, ""), note=change.note)
+        return t("{value} (no change computed: {note})", value=format_number(there.value), note=change.note)
     low, high = change.ci_low, change.ci_high
-    values = {"value": number(there.value, ""), "change": number(change.value, "+")}
+    values = {"value": format_number(there.value), "change": format_number(change.value, signed=True)}
     if low is None or high is None:
         return t("{value} (change {change}, without an interval)", **values)
-    values |= {"low": number(low, "+"), "high": number(high, "+")}
+    values |= {"low": format_number(low, signed=True), "high": format_number(high, signed=True)}
     if high < 0:
         return t("{value} (a drop: {change}, {low} to {high})", **values)
     if low > 0:

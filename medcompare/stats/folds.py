@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
+from medcompare.base.language import t
 from medcompare.stats.intervals.auc import auc_interval
 from medcompare.stats.records import CrossValidation, Estimate, FoldRow
 from medcompare.stats.seeds import at_threshold
@@ -112,7 +113,7 @@ def corrected_mean(
     """
     known = [value for value in values if value is not None]
     if len(known) < max(2, len(values)):
-        note = "not estimable: a fold has no AUC"
+        note = t("not estimable: a fold has no AUC")
         return Estimate(value=None, level=level, method="none", note=note)
     mean, n = float(np.mean(known)), len(known)
     error = float(np.sqrt((1 / n + ratio) * np.var(known, ddof=1)))
@@ -122,5 +123,5 @@ def corrected_mean(
         ci_low=max(lowest, mean - reach),
         ci_high=min(1.0, mean + reach),
         level=level,
-        method=f"corrected resampled t (Nadeau and Bengio), {n} folds",
+        method=t("corrected resampled t (Nadeau and Bengio), {n} folds", n=n),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import t
 from medcompare.stats.arrays import few_units, plain
 from medcompare.stats.calibration.usable import recalibration, usable_probabilities
 from medcompare.stats.estimates import Curve, Estimate
@@ -109,11 +110,11 @@ def _net_benefit(
     draws: FloatArray | None = None
     if few is None:
         draws = resampled_net_benefit(y_true, probabilities, cut, plan, prevalence=prevalence)
-    method = f"bootstrap percentile ({plan.description}; {plan.n_resamples} resamples)"
+    method = t("bootstrap percentile ({scheme}; {n} resamples)", scheme=plan.description, n=plan.n_resamples)
 
     def estimate(value: float, drawn: FloatArray | None) -> Estimate:
         if drawn is None:
-            note = f"no interval: {few}"
+            note = t("no interval: {reason}", reason=few)
             return Estimate(value=value, level=evaluate.level, method=method, n=test.n, note=note)
         return percentile_estimate(value, drawn, level=evaluate.level, method=method, n=test.n)
 
@@ -132,13 +133,15 @@ def _net_benefit(
                 candidate=both[1],
                 difference=estimate(float(gain[i]), None if gains is None else gains[:, i]),
                 probability_of_benefit=Estimate(
-                    value=None, level=None, method="none", note=f"not estimable: {few}"
+                    value=None, level=None, method="none", note=t("not estimable: {few}", few=few)
                 )
                 if gains is None
                 else Estimate(
                     value=float(share_ahead(gains[:, [i]])[0]),
                     level=None,
-                    method=f"share of bootstrap samples ({plan.n_resamples} resamples), ties count one half",
+                    method=t(
+                        "share of bootstrap samples ({n} resamples), ties count one half", n=plan.n_resamples
+                    ),
                     n=test.n,
                 ),
             )

@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 
 from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.language import t
 from medcompare.stats.arrays import BoolArray, checked_clusters
 from medcompare.stats.estimates import Estimate
 from medcompare.stats.paired import paired_table
@@ -65,24 +66,23 @@ def probability_more_accurate(
     if n == 0:
         msg = "there are no cases to compare; give both models' decisions on the test subset"
         raise DataError(msg)
-    note = "no discordant case" if only_reference + only_candidate == 0 else None
+    note = t("no discordant case") if only_reference + only_candidate == 0 else None
     if clusters is None:
         value = float(scipy.special.betainc(only_reference + 1, only_candidate + 1, 0.5))
-        return Estimate(
-            value=value, level=None, method="Dirichlet posterior, uniform prior (exact)", n=n, note=note
-        )
+        exact = t("Dirichlet posterior, uniform prior (exact)")
+        return Estimate(value=value, level=None, method=exact, n=n, note=note)
     if n_draws < 100:
         msg = f"n_draws is {n_draws}; at least 100 are needed"
         raise ConfigError(msg)
     codes = checked_clusters(clusters, n)
     gain = np.asarray(correct_candidate, dtype=np.float64) - np.asarray(correct_reference, dtype=np.float64)
     totals = np.bincount(codes, weights=gain)
-    method = f"Bayesian bootstrap of patients, {n_draws} draws, seed {seed}"
+    method = t("Bayesian bootstrap of patients, {n_draws} draws, seed {seed}", n_draws=n_draws, seed=seed)
     estimate = partial(Estimate, level=None, method=method, n=n)
     # Patients without a net difference add nothing to any draw's sign.
     totals = totals[totals != 0]
     if totals.size == 0:
-        return estimate(value=0.5, note=note or "no patient differs")
+        return estimate(value=0.5, note=note or t("no patient differs"))
     rng = np.random.default_rng(seed)
     n_ahead = 0
     for start in range(0, n_draws, 1000):

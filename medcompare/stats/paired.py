@@ -14,6 +14,7 @@ import numpy as np
 import scipy
 
 from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.language import message, t
 from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
 from medcompare.stats.intervals.proportions import effective_sample_size, normal_quantile, wilson_limits
 from medcompare.stats.multiplicity import standard_error_of
@@ -28,7 +29,10 @@ PairedTest = Literal["mid-p", "exact"]
 POWER = 0.8
 """Share of repetitions of the study in which the detectable difference would be found."""
 
-_METHOD_NAMES: dict[PairedMethod, str] = {"tango": "Tango score", "newcombe": "Newcombe square-and-add"}
+_METHOD_NAMES: dict[PairedMethod, str] = {
+    "tango": message("Tango score"),
+    "newcombe": message("Newcombe square-and-add"),
+}
 
 
 def mcnemar_p(n_only_reference: int, n_only_candidate: int, test: PairedTest = "mid-p") -> float:
@@ -87,10 +91,15 @@ def detectable_difference(difference: Estimate) -> Estimate:
     """
     error = standard_error_of(difference)
     if error is None or difference.level is None:
-        note = f"not estimable: {difference.note or 'the difference has no interval'}"
+        note = t("not estimable: {few}", few=difference.note or t("the difference has no interval"))
         return Estimate(value=None, level=None, method="none", n=difference.n, note=note)
     reach = normal_quantile(difference.level), float(scipy.stats.norm.ppf(POWER))
-    method = f"{reach[0]:.2f} + {reach[1]:.2f} standard errors (power {100 * POWER:g}%)"
+    method = t(
+        "{level:.2f} + {power:.2f} standard errors (power {percent:g}%)",
+        level=reach[0],
+        power=reach[1],
+        percent=100 * POWER,
+    )
     return Estimate(value=min(sum(reach) * error, 1.0), level=None, method=method, n=difference.n)
 
 
@@ -264,21 +273,23 @@ def paired_proportion_difference(
     if test not in ("mid-p", "exact"):
         msg = f"McNemar's test '{test}' is unknown; choose one of mid-p, exact"
         raise ConfigError(msg)
-    test_name = f"McNemar {test}" if clusters is None else "Obuchowski test"
-    interval = _METHOD_NAMES[method] + ("" if clusters is None else " (clustered, effective sample size)")
-    name = f"{interval}; {test_name}"
+    interval = t(_METHOD_NAMES[method])
+    if clusters is None:
+        name = t("{interval}; McNemar {test}", interval=interval, test=test)
+    else:
+        name = t("{interval} (clustered, effective sample size); Obuchowski test", interval=interval)
     n = reference.size
     estimate = partial(Estimate, level=level, method=name, n=n)
     if n == 0:
-        return Estimate(value=None, level=level, method=name, n=0, note="undefined: no cases to compare")
+        return Estimate(value=None, level=level, method=name, n=0, note=t("undefined: no cases to compare"))
     both, only_reference, only_candidate, neither = paired_table(reference, candidate)
     value = (only_candidate - only_reference) / n
-    note = "no discordant case" if only_reference + only_candidate == 0 else None
+    note = t("no discordant case") if only_reference + only_candidate == 0 else None
     scale, p_value = 1.0, mcnemar_p(only_reference, only_candidate, test)
     if clusters is not None:
         codes = checked_clusters(clusters, n)
         if codes.max() == 0:
-            note = "no interval: all cases come from one patient"
+            note = t("no interval: all cases come from one patient")
             return estimate(value=value, note=note)
         gain = candidate.astype(np.float64) - reference
         scale = effective_sample_size(gain, codes, level=level) / n

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import scipy
 
+from medcompare.base.language import t
 from medcompare.stats.comparison import adjusted, with_differences
 from medcompare.stats.estimates import OverTrainings
 from medcompare.stats.intervals.auc import auc_interval
@@ -130,8 +131,11 @@ class Trainings:
             ci_low=max(lowest, mean - reach),
             ci_high=min(1.0, mean + reach),
             level=level,
-            method=f"mean of {n_seeds} trainings; patients resampled, variance between seeds added "
-            f"({draws.shape[1]} resamples)",
+            method=t(
+                "mean of {n} trainings; patients resampled, variance between seeds added ({n_resamples} resamples)",
+                n=n_seeds,
+                n_resamples=draws.shape[1],
+            ),
             p_value=None
             if lowest == 0 or error == 0
             else min(1.0, 2 * float(scipy.stats.t.sf(abs(mean) / error, freedom))),
@@ -268,7 +272,7 @@ def at_threshold(
         Keys ``sensitivity`` and ``specificity``.
     """
     positive, called = test.y_true == 1, scores >= threshold
-    empty = "undefined: no such case"
+    empty = t("undefined: no such case")
     return {
         "sensitivity": share(called, positive, test.clusters, evaluate, why_empty=empty),
         "specificity": share(~called, ~positive, test.clusters, evaluate, why_empty=empty),

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import scipy
 
+from medcompare.base.formatting import format_number
+from medcompare.base.language import t
 from medcompare.stats.intervals.proportions import normal_quantile
 from medcompare.stats.records import SizeNeeded
 from medcompare.stats.sizes_over_trainings import factor_over_trainings, more_trainings
 from medcompare.stats.verdict.criteria import floors_of, oriented
-from medcompare.stats.verdict.sentences import number, units_of
+from medcompare.stats.verdict.phrases import FIGURE_NAMES, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 
 POWER = 0.8
 """Customary; stated wherever a size is."""
-
-WORDS: dict[Figure, str] = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +165,18 @@ def _room(margin: float, true_difference: float, *, both_ways: bool) -> float:
 
 
 def _trainings_differ(
-    known: OverTrainings, room: float, alpha: float, *, shown: str, condition: str
+    known: OverTrainings, room: float, alpha: float, *, claim: str, condition: str
 ) -> NoSize:
     return NoSize(
-        f"More cases alone would not show that {shown}, {condition}: the {known.n} trainings differ too much among "
-        f"themselves (standard deviation {number(known.standard_deviation, '')}); "
-        f"{more_trainings(known, room, alpha)}.",
+        t(
+            "More cases alone would not show {claim}, {condition}: the {n:,} trainings differ too much among "
+            "themselves (standard deviation {spread:.3f}); {remedy}.",
+            claim=claim,
+            condition=condition,
+            n=known.n,
+            spread=known.standard_deviation,
+            remedy=more_trainings(known, room, alpha),
+        ),
         more_helps=False,
     )
 
@@ -217,41 +223,50 @@ def _for_difference(
     rule: DecideConfig,
     alpha: float,
 ) -> SizeNeeded | NoSize:
-    figure, words = question.figure, WORDS[question.figure]
+    figure, words = question.figure, t(FIGURE_NAMES[question.figure])
     one, other = models[pair.candidate], models[pair.reference]
     if question.mirrored:
         one, other = other, one
     margin: float = getattr(rule, f"margin_{figure}")
-    about = (
-        f"the difference in {words} between {other.display_name} and {one.display_name}"
-        if question.both_ways
-        else f"the loss of {words} with {one.display_name} instead of {other.display_name}"
-    )
+    gaps = {"figure": words, "taken": one.display_name, "left": other.display_name, "margin": margin}
+    if question.both_ways:
+        about = t("the difference in {figure} between {left} and {taken}", **gaps)
+        claim = t(
+            "that the difference in {figure} between {left} and {taken} is below {margin:g} either way",
+            **gaps,
+        )
+    else:
+        about = t("the loss of {figure} with {taken} instead of {left}", **gaps)
+        claim = t("that the loss of {figure} with {taken} instead of {left} is below {margin:g}", **gaps)
     if figure != "auc":
         table, name = (
             (pair.positives, one.classes[1]) if figure == "sensitivity" else (pair.negatives, one.classes[0])
         )
         n = table.both_correct + table.both_wrong
         if table.only_reference_correct + table.only_candidate_correct == 0:
-            return NoSize(
-                f"The two models agree on all {n:,} {name} cases, so no size can be worked out for showing that "
-                f"{about} is below {margin:g}.",
-                more_helps=True,
+            agree = t(
+                "The two models agree on all {n:,} {label} cases, so no size can be worked out for showing {claim}.",
+                n=n,
+                label=name,
+                claim=claim,
             )
+            return NoSize(agree, more_helps=True)
     estimate = pair.differences[figure]
     low, high = oriented(estimate, mirrored=question.mirrored)
     seen = -(estimate.value or 0.0) if question.mirrored else estimate.value
     if low is None or high is None or seen is None:
-        return NoSize(
-            f"No size can be worked out for {about}: it has no interval ({estimate.note}).", more_helps=True
+        unknown = t(
+            "No size can be worked out for {about}: it has no interval ({why}).",
+            about=about,
+            why=estimate.note,
         )
+        return NoSize(unknown, more_helps=True)
     looked_at = estimate.model_copy(update={"value": seen, "ci_low": low, "ci_high": high})
     error = alpha / question.n_comparisons
-    shown = f"{about} is below {margin:g}{' either way' if question.both_ways else ''}"
-    differ = None
+    differ, as_seen = None, format_number(seen, signed=True)
     for assumed, condition in (
-        (0.0, "if the models are truly alike in this"),
-        (seen, f"if the true difference is the {number(seen, '+')} seen here"),
+        (0.0, t("if the models are truly alike in this")),
+        (seen, t("if the true difference is the {difference} seen here", difference=as_seen)),
     ):
         factor = factor_for_difference(
             looked_at, margin, true_difference=assumed, alpha=error, both_ways=question.both_ways
@@ -265,42 +280,49 @@ def _for_difference(
                 models=(pair.reference, pair.candidate),
                 bound=margin,
                 assumed=assumed,
-                shown=shown,
+                claim=claim,
                 condition=condition,
                 trainings=estimate.trainings,
             )
         room = _room(margin, assumed, both_ways=question.both_ways)
         if factor is None and estimate.trainings is not None and room > 0:
             differ = differ or _trainings_differ(
-                estimate.trainings, room, error, shown=shown, condition=condition
+                estimate.trainings, room, error, claim=claim, condition=condition
             )
     if differ is not None:
         return differ
-    return NoSize(
-        f"If the true difference in {words} is the {number(seen, '+')} seen here, no number of cases would show that "
-        f"{about} is below {margin:g}.",
-        more_helps=False,
+    never = t(
+        "If the true difference in {figure} is the {difference} seen here, no number of cases would show {claim}.",
+        figure=words,
+        difference=as_seen,
+        claim=claim,
     )
+    return NoSize(never, more_helps=False)
 
 
 def _for_floor(
     question: OpenQuestion, one: ModelEvaluation, rule: DecideConfig, alpha: float
 ) -> SizeNeeded | NoSize:
-    figure, words = question.figure, WORDS[question.figure]
+    figure, words = question.figure, t(FIGURE_NAMES[question.figure])
     floor, estimate = floors_of(rule)[figure], one.decisive(figure)
     factor = factor_for_floor(estimate, floor, alpha=alpha, logit=figure == "auc")
-    shown = f"the {words} of {one.display_name} is above {floor:g}"
-    condition = f"if it is truly the {number(estimate.value or 0, '')} seen here"
+    claim = t(
+        "that the {figure} of {model} is above {floor:g}", figure=words, model=one.display_name, floor=floor
+    )
+    condition = t("if it is truly the {value} seen here", value=format_number(estimate.value or 0))
     if factor is None and estimate.trainings is not None and (estimate.value or 0) > floor:
         room = (estimate.value or 0) - floor
-        return _trainings_differ(estimate.trainings, room, alpha, shown=shown, condition=condition)
+        return _trainings_differ(estimate.trainings, room, alpha, claim=claim, condition=condition)
     if factor is None or factor <= 1 or estimate.value is None:
-        seen = "unknown" if estimate.value is None else number(estimate.value, "")
-        return NoSize(
-            f"If the {words} of {one.display_name} is truly as seen ({seen}), more cases would not show that it is "
-            f"above {floor:g}.",
-            more_helps=False,
+        never = t(
+            "If the {figure} of {model} is truly as seen ({value}), more cases would not show that it is above "
+            "{floor:g}.",
+            figure=words,
+            model=one.display_name,
+            value=t("unknown") if estimate.value is None else format_number(estimate.value),
+            floor=floor,
         )
+        return NoSize(never, more_helps=False)
     return _size(
         question,
         one,
@@ -308,7 +330,7 @@ def _for_floor(
         models=(one.model,),
         bound=floor,
         assumed=estimate.value,
-        shown=shown,
+        claim=claim,
         condition=condition,
         trainings=estimate.trainings,
     )
@@ -322,7 +344,7 @@ def _size(
     models: tuple[str, ...],
     bound: float,
     assumed: float,
-    shown: str,
+    claim: str,
     condition: str,
     trainings: OverTrainings | None,
 ) -> SizeNeeded:
@@ -330,17 +352,39 @@ def _size(
     unit: Literal["patients", "cases"] = "patients" if one.clustered else "cases"
     needed_positive = None if question.figure == "specificity" else math.ceil(factor * one.n_units_positive)
     needed_negative = None if question.figure == "sensitivity" else math.ceil(factor * one.n_units_negative)
-    wanted, present = [], []
-    for needed, there, name in (
-        (needed_positive, one.n_units_positive, positive),
-        (needed_negative, one.n_units_negative, negative),
-    ):
-        if needed is not None:
-            wanted.append(f"{rounded_up(needed):,} {name}")
-            present.append(f"{there:,}")
-    images = ", with as many images each as here," if one.clustered else ""
-    images += f", with {trainings.n} trainings of each model," if trainings is not None else ""
-    shared = f", allowing for {question.n_comparisons} comparisons" if question.n_comparisons > 1 else ""
+    if question.n_comparisons > 1:
+        condition = t(
+            "{condition}, allowing for {n:,} comparisons", condition=condition, n=question.n_comparisons
+        )
+    gaps: dict[str, object] = {
+        "units": units_of(one),
+        "where": _where(one, trainings),
+        "percent": 100 * POWER,
+        "claim": claim,
+        "condition": condition,
+    }
+    if needed_positive is not None and needed_negative is not None:
+        sentence = t(
+            "About {n_positive:,} {positive} and {n_negative:,} {negative} {units} {where} would show with a "
+            "probability of {percent:.0f}% {claim}, {condition}; there are {has_positive:,} and {has_negative:,}.",
+            n_positive=rounded_up(needed_positive),
+            positive=positive,
+            n_negative=rounded_up(needed_negative),
+            negative=negative,
+            has_positive=one.n_units_positive,
+            has_negative=one.n_units_negative,
+            **gaps,
+        )
+    else:
+        of_positive = needed_positive is not None
+        sentence = t(
+            "About {n:,} {label} {units} {where} would show with a probability of {percent:.0f}% {claim}, {condition}; "
+            "there are {has:,}.",
+            n=rounded_up(needed_positive or needed_negative or 0),
+            label=positive if of_positive else negative,
+            has=one.n_units_positive if of_positive else one.n_units_negative,
+            **gaps,
+        )
     return SizeNeeded(
         quantity=question.figure,
         models=models,
@@ -352,11 +396,24 @@ def _size(
         needed_negative=needed_negative,
         present_positive=one.n_units_positive,
         present_negative=one.n_units_negative,
-        sentence=(
-            f"About {' and '.join(wanted)} {units_of(one)} in the test subset{images} would show with a probability of "
-            f"{100 * POWER:.0f}% that {shown}, {condition}{shared}; there are {' and '.join(present)}."
-        ),
+        sentence=sentence,
     )
+
+
+def _where(one: ModelEvaluation, trainings: OverTrainings | None) -> str:
+    """Where the cases are asked for, and what must stay as it is here."""
+    if trainings is None:
+        return (
+            t("in the test subset, with as many images each as here,")
+            if one.clustered
+            else t("in the test subset")
+        )
+    if one.clustered:
+        return t(
+            "in the test subset, with as many images each as here and {n:,} trainings of each model,",
+            n=trainings.n,
+        )
+    return t("in the test subset, with {n:,} trainings of each model,", n=trainings.n)
 
 
 def rounded_up(n: int) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
+from medcompare.base.language import t
+
 if TYPE_CHECKING:
     from medcompare.stats.estimates import OverTrainings
 
@@ -75,10 +77,12 @@ def more_trainings(known: OverTrainings, room: float, alpha: float) -> str:
     for n in range(known.n + 1, MOST_TRAININGS + 1):
         factor = factor_over_trainings(known, room, alpha=alpha, n=n)
         if factor is not None:
-            cases = (
-                "the cases that there are"
-                if factor == 1
-                else f"about {factor:.2g} times as many cases as there are"
+            if factor == 1:
+                return t("{n} trainings of each model (--seeds {n}) with the cases that there are would", n=n)
+            return t(
+                "{n} trainings of each model (--seeds {n}) with about {factor:.2g} times as many cases as there are "
+                "would",
+                n=n,
+                factor=factor,
             )
-            return f"{n} trainings of each model (--seeds {n}) with {cases} would"
-    return f"not even {MOST_TRAININGS} trainings of each model would"
+    return t("not even {n} trainings of each model would", n=MOST_TRAININGS)

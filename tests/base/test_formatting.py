@@ -89,6 +89,7 @@ def test_format_p(value: float | None, expected: str) -> None:
         (formatting.join_words([]), ""),
         (formatting.join_words(["a"]), "a"),
         (formatting.join_words(["a", "b", "c"]), "a, b and c"),
+        (formatting.join_words(["a", "b", "c"], either=True), "a, b or c"),
     ],
 )
 def test_units(text: str, expected: str) -> None:

@@ -31,7 +31,7 @@ from medcompare.report.pages.compare import (
 )
 from medcompare.report.pages.cost import key_costs
 from medcompare.stats.verdict.caveats import UNFIT
-from medcompare.stats.verdict.sentences import difference_text, floor_figures, interval
+from medcompare.stats.verdict.phrases import difference_text, floor_figures, interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.language import message, t
+from medcompare.base.formatting import join_words
+from medcompare.base.language import localised, message, t, tn
 from medcompare.predictions.costs import FEWEST_PASSES
 from medcompare.stats.records import ModelUse
-from medcompare.stats.verdict.cost_order import WORDS, equivalents_text, too_few
+from medcompare.stats.verdict.cost_order import COST_WORDS, equivalents_text, too_few
 from medcompare.stats.verdict.criteria import proves_nothing
-from medcompare.stats.verdict.sentences import interval, joined, units_of
+from medcompare.stats.verdict.phrases import FIGURE_NAMES, interval, units_of
 
 if TYPE_CHECKING:
     from medcompare.config.schema import EvaluateConfig
@@ -25,7 +26,7 @@ VALIDATION_REACH = 0.10
 RARE_SHARE = 0.2
 """Below this share of the rarer class accuracy flatters a model that never predicts it."""
 
-ONE_CASE_PER_PATIENT = (
+ONE_CASE_PER_PATIENT = message(
     "No patient ids were given: every interval assumes one image per patient. With several images per patient the "
     "intervals would be too narrow."
 )
@@ -57,7 +58,7 @@ def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: boo
     found += [f"{each.display_name}: {warning}" for each in s.usable for warning in each.warnings]
     found += _use_caveats(s)
     if not s.patients_known:
-        found.append(ONE_CASE_PER_PATIENT)
+        found.append(t(ONE_CASE_PER_PATIENT))
     if sensitive is not None:
         found.append(_seeds_text(s, sensitive))
     found += _threshold_caveats(s)
@@ -65,29 +66,44 @@ def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: boo
     found += cost_remarks(s)
     if few_units:
         found.append(
-            f"The test subset holds {one.n_units_positive:,} {positive} and {one.n_units_negative:,} {negative} "
-            f"{units_of(one)}; 100 of each, better 200, are advised for a sound evaluation."
+            t(
+                "The test subset holds {n_positive:,} {positive} and {n_negative:,} {negative} {units}; 100 of each, "
+                "better 200, are advised for a sound evaluation.",
+                n_positive=one.n_units_positive,
+                positive=positive,
+                n_negative=one.n_units_negative,
+                negative=negative,
+                units=units_of(one),
+            )
         )
     rarer, count = min(((positive, one.n_positive), (negative, one.n_negative)), key=lambda pair: pair[1])
     if 0 < count < RARE_SHARE * one.n:
         found.append(
-            f"Only {100 * count / one.n:.1f}% of the test cases are {rarer}: never predicting {rarer} would be "
-            f"right in {100 * (1 - count / one.n):.1f}%, so accuracy says little here."
+            t(
+                "Only {percent:.1f}% of the test cases are {rarer}: never predicting {rarer} would be right in "
+                "{others:.1f}%, so accuracy says little here.",
+                percent=100 * count / one.n,
+                rarer=rarer,
+                others=100 * (1 - count / one.n),
+            )
         )
     unset = [name for name in CLINICAL if f"decide.{name}" not in s.set_by_user]
     if unset:
         found.append(
-            f"Not clinically justified but left at the software's defaults: {joined([WORDS_OF[n] for n in unset])}. A "
-            "clinician must confirm or replace them."
+            t(
+                "Not clinically justified but left at the software's defaults: {parameters}. A clinician must confirm "
+                "or replace them.",
+                parameters=join_words(t(WORDS_OF[name]) for name in unset),
+            )
         )
     return tuple(found)
 
 
 WORDS_OF = {
-    "auc_floor": "the required AUC",
-    "margin_auc": "the acceptable loss of AUC",
-    "margin_sensitivity": "the acceptable loss of sensitivity",
-    "margin_specificity": "the acceptable loss of specificity",
+    "auc_floor": message("the required AUC"),
+    "margin_auc": message("the acceptable loss of AUC"),
+    "margin_sensitivity": message("the acceptable loss of sensitivity"),
+    "margin_specificity": message("the acceptable loss of specificity"),
 }
 
 
@@ -99,12 +115,12 @@ def _threshold_caveats(s: Situation) -> list[str]:
         if point.note is not None:
             notes.setdefault(f"{point.note}.", []).append(each.display_name)
         elif point.chosen_on == "user":
-            text = (
+            text = t(
                 "the threshold was given, not chosen here: if these test cases were used to find it, sensitivity and "
                 "specificity are too good."
             )
             notes.setdefault(text, []).append(each.display_name)
-    return [f"{joined(models)}: {note}" for note, models in notes.items()]
+    return [f"{join_words(models)}: {note}" for note, models in notes.items()]
 
 
 def not_held(one: ModelEvaluation, evaluate: EvaluateConfig) -> bool:
@@ -119,8 +135,10 @@ def not_held(one: ModelEvaluation, evaluate: EvaluateConfig) -> bool:
 
 def target_words(one: ModelEvaluation, evaluate: EvaluateConfig) -> str:
     """The sensitivity that a threshold was chosen for: it may have been out of reach on validation already."""
-    did = "reached" if one.operating_point.reached else "aimed at"
-    return f"the sensitivity of {evaluate.target_sensitivity:g} {did} on validation"
+    target = evaluate.target_sensitivity
+    if one.operating_point.reached:
+        return t("the sensitivity of {target:g} reached on validation", target=target)
+    return t("the sensitivity of {target:g} aimed at on validation", target=target)
 
 
 SHOWN = {
@@ -199,12 +217,17 @@ def _use_caveats(s: Situation) -> list[str]:
             text = f"{one.display_name} ({interval(one.metrics['sensitivity'])})"
             lost.setdefault(target_words(one, s.evaluate), []).append(text)
     found = [
-        f"Do not use {'this threshold' if len(models) == 1 else 'these thresholds'}: {target} is not held on the test "
-        f"subset by {joined(models)}."
+        tn(
+            "Do not use this threshold: {target} is not held on the test subset by {models}.",
+            "Do not use these thresholds: {target} is not held on the test subset by {models}.",
+            len(models),
+            target=target,
+            models=join_words(models),
+        )
         for target, models in lost.items()
     ]
     unfit = [
-        t("those of {model} {faults}", model=one.display_name, faults=joined(list(parts)))
+        t("those of {model} {faults}", model=one.display_name, faults=join_words(parts))
         for one in s.usable
         if (parts := miscalibration(one))
     ]
@@ -216,8 +239,11 @@ def _use_caveats(s: Situation) -> list[str]:
 def _training_caveats(s: Situation) -> list[str]:
     """Networks that had not finished learning: more training may change what they can do."""
     return [
-        f"{s.names[model]} had not finished learning, and its figures and its place may change with longer training. "
-        f"{why}"
+        t(
+            "{model} had not finished learning, and its figures and its place may change with longer training. {why}",
+            model=s.names[model],
+            why=why,
+        )
         for model, why in s.unfinished().items()
     ]
 
@@ -229,8 +255,15 @@ def _validation_caveats(s: Situation) -> list[str]:
         for name, estimate in _few_on_validation(each, s.evaluate).items():
             of_class = each.classes[1] if name == "sensitivity" else each.classes[0]
             found.append(
-                f"{each.display_name}: its threshold comes from {estimate.n:,} {of_class} validation cases, with a "
-                f"{name} of {interval(estimate)} there. Choose it on more cases before relying on it."
+                t(
+                    "{model}: its threshold comes from {n:,} {label} validation cases, with a {figure} of {value} "
+                    "there. Choose it on more cases before relying on it.",
+                    model=each.display_name,
+                    n=estimate.n,
+                    label=of_class,
+                    figure=t(FIGURE_NAMES[name]),
+                    value=interval(estimate),
+                )
             )
     return found
 
@@ -253,38 +286,59 @@ def _few_on_validation(one: ModelEvaluation, evaluate: EvaluateConfig) -> dict[s
 def cost_remarks(s: Situation) -> tuple[str, ...]:
     """Sentences on costs: other implementations, and why the times may not be those of a quiet machine."""
     costs = [cost for cost in s.costs if cost.model in s.names]
-    loaded = [f"{cost.other_load_cores:.1f} ({s.names[cost.model]})" for cost in costs if cost.disturbed]
-    short = [f"{s.names[cost.model]}, {joined(cost.cut_short)}" for cost in costs if cost.cut_short]
+    loaded = [
+        f"{localised(f'{cost.other_load_cores:.1f}')} ({s.names[cost.model]})"
+        for cost in costs
+        if cost.disturbed
+    ]
+    short = [f"{s.names[cost.model]}, {join_words(cost.cut_short)}" for cost in costs if cost.cut_short]
     few = [s.names[cost.model] for cost in costs if too_few(cost, s.rule.cost_metric)]
     doubts = []
     if loaded:
         doubts.append(
-            f"While costs were measured, other programs kept processor cores busy (disturbed): {joined(loaded)} on "
-            "average; times may be too long."
+            t(
+                "While costs were measured, other programs kept processor cores busy (disturbed): {cores} on average; "
+                "times may be too long.",
+                cores=join_words(loaded),
+            )
         )
     if short:
-        doubts.append(f"There was no time (cost.budget_s) for all that was planned: {'; '.join(short)}.")
+        doubts.append(
+            t("There was no time (cost.budget_s) for all that was planned: {done}.", done="; ".join(short))
+        )
     if few:
         doubts.append(
-            f"With fewer than {FEWEST_PASSES} passes the {WORDS[s.rule.cost_metric]} of {joined(few)} has no 95% "
-            "interval, and is not used to call a model cheaper."
+            t(
+                "With fewer than {n} passes the {cost} of {models} has no 95% interval, and is not used to call a "
+                "model cheaper.",
+                n=FEWEST_PASSES,
+                cost=t(COST_WORDS[s.rule.cost_metric]),
+                models=join_words(few),
+            )
         )
     if doubts:
         doubts.append(
-            "Measure again on a quiet machine before costs decide (cost.fresh=true; until then these are reused)."
+            t(
+                "Measure again on a quiet machine before costs decide (cost.fresh=true; until then these are reused)."
+            )
         )
     return (*equivalents_text(costs, s.rule, s.names), *([" ".join(doubts)] if doubts else []))
 
 
 def _seeds_text(s: Situation, seeds: SeedComparison) -> str:
     why = (
-        "the sign of the difference in AUC changes between them"
+        t("the sign of the difference in AUC changes between them")
         if seeds.sign_changes
-        else "the mean difference in AUC is smaller than its spread between them"
+        else t("the mean difference in AUC is smaller than its spread between them")
     )
-    return (
-        f"Training-seed sensitive: over {len(seeds.seeds)} trainings of {s.names[seeds.reference]} and "
-        f"{s.names[seeds.candidate]} {why} (mean {interval(seeds.mean, signed=True)}; standard deviation "
-        f"{seeds.standard_deviation:.3f}). Which of the two is better depends on the training: the verdict is about "
-        "the kind of network on average, not about one checkpoint."
+    return t(
+        "Training-seed sensitive: over {n} trainings of {reference} and {candidate} {why} (mean {mean}; standard "
+        "deviation {spread:.3f}). Which of the two is better depends on the training: the verdict is about the kind of "
+        "network on average, not about one checkpoint.",
+        n=len(seeds.seeds),
+        reference=s.names[seeds.reference],
+        candidate=s.names[seeds.candidate],
+        why=why,
+        mean=interval(seeds.mean, signed=True),
+        spread=seeds.standard_deviation,
     )

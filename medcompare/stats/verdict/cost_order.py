@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from medcompare.base.formatting import join_words
+from medcompare.base.language import localised, message, t, tn
 from medcompare.predictions.costs import FEWEST_PASSES
 
 if TYPE_CHECKING:
@@ -20,18 +22,18 @@ if TYPE_CHECKING:
     from medcompare.config.schema import DecideConfig
     from medcompare.predictions.costs import CostMeasurement
 
-WORDS = {
-    "latency_ms_median": "time per image",
-    "throughput_images_per_s": "throughput",
-    "peak_memory_bytes": "peak memory",
-    "n_parameters": "number of parameters",
-    "flops": "operations per image",
+COST_WORDS = {
+    "latency_ms_median": message("time per image"),
+    "throughput_images_per_s": message("throughput"),
+    "peak_memory_bytes": message("peak memory"),
+    "n_parameters": message("number of parameters"),
+    "flops": message("operations per image"),
 }
 SECONDARY = ("latency_ms_median", "peak_memory_bytes", "n_parameters", "flops")
 MORE_IS_CHEAPER = frozenset({"throughput_images_per_s"})
 TIMED = {
-    "latency_ms_median": ("latency_ms_median_ci", "n_repeats", "ms"),
-    "throughput_images_per_s": ("throughput_images_per_s_ci", "n_throughput_batches", "images/s"),
+    "latency_ms_median": ("latency_ms_median_ci", "n_repeats", message("ms")),
+    "throughput_images_per_s": ("throughput_images_per_s_ci", "n_throughput_batches", message("images/s")),
 }
 """Costs that are medians of timed passes: the fields of their interval and of the number of passes, and the unit."""
 
@@ -84,30 +86,53 @@ class CostOrder:
 
     def sentence(self, names: Mapping[str, str]) -> str:
         """The outcome as a sentence; `names` are the names for people."""
-        words = WORDS[self.metric]
-        lower, higher = names[self.lower], names[self.higher]
+        gaps: dict[str, object] = {"cost": t(COST_WORDS[self.metric])}
         if self.few:
-            few = " and ".join(names[model] for model in self.few)
-            return (
-                f"The {words} of {few} was timed in fewer than {FEWEST_PASSES} passes, too few for an interval, so "
-                "neither can be called cheaper."
+            few = join_words(names[model] for model in self.few)
+            return t(
+                "The {cost} of {models} was timed in fewer than {n} passes, too few for an interval, so neither can be "
+                "called cheaper.",
+                models=few,
+                n=FEWEST_PASSES,
+                **gaps,
             )
         if self.relation == "unknown" or self.ratio is None:
-            return f"The {words} is not known for both models, so neither can be called cheaper."
-        figures = "" if self.figures is None else f" ({self.figures[0]}, against {self.figures[1]})"
+            return t("The {cost} is not known for both models, so neither can be called cheaper.", **gaps)
+        more = self.metric in MORE_IS_CHEAPER
+        ratio = 1 / self.ratio if more else self.ratio
+        figures = ""
+        if self.figures is not None:
+            figures = f" ({t('{lower}, against {higher}', lower=self.figures[0], higher=self.figures[1])})"
+        gaps |= {"lower": names[self.lower], "higher": names[self.higher], "figures": figures}
         if self.relation == "trade-off":
-            return f"{lower} has the lower {words}{figures}, {higher} the lower {' and '.join(self.against)}."
+            gaps["against"] = join_words(self.against)
+            if more:
+                return t("{lower} has the higher {cost}{figures}, {higher} the lower {against}.", **gaps)
+            return t("{lower} has the lower {cost}{figures}, {higher} the lower {against}.", **gaps)
         if self.overlap:
-            return (
-                f"The {words} of {lower} is {100 * self.ratio:.0f}% of that of {higher}{figures}, but the measured "
-                "intervals overlap, so neither is called cheaper."
+            return t(
+                "The {cost} of {lower} is {percent:.0f}% of that of {higher}{figures}, but the measured intervals "
+                "overlap, so neither is called cheaper.",
+                percent=100 * ratio,
+                **gaps,
             )
         if self.relation == "similar":
-            margin = f"{100 * self.tolerance:g}% or more"
-            return f"The {words} of {lower} and {higher} does not differ by {margin}{figures}."
-        if self.metric in MORE_IS_CHEAPER:
-            return f"{lower} is cheaper: its {words} is {1 / self.ratio:.1f} times that of {higher}{figures}."
-        return f"{lower} is cheaper: its {words} is {100 * self.ratio:.0f}% of that of {higher}{figures}."
+            return t(
+                "The {cost} of {lower} and {higher} does not differ by {percent:g}% or more{figures}.",
+                percent=100 * self.tolerance,
+                **gaps,
+            )
+        if more:
+            return t(
+                "{lower} is cheaper: its {cost} is {ratio:.1f} times that of {higher}{figures}.",
+                ratio=ratio,
+                **gaps,
+            )
+        return t(
+            "{lower} is cheaper: its {cost} is {percent:.0f}% of that of {higher}{figures}.",
+            percent=100 * ratio,
+            **gaps,
+        )
 
 
 def cheaper_of(one: str, other: str, costs: Sequence[CostMeasurement], decide: DecideConfig) -> CostOrder:
@@ -147,7 +172,7 @@ def cheaper_of(one: str, other: str, costs: Sequence[CostMeasurement], decide: D
         if not _apart(by_model[name], by_model[rival], metric):
             return replace(found, relation="similar", overlap=True)
         against = tuple(
-            WORDS[each]
+            t(COST_WORDS[each])
             for each in SECONDARY
             if each != metric and _costs_more(by_model[name], by_model[rival], each, tolerance)
         )
@@ -191,14 +216,21 @@ def equivalents_text(
     for cost in costs:
         if cost.equivalent_model is None or cost.latency_ms_median is None:
             continue
-        library = cost.equivalent_implementation or "its maintained library"
+        library = cost.equivalent_implementation or t("its maintained library")
         time, limits = _figure(cost, "latency_ms_median")
-        text = f"{names[cost.model]} takes {time} per image ({limits}) as implemented by "
-        text += f"{cost.implementation or 'its library'}."
+        text = t(
+            "{model} takes {time} per image ({limits}) as implemented by {library}.",
+            model=names[cost.model],
+            time=time,
+            limits=limits,
+            library=cost.implementation or t("its library"),
+        )
         if cost.equivalent_latency_ms_median is None:
-            found.append(
-                f"{text} What the same architecture takes in {library} was not measured: there was no time."
+            unknown = t(
+                "What the same architecture takes in {library} was not measured: there was no time.",
+                library=library,
             )
+            found.append(f"{text} {unknown}")
             continue
         as_maintained = cost.model_copy(
             update={
@@ -208,11 +240,17 @@ def equivalents_text(
             }
         )
         time, limits = _figure(as_maintained, "latency_ms_median")
-        text += f" The same architecture in {library}, which is maintained, takes {time} ({limits})."
+        there = t(
+            "The same architecture in {library}, which is maintained, takes {time} ({limits}).",
+            library=library,
+            time=time,
+            limits=limits,
+        )
+        sentences = [text, there]
         if decide.cost_metric == "latency_ms_median":
             replaced = [as_maintained if each is cost else each for each in costs]
-            text += _changes_of_order(cost.model, costs, replaced, decide, names)
-        found.append(text)
+            sentences += _changes_of_order(cost.model, costs, replaced, decide, names)
+        found.append(" ".join(sentences))
     return tuple(found)
 
 
@@ -222,8 +260,8 @@ def _changes_of_order(
     after: Sequence[CostMeasurement],
     decide: DecideConfig,
     names: Mapping[str, str],
-) -> str:
-    """Whether `model` compares with the others as before once its costs are `after`; begun by a blank."""
+) -> list[str]:
+    """Whether `model` compares with the others as before once its costs are `after`, as sentences."""
     rivals = [cost.model for cost in before if cost.model != model]
     sentences = []
     for rival in rivals:
@@ -231,34 +269,55 @@ def _changes_of_order(
         ends = {model: rival, rival: model}
         if "unknown" in {was.relation, would.relation}:
             sentences.append(
-                f"Whether that changes which of {names[model]} and {names[rival]} is cheaper is not known."
+                t(
+                    "Whether that changes which of {one} and {other} is cheaper is not known.",
+                    one=names[model],
+                    other=names[rival],
+                )
             )
         elif was.cheaper == would.cheaper:
             if len(rivals) > 1:
                 continue
             sentences.append(
-                f"Neither {names[model]} nor {names[rival]} is called cheaper either way."
+                t(
+                    "Neither {one} nor {other} is called cheaper either way.",
+                    one=names[model],
+                    other=names[rival],
+                )
                 if was.cheaper is None
-                else f"{names[was.cheaper]} is cheaper than {names[ends[was.cheaper]]} either way."
+                else t(
+                    "{cheap} is cheaper than {dear} either way.",
+                    cheap=names[was.cheaper],
+                    dear=names[ends[was.cheaper]],
+                )
             )
         elif was.cheaper is None and would.cheaper is not None:
             sentences.append(
-                f"With that, {names[would.cheaper]} would be cheaper than {names[ends[would.cheaper]]}; as measured, "
-                "neither is called cheaper."
+                t(
+                    "With that, {cheap} would be cheaper than {dear}; as measured, neither is called cheaper.",
+                    cheap=names[would.cheaper],
+                    dear=names[ends[would.cheaper]],
+                )
             )
         elif would.cheaper is None and was.cheaper is not None:
             sentences.append(
-                f"{names[was.cheaper]} is cheaper than {names[ends[was.cheaper]]} only as measured: with that, neither "
-                "would be called cheaper."
+                t(
+                    "{cheap} is cheaper than {dear} only as measured: with that, neither would be called cheaper.",
+                    cheap=names[was.cheaper],
+                    dear=names[ends[was.cheaper]],
+                )
             )
         else:
             sentences.append(
-                f"With that, {names[rival if was.cheaper == model else model]} would be cheaper than "
-                f"{names[str(was.cheaper)]}, and not the other way round."
+                t(
+                    "With that, {cheap} would be cheaper than {dear}, and not the other way round.",
+                    cheap=names[rival if was.cheaper == model else model],
+                    dear=names[str(was.cheaper)],
+                )
             )
     if not sentences and rivals:
-        sentences.append("Which model is cheaper stays the same in every pair.")
-    return "".join(f" {text}" for text in sentences)
+        sentences.append(t("Which model is cheaper stays the same in every pair."))
+    return sentences
 
 
 def _figures(one: CostMeasurement, other: CostMeasurement, metric: str) -> tuple[str, str] | None:
@@ -269,17 +328,17 @@ def _figure(cost: CostMeasurement, metric: str) -> tuple[str, str]:
     """A median and its interval, e.g. ``24.9 ms`` and ``95% interval 24.5 to 25.4``."""
     field, passes, unit = TIMED[metric]
     limits, n_passes = getattr(cost, field), getattr(cost, passes)
-    text = f"{_short(getattr(cost, metric))} {unit}"
+    text = f"{_short(getattr(cost, metric))} {t(unit)}"
     if too_few(cost, metric):
-        return text, f"no interval from {n_passes} pass{'' if n_passes == 1 else 'es'}"
+        return text, tn("no interval from {n} pass", "no interval from {n} passes", n_passes)
     if limits is None:
-        return text, "interval not stated"
-    return text, f"95% interval {_short(limits[0])} to {_short(limits[1])}"
+        return text, t("interval not stated")
+    return text, t("95% interval {low} to {high}", low=_short(limits[0]), high=_short(limits[1]))
 
 
 def _short(value: float) -> str:
     """Three significant digits, and all of those before the point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    return localised(f"{value:,.0f}" if value >= 100 else f"{value:#.3g}")
 
 
 def _amount(cost: CostMeasurement | None, metric: str) -> float | None:

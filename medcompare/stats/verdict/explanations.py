@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medcompare.base.formatting import capital, format_count, join_words
+from medcompare.base.language import localised, t
 from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
 from medcompare.stats.verdict.caveats import (
     caveats_of,
@@ -14,14 +16,8 @@ from medcompare.stats.verdict.caveats import (
     use_of,
 )
 from medcompare.stats.verdict.criteria import adequacy, best_by_point_estimate
-from medcompare.stats.verdict.sentences import (
-    difference_text,
-    headline_of,
-    interval,
-    joined,
-    p_text,
-    sentence_of,
-)
+from medcompare.stats.verdict.phrases import difference_text, interval, p_text
+from medcompare.stats.verdict.sentences import headline_of, sentence_of
 from medcompare.stats.verdict.texts import ADVISED_ELSEWHERE, NOT_EVERY_TRAINING
 
 if TYPE_CHECKING:
@@ -70,8 +66,9 @@ def worded(
     sentence = sentence_of(situation, finding, order, more_helps=more_helps)
     sensitive, today = _seed_sensitive(situation, finding), favourite_today(situation, finding)
     if sensitive is not None and finding.outcome is Outcome.USE_MODEL:
-        headline += NOT_EVERY_TRAINING
-        sentence += " This holds on average over trainings: in a single one the order may be another."
+        headline = t(NOT_EVERY_TRAINING, headline=headline)
+        average = t("This holds on average over trainings: in a single one the order may be another.")
+        sentence = f"{sentence} {average}"
     return Verdict(
         outcome=finding.outcome,
         step=finding.step,
@@ -124,20 +121,29 @@ def favourite_today(s: Situation, finding: Finding) -> tuple[str, str] | None:
             by_chance.append(other.display_name)
         elif adjusted is not None and adjusted >= s.alpha:
             by_number.append(f"{other.display_name} ({p_text(adjusted)})")
-    text = f"If you had to decide today: {ahead.display_name} has the highest AUC so far."
     if len(others) == 1:
         pair = s.pair_of(ahead.model, others[0].model)
-        text = (
-            f"If you had to decide today: {ahead.display_name} has the higher AUC so far "
-            f"({difference_text(pair, 'auc', s.names)})."
+        said = t(
+            "If you had to decide today: {model} has the higher AUC so far ({difference}).",
+            model=ahead.display_name,
+            difference=difference_text(pair, "auc", s.names),
         )
+    else:
+        said = t("If you had to decide today: {model} has the highest AUC so far.", model=ahead.display_name)
+    found = [said]
     if by_chance:
-        text += f" Chance alone may explain its lead over {joined(by_chance)}."
+        found.append(t("Chance alone may explain its lead over {models}.", models=join_words(by_chance)))
     if by_number:
-        text += f" With {len(s.comparisons)} comparisons, chance may also explain its lead over {joined(by_number)}."
+        found.append(
+            t(
+                "With {n:,} comparisons, chance may also explain its lead over {models}.",
+                n=len(s.comparisons),
+                models=join_words(by_number),
+            )
+        )
     if not by_chance and not by_number:
-        text += " Chance alone does not explain that, but it does not settle the question."
-    return ahead.model, text
+        found.append(t("Chance alone does not explain that, but it does not settle the question."))
+    return ahead.model, " ".join(found)
 
 
 def _seed_sensitive(s: Situation, finding: Finding) -> SeedComparison | None:
@@ -155,14 +161,25 @@ def _reasons(s: Situation, pair: PairedComparison | None, order: CostOrder | Non
     if s.seed_comparisons:
         found.insert(0, seeds_words(s))
     if pair is not None:
-        for name in ("auc", "sensitivity", "specificity"):
-            text, margin = difference_text(pair, name, s.names), getattr(s.rule, f"margin_{name}")
-            found.append(f"{text[:1].upper()}{text[1:]}; a loss of up to {margin:g} is acceptable.")
+        found += [
+            t(
+                "{difference}; a loss of up to {margin:g} is acceptable.",
+                difference=capital(difference_text(pair, name, s.names)),
+                margin=getattr(s.rule, f"margin_{name}"),
+            )
+            for name in ("auc", "sensitivity", "specificity")
+        ]
         more = pair.probability_candidate_more_accurate
         if more.value is not None:
             found.append(
-                f"Probability that {s.names[pair.candidate]} is right more often than {s.names[pair.reference]}, "
-                f"each at its threshold: {100 * more.value:.0f}% ({more.method})."
+                t(
+                    "Probability that {candidate} is right more often than {reference}, each at its threshold: "
+                    "{percent:.0f}% ({method}).",
+                    candidate=s.names[pair.candidate],
+                    reference=s.names[pair.reference],
+                    percent=100 * more.value,
+                    method=more.method,
+                )
             )
     elif len(s.comparisons) > 1:
         found += [_adjusted_text(s, each) for each in s.comparisons]
@@ -173,18 +190,21 @@ def _reasons(s: Situation, pair: PairedComparison | None, order: CostOrder | Non
 
 def seeds_words(s: Situation) -> str:
     """What figures over several trainings are."""
-    n = sorted({len(each.seeds) for each in s.seed_comparisons})
-    times = " or ".join(map(str, n))
-    return (
-        f"Each model was trained {times} times, with other seeds: AUC, sensitivity, specificity and their differences "
-        "are means over the trainings, and their intervals hold for other patients and other seeds."
+    counts = sorted({len(each.seeds) for each in s.seed_comparisons})
+    return t(
+        "Each model was trained {times} times, with other seeds: AUC, sensitivity, specificity and their differences "
+        "are means over the trainings, and their intervals hold for other patients and other seeds.",
+        times=join_words(map(str, counts), either=True),
     )
 
 
 def _adjusted_text(s: Situation, pair: PairedComparison) -> str:
-    return (
-        f"{difference_text(pair, 'auc', s.names)}; a loss of up to {s.rule.margin_auc:g} is acceptable "
-        f"({p_text(pair.p_values_adjusted.get('auc'))}, allowing for {len(s.comparisons)} comparisons)."
+    return t(
+        "{difference}; a loss of up to {margin:g} is acceptable ({p}, allowing for {n:,} comparisons).",
+        difference=difference_text(pair, "auc", s.names),
+        margin=s.rule.margin_auc,
+        p=p_text(pair.p_values_adjusted.get("auc")),
+        n=len(s.comparisons),
     )
 
 
@@ -208,24 +228,36 @@ def _lines(s: Situation, pair: PairedComparison | None, order: CostOrder | None)
 
 def _operating_point(one: ModelEvaluation, s: Situation) -> str:
     point = one.operating_point
-    where = (
-        f"at threshold {point.threshold:.3f}"
-        if not one.over_seeds
-        else "over its trainings, each at its threshold"
-    )
-    text = (
-        f"{one.display_name} {where} ({point.rule}): sensitivity {interval(one.decisive('sensitivity'))}, "
-        f"specificity {interval(one.decisive('specificity'))}"
-    )
+    figures = {name: interval(one.decisive(name)) for name in ("sensitivity", "specificity")}
+    if one.over_seeds:
+        text = t(
+            "{model} over its trainings, each at its threshold ({rule}): sensitivity {sensitivity}, specificity "
+            "{specificity}",
+            model=one.display_name,
+            rule=point.rule,
+            **figures,
+        )
+    else:
+        text = t(
+            "{model} at threshold {threshold:.3f} ({rule}): sensitivity {sensitivity}, specificity {specificity}",
+            model=one.display_name,
+            threshold=point.threshold,
+            rule=point.rule,
+            **figures,
+        )
     counts = None if one.over_seeds else one.confusion_at_half
     if counts is not None and point.threshold != HALF and one.n_positive and one.n_negative:
-        text += (
-            f"; at {HALF:g} they would be {counts.true_positive / one.n_positive:.3f} and "
-            f"{counts.true_negative / one.n_negative:.3f}"
+        text = t(
+            "{figures}; at {half:g} they would be {sensitivity:.3f} and {specificity:.3f}",
+            figures=text,
+            half=HALF,
+            sensitivity=counts.true_positive / one.n_positive,
+            specificity=counts.true_negative / one.n_negative,
         )
     if not_held(one, s.evaluate):
-        target = target_words(one, s.evaluate)
-        text += f". {target[:1].upper()}{target[1:]} is not held here: do not use this threshold"
+        target = capital(target_words(one, s.evaluate))
+        lost = t("{target} is not held here: do not use this threshold", target=target)
+        text = f"{text}. {lost}"
     return f"{text}."
 
 
@@ -235,36 +267,43 @@ HALF = 0.5
 
 def _calibrated(one: ModelEvaluation) -> str:
     if one.calibration is None:
-        return (
-            f"{one.display_name}: calibration cannot be assessed, as the scores are not probabilities or a class is "
-            "missing."
+        return t(
+            "{model}: calibration cannot be assessed, as the scores are not probabilities or a class is missing.",
+            model=one.display_name,
         )
     slope = one.calibration.slope
-    parts = [f"probabilities {part}" for part in miscalibration(one)]
+    parts = [t("probabilities {fault}", fault=fault) for fault in miscalibration(one)]
     if slope.value is None:
-        parts.insert(0, f"the calibration slope is not estimable ({slope.note})")
+        parts.insert(0, t("the calibration slope is not estimable ({why})", why=slope.note))
     if not parts:
-        return f"{one.display_name}: no miscalibration shown (slope {interval(slope)})."
-    return f"{one.display_name}: {' and '.join(parts)}; do not read its output as a probability."
+        return t(
+            "{model}: no miscalibration shown (slope {slope}).", model=one.display_name, slope=interval(slope)
+        )
+    return t(
+        "{model}: {faults}; do not read its output as a probability.",
+        model=one.display_name,
+        faults=join_words(parts),
+    )
 
 
 def parameters(s: Situation) -> tuple[Parameter, ...]:
     """Parameters of the rule, and who set them."""
     rule = s.rule
     numbers = ("auc_floor", "margin_auc", "margin_sensitivity", "margin_specificity")
-    values = {name: f"{getattr(rule, name):g}" for name in numbers} | {
+    values = {name: localised(f"{getattr(rule, name):g}") for name in numbers} | {
         "guard": rule.guard,
-        "min_units": f"{rule.min_units:,}",
+        "min_units": format_count(rule.min_units),
         "cost_metric": rule.cost_metric,
-        "cost_tolerance": f"{100 * rule.cost_tolerance:g}%",
+        "cost_tolerance": t("{percent:g}%", percent=100 * rule.cost_tolerance),
     }
     for name in ("sensitivity_floor", "specificity_floor"):
         if (floor := getattr(rule, name)) is not None:
-            values[name] = f"{floor:g}"
+            values[name] = localised(f"{floor:g}")
     if rule.net_benefit_range is not None:
-        values["net_benefit_range"] = f"{rule.net_benefit_range[0]:g} to {rule.net_benefit_range[1]:g}"
+        low, high = rule.net_benefit_range
+        values["net_benefit_range"] = t("{low:g} to {high:g}", low=low, high=high)
     rows = [(f"decide.{name}", name, value) for name, value in values.items()]
-    rows.append(("evaluate.level", "level", f"{100 * s.evaluate.level:g}%"))
+    rows.append(("evaluate.level", "level", t("{percent:g}%", percent=100 * s.evaluate.level)))
     return tuple(
         Parameter(name=name, value=value, set_by="user" if field in s.set_by_user else NO_DEFAULT)
         for field, name, value in rows
