@@ -303,12 +303,11 @@ def _for_difference(
 def _for_floor(
     question: OpenQuestion, one: ModelEvaluation, rule: DecideConfig, alpha: float
 ) -> SizeNeeded | NoSize:
-    figure, words = question.figure, t(FIGURE_NAMES[question.figure])
+    figure = question.figure
     floor, estimate = floors_of(rule)[figure], one.decisive(figure)
     factor = factor_for_floor(estimate, floor, alpha=alpha, logit=figure == "auc")
-    claim = t(
-        "that the {figure} of {model} is above {floor:g}", figure=words, model=one.display_name, floor=floor
-    )
+    gaps = {"figure": t(FIGURE_NAMES[figure]), "model": one.display_name, "floor": floor}
+    claim = t("that the {figure} of {model} is above {floor:g}", **gaps)
     condition = t("if it is truly the {value} seen here", value=format_number(estimate.value or 0))
     if factor is None and estimate.trainings is not None and (estimate.value or 0) > floor:
         room = (estimate.value or 0) - floor
@@ -317,10 +316,8 @@ def _for_floor(
         never = t(
             "If the {figure} of {model} is truly as seen ({value}), more cases would not show that it is above "
             "{floor:g}.",
-            figure=words,
-            model=one.display_name,
             value=t("unknown") if estimate.value is None else format_number(estimate.value),
-            floor=floor,
+            **gaps,
         )
         return NoSize(never, more_helps=False)
     return _size(

@@ -212,7 +212,7 @@ def test_no_pyplot_anywhere() -> None:
 
 
 RECORDS_OF_STATISTICS = {"medcompare.stats.records", "medcompare.stats.in_detail"}
-WORDS_OF_THE_VERDICT = {"medcompare.stats.verdict.sentences", "medcompare.stats.verdict.caveats"}
+WORDS_OF_THE_VERDICT = {"medcompare.stats.verdict.phrases", "medcompare.stats.verdict.caveats"}
 """How the verdict puts a figure: where page one finds what its table says already."""
 
 

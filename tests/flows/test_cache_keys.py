@@ -122,7 +122,7 @@ TRAINING = (
 )
 PREDICTION = " training.inference training.options predictions predictions.records"
 STATISTICS = (
-    "tasks.{task} base base.record predictions predictions.cases predictions.costs "
+    "tasks.{task} base base.record base.language base.formatting predictions predictions.cases predictions.costs "
     "stats stats.records stats.arrays stats.evaluation stats.*"
 )
 VERDICT = "stats.assessment stats.comparison stats.verdict.rule stats.verdict.sentences"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.stats.records import Calibration, ConfusionCounts, Curve, Estimate, ModelEvaluation
 from medcompare.stats.verdict.explanations import parameters
+from medcompare.stats.verdict.phrases import floor_figures, interval
 from medcompare.stats.verdict.rule import decide, first_match
-from medcompare.stats.verdict.sentences import floor_figures, interval, joined, sentence_of
+from medcompare.stats.verdict.sentences import sentence_of
 from medcompare.stats.verdict.situation import Finding, Situation
 from tests.stats.studies import comparison, estimate, evaluation, missing, situation
 
@@ -28,13 +29,6 @@ def test_interval_in_words() -> None:
     assert interval(missing("no case")) == "not computed (no case)"
     assert interval(Estimate(value=0.5, method="m", note="constant")) == "0.500 (constant)"
     assert interval(Estimate(value=0.5, method="m")) == "0.500 (no interval)"
-
-
-def test_joined() -> None:
-    """As people list things."""
-    assert [joined(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
-        "", "a", "a and b", "a, b and c",
-    ]  # fmt: skip
 
 
 def test_parameters_and_who_set_them() -> None:
