@@ -164,7 +164,7 @@ def _pdf_and_pages(
                 Attachment(
                     string=one.content,
                     name=one.name,
-                    description=one.about,
+                    description=t(one.about),
                     relationship="Data",
                     created=made_at,
                     modified=made_at,

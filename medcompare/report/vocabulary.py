@@ -58,6 +58,7 @@ COST_NAMES = {
 PARAMETER_NAMES = {
     "primary_metric": message("Primary metric"),
     "alpha": message("Alpha, two-sided"),
+    "level": message("Level"),
     "margin_auc": message("Margin, AUC"),
     "margin_sensitivity": message("Margin, sensitivity"),
     "margin_specificity": message("Margin, specificity"),

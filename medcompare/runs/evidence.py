@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medcompare.base.language import message
 from medcompare.base.record import Record
 from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.data.spelling import with_formula
@@ -33,9 +34,11 @@ TABLES = {
     "running": "predictions_running.csv",
 }
 ABOUT = {
-    "test": "scores of the test subset",
-    "val": "scores of the validation subset",
-    "running": "scores of the test subset with the running statistics of the training",
+    "test": message("scores of the test subset, ids replaced by numbers"),
+    "val": message("scores of the validation subset, ids replaced by numbers"),
+    "running": message(
+        "scores of the test subset with the running statistics of the training, ids replaced by numbers"
+    ),
 }
 
 
@@ -124,14 +127,14 @@ def evidence_of(
         AttachedFile(
             name=TABLES[subset],
             content=write_prediction_table(_pseudonymous(one, patients)),
-            about=f"{ABOUT[subset]}, ids replaced by numbers",
+            about=ABOUT[subset],
         )
         for subset, one in subsets.items()
     )
     text = settings.model_dump_json(indent=1) + "\n"
     return (
         *tables,
-        AttachedFile(name=SETTINGS_NAME, content=text.encode(), about="settings of the statistics"),
+        AttachedFile(name=SETTINGS_NAME, content=text.encode(), about=message("settings of the statistics")),
     )
 
 
