@@ -1,6 +1,6 @@
 """Ten nights with a planted stain shift and a planted better model, through the commands that users type.
 
-    python benchmarks/ten_nights.py /tmp/nights
+    python benchmarks/ten_nights.py /tmp/nights [URI of an MLflow server]
 
 Draws small images of tissue (more dark nuclei: positive) and trains a network of three layers on pale stain. Noise on
 its filters makes the champion of it, and more training on both stains the challenger, which comes on the third night.
@@ -27,7 +27,7 @@ from medcompare.config.registry import NightConfig
 from medcompare.handover.images import load_image
 from medcompare.handover.networks import positive_score
 from medcompare.handover.night import night
-from medcompare.handover.night_end import finished
+from medcompare.handover.night_end import finished, logged
 from medcompare.handover.nights_page import told
 from medcompare.handover.records import (
     DESCRIPTION,
@@ -162,8 +162,8 @@ def continued(root: Path, name: str, start: Path, images: Path, *, epochs: int, 
     return to
 
 
-def run(root: Path) -> None:
-    """Everything."""
+def run(root: Path, uri: str | None = None) -> None:
+    """Everything, in the registry at `uri`."""
     os.environ |= {
         "MEDCOMPARE_SMTP_HOST": "127.0.0.1",
         "MEDCOMPARE_SMTP_PORT": "9",
@@ -182,6 +182,7 @@ def run(root: Path) -> None:
         data = draw(root / f"night{i}", PER_NIGHT, seed=100 + i, stain=0.0 if i < STAINED_FROM else 1.0)
         config = NightConfig.model_validate(
             {
+                "registry": {"uri": uri},
                 "reference": {"source": str(reference)},
                 "data": {"source": str(data)},
                 "store": root / "store",
@@ -202,6 +203,7 @@ def run(root: Path) -> None:
         mail = mail_config_from_environment(os.environ)
         if mail is not None:
             mail_about(summary, mail, config.store, changes=changes, pauses_s=())
+        logged(kept, found, summary, page)
         print(f"night {i + 1}: " + "\n  ".join(told(found)), flush=True)
         if found.succession.action == "promote" and not found.done:
             number = (found.succession.to or "").split()[1]
@@ -210,4 +212,4 @@ def run(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]))
+    run(Path(sys.argv[1]), *sys.argv[2:3])

@@ -19,7 +19,7 @@ from medcompare.base.file_access import files_readable_by
 from medcompare.config.errors import validated
 from medcompare.config.registry import NightConfig
 from medcompare.handover.night import night as one_night
-from medcompare.handover.night_end import failed_at, finished
+from medcompare.handover.night_end import failed_at, finished, logged
 from medcompare.handover.nights_page import told
 from medcompare.handover.registry import ModelRegistry
 from tasks.mail import mail
@@ -34,7 +34,7 @@ from tasks.mail import mail
     validate_parameters=False,
 )
 def night(config: NightConfig) -> State[dict[str, Any]]:
-    """Score, compare, decide, record, mail; a night that fails is recorded and mailed too."""
+    """Score, compare, decide, record, mail, log in MLflow; a night that fails is recorded and mailed too."""
     logger, at, settings = get_run_logger(), datetime.now(UTC), None
     try:
         settings = validated(NightConfig, config)
@@ -49,5 +49,6 @@ def night(config: NightConfig) -> State[dict[str, Any]]:
     for line in told(found):
         logger.info("%s", line)
     mail(run, settings.store, changes=changes)
+    logged(registry, found, run, page)
     facts = {"decision": found.headline, "alarm": list(found.alarm.changed), "page": str(page)}
     return Completed(message=found.headline, data=facts)

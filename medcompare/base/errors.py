@@ -83,6 +83,12 @@ class SharedStoreError(MedcompareError):
     public = message("the bucket of the store cannot be reached")
 
 
+class RegistryError(MedcompareError):
+    """The model registry does not answer, or not as one; trying again may help."""
+
+    public = "the model registry cannot be reached"
+
+
 class ExportError(MedcompareError):
     """A network that is exported does not give the scores of its run."""
 

@@ -52,7 +52,10 @@ def registry(
     ] = None,
     uri: Annotated[
         str | None,
-        typer.Option(metavar="URI", help="An MLflow server or database (default: SQLite in the store)."),
+        typer.Option(
+            metavar="URI",
+            help="An MLflow server, such as http://127.0.0.1:5000, or a database (default: SQLite in the store).",
+        ),
     ] = None,
     store: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the cache.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the page of nights.")] = None,
@@ -124,7 +127,7 @@ def _show(kept: "ModelRegistry", _config: NightConfig, *_: object) -> int:
             )
     if not shown:
         print(f"{kept.model} has no champion yet: medcompare registry add EXPORT --by NAME --because REASON")
-    print(f"registry    {kept.uri}")
+    print(f"registry    {kept.page or kept.uri}")
     return ExitStatus.SUCCESS
 
 
@@ -160,7 +163,7 @@ def _night(kept: "ModelRegistry", config: NightConfig, *_: object) -> int:
     import os
 
     from medcompare.handover.night import night
-    from medcompare.handover.night_end import finished
+    from medcompare.handover.night_end import finished, logged
     from medcompare.handover.nights_page import told
     from medcompare.notify.nightly import mail_about
     from medcompare.notify.settings import mail_config_from_environment
@@ -172,6 +175,7 @@ def _night(kept: "ModelRegistry", config: NightConfig, *_: object) -> int:
     print(f"Page        {page}")
     if settings is not None:
         mail_about(run, settings, config.store, changes=changes)
+    logged(kept, found, run, page)
     return ExitStatus.SUCCESS
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from medcompare.handover.registry import ModelRegistry, Version
 
 MONTH = timedelta(days=30)
+_ELSEWHERE = "Earlier nights are kept in another store: their new images are neither pooled nor left out."
 REFERENCE, LAST_MONTH = "the reference set", "the last 30 days"
 
 
@@ -164,18 +165,20 @@ def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None =
         done=decided.action != "hold" and config.registry.promote == "auto",
         alarm=drift.alarm(signals, model_moved=moved),
         signals=signals,
-        notes=notes,
+        notes=notes if past or not looks else (*notes, _ELSEWHERE),
     )
-    stamp = f"{at:%Y%m%dT%H%M%S}"
+    # What is kept here comes last: if the registry dies before, the same command is this night again, and its
+    # comparisons are counted once too often rather than never.
     folder = registry.folder / "nights"
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_arrays(folder / f"{stamp}.npz", kept)
-    write_atomically(folder / f"{stamp}.json", found.model_dump_json(indent=1).encode())
     registry.remember(looks=decided.looks)
     if found.done and decided.to is not None and decided.action != "hold":
         registry.crown(
             decided.to, action=decided.action, by="medcompare (registry.promote=auto)", because=decided.reason
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = f"{at:%Y%m%dT%H%M%S}"
+    _write_arrays(folder / f"{stamp}.npz", kept)
+    write_atomically(folder / f"{stamp}.json", found.model_dump_json(indent=1).encode())
     return found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medcompare.base.artifacts import write_atomically
+from medcompare.base.errors import RegistryError
 from medcompare.data.sources.listing import count
 from medcompare.handover.night import Night, past_nights
 from medcompare.handover.nights_page import metrics_of, nights_page
@@ -34,30 +35,42 @@ if TYPE_CHECKING:
 
 
 def finished(config: NightConfig, registry: ModelRegistry, found: Night) -> tuple[RunSummary, Changes, Path]:
-    """Record, draw and log a night; what a mail about it is made of, and the page."""
+    """Record and draw a night; what a mail about it is made of, and the page."""
     run, changes = recorded(config, registry, found)
     runs = list_runs(history_path(config.store), series=run.series, status="completed")
-    nights = nights_of(registry)
-    page = nights_page(nights, tuple(reversed(runs)))
     path = (config.out / f"nights-{registry.model}.html").absolute()
-    write_atomically(path, page.encode())
-    alarm = " ".join(found.alarm.sentences)
-    registry.log_night(
-        f"Night {len(nights)}: {found.succession.action}",
-        night=len(nights),
-        at=datetime.fromisoformat(found.at),
-        note="\n\n".join(one for one in (f"**{found.headline}**", found.succession.reason, alarm) if one),
-        tags={
-            "run": run.name,
-            "decision": found.headline,
-            "champion": found.champion,
-            "alarm": " and ".join(found.alarm.changed) or "none",
-        },
-        metrics=metrics_of(found, run),
-        record=found.model_dump_json(indent=1),
-        page=page,
-    )
+    write_atomically(path, nights_page(nights_of(registry), tuple(reversed(runs))).encode())
     return run, changes, path
+
+
+def logged(registry: ModelRegistry, found: Night, run: RunSummary, page: Path) -> None:
+    """Log a night that is `finished` in MLflow: last of all, so that a server that is down takes no mail with it.
+
+    Raises
+    ------
+    RegistryError
+        If the registry does not answer.
+    """
+    n_nights, alarm = len(nights_of(registry)), " ".join(found.alarm.sentences)
+    try:
+        registry.log_night(
+            f"Night {n_nights}: {found.succession.action}",
+            night=n_nights,
+            at=datetime.fromisoformat(found.at),
+            note="\n\n".join(one for one in (f"**{found.headline}**", found.succession.reason, alarm) if one),
+            tags={
+                "run": run.name,
+                "decision": found.headline,
+                "champion": found.champion,
+                "alarm": " and ".join(found.alarm.changed) or "none",
+            },
+            metrics=metrics_of(found, run),
+            record=found.model_dump_json(indent=1),
+            page=page.read_text("utf-8"),
+        )
+    except RegistryError as error:
+        msg = f"the night is done, and MLflow does not have it (page, history and mail do): {error}"
+        raise RegistryError(msg) from None
 
 
 def nights_of(registry: ModelRegistry) -> tuple[Night, ...]:

@@ -149,8 +149,9 @@ def metrics_of(night: Night, run: RunSummary) -> dict[str, float]:
         f"AUC on new images of the night/version {one.model}": one.auc for one in run.models
     }
     for role, one in night.meetings.items():
-        estimates[f"AUC on all new images/{role} minus champion"] = one.auc_new
-        estimates[f"AUC on the reference set/{role} minus champion"] = one.auc_reference
+        # Short, so that the page of MLflow does not cut off "low" and "high".
+        estimates[f"AUC of the {role} minus that of the champion/new images"] = one.auc_new
+        estimates[f"AUC of the {role} minus that of the champion/reference"] = one.auc_reference
     for name, estimate in estimates.items():
         if estimate is not None:
             ends = {"": estimate.value, " low": estimate.ci_low, " high": estimate.ci_high}
@@ -174,4 +175,4 @@ def told(night: Night) -> list[str]:
         lines.append(
             f"{share:.1%} of them are unlike the training images, where {night.expected_unlike:.1%} are expected"
         )
-    return [*lines, *night.alarm.sentences]
+    return [*lines, *night.alarm.sentences, *night.notes]

@@ -8,18 +8,21 @@ Nothing is sent to MLflow's makers. `mlflow-skinny` is enough (the extra ``regis
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+from uuid import uuid4
 
-from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.errors import ConfigError, DataError, RegistryError
+from medcompare.base.hosts import is_loopback
+from medcompare.handover.mlflow_client import NotThere, connect, first_call
 from medcompare.handover.records import Export, read_export
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from medcompare.config.registry import RegistrySettings
 
@@ -59,45 +62,43 @@ class ModelRegistry:
     Raises
     ------
     ConfigError
-        If MLflow is not installed, or does not answer.
+        If MLflow is not installed.
+    RegistryError
+        If it does not answer, or not as an MLflow server. Every method raises this too.
     """
 
     def __init__(self, settings: RegistrySettings, store: Path) -> None:
-        # Before the import: usage figures go nowhere, and no bar is drawn over what we print.
-        os.environ |= {
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "DO_NOT_TRACK": "true",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        }
-        try:
-            from mlflow.exceptions import MlflowException
-            from mlflow.tracking import MlflowClient
-        except ImportError:
-            msg = "the registry needs MLflow: python -m pip install 'medcompare[registry]'"
-            raise ConfigError(msg) from None
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
         self.model, self._folder = settings.model, (store / "registry").absolute()
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._identity: str | None = None
         self.uri = settings.uri or f"sqlite:///{self._folder / 'mlflow.db'}"
-        self._missing = MlflowException
-        try:
-            self._client: Any = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        self._client = connect(self.uri)
+        with first_call():
             found = self._client.get_experiment_by_name(self.model)
-            local = None if settings.uri else (self._folder / "artifacts").as_uri()
-            self._experiment = (
-                self._client.create_experiment(self.model, artifact_location=local, tags=_EXPERIMENT)
-                if found is None
-                else found.experiment_id
-            )
-        except Exception as error:
-            msg = f"the registry {self.uri} does not answer ({type(error).__name__}): check registry.uri, or start it"
-            raise ConfigError(msg) from error
+        local = None if settings.uri else (self._folder / "artifacts").as_uri()
+        self._experiment = (
+            self._client.create_experiment(self.model, artifact_location=local, tags=_EXPERIMENT)
+            if found is None
+            else found.experiment_id
+        )
 
     @property
     def folder(self) -> Path:
-        """Where copies of versions and what was found at night are kept."""
-        return self._folder / self.model
+        """Where copies of versions and what was found at night are kept.
+
+        Named after this very model: another server, or a model that was deleted and made anew, also has a version 1.
+        """
+        if self._identity is None:
+            self._identity = self.recall("id") or uuid4().hex[:8]
+            self.remember(id=self._identity)
+        return self._folder / f"{self.model}-{self._identity}"
+
+    @property
+    def page(self) -> str | None:
+        """Address of the model in the pages of the server; None where the registry is a database."""
+        if urlsplit(self.uri).scheme not in {"http", "https"}:
+            return None
+        return f"{self.uri}/#/models/{self.model}?workflowType=machine_learning"
 
     def add(
         self, export_folder: Path, *, by: str, because: str, report: Path | None = None
@@ -137,34 +138,51 @@ class ModelRegistry:
             raise ConfigError(msg)
         about = f"{export.display_name}, from the comparison {export.run}. {because}"
         with _run(self, f"Export: {export.display_name}", by=by, note=about) as run:
+            artifacts = str(self._client.get_run(run).info.artifact_uri)
+            self._check_reached(artifacts)
             self._client.log_artifacts(run, str(export_folder), EXPORT)
             if report is not None:
                 self._client.log_artifact(run, str(report))
             for key in _PARAMETERS:
                 self._client.log_param(run, key, getattr(export, key))
             self._client.log_metric(run, "threshold", export.threshold.threshold)
-            source = f"{self._client.get_run(run).info.artifact_uri}/{EXPORT}"
-        with contextlib.suppress(self._missing):  # it is there
+        if self._registered() is None:
             self._client.create_registered_model(self.model, description=_ABOUT)
-        number = str(
-            self._client.create_model_version(
-                self.model, source, run_id=run, tags={"registered_by": by}, description=about
-            ).version
+        made = self._client.create_model_version(
+            self.model, f"{artifacts}/{EXPORT}", run_id=run, tags={"registered_by": by}, description=about
         )
         role: Role = "champion" if champion is None else "challenger"
-        self._client.set_registered_model_alias(self.model, role, number)
-        return self.version(number), role
+        self._client.set_registered_model_alias(self.model, role, str(made.version))
+        return self.version(str(made.version)), role
+
+    def _check_reached(self, artifacts: str) -> None:
+        """Raise a RegistryError where a server of another machine would have files put into a folder of this one."""
+        server, place = urlsplit(self.uri), urlsplit(artifacts)
+        if place.scheme in {"", "file"} and server.hostname and not is_loopback(server.hostname):
+            msg = (
+                f"the registry {self.uri} keeps files in a folder of its own machine and passes none on: start it with "
+                "--serve-artifacts and --artifacts-destination, and take another name, --set registry.model=NAME"
+            )
+            raise RegistryError(msg)
+
+    def _registered(self) -> Any:  # noqa: ANN401 - of a library without types
+        """The model as MLflow has it; None where it has none of that name."""
+        try:
+            return self._client.get_registered_model(self.model)
+        except NotThere:
+            return None
 
     def role(self, role: Role) -> Version | None:
         """The version in that role, None where there is none."""
-        try:
-            found = self._client.get_model_version_by_alias(self.model, role)
-        except self._missing:
+        model = self._registered()
+        number = None if model is None else model.aliases.get(role)
+        # A change of the champion that was cut off may have left it another role.
+        if number is None or (role != "champion" and number == model.aliases.get("champion")):
             return None
-        return self.version(str(found.version))
+        return self.version(str(number))
 
     def version(self, number: str) -> Version:
-        """A registered version, copied here and checked.
+        """A registered version, copied here and checked; a copy that is here already is not asked for again.
 
         Raises
         ------
@@ -173,24 +191,28 @@ class ModelRegistry:
         DataError
             If its files are missing or were altered.
         """
-        try:
-            found = self._client.get_model_version(self.model, number)
-        except self._missing:
-            known = sorted(
-                int(one.version) for one in self._client.search_model_versions(f"name='{self.model}'")
-            )
-            msg = f"{self.model} has no version {number}; there are: {', '.join(map(str, known)) or 'none'}"
-            raise ConfigError(msg) from None
-        folder = self.folder / f"v{number}"
-        if not (folder / EXPORT).is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._client.download_artifacts(found.run_id, EXPORT, str(folder))
-        return Version(number=number, folder=folder / EXPORT, export=read_export(folder / EXPORT))
+        copy = self.folder / f"v{number}" / EXPORT
+        if not copy.is_dir():
+            run = self._known(number).run_id
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=copy.parent) as part:  # a copy that is cut off is none
+                self._client.download_artifacts(run, EXPORT, part)
+                (Path(part) / EXPORT).rename(copy)
+        return Version(number=number, folder=copy, export=read_export(copy))
+
+    def _known(self, number: str) -> Any:  # noqa: ANN401 - of a library without types
+        """What MLflow has of a version; a ConfigError where it has none of that number."""
+        known = {str(one.version): one for one in self._client.search_model_versions(f"name='{self.model}'")}
+        if number not in known:
+            there = ", ".join(sorted(known, key=int)) or "none"
+            msg = f"{self.model} has no version {number}; there are: {there}"
+            raise ConfigError(msg)
+        return known[number]
 
     @property
     def looks(self) -> int:
         """Comparisons of the present champion so far."""
-        return int(self._client.get_registered_model(self.model).tags.get("medcompare.looks", 0))
+        return int(self.recall("looks") or 0)
 
     def remember(self, **tags: object) -> None:
         """Keep facts with the model, such as ``looks``."""
@@ -198,8 +220,9 @@ class ModelRegistry:
             self._client.set_registered_model_tag(self.model, f"medcompare.{name}", str(value))
 
     def recall(self, name: str) -> str | None:
-        """What `remember` kept."""
-        found = self._client.get_registered_model(self.model).tags.get(f"medcompare.{name}")
+        """What `remember` kept; None where there is nothing."""
+        model = self._registered()
+        found = None if model is None else model.tags.get(f"medcompare.{name}")
         return None if found is None else str(found)
 
     def crown(
@@ -212,21 +235,23 @@ class ModelRegistry:
         ConfigError
             If there is no such version, or it is the champion already.
         """
+        self._known(number)
         new, old = self.version(number), self.role("champion")
         if old is not None and old.number == number:
             msg = f"{old.name} is the champion already"
             raise ConfigError(msg)
-        self._client.set_registered_model_alias(self.model, "champion", number)
-        for role in ("challenger", "previous"):
-            now = self.role(role)
-            if now is not None and (now.number == number or role == "previous"):
-                self._client.delete_registered_model_alias(self.model, role)
+        # In an order in which a server that dies in between leaves one champion, and the one before in reach.
         if old is not None and action == "promote":
             self._client.set_registered_model_alias(self.model, "previous", old.number)
+        self._client.set_registered_model_alias(self.model, "champion", number)
+        self.remember(looks=0)
+        used = {number, old and old.number}
+        for role, of in self._registered().aliases.items():
+            if (role == "challenger" and of in used) or (role == "previous" and action == "roll back"):
+                self._client.delete_registered_model_alias(self.model, role)
         done = {"promote": "Promoted", "roll back": "Rolled back to"}[action]
         said = f"{done} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by {by}: {because}"
         self._client.set_model_version_tag(self.model, number, "champion", said)
-        self.remember(looks=0)
         with _run(self, f"{done} version {number}", by=by, note=said):
             pass
         return new

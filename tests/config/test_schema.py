@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from medcompare.base.errors import ConfigError
 from medcompare.config.data import DataConfig
+from medcompare.config.errors import validated
 from medcompare.config.form import without_shown_defaults
 from medcompare.config.presets import PRESETS, merged
+from medcompare.config.registry import RegistrySettings
 from medcompare.config.schema import CompareConfig
 from medcompare.config.train import TrainConfig
 from medcompare.models.zoo import MODELS
@@ -106,6 +109,54 @@ def test_any_preset_can_be_tuned_and_only_one_is() -> None:
     assert CompareConfig(preset="quick").tune.n_trials == 0
     asked = CompareConfig.model_validate({"preset": "quick", "tune": {"n_trials": 4}})
     assert (asked.tune.n_trials, asked.train.epochs) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://ada:lovelace@127.0.0.1:5000",
+        "postgresql://ada:lovelace@host/db",
+        "postgresql://host/db?user=ada&password=lovelace",
+        "ada:lovelace@host:5000",
+    ],
+)
+def test_a_registry_is_not_given_credentials(uri: str) -> None:
+    """They would be kept with the night, and are not repeated in the message."""
+    with pytest.raises(ConfigError, match="give them as MLFLOW_TRACKING_USERNAME") as caught:
+        validated(RegistrySettings, {"uri": uri})
+    assert "lovelace" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "127.0.0.1:5000",
+        "mlruns",
+        "file:///mlruns",
+        "ftp://host",
+        "http://host:port",
+        "http://",
+        "http://h/#/models",
+        "sqlite://",
+    ],
+)
+def test_a_registry_needs_an_address(uri: str) -> None:
+    """MLflow would take some of them for a folder, and make it."""
+    with pytest.raises(ConfigError, match=rf"'{uri}' is no address of a registry: write http://HOST:5000"):
+        validated(RegistrySettings, {"uri": uri})
+
+
+@pytest.mark.parametrize(
+    ("uri", "kept"),
+    [
+        ("https://mlflow.example/team/", "https://mlflow.example/team"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("mysql+pymysql://host/db", "mysql+pymysql://host/db"),
+    ],
+)
+def test_addresses_of_a_registry(uri: str, kept: str) -> None:
+    """Servers and databases."""
+    assert RegistrySettings(uri=uri).uri == kept
 
 
 def test_sections_merge_and_values_replace() -> None:

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.cli.app import main
 from medcompare.config.registry import NightConfig
-from medcompare.handover.night import night
-from medcompare.handover.night_end import finished
+from medcompare.handover.night import Night, night
+from medcompare.handover.night_end import finished, logged
 from medcompare.handover.night_images import scored_by
 from medcompare.handover.records import (
     DESCRIPTION,
@@ -37,6 +37,7 @@ from tests.flows.conftest import make_two_classes
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from medcompare.runs.summary import RunSummary
     from tests.flows.small_runs import First
 
 pytestmark = pytest.mark.slow  # MLflow makes its database in half a minute
@@ -71,6 +72,13 @@ def runs_called(registry: ModelRegistry, name: str) -> list[Any]:
         [registry._experiment], filter_string=f"run_name = '{name}'"
     )
     return found
+
+
+def ended(settings: NightConfig, registry: ModelRegistry, found: Night) -> tuple[RunSummary, Path]:
+    """What follows a night, without its mail."""
+    run, _, page = finished(settings, registry, found)
+    logged(registry, found, run, page)
+    return run, page
 
 
 def spoilt(exported: Path, to: Path) -> Path:
@@ -124,7 +132,7 @@ def test_from_the_first_champion_to_a_rollback(
 
     registry = ModelRegistry(settings.registry, settings.store)
     one = night(settings, registry, at=FIRST_NIGHT)
-    run, _, page = finished(settings, registry, one)
+    run, page = ended(settings, registry, one)
     two = night(settings, registry, at=FIRST_NIGHT + timedelta(days=1))
 
     assert (one.succession.action, one.n_new, one.n_left_out) == ("hold", 40, 0)
@@ -137,16 +145,14 @@ def test_from_the_first_champion_to_a_rollback(
     assert list_runs(history_path(settings.store))[0].name == run.name
     assert [row.display_name for row in run.models] == ["version 1 (Test CNN)", "version 2 (Test CNN)"]
     assert all(part in page.read_text("utf-8") for part in ("<svg", "Hold version 1"))
-    logged = b"".join(
-        path.read_bytes() for path in (settings.store / "registry").rglob("*") if path.is_file()
-    )
-    assert not re.search(rb"\d{3}\.png", logged)
-    assert str(first.images).encode() not in logged
+    held = b"".join(path.read_bytes() for path in (settings.store / "registry").rglob("*") if path.is_file())
+    assert not re.search(rb"\d{3}\.png", held)
+    assert str(first.images).encode() not in held
     (logged_night,) = runs_called(registry, "Night 1: hold")
     assert logged_night.data.tags["decision"] == one.headline
     assert logged_night.data.tags["run"] == run.name
     assert logged_night.data.metrics["new images"] == 40
-    finished(settings, registry, two)
+    ended(settings, registry, two)
     (all_nights,) = runs_called(registry, NIGHTS)
     series = registry._client.get_metric_history(all_nights.info.run_id, "new images")
     assert [(point.step, point.value) for point in series] == [(1, 40), (2, 0)]
