@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 
 from medcompare.config.registry import NightConfig
 from medcompare.handover.images import load_image
+from medcompare.handover.likeness import TrainingImages, pixel_statistics
 from medcompare.handover.networks import positive_score
 from medcompare.handover.night import night
 from medcompare.handover.night_end import finished, logged
@@ -35,11 +36,11 @@ from medcompare.handover.records import (
     FEATURES,
     GRAPH,
     WEIGHTS,
+    Export,
     read_export,
     write_digests,
 )
 from medcompare.handover.registry import ModelRegistry
-from medcompare.handover.rules import FeatureSpace
 from medcompare.handover.torch_network import Graph, write_graph
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import find_model
@@ -118,19 +119,26 @@ def trained(root: Path, name: str, images: Path, epochs: int) -> Path:
     return export
 
 
-def continued(root: Path, name: str, start: Path, images: Path, *, epochs: int, spoil: float = 0.0) -> Path:
-    """The export `start`, its network trained further in a plain loop, or its filters spoilt by noise."""
+def crops_of(images: Path, export: Export) -> tuple[torch.Tensor, torch.Tensor]:
+    """All images of a folder as the network is given them, and their labels."""
+    files = sorted(images.rglob("*.png"))
+    found = [load_image(file, export.preprocessing).crop for file in files]
+    labels = torch.tensor([int(file.parent.name == export.classes[1]) for file in files])
+    return torch.tensor(np.stack([crop for crop in found if crop is not None])), labels
+
+
+def continued(
+    root: Path, name: str, start: Path, images: Path, held_out: Path, *, epochs: int, spoil: float = 0.0
+) -> Path:
+    """The export `start`, its network trained further in a plain loop, or its filters spoilt by noise.
+
+    What is unlike the training images is told from `held_out`.
+    """
     to = root / "exports" / name
     if to.exists():
         return to
     export = read_export(start)
-    files = sorted(images.rglob("*.png"))
-    crops = torch.tensor(
-        np.stack(
-            [crop for file in files if (crop := load_image(file, export.preprocessing).crop) is not None]
-        )
-    )
-    labels = torch.tensor([int(file.parent.name == export.classes[1]) for file in files])
+    crops, labels = crops_of(images, export)
     network = build_model(find_model(export.model), seed=0)
     network.load_state_dict(load_file(start / WEIGHTS), strict=True)
     graph = Graph(network, find_model(export.model), export.preprocessing, "none")
@@ -148,12 +156,18 @@ def continued(root: Path, name: str, start: Path, images: Path, *, epochs: int, 
             if spoil and weights.dim() > 2:
                 weights.add_(spoil * weights.std() * torch.randn_like(weights))
         logits, features = (one.double().numpy() for one in graph(crops))
+        held, _ = crops_of(held_out, export)
+        new = graph(held)[1].double().numpy()
     shutil.copytree(start, to)
     for file in (WEIGHTS, GRAPH, FEATURES, DIGESTS):
         (to / file).unlink()
     write_graph(graph, to / GRAPH, size_px=export.preprocessing.size_px)
     save_file({"none": torch.zeros(1)}, to / WEIGHTS)
-    FeatureSpace.fitted(features, labels.numpy()).write(to / FEATURES)
+    seen, unseen = (
+        (features, pixel_statistics(crops.numpy())),
+        (new, pixel_statistics(held.numpy())),
+    )
+    TrainingImages.fitted(seen, labels.numpy(), unseen, quantile=0.99).write(to / FEATURES)
     print(name, "AUC on its own images", roc_auc_score(labels, positive_score(logits)))
     threshold = export.threshold.model_copy(update={"threshold": float(np.median(positive_score(logits)))})
     made = export.model_copy(update={"threshold": threshold, "display_name": f"Test CNN, {name}"})
@@ -172,9 +186,13 @@ def run(root: Path, uri: str | None = None) -> None:
         "MEDCOMPARE_SMTP_RECIPIENTS": "team@hospital.example",
     }
     pale = trained(root, "pale", draw(root / "pale", 600, seed=1, stain=0.0), 4)
-    champion = continued(root, "spoilt", pale, root / "pale", epochs=0, spoil=2.0)
-    images = draw(root / "both", 1200, seed=2, stain=None)
-    challenger = continued(root, "both stains", pale, images, epochs=15)
+    held = draw(root / "held", 400, seed=4, stain=0.0)
+    champion = continued(root, "spoilt", pale, root / "pale", held, epochs=0, spoil=2.0)
+    images, held = (
+        draw(root / "both", 1200, seed=2, stain=None),
+        draw(root / "held both", 400, seed=5, stain=None),
+    )
+    challenger = continued(root, "both stains", pale, images, held, epochs=15)
     reference = draw(root / "reference", 240, seed=3, stain=0.0)
     begin = datetime(2026, 11, 1, 2, tzinfo=UTC)
     settings = {"n_resamples": 200}

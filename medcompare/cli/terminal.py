@@ -11,6 +11,7 @@ from rich.console import Console
 from medcompare.base.errors import InputError, MedcompareError, UnexpectedError, redact
 
 WIDTH_WITHOUT_TERMINAL = 160
+_OURS = ("medcompare", "flows", "tasks")
 
 
 class ExitStatus(IntEnum):
@@ -43,6 +44,15 @@ def exit_status(command: Callable[[], int | None]) -> int:
         return ExitStatus.BAD_INPUT
     except KeyboardInterrupt:
         status = ExitStatus.INTERRUPTED
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package in _OURS:  # the software is incomplete
+            complain(f"failed: {redact(error)}")
+        else:  # such as a machine that only predicts
+            complain(
+                f"error: this command needs {package}, which is not installed: python -m pip install medcompare"
+            )
+        return ExitStatus.FAILURE
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback may print data
         told = redact(error)
         kind = "" if isinstance(told, UnexpectedError) else f"{type(told).__name__}: "

@@ -22,6 +22,7 @@ from medcompare.base.store_lock import store_in_use
 from medcompare.config.data import FULL_INTENSITY
 from medcompare.data.assignments import rows_of
 from medcompare.handover.card import write_card
+from medcompare.handover.likeness import TrainingImages, pixel_statistics
 from medcompare.handover.networks import load_network, positive_score
 from medcompare.handover.parity import SAME_ENGINE, difference, insist_on, parity_of_engines, said
 from medcompare.handover.records import (
@@ -36,7 +37,7 @@ from medcompare.handover.records import (
     Share,
     write_digests,
 )
-from medcompare.handover.rules import FeatureSpace, fitted_recalibration, referral_band
+from medcompare.handover.rules import fitted_recalibration, referral_band
 from medcompare.handover.source_run import open_run
 from medcompare.handover.torch_network import Graph, TorchNetwork, write_graph, write_weights
 from medcompare.models.registry import build_model
@@ -177,23 +178,24 @@ def _fill(
     graph = Graph(network, spec, how, trained.test_time_augmentation)
     in_torch = TorchNetwork(graph, place)
 
-    def seen(subset: Literal["train", "val", "test"]) -> tuple[list[ImageRow], FloatArray, FloatArray]:
+    def seen(
+        subset: Literal["train", "val", "test"],
+    ) -> tuple[list[ImageRow], FloatArray, tuple[FloatArray, FloatArray]]:
         rows = (
             _sampled(rows_of(source.rows, subset), trained.seed)
             if subset == "train"
             else rows_of(source.rows, subset)
         )
         tell(f"scoring {len(rows)} {subset} images with {in_torch.name}")
-        logits, features = _over(in_torch, _crops(rows, source, spec))
-        return rows, positive_score(logits), features
+        logits, features, pixels = _over(in_torch, _crops(rows, source, spec))
+        return rows, positive_score(logits), (features, pixels)
 
-    train_rows, _, train_features = seen("train")
-    space = FeatureSpace.fitted(train_features, np.array([row.label for row in train_rows]))
-    space.write(folder / FEATURES)
-    _, _, val_features = seen("val")
-    test_rows, test_score, test_features = seen("test")
-    val_distances, test_distances = space.distances(val_features), space.distances(test_features)
-    limit = float(np.quantile(val_distances, quantile, method="higher"))
+    train_rows, _, train_seen = seen("train")
+    val_rows, _, val_seen = seen("val")
+    test_rows, test_score, test_seen = seen("test")
+    labels = np.array([row.label for row in train_rows])
+    training = TrainingImages.fitted(train_seen, labels, val_seen, quantile=quantile)
+    training.write(folder / FEATURES)
 
     by_image = source.scores
     in_run = dict(zip(by_image["test"].case_id, by_image["test"].scores[trained.model], strict=True))
@@ -241,14 +243,13 @@ def _fill(
         likeness=Likeness(
             n_training=len(train_rows),
             quantile=quantile,
-            limit=limit,
-            n_validation=len(val_distances),
-            test_flagged=Share(k=int((test_distances > limit).sum()), n=len(test_distances)),
+            n_validation=len(val_rows),
+            test_flagged=Share(k=int((training.distances(*test_seen) > 1).sum()), n=len(test_rows)),
         ),
         data_name=source.results.manifest.name if source.results.manifest else "",
         data_fingerprint=source.results.manifest.fingerprint if source.results.manifest else "",
         checkpoint_sha256=trained.checkpoint.sha256,
-        n_features=train_features.shape[1],
+        n_features=train_seen[0].shape[1],
         initial_weights=trained.initial_weights,
         licences=_licences(network, trained),
         parity=(),
@@ -315,11 +316,13 @@ def _crops(rows: Sequence[ImageRow], source: SourceRun, spec: ModelSpec) -> Iter
         yield batch.images.numpy()
 
 
-def _over(network: Network, batches: Iterator[NDArray[np.uint8]]) -> tuple[FloatArray, FloatArray]:
-    found = [network(crops) for crops in batches]
-    return np.concatenate([logits for logits, _ in found]), np.concatenate(
-        [features for _, features in found]
-    )
+def _over(
+    network: Network, batches: Iterator[NDArray[np.uint8]]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Logits, features and pixel statistics."""
+    found = [(*network(crops), pixel_statistics(crops)) for crops in batches]
+    logits, features, pixels = (np.concatenate(one) for one in zip(*found, strict=True))
+    return logits, features, pixels
 
 
 def _licences(network: nn.Module, trained: TrainedModel) -> Licences:

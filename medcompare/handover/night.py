@@ -16,7 +16,8 @@ from pydantic import Field
 from medcompare.base.artifacts import sha256_of_bytes, write_atomically
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.base.record import Record
-from medcompare.handover.night_images import STATISTICS, Images, scored_by
+from medcompare.handover.likeness import PIXEL_STATISTICS
+from medcompare.handover.night_images import Images, scored_by
 from medcompare.handover.registry import ROLES, Role
 from medcompare.handover.rules import recalibrated
 from medcompare.predictions.cases import ScoredCases
@@ -155,9 +156,7 @@ def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None =
         n_left_out=int((~fresh).sum()),
         n_not_scored=new.n_not_scored,
         n_pooled=n_pooled,
-        share_unlike_training=float((tonight["champion"].distance > champion.export.likeness.limit).mean())
-        if fresh.any()
-        else None,
+        share_unlike_training=float((tonight["champion"].distance > 1).mean()) if fresh.any() else None,
         expected_unlike=1 - champion.export.likeness.quantile,
         model_moved=moved,
         meetings={str(role): one for role, one in meetings.items()},
@@ -291,7 +290,7 @@ def _signals(
         y = one["y_true"]
         return Cases(
             patient=one["patient"],
-            images=dict(zip(STATISTICS, one["statistics"].T, strict=True)),
+            images=dict(zip(PIXEL_STATISTICS, one["statistics"].T, strict=True)),
             features=one["features"].astype(np.float64),
             called=one["score"] >= champion.export.threshold.threshold,
             probability=one["probability"],

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from medcompare.base.artifacts import sha256_of_bytes
 from medcompare.base.errors import DataError
@@ -20,9 +19,9 @@ from medcompare.data.reading import read_each
 from medcompare.data.sources.listing import count
 from medcompare.data.sources.resolve import list_unlabelled, resolve_source
 from medcompare.handover.images import load_image
+from medcompare.handover.likeness import TrainingImages, pixel_statistics
 from medcompare.handover.networks import load_network, positive_score
 from medcompare.handover.records import FEATURES
-from medcompare.handover.rules import FeatureSpace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +48,7 @@ class Images:
     """-1 where there is no label."""
     score: NDArray[np.float64]
     distance: NDArray[np.float64]
+    """From the training images of that network; beyond 1 it counts as unlike them."""
     features: NDArray[np.float32]
     statistics: NDArray[np.float64]
     n_not_scored: int = 0
@@ -57,26 +57,6 @@ class Images:
         """Those of `keep`."""
         names = [one.name for one in fields(self) if one.name != "n_not_scored"]
         return replace(self, **{name: getattr(self, name)[keep] for name in names})
-
-
-STATISTICS = (
-    "brightness (mean grey level)",
-    "contrast (standard deviation of the grey levels)",
-    "fine detail (share left after blurring)",
-    "share of red in the colours",
-    "share of blue in the colours",
-)
-_GREY = np.array([0.299, 0.587, 0.114])
-"""ITU-R BT.601, as `medcompare.runs.data_changes`."""
-
-
-def _statistics(crop: NDArray[np.uint8]) -> list[float]:
-    pixels = crop.astype(np.float64)
-    grey = np.tensordot(_GREY, pixels, axes=1)
-    colours = pixels.mean(axis=(1, 2))
-    contrast, total = float(grey.std()), max(float(colours.sum()), 1.0)
-    detail = float((grey - ndimage.gaussian_filter(grey, 1.0)).std())
-    return [float(grey.mean()), contrast, detail / max(contrast, 1.0), colours[0] / total, colours[2] / total]
 
 
 def _number(text: str) -> int:
@@ -144,7 +124,7 @@ def _scored_alike(
     """Images as versions see them that are given the same pixels: one pass over the files."""
     first = next(iter(versions.values())).export
     networks = {
-        role: (load_network(one.folder, one.export), FeatureSpace.read(one.folder / FEATURES))
+        role: (load_network(one.folder, one.export), TrainingImages.read(one.folder / FEATURES))
         for role, one in versions.items()
     }
     load = partial(load_image, how=first.preprocessing)
@@ -158,16 +138,17 @@ def _scored_alike(
     )
     rows: list[tuple[int, int, int]] = []
     seen: dict[Role, list[tuple[NDArray[Any], ...]]] = {role: [] for role in versions}
-    statistics: list[list[float]] = []
+    statistics: list[NDArray[np.float64]] = []
     crops: list[NDArray[np.uint8]] = []
 
     def flush() -> None:
         if crops:
-            for role, (network, space) in networks.items():
+            pixels = pixel_statistics(crops)
+            statistics.append(pixels)
+            for role, (network, training) in networks.items():
                 logits, features = network(np.stack(crops))
-                distance = space.distances(features)
+                distance = training.distances(features, pixels)
                 seen[role].append((positive_score(logits), distance, features.astype(np.float32)))
-            statistics.extend(_statistics(crop) for crop in crops)
             crops.clear()
 
     for file, image in zip(source.files, loaded, strict=True):
@@ -196,7 +177,7 @@ def _scored_alike(
             score=score,
             distance=distance,
             features=features,
-            statistics=np.array(statistics),
+            statistics=np.concatenate(statistics),
             n_not_scored=len(source.files) - len(rows),
         ).chosen(chosen)
     return found

@@ -30,9 +30,10 @@ from medcompare.data.sources.listing import count
 from medcompare.data.sources.resolve import list_unlabelled
 from medcompare.data.spelling import with_formula, without_formula
 from medcompare.handover.images import LoadedImage, load_image
+from medcompare.handover.likeness import TrainingImages, pixel_statistics
 from medcompare.handover.networks import load_network, positive_score
 from medcompare.handover.records import DIGESTS, FEATURES, Export, read_export
-from medcompare.handover.rules import FeatureSpace, in_band, recalibrated
+from medcompare.handover.rules import in_band, recalibrated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -215,7 +216,7 @@ def _score(
     progress: Callable[[int, int], None],
 ) -> None:
     rest, n_all = listing.files[n_done:], len(listing.files)
-    space = FeatureSpace.read(config.export / FEATURES)
+    training = TrainingImages.read(config.export / FEATURES)
     load = partial(load_image, how=export.preprocessing)
     loaded = read_each(
         lambda one: load(file_at(listing.root, one.path)),
@@ -227,7 +228,7 @@ def _score(
     )
     progress(n_done, n_all)
     for batch in _batches(zip(rest, loaded, strict=True), config.batch_size):
-        rows = _rows(batch, export, network, space)
+        rows = _rows(batch, export, network, training)
         file.write("".join(_csv_lines(rows)).encode())
         file.flush()
         n_done += len(batch)
@@ -248,17 +249,20 @@ def _batches(
 
 
 def _rows(
-    batch: Sequence[tuple[SourceFile, LoadedImage]], export: Export, network: Network, space: FeatureSpace
+    batch: Sequence[tuple[SourceFile, LoadedImage]],
+    export: Export,
+    network: Network,
+    training: TrainingImages,
 ) -> Iterator[tuple[str, ...]]:
     crops = [image.crop for _, image in batch if image.crop is not None]
     scores: Iterator[tuple[str, ...]] = iter(())
     if crops:
         logits, features = network(np.stack(crops))
-        score, distance = positive_score(logits), space.distances(features)
+        score, distance = positive_score(logits), training.distances(features, pixel_statistics(crops))
         by_image = export.per_patient == "none"
         calls = _calls(score, export) if by_image else [("", "", "")] * len(crops)
         scores = (
-            (repr(one), *call, f"{away:.6g}", YES_NO[away > export.likeness.limit], "")
+            (repr(one), *call, f"{away:.6g}", YES_NO[away > 1], "")
             for one, call, away in zip(score.tolist(), calls, distance.tolist(), strict=True)
         )
     for source, image in batch:

@@ -21,6 +21,7 @@ DESCRIPTION, CARD, WEIGHTS, GRAPH, FEATURES = (
     "model.onnx",
     "features.safetensors",
 )
+FILES = (DESCRIPTION, CARD, WEIGHTS, GRAPH, FEATURES)
 DIGESTS = "SHA256SUMS"
 """As ``sha256sum`` writes and checks it."""
 
@@ -94,12 +95,16 @@ class Likeness(Record):
     """When an image counts as unlike the training images."""
 
     method: str = (
-        "Mahalanobis distance to the nearer class mean in the network's penultimate features, one covariance "
-        "(Ledoit-Wolf) for both classes (Lee et al. 2018, NeurIPS, equation 2)"
+        "Mahalanobis distance to the nearer class mean, one covariance (Ledoit-Wolf) for both classes (Lee et al. "
+        "2018, NeurIPS, equation 2), in the network's penultimate features and in five statistics of the pixels"
     )
     n_training: int = Field(description="Training images that means and covariance are from.")
-    quantile: float = Field(gt=0, lt=1, description="Of the distances of the validation images.")
-    limit: float = Field(description="Larger distances are flagged.")
+    quantile: float = Field(
+        gt=0,
+        lt=1,
+        description="Share of the validation images that both limits, which are in features.safetensors, leave alone "
+        "at least.",
+    )
     n_validation: int
     test_flagged: Share
 
@@ -181,13 +186,17 @@ def read_export(folder: Path) -> Export:
         hint = f"; exports in it: {', '.join(near[:5])}" if near else ""
         msg = f"{folder} {what}{hint}. Give the folder that medcompare export wrote"
         raise DataError(msg)
-    for line in (folder / DIGESTS).read_text(encoding="utf-8", errors="replace").splitlines():
-        digest, _, name = line.partition("  ")
-        path = folder / Path(name).name
+    lines = (folder / DIGESTS).read_text(encoding="utf-8", errors="replace").splitlines()
+    digests = {Path(name).name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in dict.fromkeys([*FILES, *digests]):
+        path = folder / name
         if not path.is_file():
             msg = f"{folder}: {path.name} is missing; {remedy}"
             raise DataError(msg)
-        if sha256_of_file(path) != digest:
+        if name not in digests:
+            msg = f"{folder}: {DIGESTS} does not name {name}, so that nobody can tell whether it was altered; {remedy}"
+            raise DataError(msg)
+        if sha256_of_file(path) != digests[name]:
             msg = f"{folder}: {path.name} was altered: its SHA-256 is not that of {DIGESTS}; {remedy}"
             raise DataError(msg)
     try:

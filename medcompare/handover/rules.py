@@ -1,9 +1,8 @@
-"""What is decided at a score: calibrated probability, the band for a person, and images unlike the training data."""
+"""What is decided at a score: calibrated probability, and the band for a person."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,8 +16,6 @@ from medcompare.stats.calibration.recalibration import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from medcompare.predictions.cases import ScoredCases
@@ -114,61 +111,3 @@ def in_band(score: FloatArray, low: float | None, high: float | None) -> NDArray
     if high is not None:
         certain |= score >= high
     return ~certain
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSpace:
-    """Where the training images lie among the features of the network.
-
-    Attributes
-    ----------
-    means : ndarray of shape (n_classes, n_features)
-    whitening : ndarray of shape (n_features, n_features)
-        ``(x - mean) @ whitening`` has the identity as its covariance.
-    """
-
-    means: NDArray[np.float32]
-    whitening: NDArray[np.float32]
-
-    @classmethod
-    def fitted(cls, features: FloatArray, labels: IntArray) -> Self:
-        """From features (n, d) of training images and their labels.
-
-        References
-        ----------
-        Lee et al. (2018), "A simple unified framework for detecting out-of-distribution samples", NeurIPS;
-        Ledoit & Wolf (2004), J Multivar Anal 88:365 (covariance from fewer images than features).
-        """
-        from sklearn.covariance import LedoitWolf
-
-        means = np.stack([features[labels == label].mean(axis=0) for label in np.unique(labels)])
-        _, of_class = np.unique(labels, return_inverse=True)
-        covariance = LedoitWolf(assume_centered=True).fit(features - means[of_class]).covariance_
-        scale = float(np.trace(covariance)) / len(covariance)
-        if scale == 0:  # a network that gives every image the same features tells none apart
-            return cls(means=means.astype(np.float32), whitening=np.zeros_like(covariance, dtype=np.float32))
-        # Without correlation and noise the shrunken covariance may still be singular in the last digits.
-        root = np.linalg.cholesky(covariance + 1e-9 * scale * np.eye(len(covariance)))
-        return cls(means=means.astype(np.float32), whitening=np.linalg.inv(root).T.astype(np.float32))
-
-    def distances(self, features: FloatArray) -> FloatArray:
-        """Mahalanobis distance of images (n, d) to the nearer class mean, shape (n,)."""
-        first = self.means[0]
-        # One product for all classes, of small numbers: float32 is exact enough, and whitening is the larger part.
-        white = (features - first).astype(np.float32) @ self.whitening
-        each = [white - (mean - first) @ self.whitening for mean in self.means]
-        nearest = np.min([np.square(one).sum(axis=1) for one in each], axis=0)
-        return np.asarray(np.sqrt(nearest), dtype=np.float64)
-
-    def write(self, path: Path) -> None:
-        """Write to `path` as safetensors."""
-        from safetensors.numpy import save_file
-
-        save_file({"means": self.means, "whitening": np.ascontiguousarray(self.whitening)}, path)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """From the file that `write` wrote."""
-        from safetensors.numpy import load_file
-
-        return cls(**load_file(path))

@@ -112,8 +112,8 @@ def _chosen(run: Path, results: Results, model: str | None) -> TrainedModel:
     wanted = model or results.assessment.verdict.model or (names[0] if len(names) == 1 else None)
     if wanted is None:
         msg = (
-            f"the verdict of {run.name} recommends no single network ({results.assessment.verdict.headline}): name one "
-            f"with --model: {', '.join(names)}"
+            f"the verdict of {run.name} recommends no single network ({results.assessment.verdict.headline}). "
+            f"Name one: medcompare export {run} --model {names[0]} (or {', '.join(names[1:])})"
         )
         raise ConfigError(msg)
     if wanted not in names:

@@ -119,14 +119,16 @@ def _take_alias(table: Columns, column: str, *, required: bool) -> None:
         unclear = [name for name in table.columns if plain(name) in UNCLEAR_TRUTH]
         decimals = [name for name in table.columns if NUMBER.fullmatch(name) and not name.isdigit()]
         if column == TRUTH and unclear:
-            what += f". If '{unclear[0]}' is the truth and not a prediction, rename it to {TRUTH}"
-            if any(plain(name) in {"prob", "logit"} for name in table.columns):
+            # Beside a label, which may be predicted, a target is the likelier truth.
+            likely = next((name for name in unclear if plain(name) in {"target", "targets"}), unclear[0])
+            what += f". If '{likely}' is the truth and not a prediction, rename it to {TRUTH}"
+            if likely == unclear[0] and any(plain(name) in {"prob", "logit"} for name in table.columns):
                 what += (
                     "; timm's inference.py writes the predicted class there and no truth: add a column of it"
                 )
         elif decimals:
             what += f". Is the header missing? The first line should read {CASE},{TRUTH},MODEL"
-        elif column == CASE and any(plain(name) in ALIASES[TRUTH] for name in table.columns):
+        elif column == CASE and (unclear or any(plain(name) in ALIASES[TRUTH] for name in table.columns)):
             what += ". A table without ids gets them in Python with table.insert(0, 'case_id', [f'test-{i}' for i in "
             what += "range(len(table))]), and others for the validation table"
         else:

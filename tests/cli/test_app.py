@@ -88,6 +88,22 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert re.match(r"error: No such command 'hist'.*history", capsys.readouterr().err)
 
 
+def test_a_package_that_is_not_installed_is_named() -> None:
+    """As on a machine that only predicts, which has no torch."""
+    code = (
+        "import sys\nsys.modules['torch'] = None\nfrom medcompare.cli.app import main\n"
+        "sys.exit(main(['export', 'x']))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "error: this command needs torch, which is not installed: python -m pip install medcompare\n"
+    )
+
+
 def test_ctrl_c_is_status_130(tmp_path: Path) -> None:
     """One word, no traceback."""
     child = subprocess.Popen(

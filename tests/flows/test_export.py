@@ -22,7 +22,7 @@ from medcompare.cli.app import main
 from medcompare.config.predict import PredictConfig
 from medcompare.handover.export import export_run
 from medcompare.handover.predict import predict
-from medcompare.handover.records import Export, read_export
+from medcompare.handover.records import Export, read_export, write_digests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,8 +225,8 @@ def test_images_that_cannot_be_scored_are_rows_with_a_reason(
     assert reasons["e.png"].startswith("empty file")
 
 
-def test_noise_is_unlike_the_training_images(exported: Path, tmp_path: Path) -> None:
-    """Stripes of full contrast lie far from every image that the network was trained on."""
+def test_stripes_are_unlike_the_training_images(exported: Path, tmp_path: Path) -> None:
+    """Of full contrast, they lie far from every image that the network was trained on."""
     folder = tmp_path / "odd"
     folder.mkdir()
     stripes = np.zeros((40, 40, 3), np.uint8)
@@ -236,7 +236,7 @@ def test_noise_is_unlike_the_training_images(exported: Path, tmp_path: Path) -> 
     (row,) = scored(exported, folder, tmp_path / "scores.csv")
 
     assert row["unlike_training"] == "yes"
-    assert float(row["distance"]) > read_export(exported).likeness.limit
+    assert float(row["distance"]) > 1
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "export.json", "features.safetensors", "README.md"])
@@ -249,6 +249,11 @@ def test_a_damaged_export_is_refused_by_the_name_of_the_file(
         file.write(b" ")
     with pytest.raises(DataError, match=rf"{name} was altered.*medcompare export"):
         read_export(copy)
+    sums = (copy / "SHA256SUMS").read_text("utf-8")
+    kept = "".join(line for line in sums.splitlines(keepends=True) if name not in line)
+    (copy / "SHA256SUMS").write_text(kept, encoding="utf-8")
+    with pytest.raises(DataError, match=f"SHA256SUMS does not name {name}"):
+        read_export(copy)
     (copy / name).unlink()
     with pytest.raises(DataError, match=f"{name} is missing"):
         read_export(copy)
@@ -260,10 +265,12 @@ def test_an_export_that_is_none_says_where_one_is(exported: Path, tmp_path: Path
         read_export(exported.parent)
     with pytest.raises(DataError, match="is not there"):
         read_export(tmp_path / "nowhere")
-    (tmp_path / "SHA256SUMS").touch()
-    (tmp_path / "export.json").write_text('{"format": "9"}', encoding="utf-8")
+    later = shutil.copytree(exported, tmp_path / "later")
+    (later / "export.json").write_text('{"format": "9"}', encoding="utf-8")
+    (later / "SHA256SUMS").unlink()
+    write_digests(later)
     with pytest.raises(DataError, match="none that this version reads"):
-        read_export(tmp_path)
+        read_export(later)
 
 
 def test_scores_that_are_not_those_of_the_run_are_refused(first: First, tmp_path: Path) -> None:
@@ -323,9 +330,8 @@ def test_a_threshold_of_patients_wants_patients(first: First, exported: Path, tm
     made = read_export(copy)
     text = Export.model_validate(made.model_dump() | {"per_patient": "mean"}).model_dump_json()
     (copy / "export.json").write_text(text, encoding="utf-8")
-    lines = (copy / "SHA256SUMS").read_text("utf-8").splitlines()
-    kept = "\n".join(line for line in lines if "export.json" not in line)
-    (copy / "SHA256SUMS").write_text(kept, encoding="utf-8")
+    (copy / "SHA256SUMS").unlink()
+    write_digests(copy)
 
     with pytest.raises(DataError, match="threshold of this export is one of patients"):
         scored(copy, first.images, tmp_path / "scores.csv")

@@ -74,7 +74,8 @@ def served(folder: Path, port: int) -> Iterator[str]:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+            env=os.environ
+            | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         )
     try:
         for _ in range(1200):
@@ -211,6 +212,7 @@ def test_a_server_that_is_not_there_is_told_at_once(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # servers start in seconds, or in a minute where cores are few
 @needs_server
 def test_everything_goes_through_a_server(
     first: First,
@@ -282,6 +284,7 @@ def test_everything_goes_through_a_server(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # servers start in seconds, or in a minute where cores are few
 @needs_server
 @pytest.mark.parametrize("answer_lost", [False, True])
 def test_a_promotion_that_is_cut_off_leaves_a_champion_and_the_way_back(

@@ -1,17 +1,12 @@
-"""Band, calibration and distance, against hand-worked examples and scipy."""
+"""Band and calibration, against hand-worked examples."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
-from scipy.spatial.distance import mahalanobis
-from sklearn.covariance import LedoitWolf
 
 from medcompare.handover.records import Recalibration, Share
 from medcompare.handover.rules import (
-    FeatureSpace,
     fitted_recalibration,
     in_band,
     recalibrated,
@@ -19,9 +14,6 @@ from medcompare.handover.rules import (
 )
 from medcompare.predictions.cases import ScoredCases
 from medcompare.stats.calibration.recalibration import fit_isotonic, fit_platt
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def cases(y_true: list[int], scores: list[float]) -> ScoredCases:
@@ -82,26 +74,3 @@ def test_calibration_is_that_of_the_report(kind: str | None) -> None:
 
     again = Recalibration.model_validate_json(how.model_dump_json())
     assert recalibrated(new, again).tolist() == pytest.approx(expected.tolist(), abs=1e-15)
-
-
-def test_distances_are_those_of_scipy(tmp_path: Path) -> None:
-    """To the nearer class mean, in the pooled covariance of Ledoit and Wolf; the same after reading back."""
-    rng = np.random.default_rng(3)
-    labels = np.repeat([0, 1], [30, 50])
-    features = rng.normal(size=(80, 6)) @ rng.normal(size=(6, 6)) + 4 * labels[:, None]
-    means = [features[labels == label].mean(axis=0) for label in (0, 1)]
-    covariance = LedoitWolf(assume_centered=True).fit(features - np.stack(means)[labels]).covariance_
-    inverse, new = np.linalg.inv(covariance), rng.normal(size=(5, 6), scale=9)
-
-    FeatureSpace.fitted(features, labels).write(tmp_path / "f.safetensors")
-    found = FeatureSpace.read(tmp_path / "f.safetensors").distances(new)
-
-    expected = [min(mahalanobis(one, mean, inverse) for mean in means) for one in new]
-    assert found.tolist() == pytest.approx(expected, rel=1e-4)
-
-
-def test_features_that_are_all_alike_flag_nothing() -> None:
-    """A network that gives every image the same features has no distances."""
-    space = FeatureSpace.fitted(np.ones((8, 3)), np.array([0, 1] * 4))
-
-    assert space.distances(np.ones((2, 3))).tolist() == [0, 0]

@@ -220,6 +220,14 @@ BAD = {
         "case_id,y_true,a\nx,Cancer,0.5\ny,cancer,0.2\n",
         r"are these names of classes\?",
     ),
+    "no ids, truth unclear": (
+        ",no,yes,label\n0,0.5,0.5,yes\n",
+        r"columns there are: no, yes, label\. A table without ids gets",
+    ),
+    "a target beside a predicted label": (
+        "filename,label,prob,target\na,yes,0.9,yes\n",
+        r"If 'target' is the truth and not a prediction, rename it to y_true$",
+    ),
     "no ids": ("y_true,y_score\n0,0.5\n", r"A table without ids gets them in Python with table\.insert\(0"),
     "only numbers": ("1,0.25\n0,0.5\n", r"Is the header missing\?"),
     "16 bits": (
