@@ -268,12 +268,12 @@ def _of_several(view: View) -> Table:
             words(t("Model")),
             *(
                 Column(labels[key], width)
-                for key, width in zip(FIGURES, ("18.2mm", "18.2mm", "22mm"), strict=True)
+                for key, width in zip(FIGURES, ("18.6mm", "18.6mm", "22.4mm"), strict=True)
             ),
-            *(Column(row[0].text, "15.5mm") for row in costs),
-            Column(t("AUC, difference"), "24mm"),
+            *(Column(row[0].text, "18mm") for row in costs),
+            Column(t("AUC, difference"), "25.5mm"),
             Column(t("worse ◂ 0 ▸ better"), "20mm", "figure"),
-            words(t("AUC is"), "17mm"),
+            words(t("AUC is"), "20mm"),
         ),
         rows,
         tight=True,
