@@ -270,8 +270,8 @@ def _of_several(view: View) -> Table:
                 Column(labels[key], width)
                 for key, width in zip(FIGURES, ("18.6mm", "18.6mm", "22.4mm"), strict=True)
             ),
-            *(Column(row[0].text, "18mm") for row in costs),
-            Column(t("AUC, difference"), "25.5mm"),
+            *(Column(row[0].text, "19.5mm") for row in costs),
+            Column(t("AUC, difference"), "27mm"),
             Column(t("worse ◂ 0 ▸ better"), "20mm", "figure"),
             words(t("AUC is"), "20mm"),
         ),
