@@ -246,7 +246,7 @@ def _of_several(view: View) -> Table:
         head = Cell(view.label(one.model), strong=True, mark=view.mark(one.model))
         if one.model in against:
             difference = against[one.model]
-            drawn = _drawn(view, "auc", difference, reach=reach, two_sided=False, width_mm=19.5)
+            drawn = _drawn(view, "auc", difference, reach=reach, two_sided=False, width_mm=18.5)
             rows.append((head, *cells, *cost, _figure(notes, "auc", difference, difference=True), *drawn))
         else:
             highest = muted(t("highest AUC")) if one.model == best else muted(t("not compared"))
@@ -268,12 +268,12 @@ def _of_several(view: View) -> Table:
             words(t("Model")),
             *(
                 Column(labels[key], width)
-                for key, width in zip(FIGURES, ("18.6mm", "18.6mm", "22.4mm"), strict=True)
+                for key, width in zip(FIGURES, ("18.2mm", "18.2mm", "21.4mm"), strict=True)
             ),
-            *(Column(row[0].text, "19.5mm") for row in costs),
-            Column(t("AUC, difference"), "27mm"),
-            Column(t("worse ◂ 0 ▸ better"), "20mm", "figure"),
-            words(t("AUC is"), "20mm"),
+            *(Column(row[0].text, "18.8mm") for row in costs),
+            Column(t("AUC, difference"), "26mm"),
+            Column(t("worse ◂ 0 ▸ better"), "19.5mm", "figure"),
+            words(t("AUC is"), "19.4mm"),
         ),
         rows,
         tight=True,
