@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
 
 from pydantic import BaseModel
 
+from medcompare.base.language import message, t
 from medcompare.config.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from medcompare.config.schema import AssessConfig, CompareConfig
 
 SetBy = Literal["user", "preset", "default"]
+
+NOT_SET, YES, NO, NONE = message("not set"), message("yes"), message("no"), message("none")
+"""Values in words; kept in English, see `spoken_value`."""
 
 
 def flattened(record: BaseModel, prefix: str = "") -> Iterator[tuple[str, object, str]]:
@@ -86,14 +90,19 @@ def names_in(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def shown(value: object) -> str:
     """`value` in words."""
     if value is None:
-        return "not set"
+        return NOT_SET
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return YES if value else NO
     if isinstance(value, tuple | list):
-        return ", ".join(shown(item) for item in value) or "none"
+        return ", ".join(shown(item) for item in value) or NONE
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) or "none"
+        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) or NONE
     return str(value)
+
+
+def spoken_value(value: str) -> str:
+    """A value of `settings_rows` for a reader: numbers and names stay as they are typed."""
+    return t(value) if value in {NOT_SET, YES, NO, NONE} else value
 
 
 def set_by_user(config: CompareConfig | AssessConfig) -> tuple[str, ...]:

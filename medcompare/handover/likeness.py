@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from medcompare.base.language import message
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
     IntArray = NDArray[np.int64]
 
 PIXEL_STATISTICS = (
-    "brightness (mean grey level)",
-    "contrast (standard deviation of the grey levels)",
-    "fine detail (differences of neighbouring pixels)",
-    "share of red in the colours",
-    "share of blue in the colours",
+    message("brightness (mean grey level)"),
+    message("contrast (standard deviation of the grey levels)"),
+    message("fine detail (differences of neighbouring pixels)"),
+    message("share of red in the colours"),
+    message("share of blue in the colours"),
 )
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601, as `medcompare.runs.data_changes`."""

@@ -15,6 +15,8 @@ from pydantic import Field
 
 from medcompare.base.artifacts import sha256_of_bytes, write_atomically
 from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.formatting import join_words
+from medcompare.base.language import message, t
 from medcompare.base.record import Record
 from medcompare.handover.likeness import PIXEL_STATISTICS
 from medcompare.handover.night_images import Images, scored_by
@@ -35,8 +37,11 @@ if TYPE_CHECKING:
     from medcompare.handover.registry import ModelRegistry, Version
 
 MONTH = timedelta(days=30)
-_ELSEWHERE = "Earlier nights are kept in another store: their new images are neither pooled nor left out."
-REFERENCE, LAST_MONTH = "the reference set", "the last 30 days"
+_ELSEWHERE = message(
+    "Earlier nights are kept in another store: their new images are neither pooled nor left out."
+)
+REFERENCE, LAST_MONTH = message("the reference set"), message("the last 30 days")
+SUBJECTS = {"data": message("data"), "labels": message("labels"), "model": message("model")}
 
 
 class Night(Record):
@@ -69,13 +74,28 @@ class Night(Record):
     notes: tuple[str, ...] = ()
 
     @property
+    def decision(self) -> str:
+        """What is to be done."""
+        if self.succession.action == "hold":
+            return t("Hold {model}", model=self.champion)
+        to = self.succession.to or ""
+        if self.succession.action == "promote":
+            return (
+                t("Promote {model}", model=to)
+                if self.done
+                else t("Promote {model} (a person decides)", model=to)
+            )
+        if self.done:
+            return t("Roll back to {model}", model=to)
+        return t("Roll back to {model} (a person decides)", model=to)
+
+    @property
     def headline(self) -> str:
         """For subject lines."""
-        words = {"promote": "Promote", "roll back": "Roll back to", "hold": "Hold"}[self.succession.action]
-        what = self.champion if self.succession.action == "hold" else self.succession.to or ""
-        asked = "" if self.done or self.succession.action == "hold" else " (a person decides)"
-        changed = f"; {' and '.join(self.alarm.changed)} changed" if self.alarm.changed else ""
-        return f"{words} {what}{asked}{changed}"
+        if not self.alarm.changed:
+            return self.decision
+        subjects = join_words(t(SUBJECTS[one]) for one in self.alarm.changed)
+        return t("{decision}; {subjects} changed", decision=self.decision, subjects=subjects)
 
 
 def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None = None) -> Night:
@@ -164,7 +184,7 @@ def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None =
         done=decided.action != "hold" and config.registry.promote == "auto",
         alarm=drift.alarm(signals, model_moved=moved),
         signals=signals,
-        notes=notes if past or not looks else (*notes, _ELSEWHERE),
+        notes=notes if past or not looks else (*notes, t(_ELSEWHERE)),
     )
     # What is kept here comes last: if the registry dies before, the same command is this night again, and its
     # comparisons are counted once too often rather than never.

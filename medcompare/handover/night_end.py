@@ -10,7 +10,7 @@ import numpy as np
 
 from medcompare.base.artifacts import write_atomically
 from medcompare.base.errors import RegistryError
-from medcompare.data.sources.listing import count
+from medcompare.base.language import t, tn
 from medcompare.handover.night import Night, past_nights
 from medcompare.handover.nights_page import metrics_of, nights_page
 from medcompare.predictions.cases import ScoredCases
@@ -132,7 +132,7 @@ def recorded(config: NightConfig, registry: ModelRegistry, found: Night) -> tupl
         current=run.name,
         causes=(),
         verdict_changed=found.succession.action != "hold",
-        sentences=found.alarm.sentences or ("Images, labels and the model are as before.",),
+        sentences=found.alarm.sentences or (t("Images, labels and the model are as before."),),
     )
     return run, changes
 
@@ -140,18 +140,24 @@ def recorded(config: NightConfig, registry: ModelRegistry, found: Night) -> tupl
 def _caveats(found: Night) -> tuple[str, ...]:
     said = []
     if found.succession.action != "hold" and not found.done:
-        command = (
-            "rollback"
-            if found.succession.action == "roll back"
-            else f"promote {(found.succession.to or '').split()[1]}"
+        command = "rollback"
+        if found.succession.action == "promote":
+            command = f"promote {found.meetings['challenger'].candidate}"
+        said.append(
+            t("A person decides: medcompare registry {command} --by NAME --because REASON.", command=command)
         )
-        said.append(f"A person decides: medcompare registry {command} --by NAME --because REASON.")
     if found.n_left_out:
         said.append(
-            f"{count(found.n_left_out, 'image')} left out: in the reference set, or new on an earlier night."
+            tn(
+                "{n} image left out: in the reference set, or new on an earlier night.",
+                "{n} images left out: in the reference set, or new on an earlier night.",
+                found.n_left_out,
+            )
         )
     if found.n_not_scored:
-        said.append(f"{count(found.n_not_scored, 'image')} could not be scored.")
+        said.append(
+            tn("{n} image could not be scored.", "{n} images could not be scored.", found.n_not_scored)
+        )
     return tuple(said)
 
 

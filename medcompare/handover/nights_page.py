@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import MaxNLocator
 
 from medcompare.base.formatting import format_count, format_time
+from medcompare.base.language import in_language, spoken, t, tn
 from medcompare.handover.night import REFERENCE
 from medcompare.report.figures.control import ALARM, draw_limits, mark_signals
 from medcompare.report.figures.drawing import INK, PAGE_WIDTH_MM, RULE, ZONE, Drawing, draw, styles_of
@@ -52,50 +53,55 @@ def nights_page(nights: Sequence[Night], runs: Sequence[RunSummary]) -> str:
         raise ValueError(msg)
     last = nights[-1]
     names = {row.model: row.display_name for run in runs for row in run.models}
+    heading = escape(t("Nights"))
     parts = [
         f"<h1>{escape(last.model)}: {escape(last.headline)}</h1>",
         f"<p>{escape(last.succession.reason)}</p>",
         *(f'<p class="alarm">{escape(sentence)}</p>' for sentence in last.alarm.sentences),
-        f"<h2>Nights</h2>{_table(nights)}",
+        f"<h2>{heading}</h2>{_table(nights)}",
     ]
     if runs and names:
         shown, styles = trend_runs(runs[-SHOWN:]), styles_of(list(names), names)
         control = trend_control(runs[-SHOWN:])
         figure = trend_figure(shown, styles, control=control)
+        heading = escape(t("Labelled new images of each night, with 95% intervals"))
         parts.append(
-            f"<h2>Labelled new images of each night, with 95% intervals</h2>{_shown(figure)}"
-            f"<p>{escape(control_words(shown, styles, control))}</p>"
+            f"<h2>{heading}</h2>{_shown(figure)}<p>{escape(control_words(shown, styles, control))}</p>"
         )
     charts = control_charts(nights[-SHOWN:])
     if charts is not None:
-        parts.append(
-            f"<h2>Control charts</h2><p>New images of a night (dots) beside {REFERENCE} (line); grey: three standard "
-            "deviations of chance. Red diamond: an alarm of that night, one in a hundred by chance. Images are "
-            f"compared within each class.</p>{_shown(charts)}"
+        heading = escape(t("Control charts"))
+        caption = t(
+            "New images of a night (dots) beside the reference set (line); grey: three standard deviations of chance. "
+            "Red diamond: an alarm of that night, one in a hundred by chance. Images are compared within each class."
         )
-    parts.append("<p><small>A research tool, not a medical device.</small></p>")
-    title = escape(f"Nights of {last.model}")
+        parts.append(f"<h2>{heading}</h2><p>{escape(caption)}</p>{_shown(charts)}")
+    disclaimer = t("A research tool, not a medical device.")
+    parts.append(f"<p><small>{escape(disclaimer)}</small></p>")
+    title = escape(t("Nights of {model}", model=last.model))
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<!DOCTYPE html><html lang="{spoken()}"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
 
 
 def _table(nights: Sequence[Night]) -> str:
-    head = ("Night", "New images", "Champion", "Decision", "What changed")
-    rows = []
+    head = t("Night"), t("New images"), t("Champion"), t("Decision"), t("What changed")
+    rows, nothing = [], t("nothing")
     for one in reversed(nights):
-        positive = "" if one.n_new_positive is None else f" ({format_count(one.n_new_positive)} positive)"
+        new = format_count(one.n_new)
+        if one.n_new_positive is not None:
+            new = t("{n} ({n_positive:,} positive)", n=new, n_positive=one.n_new_positive)
         alarm = " ".join(one.alarm.sentences)
         rows.append(
             "<tr>"
-            f"<td>{escape(format_time(one.at))}</td><td>{format_count(one.n_new)}{positive}</td>"
+            f"<td>{escape(format_time(one.at))}</td><td>{escape(new)}</td>"
             f"<td>{escape(one.champion)}</td>"
-            f"<td><b>{escape(one.headline.partition(';')[0])}</b><br><small>{escape(one.succession.reason)}</small></td>"
-            f"<td{' class=alarm' if alarm else ''}>{escape(alarm) or 'nothing'}</td></tr>"
+            f"<td><b>{escape(one.decision)}</b><br><small>{escape(one.succession.reason)}</small></td>"
+            f"<td{' class=alarm' if alarm else ''}>{escape(alarm or nothing)}</td></tr>"
         )
-    columns = "".join(f'<th scope="col">{one}</th>' for one in head)
+    columns = "".join(f'<th scope="col">{escape(one)}</th>' for one in head)
     return f'<div class="table"><table><thead><tr>{columns}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
@@ -116,12 +122,22 @@ def control_charts(nights: Sequence[Night]) -> Drawing | None:
         for k, (name, points) in enumerate(tracked.items()):
             axes = figure.add_subplot(grid[k // COLUMNS, k % COLUMNS])
             _panel(axes, points, labels)
-            axes.set_title(name.partition(" (")[0])
+            axes.set_title(t(name).partition(" (")[0])
 
-    alarms = [f"{name} on {labels[i]}" for name, points in tracked.items() for i, _, alarm in points if alarm]
-    spoken = f"Control charts of {len(tracked)} statistics over {len(nights)} nights. "
-    spoken += f"Alarms: {', '.join(alarms)}." if alarms else "No alarm."
-    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=38.0 * n_rows, alt=spoken)
+    alarms = [
+        t("{statistic} on {day}", statistic=t(name), day=labels[i])
+        for name, points in tracked.items()
+        for i, _, alarm in points
+        if alarm
+    ]
+    alt = tn(
+        "Control charts of {n_statistics} statistics over {n} night.",
+        "Control charts of {n_statistics} statistics over {n} nights.",
+        len(nights),
+        n_statistics=len(tracked),
+    )
+    found = t("Alarms: {alarms}.", alarms=", ".join(alarms)) if alarms else t("No alarm.")
+    return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=38.0 * n_rows, alt=f"{alt} {found}")
 
 
 def _panel(axes: Axes, points: Sequence[tuple[int, Signal, bool]], labels: Sequence[str]) -> None:
@@ -163,6 +179,7 @@ def metrics_of(night: Night, run: RunSummary) -> dict[str, float]:
     return found
 
 
+@in_language("en")
 def told(night: Night) -> list[str]:
     """What the terminal and the log say of a night."""
     share = night.share_unlike_training

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from medcompare.base.errors import ConfigError, DataError, RegistryError
 from medcompare.base.hosts import is_loopback
+from medcompare.base.language import t
 from medcompare.handover.mlflow_client import NotThere, connect, first_call
 from medcompare.handover.records import Export, read_export
 
@@ -46,7 +47,7 @@ class Version:
     @property
     def name(self) -> str:
         """For people, such as ``version 2 (ResNet-50)``."""
-        return f"version {self.number} ({self.export.display_name})"
+        return t("version {number} ({name})", number=self.number, name=self.export.display_name)
 
 
 class ModelRegistry:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from medcompare.base.language import message
+from medcompare.base.phrase import Phrase
 from medcompare.base.record import Record
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 Interpolation = Literal["bilinear", "bicubic"]
 
-TORCHVISION_LICENCE = "none stated by torchvision for its weights"
+TORCHVISION_LICENCE = message("none stated by torchvision for its weights")
 """Its README: pretrained models "may have their own licenses or terms and conditions derived from the dataset"."""
 
 MIN_CELLS = 4
@@ -65,7 +67,7 @@ class WeightsFile:
     name: str
     url: str
     sha256_prefix: str
-    licence: str = "unknown"
+    licence: str = message("unknown")
     saved_as: str | None = None
     """Name of the downloaded file, where the last part of its address does not tell whose it is."""
     other_names: tuple[str, ...] = ()
@@ -126,13 +128,18 @@ class ModelSpec:
         return self.pooling is not None and image_size_px >= MIN_CELLS * self.cell_px
 
     @property
-    def transforms(self) -> str:
+    def transforms(self) -> Phrase:
         """How an image becomes its input, in words for the report."""
-        mean, std = (
-            ", ".join(f"{value:.3g}" for value in (values[:1] if len(set(values)) == 1 else values))
-            for values in (self.mean, self.std)
+        values: dict[str, int | float | str] = {"interpolation": self.interpolation, "share": self.crop_pct}
+        if len(set(self.mean)) == len(set(self.std)) == 1:
+            text = message("{interpolation}, centre {share:.3g}; mean {mean:.3g}; SD {sd:.3g}")
+            return Phrase(text=text, values={**values, "mean": self.mean[0], "sd": self.std[0]})
+        text = message(
+            "{interpolation}, centre {share:.3g}; mean {r:.3g}, {g:.3g}, {b:.3g}; SD {sd_r:.3g}, {sd_g:.3g}, {sd_b:.3g}"
         )
-        return f"{self.interpolation}, centre {self.crop_pct:.3g}; mean {mean}; SD {std}"
+        values |= dict(zip(("r", "g", "b"), self.mean, strict=True))
+        values |= dict(zip(("sd_r", "sd_g", "sd_b"), self.std, strict=True))
+        return Phrase(text=text, values=values)
 
 
 class ResolvedWeights(Record):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from medcompare.base.errors import DataError
 from medcompare.base.formatting import format_count
+from medcompare.base.language import message, t, tn
 from medcompare.base.record import Record
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ EQUAL = (
 
 OF_SEARCH = {"n_trials", "trial_epochs", "search"}
 """Of these, what a probe has none of: it tries its penalties by itself in each training."""
+
+PRUNING = {
+    "median": message("pruning: median; seed {seed}; {space}"),
+    "none": message("pruning: none; seed {seed}; {space}"),
+}
 
 
 class Budget(Record):
@@ -140,7 +146,7 @@ def _of_search(search: Search | None) -> dict[str, Any]:
     return {
         "n_trials": len(search.trials),
         "trial_epochs": search.epochs_allowed,
-        "search": f"pruning: {search.pruning}; seed {search.seed}; {'; '.join(search.searched)}",
+        "search": t(PRUNING[search.pruning], seed=search.seed, space="; ".join(search.searched)),
         "n_pruned": search.n_pruned,
         "search_epochs_run": search.epochs_run,
         "search_seconds": sum(one.elapsed_s for one in search.trials),
@@ -177,10 +183,11 @@ def not_tuned_alike(trained: Sequence[TrainedModel]) -> list[str]:
     if len(set(recipes.values())) < 2:
         return []
     listed = "; ".join(f"{name}: {recipe}" for name, recipe in recipes.items())
-    sentence = (
-        f"The networks were not tuned alike: each was trained with the recipe it was published with ({listed}), and "
+    sentence = t(
+        "The networks were not tuned alike: each was trained with the recipe it was published with ({recipes}), and "
         "another recipe could change the ranking. What lagging batch statistics alone would have made of each is in "
-        "the table of batch statistics."
+        "the table of batch statistics.",
+        recipes=listed,
     )
     return [sentence]
 
@@ -188,16 +195,25 @@ def not_tuned_alike(trained: Sequence[TrainedModel]) -> list[str]:
 def tuned_alike(searches: Sequence[Search], models: Sequence[str]) -> str:
     """A sentence for page one on the search that every one of `models` had, and on probes, which had none."""
     one, n_probes = searches[0], len(models) - len(searches)
-    whom = "each network" if len(searches) > 1 else "the network"
-    epochs = f"{one.epochs_allowed} epoch" if one.epochs_allowed == 1 else f"{one.epochs_allowed} epochs"
-    sentence = (
-        f"Hyperparameters were searched with the same budget for {whom}: {len(one.trials)} trials of at most {epochs}, "
-        "judged on the validation subset alone."
-    )
+    epochs = tn("{n} epoch", "{n} epochs", one.epochs_allowed)
+    if len(searches) > 1:
+        sentence = t(
+            "Hyperparameters were searched with the same budget for each network: {n} trials of at most {epochs}, "
+            "judged on the validation subset alone.",
+            n=len(one.trials),
+            epochs=epochs,
+        )
+    else:
+        sentence = t(
+            "Hyperparameters were searched with the same budget for the network: {n} trials of at most {epochs}, "
+            "judged on the validation subset alone.",
+            n=len(one.trials),
+            epochs=epochs,
+        )
     if n_probes:
-        sentence += (
-            " A linear probe has none of these hyperparameters and was not searched for: it tries its penalties on "
-            "the same subset."
+        sentence += " " + t(
+            "A linear probe has none of these hyperparameters and was not searched for: it tries its penalties on the "
+            "same subset."
         )
     return sentence
 
@@ -205,4 +221,4 @@ def tuned_alike(searches: Sequence[Search], models: Sequence[str]) -> str:
 def _weights(one: TrainedModel) -> str:
     start = one.initial_weights
     version = f" ({start.version})" if start.version else ""
-    return "random initialisation" if start.kind == "none" else f"{start.name}{version}"
+    return t("random initialisation") if start.kind == "none" else f"{start.name}{version}"

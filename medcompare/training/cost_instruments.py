@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import resource
 import sys
 import time
@@ -14,9 +15,12 @@ import torch
 from scipy import stats
 
 from medcompare.base.hardware import core_numbers
+from medcompare.base.language import message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+logger = logging.getLogger("medcompare.cost")
 
 BUSY_TIMES = ("user", "nice", "system", "irq", "softirq", "steal", "interrupt", "dpc")
 """Of `psutil.cpu_times`, whichever of them the system tells: neither idle nor waiting for a disk."""
@@ -187,6 +191,10 @@ class OtherLoad:
         return time.perf_counter(), busy_s, own.user + own.system
 
 
+NVML, RAPL = message("NVML, the whole GPU"), message("RAPL, the processor packages")
+"""What counts energy; stored in English, translated where it is shown."""
+
+
 class EnergyCounter:
     """Energy that a device has used since this was made, where something counts it.
 
@@ -202,7 +210,7 @@ class EnergyCounter:
     """
 
     def __init__(self, device: torch.device, *, powercap: Path | None = None) -> None:
-        self.source = "unavailable: this device has no counter that is known here"
+        self.source = message("unavailable: this device has no counter that is known here")
         self._read: Callable[[], float] | None = None
         if device.type == "cuda":
             self._read, self.source = _nvml_joules(device)
@@ -222,15 +230,16 @@ def _nvml_joules(device: torch.device) -> tuple[Callable[[], float] | None, str]
     try:
         import pynvml
     except ImportError:
-        return None, "unavailable: NVML needs a package (python -m pip install nvidia-ml-py)"
+        return None, message("unavailable: NVML needs a package (python -m pip install nvidia-ml-py)")
     try:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except pynvml.NVMLError as error:
-        return None, f"unavailable: NVML says {error}"
+        logger.info("energy is not measured, NVML says: %s", error)
+        return None, message("unavailable: NVML cannot be read")
     # Millijoules since the driver was loaded.
-    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3, "NVML, the whole GPU"
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3, NVML
 
 
 def _rapl_joules(powercap: Path) -> tuple[Callable[[], float] | None, str]:
@@ -239,7 +248,7 @@ def _rapl_joules(powercap: Path) -> tuple[Callable[[], float] | None, str]:
         path / "energy_uj" for path in sorted(powercap.glob("intel-rapl:*")) if path.name.count(":") == 1
     ]
     if not counters:
-        return None, "unavailable: the processor's counters (RAPL) are not there"
+        return None, message("unavailable: the processor's counters (RAPL) are not there")
 
     def read() -> float:
         return sum(int(path.read_text(encoding="ascii")) for path in counters) / 1e6
@@ -247,8 +256,8 @@ def _rapl_joules(powercap: Path) -> tuple[Callable[[], float] | None, str]:
     try:
         read()
     except OSError:
-        return None, "unavailable: the processor's counters (RAPL) may not be read by this user"
-    return read, "RAPL, the processor packages"
+        return None, message("unavailable: the processor's counters (RAPL) may not be read by this user")
+    return read, RAPL
 
 
 def resident_bytes(*, status: Path = STATUS) -> int:

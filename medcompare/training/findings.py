@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_count, format_number
+from medcompare.base.formatting import format_number
+from medcompare.base.language import message, t
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,23 +59,38 @@ def not_evaluated_as_trained(
         Empty where every network was evaluated as it was trained.
     """
     said = [_not_as_trained(one, predicted) for one, predicted in zip(trained, predictions, strict=True)]
-    return _by_model(
-        trained, said, of_some=" None is left out: the others alone would show the network better than it is."
-    )
+    return _by_model(trained, said, judged=True)
 
 
-def _by_model(trained: Sequence[TrainedModel], said: Sequence[str], *, of_some: str = "") -> dict[str, str]:
+NONE_LEFT_OUT = message("None is left out: the others alone would show the network better than it is.")
+
+
+def _by_model(
+    trained: Sequence[TrainedModel], said: Sequence[str], *, judged: bool = False
+) -> dict[str, str]:
     """By model, what is said of the first training of which something is; with how many these are of several."""
     found = {}
     for model in dict.fromkeys(one.model for one in trained):
         rows = [(one.seed, text) for one, text in zip(trained, said, strict=True) if one.model == model]
         named = [(seed, text) for seed, text in rows if text]
         if named and len(rows) > 1:
-            seeds = ", ".join(str(seed) for seed, _ in named)
-            where = f"(seed {seeds})" if len(named) == 1 else f"(seeds {seeds}); with seed {named[0][0]}"
-            first = named[0][1]
-            found[model] = f"In {len(named)} of {len(rows)} trainings {where} {first[0].lower()}{first[1:]}"
-            found[model] += of_some if len(named) < len(rows) else ""
+            seed, first = named[0]
+            facts = {
+                "n": len(named),
+                "n_all": len(rows),
+                "seed": seed,
+                "finding": first[0].lower() + first[1:],
+            }
+            if len(named) == 1:
+                text = t("In {n} of {n_all} trainings (seed {seed}) {finding}", **facts)
+            else:
+                seeds = ", ".join(str(seed) for seed, _ in named)
+                text = t(
+                    "In {n} of {n_all} trainings (seeds {seeds}); with seed {seed} {finding}",
+                    seeds=seeds,
+                    **facts,
+                )
+            found[model] = f"{text} {t(NONE_LEFT_OUT)}" if judged and len(named) < len(rows) else text
         elif named:
             found[model] = named[0][1]
     return found
@@ -83,22 +99,30 @@ def _by_model(trained: Sequence[TrainedModel], said: Sequence[str], *, of_some: 
 def _not_as_trained(one: TrainedModel, predicted: Predictions) -> str:
     kept = one.kept
     if one.batch_norm is not None and kept.sample_loss_training_mode is not None:
-        images = format_count(one.batch_norm.n_compared_images)
-        in_training = format_number(kept.sample_loss_training_mode)
+        n, training = one.batch_norm.n_compared_images, format_number(kept.sample_loss_training_mode)
         if kept.sample_loss is None:
-            return (
-                f"The same {images} training images have a loss of {in_training} in training mode and "
-                "none that is finite in evaluation mode."
+            return t(
+                "The same {n:,} training images have a loss of {training} in training mode and none that is finite in "
+                "evaluation mode.",
+                n=n,
+                training=training,
             )
         if kept.sample_loss - kept.sample_loss_training_mode > MAX_LOSS_GAP:
-            return (
-                f"The same {images} training images have a loss of {in_training} in training mode and of "
-                f"{format_number(kept.sample_loss)} in evaluation mode; up to {MAX_LOSS_GAP:g} more is usual."
+            return t(
+                "The same {n:,} training images have a loss of {training} in training mode and of {evaluation} in "
+                "evaluation mode; up to {usual:g} more is usual.",
+                n=n,
+                training=training,
+                evaluation=format_number(kept.sample_loss),
+                usual=MAX_LOSS_GAP,
             )
     if predicted.log_odds_sd < MIN_SPREAD:
-        return (
-            f"All {format_count(predicted.n_test)} test cases have nearly the same score: the standard deviation "
-            f"of the log-odds is {predicted.log_odds_sd:.1g}, below {MIN_SPREAD:g}."
+        return t(
+            "All {n:,} test cases have nearly the same score: the standard deviation of the log-odds is {sd:.1g}, "
+            "below {least:g}.",
+            n=predicted.n_test,
+            sd=predicted.log_odds_sd,
+            least=MIN_SPREAD,
         )
     return ""
 
@@ -127,33 +151,54 @@ def not_converged(trained: Sequence[TrainedModel]) -> dict[str, str]:
 
 def _still_rising(one: TrainedModel) -> str:
     n = len(one.history)
-    allowed = f"all {n} epochs that were allowed" if n > 1 else "the one epoch that was allowed"
     if n == 1:
-        return f"It was trained for {allowed}, so that no end of the learning can be seen."
+        return t(
+            "It was trained for the one epoch that was allowed, so that no end of the learning can be seen."
+        )
     n_last = math.ceil(n / LAST_SHARE)
     before, last = one.history[:-n_last], one.history[-n_last:]
     if one.kept.epoch <= len(before):
         return ""
-    where = f"in the last {n_last} of {allowed}" if n_last > 1 else f"in the last of {allowed}"
     aucs = [[log.val_auc for log in part if log.val_auc is not None] for part in (before, last)]
     if all(aucs):
-        low, high = max(aucs[0]), max(aucs[1])
+        by_auc, low, high = True, max(aucs[0]), max(aucs[1])
         if high - low < MIN_GAIN:
             return ""
-        figure, rose = "AUC", "rose"
     else:
+        by_auc = False
         low, high = (min(log.val_loss for log in part) for part in (before, last))
         if low - high < MIN_GAIN * low:
             return ""
-        figure, rose = "loss", "fell"
-    return f"Its best validation {figure} still {rose} from {format_number(low)} to {format_number(high)} {where}."
+    text = STILL_RISING[by_auc, n_last > 1]
+    return t(text, low=format_number(low), high=format_number(high), n_last=n_last, n=n)
+
+
+STILL_RISING = {
+    (True, True): message(
+        "Its best validation AUC still rose from {low} to {high} in the last {n_last} of all {n} epochs that were "
+        "allowed."
+    ),
+    (True, False): message(
+        "Its best validation AUC still rose from {low} to {high} in the last of all {n} epochs that were allowed."
+    ),
+    (False, True): message(
+        "Its best validation loss still fell from {low} to {high} in the last {n_last} of all {n} epochs that were "
+        "allowed."
+    ),
+    (False, False): message(
+        "Its best validation loss still fell from {low} to {high} in the last of all {n} epochs that were allowed."
+    ),
+}
+"""Whether by the AUC, and whether the last third is several epochs."""
 
 
 def _nothing_learnt(one: TrainedModel) -> str:
     loss = one.history[-1].train_loss
     if loss < MAX_LOSS_SHARE * math.log(2):
         return ""
-    return (
-        f"After all {len(one.history)} epochs that were allowed its training loss is {format_number(loss)}; "
-        f"that of a coin toss is {format_number(math.log(2))}."
+    return t(
+        "After all {n} epochs that were allowed its training loss is {loss}; that of a coin toss is {coin_toss}.",
+        n=len(one.history),
+        loss=format_number(loss),
+        coin_toss=format_number(math.log(2)),
     )

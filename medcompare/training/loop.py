@@ -18,6 +18,7 @@ from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.devices import pick_device
 from medcompare.base.errors import PeerError, TrainingError
 from medcompare.base.hardware import device_name, keep_freed_memory
+from medcompare.base.language import message
 from medcompare.data.assignments import read_assignments
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import find_model
@@ -36,7 +37,7 @@ from medcompare.training.epoch import (
     validate_epoch,
 )
 from medcompare.training.events import EpochReporter
-from medcompare.training.options import averaged, freeze, schedule_of
+from medcompare.training.options import averaged, described_options, freeze, schedule_of
 from medcompare.training.passes import GradientPasses, set_random_state
 from medcompare.training.precision import choose_precision
 from medcompare.training.preview import contact_sheet
@@ -66,8 +67,10 @@ if TYPE_CHECKING:
     from medcompare.training.requests import TrainingRequest
     from medcompare.training.subsets import Subsets
 
-SELECTION = "highest validation AUC; among equals the lowest validation loss, then the earliest epoch"
-SELECTION_BY_LOSS = "lowest validation loss, as the validation subset has one class only"
+SELECTION = message(
+    "highest validation AUC; among equals the lowest validation loss, then the earliest epoch"
+)
+SELECTION_BY_LOSS = message("lowest validation loss, as the validation subset has one class only")
 
 
 def fit(
@@ -348,7 +351,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         else:
             state = ready.fit(emit=emit)
             _compare_kept(ready, state)
-            optimizer = described_optimizer(settings.recipe, train)
+            optimizer = described_optimizer(settings.recipe)
             selections = SELECTION, SELECTION_BY_LOSS
     preview = None if spec.probe else store.write(contact_sheet(training.images, sample.images), ".png")
     checkpoint = write_checkpoint(store, state.best_state, model=spec.name, running=state.best_running)
@@ -365,6 +368,7 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         stopped_early=not spec.probe and len(state.history) < train.epochs,
         initial_weights=request.weights.initial,
         optimizer=optimizer,
+        options=() if spec.probe else described_options(train),
         class_weights=settings.class_weights,
         image_size_px=train.image_size_px,
         resize_px=evaluation_resize_px(train.image_size_px, train.resize_px, spec.crop_pct),

@@ -15,6 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms import v2
 
+from medcompare.base.language import message
+from medcompare.base.phrase import Phrase
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -160,20 +163,25 @@ def with_views(network: nn.Module, kind: str) -> nn.Module:
     return network if kind == "none" else Views(network, kind)
 
 
-def described_options(options: TrainConfig) -> str:
+def described_options(options: TrainConfig) -> tuple[Phrase, ...]:
     """What is on, in words, for the report; empty where nothing is."""
-    on = [
-        (options.warmup_epochs, f"{options.warmup_epochs} epoch(s) of warm-up"),
-        (options.schedule != "constant", f"{options.schedule} schedule"),
-        (options.frozen_epochs, f"head alone for {options.frozen_epochs} epoch(s)"),
+    on: list[tuple[object, str, float | str]] = [
+        (options.warmup_epochs, message("{value} epoch(s) of warm-up"), options.warmup_epochs),
+        (options.schedule != "constant", message("cosine schedule"), ""),
+        (options.frozen_epochs, message("head alone for {value} epoch(s)"), options.frozen_epochs),
         (
             options.backbone_lr_factor != 1,
-            f"pretrained layers at {options.backbone_lr_factor:g} of the learning rate",
+            message("pretrained layers at {value:g} of the learning rate"),
+            options.backbone_lr_factor,
         ),
-        (options.clip_norm is not None, f"norm of gradients at most {options.clip_norm}"),
-        (options.ema_decay is not None, f"weights averaged with decay {options.ema_decay}"),
-        (options.label_smoothing, f"label smoothing {options.label_smoothing:g}"),
-        (options.focal_gamma, f"focal loss, gamma {options.focal_gamma:g}"),
-        (options.mixup_alpha, f"mixup, alpha {options.mixup_alpha:g}"),
+        (options.clip_norm is not None, message("norm of gradients at most {value}"), options.clip_norm or 0),
+        (
+            options.ema_decay is not None,
+            message("weights averaged with decay {value}"),
+            options.ema_decay or 0,
+        ),
+        (options.label_smoothing, message("label smoothing {value:g}"), options.label_smoothing),
+        (options.focal_gamma, message("focal loss, gamma {value:g}"), options.focal_gamma),
+        (options.mixup_alpha, message("mixup, alpha {value:g}"), options.mixup_alpha),
     ]
-    return ", ".join(words for is_on, words in on if is_on)
+    return tuple(Phrase(text=words, values={"value": value}) for is_on, words, value in on if is_on)

@@ -15,6 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from medcompare.base.errors import TrainingError
+from medcompare.base.language import message
+from medcompare.base.phrase import Phrase
 from medcompare.training.checkpoints import state_on_cpu
 from medcompare.training.records import EpochLog
 from medcompare.training.scoring import (
@@ -37,10 +39,10 @@ if TYPE_CHECKING:
 INVERSE_PENALTIES = tuple(10.0**power for power in range(-5, 3))
 """Values of C that are tried, the strongest penalty first."""
 MAX_ITERATIONS = 2000
-SELECTION = (
+SELECTION = message(
     "C with the highest validation AUC; among equals the lowest validation loss, then the strongest penalty"
 )
-SELECTION_BY_LOSS = "C with the lowest validation loss, as the validation subset has one class only"
+SELECTION_BY_LOSS = message("C with the lowest validation loss, as the validation subset has one class only")
 
 
 class FittedHead(NamedTuple):
@@ -123,7 +125,7 @@ def put_head(network: nn.Module, spec: ModelSpec, fitted: FittedHead) -> None:
 
 def fit_probe(
     network: nn.Module, training: BatchLoader, validation: BatchLoader, settings: FitSettings
-) -> tuple[FitState, str]:
+) -> tuple[FitState, Phrase]:
     """Fit the head of `network` on the frozen rest of it.
 
     Parameters
@@ -175,8 +177,10 @@ def fit_probe(
         n_images_seen=len(y_train),
         elapsed_s=elapsed_s,
     )
-    words = (
-        f"logistic regression on {x_train.shape[1]} features of the frozen network, "
-        f"C = {fitted.inverse_penalty:g} of {len(INVERSE_PENALTIES)} tried"
+    words = Phrase(
+        text=message(
+            "logistic regression on {n} features of the frozen network, C = {c:g} of {n_tried} tried"
+        ),
+        values={"n": x_train.shape[1], "c": fitted.inverse_penalty, "n_tried": len(INVERSE_PENALTIES)},
     )
     return state, words

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.theme import Theme
 
 from medcompare.base.formatting import format_median, format_milliseconds
+from medcompare.base.language import in_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -204,6 +205,7 @@ def sentence_about_split(partition: DatasetSplit) -> str:
     return "; ".join(parts)
 
 
+@in_language("en")  # it is for the log
 def sentence_about_cost(name: str, cost: CostMeasurement) -> str:
     """What was measured, in one line, with all that makes it doubtful."""
     time = format_median(cost.latency_ms_median, cost.latency_ms_median_ci, format_milliseconds)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from medcompare.base.errors import DataError
+from medcompare.base.language import message
+from medcompare.base.phrase import Phrase
 from medcompare.config.train import TrainConfig
-from medcompare.training.options import described_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,9 +95,12 @@ def optimizer_of(
     return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, fused=fused)
 
 
-def described_optimizer(recipe: Recipe, options: TrainConfig | None = None) -> str:
-    """The optimiser in words, and the options that are on, for the report."""
-    name = {"adam": "Adam", "adamw": "AdamW", "sgd": f"SGD with momentum {SGD_MOMENTUM:g}"}[recipe.optimizer]
-    on = "" if options is None else described_options(options)
-    words = f"{name}, learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}"
-    return f"{words}; {on}" if on else words
+def described_optimizer(recipe: Recipe) -> Phrase:
+    """The optimiser in words, for the report."""
+    values: dict[str, float | str] = {"rate": recipe.learning_rate, "decay": recipe.weight_decay}
+    if recipe.optimizer == "sgd":
+        text = message("SGD with momentum {momentum:g}, learning rate {rate:g}, weight decay {decay:g}")
+        return Phrase(text=text, values={"momentum": SGD_MOMENTUM, **values})
+    name = {"adam": "Adam", "adamw": "AdamW"}[recipe.optimizer]
+    text = message("{name}, learning rate {rate:g}, weight decay {decay:g}")
+    return Phrase(text=text, values={"name": name, **values})

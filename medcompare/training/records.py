@@ -7,13 +7,15 @@ from typing import Literal
 
 from pydantic import Field
 
+from medcompare.base.language import message, t
+from medcompare.base.phrase import Phrase
 from medcompare.base.record import Artifact, Record
 from medcompare.models.spec import InitialWeights
 
 VIEWS = {
     "none": "",
-    "hflip": ", scores averaged over each image and its mirror image",
-    "dihedral": ", scores averaged over eight turns and mirrors of each image",
+    "hflip": message(", scores averaged over each image and its mirror image"),
+    "dihedral": message(", scores averaged over eight turns and mirrors of each image"),
 }
 """What is averaged, by ``train.test_time_augmentation``."""
 
@@ -79,7 +81,7 @@ class TrainedModel(Record):
     checkpoint: Artifact
     history: tuple[EpochLog, ...]
     best_epoch: int
-    selection: str = Field(description="How the checkpoint was chosen, in plain words.")
+    selection: str = Field(description="How the checkpoint was chosen, in plain words, as in the catalogue.")
     probe: bool = Field(
         default=False, description="Whether only a linear head was fitted, on frozen features."
     )
@@ -88,11 +90,16 @@ class TrainedModel(Record):
     )
     stopped_early: bool
     initial_weights: InitialWeights
-    optimizer: str = Field(description="e.g. 'Adam, learning rate 1e-05, weight decay 0'.")
+    optimizer: Phrase = Field(description="e.g. 'Adam, learning rate 1e-05, weight decay 0'.")
+    options: tuple[Phrase, ...] = Field(
+        default=(), description="What is on besides, e.g. 'mixup, alpha 0.2'."
+    )
     class_weights: tuple[float, float]
     image_size_px: int
     resize_px: int
-    transforms: str = Field(default="", description="How an image becomes an input: interpolation, mean, SD.")
+    transforms: Phrase | None = Field(
+        default=None, description="How an image becomes an input: interpolation, mean, SD."
+    )
     batch_size: int
     images_at_once: int | None = Field(
         default=None,
@@ -126,7 +133,9 @@ class TrainedModel(Record):
     @property
     def recipe(self) -> str:
         """Optimiser and options in words, with those of its predictions."""
-        return self.optimizer + VIEWS[self.test_time_augmentation]
+        options = ", ".join(map(str, self.options))
+        words = f"{self.optimizer}; {options}" if options else str(self.optimizer)
+        return words + t(VIEWS[self.test_time_augmentation])
 
     @property
     def hardware(self) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from medcompare.base.language import message
 from medcompare.training.ranks import ALONE, Ranks
 from medcompare.training.transforms import normalised
 
@@ -77,8 +78,8 @@ def choose_fast_kernels(device: torch.device) -> str:
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.deterministic = False
-        return "the fastest cuDNN finds (as in use; predictions were made with repeatable ones)"
-    return "those of the predictions"
+        return message("the fastest cuDNN finds (as in use; predictions were made with repeatable ones)")
+    return message("those of the predictions")
 
 
 def logits_of(

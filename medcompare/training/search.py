@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from medcompare.base.errors import TrainingError
+from medcompare.base.language import localised, message, t
 from medcompare.base.record import Record
 from medcompare.config.train import RecipeOverride, TrainConfig
 
@@ -34,12 +35,23 @@ SGD_FACTOR = 10.0
 CHOICES: dict[str, tuple[Value, ...]] = {
     "frozen_epochs": (0, 1, 2),
     "label_smoothing": (0.0, 0.1),
-    "augmentation": ("weak", "as set", "strong"),
+    "augmentation": (message("weak"), message("as set"), message("strong")),
 }
 """Values that are drawn alike.
 
 Training the head alone at first: Kumar et al. (2022), "Fine-tuning can distort pretrained features", ICLR. Label
 smoothing of 0.1: Szegedy et al. (2016), "Rethinking the Inception architecture", CVPR, section 7."""
+
+WORDS = {
+    "learning_rate": message(
+        "learning rate from {low:g} to {high:g} (log-uniform, for SGD {factor:g} times as high)"
+    ),
+    "weight_decay": message("weight decay from {low:g} to {high:g} (log-uniform)"),
+    "frozen_epochs": message("frozen epochs {values} or {last}"),
+    "label_smoothing": message("label smoothing {values} or {last}"),
+    "augmentation": message("augmentation {values} or {last}"),
+}
+"""The space, for the report."""
 
 WEAK_CROP = 0.5
 """Weak augmentation: every crop keeps half of the area, or what is set where that is more; a convention."""
@@ -48,7 +60,7 @@ STRONGER = ("RandomVerticalFlip", "ColorJitter(brightness=0.2, contrast=0.2, sat
 """What strong augmentation does besides what is set. Shifts of hue and saturation as large as 'HSV-light' in Tellez et
 al. (2019), Medical Image Analysis 58:101544; the others are a convention."""
 
-SELECTION = (
+SELECTION = message(
     "the trial with the highest validation AUC at its best epoch; among equals the lowest validation loss, then the "
     "earliest trial, of which the first is the recipe"
 )
@@ -223,12 +235,12 @@ def words_of_space(names: Iterable[str], epochs: int) -> tuple[str, ...]:
     """The space in words, one entry per hyperparameter."""
     found = []
     for name in names:
-        label = name.replace("_", " ")
         if name in RANGES:
             low, high = RANGES[name]
-            more = f", for SGD {SGD_FACTOR:g} times as high" if name == "learning_rate" else ""
-            found.append(f"{label} from {low:g} to {high:g} (log-uniform{more})")
+            found.append(t(WORDS[name], low=low, high=high, factor=SGD_FACTOR))
         else:
-            listed = [f"{one:g}" if not isinstance(one, str) else one for one in choices(name, epochs)]
-            found.append(f"{label} {', '.join(listed[:-1])} or {listed[-1]}")
+            listed = [
+                t(one) if isinstance(one, str) else localised(f"{one:g}") for one in choices(name, epochs)
+            ]
+            found.append(t(WORDS[name], values=", ".join(listed[:-1]), last=listed[-1]))
     return tuple(found)

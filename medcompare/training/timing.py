@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from medcompare.training.cost_instruments import Budget, EnergyCounter
+from medcompare.base.language import message
+from medcompare.training.cost_instruments import NVML, RAPL, Budget, EnergyCounter
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,6 +73,12 @@ def time_forward(
     return len(before), timed
 
 
+NO_TIME = {
+    NVML: message("NVML, the whole GPU: no time to measure it, see cost.budget_s"),
+    RAPL: message("RAPL, the processor packages: no time to measure it, see cost.budget_s"),
+}
+
+
 def measure_energy(
     network: nn.Module, placement: Placement, *, size_px: int, batch: int, budget: Budget
 ) -> tuple[float | None, str]:
@@ -81,7 +88,7 @@ def measure_energy(
     """
     counter = EnergyCounter(placement.device)
     left_s = min(ENERGY_S, LATEST_THROUGHPUT * budget.seconds - budget.elapsed_s())
-    if counter.source.startswith("unavailable") or left_s <= 0:
+    if counter.source not in NO_TIME or left_s <= 0:
         return None, counter.source
     _, times_s = time_forward(
         network,
@@ -94,7 +101,7 @@ def measure_energy(
     )
     joules = counter.joules()
     if joules is None or sum(times_s) < ENERGY_S / 2:
-        return None, f"{counter.source}: no time to measure it, see cost.budget_s"
+        return None, NO_TIME[counter.source]
     return joules / (batch * (1 + len(times_s))), counter.source
 
 

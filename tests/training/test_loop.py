@@ -83,7 +83,7 @@ def test_a_network_learns(tiny: Any) -> None:
     assert trained.history[-1].train_loss < trained.history[0].train_loss / 2
     assert trained.history[trained.best_epoch - 1].val_auc > 0.9
     assert trained.n_images_seen == 8 * 48
-    assert trained.optimizer == "Adam, learning rate 0.01, weight decay 0"
+    assert trained.recipe == "Adam, learning rate 0.01, weight decay 0"
     assert trained.class_weights == (1.0, 1.0)
 
 

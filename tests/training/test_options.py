@@ -276,8 +276,8 @@ def test_views_of_the_trained_network_are_what_is_predicted(tiny: Any) -> None:
 
 def test_options_in_words() -> None:
     """For the report: those that are on, and nothing where none is."""
-    assert described_options(TrainConfig()) == ""
-    words = described_options(TrainConfig(**{**EVERYTHING, "frozen_epochs": 2}))
+    assert described_options(TrainConfig()) == ()
+    words = ", ".join(map(str, described_options(TrainConfig(**{**EVERYTHING, "frozen_epochs": 2}))))
     assert words == (
         "1 epoch(s) of warm-up, cosine schedule, head alone for 2 epoch(s), "
         "pretrained layers at 0.5 of the learning rate, norm of gradients at most 1.0, "

@@ -85,7 +85,7 @@ def test_nothing_but_the_head_differs_from_the_pretrained_network(tiny: Any, tra
 
 def test_the_record_says_what_was_fitted(trained: TrainedModel) -> None:
     """One epoch, no batch statistics, no early stopping, and never called unfinished."""
-    assert trained.optimizer.startswith("logistic regression on 32 features of the frozen network, C = ")
+    assert trained.recipe.startswith("logistic regression on 32 features of the frozen network, C = ")
     assert (trained.probe, trained.stopped_early, trained.best_epoch, trained.batch_norm) == (
         True,
         False,

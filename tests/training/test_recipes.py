@@ -57,4 +57,4 @@ def test_optimizers(name: str, kind: type, words: str) -> None:
 
     assert type(optimizer) is kind
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-3, 1e-4)
-    assert described_optimizer(recipe) == words
+    assert str(described_optimizer(recipe)) == words

@@ -20,6 +20,7 @@ from medcompare.base.formatting import (
     join_words,
 )
 from medcompare.base.language import message, t, tn
+from medcompare.config.settings_table import NOT_SET, spoken_value
 from medcompare.data.spelling import without_formula
 from medcompare.report.blocks import (
     Bullets,
@@ -240,8 +241,11 @@ def _training_tables(view: View) -> list[Table]:
 
     rows = [
         row(t("Initial weights"), weights),
-        row(t("Licence of the weights"), lambda one: one.initial_weights.licence or t("does not apply")),
-        row(t("Resizing, crop; normalisation"), lambda one: one.transforms or t("not recorded")),
+        row(
+            t("Licence of the weights"),
+            lambda one: t(one.initial_weights.licence or message("does not apply")),
+        ),
+        row(t("Resizing, crop; normalisation"), lambda one: str(one.transforms or t("not recorded"))),
         row(t("Optimiser"), lambda one: one.recipe),
         row(t("Class weights"), lambda one: ", ".join(format_significant(w) for w in one.class_weights)),
         row(
@@ -277,7 +281,7 @@ def _settings_table(view: View) -> Table:
     rows = [
         (
             Cell(row.field, strong=row.set_by == "user"),
-            row.value or t("not set"),
+            spoken_value(row.value or NOT_SET),
             t(SET_BY[row.set_by]),
             t(row.description),
         )
