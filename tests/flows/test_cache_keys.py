@@ -110,7 +110,7 @@ TASKS: dict[str, Task[..., Any]] = {
 
 # What each result rests on, stated by hand: a module that joins or leaves must be added here with a thought.
 IMAGES_TO_NETWORK = """
-    tasks.{task} base base.artifacts base.record base.devices base.file_names
+    tasks.{task} base base.artifacts base.record base.devices base.file_names base.language base.phrase
     data data.assignments data.decoding data.dicom data.reading models models.registry models.spec models.zoo.tiny
     training training.batch_statistics training.checkpoints training.dataset training.image_cache
     training.ranks training.scoring training.transforms
@@ -128,14 +128,15 @@ STATISTICS = (
 VERDICT = "stats.assessment stats.comparison stats.verdict.rule stats.verdict.sentences"
 TABLES = "base.artifacts predictions.records predictions.join"
 RESTS_ON = {
-    "ingest": "tasks.{task} base base.artifacts base.record base.file_names data data.records data.manifest "
-    "data.validation data.decoding data.dicom data.intensity data.assignments data.confounders data.reading "
+    "ingest": "tasks.{task} base base.artifacts base.record base.file_names base.language data data.records "
+    "data.manifest data.validation data.decoding data.dicom data.intensity data.assignments data.confounders "
+    "data.reading "
     "data.exclusions data.copies data.quality "
     "data.disguises data.file_facts data.variants data.perceptual_hash data.phase_correlation "
     "data.measured data.measuring data.groups "
     "training",  # the room of the progress bar
-    "split": "tasks.{task} base base.artifacts base.record data data.records data.split data.draw data.tables "
-    "data.published data.spelling data.columns data.groups base.hosts",
+    "split": "tasks.{task} base base.artifacts base.record base.language data data.records data.split data.draw "
+    "data.tables data.published data.spelling data.columns data.groups base.hosts",
     "train": IMAGES_TO_NETWORK + TRAINING,
     "tune": IMAGES_TO_NETWORK + TRAINING + " training.search training.tuning",
     "predict": IMAGES_TO_NETWORK + PREDICTION + " training.records",
@@ -150,13 +151,14 @@ RESTS_ON = {
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "
     "data.spelling data.assignments data.file_facts data.columns data.groups base.hosts base.file_names",
     "assess": f"{STATISTICS} {VERDICT}",
-    "external set": "tasks.{task} base base.artifacts base.record data data.records data.tables data.split data.draw "
-    "data.external data.copies data.columns data.decoding data.dicom data.disguises data.file_facts data.groups "
+    "external set": "tasks.{task} base base.artifacts base.record base.language base.formatting data data.records "
+    "data.tables data.split data.draw data.external data.copies data.columns data.decoding data.dicom "
+    "data.disguises data.file_facts data.groups "
     "data.measured data.perceptual_hash data.phase_correlation data.published data.quality data.reading data.spelling "
     "data.validation base.file_names base.hosts",
     "evaluate external set": f"{STATISTICS} {TABLES} stats.external stats.comparison data data.records",
-    "folds": "tasks.{task} base base.artifacts base.record base.hosts data data.records data.tables data.split "
-    "data.draw data.folds data.columns data.groups data.published data.spelling",
+    "folds": "tasks.{task} base base.artifacts base.record base.language base.hosts data data.records "
+    "data.tables data.split data.draw data.folds data.columns data.groups data.published data.spelling",
     "cross-validate": STATISTICS.replace("stats.evaluation", "stats.folds") + f" {TABLES} stats.thresholds",
 }
 
@@ -737,8 +739,10 @@ NOT_IN_KEY_OF_PREDICTION = {
             "seed",
             "test_time_augmentation",
             "speeds",
+            "options",
         ),
     ),
+    "trained.options": BY_CHECKPOINT,
     "trained.preview": "a picture for the report",
     "trained.speeds": BY_CHECKPOINT,
     **PLAN_OF_TRAINING,
