@@ -55,7 +55,7 @@ class Column:
     head: str
     width: str = ""
     """CSS width, where the automatic one is not good enough."""
-    kind: Literal["text", "number", "code", "figure"] = "number"
+    kind: Literal["text", "number", "code", "figure", "name"] = "number"  # name: a class above its numbers
     mark: Mark | None = None
     """Mark of the model the column is about, printed before the head."""
 

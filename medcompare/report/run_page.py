@@ -125,7 +125,7 @@ def table_markdown(table: Table) -> str:
         rows = [list(column) for column in zip(*rows, strict=True)]
         kinds = ["text"] + ["number"] * (len(rows[0]) - 1)
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    rule = "|" + "|".join("---:" if kind == "number" else "---" for kind in kinds) + "|"
+    rule = "|" + "|".join("---:" if kind in {"number", "name"} else "---" for kind in kinds) + "|"
     notes = [f"\n{letter}: {escaped(text)}" for letter, text in table.notes if letter]
     return "\n".join([head, rule, *body, *notes])
 

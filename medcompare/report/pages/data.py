@@ -19,6 +19,7 @@ from medcompare.data.records import MAX_LEVELS, PUBLISHED
 from medcompare.report.blocks import (
     Bullets,
     Cell,
+    Column,
     Heading,
     Notes,
     Paragraph,
@@ -84,9 +85,10 @@ def data_section(view: View, number: int) -> Section:
 def _subset_table(split: DatasetSplit) -> Table:
     negative, positive = split.classes
     with_patients = any(summary.n_patients is not None for summary in split.subsets)
-    heads = [t("Images"), negative, positive, t("Positive"), t("Share of images"), t("Target share")]
+    names = [Column(name, kind="name") for name in (negative, positive)]
+    heads = [t("Images"), *names, t("Positive"), t("Share of images"), t("Target share")]
     if with_patients:
-        heads += [t("Patients"), t("Patients with {positive}", positive=positive)]
+        heads += [t("Patients"), Column(t("Patients with {positive}", positive=positive), kind="name")]
     rows = []
     for one in split.subsets:
         row = [
