@@ -6,6 +6,7 @@ messages of the code, keeps what is translated, names what is not, and compiles 
 
 from __future__ import annotations
 
+import ast
 import string
 import sys
 import tomllib
@@ -30,6 +31,21 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("medcompare", "flows", "tasks", "templates")
 KEYWORDS = {"t": None, "message": None, "tn": (1, 2)}
 CHECKLIST_TEXTS = frozenset({"name", "text", "reference", "to_add"})
+
+
+def _from_python(
+    file: IO[bytes],
+    keywords: object,  # noqa: ARG001 - Babel's signature
+    comment_tags: object,  # noqa: ARG001
+    options: object,  # noqa: ARG001
+) -> Iterator[tuple[int, str, tuple[str, ...], list[str]]]:
+    """Messages of a module; Babel's own reader passes over those within an f-string."""
+    for call in ast.walk(ast.parse(file.read())):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in KEYWORDS:
+            texts = [one.value for one in call.args if isinstance(one, ast.Constant)]
+            said = tuple(text for text in texts if isinstance(text, str))
+            if said:
+                yield call.lineno, call.func.id, said, []
 
 
 def _from_toml(
@@ -59,7 +75,7 @@ def extracted() -> Catalog:
     """All messages of the code, the templates, the checklists and the settings, in English."""
     no_date = datetime.fromtimestamp(0, UTC)  # equal texts, equal files
     found = Catalog(project="medcompare", charset="utf-8", creation_date=no_date, revision_date=no_date)
-    methods = [("**.py", "python"), ("**.j2", "jinja2"), ("**/checklists/*.toml", _from_toml)]
+    methods = [("**.py", _from_python), ("**.j2", "jinja2"), ("**/checklists/*.toml", _from_toml)]
     for folder in FOLDERS:
         for name, line, said, comments, context in extract_from_dir(
             ROOT / folder, methods, {"**.j2": {"silent": "false"}}, KEYWORDS
