@@ -7,15 +7,16 @@ from typing import Literal
 
 from pydantic import Field
 
+from medcompare.base.language import message, t
 from medcompare.config.form import Settings
+
+TITLE = message("Comparison of image classifiers")
 
 
 class ReportConfig(Settings):
     """What the report looks like, and what it shows of patients."""
 
-    title: str = Field(
-        default="Comparison of image classifiers", max_length=120, description="Title on page one."
-    )
+    title: str = Field(default=TITLE, max_length=120, description="Title on page one.")
     organisation: str = Field(default="", max_length=120, description="Printed on page one.")
     paper: Literal["A4", "Letter"] = Field(default="A4", description="Paper size.")
     pseudonymise: bool = Field(
@@ -28,3 +29,8 @@ class ReportConfig(Settings):
     checklist_answers: Path | None = Field(
         default=None, description="TOML file that fills the reporting checklists' blanks."
     )
+
+    @property
+    def printed_title(self) -> str:
+        """The title as given, or the default one in the language spoken."""
+        return t(TITLE) if self.title == TITLE else self.title

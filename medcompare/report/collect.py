@@ -88,7 +88,7 @@ def gather(
     )
     settings = setting_rows(config)
     return ReportInputs(
-        title=config.report.title,
+        title=config.report.printed_title,
         organisation=config.report.organisation,
         theme=read_theme(config.report.theme),
         paper=config.report.paper,
@@ -174,7 +174,7 @@ def gather_assessment(
     cases, n_cases = hard_cases(tables.test, assessment, thumbnails=None)
     settings = setting_rows(config)
     return ReportInputs(
-        title=config.report.title,
+        title=config.report.printed_title,
         organisation=config.report.organisation,
         theme=read_theme(config.report.theme),
         paper=config.report.paper,

@@ -11,6 +11,7 @@ from medcompare.base.formatting import (
     format_percent,
 )
 from medcompare.base.language import message, t
+from medcompare.config.report import TITLE
 from medcompare.report.checklists.facts import (
     Answer,
     RunRecords,
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from medcompare.data.records import DatasetSplit
 
 SAYS_AI = re.compile(
-    r"artificial intelligence|\bAI\b|deep.learning|machine.learning|neural|\bCNNs?\b|transformer",
+    r"artificial intelligence|\bAI\b|deep.learning|machine.learning|neural|\bCNNs?\b|transformer"
+    r"|intelligenz|\bKI\b|maschinelle. lernen|neuronal",
     re.IGNORECASE,
 )
 """What a title must hold to say that AI was studied; "image classifier" alone may be a person."""
@@ -43,6 +45,7 @@ def title(run: RunRecords) -> Answer:
     negative, positive = run.assessment.classes
     kind = t("deep-learning image classifiers") if run.trained else t("classifiers")
     given = run.setting("report.title")
+    given = t(TITLE) if given == TITLE else given
     parts = [t("Title of this report: \u201c{title}\u201d.", title=given)] if given else []
     parts.append(
         t(
