@@ -86,7 +86,7 @@ def _subset_table(split: DatasetSplit) -> Table:
     negative, positive = split.classes
     with_patients = any(summary.n_patients is not None for summary in split.subsets)
     names = [Column(name, kind="name") for name in (negative, positive)]
-    heads = [t("Images"), *names, t("Positive"), t("Share of images"), t("Target share")]
+    heads: list[Column | str] = [t("Images"), *names, t("Positive"), t("Share of images"), t("Target share")]
     if with_patients:
         heads += [t("Patients"), Column(t("Patients with {positive}", positive=positive), kind="name")]
     rows = []
