@@ -22,6 +22,7 @@ from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.code_identity import DISTRIBUTION_OF, library_versions
 from medcompare.base.devices import pick_device
 from medcompare.base.hardware import device_name, keep_freed_memory
+from medcompare.base.language import message
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import find_model
@@ -155,7 +156,7 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
     training = time_training(request, store, placement, budget=budget, latency_s=latency_s)
     loads_cores.append(others.cores())
     together = (
-        "alone"
+        message("alone")
         if trained.n_parallel == 1
         else f"{trained.n_parallel} trainings side by side, this one included"
     )
@@ -180,6 +181,7 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
         kernels=kernels,
         training_images_per_s=training.images_per_s,
         training_time_s=trained.elapsed_s,
+        # Put into another language part by part: see `medcompare.report.pages.cost`.
         training_conditions=f"{several}{trained.device}, {trained.n_threads} threads, {trained.precision}, {together}",
         **equivalent,
         image_size_px=trained.image_size_px,
