@@ -12,6 +12,7 @@ import typer
 
 from medcompare import __version__
 from medcompare.base.errors import DataError
+from medcompare.base.language import in_language
 from medcompare.cli.terminal import ExitStatus
 
 if TYPE_CHECKING:
@@ -106,20 +107,21 @@ def reproduced(pdf: Path) -> Reproduction:
             for subset in settings.tables
         }
         then = results.full_assessment()
-        now = assess(
-            subsets["test"],
-            subsets.get("val"),
-            then.costs,
-            display_names=then.display_names,
-            evaluate=settings.evaluate,
-            rule=settings.decide,
-            thresholds=settings.thresholds,
-            seed=settings.seed,
-            set_by_user=frozenset(settings.set_by_user),
-            not_evaluated_as_trained=settings.not_evaluated_as_trained,
-            not_converged=settings.not_converged,
-            running=subsets["running"].scores if "running" in subsets else {},
-        )
+        with in_language(settings.language):
+            now = assess(
+                subsets["test"],
+                subsets.get("val"),
+                then.costs,
+                display_names=then.display_names,
+                evaluate=settings.evaluate,
+                rule=settings.decide,
+                thresholds=settings.thresholds,
+                seed=settings.seed,
+                set_by_user=frozenset(settings.set_by_user),
+                not_evaluated_as_trained=settings.not_evaluated_as_trained,
+                not_converged=settings.not_converged,
+                running=subsets["running"].scores if "running" in subsets else {},
+            )
     except (ValidationError, KeyError, ValueError, IndexError, UnicodeDecodeError) as error:
         msg = f"{pdf}: the evidence inside was altered or is of another version ({type(error).__name__})"
         raise DataError(msg) from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.base.language import message
+from medcompare.base.language import Language, message, spoken
 from medcompare.base.record import Record
 from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.data.spelling import with_formula
@@ -68,6 +68,8 @@ class EvidenceSettings(Record):
     """What the statistics were given besides the scored cases."""
 
     medcompare_version: str
+    language: Language = "en"
+    """Of the notes and sentences beside the numbers."""
     classes: tuple[str, str]
     scores_are_probabilities: bool
     evaluate: EvaluateConfig
@@ -104,6 +106,7 @@ def evidence_of(
     )
     settings = EvidenceSettings(
         medcompare_version=medcompare_version,
+        language=spoken(),
         classes=test.classes,
         scores_are_probabilities=test.scores_are_probabilities,
         evaluate=evaluate,

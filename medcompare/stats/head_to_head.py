@@ -110,7 +110,7 @@ def _net_benefit(
     draws: FloatArray | None = None
     if few is None:
         draws = resampled_net_benefit(y_true, probabilities, cut, plan, prevalence=prevalence)
-    method = t("bootstrap percentile ({scheme}; {n} resamples)", scheme=plan.description, n=plan.n_resamples)
+    method = t("bootstrap percentile ({units}; {n} resamples)", units=plan.description, n=plan.n_resamples)
 
     def estimate(value: float, drawn: FloatArray | None) -> Estimate:
         if drawn is None:

@@ -102,7 +102,8 @@ class CostOrder:
         ratio = 1 / self.ratio if more else self.ratio
         figures = ""
         if self.figures is not None:
-            figures = f" ({t('{lower}, against {higher}', lower=self.figures[0], higher=self.figures[1])})"
+            both = t("{lower}, against {higher}", lower=self.figures[0], higher=self.figures[1])
+            figures = f" ({both})"
         gaps |= {"lower": names[self.lower], "higher": names[self.higher], "figures": figures}
         if self.relation == "trade-off":
             gaps["against"] = join_words(self.against)

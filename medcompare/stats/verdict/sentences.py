@@ -196,8 +196,8 @@ def _gaps_of_pair(s: Situation, finding: Finding, pair: PairedComparison) -> dic
 def _costs_text(s: Situation, order: CostOrder | None) -> str:
     if order is None or order.relation == "cheaper":
         return ""
-    badly_timed = order.relation == "unknown" and _badly_timed(s)
-    return t(COSTS["badly timed" if badly_timed else order.relation])
+    relation: str = "badly timed" if order.relation == "unknown" and _badly_timed(s) else order.relation
+    return t(COSTS[relation])
 
 
 def _overall(s: Situation, pair: PairedComparison) -> str:
