@@ -19,7 +19,7 @@ from flows.preflight import check_folders, check_mail_to
 from flows.recover import recover
 from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError, redact
 from medcompare.base.file_access import access_of, access_warning, files_readable_by
-from medcompare.base.language import message
+from medcompare.base.language import in_language, message
 from medcompare.base.store_lock import store_in_use
 from medcompare.config.errors import validated
 from medcompare.config.form import without_shown_defaults
@@ -183,6 +183,7 @@ def run_recorded(
         config = given_config.model_copy(update={"mail_to": ()})
         config.model_fields_set.discard("mail_to")
         with (
+            in_language(config.report.language),
             files_readable_by(config.file_access),
             held_name(config.out, config.name, started_at=started_at, data_name=data_name) as name,
             recorded(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from medcompare.base.language import message, t
+from medcompare.base.language import Language, message, t
 from medcompare.config.form import Settings
 
 TITLE = message("Comparison of image classifiers")
@@ -18,6 +18,7 @@ class ReportConfig(Settings):
 
     title: str = Field(default=TITLE, max_length=120, description="Title on page one.")
     organisation: str = Field(default="", max_length=120, description="Printed on page one.")
+    language: Language = Field(default="en", description="Language of the report and of the mails.")
     paper: Literal["A4", "Letter"] = Field(default="A4", description="Paper size.")
     pseudonymise: bool = Field(
         default=True, description="Show pseudonyms in place of file names and patient ids."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gettext
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -10,6 +11,17 @@ from pathlib import Path
 import pytest
 from babel.messages.catalog import Catalog
 
+from medcompare.base import language
+from medcompare.base.formatting import (
+    format_count,
+    format_interval,
+    format_number,
+    format_p,
+    format_percent,
+    format_significant,
+    format_time,
+    join_words,
+)
 from medcompare.base.language import in_language, localised, spoken, t, texts_digest, tn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,3 +68,36 @@ def test_faults_of_a_catalogue_are_named() -> None:
         "other gaps than ['model']: 'Sensitivity of {model}'",
         "no translation: 'Specificity'",
     ]
+
+
+def test_german_numbers_and_words() -> None:
+    """Separators, percent signs, months and joining words are those of German."""
+    with in_language("de"):
+        assert localised("1,234.5") == "1.234,5"
+        assert format_number(-1234.5678) == "−1.234,568"
+        assert format_count(1200) == "1.200"
+        assert format_percent(0.1234) == "12,3\u00a0%"
+        assert format_interval(0.871, 0.942) == "0,871 bis 0,942"
+        assert format_interval(None, 0.942) == "keine untere Grenze bis 0,942"
+        assert format_p(0.0001) == "<\u202f0,001"
+        assert format_significant(1234.5) == "1.230"
+        assert format_time("2026-03-02T21:04:00+00:00") == "2. März 2026, 21:04 UTC"
+        assert join_words(["a", "b", "c"]) == "a, b und c"
+    assert format_number(-1234.5678) == "−1,234.568"
+
+
+@pytest.mark.parametrize("code", [one for one in language.LANGUAGES if one != "en"])
+def test_catalogue_is_whole_and_compiled(code: str) -> None:
+    """Every message of the code is translated, with the same gaps, and what is read is what was filled in."""
+    tool = _catalogue_tool()
+    path = tool.po_of(code)
+    catalog = tool.brought_up(path, tool.extracted())
+    assert tool.faults(catalog) == []
+    po, _ = tool.written(catalog)
+    assert path.read_text(encoding="utf-8") == po.decode(), "run `make catalogue`"
+    said = gettext.translation(language.DOMAIN, language.LOCALES, [code])
+    for one in catalog:
+        if isinstance(one.id, str) and one.id:
+            assert said.gettext(one.id) == one.string, "run `make catalogue`"
+        elif one.id:
+            assert said.ngettext(*one.id, 2) == one.string[1], "run `make catalogue`"

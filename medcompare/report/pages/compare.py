@@ -49,6 +49,13 @@ OPEN, NO_INTERVAL = message("open"), message("no interval")
 MAX_FOREST_ROWS = 32
 """Rows of a forest plot that fit on a page with its caption."""
 
+TOPICS = {
+    "discrimination": message("Discrimination"),
+    "operating point": message("Operating point"),
+    "calibration": message("Calibration"),
+    "cost": message("Cost"),
+}
+
 
 def head_to_head_section(view: View, number: int) -> Section:
     """Differences with margins, curves in one panel, agreement on the same cases."""
@@ -56,7 +63,7 @@ def head_to_head_section(view: View, number: int) -> Section:
     blocks: list[Block] = []
     if lines:
         heads = (words(t("Criterion"), "17%"), words(t("Assessment")))
-        rows = [(Cell(capital(t(line.topic)), strong=True), line.text) for line in lines]
+        rows = [(Cell(t(TOPICS[line.topic]), strong=True), line.text) for line in lines]
         blocks.append(table(t("Assessment by criterion"), heads, rows))
     title, lead = t("Discrimination"), t("How well the scores tell the classes apart on the test subset.")
     if pair is not None:
