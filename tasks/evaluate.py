@@ -50,10 +50,10 @@ def evaluate(
     running = running_scores(predictions, cases, "test", per_patient=config.per_patient)
     figures = with_running(figures, test, running, level=config.level)
     logger.info(
-        "%s on the test subset, at threshold %.3f (%s)\n%s\n\n%s",
+        "%s on the test subset, at threshold %.3f (origin: %s)\n%s\n\n%s",
         predictions.display_name,
         figures.operating_point.threshold,
-        figures.operating_point.rule,
+        figures.operating_point.chosen_on,
         evaluation.classification_report_text(figures),
         evaluation.confusion_matrix_text(figures),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from medcompare.base.language import t
+from medcompare.base.language import t, tn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,11 +178,13 @@ def centre_warning(sizes: Iterable[tuple[int, int]]) -> list[str]:
     narrow = [share for share in shares if share < MIN_CENTRE]
     if not narrow:
         return []
-    sentence = t(
+    sentence = tn(
+        "{n} of {n_all} images is so wide or high that its centre square, which is all that the networks see, is less "
+        "than two thirds of it (least: {least:.0f}%). Cut or pad it to a square if what counts may lie outside.",
         "{n} of {n_all} images are so wide or high that their centre square, which is all that the networks see, is "
         "less than two thirds of them (least: {least:.0f}%). Cut or pad them to squares if what counts may lie "
         "outside.",
-        n=len(narrow),
+        len(narrow),
         n_all=len(shares),
         least=100 * min(narrow),
     )

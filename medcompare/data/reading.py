@@ -12,6 +12,7 @@ import os
 import stat
 import threading
 import time
+from contextvars import copy_context
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 from medcompare.base.artifacts import CHUNK_BYTES
@@ -115,7 +116,7 @@ def read_each(
     """
     crew = _Crew(function, items, limit=n_threads * AHEAD_PER_THREAD)
     for _ in range(min(n_threads, len(items))):
-        threading.Thread(target=crew.work, daemon=True).start()
+        threading.Thread(target=copy_context().run, args=(crew.work,), daemon=True).start()
     try:
         for index in range(len(items)):
             while not crew.has(index):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from medcompare.base.language import message, t
+from medcompare.base.phrase import Phrase
 from medcompare.base.record import Record
 
 FEWEST_PASSES = 6
@@ -63,7 +64,7 @@ class CostMeasurement(Record):
     training_time_s: float | None = Field(
         default=None, description="Wall time of the training as it ran (see training_conditions)."
     )
-    training_conditions: str | None = None
+    training_conditions: Phrase | None = None
     equivalent_model: str | None = Field(
         default=None,
         description="The same architecture in a maintained library, for a network of a library that is not.",

@@ -254,7 +254,9 @@ def rejected_rows(
     """Files excluded at ingest; with a pseudonym derived from the path where asked for."""
     return tuple(
         RejectedRow(
-            name=f"file {sha256_of_bytes(row['path'].encode())[:8]}" if pseudonymise else row["path"],
+            name=t("file {digest}", digest=sha256_of_bytes(row["path"].encode())[:8])
+            if pseudonymise
+            else row["path"],
             label=row["label"] or None,
             reason=row["reason"],
             detail="" if pseudonymise else row["detail"],

@@ -23,6 +23,7 @@ from medcompare.base.code_identity import DISTRIBUTION_OF, library_versions
 from medcompare.base.devices import pick_device
 from medcompare.base.hardware import device_name, keep_freed_memory
 from medcompare.base.language import message
+from medcompare.base.phrase import Phrase
 from medcompare.data.assignments import read_assignments, rows_of
 from medcompare.models.registry import build_model, count_parameters
 from medcompare.models.zoo import find_model
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from medcompare.config.schema import CostConfig
     from medcompare.models.spec import ModelSpec
     from medcompare.training.epoch import EpochTraining
+    from medcompare.training.records import TrainedModel
     from medcompare.training.requests import CostRequest
 
 TRAINING_STEPS = 4
@@ -155,12 +157,6 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
     make_repeatable(device)
     training = time_training(request, store, placement, budget=budget, latency_s=latency_s)
     loads_cores.append(others.cores())
-    together = (
-        message("alone")
-        if trained.n_parallel == 1
-        else f"{trained.n_parallel} trainings side by side, this one included"
-    )
-    several = f"{trained.n_devices} x " * (trained.n_devices > 1)
     return CostMeasurement(
         model=spec.name,
         implementation=implementation,
@@ -181,8 +177,7 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
         kernels=kernels,
         training_images_per_s=training.images_per_s,
         training_time_s=trained.elapsed_s,
-        # Put into another language part by part: see `medcompare.report.pages.cost`.
-        training_conditions=f"{several}{trained.device}, {trained.n_threads} threads, {trained.precision}, {together}",
+        training_conditions=_conditions(trained),
         **equivalent,
         image_size_px=trained.image_size_px,
         n_warmup=n_warmup,
@@ -202,6 +197,21 @@ def measure_cost(request: CostRequest, *, clock: Callable[[], float] = time.perf
             (load for load in loads_cores if load is not None), default=in_all.cores(shortest_s=0)
         ),
     )
+
+
+def _conditions(trained: TrainedModel) -> Phrase:
+    """What a training ran on, and beside what."""
+    facts: dict[str, int | float | str] = {
+        "device": trained.hardware,
+        "n_threads": trained.n_threads,
+        "precision": trained.precision,
+    }
+    if trained.n_parallel == 1:
+        return Phrase(text=message("{device}, {n_threads} threads, {precision}, alone"), values=facts)
+    text = message(
+        "{device}, {n_threads} threads, {precision}, {n} trainings side by side, this one included"
+    )
+    return Phrase(text=text, values={**facts, "n": trained.n_parallel})
 
 
 def time_equivalent(

@@ -23,6 +23,7 @@ from PIL import Image
 from medcompare.base.artifacts import ArtifactStore
 from medcompare.base.errors import DataError, MedcompareError
 from medcompare.base.file_names import EscapedPath, escape_name, real_name
+from medcompare.base.language import in_language, spoken
 from medcompare.base.record import Record
 from medcompare.config.data import DataConfig, SplitConfig
 from medcompare.data.assignments import read_assignments
@@ -190,6 +191,13 @@ def test_results_come_in_order_and_errors_where_they_belong() -> None:
         with pytest.raises(ValueError, match="seven"):
             next(found)
     assert list(read_each(half, [], [], n_threads=2, file_timeout_s=1)) == []
+
+
+def test_threads_speak_the_language_of_who_waits() -> None:
+    """What is listed in them is told in the report."""
+    with in_language("de"):
+        said = list(read_each(lambda _: spoken(), list("abc"), list("abc"), n_threads=2, file_timeout_s=9))
+    assert said == ["de"] * 3
 
 
 def test_a_file_is_read_whole(tmp_path: Path) -> None:

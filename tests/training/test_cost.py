@@ -304,7 +304,7 @@ def test_every_field_is_measured(tiny: Any) -> None:
     assert 0 < low <= cost.throughput_images_per_s <= high
     assert cost.training_images_per_s > 0
     assert cost.training_time_s == trained.elapsed_s
-    assert cost.training_conditions.endswith("1 threads, float32, alone")
+    assert str(cost.training_conditions).endswith("1 threads, float32, alone")
     assert (cost.n_warmup, cost.n_repeats, cost.n_throughput_batches, cost.n_training_steps) == (1, 20, 6, 3)
     assert (cost.cut_short, cost.budget_s) == ((), 60)
     assert 0 < cost.elapsed_s < 60

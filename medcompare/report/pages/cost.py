@@ -63,21 +63,6 @@ def _stated(field: str, write: Callable[[Any], str] = str) -> Callable[[CostMeas
     return lambda cost: None if (value := getattr(cost, field)) is None else write(value)
 
 
-PARTS = {
-    "threads": message("{n} threads"),
-    "trainings side by side": message("{n} trainings side by side"),
-    "this one included": message("this one included"),
-}
-
-
-def _conditions(text: str) -> str:
-    """How a training ran, part by part: the record has it in English."""
-    parts = [(part, *part.partition(" ")[::2]) for part in text.split(", ")]
-    return ", ".join(
-        t(PARTS[words], n=n) if n.isdigit() and words in PARTS else t(part) for part, n, words in parts
-    )
-
-
 def _counted(done: str) -> Callable[[CostMeasurement], str | None]:
     """How often something was done, and how often it was planned where that is known."""
 
@@ -174,7 +159,7 @@ CONDITION_ROWS: tuple[tuple[str, Callable[[CostMeasurement], str | None]], ...] 
     (message("Device"), _stated("device")),
     (message("Measuring took"), _time_taken),
     (message("Processor cores busy with other programs"), _load),
-    (message("Training ran"), _stated("training_conditions", _conditions)),
+    (message("Training ran"), _stated("training_conditions")),
 )
 
 
