@@ -1,13 +1,14 @@
 # Reference values from independent software: reads the input written by
-# reference_values.py, prints one "quantity <tab> value <tab> software" line per figure.
+# reference_values.py, prints one "quantity <tab> value <tab> software <tab> why" line per figure;
+# `why` says why the figure is not ours, where another definition or default is meant.
 # Needs pROC, survey, geepack, rms and epiR (Debian: r-cran-proc, r-cran-survey, ...).
 suppressMessages({library(pROC); library(survey); library(geepack); library(rms); library(epiR)})
 args <- commandArgs(trailingOnly = TRUE)
 d <- read.csv(args[1])
 version_of <- function(p) paste(p, packageVersion(p))
 r_version <- paste("R", getRversion())
-say <- function(quantity, value, software = r_version)
-  cat(sprintf("%s\t%.17g\t%s\n", quantity, value, software))
+say <- function(quantity, value, software = r_version, why = "")
+  cat(sprintf("%s\t%.17g\t%s\t%s\n", quantity, value, software, why))
 
 ## AUC -------------------------------------------------------------------------
 proc <- version_of("pROC")
@@ -32,6 +33,9 @@ say("auc difference(a, b)", as.numeric(auc(rb) - auc(ra)), proc)
 say("auc difference p(a, b)", test$p.value, proc)
 say("auc difference low(a, b)", test$conf.int[1], proc)
 say("auc difference high(a, b)", test$conf.int[2], proc)
+
+scale <- "its interval is symmetric in the AUC and may pass 1; ours is symmetric in the logit"
+say("auc low(a), ci.auc", ci.auc(ra)[1], proc, scale); say("auc high(a), ci.auc", ci.auc(ra)[3], proc, scale)
 
 ## Obuchowski 1997, straight from its formulas, over all pairs -----------------
 psi <- function(s) outer(s[d$y == 1], s[d$y == 0], function(x, z) (x > z) + 0.5 * (x == z))
@@ -141,3 +145,14 @@ for (x in c(0.1, 0.5, 0.9)) say(sprintf("reliability curve(a) at %.1f", x), pred
 ## Several models --------------------------------------------------------------
 h <- p.adjust(c(0.049, 0.02, 0.3, NA, 0.0004), "holm")
 for (i in c(1, 2, 3, 5)) say(sprintf("holm(%d)", i), h[i])
+
+## What val.prob shows beside slope and Brier score, and the distances of the curve by R's own loess
+say("intercept(a), val.prob", v["Intercept"], version_of("rms"),
+    "that of the line with a free slope; ours is in the large, the slope held at 1")
+ends <- "lowess, which leaves [0, 1] at the ends of the scale; ours is loess, kept within"
+say("ici(a), val.prob", v["Eavg"], version_of("rms"), ends); say("e90(a), val.prob", v["E90"], version_of("rms"), ends)
+distance <- abs(pmin(pmax(predict(fit, data.frame(a = d$a)), 0), 1) - d$a)
+between <- "the curve at every case; ours is read off between 51 points of it"
+say("ici(a)", mean(distance), r_version, between)
+say("e50(a)", median(distance), r_version, between)
+say("e90(a)", quantile(distance, 0.9), r_version, between)

@@ -1,7 +1,7 @@
 """Our figures beside those of other software, and the table of both in the docs.
 
     python -m benchmarks.reference_values            # compare with the stored references
-    python -m benchmarks.reference_values --refresh  # run R (and dcurves, if installed)
+    python -m benchmarks.reference_values --refresh  # run R (and dcurves, skore, evidently, where installed)
 
 Input is scikit-learn's breast-cancer data with two probabilities written down as
 formulas, so that anybody can repeat it; "patients" are runs of six neighbouring rows.
@@ -15,8 +15,10 @@ import subprocess
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_breast_cancer
 
 from medcompare.stats.arrays import checked_clusters
@@ -112,7 +114,26 @@ def our_values() -> dict[str, float]:
         / (2 * normal_quantile(0.95)),
         "brier(a)": agreement.brier.value,
         "slope(a), val.prob": agreement.slope.value,
+        "auc low(a), ci.auc": one_a.ci_low,
+        "auc high(a), ci.auc": one_a.ci_high,
+        "intercept(a), val.prob": agreement.in_the_large.value,
+        "auc(a), skore": aucs[0],
+        "brier(a), skore": agreement.brier.value,
+        "auc(a), evidently": aucs[0],
     }
+    for name in ("ici", "e50", "e90"):
+        found = getattr(agreement, {"ici": "integrated_calibration_index"}.get(name, name))
+        values |= dict.fromkeys([f"{name}(a)", f"{name}(a), val.prob"], found.value)
+    del values["e50(a), val.prob"]  # which it does not give
+    called = a >= CALLED_FROM
+    rates = {
+        "accuracy": (called == y).mean(),
+        "precision": y[called].mean(),
+        "recall": called[y == 1].mean(),
+        "specificity": 1 - called[y == 0].mean(),
+    }
+    values |= {f"{name}(a), evidently": rate for name, rate in rates.items()}
+    values |= {f"{name}(a), skore": rates[name] for name in ("accuracy", "precision", "recall")}
     for gain, loss, n in ((6, 16, 161), (1, 7, 21), (40, 20, 160), (0, 0, 50)):
         low, high = tango_interval(loss, gain, n)
         values[f"tango low(gain {gain}, loss {loss}, n {n})"] = low
@@ -126,10 +147,21 @@ def our_values() -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def stored_references() -> list[tuple[str, float, str]]:
-    """Read the stored references: quantity, value, software with version."""
+Row = tuple[str, float, str, str]
+
+
+def stored_rows() -> list[Row]:
+    """Read what other software says: quantity, value, software with version, and why it is not ours."""
     with STORED.open(newline="", encoding="utf-8") as file:
-        return [(row["quantity"], float(row["value"]), row["software"]) for row in csv.DictReader(file)]
+        return [
+            (row["quantity"], float(row["value"]), row["software"], row["why"])
+            for row in csv.DictReader(file)
+        ]
+
+
+def stored_references() -> list[tuple[str, float, str]]:
+    """Of these, the figures that ours must equal."""
+    return [row[:3] for row in stored_rows() if not row[3]]
 
 
 def refresh() -> None:
@@ -141,26 +173,75 @@ def refresh() -> None:
         np.savetxt(path, table, fmt="%.17g", delimiter=",", header=",".join(d), comments="")
         script = str(HERE / "reference_values.R")
         said = subprocess.run(["Rscript", script, str(path)], check=True, capture_output=True, text=True)  # noqa: S603, S607
-    rows = [line.split("\t") for line in said.stdout.splitlines() if line.count("\t") == 2]
-    rows += [[q, repr(v), s] for q, v, s in _net_benefit_of_dcurves(d)]
+    rows = [line.split("\t") for line in said.stdout.splitlines() if line.count("\t") == 3]
+    for ask, name in ((_dcurves, "net benefit"), (_skore, "skore"), (_evidently, "evidently")):
+        try:
+            found = ask(d)
+        except ImportError:  # an optional reference, never a dependency
+            found = [row for row in stored_rows() if name in row[0]]
+        rows += [[quantity, repr(value), *rest] for quantity, value, *rest in found]
     with STORED.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["quantity", "value", "software"])
+        writer.writerow(["quantity", "value", "software", "why"])
         writer.writerows(rows)
 
 
-def _net_benefit_of_dcurves(d: dict[str, np.ndarray]) -> list[tuple[str, float, str]]:
-    """Ask dcurves where it is installed; keep the stored figures where it is not."""
-    try:
-        import dcurves  # noqa: PLC0415 - an optional reference, never a dependency
-        import pandas as pd  # noqa: PLC0415
-    except ModuleNotFoundError:
-        return [row for row in stored_references() if row[0].startswith("net benefit")]
+def _dcurves(d: dict[str, np.ndarray]) -> list[Row]:
+    import dcurves  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
     frame = pd.DataFrame({"y": d["y"], "a": d["a"]})
     found = dcurves.dca(data=frame, outcome="y", modelnames=["a"], thresholds=list(NET_BENEFIT_AT))
     found = found[found["model"] == "a"].set_index("threshold")["net_benefit"]
     software = f"dcurves {metadata.version('dcurves')}"
-    return [(f"net benefit(a) at {t}", float(found.loc[t]), software) for t in NET_BENEFIT_AT]
+    return [(f"net benefit(a) at {t}", float(found.loc[t]), software, "") for t in NET_BENEFIT_AT]
+
+
+class _Given(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # classes without types
+    """Probabilities that are there already, as skore wants to have them."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:  # noqa: ARG002, N803 - scikit-learn's names
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
+        return np.column_stack([1 - X[:, 0], X[:, 0]])
+
+    def predict(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
+        return (X[:, 0] >= CALLED_FROM).astype(int)
+
+
+def _skore(d: dict[str, np.ndarray]) -> list[Row]:
+    import skore  # noqa: PLC0415
+
+    x, y = d["a"][:, None], d["y"]
+    metrics = skore.EstimatorReport(_Given().fit(x, y), X_test=x, y_test=y, pos_label=1).metrics
+    software, tie = f"skore {metadata.version('skore')}", "counts the case of score 0.5 as negative at 0.5"
+    ours = {"auc": metrics.roc_auc, "brier": metrics.brier_score, "recall": metrics.recall}
+    rows = [(f"{name}(a), skore", float(ask()), software, "") for name, ask in ours.items()]
+    others = {"accuracy": metrics.accuracy, "precision": metrics.precision}
+    return rows + [(f"{name}(a), skore", float(ask()), software, tie) for name, ask in others.items()]
+
+
+def _evidently(d: dict[str, np.ndarray]) -> list[Row]:
+    import pandas as pd  # noqa: PLC0415
+    from evidently import BinaryClassification, DataDefinition, Dataset, Report  # noqa: PLC0415
+    from evidently.presets import ClassificationPreset  # noqa: PLC0415
+
+    task = BinaryClassification(target="y", prediction_probas="a", pos_label=1)
+    frame = pd.DataFrame({"y": d["y"], "a": d["a"]})
+    data = Dataset.from_pandas(frame, data_definition=DataDefinition(classification=[task]))
+    said = Report([ClassificationPreset(probas_threshold=CALLED_FROM)]).run(data, None).dict()["metrics"]
+    found = {(one.get("metric_name") or one["metric_id"]).partition("(")[0]: one["value"] for one in said}
+    names = {
+        "auc": "RocAuc",
+        "accuracy": "Accuracy",
+        "precision": "Precision",
+        "recall": "Recall",
+        "specificity": "TNR",
+    }
+    software = f"Evidently {metadata.version('evidently')}"
+    return [(f"{ours}(a), evidently", float(found[theirs]), software, "") for ours, theirs in names.items()]
 
 
 def write_table() -> float:
@@ -188,6 +269,20 @@ def write_table() -> float:
     lines += [
         "",
         f"Largest difference: {worst:.1e}.",
+        "",
+        "## Where another figure is shown",
+        "",
+        "The same cases in the way in which these programs are used; the difference is one of definition.",
+        "",
+        "| quantity | ours | theirs | difference | software | why |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {quantity} | {ours[quantity]:.6f} | {theirs:.6f} | {ours[quantity] - theirs:.0e} | {software} | {why} |"
+            for quantity, theirs, software, why in stored_rows()
+            if why
+        ),
+        "",
+        "What a reader sees of each program, and what ours lacks: [side by side](side-by-side.md).",
         "",
         "## Published figures",
         "",

@@ -33,7 +33,9 @@ NOT_IMPORTED = {
 NOT_INSTALLED = {
     "pyarrow": "the extra `parquet`: table_file.py says how to install it",
     "python-gdcm": "the extra `dicom`: pydicom finds it, dicom.py says how to install it",
-    "dcurves": "benchmarks/reference_values.py says how to install it",
+    **dict.fromkeys(
+        ("dcurves", "evidently", "skore"), "benchmarks/reference_values.py asks them where they are"
+    ),
 }
 
 
