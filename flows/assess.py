@@ -98,8 +98,8 @@ def _assess(config: AssessConfig, name: str, lifecycle: RunLifecycle) -> RunResu
             ),
         )
         with in_stage(message("report")):
-            write_report(inputs, folder)
-    result = run_result(config.out, name, assessment.verdict)
+            files = write_report(inputs, folder, config.report.pdf_time_limit_s)
+    result = run_result(config.out, name, assessment.verdict, files.no_pdf)
     lifecycle.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)
     return result

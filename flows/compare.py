@@ -298,8 +298,8 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
             ),
         )
         with in_stage(message("report")):
-            write_report(inputs, folder)
-    result = run_result(config.out, name, assessment.verdict)
+            files = write_report(inputs, folder, config.report.pdf_time_limit_s)
+    result = run_result(config.out, name, assessment.verdict, files.no_pdf)
     lifecycle.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)
     return result

@@ -111,20 +111,23 @@ class RunLifecycle:
         if self._completed is None or self._context is None:
             msg = "look_back comes before end"
             raise RuntimeError(msg)
-        run = self._completed.model_copy(update={"finished_at": datetime.now(UTC).isoformat()})
+        run = self._completed.model_copy(
+            update={"finished_at": datetime.now(UTC).isoformat(), "no_pdf": result.no_pdf}
+        )
         record_run(history_path(self._store), run)
-        link = self._link(result.run_name)
+        report = Path(result.pdf or result.html).absolute()
+        link = self._link(result.run_name, report.name)
         try:
-            publish(inputs, str(Path(result.pdf).absolute()), link)
+            publish(inputs, report, link, result.no_pdf)
         except Exception:
             logger.warning("the page of the run could not be written", exc_info=True)
-        changes, pdf = self._context.changes, Path(result.pdf)
+        changes, pdf = self._context.changes, Path(result.pdf) if result.pdf else None
         mail(run, self._store, changes=changes, pdf=pdf, link=for_others(link), to=self._mail_to)
 
     @staticmethod
-    def _link(run_name: str) -> str | None:
+    def _link(run_name: str, file: str) -> str | None:
         try:
-            return report_link(run_name, os.environ)
+            return report_link(run_name, os.environ, file=file)
         except ConfigError as error:
             logger.warning("%s; page and mail carry no link", error)
             return None
@@ -204,7 +207,13 @@ def run_recorded(
         return Failed(message=str(failure), data=failure)
     if failure is not None:
         raise failure  # here, where the first error is not its context
-    return Completed(message=result.headline, data=result)
+    if result.no_pdf is None:
+        return Completed(message=result.headline, data=result)
+    return Completed(
+        name="Completed without PDF",
+        message=f"{result.headline}. There is no PDF: {result.no_pdf.how}",
+        data=result,
+    )
 
 
 def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: str) -> Config:

@@ -22,7 +22,10 @@ logger = logging.getLogger("medcompare.report")
 
 @redact_tracebacks
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False, **RETRIES)
-def write_report(inputs: ReportInputs, folder: Path) -> ReportFiles:
-    """PDF, HTML and results.json in `folder`."""
+def write_report(inputs: ReportInputs, folder: Path, pdf_time_limit_s: float) -> ReportFiles:
+    """HTML and results.json in `folder`, and the PDF, which may take so many seconds."""
     logger.info("writing the report")
-    return render.write_report(inputs, folder)
+    files = render.write_report(inputs, folder, pdf_time_limit_s=pdf_time_limit_s)
+    if files.no_pdf is not None:
+        logger.error("no PDF: %s", files.no_pdf.cause)
+    return files

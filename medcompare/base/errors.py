@@ -38,12 +38,20 @@ class MedcompareError(Exception):
 
     Bytes of a file name that are not UTF-8 appear in the message as ``\xNN``
     (`medcompare.base.file_names`), so that every log and database can hold it.
+
+    Parameters
+    ----------
+    message : str
+        What happened, where, and what to do.
+    how : str, default=""
+        What happened in words without data, which may be mailed, where that is more than `public`.
     """
 
     public: ClassVar[str] = ""
     """What may be mailed about an error of this class: a constant, without data."""
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, message: str = "", *, how: str = "") -> None:
+        self.how = how
         super().__init__(_NOT_TEXT.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", message))
 
 
@@ -93,6 +101,12 @@ class ExportError(MedcompareError):
     """A network that is exported does not give the scores of its run."""
 
     public = message("an exported network does not give the scores of its run")
+
+
+class ReportError(MedcompareError):
+    """The report, or its PDF, cannot be made."""
+
+    public = message("the report cannot be made")
 
 
 class DiskFullError(MedcompareError):
@@ -154,12 +168,14 @@ class TrainingError(MedcompareError):
     transient : bool, default=False
         Whether the same training may succeed when tried again (device busy,
         process killed from outside); never for a loss that is not finite.
+    how : str, default=""
+        As of `MedcompareError`: how the process ended.
     """
 
     public = message("a training or prediction process failed")
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, transient: bool = False, how: str = "") -> None:
+        super().__init__(message, how=how)
         self.transient = transient
 
 

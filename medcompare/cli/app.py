@@ -15,6 +15,7 @@ from medcompare.cli.compare import compare
 from medcompare.cli.doctor import doctor
 from medcompare.cli.export import export
 from medcompare.cli.history import history
+from medcompare.cli.pdf import pdf
 from medcompare.cli.predict import predict
 from medcompare.cli.prune import prune
 from medcompare.cli.recover import recover
@@ -38,6 +39,7 @@ for command in (
     export,
     predict,
     registry,
+    pdf,
     reproduce,
     history,
     doctor,

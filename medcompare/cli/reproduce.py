@@ -143,8 +143,14 @@ def _inside(pdf: Path) -> tuple[dict[str, bytes], str]:
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
+    from medcompare.report.printing import WAITING_NAME
     from medcompare.runs.evidence import SETTINGS_NAME, TABLES
+    from medcompare.runs.result import remake_command
 
+    if not pdf.exists() and (pdf.parent / WAITING_NAME).is_file():
+        again = remake_command(pdf.parent)
+        msg = f"{pdf}: the run ended without its PDF, which has the evidence inside; {again} makes it"
+        raise DataError(msg)
     try:
         reader = PdfReader(pdf)
         files = {name: contents[0] for name, contents in reader.attachments.items()}

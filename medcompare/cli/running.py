@@ -83,18 +83,25 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
     except KeyboardInterrupt:
         complain("\nevery training was stopped and saved where it was; the same command goes on from there")
         raise
-    print_result(result)
+    return print_result(result, accepted=accepted)
+
+
+def print_result(result: RunResult, *, accepted: Collection[Outcome] = ()) -> ExitStatus:
+    """Print the last lines of a run: verdict, run folder, report, and what kept it from full success, if anything."""
+    from medcompare.runs.result import remake_command
+
+    out = console()
+    out.print(f"\n{result.headline}\n{result.sentence}\n", markup=False, width=min(out.width, 100))
+    print(f"Run folder  {result.folder}\nReport      {result.pdf or result.html}", flush=True)
+    if result.no_pdf is not None:
+        complain(
+            f"\nno PDF: {result.no_pdf.cause}\n"
+            f"Everything else is there. To make the PDF: {remake_command(Path(result.folder))}"
+        )
     if accepted and result.outcome not in accepted:
         complain(
             f"the verdict is {result.outcome}, --fail-unless accepts {', '.join(accepted)}: "
             f"exit status {ExitStatus.OTHER_VERDICT}"
         )
         return ExitStatus.OTHER_VERDICT
-    return ExitStatus.SUCCESS
-
-
-def print_result(result: RunResult) -> None:
-    """The last lines of a run: verdict, run folder, PDF."""
-    out = console()
-    out.print(f"\n{result.headline}\n{result.sentence}\n", markup=False, width=min(out.width, 100))
-    print(f"Run folder  {result.folder}\nReport      {result.pdf}")
+    return ExitStatus.SUCCESS if result.no_pdf is None else ExitStatus.NO_PDF

@@ -21,12 +21,13 @@ class ExitStatus(IntEnum):
     FAILURE = 1
     BAD_INPUT = 2
     OTHER_VERDICT = 3
+    NO_PDF = 4
     INTERRUPTED = 130
 
 
 EXIT_STATUSES = (
     "Exit status: 0 success, 1 failure, 2 bad input or configuration, "
-    "3 a verdict other than --fail-unless asks for, 130 interrupted."
+    "3 a verdict other than --fail-unless asks for, 4 a finished run without its PDF, 130 interrupted."
 )
 
 

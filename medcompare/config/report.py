@@ -27,6 +27,11 @@ class ReportConfig(Settings):
         default=None,
         description="TOML file with the report's logo, colour, institution, names of classes and lines to sign.",
     )
+    pdf_time_limit_s: float = Field(
+        default=600,
+        gt=0,
+        description="Longest time for making the PDF, seconds; after it the run ends without one, and says so.",
+    )
     checklist_answers: Path | None = Field(
         default=None, description="TOML file that fills the reporting checklists' blanks."
     )

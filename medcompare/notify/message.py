@@ -96,10 +96,18 @@ def build_report_mail(
     changed = changes is not None and changes.verdict_changed is True and run.kind != NIGHT
     notes = [t("verdict changed")] if changed else []
     notes += [t("synthetic data")] if run.synthetic else []
+    notes += [t("no PDF")] if run.no_pdf is not None else []
     metrics = _metrics(run)
     # Few models are columns, which also fits a telephone; many are rows.
     table = tuple(zip(*metrics, strict=True)) if len(run.models) <= MAX_MODELS_AS_COLUMNS else metrics
     content, about_report = _attachment(pdf, config, has_link=link is not None)
+    if run.no_pdf is not None:
+        about_report = t(
+            "There is no PDF of this report: {how}. The whole report is {file} in the folder of the run on the "
+            "server, where medcompare pdf with the name of that folder makes the PDF.",
+            how=t(run.no_pdf.how),
+            file="report.html",
+        )
     if run.kind == NIGHT:
         about_report = t(
             "The page of all nights is {file} in the folder of runs on the server.",

@@ -21,6 +21,7 @@ from medcompare.report.theme import Theme
 from medcompare.runs.changes import Cause, DataChanges
 from medcompare.runs.evidence import AttachedFile
 from medcompare.runs.provenance import Provenance
+from medcompare.runs.result import NoPdf
 from medcompare.stats.in_detail import TrendControl
 from medcompare.stats.records import Assessment, Estimate
 from medcompare.training.budget import Budget
@@ -255,9 +256,10 @@ class ReportFiles(Record):
     """What `write_report` wrote."""
 
     html: Path
-    pdf: Path
     results: Path
-    n_pages: int = Field(ge=1)
+    pdf: Path | None
+    n_pages: int | None = Field(ge=1, description="Of the PDF.")
+    no_pdf: NoPdf | None = Field(description="Why there is no PDF, where there is none.")
 
 
 def count_scores(

@@ -18,11 +18,15 @@ from medcompare.report.figures.curves import draw_roc_and_precision_recall
 from medcompare.report.pages.data import data_section
 from medcompare.report.pages.decision import decision_tables
 from medcompare.report.vocabulary import view_of
+from medcompare.runs.result import remake_command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from medcompare.report.blocks import Cell
     from medcompare.report.figures.drawing import Drawing
     from medcompare.report.inputs import ReportInputs
+    from medcompare.runs.result import NoPdf
 
 
 MAX_COLUMNS = 6
@@ -47,13 +51,28 @@ class RunPage(Record):
     """Markdown with embedded images."""
 
 
-def run_page(inputs: ReportInputs, *, report: str, link: str | None) -> RunPage:
-    """The page of a run; `report` is the path of the PDF on the machine that ran, `link` its web address if any."""
+def run_page(inputs: ReportInputs, *, report: Path, link: str | None, no_pdf: NoPdf | None = None) -> RunPage:
+    """The page of a run.
+
+    `report` is the path of the PDF on the machine that ran, or of the HTML where `no_pdf` says why there is none, and
+    `link` its web address if any.
+    """
     view = view_of(inputs)
     verdict = inputs.assessment.verdict
     lines = [f"# {escaped(verdict.headline)}", "", escaped(verdict.sentence), ""]
+    if no_pdf is not None:
+        lines += [
+            t(
+                "**There is no PDF of this report**: {how}. The log of the run says more. `{command}`, in the folder "
+                "of runs on the machine that ran, makes it.",
+                how=escaped(t(no_pdf.how)),
+                command=remake_command(report.parent.name),
+            ),
+            "",
+        ]
     if link is not None:
-        lines += [f"**[{t('Open the report (PDF)')}]({link})**", ""]
+        opening = t("Open the report ({kind})", kind=report.suffix.lstrip(".").upper())
+        lines += [f"**[{opening}]({link})**", ""]
     else:
         lines += [
             t(

@@ -105,7 +105,11 @@ def _auc(run: RunSummary) -> list[str]:
 
 def _verdict_or_cause(run: RunSummary) -> str:
     if run.verdict is not None:
-        return run.verdict.headline
+        return (
+            run.verdict.headline
+            if run.no_pdf is None
+            else f"{run.verdict.headline} (no PDF: {run.no_pdf.how})"
+        )
     if run.failure is not None:
         first_line = run.failure.cause.partition("\n")[0].rstrip(": ")
         return f"{run.failure.stage}: {first_line}"

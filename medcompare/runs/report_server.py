@@ -76,8 +76,8 @@ POLICIES: Final = {
 # --- links to what is served -------------------------------------------------------------------------
 
 
-def report_link(run_name: str, environment: Mapping[str, str]) -> str | None:
-    """Web address of a run's PDF, None where ``MEDCOMPARE_LINK_BASE`` is not set.
+def report_link(run_name: str, environment: Mapping[str, str], *, file: str = PDF) -> str | None:
+    """Web address of a run's report, None where ``MEDCOMPARE_LINK_BASE`` is not set.
 
     Parameters
     ----------
@@ -85,6 +85,8 @@ def report_link(run_name: str, environment: Mapping[str, str]) -> str | None:
         Name of the run's folder.
     environment : mapping of str to str
         Usually ``os.environ``.
+    file : str
+        Name of the report's file.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def report_link(run_name: str, environment: Mapping[str, str]) -> str | None:
     if not re.fullmatch(r"https?://[^\s<>\"'\x00-\x1f\x7f]+", base):
         msg = f"{LINK_BASE_VARIABLE}: {base!r} is not an address that begins with https:// or http://"
         raise ConfigError(msg)
-    return f"{base.rstrip('/')}/{quote(run_name, safe='')}/{PDF}"
+    return f"{base.rstrip('/')}/{quote(run_name, safe='')}/{file}"
 
 
 def for_others(address: str | None) -> str | None:

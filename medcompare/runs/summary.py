@@ -21,6 +21,7 @@ from medcompare.base.code_identity import PACKAGE_ROOT, normalised_source
 from medcompare.base.language import message
 from medcompare.base.record import Artifact, Record
 from medcompare.config.data import DEMO
+from medcompare.runs.result import NoPdf
 from medcompare.stats.records import Estimate, Outcome
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ class RunSummary(Record):
     models: tuple[ModelFigures, ...] = ()
     verdict: VerdictSummary | None = None
     files: RunFiles | None = None
+    no_pdf: NoPdf | None = Field(default=None, description="Why a completed run has no PDF.")
     failure: Failure | None = None
 
     @model_validator(mode="after")
@@ -320,7 +322,7 @@ def failed_run(
 def failure_of(error: BaseException, stage: str, *, remedy: str | None = None) -> Failure:
     """`error`, raised in `stage`, as a record."""
     kind = getattr(error, "kind", type(error).__name__)
-    public = getattr(error, "public", "")
+    public = getattr(error, "how", "") or getattr(error, "public", "")
     if isinstance(error, OSError) and error.errno is not None:
         public = os.strerror(error.errno)
     # What is no `Exception` comes from outside: Ctrl-C, SIGTERM, a cancellation, the end of the worker.

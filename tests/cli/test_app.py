@@ -23,6 +23,7 @@ COMMANDS = [
     "export",
     "predict",
     "registry",
+    "pdf",
     "reproduce",
     "history",
     "doctor",

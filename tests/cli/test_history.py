@@ -9,6 +9,7 @@ import pytest
 
 from medcompare.cli.app import main
 from medcompare.runs.history import history_path, record_run
+from medcompare.runs.result import NoPdf
 from tests.runs.sample_runs import figures, summary
 
 if TYPE_CHECKING:
@@ -48,6 +49,17 @@ def test_runs_are_listed_newest_first(store: Path, capsys: pytest.CaptureFixture
     assert "ResNet-50 0.930 (0.880 to 0.980)" in said
     assert "training of ResNet-50: loss is not finite" in said
     assert "Prefer EfficientNet-B0" in said
+
+
+def test_a_run_without_its_pdf_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is completed, as its verdict stands."""
+    run = summary(1, no_pdf=NoPdf(cause="x", how="it passed its time limit"))
+    record_run(history_path(tmp_path), run)
+
+    assert main(["history", "--store", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "completed" in said
+    assert "Prefer EfficientNet-B0 (no PDF: it passed its time" in said
 
 
 def test_filters_and_limit(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from medcompare.cli.app import main
 from medcompare.cli.terminal import ExitStatus
 from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.predictions.cases import ScoredCases
-from medcompare.report.render import _pdf_and_pages
+from medcompare.report.pdf import render_pdf
 from medcompare.report.results import results_json
 from medcompare.runs.evidence import AttachedFile, EvidenceSettings, evidence_of, read_cases
 from tests.report import odd_runs
@@ -44,7 +44,7 @@ def pdf_with(inputs: ReportInputs, folder: Path, **changes: Callable[[str], str]
         for one in files
     ]
     path = folder / "report.pdf"
-    path.write_bytes(_pdf_and_pages(html, altered)[0])
+    path.write_bytes(render_pdf(html, altered)[0])
     return path
 
 
@@ -153,7 +153,7 @@ def test_other_files_are_refused(
 ) -> None:
     """With what is missing, and where a report with it is found."""
     path = tmp_path / "x.pdf"
-    path.write_bytes(content or _pdf_and_pages("<html lang=en><title>t</title><p>x")[0])
+    path.write_bytes(content or render_pdf("<html lang=en><title>t</title><p>x")[0])
 
     assert main(["reproduce", str(path)]) == ExitStatus.BAD_INPUT
     assert words in capsys.readouterr().err

@@ -16,10 +16,13 @@ from flows.lifecycle import RunLifecycle
 from medcompare.base.code_identity import PACKAGE_ROOT
 from medcompare.base.errors import ConfigError, DataError
 from medcompare.base.formatting import format_estimate
+from medcompare.cli.app import main
+from medcompare.cli.running import print_result
+from medcompare.cli.terminal import ExitStatus
 from medcompare.runs.history import history_path, list_runs
-from medcompare.stats.records import Estimate
+from medcompare.stats.records import Estimate, Outcome
 from tests.flows.conftest import set_mail_server
-from tests.flows.small_runs import Done, run, small_config
+from tests.flows.small_runs import Done, logged, run, small_assessment, small_config
 from tests.notify.mail_servers import Mailbox, mail_server
 
 if TYPE_CHECKING:
@@ -271,8 +274,53 @@ def test_a_wrong_web_address_costs_the_link_not_the_run(
     """The report exists by then: page and mail go out without a link, and the log names the variable."""
     monkeypatch.setenv("MEDCOMPARE_LINK_BASE", "javascript:alert(1)")
 
-    assert RunLifecycle._link("one") is None
+    assert RunLifecycle._link("one", "report.pdf") is None
     assert "MEDCOMPARE_LINK_BASE: 'javascript:alert(1)' is not an address" in caplog.text
+
+
+def test_a_run_without_its_pdf_says_so_everywhere(
+    first: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """State, page, history, mail and log; verdict and HTML are there, and one command makes the PDF."""
+    mailbox, how = Mailbox(), "it passed its time limit"
+    with mail_server(mailbox) as port, logged() as log:
+        set_mail_server(monkeypatch, port)
+        done = run(small_assessment(first, tmp_path, report={"pdf_time_limit_s": 0.01}))
+
+    result = done.result
+    assert done.run.state is not None
+    assert done.run.state.is_completed()
+    assert done.run.state.name == "Completed without PDF"
+    assert done.run.state.message == f"{result.headline}. There is no PDF: {how}"
+    assert done.tasks == {
+        "assess": "Completed",
+        "report": "Completed",
+        "publish": "Completed",
+        "mail": "Completed",
+    }
+    assert result.pdf is None
+    page = str(done.artifacts["verdict"][0].data)
+    assert f"**There is no PDF of this report**: {how}." in page
+    assert f"The report lies at `{Path(result.html).absolute()}`" in page
+    assert (
+        "no PDF: making the PDF passed its time limit of 0.01 s and was ended; raise report.pdf_time_limit_s"
+        in (log.getvalue())
+    )
+    row = row_of(done, tmp_path / "store")
+    assert (row.status, row.no_pdf and row.no_pdf.how) == ("completed", how)
+    [(_, message)] = mailbox.mails
+    assert str(message["Subject"]).endswith("(no PDF)")
+    assert list(message.iter_attachments()) == []
+
+    # Where it ran, the terminal says it last, and a script sees it by the exit status.
+    assert print_result(result) == ExitStatus.NO_PDF
+    assert print_result(result, accepted=set(Outcome) - {result.outcome}) == ExitStatus.OTHER_VERDICT
+    printed = capsys.readouterr()
+    assert f"Report      {result.html}" in printed.out
+    assert f"To make the PDF: medcompare pdf {result.folder}" in printed.err
+    assert main(["pdf", result.folder]) == ExitStatus.SUCCESS
+    assert main(["reproduce", f"{result.folder}/report.pdf"]) == ExitStatus.SUCCESS
+    assert "numbers agree" in capsys.readouterr().out
 
 
 PRINTING = """

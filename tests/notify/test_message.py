@@ -11,6 +11,7 @@ import pytest
 from medcompare.base.errors import DataError
 from medcompare.notify.message import MailError, build_failure_mail, build_report_mail, should_mail
 from medcompare.runs.changes import what_changed
+from medcompare.runs.result import NoPdf
 from medcompare.runs.stages import remedy_of
 from medcompare.runs.summary import failure_of
 from medcompare.stats.records import Outcome
@@ -119,6 +120,25 @@ def test_a_report_of_exactly_the_limit_is_attached(pdf: Path) -> None:
     """The limit itself is still allowed."""
     assert attachments(report_mail(config(25, max_attachment_bytes=len(PDF)), pdf)) != {}
     assert attachments(report_mail(config(25, max_attachment_bytes=len(PDF) - 1), pdf)) == {}
+
+
+@pytest.mark.parametrize("link", [None, "https://reports.example/one/report.html"])
+def test_a_report_without_a_pdf_says_why_and_what_makes_it(link: str | None) -> None:
+    """The cause, which may hold data, stays on the machine."""
+    no_pdf = NoPdf(cause="of Jane_Doe_1962", how="its process was killed, as memory ran out")
+    message = report_mail(config(25), None, no_pdf=no_pdf, link=link)
+
+    assert message["Subject"] == "oral: Prefer EfficientNet-B0 (no PDF)"
+    assert attachments(message) == {}
+    for kind in ("plain", "html"):
+        text = " ".join(body_text(message, kind).split())
+        assert (
+            "There is no PDF of this report: its process was killed, as memory ran out. The whole report is "
+            "report.html in the folder of the run on the server, where medcompare pdf with the name of that folder "
+            "makes the PDF."
+        ) in text
+        assert (link is None) or link in text
+        assert "Jane_Doe" not in text
 
 
 def test_a_mail_without_what_it_is_about_is_refused(pdf: Path) -> None:

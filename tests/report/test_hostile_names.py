@@ -19,6 +19,7 @@ from medcompare.predictions.table import read_prediction_table, write_prediction
 from medcompare.report import render
 from medcompare.report.collect import setting_rows
 from medcompare.report.pages.report import build_context
+from medcompare.report.pdf import render_pdf
 from tests.report.odd_runs import inputs_of, scores_of, truth
 from tests.report.test_layout import missing_glyphs, squeezed, text_of, texts_outside
 
@@ -120,7 +121,7 @@ def test_the_page_has_the_elements_that_it_has_with_harmless_names(tmp_path: Pat
 @pytest.mark.slow
 def test_the_printed_page_keeps_them_in_their_boxes(tmp_path: Path) -> None:
     """Nothing outside the margins, no empty box; the PDF says the names."""
-    content = render.render_pdf(html_of(tmp_path / "t.csv", str))
+    content = render_pdf(html_of(tmp_path / "t.csv", str))[0]
 
     assert texts_outside(content) == []
     assert missing_glyphs(content) == 0

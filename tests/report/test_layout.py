@@ -24,6 +24,7 @@ from medcompare.report.pages.errors import error_section
 from medcompare.report.pages.methods import methods_section
 from medcompare.report.pages.net_benefit import net_benefit_blocks
 from medcompare.report.pages.report import ReportContext, RulePage, _page_one, build_context
+from medcompare.report.pdf import render_pdf
 from medcompare.report.vocabulary import view_of
 from tests.report import odd_runs
 from tests.report.sample import make_inputs
@@ -85,7 +86,7 @@ def test_long_names_and_many_models_fit_on_paper(n_models: int, paper: str) -> N
     """Names of 80 characters, classes and levels of 60: no column leaves the page and none is missing."""
     inputs = odd_runs.many(n_models, paper=paper)
 
-    check_nothing_lost(inputs, render.render_pdf(render.render_html(build_context(inputs))))
+    check_nothing_lost(inputs, render_pdf(render.render_html(build_context(inputs)))[0])
 
 
 def with_sections(inputs: ReportInputs, *sections: Section | None) -> str:
@@ -112,7 +113,7 @@ def test_wide_pages_fit_on_letter_paper() -> None:
     """Page one, errors, subgroups and cost of six models: the pages that were cut off, without the slow curves."""
     inputs = odd_runs.many(6, paper="Letter")
     view = view_of(inputs)
-    content = render.render_pdf(with_sections(inputs, error_section(view, 1), cost_section(view, 2)))
+    content = render_pdf(with_sections(inputs, error_section(view, 1), cost_section(view, 2)))[0]
     text = squeezed(text_of(content))
 
     assert texts_outside(content) == []
@@ -134,7 +135,7 @@ SLOW_PAGES = [
 def test_what_qualifies_the_verdict_stands_on_page_one(name: str) -> None:
     """Every caveat, in full, whatever the number and the length of the names (B12)."""
     inputs = odd_runs.many(10) if name == "many 10" else odd_runs.run(name)
-    content = render.render_pdf(with_sections(inputs))
+    content = render_pdf(with_sections(inputs))[0]
     first = squeezed(PdfReader(io.BytesIO(content)).pages[0].extract_text())
     page = _page_one(view_of(inputs))
 
@@ -194,7 +195,7 @@ def check_layout(inputs: ReportInputs) -> None:
     """A whole report: every page is used, none ends with a heading."""
     html = render.render_html(build_context(inputs))
 
-    assert layout_faults(html, render.render_pdf(html)) == []
+    assert layout_faults(html, render_pdf(html)[0]) == []
 
 
 def test_no_page_is_wasted_and_none_ends_with_a_heading() -> None:
@@ -204,7 +205,7 @@ def test_no_page_is_wasted_and_none_ends_with_a_heading() -> None:
     builders = (data_section, error_section, cost_section, methods_section)
 
     html = with_sections(inputs, *(build(view, i) for i, build in enumerate(builders, start=1)))
-    content = render.render_pdf(html)
+    content = render_pdf(html)[0]
 
     assert len(pdfium.PdfDocument(content)) > 3
     assert layout_faults(html, content) == []
@@ -228,14 +229,14 @@ def test_a_table_of_three_rows_leaves_its_next_heading_free() -> None:
         f"<html lang='en'><style>{fonts.font_faces('Short abc one two three 123 Next')}{style}</style><body>"
     )
     html += f"{blocks.render(short)}<h3>Next</h3>{figure}</body></html>"
-    content = render.render_pdf(html)
+    content = render_pdf(html)[0]
 
     texts = [page.extract_text() for page in PdfReader(io.BytesIO(content)).pages]
     assert ["Short" in text for text in texts] == [True, False]
     assert ["Next" in text for text in texts] == [False, True]
     assert layout_faults(html, content) == ["page 1: 10% used"]
     foot = f"{html[: -len(figure + '</body></html>')]}</body></html>"
-    assert layout_faults(foot, render.render_pdf(foot)) == ["page 1 ends with a heading"]
+    assert layout_faults(foot, render_pdf(foot)[0]) == ["page 1 ends with a heading"]
 
 
 def letters_outside(svg: str) -> int:
@@ -289,7 +290,8 @@ def small_pdf(words: str) -> bytes:
     """`words` set with the report's fonts and style sheet."""
     style = (render.TEMPLATES / "report.css").read_text(encoding="utf-8")
     head = f"<html lang='en'><style>{fonts.font_faces(words)}{style}</style>"
-    return render.render_pdf(f"{head}<body><p>{fonts.isolated(words)}</p></body></html>")
+    html = f"{head}<body><p>{fonts.isolated(words)}</p></body></html>"
+    return render_pdf(html, lost=fonts.undrawable(html))[0]
 
 
 def places(content: bytes) -> dict[str, float]:
@@ -367,7 +369,7 @@ def test_whole_report_in_other_scripts(chinese: bool) -> None:  # noqa: FBT001 -
         pytest.skip("no font with Chinese characters here (Debian: fonts-noto-cjk or fonts-wqy-microhei)")
     inputs = odd_runs.inject(cjk=chinese)
 
-    content = render.render_pdf(render.render_html(build_context(inputs)))
+    content = render_pdf(render.render_html(build_context(inputs)))[0]
 
     assert texts_outside(content) == []
     assert missing_glyphs(content) == 0

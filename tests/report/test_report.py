@@ -22,6 +22,8 @@ from medcompare.report.pages.data import data_section
 from medcompare.report.pages.methods import methods_section, trend_section
 from medcompare.report.pages.model import model_section
 from medcompare.report.pages.report import build_context
+from medcompare.report.pdf import render_pdf
+from medcompare.report.printing import HTML_NAME
 from medcompare.report.results import read_results
 from medcompare.report.vocabulary import view_of
 from medcompare.stats.in_detail import Shortcut
@@ -387,7 +389,7 @@ def test_one_model_on_letter_paper() -> None:
     )
 
     html = render.render_html(build_context(inputs))
-    document = PdfReader(io.BytesIO(render.render_pdf(html)))
+    document = PdfReader(io.BytesIO(render_pdf(html)[0]))
     read = Reader(html)
 
     box = document.pages[0].mediabox
@@ -533,7 +535,7 @@ def test_templates_do_no_arithmetic() -> None:
 def test_pdf_loads_nothing(address: str) -> None:
     """A picture from elsewhere stops the rendering, be it a server or a file."""
     with pytest.raises(render.ReportError, match=r"must not load .*: everything has to be embedded"):
-        render.render_pdf(f"<p>text</p><img src='{address}' alt='x'>")
+        render_pdf(f"<p>text</p><img src='{address}' alt='x'>")
 
 
 def test_missing_templates_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -553,10 +555,10 @@ def test_failed_render_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_failed_write_leaves_no_report(tmp_path: Path) -> None:
-    """Where the PDF cannot be written, HTML and results go again."""
-    (tmp_path / render.PDF_NAME / "in the way").mkdir(parents=True)
+    """Where the HTML cannot be written, the results go again."""
+    (tmp_path / HTML_NAME / "in the way").mkdir(parents=True)
     assessment = make_assessment(n=120, n_models=1, probabilities=False, costs=False, subgroups=False)
-    with pytest.raises(OSError, match=r"report\.pdf"):
+    with pytest.raises(OSError, match=r"report\.html"):
         render.write_report(make_inputs(full=False, assessment=assessment, settings=()), tmp_path)
 
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []

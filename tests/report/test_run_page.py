@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,9 +14,10 @@ from medcompare.base.formatting import format_estimate
 from medcompare.report.results import results_json
 from medcompare.report.run_page import escaped, run_page
 from medcompare.report.vocabulary import view_of
+from medcompare.runs.result import NoPdf
 from tests.report.sample import make_assessment, make_inputs, make_manifest
 
-REPORT = "runs/one/report.pdf"
+REPORT = Path("runs/one/report.pdf")
 IMAGE = re.compile(r"!\[((?:[^\]\\]|\\.)*)\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)")
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -117,10 +119,22 @@ def test_with_and_without_a_link() -> None:
     unlinked = run_page(inputs, report=REPORT, link=None).verdict
 
     assert "**[Open the report (PDF)](https://reports.example/one/report.pdf)**" in linked
-    assert REPORT not in linked.replace("https://reports.example/one/report.pdf", "")
+    assert str(REPORT) not in linked.replace("https://reports.example/one/report.pdf", "")
     assert f"The report lies at `{REPORT}` on the machine that ran." in unlinked
     assert "MEDCOMPARE_LINK_BASE" in unlinked
     assert "](http" not in unlinked
+
+
+@pytest.mark.parametrize("link", [None, "https://reports.example/one/report.html"])
+def test_a_page_without_a_pdf_says_why_and_what_makes_it(link: str | None) -> None:
+    """The cause, which may hold data, stays in the log; what is linked is the HTML."""
+    no_pdf = NoPdf(cause="of Mustermann", how="its process was killed")
+    text = run_page(make_inputs(), report=REPORT.with_suffix(".html"), link=link, no_pdf=no_pdf).verdict
+
+    assert "**There is no PDF of this report**: its process was killed." in text
+    assert "`medcompare pdf one`, in the folder of runs on the machine that ran, makes it." in text
+    assert (f"**[Open the report (HTML)]({link})**" if link else "`runs/one/report.html`") in text
+    assert "Mustermann" not in text
 
 
 def test_pictures_are_drawn_on_white() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medcompare.base.errors import TrainingError
 from medcompare.base.hardware import oom_kills
+from medcompare.base.language import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,25 +32,36 @@ def memory_ran_out(before: tuple[int, int] | None) -> str:
     return "Linux ended a process of this machine, as memory ran out" if now[1] > before[1] else ""
 
 
-def death(label: str, code: int, tail: Iterable[str], *, ran_out: str = "") -> TrainingError:
+LESS_MEMORY = "lower train.batch_size, train.num_workers or train.max_parallel"
+
+
+def death(
+    label: str, code: int, tail: Iterable[str], *, ran_out: str = "", less_memory: str = LESS_MEMORY
+) -> TrainingError:
     """The error of a process that ended with status `code` (negative: by a signal) and without a result.
 
-    `tail` is what it last said, `ran_out` what `memory_ran_out` says.
+    `tail` is what it last said, `ran_out` what `memory_ran_out` says, `less_memory` how it would need less.
     """
     last = "; last output: " + " | ".join(list(tail)[-5:]) if tail else ""
     if code >= 0:
-        return TrainingError(f"{label} ended with exit status {code} and no result{last}")
+        how = message("its process ended without a result")
+        return TrainingError(f"{label} ended with exit status {code} and no result{last}", how=how)
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
     why = ran_out or "often the system running out of memory"
     remedy = {
-        "SIGKILL": f"{why}: lower train.batch_size, train.num_workers or train.max_parallel",
+        "SIGKILL": f"{why}: {less_memory}",
         "SIGBUS": "often shared memory (/dev/shm) running out: set train.num_workers to 0",
         "SIGTERM": "someone or something ended it from outside",
     }.get(name, "a crash in native code")
-    return TrainingError(f"{label} was ended by {name} ({remedy}){last}", transient=True)
+    killed = message("its process was killed")
+    how = {
+        "SIGKILL": message("its process was killed, as memory ran out") if ran_out else killed,
+        "SIGTERM": message("its process was ended from outside"),
+    }.get(name, message("its process crashed"))
+    return TrainingError(f"{label} was ended by {name} ({remedy}){last}", transient=True, how=how)
 
 
 def words_of_device(error: Exception) -> str | None:

@@ -33,9 +33,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from medcompare.base import errors
-from medcompare.base.errors import MedcompareError, TrainingError, redact
+from medcompare.base.errors import MedcompareError, TrainingError, UnexpectedError, redact
 from medcompare.base.hardware import oom_kills
-from medcompare.training.worker.causes import death, memory_ran_out, words_of_device, words_of_loader
+from medcompare.base.language import message
+from medcompare.training.worker.causes import (
+    LESS_MEMORY,
+    death,
+    memory_ran_out,
+    words_of_device,
+    words_of_loader,
+)
 from medcompare.training.worker.fork_server import serve_copies, start_process
 
 if TYPE_CHECKING:
@@ -71,6 +78,7 @@ def run_child(
     on_event: EventHandler | None = None,
     timeout_s: float | None = None,
     time_limit_name: str = "timeout_s",
+    less_memory: str = LESS_MEMORY,
     environment: Mapping[str, str] | None = None,
     on_start: Callable[[int], None] | None = None,
 ) -> str:
@@ -92,6 +100,8 @@ def run_child(
         Wall-clock limit, seconds; the whole process group is killed when it passes.
     time_limit_name : str
         The setting the message names when the limit passes.
+    less_memory : str
+        What the message of a kill for lack of memory tells to do.
     environment : mapping, optional
         Variables to add to this process's own.
     on_start : callable, optional
@@ -111,7 +121,7 @@ def run_child(
     """
     killed_before = oom_kills()
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    with _started(module, job, environment, label) as process:
+    with _started(module, job, environment, label, timeout_s) as process:
         if on_start is not None:
             on_start(process.pid)
         conversation = _Conversation(process, on_event)
@@ -128,15 +138,16 @@ def run_child(
             f"{label} passed its time limit of {timeout_s:g} s and was ended; "
             f"raise {time_limit_name} or give it less to do"
         )
-        raise TrainingError(msg)
+        raise TrainingError(msg, how=message("it passed its time limit"))
     if conversation.result is not None:
         return conversation.result
     if was_stopped:  # also where the child has said so itself: it is not to be tried again
         msg = f"{label} was stopped"
-        raise TrainingError(msg)
+        raise TrainingError(msg, how=message("it was stopped"))
     if conversation.error is not None:
         _raise_reported(conversation.error, label)
-    raise death(label, process.wait(), conversation.last_words, ran_out=memory_ran_out(killed_before))
+    ran_out = memory_ran_out(killed_before)
+    raise death(label, process.wait(), conversation.last_words, ran_out=ran_out, less_memory=less_memory)
 
 
 def terminate(pids: Iterable[int]) -> None:
@@ -167,13 +178,15 @@ def all_ended() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _started(module: str, job: str, environment: Mapping[str, str] | None, label: str) -> Iterator[Process]:
+def _started(
+    module: str, job: str, environment: Mapping[str, str] | None, label: str, timeout_s: float | None
+) -> Iterator[Process]:
     """A started and registered child; dead with all its children when the block ends."""
     with _lock:
         if _ending:
             msg = f"{label} was stopped"
             raise TrainingError(msg)
-        process = start_process(module, job, {**os.environ, **(environment or {})})
+        process = start_process(module, job, {**os.environ, **(environment or {})}, timeout_s=timeout_s)
         _live[process.pid] = process
     try:
         yield process
@@ -305,8 +318,8 @@ def _raise_reported(event: Event, label: str) -> NoReturn:
         kind = TrainingError
     if issubclass(kind, TrainingError):
         failed = f"{label} failed: " if event.get("unforeseen") else ""
-        raise kind(failed + event["message"], transient=event["transient"])
-    raise kind(event["message"])
+        raise kind(failed + event["message"], transient=event["transient"], how=event["how"])
+    raise kind(event["message"], how=event["how"])
 
 
 class _ForwardLogs(logging.Handler):
@@ -353,17 +366,23 @@ def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
     package_logger = logging.getLogger("medcompare")
     package_logger.addHandler(_ForwardLogs(emit))
     package_logger.setLevel(logging.INFO)
-    unforeseen: Event = {"event": "error", "type": "TrainingError", "unforeseen": True}
+    unforeseen: Event = {
+        "event": "error",
+        "type": "TrainingError",
+        "unforeseen": True,
+        "how": UnexpectedError.public,
+    }
     try:
         result = jobs[arguments[0]](request, emit)
     except MedcompareError as error:
-        transient = getattr(error, "transient", False)
-        emit({"event": "error", "type": type(error).__name__, "message": str(error), "transient": transient})
+        more = {"transient": getattr(error, "transient", False), "how": error.how}
+        emit({"event": "error", "type": type(error).__name__, "message": str(error), **more})
         return 1
     except OSError as error:
         # A full disk or a dropped network share may heal.
         message = f"{type(error).__name__}: {redact(error)}"
-        emit({**unforeseen, "message": message, "transient": True})
+        how = os.strerror(error.errno) if error.errno is not None else unforeseen["how"]
+        emit({**unforeseen, "message": message, "transient": True, "how": how})
         return 1
     except Exception as error:  # noqa: BLE001 - a process boundary: everything is reported to the parent
         device = words_of_device(error) or words_of_loader(error)

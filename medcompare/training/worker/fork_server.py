@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 class Copy:
     """A copied process: what `subprocess.Popen` has of it, as far as it is used here."""
 
-    def __init__(self, pipes: list[int]) -> None:
+    def __init__(self, pipes: list[int], timeout_s: float | None) -> None:
         stdin, stdout, stderr, self._status = pipes
         self.stdin: IO[bytes] = os.fdopen(stdin, "wb")
         self.stdout: IO[bytes] = os.fdopen(stdout, "rb")
@@ -50,7 +50,8 @@ class Copy:
         self._said = b""
         self._lock = threading.Lock()
         self.returncode: int | None = None
-        self._read()
+        if select.select([self._status], [], [], timeout_s)[0]:
+            self._read()
         if not self._said.startswith(b"pid "):
             for pipe in (self.stdin, self.stdout, self.stderr):
                 pipe.close()
@@ -93,7 +94,9 @@ _servers: dict[tuple[str, str], tuple[subprocess.Popen[bytes], socket.socket]] =
 _lock = threading.Lock()
 
 
-def start_process(module: str, job: str, environment: Mapping[str, str]) -> Process:
+def start_process(
+    module: str, job: str, environment: Mapping[str, str], *, timeout_s: float | None = None
+) -> Process:
     """Start job `job` of `module` in a process and a process group of its own.
 
     Parameters
@@ -105,6 +108,8 @@ def start_process(module: str, job: str, environment: Mapping[str, str]) -> Proc
         Which of its jobs.
     environment : mapping
         All variables of the new process; they may not change where modules are imported from.
+    timeout_s : float, optional
+        How long the process to be copied may take to import what it imports, seconds.
 
     Returns
     -------
@@ -114,7 +119,7 @@ def start_process(module: str, job: str, environment: Mapping[str, str]) -> Proc
     environment = importing_this_code(environment)
     if sys.platform == "linux":
         try:
-            return _copied(module, job, environment)
+            return _copied(module, job, environment, timeout_s)
         except OSError as error:
             logger.debug("no copy of a started process for %s: %s", job, error)
     return subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
@@ -128,7 +133,7 @@ def start_process(module: str, job: str, environment: Mapping[str, str]) -> Proc
     )
 
 
-def _copied(module: str, job: str, environment: Mapping[str, str]) -> Copy:
+def _copied(module: str, job: str, environment: Mapping[str, str], timeout_s: float | None) -> Copy:
     """Copy the process that has imported `module`, which is started where there is none.
 
     Raises
@@ -150,7 +155,7 @@ def _copied(module: str, job: str, environment: Mapping[str, str]) -> Copy:
     finally:
         for end in theirs:
             os.close(end)
-    copy = Copy(ours)
+    copy = Copy(ours, timeout_s)
     order = {"job": job, "environment": dict(environment), "folder": str(Path.cwd()), "umask": _umask()}
     with contextlib.suppress(BrokenPipeError):  # its exit status tells
         copy.stdin.write(json.dumps(order).encode() + b"\n")

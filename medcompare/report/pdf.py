@@ -1,0 +1,101 @@
+"""The HTML as a PDF, by WeasyPrint, in the process that asks for it; a run asks for it in another one (`printing`).
+
+Nothing is fetched: fonts, styles and images travel inside the HTML, and the fetcher knows only embedded data.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from weasyprint import HTML, Attachment
+from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
+
+from medcompare.base.errors import ReportError
+from medcompare.base.language import message
+from medcompare.report.archive import VARIANT, make_archival
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from medcompare.runs.evidence import AttachedFile
+
+FONT_TIME = "SOURCE_DATE_EPOCH"
+"""Parts of fonts carry the time when they were cut out, unless this variable names one: equal bytes need it."""
+
+
+class EmbeddedOnly(URLFetcher):  # type: ignore[misc] # WeasyPrint ships no annotations
+    """Fetcher that serves data URIs and refuses files and every network address."""
+
+    def __init__(self) -> None:
+        super().__init__(allowed_protocols=("data",))
+
+    def fetch(self, url: str, headers: dict[str, str] | None = None) -> URLFetcherResponse:
+        """Content of a data URI.
+
+        Raises
+        ------
+        FatalURLFetchingError
+            For any other address: a report that needs one is wrong, so rendering stops.
+        """
+        if not url.lower().startswith("data:"):
+            msg = f"the report must not load {url}: everything has to be embedded"
+            raise FatalURLFetchingError(msg)
+        return super().fetch(url, headers)
+
+
+def render_pdf(
+    html: str, attached: Sequence[AttachedFile] = (), *, made_at: datetime | None = None, lost: str = ""
+) -> tuple[bytes, int]:
+    """The HTML as a PDF with embedded fonts, outline, page numbers and tags, and its number of pages.
+
+    Parameters
+    ----------
+    html : str
+        Document made by `medcompare.report.render.render_html`.
+    attached : sequence of AttachedFile
+        Files inside the PDF.
+    made_at : datetime, optional
+        When these files were made.
+    lost : str
+        Characters that no font draws; their codes are printed, so that no name becomes a row of boxes.
+
+    Raises
+    ------
+    ReportError
+        If the document refers to anything that is not embedded.
+    """
+    shown = html.translate({ord(c): f"[U+{ord(c):04X}]" for c in lost}) if lost else html
+    identifier = hashlib.sha256(html.encode()).digest()[:16]
+    usual, time_given = gc.get_threshold(), FONT_TIME in os.environ
+    os.environ.setdefault(FONT_TIME, "0")
+    # Millions of objects are made, few can be dropped before the end: looking for those takes a quarter of the time.
+    gc.set_threshold(200_000, *usual[1:])
+    try:
+        document = HTML(string=shown, url_fetcher=EmbeddedOnly(), base_url=None).render(pdf_tags=True)
+        content: bytes = document.write_pdf(
+            finisher=make_archival,
+            pdf_variant=VARIANT,
+            pdf_identifier=identifier,
+            attachments=[
+                Attachment(
+                    string=one.content,
+                    name=one.name,
+                    description=one.about,
+                    relationship="Data",
+                    created=made_at,
+                    modified=made_at,
+                )
+                for one in attached
+            ],
+        )
+    except FatalURLFetchingError as error:
+        raise ReportError(str(error), how=message("it refers to something that is not embedded")) from error
+    finally:
+        gc.set_threshold(*usual)
+        if not time_given:
+            del os.environ[FONT_TIME]
+    return content, len(document.pages)

@@ -1,0 +1,94 @@
+"""The PDF of a run, made in a process of its own with a time limit.
+
+Its layout takes most of the time of a report, grows with what the report has to say, and runs through libraries
+in C: it may take too long, need more memory than there is, or crash. HTML and results are on the disk before it
+begins, so that none of this loses them, and what the PDF needs besides stays beside them until the PDF is there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from medcompare.base.artifacts import write_atomically
+from medcompare.base.errors import ConfigError, ReportError
+from medcompare.base.language import message
+from medcompare.base.record import Record
+from medcompare.runs.evidence import AttachedFile
+from medcompare.training.worker.child import EventHandler, run_child, serve
+
+HTML_NAME, PDF_NAME = "report.html", "report.pdf"
+WAITING_NAME = "report-waiting.json"
+"""Beside an HTML without its PDF: what the PDF needs besides."""
+
+MODULE = "medcompare.report.printing"
+LESS_MEMORY = "end other programs, or give the machine or container more memory"
+
+
+class Waiting(Record):
+    """What a PDF needs besides its HTML; see `medcompare.report.pdf.render_pdf`."""
+
+    attached: tuple[AttachedFile, ...]
+    made_at: datetime
+    lost: str
+
+
+def make_pdf(folder: Path, *, time_limit_s: float | None = None) -> int:
+    """Make ``report.pdf`` from the ``report.html`` in `folder`, in a process of its own; returns its number of pages.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds `HTML_NAME` and `WAITING_NAME`; the latter is removed once the PDF is there.
+    time_limit_s : float, optional
+        Seconds after which the process is killed.
+
+    Raises
+    ------
+    MedcompareError
+        Why there is no PDF: its process passed the limit, died or failed, or the disk refused.
+    ConfigError
+        If `folder` has no report whose PDF is to be made.
+    """
+    for name in (HTML_NAME, WAITING_NAME):
+        if not (folder / name).is_file():
+            made = (folder / PDF_NAME).is_file()
+            remedy = f"its {PDF_NAME} is made already" if made else "name the folder of a run without a PDF"
+            msg = f"{folder} has no {name}: {remedy}"
+            raise ConfigError(msg)
+    n_pages = run_child(
+        MODULE,
+        "pdf",
+        json.dumps(str(folder.resolve())),
+        label="making the PDF",
+        timeout_s=time_limit_s,
+        time_limit_name="report.pdf_time_limit_s",
+        less_memory=LESS_MEMORY,
+    )
+    (folder / WAITING_NAME).unlink(missing_ok=True)
+    return int(n_pages)
+
+
+def _pdf(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signature of a job
+    from medcompare.report.pdf import render_pdf  # noqa: PLC0415 - not needed by the process that asks
+
+    folder = Path(json.loads(request))
+    waiting = Waiting.model_validate_json((folder / WAITING_NAME).read_bytes())
+    html = (folder / HTML_NAME).read_bytes().decode("utf-8")
+    try:
+        content, n_pages = render_pdf(html, waiting.attached, made_at=waiting.made_at, lost=waiting.lost)
+    except MemoryError:
+        msg = f"memory ran out while the PDF was made: {LESS_MEMORY}"
+        raise ReportError(msg, how=message("memory ran out")) from None
+    write_atomically(folder / PDF_NAME, content)
+    return json.dumps(n_pages)
+
+
+IMPORTED_ONCE = ("medcompare.report.pdf",)
+"""For `medcompare.training.worker.fork_server`."""
+JOBS = {"pdf": _pdf}
+
+if __name__ == "__main__":
+    sys.exit(serve(JOBS, sys.argv[1:]))
