@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medcompare.base.errors import DataError
+from medcompare.base.language import in_language
 from medcompare.notify.message import MailError, build_failure_mail, build_report_mail, should_mail
 from medcompare.runs.changes import what_changed
 from medcompare.runs.result import NoPdf
@@ -246,3 +247,21 @@ def test_a_data_set_name_cannot_inject_a_header() -> None:
     assert parsed["Bcc"] is None
     assert parsed["Subject"] == "oral Bcc: spy@evil.example body x: Prefer EfficientNet-B0"
     assert len(report_mail(config(25), None, data_name="x" * 500)["Subject"]) == 150
+
+
+def test_mails_are_in_the_language_spoken() -> None:
+    """Subject, both bodies and the sentences on changes; names of models and of the data set stay."""
+    with in_language("de"):
+        run = summary(3, n_images=1830, n_patients=1200)
+        mail = build_report_mail(run, what_changed(summary(1), run), config(25), pdf=None, now=NOW)
+        broken = summary(
+            2, status="failed", failure=failure_of(DataError("scan.png"), "report"), verdict=None
+        )
+        failed = build_failure_mail(broken, config(25), now=NOW)
+    for kind in ("plain", "html"):
+        text = body_text(mail, kind)
+        assert "1.830 von 1.200 Patienten" in text
+        assert "0,910 (0,860 bis 0,960)" in text
+        assert "EfficientNet-B0" in text
+    assert '<html lang="de">' in body_text(mail, "html")
+    assert "fehlgeschlagen (Schritt: Bericht)" in body_text(failed)

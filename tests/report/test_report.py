@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
+from medcompare.base.language import in_language
 from medcompare.report import render
 from medcompare.report.pages import report as context
 from medcompare.report.pages.data import data_section
@@ -576,3 +577,13 @@ def test_context_is_made_of_finished_words() -> None:
         return [name] if isinstance(value, float) else []
 
     assert set(numbers(built, "")) == {"width_mm"}
+
+
+def test_page_and_counters_are_in_the_language_spoken() -> None:
+    """The language of the document, the words around counters, and a class name that no rule may hyphenate."""
+    with in_language("de"):
+        html = render.render_html(build_context(make_inputs(full=False)))
+    assert '<html lang="de">' in html
+    assert 'content: "Seite " counter(page) " von " counter(pages) "";' in html
+    assert 'caption::before { content: "Tabelle " counter(table) ". "; }' in html
+    assert ">Zurück zum Inhalt<" in html

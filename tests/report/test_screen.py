@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tinycss2
 
+from medcompare.base.language import in_language
 from medcompare.report import render
 from medcompare.report.pages.report import build_context
 from tests.report import odd_runs
@@ -362,3 +363,42 @@ def test_the_page_is_complete_without_its_script(browser: Any, page: Path) -> No
     look(browser, page, WIDE_PX)
     assert without <= set(browser.execute_script(text).split())
     assert len(without) > 500
+
+
+@pytest.mark.browser
+def test_the_script_speaks_the_language_of_the_page(browser: Any, tmp_path: Path) -> None:
+    """In German: numbers with a decimal comma sort by their value, are copied with semicolons, and are written so."""
+    y_true = odd_runs.truth(160, 70)
+    scores = odd_runs.scores_of(y_true, {"wide": 2.4, "narrow": 2.4})
+    with in_language("de"):
+        inputs = odd_runs.inputs_of(
+            odd_runs.cases(y_true, scores), thresholds={"wide": 0.4217, "narrow": 0.6}
+        )
+        path = tmp_path / "report.html"
+        path.write_text(render.render_html(build_context(inputs)), encoding="utf-8")
+    look(browser, path, WIDE_PX)
+    table = next(
+        one
+        for one in browser.find_elements("css selector", ".table table")
+        if "Metriken je Klasse" in one.find_element("tag name", "caption").get_attribute("textContent")
+    )
+    values = [float(text.split()[0].replace(",", ".")) for text in column(browser, table, 3)]
+    table.find_elements("css selector", "th .sort")[3].click()
+
+    assert [float(text.split()[0].replace(",", ".")) for text in column(browser, table, 3)] == sorted(values)
+    assert "aufsteigend" in browser.execute_script("return document.querySelector('.said').textContent")
+    allowed = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    browser.execute_cdp_cmd("Browser.grantPermissions", allowed)
+    browser.execute_script("arguments[0].tBodies[0].rows[0].cells[3].textContent = '\u22121.234,5'", table)
+    button = table.find_element("xpath", "following-sibling::button")
+    browser.execute_script("arguments[0].scrollIntoView(); arguments[0].click()", button)
+    text = browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    rows = list(csv.reader(io.StringIO(text), delimiter=";"))
+    assert {len(row) for row in rows} == {6}
+    assert rows[1][3] == "-1.234,5"
+    assert button.text == "Kopiert"
+    threshold, *_, rates, _ = browser.execute_script(COUNTS, 0, None)
+    assert threshold == "0,4217, die des Berichts"
+    assert "Sensitivität" in rates
+    assert re.search(r"PPV \d+,\d\s%", rates)
+    assert re.fullmatch(r"0,\d+", browser.execute_script(COUNTS, 0, 20)[0])
