@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medcompare.base.language import in_language
 from medcompare.cli.app import main
+from medcompare.cli.reproduce import reproduced
 from medcompare.cli.terminal import ExitStatus
 from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.predictions.cases import ScoredCases
@@ -65,6 +67,16 @@ def test_all_numbers_agree(inputs: ReportInputs, tmp_path: Path, capsys: pytest.
     n = numbers_in(written["assessment"]) + numbers_in(written["quantities"])
     assert n > 1000
     assert f"all {n:,} numbers agree" in capsys.readouterr().out
+
+
+def test_a_german_report_is_computed_again_in_german(tmp_path: Path) -> None:
+    """Words are those of the report's language, whatever that of the terminal."""
+    with in_language("de"):
+        path = pdf_with(odd_runs.tiny12(), tmp_path)
+
+    found = reproduced(path)
+
+    assert (found.differing, found.n_numbers > 1000) == ((), True)
 
 
 def test_an_altered_result_is_named(

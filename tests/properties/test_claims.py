@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from medcompare.base.language import in_language
 from medcompare.config.schema import DecideConfig, EvaluateConfig
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.stats.assessment import assess
@@ -656,6 +657,27 @@ def test_sentences_hold_for_their_numbers(seed: int) -> None:
     check(study)
     check_order(study, seed)
     check_names(study)
+
+
+NUMBER = re.compile(r"[+\u2212]?\d+(?:[.,]\d+)*")
+
+
+def in_figures(text: str, *, german: bool) -> list[str]:
+    """Numbers of a text, in any order, as English writes them; small ones in words are left out."""
+    found = NUMBER.findall(text)
+    swap = str.maketrans(",.", ".,")
+    return sorted(number.translate(swap) if german else number for number in found)
+
+
+def test_german_texts_hold_the_same_numbers() -> None:
+    """Of a few hundred random studies: every number of the English text stands in the German one, and no other."""
+    for seed in range(300):
+        study = random_records(seed)
+        english = texts_of(decide(study))
+        with in_language("de"):
+            german = texts_of(decide(study))
+        for one, other in zip(english, german, strict=True):
+            assert in_figures(one, german=False) == in_figures(other, german=True), (one, other)
 
 
 @pytest.mark.slow
