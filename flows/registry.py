@@ -6,6 +6,7 @@ Caching      none: what a night found is kept by the registry, and images that w
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from prefect.states import Completed
 from flows.lifecycle import parameter
 from medcompare.base.errors import redact
 from medcompare.base.file_access import files_readable_by
+from medcompare.base.language import in_language
 from medcompare.config.errors import validated
 from medcompare.config.registry import NightConfig
 from medcompare.handover.night import night as one_night
@@ -36,19 +38,21 @@ from tasks.mail import mail
 def night(config: NightConfig) -> State[dict[str, Any]]:
     """Score, compare, decide, record, mail, log in MLflow; a night that fails is recorded and mailed too."""
     logger, at, settings = get_run_logger(), datetime.now(UTC), None
-    try:
-        settings = validated(NightConfig, config)
-        with files_readable_by("owner"):
-            registry = ModelRegistry(settings.registry, settings.store)
-            found = one_night(settings, registry, at=at)
-            run, changes, page = finished(settings, registry, found)
-    except Exception as error:  # noqa: BLE001 - nothing of the data may reach the server
-        if settings is not None:
-            mail(failed_at(settings, at, error), settings.store)
-        raise redact(error) from None
-    for line in told(found):
-        logger.info("%s", line)
-    mail(run, settings.store, changes=changes)
-    logged(registry, found, run, page)
-    facts = {"decision": found.headline, "alarm": list(found.alarm.changed), "page": str(page)}
-    return Completed(message=found.headline, data=facts)
+    with ExitStack() as block:
+        try:
+            settings = validated(NightConfig, config)
+            block.enter_context(in_language(settings.language))
+            with files_readable_by("owner"):
+                registry = ModelRegistry(settings.registry, settings.store)
+                found = one_night(settings, registry, at=at)
+                run, changes, page = finished(settings, registry, found)
+        except Exception as error:  # noqa: BLE001 - nothing of the data may reach the server
+            if settings is not None:
+                mail(failed_at(settings, at, error), settings.store)
+            raise redact(error) from None
+        for line in told(found):
+            logger.info("%s", line)
+        mail(run, settings.store, changes=changes)
+        logged(registry, found, run, page)
+        facts = {"decision": found.headline, "alarm": list(found.alarm.changed), "page": str(page)}
+        return Completed(message=found.headline, data=facts)

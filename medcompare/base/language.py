@@ -96,7 +96,7 @@ def t(message: str, /, **values: object) -> str:
     language = spoken()
     if language == "en" or not message:  # to gettext, no text is the head of its catalogue
         return message.format(**values) if values else message
-    said = _catalogue(language)[0].gettext(message) if message else message  # of nothing it says who made it
+    said = _catalogue(language)[0].gettext(message)
     return _FORMATTER.vformat(said, (), values) if values else said
 
 

@@ -162,6 +162,7 @@ def _rollback(
 def _night(kept: "ModelRegistry", config: NightConfig, *_: object) -> int:
     import os
 
+    from medcompare.base.language import in_language
     from medcompare.handover.night import night
     from medcompare.handover.night_end import finished, logged
     from medcompare.handover.nights_page import told
@@ -169,13 +170,14 @@ def _night(kept: "ModelRegistry", config: NightConfig, *_: object) -> int:
     from medcompare.notify.settings import mail_config_from_environment
 
     settings = mail_config_from_environment(os.environ)
-    found = night(config, kept)
-    run, changes, page = finished(config, kept, found)
-    print("\n".join(told(found)))
-    print(f"Page        {page}")
-    if settings is not None:
-        mail_about(run, settings, config.store, changes=changes)
-    logged(kept, found, run, page)
+    with in_language(config.language):
+        found = night(config, kept)
+        run, changes, page = finished(config, kept, found)
+        print("\n".join(told(found)))
+        print(f"Page        {page}")
+        if settings is not None:
+            mail_about(run, settings, config.store, changes=changes)
+        logged(kept, found, run, page)
     return ExitStatus.SUCCESS
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from medcompare.base.language import Language  # noqa: TC001 - read by pydantic
 from medcompare.base.shared_store import holds_credentials
 from medcompare.config.data import DataConfig
 from medcompare.config.form import Settings, section
@@ -71,6 +72,9 @@ class NightConfig(Settings):
     labelled: bool = Field(
         default=True,
         description="Whether the new images have labels. Without, drift is watched and nobody is promoted.",
+    )
+    language: Language = Field(
+        default="en", description="Language of the page of all nights and of the mails."
     )
     out: Path = Field(default=Path("runs"), description="Folder that receives the page of all nights.")
     store: Path = Field(default=Path(".medcompare"), description="Folder of the cache, with the history.")

@@ -13,11 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.language import in_language
 from medcompare.cli.app import main
 from medcompare.config.registry import NightConfig
 from medcompare.handover.night import Night, night
-from medcompare.handover.night_end import finished, logged
+from medcompare.handover.night_end import finished, logged, nights_of
 from medcompare.handover.night_images import scored_by
+from medcompare.handover.nights_page import nights_page
 from medcompare.handover.records import (
     DESCRIPTION,
     DIGESTS,
@@ -176,7 +178,7 @@ def test_from_the_first_champion_to_a_rollback(
 def test_another_model_and_another_reference_set_are_noticed(
     first: First, exported: Path, tmp_path: Path
 ) -> None:
-    """The first rings; the second is refused."""
+    """The first rings, in the language of the night; the second is refused."""
     reference, new = half(first.images, tmp_path / "reference", 0), half(first.images, tmp_path / "new", 1)
     settings = config(tmp_path, reference, new)
     registry = ModelRegistry(settings.registry, settings.store)
@@ -185,9 +187,18 @@ def test_another_model_and_another_reference_set_are_noticed(
 
     scores = registry.folder / "v1" / "reference.npz"
     np.savez_compressed(scores, score=np.load(scores)["score"] + 0.1)
-    moved = night(settings, registry, at=FIRST_NIGHT + timedelta(days=1))
+    with in_language("de"):
+        moved = night(settings, registry, at=FIRST_NIGHT + timedelta(days=1))
+        page = nights_page(nights_of(registry), ())
     assert moved.alarm.changed == ("model",)
     assert "model changed" in moved.headline
+    told = (
+        '<html lang="de">',
+        "geändert: ",
+        "Scores derselben Referenzbilder weichen",
+        "Version 1 (Test CNN) behalten",
+    )
+    assert [part for part in told if part not in page] == []
 
     next(reference.rglob("*.png")).unlink()
     with pytest.raises(ConfigError, match="not the frozen one of medcompare"):
