@@ -122,8 +122,8 @@ TRAINING = (
 )
 PREDICTION = " training.inference training.options predictions predictions.records"
 STATISTICS = (
-    "tasks.{task} base base.record base.language base.formatting predictions predictions.cases predictions.costs "
-    "stats stats.records stats.arrays stats.evaluation stats.*"
+    "tasks.{task} base base.record base.language base.formatting base.phrase predictions predictions.cases "
+    "predictions.costs stats stats.records stats.arrays stats.evaluation stats.*"
 )
 VERDICT = "stats.assessment stats.comparison stats.verdict.rule stats.verdict.sentences"
 TABLES = "base.artifacts predictions.records predictions.join"
@@ -145,7 +145,7 @@ RESTS_ON = {
     # It times steps of a training, and names the machine.
     "measure cost": IMAGES_TO_NETWORK
     + " training.augmentation training.cost training.cost_instruments training.timing training.epoch"
-    + " training.options training.passes training.recipes"
+    + " training.options training.passes training.recipes training.records"
     + " predictions predictions.costs base.hardware",
     # The shortcuts look at the files and at what belongs together.
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "
