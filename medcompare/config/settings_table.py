@@ -54,11 +54,18 @@ def settings_rows(config: CompareConfig | AssessConfig) -> tuple[tuple[str, str,
 def descriptions(settings: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
     """(dotted name, description) of every field of a class of settings, section by section."""
     for name, field in settings.model_fields.items():
-        inner = [one for one in (field.annotation, *get_args(field.annotation)) if _is_section(one)]
-        for section in inner:
+        for section in _sections(field.annotation):
             yield from descriptions(section, f"{prefix}{name}.")
         if field.description:
             yield f"{prefix}{name}", field.description
+
+
+def _sections(annotation: object) -> Iterator[type[BaseModel]]:
+    """Classes of settings within an annotation, such as those of a dict."""
+    if _is_section(annotation):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)
 
 
 def _is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
