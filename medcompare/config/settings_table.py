@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SetBy = Literal["user", "preset", "default"]
 
-NOT_SET, YES, NO, NONE = message("not set"), message("yes"), message("no"), message("none")
+NOT_SET, YES, NO, NONE = message("not set"), message("yes"), message("no"), "none"
 """Values in words; kept in English, see `spoken_value`."""
 
 
@@ -108,8 +108,8 @@ def shown(value: object) -> str:
 
 
 def spoken_value(value: str) -> str:
-    """A value of `settings_rows` for a reader: numbers and names stay as they are typed."""
-    return t(value) if value in {NOT_SET, YES, NO, NONE} else value
+    """A value of `settings_rows` for a reader: numbers and names, ``none`` among them, stay as they are typed."""
+    return t(value) if value in {NOT_SET, YES, NO} else value
 
 
 def set_by_user(config: CompareConfig | AssessConfig) -> tuple[str, ...]:
