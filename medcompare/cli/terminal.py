@@ -51,7 +51,7 @@ def exit_status(command: Callable[[], int | None]) -> int:
             complain(f"failed: {redact(error)}")
         else:  # such as a machine that only predicts
             complain(
-                f"error: this command needs {package}, which is not installed: python -m pip install medcompare"
+                f"error: this command needs {package}, which is not installed: python -m pip install {package}"
             )
         return ExitStatus.FAILURE
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback may print data

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from medcompare.base.language import message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,19 +31,24 @@ PIXEL_STATISTICS = (
     message("share of red in the colours"),
     message("share of blue in the colours"),
 )
+_BLAS = ThreadpoolController().select(user_api="blas")
+"""Of numpy. Its products are small here, and threads that wait for one another take more time than they spare."""
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601, as `medcompare.runs.data_changes`."""
 
 
-def pixel_statistics(crops: Iterable[NDArray[np.uint8]]) -> FloatArray:
-    """`PIXEL_STATISTICS` of crops (3, size, size), shape (n, 5); brightness and contrast in grey levels of 255."""
-    return np.array([_of_pixels(crop) for crop in crops], np.float64).reshape(-1, len(PIXEL_STATISTICS))
+def pixel_statistics(crops: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> FloatArray:
+    """`PIXEL_STATISTICS` of crops (n, 3, size, size), shape (n, 5); brightness and contrast in grey levels of 255."""
+    # For every image that is scored: float32, and one buffer for all, as fresh memory takes longer than the sums.
+    buffer = np.empty(crops[0].shape, np.float32)
+    with _BLAS.limit(limits=1):
+        return np.array([_of_pixels(crop, buffer) for crop in crops], np.float64)
 
 
-def _of_pixels(crop: NDArray[np.uint8]) -> tuple[float, ...]:
-    pixels = crop.astype(np.float32)  # half the time of float64: predict does this for every image
-    grey = np.tensordot(_GREY, pixels, axes=1)
+def _of_pixels(crop: NDArray[np.uint8], pixels: NDArray[np.float32]) -> tuple[float, ...]:
+    np.copyto(pixels, crop)
     red, green, blue = pixels.mean(axis=(1, 2)).tolist()
+    grey = np.tensordot(_GREY, pixels, axes=1)
     contrast, total = float(grey.std()), max(red + green + blue, 1.0)
     detail = float(np.abs(grey[1:] - grey[:-1]).mean() + np.abs(grey[:, 1:] - grey[:, :-1]).mean())
     return float(grey.mean()), contrast, detail / max(contrast, 1.0), red / total, blue / total
@@ -144,7 +150,8 @@ class TrainingImages:
 
     def distances(self, features: FloatArray, pixels: FloatArray) -> FloatArray:
         """How far images (n,) are from the training images, in units of the limit: beyond 1 they are unlike them."""
-        found = np.stack([self.features.distances(features), self.pixels.distances(pixels)])
+        with _BLAS.limit(limits=1):
+            found = np.stack([self.features.distances(features), self.pixels.distances(pixels)])
         limits = self.limits[:, None]
         # Without any spread on validation, whatever is different is infinitely far.
         beyond = np.where(found > 0, np.inf, 0.0)

@@ -101,7 +101,7 @@ def test_a_package_that_is_not_installed_is_named() -> None:
 
     assert ended.returncode == 1
     assert ended.stderr == (
-        "error: this command needs torch, which is not installed: python -m pip install medcompare\n"
+        "error: this command needs torch, which is not installed: python -m pip install torch\n"
     )
 
 

@@ -42,7 +42,7 @@ def test_features_that_are_all_alike_flag_nothing() -> None:
 def test_statistics_of_pixels_by_hand() -> None:
     """A board of 2 x 2 grey levels, and one of pure red."""
     board = np.tile(np.array([[0, 200], [100, 100]], np.uint8), (3, 1, 1))
-    red = np.zeros((3, 4, 4), np.uint8)
+    red = np.zeros((3, 2, 2), np.uint8)
     red[0] = 255
     contrast = np.std([0, 200, 100, 100])
 
