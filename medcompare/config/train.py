@@ -170,6 +170,12 @@ class TrainConfig(Settings):
         "for each network what is fastest on this hardware, measured before a long training. Predictions are always "
         "float32.",
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Compile the training steps of a network with torch.compile, which takes one to five minutes and a "
+        "C++ compiler (on a GPU: triton). 'auto': where a training is long enough for that, and is measured to gain. "
+        "Validation and predictions are never compiled.",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Device; 'auto': cuda, then mps, then cpu."
     )
@@ -311,6 +317,10 @@ def too_long(options: TrainConfig, epochs: int) -> list[str]:
 def _contradiction(train: TrainConfig) -> str:
     if train.devices > train.batch_size:
         return f"devices ({train.devices}) must not be more than batch_size ({train.batch_size}), or some have no image"
+    if train.devices > 1 and train.compile == "on":
+        return (
+            f"compile must be 'auto' or 'off' with {train.devices} devices, which are trained on uncompiled"
+        )
     if train.devices > 1 and train.device == "mps":
         return "devices must be 1 with device 'mps', of which a machine has one"
     if train.focal_gamma and (train.mixup_alpha or train.label_smoothing):

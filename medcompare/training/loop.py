@@ -8,7 +8,7 @@ so a training that was cut off, in the middle of an epoch too, ends exactly wher
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from medcompare.models.zoo import find_model
 from medcompare.training import probe
 from medcompare.training.batch_statistics import load_statistics, momenta, normalisations, statistics_of
 from medcompare.training.checkpoints import ResumePoint, write_checkpoint
+from medcompare.training.compilation import choose_compilation, kernels_of
 from medcompare.training.epoch import (
     COMPARED_IMAGES,
     EpochProgress,
@@ -49,7 +50,7 @@ from medcompare.training.recipes import (
     optimizer_of,
     recipe_of,
 )
-from medcompare.training.records import BatchNormFacts, EpochLog, StepSpeed, TrainedModel
+from medcompare.training.records import BatchNormFacts, EpochLog, StepSpeed, TrainedModel, WhyCompiled
 from medcompare.training.replay import keep_batch
 from medcompare.training.scoring import Placement, make_repeatable
 from medcompare.training.state import FitState, Keeper, Stateful, resume_key, resumed_state
@@ -218,6 +219,7 @@ class Prepared:
     settings: FitSettings
     resume_point: ResumePoint
     speeds: tuple[StepSpeed, ...]
+    why_compiled: WhyCompiled
 
     def fit(
         self, *, emit: EventHandler | None, stop: Callable[[Sequence[EpochLog]], bool] = lambda _: False
@@ -262,7 +264,8 @@ def prepared(request: TrainingRequest) -> Iterator[Prepared]:
     make_repeatable(device)
     rows = read_assignments(ArtifactStore(request.store_root).read(request.split.assignments))
     subsets = subsets_of(rows, request, spec, device)
-    with joined(rank, device) as ranks:
+    with ExitStack() as stack:
+        ranks = stack.enter_context(joined(rank, device))
         precision, memory_format, speeds = ranks.of_first(
             lambda: choose_precision(
                 spec,
@@ -273,6 +276,17 @@ def prepared(request: TrainingRequest) -> Iterator[Prepared]:
                 n_images=len(subsets.training.images) // ranks.size,
             )
         )
+        compilation = choose_compilation(
+            spec,
+            train,
+            device,
+            (precision, memory_format),
+            store=request.store_root,
+            n_images=len(subsets.training.images),
+            speeds=speeds,
+        )
+        if compilation.compiled:
+            stack.enter_context(kernels_of(request.store_root, device))
         placement = Placement(device=device, memory_format=memory_format, ranks=ranks)
         network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
         yield Prepared(
@@ -288,12 +302,19 @@ def prepared(request: TrainingRequest) -> Iterator[Prepared]:
                 placement=placement,
                 precision=precision,
                 options=train,
+                compiled=compilation.compiled,
                 images_at_once=request.images_at_once,
             ),
             resume_point=ResumePoint(
-                request.store_root, resume_key(request, f"{precision} {memory_format}", device.type)
+                request.store_root,
+                resume_key(
+                    request,
+                    f"{precision} {memory_format}" + " compiled" * compilation.compiled,
+                    device.type,
+                ),
             ),
-            speeds=speeds,
+            speeds=speeds + compilation.speeds,
+            why_compiled=compilation.why,
         )
 
 
@@ -377,6 +398,8 @@ def train_model(request: TrainingRequest, *, emit: EventHandler | None = None) -
         n_parameters=count_parameters(ready.network),
         precision=settings.precision,
         memory_format=placement.memory_format,
+        compiled=settings.compiled and state.images_at_once is None,
+        why_compiled=ready.why_compiled,
         speeds=ready.speeds,
         device=device_name(placement.device),
         n_devices=placement.ranks.size,

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from medcompare.base.errors import MemoryRanOutError, TrainingError
 from medcompare.training.batch_statistics import normalisations
+from medcompare.training.compilation import compiled
 from medcompare.training.dataset import batch_starts
 from medcompare.training.options import mixed, training_loss
 from medcompare.training.ranks import WholeBatch, parts
@@ -58,6 +59,7 @@ class GradientPasses:
         self._settings = settings
         self._device, self._ranks = settings.placement.device, settings.placement.ranks
         self._copies = self._ranks.copies(network)
+        self._by_kernels = compiled(network, settings.spec.name) if settings.compiled else None
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=settings.precision == "float16")
         """Keeps small gradients above float16's smallest numbers, and leaves out a step whose gradients overflow."""
         self._class_weights = torch.tensor(settings.class_weights, device=self._device)
@@ -122,7 +124,7 @@ class GradientPasses:
             WholeBatch() if size > 1 else contextlib.nullcontext(),
             autocast(self._device, settings.precision),
         ):
-            logits = self._copies(inputs)
+            logits = self._forward(inputs)
         if len(labels):
             loss = training_loss(logits.float(), labels, self._class_weights, settings.options)
         else:  # the other ranks wait for the gradients of this one
@@ -132,6 +134,12 @@ class GradientPasses:
         # The gradients of the ranks are averaged.
         self.scaler.scale(loss * size if size > 1 else loss).backward()
         return loss.detach()
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        """Logits; compiled where that is asked for, for the one number of images that kernels are made for."""
+        whole = self._network.training and len(inputs) == self._settings.options.batch_size
+        logits: Tensor = (self._by_kernels if whole and self._by_kernels else self._copies)(inputs)
+        return logits
 
     def _weight(self, labels: Tensor) -> Tensor:
         """What the mean over `labels` divides by: the sum of the weights of their classes."""

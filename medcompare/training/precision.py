@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from torch import Tensor, nn
+
     from medcompare.config.train import TrainConfig
     from medcompare.models.spec import ModelSpec
 
@@ -52,6 +54,48 @@ class Speeds(Record):
     """What was measured of one network."""
 
     speeds: tuple[StepSpeed, ...]
+
+
+class KeptSpeeds:
+    """What was measured of one network on this hardware, with so many threads, on images of one size.
+
+    Parameters
+    ----------
+    store : Path
+        Where it is kept.
+    spec, train, device
+        What was measured, and where.
+    further : tuple
+        What else it depends on.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        spec: ModelSpec,
+        train: TrainConfig,
+        device: torch.device,
+        further: tuple[object, ...],
+    ) -> None:
+        hardware = device_name(device), torch.get_num_threads(), torch.__version__
+        facts = *hardware, spec.name, spec.build.__module__, train.image_size_px, *further
+        self._path = store / FOLDER / f"{hashlib.sha256(repr(facts).encode()).hexdigest()}.json"
+
+    def measured_once(
+        self,
+        measure: Callable[[], tuple[StepSpeed, ...]],
+        *,
+        whole: Callable[[tuple[StepSpeed, ...]], bool] = bool,
+    ) -> tuple[StepSpeed, ...]:
+        """What was kept, or what `measure` gives, kept where it is the `whole`; others wait meanwhile."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self._path.with_suffix(".lock")):
+            if self._path.is_file():
+                return Speeds.model_validate_json(self._path.read_text(encoding="utf-8")).speeds
+            speeds = measure()
+            if whole(speeds):
+                write_atomically(self._path, Speeds(speeds=speeds).model_dump_json().encode())
+        return speeds
 
 
 def choose_precision(
@@ -92,22 +136,18 @@ def choose_precision(
     n_all = n_images * train.epochs
     if spec.probe or len(choices) < 2 or n_all < MIN_SHARE * batch * (1 + PROBED_STEPS):
         return *usual, ()
-    hardware = device_name(device), torch.get_num_threads(), torch.__version__
-    facts = *hardware, spec.name, spec.build.__module__, train.image_size_px, batch, choices, PROBED_STEPS
-    path = store / FOLDER / f"{hashlib.sha256(repr(facts).encode()).hexdigest()}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_suffix(".lock")):
-        if path.is_file():
-            speeds = Speeds.model_validate_json(path.read_text(encoding="utf-8")).speeds
-        else:
-            speeds = ()
-            for choice in choices:
-                speeds += ((measure or step_speed)(spec, train, device, choice, batch=batch),)
-                # Where a training is short beside the building of kernels on a GPU, the usual choice is the only one.
-                if not on_cpu and n_all / speeds[0].images_per_s < MIN_TRAINING_S:
-                    break
-            if len(speeds) == len(choices):
-                write_atomically(path, Speeds(speeds=speeds).model_dump_json().encode())
+
+    def measured() -> tuple[StepSpeed, ...]:
+        speeds: tuple[StepSpeed, ...] = ()
+        for choice in choices:
+            speeds += ((measure or step_speed)(spec, train, device, choice, batch=batch),)
+            # Where a training is short beside the building of kernels on a GPU, the usual choice is the only one.
+            if not on_cpu and n_all / speeds[0].images_per_s < MIN_TRAINING_S:
+                break
+        return speeds
+
+    kept = KeptSpeeds(store, spec, train, device, (batch, choices, PROBED_STEPS))
+    speeds = kept.measured_once(measured, whole=lambda speeds: len(speeds) == len(choices))
 
     def expected_s(one: StepSpeed) -> float:
         favoured = (one.precision, one.memory_format) == usual
@@ -129,11 +169,12 @@ def step_speed(
     choice: tuple[Precision, MemoryFormat],
     *,
     batch: int,
+    forward_of: Callable[[nn.Module], Callable[[Tensor], Tensor]] = lambda network: network,
 ) -> StepSpeed:
     """Time whole steps (normalisation, forward, backward, optimiser) on a resident batch of noise.
 
     On a processor in seconds of processor time over the threads, which other trainings beside this one do not change.
-    torch's global generator is left as it was.
+    torch's global generator is left as it was. `forward_of` a network does its forward passes.
     """
     on_cpu = device.type == "cpu"
     n_threads = torch.get_num_threads() if on_cpu else 1
@@ -149,7 +190,7 @@ def step_speed(
     placement = Placement(device=device, memory_format=memory_format)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         network = placement.network(build_model(spec, seed=0)).train()
-        optimizer = optimizer_of(network, recipe_of(spec, train))
+        optimizer, forward = optimizer_of(network, recipe_of(spec, train)), forward_of(network)
         shape = (batch, 3, train.image_size_px, train.image_size_px)
         images = torch.randint(0, 256, shape, dtype=torch.uint8).to(device)
         labels = (torch.arange(batch) % 2).to(device)
@@ -158,7 +199,7 @@ def step_speed(
             started = now()
             inputs = placement.inputs(images, spec)
             with autocast(device, precision):
-                logits = network(inputs)
+                logits = forward(inputs)
             optimizer.zero_grad(set_to_none=True)
             functional.cross_entropy(logits.float(), labels).backward()
             optimizer.step()

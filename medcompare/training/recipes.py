@@ -38,6 +38,8 @@ class FitSettings:
     precision: Precision
     options: TrainConfig = field(default_factory=TrainConfig)
     """The settings of training for this model; epochs and patience are those above."""
+    compiled: bool = False
+    """Whether whole batches go through compiled kernels."""
     images_at_once: int | None = None
     """Images of one pass on each device, where memory ran out for more before; None: whole batches."""
 

@@ -64,11 +64,18 @@ class BatchNormFacts(Record):
     )
 
 
+WhyCompiled = Literal["set", "rule", "no compiler", "short", "failed", "measured"]
+"""What decided whether a network was compiled: the setting; that no single device trains it in steps; that there is no
+compiler; that the training is short beside compiling; that torch could not; or the measured speed."""
+
+
 class StepSpeed(Record):
     """Training steps in one precision and memory layout, on noise."""
 
     precision: Literal["float32", "bfloat16", "float16"]
     memory_format: Literal["contiguous", "channels_last"]
+    compiled: bool = False
+    compile_s: float = Field(default=0.0, description="Time of compiling, where no kernel was kept.")
     first_s: float = Field(description="Time of the first step, which may build kernels.")
     images_per_s: float = Field(gt=0, description="Median of the steps after it.")
 
@@ -109,8 +116,11 @@ class TrainedModel(Record):
     n_parameters: int
     precision: Literal["float32", "bfloat16", "float16"]
     memory_format: Literal["contiguous", "channels_last"]
+    compiled: bool = Field(default=False, description="Whether whole batches went through compiled kernels.")
+    why_compiled: WhyCompiled = Field(default="set", description="What decided that.")
     speeds: tuple[StepSpeed, ...] = Field(
-        default=(), description="What precision and memory layout were chosen from; empty: set, or by rule."
+        default=(),
+        description="What precision, memory layout and compiling were chosen from; empty: set, or by rule.",
     )
     device: str
     n_devices: int = Field(
