@@ -41,9 +41,10 @@ LEFTOVERS = (
     "speeds/.*.part",
 )
 """What writers and trainings that died leave in a store."""
-INTERRUPTED = ("resume/*", "replay/*")
+INTERRUPTED = ("resume/*", "replay/*", "kernels/*")
 """Checkpoints of trainings that were cut off and not gone on with, touched at every checkpoint; batches of those
-whose loss was not finite."""
+whose loss was not finite; compiled kernels for one hardware and version of torch, touched by every training that
+uses them."""
 UNPACKED = ("unpacked/*", "remote/*")
 """Images that came in an archive or from an address; touched whenever a run reads them."""
 MEASURED = "measured/*"

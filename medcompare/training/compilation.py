@@ -199,6 +199,8 @@ def kernels_of(store: Path, device: torch.device) -> Iterator[None]:
     facts = device_name(device), torch.__version__
     name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     folder = (store / FOLDER / name).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)  # for `prune`
     before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     try:

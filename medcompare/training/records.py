@@ -116,7 +116,7 @@ class TrainedModel(Record):
     n_parameters: int
     precision: Literal["float32", "bfloat16", "float16"]
     memory_format: Literal["contiguous", "channels_last"]
-    compiled: bool = Field(default=False, description="Whether whole batches went through compiled kernels.")
+    compiled: bool = Field(default=False, description="Whether whole batches were for compiled kernels.")
     why_compiled: WhyCompiled = Field(default="set", description="What decided that.")
     speeds: tuple[StepSpeed, ...] = Field(
         default=(),

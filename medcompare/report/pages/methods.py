@@ -219,6 +219,19 @@ def _training_text(view: View) -> str:
     return " ".join(sentences) or t("No class weights, and no batch normalisation: nothing is corrected.")
 
 
+STEPS_COMPILED = {
+    (True, "set"): message("yes, as set"),
+    (True, "measured"): message("yes, as that was measured to be faster"),
+    (False, "set"): message("no, as set"),
+    (False, "measured"): message("no, as that was measured to gain nothing"),
+    (False, "rule"): message("no: it is not trained in steps on one device"),
+    (False, "no compiler"): message("no: there is no compiler"),
+    (False, "short"): message("no: the training is short beside compiling"),
+    (False, "failed"): message("no: torch could not compile the network"),
+}
+"""By `TrainedModel.compiled` and `TrainedModel.why_compiled`."""
+
+
 def _training_tables(view: View) -> list[Table]:
     order = list(view.styles)
     trained = sorted(view.inputs.trained, key=lambda row: order.index(row.model))
@@ -229,9 +242,12 @@ def _training_tables(view: View) -> list[Table]:
         version = f" ({row.initial_weights.version})" if row.initial_weights.version else ""
         return f"{row.initial_weights.name}{version}"
 
+    compiled = f", {t('compiled')}"
+
     def speeds(row: TrainedModel) -> str:
         found = (
-            f"{one.precision}, {one.memory_format.replace('_', ' ')} {format_significant(one.images_per_s)}"
+            f"{one.precision}, {one.memory_format.replace('_', ' ')}{compiled * one.compiled} "
+            f"{format_significant(one.images_per_s)}"
             for one in row.speeds
         )
         return "; ".join(found) or t("set, or by rule")
@@ -262,6 +278,7 @@ def _training_tables(view: View) -> list[Table]:
             t("Precision, memory format"),
             lambda one: f"{one.precision}, {one.memory_format.replace('_', ' ')}",
         ),
+        row(t("Steps compiled"), lambda one: t(STEPS_COMPILED[one.compiled, one.why_compiled])),
         row(t("Chosen from, images per second"), speeds),
         row(
             t("Device, threads, side by side"),
