@@ -6,38 +6,25 @@ predictions go through the network as it is, whose weights are the same.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import logging
-import os
-import sysconfig
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch._dynamo.exc import TorchDynamoException
-from torch._inductor import config
-from torch._inductor.cpp_builder import get_cpp_compiler
-from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
-from torch.utils._triton import has_triton
 
 from medcompare.base.errors import ConfigError
-from medcompare.base.hardware import device_name
+from medcompare.training.kernels import compiled, kernels_of, missing_compiler
 from medcompare.training.precision import GAIN, MIN_SHARE, PROBED_STEPS, KeptSpeeds, step_speed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from torch import Tensor, nn
+    from collections.abc import Callable
+    from pathlib import Path
 
     from medcompare.base.devices import MemoryFormat, Precision
     from medcompare.config.train import TrainConfig
     from medcompare.models.spec import ModelSpec
     from medcompare.training.records import StepSpeed, WhyCompiled
 
-FOLDER = "kernels"
-"""In the store."""
 COMPILE_S = 250.0
 """What compiling may take, as ResNet-50 and EfficientNet-B0 do on two cores of an EPYC (docs/overhead.md)."""
 MAX_SHARE = 0.05
@@ -173,65 +160,3 @@ def compiled_speed(
     first_s = speed.first_s * (torch.get_num_threads() if device.type == "cpu" else 1)
     added = {"compiled": True, "compile_s": max(0.0, elapsed_s[0] - elapsed_s[1]), "first_s": first_s}
     return (speed.model_copy(update=added),)
-
-
-def missing_compiler(device: torch.device) -> str:
-    """What compiling for `device` lacks, with the remedy; empty where nothing is missing."""
-    if device.type == "cuda":
-        return "" if has_triton() else "triton is missing or does not know this GPU: install triton"
-    if device.type != "cpu":
-        return f"torch compiles nothing for {device.type}"
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        return "no C++ compiler was found: install g++, or set CXX to another"
-    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        return "the headers of Python are missing: install python3-dev, or what your system calls it"
-    return ""
-
-
-@contextlib.contextmanager
-def kernels_of(store: Path, device: torch.device) -> Iterator[None]:
-    """Keep compiled kernels in `store`, apart by hardware and version of torch; draw random numbers as uncompiled.
-
-    Only as many processes compile at once as this one has threads, as others train beside it.
-    """
-    facts = device_name(device), torch.__version__
-    name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-    folder = (store / FOLDER / name).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    os.utime(folder)  # for `prune`
-    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
-    try:
-        with config.patch(fallback_random=True, compile_threads=torch.get_num_threads()):
-            yield
-    finally:
-        if before is None:
-            del os.environ["TORCHINDUCTOR_CACHE_DIR"]
-        else:
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
-
-
-def compiled(network: nn.Module, model: str) -> Callable[[Tensor], Tensor]:
-    """Forward passes of `network` by kernels that are made at the first one, for that many images alone.
-
-    Raises
-    ------
-    ConfigError
-        At a pass, where `model` cannot be compiled.
-    """
-    by_kernels: Callable[[Tensor], Any] = torch.compile(network, dynamic=False)
-
-    def forward(inputs: Tensor) -> Tensor:
-        try:
-            logits: Tensor = by_kernels(inputs)
-        except (TorchDynamoException, InductorError, CppCompileError) as error:
-            msg = (
-                f"{model}: torch could not compile the network ({type(error).__name__}): "
-                "train it as it is with --set train.compile=off"
-            )
-            raise ConfigError(msg) from error
-        return logits
-
-    return forward

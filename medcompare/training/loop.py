@@ -25,7 +25,7 @@ from medcompare.models.zoo import find_model
 from medcompare.training import probe
 from medcompare.training.batch_statistics import load_statistics, momenta, normalisations, statistics_of
 from medcompare.training.checkpoints import ResumePoint, write_checkpoint
-from medcompare.training.compilation import choose_compilation, kernels_of
+from medcompare.training.compilation import choose_compilation
 from medcompare.training.epoch import (
     COMPARED_IMAGES,
     EpochProgress,
@@ -38,6 +38,7 @@ from medcompare.training.epoch import (
     validate_epoch,
 )
 from medcompare.training.events import EpochReporter
+from medcompare.training.kernels import kernels_of
 from medcompare.training.options import averaged, described_options, freeze, schedule_of
 from medcompare.training.passes import GradientPasses, set_random_state
 from medcompare.training.precision import choose_precision

@@ -11,8 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from medcompare.base.errors import MemoryRanOutError, TrainingError
 from medcompare.training.batch_statistics import normalisations
-from medcompare.training.compilation import compiled
 from medcompare.training.dataset import batch_starts
+from medcompare.training.kernels import compiled
 from medcompare.training.options import mixed, training_loss
 from medcompare.training.ranks import WholeBatch, parts
 from medcompare.training.scoring import autocast

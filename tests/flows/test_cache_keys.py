@@ -117,7 +117,7 @@ IMAGES_TO_NETWORK = """
 """
 TRAINING = (
     " training.augmentation training.loop training.epoch training.records training.state training.recipes"
-    " training.options training.passes training.precision training.preview training.probe training.replay"
+    " training.options training.compilation training.kernels training.passes training.precision training.preview training.probe training.replay"
     " training.subsets"
 )
 PREDICTION = " training.inference training.options predictions predictions.records"
@@ -145,7 +145,7 @@ RESTS_ON = {
     # It times steps of a training, and names the machine.
     "measure cost": IMAGES_TO_NETWORK
     + " training.augmentation training.cost training.cost_instruments training.timing training.epoch"
-    + " training.options training.passes training.recipes training.records"
+    + " training.options training.kernels training.passes training.recipes training.records"
     + " predictions predictions.costs base.hardware",
     # The shortcuts look at the files and at what belongs together.
     "decide": f"{STATISTICS} {TABLES} {VERDICT} data data.records data.tables data.split data.draw data.published "

@@ -15,7 +15,8 @@ from medcompare.config.train import TrainConfig, check_options
 from medcompare.models.zoo import MODELS
 from medcompare.training import compilation as module
 from medcompare.training import events
-from medcompare.training.compilation import FOLDER, Compilation, choose_compilation
+from medcompare.training.compilation import Compilation, choose_compilation
+from medcompare.training.kernels import FOLDER
 from medcompare.training.loop import train_model
 from medcompare.training.records import StepSpeed
 
