@@ -286,7 +286,9 @@ def prepared(request: TrainingRequest) -> Iterator[Prepared]:
             n_images=len(subsets.training.images),
             speeds=speeds,
         )
+        how = f"{precision} {memory_format}"
         if compilation.compiled:
+            how += " compiled"
             stack.enter_context(kernels_of(request.store_root, device))
         placement = Placement(device=device, memory_format=memory_format, ranks=ranks)
         network = build_model(spec, seed=request.seed, weights_path=request.weights.path)
@@ -306,14 +308,7 @@ def prepared(request: TrainingRequest) -> Iterator[Prepared]:
                 compiled=compilation.compiled,
                 images_at_once=request.images_at_once,
             ),
-            resume_point=ResumePoint(
-                request.store_root,
-                resume_key(
-                    request,
-                    f"{precision} {memory_format}" + " compiled" * compilation.compiled,
-                    device.type,
-                ),
-            ),
+            resume_point=ResumePoint(request.store_root, resume_key(request, how, device.type)),
             speeds=speeds + compilation.speeds,
             why_compiled=compilation.why,
         )
