@@ -117,7 +117,8 @@ IMAGES_TO_NETWORK = """
 """
 TRAINING = (
     " training.augmentation training.loop training.epoch training.records training.state training.recipes"
-    " training.options training.compilation training.kernels training.passes training.precision training.preview training.probe training.replay"
+    " training.options training.compilation training.kernels training.passes training.precision training.preview"
+    " training.probe training.replay"
     " training.subsets"
 )
 PREDICTION = " training.inference training.options predictions predictions.records"
