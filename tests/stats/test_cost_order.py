@@ -100,6 +100,21 @@ def test_throughput_counts_the_other_way() -> None:
     )
 
 
+def test_throughput_is_said_the_right_way_round() -> None:
+    """In a trade-off the cheaper one has the higher throughput, and where intervals overlap the larger share."""
+    rule = DecideConfig(cost_metric="throughput_images_per_s")
+    fast, slow = {"throughput_images_per_s": 250}, {"throughput_images_per_s": 100}
+    traded = costs(slow | {"n_parameters": 1}, fast | {"n_parameters": 2})
+    unsure = costs(
+        slow | {"throughput_images_per_s_ci": (90, 300)}, fast | {"throughput_images_per_s_ci": (200, 300)}
+    )
+
+    assert (
+        cheaper_of("a", "b", traded, rule).sentence(NAMES).startswith("Model {B} has the higher throughput")
+    )
+    assert "of Model {B} is 250% of that of Model A" in cheaper_of("a", "b", unsure, rule).sentence(NAMES)
+
+
 def test_model_without_any_cost() -> None:
     """A model that the file does not name is unknown."""
     assert cheaper_of("a", "b", costs({"flops": 1}, {"flops": 2})[:1], DecideConfig()).relation == "unknown"
