@@ -140,7 +140,7 @@ class ModelRegistry:
         about = f"{export.display_name}, from the comparison {export.run}. {because}"
         with _run(self, f"Export: {export.display_name}", by=by, note=about) as run:
             artifacts = str(self._client.get_run(run).info.artifact_uri)
-            self._check_reached(artifacts)
+            check_reached(self.uri, artifacts)
             self._client.log_artifacts(run, str(export_folder), EXPORT)
             if report is not None:
                 self._client.log_artifact(run, str(report))
@@ -155,16 +155,6 @@ class ModelRegistry:
         role: Role = "champion" if champion is None else "challenger"
         self._client.set_registered_model_alias(self.model, role, str(made.version))
         return self.version(str(made.version)), role
-
-    def _check_reached(self, artifacts: str) -> None:
-        """Raise a RegistryError where a server of another machine would have files put into a folder of this one."""
-        server, place = urlsplit(self.uri), urlsplit(artifacts)
-        if place.scheme in {"", "file"} and server.hostname and not is_loopback(server.hostname):
-            msg = (
-                f"the registry {self.uri} keeps files in a folder of its own machine and passes none on: start it with "
-                "--serve-artifacts and --artifacts-destination, and take another name, --set registry.model=NAME"
-            )
-            raise RegistryError(msg)
 
     def _registered(self) -> Any:  # noqa: ANN401 - of a library without types
         """The model as MLflow has it; None where it has none of that name."""
@@ -313,6 +303,17 @@ _EXPERIMENT = {
 }
 _NOBODY = "medcompare"
 """Who logs a night."""
+
+
+def check_reached(uri: str, artifacts: str) -> None:
+    """Raise a RegistryError where the server `uri` would have files put into a folder that is not on its machine."""
+    server, place = urlsplit(uri), urlsplit(artifacts)
+    if place.scheme in {"", "file"} and server.hostname and not is_loopback(server.hostname):
+        msg = (
+            f"the registry {uri} keeps files in a folder of its own machine and passes none on: start it with "
+            "--serve-artifacts and --artifacts-destination, and take another name, --set registry.model=NAME"
+        )
+        raise RegistryError(msg)
 
 
 def _is_pdf(path: Path) -> bool:

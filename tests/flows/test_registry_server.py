@@ -8,11 +8,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from medcompare.cli.app import main
 from medcompare.config.registry import RegistrySettings
 from medcompare.handover.night import night
 from medcompare.handover.night_end import finished, logged
-from medcompare.handover.registry import NIGHTS, ROLES, ModelRegistry
+from medcompare.handover.registry import NIGHTS, ROLES, ModelRegistry, check_reached
 from medcompare.runs.history import history_path, list_runs
 from tests.flows.test_registry import FIRST_NIGHT, config, ended, half, runs_called
 
@@ -209,6 +210,38 @@ def test_a_server_that_is_not_there_is_told_at_once(
         encrypted = plain.replace("http:", "https:")
         assert main(["registry", "--uri", encrypted, "--store", str(tmp_path)]) == 1
     assert f"{encrypted} has no encryption, or a certificate that" in capsys.readouterr().err
+
+
+def test_a_database_without_its_driver_says_which(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PostgreSQL, for which MLflow brings none."""
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    assert main(["registry", "--uri", "postgresql://127.0.0.1:1/db", "--store", str(tmp_path)]) == 1
+    assert "needs a package that is not there: python -m pip install psycopg2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("uri", "artifacts", "reached"),
+    [
+        ("http://mlflow.example:5000", "/srv/mlruns/1", False),
+        ("http://mlflow.example:5000", "file:///srv/mlruns/1", False),
+        ("http://mlflow.example:5000", "mlflow-artifacts:/1", True),
+        ("http://mlflow.example:5000", "s3://bucket/1", True),
+        ("http://127.0.0.1:5000", "/srv/mlruns/1", True),
+        ("sqlite:////data/mlflow.db", "file:///data/artifacts", True),
+    ],
+)
+def test_a_folder_of_another_machine_is_not_written_to_here(
+    uri: str, artifacts: str, *, reached: bool
+) -> None:
+    """A server that serves no artifacts names its own folder, which would be made on this machine."""
+    with (
+        nullcontext()
+        if reached
+        else pytest.raises(RegistryError, match="a folder of its own machine and passes none")
+    ):
+        check_reached(uri, artifacts)
 
 
 @pytest.mark.slow
