@@ -166,8 +166,8 @@ def metrics_of(night: Night, run: RunSummary) -> dict[str, float]:
     }
     for role, one in night.meetings.items():
         # Short, so that the page of MLflow does not cut off "low" and "high".
-        estimates[f"AUC of the {role} minus that of the champion/new images"] = one.auc_new
-        estimates[f"AUC of the {role} minus that of the champion/reference"] = one.auc_reference
+        estimates[f"AUC {role} minus champion/new images"] = one.auc_new
+        estimates[f"AUC {role} minus champion/reference"] = one.auc_reference
     for name, estimate in estimates.items():
         if estimate is not None:
             ends = {"": estimate.value, " low": estimate.ci_low, " high": estimate.ci_high}
