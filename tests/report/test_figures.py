@@ -162,7 +162,7 @@ def test_thin_curve_bounds_long_curves() -> None:
     assert (x[0], x[-1]) == (0.0, 1.0)
 
 
-def test_forest_tells_lower_is_better_apart() -> None:
+def test_forest_says_absent_differences_in_words() -> None:
     """Every row is in the alternative text, an absent one in words."""
     rows = [
         ForestRow(
@@ -171,19 +171,18 @@ def test_forest_tells_lower_is_better_apart() -> None:
             margin=0.03,
         ),
         ForestRow(label="PPV", estimate=Estimate(value=None, method="bootstrap", note="no call")),
-        ForestRow(label="Brier", estimate=Estimate(value=0.002, method="bootstrap"), lower_is_better=True),
     ]
 
     drawing = draw_differences(rows, reference="A", candidate="B", n=50, n_positive=20, level=0.95)
 
-    assert "AUC: \u22120.010 (\u22120.030 to +0.010); PPV: not estimable; Brier: +0.002" in drawing.alt
+    assert "AUC: \u22120.010 (\u22120.030 to +0.010); PPV: not estimable" in drawing.alt
 
 
 def test_forest_names_margins_and_conclusions_instead_of_numbers() -> None:
-    """Each margin with its value beside its line, both ways where both count; the numbers are in a table."""
+    """Each margin with its value beside its line; the numbers are in a table."""
     auc = Estimate(value=-0.01, ci_low=-0.021, ci_high=0.011, method="DeLong")
     rows = [
-        ForestRow(label="AUC", estimate=auc, margin=0.03, two_sided=True, conclusion="equivalent"),
+        ForestRow(label="AUC", estimate=auc, margin=0.03, conclusion="equivalent"),
         ForestRow(label="Specificity", estimate=auc, margin=0.125, conclusion="not worse"),
         ForestRow(label="As above", estimate=auc, margin=0.125, conclusion="not worse"),
         ForestRow(label="F1", estimate=auc, conclusion="exploratory"),
@@ -192,7 +191,7 @@ def test_forest_names_margins_and_conclusions_instead_of_numbers() -> None:
     drawing = draw_differences(rows, reference="A", candidate="B", n=50, n_positive=20, level=0.95)
     words = re.findall(r"<text[^>]*>([^<]+)</text>", drawing.svg)
 
-    assert [words.count(word) for word in ("\u22120.03", "+0.03", "\u22120.125", "+0.125")] == [1, 1, 1, 0]
+    assert [words.count(word) for word in ("\u22120.03", "+0.03", "\u22120.125", "+0.125")] == [1, 0, 1, 0]
     assert {"equivalent", "not worse", "exploratory", "Conclusion", "Difference (95% CI)"} <= set(words)
     assert not any("\u22120.021" in word for word in words)
     assert "AUC: \u22120.010 (\u22120.021 to +0.011), equivalent" in drawing.alt

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from medcompare.report.blocks import Section
     from medcompare.report.inputs import ReportInputs
 
-TOP_MARGIN_PT, BOTTOM_MARGIN_PT = 17 / 25.4 * 72, 15 / 25.4 * 72
+TOP_MARGIN_PT, BOTTOM_MARGIN_PT = 15 / 25.4 * 72, 13 / 25.4 * 72
 SIDE_MARGIN_PT, EDGE_PT = 18 / 25.4 * 72, 20.0
 CHINESE = "\u6076\u6027"
 
@@ -224,7 +224,7 @@ def test_a_table_of_three_rows_leaves_its_next_heading_free() -> None:
     style = (render.TEMPLATES / "report.css").read_text(encoding="utf-8")
     blocks = render.template_environment().get_template("_blocks.html.j2").module
     short = table("Short", ("a", "b"), [("one", "1"), ("two", "2"), ("three", "3")], dense=False)
-    figure = "<figure><div style='height: 230mm; background: grey'></div></figure>"
+    figure = "<figure><div style='height: 240mm; background: grey'></div></figure>"
     html = (
         f"<html lang='en'><style>{fonts.font_faces('Short abc one two three 123 Next')}{style}</style><body>"
     )

@@ -187,7 +187,7 @@ def test_pages_are_numbered_and_named(texts: list[str], inputs: ReportInputs) ->
 def test_pdf_holds_both_confusion_matrices(texts: list[str], inputs: ReportInputs) -> None:
     """All eight counts stand together below their heading, with row percentages."""
     text = " ".join(texts)
-    matrices = text[text.index("Confusion matrices") : text.index("Classification report")]
+    matrices = text[text.index("Confusion matrices") : text.index("Scores", text.index("Confusion matrices"))]
 
     for evaluation in inputs.assessment.evaluations:
         counts = evaluation.confusion

@@ -218,7 +218,7 @@ def test_nothing_is_left_empty(name: str) -> None:
         if re.match(r"Differences with \d", table.caption):
             # How a difference was computed is a note of its name, if it was.
             done = [bool(row[0].note) for row in table.rows]
-            assert done == [row[-2].text != "not estimable" for row in table.rows]
+            assert done == [row[3].text != "not estimable" for row in table.rows]
     for image in blocks_of(report, Image):
         # Of a forest plot every row is drawn.
         assert not image.alt.startswith("Forest") or "not estimable" not in image.alt
@@ -233,10 +233,15 @@ def test_what_is_not_drawn_is_said_with_its_reason() -> None:
     auc = {row[0].text: row for row in table.rows}["AUC"]
     assert [cell.text for cell in auc[1:4]] == ["not estimable"] * 3
     assert few in [text for letter, text in table.notes if letter == auc[3].note]
-    [forest] = [image for image in blocks_of(report.sections, Image) if image.alt.startswith("Forest")]
-    assert "Brier (lower is better)" in forest.caption.partition("Not drawn: ")[2]
-    assert f"({few})" in forest.caption
-    assert "Sensitivity: 0.000" in forest.alt
+    [differences] = [
+        one for one in blocks_of(report.sections, Table) if one.caption.startswith("Differences with 95%")
+    ]
+    by_name = {row[0].text: row for row in differences.rows}
+    brier, sensitivity = by_name["Brier (lower is better)"], by_name["Sensitivity"]
+    assert (brier[3].text, brier[4].text, brier[4].svg) == ("not estimable", "\u2013", "")
+    assert few in [text for letter, text in differences.notes if letter == brier[3].note]
+    assert sensitivity[3].text == "0.000"
+    assert sensitivity[4].svg
     assert not any(image.alt.startswith("Subgroup") for image in blocks_of(report.sections, Image))
     assert f"AUC: {few}, so accuracy is not drawn against cost." in words("tiny12")
 

@@ -16,6 +16,7 @@ from medcompare.report.figures.drawing import (
     MUTED,
     PAGE_WIDTH_MM,
     RULE,
+    SPLIT_IMAGE_MM,
     Drawing,
     ModelStyle,
     draw,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from medcompare.stats.records import Curve, Estimate, ModelEvaluation
 
-CALIBRATION_MM = 96.0
 CHARACTER_SHARE = 0.025
 """Width of a bold character within the axes of a score distribution, as a share of them."""
 
@@ -100,7 +100,7 @@ def draw_roc_and_precision_recall(
     """
     # Below the panels: inside them a legend would lie on the curves of some study.
     legend_mm = 4.1 * len(evaluations) + 2
-    height_mm = 80.0 + legend_mm
+    height_mm = 66.0 + legend_mm
 
     def fill(figure: Figure) -> None:
         panels = figure.subplots(2, 2, height_ratios=[78.0, legend_mm])
@@ -163,8 +163,8 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
             raise ValueError(msg)
     strip_mm = 13.0
     labels = [styles[evaluation.model].label for evaluation in evaluations]
-    n_across = legend_columns(labels, width_mm=CALIBRATION_MM)
-    height_mm = 70.0 + strip_mm * len(evaluations) + LEGEND_ROW_MM * -(-len(labels) // n_across)
+    n_across = legend_columns(labels, width_mm=SPLIT_IMAGE_MM)
+    height_mm = 64.0 + strip_mm * len(evaluations) + LEGEND_ROW_MM * -(-len(labels) // n_across)
 
     def fill(figure: Figure) -> None:
         ratios = [58.0] + [strip_mm] * len(evaluations)
@@ -210,7 +210,7 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
         "{models}.",
         models=spoken,
     )
-    return draw(fill, width_mm=CALIBRATION_MM, height_mm=height_mm, alt=alt)
+    return draw(fill, width_mm=SPLIT_IMAGE_MM, height_mm=height_mm, alt=alt)
 
 
 def shown_probabilities(curves: Sequence[Curve]) -> tuple[float, float]:

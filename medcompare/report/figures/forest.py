@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,9 +47,6 @@ class ForestRow:
     estimate: Estimate
     margin: float | None = None
     """Loss that is still acceptable: the zone right of ``-margin`` is shaded."""
-    two_sided: bool = False
-    """Whether a gain must stay within the margin too: the zone ends at ``+margin``."""
-    lower_is_better: bool = False
     conclusion: str = ""
     """What the interval shows; printed instead of the numbers, which a table beside the figure holds."""
 
@@ -67,7 +63,7 @@ def _limits(rows: Sequence[ForestRow]) -> tuple[float, float]:
             x for x in (row.estimate.value, row.estimate.ci_low, row.estimate.ci_high) if x is not None
         ]
         if row.margin is not None:
-            numbers += [-row.margin, *([row.margin] if row.two_sided else [])]
+            numbers.append(-row.margin)
     low, high = min(numbers), max(numbers)
     span = max(high - low, SMALLEST_SPAN)
     beside = MARGIN_LABEL_SPAN if any(row.margin is not None for row in rows) else 0.08
@@ -85,20 +81,16 @@ def _draw_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
     transform = axes.get_yaxis_transform()
     for i, row in enumerate(rows):
         if row.margin is not None:
-            width = (row.margin if row.two_sided else high) + row.margin
+            width, edge = high + row.margin, -row.margin
             axes.add_patch(Rectangle((-row.margin, i - 0.42), width, 0.84, color=ZONE, linewidth=0, zorder=0))
-            for edge in (-row.margin, row.margin) if row.two_sided else (-row.margin,):
-                axes.plot(
-                    [edge] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1))
-                )
-                if i and rows[i - 1].margin == row.margin:
-                    continue  # named above
+            axes.plot([edge] * 2, [i - 0.42, i + 0.42], color="#2f6b45", linewidth=1.1, linestyle=(0, (2, 1)))
+            if not i or rows[i - 1].margin != row.margin:  # else named above
                 axes.annotate(
                     _signed_tick(edge, 0),
                     (edge, i + 0.34),
-                    xytext=(math.copysign(2, edge), 0),
+                    xytext=(-2, 0),
                     textcoords="offset points",
-                    ha="right" if edge < 0 else "left",
+                    ha="right",
                     va="center",
                     color="#1d4a2e",
                 )
@@ -157,15 +149,11 @@ def draw_differences(
 ) -> Drawing:
     """Forest plot of differences, candidate minus reference, with margins, from top to bottom.
 
-    Metrics where lower is better (such as the Brier score) have a panel of their own, because "to the right"
-    means the opposite there. Every row needs a value; `simultaneous` intervals allow for the number of pairs.
+    Every row needs a value, higher being better; `simultaneous` intervals allow for the number of pairs.
     """
-    panels = [
-        p for p in ([r for r in rows if not r.lower_is_better], [r for r in rows if r.lower_is_better]) if p
-    ]
     head_mm, foot_mm = 6.0, 10.5
-    heights = [ROW_MM * len(panel) for panel in panels]
-    height_mm = head_mm + sum(heights) + foot_mm * len(panels)
+    panel_mm = ROW_MM * len(rows)
+    height_mm = head_mm + panel_mm + foot_mm
     longest = max(len(row.label) for row in rows)
     label_mm = min(MAX_LABEL_MM, max(MIN_LABEL_MM, CHARACTER_MM * longest + 4))
     axis_mm = width_mm - label_mm - TEXT_MM
@@ -173,36 +161,31 @@ def draw_differences(
     said_level = format_level(level)
 
     def fill(figure: Figure) -> None:
-        top = height_mm - head_mm
-        for i, (panel, panel_mm) in enumerate(zip(panels, heights, strict=True)):
-            axes = figure.add_axes(
-                (label_mm / width_mm, (top - panel_mm) / height_mm, axis_mm / width_mm, panel_mm / height_mm)
-            )
-            _draw_rows(axes, panel)
-            ends = (candidate, reference) if panel[0].lower_is_better else (reference, candidate)
-            for name, side in zip(ends, (-1, 1), strict=True):
-                _direction(axes, name, side, below=-6.6 / panel_mm, width_mm=axis_mm)
-            if i == 0:
-                above, across = 1 + 1.2 / panel_mm, axes.transAxes
-                cases = t("n = {n:,}, {n_positive:,} positive", n=n, n_positive=n_positive)
-                head = (
-                    t("Difference ({level} CI, all pairs)", level=said_level)
-                    if simultaneous
-                    else t("Difference ({level} CI)", level=said_level)
-                )
-                axes.text(-0.03, above, cases, transform=across, ha="right", color=MUTED)
-                concludes = any(row.conclusion for row in rows)
-                axes.text(
-                    0.5 if concludes else 1.03,
-                    above,
-                    head,
-                    transform=across,
-                    weight="bold",
-                    ha="center" if concludes else "left",
-                )
-                if concludes:
-                    axes.text(1.03, above, t("Conclusion"), transform=across, weight="bold")
-            top -= panel_mm + foot_mm
+        axes = figure.add_axes(
+            (label_mm / width_mm, foot_mm / height_mm, axis_mm / width_mm, panel_mm / height_mm)
+        )
+        _draw_rows(axes, rows)
+        for name, side in ((reference, -1), (candidate, 1)):
+            _direction(axes, name, side, below=-6.6 / panel_mm, width_mm=axis_mm)
+        above, across = 1 + 1.2 / panel_mm, axes.transAxes
+        cases = t("n = {n:,}, {n_positive:,} positive", n=n, n_positive=n_positive)
+        head = (
+            t("Difference ({level} CI, all pairs)", level=said_level)
+            if simultaneous
+            else t("Difference ({level} CI)", level=said_level)
+        )
+        axes.text(-0.03, above, cases, transform=across, ha="right", color=MUTED)
+        concludes = any(row.conclusion for row in rows)
+        axes.text(
+            0.5 if concludes else 1.03,
+            above,
+            head,
+            transform=across,
+            weight="bold",
+            ha="center" if concludes else "left",
+        )
+        if concludes:
+            axes.text(1.03, above, t("Conclusion"), transform=across, weight="bold")
 
     spoken = "; ".join(
         f"{row.label}: {format_estimate(row.estimate, signed=True)}"

@@ -12,6 +12,8 @@ from medcompare.report.fonts import SVG_FONTS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from medcompare.stats.records import Estimate
+
 PX_PER_MM, HEIGHT = 96 / 25.4, 26.0
 """Units are CSS pixels, so that type is as large in a narrow cell as in a wide one; height of a drawing."""
 PAD = 3.0
@@ -21,6 +23,8 @@ SLIM = 10.0
 EDGE_COLOUR = "#2f6b45"
 FEWEST_MARGINS, MOST_MARGINS = 1.7, 6.0
 """Width of the axis on either side of zero, in margins: an interval that leaves it ends in an arrow."""
+
+SMALLEST_SPAN = 0.02
 
 Reach = tuple[float, float]
 
@@ -63,16 +67,50 @@ def draw_interval(
     width_mm : float
         Width on paper.
     """
-    axis = _Axis(
-        -reach[0] * margin, reach[1] * margin, round(width_mm * PX_PER_MM, 1), labelled=bool(margin_label)
+    return draw_difference(
+        value,
+        low,
+        high,
+        margin=margin,
+        margin_label=margin_label,
+        two_sided=two_sided,
+        ends=(-reach[0] * margin, reach[1] * margin),
+        alt=alt,
+        width_mm=width_mm,
     )
-    foot = axis.foot
-    right = axis.x(margin) if two_sided else axis.width
-    left = axis.x(-margin)
-    dash = f'stroke="{EDGE_COLOUR}" stroke-width="1.3" stroke-dasharray="3 2"'
-    edges = [-margin, margin] if two_sided else [-margin]
-    parts = [f'<rect x="{left}" y="0" width="{round(right - left, 1)}" height="{foot}" fill="{ZONE}"/>']
-    parts += [f'<path d="M{axis.x(edge)} 0V{foot}" {dash}/>' for edge in edges]
+
+
+def ends_of(benefits: Iterable[Estimate], margins: Iterable[float], *, two_sided: bool) -> Reach:
+    """Ends of an axis in the unit of the benefits, that several rows share: intervals, margins and zero lie on it."""
+    numbers = [x for one in benefits for x in (one.value, one.ci_low, one.ci_high) if x is not None]
+    for margin in margins:
+        numbers += [-margin, margin] if two_sided else [-margin]
+    low, high = min([0.0, *numbers]), max([0.0, *numbers])
+    beside = 0.08 * max(high - low, SMALLEST_SPAN)
+    return low - beside, high + beside
+
+
+def draw_difference(
+    value: float,
+    low: float | None,
+    high: float | None,
+    *,
+    margin: float | None,
+    margin_label: str,
+    two_sided: bool,
+    ends: Reach,
+    alt: str,
+    width_mm: float,
+) -> Drawing:
+    """As `draw_interval`, on an axis from `ends` in the unit of the benefit; without a margin nothing is shaded."""
+    axis = _Axis(*ends, round(width_mm * PX_PER_MM, 1), labelled=bool(margin_label))
+    foot, left, parts = axis.foot, 0.0, []
+    if margin is not None:
+        left, right = axis.x(-margin), axis.x(margin) if two_sided else axis.width
+        dash = f'stroke="{EDGE_COLOUR}" stroke-width="1.3" stroke-dasharray="3 2"'
+        edges = [-margin, margin] if two_sided else [-margin]
+        parts = [f'<rect x="{left}" y="0" width="{round(right - left, 1)}" height="{foot}" fill="{ZONE}"/>']
+        parts += [f'<path d="M{axis.x(edge)} 0V{foot}" {dash}/>' for edge in edges]
     parts.append(f'<path d="M{axis.x(0)} 0V{foot}" stroke="{INK}" stroke-width="1"/>')
     parts += _mark(axis, value, low, high)
     if margin_label:

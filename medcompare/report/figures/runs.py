@@ -14,6 +14,7 @@ from medcompare.report.figures.drawing import (
     MUTED,
     PAGE_WIDTH_MM,
     RULE,
+    SPLIT_IMAGE_MM,
     Drawing,
     ModelStyle,
     draw,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 LOG_FROM_RATIO = 5.0
 """A cost axis becomes logarithmic when the models differ by more than this factor."""
+MAX_BESIDE = 3
+"""More models than these need the width of the page in accuracy against cost."""
 
 
 def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: float = 85.0) -> Drawing:
@@ -79,6 +82,12 @@ def draw_accuracy_and_cost(
     points: Sequence[tuple[ModelStyle, Estimate, float, tuple[float, float] | None]], *, cost_label: str
 ) -> Drawing:
     """AUC against the deciding cost; `points` holds style, AUC, cost and interval of the cost of each model."""
+    beside = len(points) <= MAX_BESIDE
+    place: dict[str, Any] = (
+        {"loc": "upper left", "bbox_to_anchor": (0.0, -0.2)}
+        if beside
+        else {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
+    )
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
@@ -100,7 +109,7 @@ def draw_accuracy_and_cost(
         axes.set_ylim(low, min(high, 1.005))
         axes.set(xlabel=cost_label, ylabel=t("AUC"))
         axes.grid(visible=True, color=RULE, linewidth=0.35)
-        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+        axes.legend(**place)
         axes.text(
             0.0,
             1.02,
@@ -119,10 +128,10 @@ def draw_accuracy_and_cost(
         for style, auc, cost, _ in points
         if auc.value is not None
     )
-    height_mm = max(62.0, LEGEND_ROW_MM * len(points) + 6)
+    height_mm = 62.0 + (LEGEND_ROW_MM * len(points) if beside else 0.0)
     return draw(
         fill,
-        width_mm=PAGE_WIDTH_MM,
+        width_mm=SPLIT_IMAGE_MM if beside else PAGE_WIDTH_MM,
         height_mm=height_mm,
         alt=t("AUC against {cost}. {models}.", cost=cost_label, models=spoken),
     )

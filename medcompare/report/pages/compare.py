@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import (
@@ -29,6 +29,7 @@ from medcompare.report.blocks import (
 )
 from medcompare.report.figures.curves import draw_roc_and_precision_recall
 from medcompare.report.figures.forest import ForestRow, draw_differences
+from medcompare.report.figures.interval import draw_difference, ends_of
 from medcompare.report.matrices import agreement_row
 from medcompare.report.vocabulary import LOWER_IS_BETTER, METRIC_NAMES, base_metric, metric_name
 
@@ -45,6 +46,9 @@ MARGIN_METRICS = ("auc", "sensitivity", "specificity")
 
 OPEN, NO_INTERVAL = message("open"), message("no interval")
 """Conclusions that are none."""
+
+DRAWN_MM = 20.5
+"""Width of an interval in the table of differences."""
 
 MAX_FOREST_ROWS = 32
 """Rows of a forest plot that fit on a page with its caption."""
@@ -80,7 +84,7 @@ def head_to_head_section(view: View, number: int) -> Section:
                 reference=view.name(pair.reference),
             )
             blocks += [Heading(t("All pairs")), *_all_pairs(view), Heading(heading)]
-        blocks += [_forest(view, pair), _difference_table(view, pair)]
+        blocks.append(_difference_table(view, pair))
     curves = draw_roc_and_precision_recall(
         view.evaluations, view.styles, prevalence=view.assessment.prevalence
     )
@@ -91,9 +95,9 @@ def head_to_head_section(view: View, number: int) -> Section:
         level=view.level,
         thresholds=view.thresholds,
     )
-    blocks += [Heading(t("ROC and precision–recall")), image_of(curves, caption=f"{caption}{view.of_first}")]
-    if pair is not None:
+    if pair is not None:  # below the table, where the curves would leave room
         blocks += [Heading(t("Agreement on the same cases")), agreement_row(view, pair)]
+    blocks += [Heading(t("ROC and precision–recall")), image_of(curves, caption=f"{caption}{view.of_first}")]
     return Section(number=number, anchor="comparison", title=title, lead=lead, blocks=tuple(blocks))
 
 
@@ -240,30 +244,6 @@ def interval_words(view: View) -> str:
     return t("{level} intervals of each pair alone, not adjusted for {count} pairs", level=level, count=count)
 
 
-def forest_of_metrics(
-    view: View, pair: PairedComparison, keys: Sequence[str], *, caption: str, with_margins: bool = True
-) -> Image | Paragraph:
-    """Forest plot of the differences of one pair, metric by metric."""
-    rows = []
-    for key in keys:
-        estimate, margin, said = pair.differences[key], None, t("exploratory") if with_margins else ""
-        if with_margins and key in MARGIN_METRICS:
-            margin = getattr(view.inputs.rule, f"margin_{key}")
-            said = conclusion(estimate.ci_low, estimate.ci_high, margin)
-        rows.append(
-            ForestRow(
-                label=metric_name(key, short=True),
-                estimate=estimate,
-                margin=margin,
-                conclusion=said,
-                two_sided=both_ways(view),
-                lower_is_better=key in LOWER_IS_BETTER,
-            )
-        )
-    reference, candidate = view.label(pair.reference), view.label(pair.candidate)
-    return forest_of(view, rows, reference=reference, candidate=candidate, caption=caption)
-
-
 def zone_words(view: View) -> str:
     """What the shaded zone of two models means, which depends on whether one is cheaper."""
     if both_ways(view):
@@ -279,22 +259,20 @@ def both_ways(view: View) -> bool:
     return view.assessment.verdict.cheaper is None
 
 
-def _forest(view: View, pair: PairedComparison) -> Block:
-    alone = len(view.evaluations) == PAIR
-    if alone:
-        caption = " ".join([zone_words(view), t("Differences in numbers: next table.")])
-    else:
-        caption = t(
-            "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the "
-            "rule compares all pairs together, as shown above."
-        )
-    keys = [key for key in METRIC_NAMES if key in pair.differences]
-    return forest_of_metrics(view, pair, keys, caption=caption, with_margins=alone)
-
-
 def _difference_table(view: View, pair: PairedComparison) -> Table:
+    """Figures of both models, their difference, and a forest plot of it in one.
+
+    With more models no margin is drawn: the rule compares all pairs together.
+    """
     notes = Notes()
     by_model = {evaluation.model: evaluation for evaluation in view.evaluations}
+    alone = len(view.evaluations) == PAIR
+    held_against = MARGIN_METRICS if alone else ()
+    margins: dict[str, float] = {key: getattr(view.inputs.rule, f"margin_{key}") for key in held_against}
+    benefits = {
+        key: _negated(each) if key in LOWER_IS_BETTER else each for key, each in pair.differences.items()
+    }
+    ends = ends_of(benefits.values(), margins.values(), two_sided=both_ways(view))
 
     def named(words_: str, estimate: Estimate, *, strong: bool = False) -> Cell:
         """The name of a row, with how its difference was computed, if it was."""
@@ -308,22 +286,43 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
             return muted(t("not computed"))
         return notes.cell(estimate) if estimate.value is None else Cell(format_number(estimate.value))
 
+    def drawn(key: str, said: str) -> Cell:
+        benefit, margin = benefits[key], margins.get(key)
+        if benefit.value is None:
+            return DASH
+        drawing = draw_difference(
+            benefit.value,
+            benefit.ci_low,
+            benefit.ci_high,
+            margin=margin,
+            margin_label="" if margin is None else format_number(-margin, digits=2),
+            two_sided=both_ways(view),
+            ends=ends,
+            alt=t("Interval against the margin: {conclusion}", conclusion=said),
+            width_mm=DRAWN_MM,
+        )
+        return Cell("", svg=drawing.svg)
+
     rows: list[Row] = []
     for key in sorted(pair.differences, key=lambda key: [*METRIC_NAMES, key].index(key)):
         difference = pair.differences[key]
         name = named(metric_name(key, short=True), difference, strong=key in MARGIN_METRICS)
         figures = [figure(model, key) for model in (pair.reference, pair.candidate)]
+        said = (
+            Cell(conclusion(difference.ci_low, difference.ci_high, margins[key]))
+            if key in margins
+            else muted(t("exploratory"))
+        )
         rows.append(
             (
                 name,
                 *figures,
                 notes.cell(difference, signed=True),
+                drawn(key, said.text),
+                said,
                 format_p(difference.p_value),
             )
         )
-    for key, smallest in pair.detectable.items():
-        name = named(t("Detectable difference, {metric}", metric=metric_name(key, short=True)), smallest)
-        rows.append((name, DASH, DASH, notes.cell(smallest), DASH))
     if any(one.over_seeds for one in view.evaluations):
         title = t(
             "Differences with {level} intervals; a p-value without margin and interval says nothing about equality; "
@@ -335,17 +334,54 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
             "Differences with {level} intervals; a p-value without margin and interval says nothing about equality",
             level=view.level,
         )
+    axis = t(
+        "Drawn from {low} to {high}: to the right {candidate} is better, to the left {reference}; the sign of what is "
+        "better when lower is turned.",
+        low=format_number(ends[0], digits=2, signed=True),
+        high=format_number(ends[1], digits=2, signed=True),
+        candidate=view.label(pair.candidate),
+        reference=view.label(pair.reference),
+    )
+    zone = (
+        zone_words(view)
+        if alone
+        else t(
+            "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the "
+            "rule compares all pairs together, as shown above."
+        )
+    )
+    remarks = [axis, zone, *_detectable(pair)]
     return table(
         title,
         (
-            words(t("Metric"), "28%"),
-            *view.columns((pair.reference, pair.candidate)),
-            Column(t("Difference"), "28%"),
-            Column("p", "10%"),
+            words(t("Metric"), "18.6%"),
+            *(replace(one, width="13.2%") for one in view.columns((pair.reference, pair.candidate))),
+            Column(t("Difference"), "24.4%"),
+            Column(t("Interval"), "12.6%", "figure"),
+            words(t("Conclusion"), "11.5%"),
+            Column("p", "6.5%"),
         ),
         rows,
-        notes=notes,
+        notes=notes.with_remark(" ".join(remarks)),
     )
+
+
+def _detectable(pair: PairedComparison) -> list[str]:
+    """The smallest differences that this test could have shown, one sentence for each way to compute them."""
+    by_method: dict[str, list[str]] = {}
+    for key, smallest in pair.detectable.items():
+        number = (
+            (smallest.note or t(NOT_ESTIMABLE)) if smallest.value is None else format_number(smallest.value)
+        )
+        by_method.setdefault(smallest.method, []).append(f"{metric_name(key, short=True)} {number}")
+    return [
+        t(
+            "Smallest differences that this test could have shown ({method}): {differences}.",
+            method=method,
+            differences=join_words(found),
+        )
+        for method, found in by_method.items()
+    ]
 
 
 def _all_pairs(view: View) -> list[Block]:

@@ -21,19 +21,23 @@ from medcompare.report.blocks import (
     Cell,
     Column,
     Heading,
+    Image,
     Paragraph,
     Section,
+    SplitRow,
     image_of,
     model_tables,
     muted,
+    table,
     words,
 )
+from medcompare.report.figures.drawing import SPLIT_IMAGE_MM
 from medcompare.report.figures.runs import draw_accuracy_and_cost
 from medcompare.report.results import cost_ratio
 from medcompare.report.vocabulary import COST_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from medcompare.predictions.costs import CostMeasurement
     from medcompare.report.blocks import Block, Row, Table
@@ -208,13 +212,21 @@ def cost_section(view: View, number: int) -> Section:
         blocks = [
             *_cost_remarks(view, costs),
             *_cost_tables(view, costs, supplied=supplied),
-            *_cost_figure(view, costs),
+            *_beside_each_other(_cost_figure(view, costs), _alike_table(costs)),
         ]
     else:
         lead = t(
             "No cost was measured or supplied, so the verdict states no preference on the grounds of cost."
         )
     return Section(number=number, anchor="cost", title=t("Cost"), lead=lead, blocks=tuple(blocks))
+
+
+def _beside_each_other(figure: list[Block], tables: list[Table]) -> list[Block]:
+    """The figure, which comes last, with the table beside it where it is narrow enough."""
+    last = figure[-1]
+    if isinstance(last, Image) and last.width_mm <= SPLIT_IMAGE_MM and tables:
+        return [*figure[:-1], SplitRow(image=last, beside=tuple(tables))]
+    return [*tables, *figure]
 
 
 def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) -> list[Table]:
@@ -234,7 +246,7 @@ def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) ->
         rows.append((Cell(t(PRICE)), *cells, *([""] if with_ratio else [])))
     for label, stated in CONDITION_ROWS:
         texts = [stated(cost) for cost in costs]
-        if label == IMPLEMENTATION or any(text is not None for text in texts):
+        if label == IMPLEMENTATION or not _alike(texts):
             none = "\u2013" if label in EQUIVALENT else t(NOT_STATED)
             cells = [muted(none if text is None else text) for text in texts]
             rows.append((muted(t(label)), *cells, *([""] if with_ratio else [])))
@@ -251,6 +263,19 @@ def _cost_tables(view: View, costs: list[CostMeasurement], *, supplied: bool) ->
         extra=Column(t("Ratio"), "9%") if with_ratio else None,
         dense=True,
     )
+
+
+def _alike(texts: Sequence[str | None]) -> bool:
+    """Whether a condition is the same for all models, known or not."""
+    return len(set(texts)) == 1
+
+
+def _alike_table(costs: list[CostMeasurement]) -> list[Table]:
+    """The known conditions that are the same for all models, but what `_cost_tables` holds."""
+    stated = {label: [of(cost) for cost in costs] for label, of in CONDITION_ROWS if label != IMPLEMENTATION}
+    rows = [(t(label), texts[0]) for label, texts in stated.items() if texts[0] is not None and _alike(texts)]
+    heads = (words(t("Condition"), "52%"), words(t("All models")))
+    return [table(t("Conditions that are the same for all models"), heads, rows)] if rows else []
 
 
 PRICE = message("Price of 1,000 images at full throughput")

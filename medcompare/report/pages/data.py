@@ -392,7 +392,7 @@ def rejected_blocks(view: View) -> list[Block]:
         return []
     names = t("pseudonyms") if view.inputs.pseudonymised else t("file names")
     caption = t("{n:,} excluded files ({names})", n=len(rejected), names=names)
-    heads = (code(t("File"), "34%"), words(t("Class"), "14%"), words(t("Reason"), "20%"), words(t("Detail")))
+    heads = (code(t("File"), "18%"), words(t("Class"), "12%"), words(t("Reason"), "33%"), words(t("Detail")))
     rows = [
         (row.name, row.label or t("unknown"), t(row.reason), t(row.detail) or "\u2013")
         for row in rejected[:MAX_REJECTED_ROWS]

@@ -306,9 +306,9 @@ def _settings_table(view: View) -> Table:
         if row.set_by != "default"
     ]
     heads = (
-        code(t("Field"), "28%"),
-        code(t("Value"), "20%"),
-        words(t("Set by"), "12%"),
+        code(t("Field"), "26%"),
+        code(t("Value"), "15%"),
+        words(t("Set by"), "9%"),
         words(t("Meaning")),
     )
     return table(t("Settings that are no defaults"), heads, rows, titled=False, fine=True)

@@ -59,11 +59,11 @@ def model_section(view: View, number: int) -> Section:
     blocks: list[Block] = [
         *_metric_tables(view),
         _operating_table(view),
+        Heading(t("Classification report")),
+        _class_table(view),
         Heading(t("Confusion matrices")),
         *confusion_rows(view),
         *trials(view),
-        Heading(t("Classification report")),
-        _class_table(view),
         Heading(t("Scores")),
         _scores(view),
         *_calibration(view),
@@ -116,11 +116,11 @@ def _operating_table(view: View) -> Table:
             )
         )
     heads = (
-        words(t("Model"), "26%"),
-        Column(t("Threshold"), "11%"),
+        words(t("Model"), "18%"),
+        Column(t("Threshold"), "10%"),
         words(t("Rule")),
-        words(t("Chosen on"), "14%"),
-        words(t("0.5 would give"), "17%"),
+        words(t("Chosen on"), "16%"),
+        words(t("0.5 would give"), "25%"),
     )
     caption = t("Operating points: positive where the score is at or above the threshold")
     return table(caption, heads, rows, notes=notes)
@@ -149,10 +149,10 @@ def _class_table(view: View) -> Table:
         for i, row in enumerate(evaluation.classification_report)
     ]
     heads = (
-        words(t("Model"), "18%"),
-        words(t("Class"), "16%"),
+        words(t("Model"), "17%"),
+        words(t("Class"), "15%"),
         Column(t("Cases"), "7%"),
-        *(Column(head, "19.6%") for head in (t("Precision"), t("Recall"), t("F1"))),
+        *(Column(head, "20.3%") for head in (t("Precision"), t("Recall"), t("F1"))),
     )
     return table(t("Metrics per class ({level} intervals)", level=view.level), heads, rows, notes=notes)
 

@@ -121,10 +121,10 @@ def _figures(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEvaluat
     return table(
         t("Figures within subgroups ({level} intervals)", level=view.level),
         (
-            words(t("Subgroup"), "16%"),
-            Column(_counts_head(view), "12%"),
-            words(t("Model"), "16.5%"),
-            *(Column(head, "18.5%", "figure") for head in _heads()),
+            words(t("Subgroup"), "15%"),
+            Column(_counts_head(view), "10.5%"),
+            words(t("Model"), "15.5%"),
+            *(Column(head, "19.6%", "figure") for head in _heads()),
         ),
         rows,
         notes=notes.with_remark(remark),
@@ -251,7 +251,7 @@ def _against_rest(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEv
             "Each subgroup minus all other cases, with {level} intervals that hold for all levels together",
             level=view.level,
         ),
-        (words(t("Subgroup"), "18%"), words(t("Model"), "16%"), *(Column(head, "22%") for head in _heads())),
+        (words(t("Subgroup"), "16%"), words(t("Model"), "15%"), *(Column(head, "23%") for head in _heads())),
         rows,
         notes=notes.with_remark(
             t("Of two levels only the first is listed: the other is the same with the other sign.")
