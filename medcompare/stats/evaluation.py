@@ -89,6 +89,7 @@ def evaluate_model(
     both = bool(positive.any() and not positive.all())
     resampled = None if why_not else _bootstrap(test, model, point, evaluate, seed)
     metrics = _metrics(test, model, predicted, evaluate, resampled=resampled, why_not=why_not)
+    now, before = (None, None) if why_not else _calibration(test, validation, model, evaluate, seed)
     return ModelEvaluation(
         model=model,
         display_name=display_name,
@@ -112,7 +113,8 @@ def evaluate_model(
         roc=Curve(x=(), y=()) if resampled is None else resampled.roc_band(0, FPR_GRID),
         precision_recall=_precision_recall(positive, scores) if both else Curve(x=(), y=()),
         precision_band=None if resampled is None else resampled.precision_band(0, FPR_GRID[1:]),
-        calibration=None if why_not else _calibration(test, validation, model, evaluate, seed),
+        calibration=now,
+        calibration_as_predicted=before,
         decision_curve=_decision_curve(test, validation, model, evaluate, resampled),
         subgroups=subgroup_evaluations(test, model, predicted, evaluate),
         constant_output=constant,
@@ -280,19 +282,24 @@ def _precision_recall(positive: NDArray[np.bool_], scores: NDArray[np.float64]) 
 
 def _calibration(
     test: ScoredCases, validation: ScoredCases | None, model: str, evaluate: EvaluateConfig, seed: int
-) -> Calibration | None:
+) -> tuple[Calibration | None, Calibration | None]:
+    """Of the probabilities in use and, where these were recalibrated, of the scores as predicted."""
     if not test.scores_are_probabilities:
-        return None
+        return None, None
+
+    def of(probability: NDArray[np.float64], how: str | None) -> Calibration:
+        return calibration(
+            test.y_true,
+            probability,
+            level=evaluate.level,
+            seed=seed,
+            clusters=test.clusters,
+            n_resamples=evaluate.n_resamples,
+            recalibration=how,
+        )
+
     probability, how = usable_probabilities(test, validation, model, evaluate)
-    return calibration(
-        test.y_true,
-        probability,
-        level=evaluate.level,
-        seed=seed,
-        clusters=test.clusters,
-        n_resamples=evaluate.n_resamples,
-        recalibration=how,
-    )
+    return of(probability, how), None if how is None else of(test.scores[model], None)
 
 
 def _decision_curve(

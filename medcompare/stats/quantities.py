@@ -87,9 +87,11 @@ def _of_model(one: ModelEvaluation) -> Iterator[Quantity]:
     for row, label in zip(one.classification_report, ("negative", "positive"), strict=True):
         for name in ("precision", "recall", "f1"):
             yield _row(f"{name}_{label}", who, where, getattr(row, name))
-    if one.calibration is not None:
-        named = ((name, getattr(one.calibration, field)) for field, name in CALIBRATION.items())
-        yield from (_row(name, who, where, estimate) for name, estimate in named if estimate is not None)
+    for found, suffix in ((one.calibration, ""), (one.calibration_as_predicted, "_as_predicted")):
+        named = ((name, getattr(found, field, None)) for field, name in CALIBRATION.items())
+        yield from (
+            _row(name + suffix, who, where, estimate) for name, estimate in named if estimate is not None
+        )
     if one.running_statistics is not None:
         yield _row("auc_running", who, where, one.running_statistics.auc)
         yield _row("auc_remeasured_minus_running", who, where, one.running_statistics.difference)

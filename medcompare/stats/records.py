@@ -79,6 +79,9 @@ class ModelEvaluation(Record):
     precision_recall: Curve = Field(description="x = recall, y = precision; step-wise.")
     precision_band: Curve | None = Field(default=None, description="The same on a grid; band from bootstrap.")
     calibration: Calibration | None = Field(description="None where scores are not probabilities.")
+    calibration_as_predicted: Calibration | None = Field(
+        default=None, description="Before recalibration; None where nothing was recalibrated."
+    )
     decision_curve: Curve | None = Field(
         default=None,
         description="x = threshold probability, y = net benefit (at the stated prevalence, if any), with a band.",

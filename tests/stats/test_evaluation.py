@@ -362,6 +362,7 @@ def test_recalibration_is_fitted_on_validation() -> None:
     assert abs(raw.calibration.in_the_large.value) > 1
     assert abs(platt.calibration.in_the_large.value) < 0.25
     assert platt.calibration.recalibration == "platt"
+    assert (platt.calibration_as_predicted, raw.calibration_as_predicted) == (raw.calibration, None)
     assert platt.metrics["auc"] == raw.metrics["auc"]
     assert platt.confusion == raw.confusion
 

@@ -149,6 +149,11 @@ def draw_roc_and_precision_recall(
     return draw(fill, width_mm=PAGE_WIDTH_MM, height_mm=height_mm, alt=alt)
 
 
+def _before(style: ModelStyle) -> str:
+    """Legend of the curve before recalibration."""
+    return t("{model}, as predicted", model=style.label)
+
+
 def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, ModelStyle]) -> Drawing:
     """Calibration curves in one panel, with each model's scores per class beneath.
 
@@ -162,7 +167,15 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
             msg = f"{evaluation.model} has no calibration to draw"
             raise ValueError(msg)
     strip_mm = 13.0
-    labels = [styles[evaluation.model].label for evaluation in evaluations]
+    labels = [
+        label
+        for evaluation in evaluations
+        for label, drawn in (
+            (styles[evaluation.model].label, True),
+            (_before(styles[evaluation.model]), evaluation.calibration_as_predicted is not None),
+        )
+        if drawn
+    ]
     n_across = legend_columns(labels, width_mm=SPLIT_IMAGE_MM)
     height_mm = 64.0 + strip_mm * len(evaluations) + LEGEND_ROW_MM * -(-len(labels) // n_across)
 
@@ -177,6 +190,20 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
                 continue
             plot_curve(curve_axes, calibration.curve, style)
             name_curve(curve_axes, style)
+            if evaluation.calibration_as_predicted is not None:
+                x, y, _, _ = thin_curve(evaluation.calibration_as_predicted.curve)
+                curve_axes.plot(
+                    x,
+                    y,
+                    color=style.colour,
+                    linewidth=0.7,
+                    marker=style.marker,
+                    markersize=3.4,
+                    markerfacecolor="white",
+                    markevery=max(1, len(x) // 8),
+                    label=_before(style),
+                    zorder=2,
+                )
             _mirror_histogram(
                 axes,
                 calibration.histogram_edges,
@@ -185,7 +212,12 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
                 style,
             )
         low, high = shown_probabilities(
-            [e.calibration.curve for e in evaluations if e.calibration is not None]
+            [
+                one.curve
+                for e in evaluations
+                for one in (e.calibration, e.calibration_as_predicted)
+                if one is not None
+            ]
         )
         ends = low - 0.015 * (high - low), high + 0.015 * (high - low)
         curve_axes.set(xlim=ends, ylim=ends, ylabel=t("Observed share of positives"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from medcompare.base.formatting import format_count, format_number
 from medcompare.base.language import message, t
 from medcompare.report.blocks import (
+    DASH,
     Bullets,
     Cell,
     Column,
@@ -46,6 +47,12 @@ CALIBRATION_ROWS = (
     ("e50", message("E50 (0)")),
     ("e90", message("E90 (0)")),
 )
+AS_PREDICTED_ROWS = (
+    ("slope", message("Slope as predicted (1)")),
+    ("integrated_calibration_index", message("ICI as predicted (0)")),
+    ("e90", message("E90 as predicted (0)")),
+)
+"""Of the scores before recalibration, below those after it."""
 CHOSEN_ON = {
     "validation": message("validation subset"),
     "user": message("set by the user"),
@@ -191,6 +198,7 @@ def _scores(view: View) -> Block:
 
 def _calibration(view: View) -> list[Block]:
     calibrations = {e.model: e.calibration for e in view.evaluations if e.calibration is not None}
+    as_predicted = {e.model: e.calibration_as_predicted for e in view.evaluations if e.model in calibrations}
     heading = Heading(t("Calibration"))
     if not calibrations:
         text = t(
@@ -199,18 +207,21 @@ def _calibration(view: View) -> list[Block]:
         )
         return [heading, Paragraph(text, "note")]
     notes = Notes()
-    tables = model_tables(
-        t("Calibration in numbers"),
-        words(t("Metric (ideal)"), "30%"),
-        view.columns(calibrations),
-        [
-            (t(label), *(notes.cell(getattr(one, key)) for one in calibrations.values()))
-            for key, label in CALIBRATION_ROWS
-            if all(getattr(one, key) is not None for one in calibrations.values())
-        ],
-        notes=notes,
-        dense=True,
-    )
+    rows: list[Row] = [
+        (t(label), *(notes.cell(getattr(one, key)) for one in calibrations.values()))
+        for key, label in CALIBRATION_ROWS
+        if all(getattr(one, key) is not None for one in calibrations.values())
+    ]
+    if any(as_predicted.values()):
+        rows += [
+            (
+                t(label),
+                *(DASH if one is None else notes.cell(getattr(one, key)) for one in as_predicted.values()),
+            )
+            for key, label in AS_PREDICTED_ROWS
+        ]
+    heads = words(t("Metric (ideal)"), "30%"), view.columns(calibrations)
+    tables = model_tables(t("Calibration in numbers"), *heads, rows, notes=notes, dense=True)
     recalibrated = sorted({one.recalibration for one in calibrations.values() if one.recalibration})
     caption = t(
         "Filled bars: positive cases; hatched: negative. Dotted: perfect calibration. Band: pointwise "
@@ -220,6 +231,8 @@ def _calibration(view: View) -> list[Block]:
     if recalibrated:
         how = ", ".join(t(one) for one in recalibrated)
         caption += " " + t("Probabilities were recalibrated on validation ({how}).", how=how)
+    if any(as_predicted.values()):
+        caption += " " + t("Thin, with hollow marks and no band: the scores as predicted, before that.")
     with_curve = [e for e in view.evaluations if e.model in calibrations]
     image = image_of(draw_calibration(with_curve, view.styles), caption=caption)
     missing = [view.name(e.model) for e in view.evaluations if e.model not in calibrations]
