@@ -211,8 +211,8 @@ def cost_section(view: View, number: int) -> Section:
     if costs:
         blocks = [
             *_cost_remarks(view, costs),
-            *_cost_tables(view, costs, supplied=supplied),
             *_beside_each_other(_cost_figure(view, costs), _alike_table(costs)),
+            *_cost_tables(view, costs, supplied=supplied),
         ]
     else:
         lead = t(
