@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
@@ -21,6 +21,7 @@ from medcompare.report.figures.curves import (
 from medcompare.report.figures.decision import draw_decision_curve
 from medcompare.report.figures.drawing import OKABE_ITO, draw, styles_of, thin_curve
 from medcompare.report.figures.forest import ForestRow, draw_differences
+from medcompare.report.figures.interval import draw_difference, ends_of
 from medcompare.report.figures.runs import draw_accuracy_and_cost, draw_learning_curves, draw_strips
 from medcompare.report.matrices import _shade
 from medcompare.stats.records import Curve, Estimate
@@ -279,3 +280,32 @@ def test_ink_of_matrices_can_be_read_at_every_share() -> None:
         background, ink = _shade(percent / 100)
         light, dark = sorted((luminance(background), luminance(ink)), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize("two_sided", [False, True])
+def test_differences_share_an_axis_that_holds_all_of_them(*, two_sided: bool) -> None:
+    """Marks lie where a linear scale puts them; only what has a margin is shaded, up to it or both ways."""
+    one = Estimate(value=0.01, ci_low=-0.02, ci_high=0.04, method="DeLong")
+    low, high = ends_of([one], [0.05], two_sided=two_sided)
+
+    assert low < -0.05
+    assert high > (0.05 if two_sided else 0.04)
+    looks: dict[str, Any] = {"two_sided": two_sided, "ends": (low, high), "alt": "", "width_mm": 20.0}
+    bounds = (0.01, -0.02, 0.04)
+    plain = draw_difference(*bounds, margin=None, margin_label="", **looks).svg
+    held = draw_difference(*bounds, margin=0.05, margin_label="\u22120.05", **looks).svg
+
+    width = 20.0 * 96 / 25.4
+
+    def place(number: float) -> float:
+        return 3 + (width - 6) * (number - low) / (high - low)
+
+    drawn = re.search(r'd="M([\d.]+) [\d.]+H([\d.]+)', plain)
+    assert drawn is not None
+    assert [float(x) for x in drawn.groups()] == pytest.approx([place(-0.02), place(0.04)], abs=0.11)
+    assert "<rect" not in plain
+    zone = re.search(r'<rect x="([\d.]+)" y="0" width="([\d.]+)"', held)
+    assert zone is not None
+    left, wide = (float(x) for x in zone.groups())
+    assert (left, left + wide) == pytest.approx((place(-0.05), place(0.05) if two_sided else width), abs=0.21)
+    assert "\u22120.05" in held
