@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -25,7 +27,10 @@ logger = logging.getLogger("medcompare.report")
 def write_report(inputs: ReportInputs, folder: Path, pdf_time_limit_s: float) -> ReportFiles:
     """HTML and results.json in `folder`, and the PDF, which may take so many seconds."""
     logger.info("writing the report")
-    files = render.write_report(inputs, folder, pdf_time_limit_s=pdf_time_limit_s)
+    # The page of the run, which is drawn next, needs seaborn, which takes a second to import.
+    files = render.write_report(
+        inputs, folder, pdf_time_limit_s=pdf_time_limit_s, meanwhile=partial(import_module, "seaborn")
+    )
     if files.no_pdf is not None:
         logger.error("no PDF: %s", files.no_pdf.cause)
     return files

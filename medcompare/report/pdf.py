@@ -70,10 +70,10 @@ def render_pdf(
     """
     shown = html.translate({ord(c): f"[U+{ord(c):04X}]" for c in lost}) if lost else html
     identifier = hashlib.sha256(html.encode()).digest()[:16]
-    usual, time_given = gc.get_threshold(), FONT_TIME in os.environ
+    collecting, time_given = gc.isenabled(), FONT_TIME in os.environ
     os.environ.setdefault(FONT_TIME, "0")
     # Millions of objects are made, few can be dropped before the end: looking for those takes a quarter of the time.
-    gc.set_threshold(200_000, *usual[1:])
+    gc.disable()
     try:
         document = HTML(string=shown, url_fetcher=EmbeddedOnly(), base_url=None).render(pdf_tags=True)
         content: bytes = document.write_pdf(
@@ -95,7 +95,8 @@ def render_pdf(
     except FatalURLFetchingError as error:
         raise ReportError(str(error), how=message("it refers to something that is not embedded")) from error
     finally:
-        gc.set_threshold(*usual)
+        if collecting:
+            gc.enable()
         if not time_given:
             del os.environ[FONT_TIME]
     return content, len(document.pages)

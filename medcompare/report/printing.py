@@ -17,6 +17,7 @@ from medcompare.base.errors import ConfigError, ReportError
 from medcompare.base.language import message
 from medcompare.base.record import Record
 from medcompare.runs.evidence import AttachedFile
+from medcompare.training.worker import fork_server
 from medcompare.training.worker.child import EventHandler, run_child, serve
 
 HTML_NAME, PDF_NAME = "report.html", "report.pdf"
@@ -33,6 +34,11 @@ class Waiting(Record):
     attached: tuple[AttachedFile, ...]
     made_at: datetime
     lost: str
+
+
+def prepare() -> None:
+    """Let a process import what makes a PDF, so that it is ready when the HTML is."""
+    fork_server.prepare(MODULE)
 
 
 def make_pdf(folder: Path, *, time_limit_s: float | None = None) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import threading
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,7 +23,7 @@ from medcompare.report.fonts import font_faces, isolated, package_for, undrawabl
 from medcompare.report.inputs import ReportFiles
 from medcompare.report.pages.methods import CHECKLISTS_NAME, checklists_csv
 from medcompare.report.pages.report import ReportContext, build_context
-from medcompare.report.printing import HTML_NAME, PDF_NAME, WAITING_NAME, Waiting, make_pdf
+from medcompare.report.printing import HTML_NAME, PDF_NAME, WAITING_NAME, Waiting, make_pdf, prepare
 from medcompare.report.results import results_json
 from medcompare.report.screen import said_on_screen
 from medcompare.report.theme import ACCENT
@@ -30,6 +31,7 @@ from medcompare.runs.evidence import AttachedFile
 from medcompare.runs.result import NoPdf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from medcompare.report.inputs import ReportInputs
@@ -97,7 +99,13 @@ def _checklists(inputs: ReportInputs) -> tuple[AttachedFile, ...]:
     return (AttachedFile(name=CHECKLISTS_NAME, content=checklists_csv(inputs.checklists), about=about),)
 
 
-def write_report(inputs: ReportInputs, folder: Path, *, pdf_time_limit_s: float | None = None) -> ReportFiles:
+def write_report(
+    inputs: ReportInputs,
+    folder: Path,
+    *,
+    pdf_time_limit_s: float | None = None,
+    meanwhile: Callable[[], object] | None = None,
+) -> ReportFiles:
     """Write ``report.html``, ``results.json`` and, if any, ``checklists.csv``, then make ``report.pdf`` of them.
 
     Parameters
@@ -108,6 +116,8 @@ def write_report(inputs: ReportInputs, folder: Path, *, pdf_time_limit_s: float 
         Folder of the run; made where it is missing.
     pdf_time_limit_s : float, optional
         Seconds that making the PDF may take.
+    meanwhile : callable, optional
+        Called in a thread while the PDF is made, for which this process only waits.
 
     Returns
     -------
@@ -121,6 +131,7 @@ def write_report(inputs: ReportInputs, folder: Path, *, pdf_time_limit_s: float 
     OSError, DiskFullError, ConfigError
         If the disk refuses what is written before the PDF; then the folder holds none of the files.
     """
+    prepare()
     results = results_json(inputs)
     about = t("every number of this report at full precision")
     every_number = AttachedFile(name=RESULTS_NAME, content=results, about=about)
@@ -152,6 +163,8 @@ def write_report(inputs: ReportInputs, folder: Path, *, pdf_time_limit_s: float 
             (folder / name).unlink(missing_ok=True)
         raise
     no_pdf = n_pages = None
+    if meanwhile is not None:
+        threading.Thread(target=meanwhile, daemon=True).start()
     try:
         n_pages = make_pdf(folder, time_limit_s=pdf_time_limit_s)
     except (MedcompareError, OSError) as error:

@@ -133,6 +133,13 @@ def start_process(
     )
 
 
+def prepare(module: str) -> None:
+    """Let a process import what the jobs of `module` need, where it can be copied: a job then begins at once."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), _lock:
+            _server(module, importing_this_code(os.environ))
+
+
 def _copied(module: str, job: str, environment: Mapping[str, str], timeout_s: float | None) -> Copy:
     """Copy the process that has imported `module`, which is started where there is none.
 
