@@ -31,7 +31,7 @@ TOP_LEVEL = {
 }
 """What may stand at the top, beside files and folders whose name begins with a dot."""
 
-BINARY = {".png", ".jpg", ".pdf", ".npz", ".woff", ".woff2", ".ttf"}
+BINARY = {".mo", ".png", ".jpg", ".pdf", ".npz", ".woff", ".woff2", ".ttf"}
 
 
 def tracked() -> list[Path]:
