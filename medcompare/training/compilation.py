@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from medcompare.training.records import StepSpeed, WhyCompiled
 
 COMPILE_S = 250.0
-"""What compiling may take, as ResNet-50 and EfficientNet-B0 do on two cores of an EPYC (docs/overhead.md)."""
+"""What compiling ResNet-50 or EfficientNet-B0 may take on two cores of an EPYC (docs/models.md)."""
 MAX_SHARE = 0.05
 """Of a training at most that compiling may take where it turns out to gain nothing."""
 

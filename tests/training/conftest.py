@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from medcompare.models.zoo import MODELS
 from medcompare.training.requests import TrainingRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -138,6 +138,26 @@ def tiny_of(tmp_path: Path) -> Callable[..., TinyData]:
 def resplit() -> Callable[[TinyData, list[list[str]]], TinyData]:
     """The same images with other rows in the split's table."""
     return lambda data, rows: data._replace(split=split_of(rows, data.store), rows=rows)
+
+
+@pytest.fixture
+def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrainingRequest, tuple[int, int]], None]:
+    """Begin a training, and end it by a power cut after a step: (epoch, step)."""
+
+    def begun(request: TrainingRequest, cut: tuple[int, int]) -> None:
+        from medcompare.training import events
+        from medcompare.training.loop import train_model
+
+        def emit(event: Mapping[str, Any]) -> None:
+            if event["event"] == "progress" and (event["epoch"], event["step"]) == cut:
+                message = "power cut"
+                raise OSError(message)
+
+        monkeypatch.setattr(events, "PROGRESS_EVERY_S", 0.0)
+        with pytest.raises(OSError, match="power cut"):
+            train_model(request, emit=emit)
+
+    return begun
 
 
 def _build_random_cnn() -> nn.Module:

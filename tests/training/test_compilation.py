@@ -14,14 +14,13 @@ from medcompare.base.errors import ConfigError
 from medcompare.config.train import TrainConfig, check_options
 from medcompare.models.zoo import MODELS
 from medcompare.training import compilation as module
-from medcompare.training import events
 from medcompare.training.compilation import Compilation, choose_compilation
 from medcompare.training.kernels import FOLDER
 from medcompare.training.loop import train_model
 from medcompare.training.records import StepSpeed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from medcompare.training.records import TrainedModel
@@ -139,7 +138,7 @@ def figures(trained: TrainedModel) -> list[tuple[float, ...]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_compiled_training_is_exact_and_equals_the_other_within_rounding(
-    tiny: Any, random_cnn: str, monkeypatch: pytest.MonkeyPatch, precision: str
+    tiny: Any, random_cnn: str, cut_off: Callable[..., None], precision: str
 ) -> None:
     """With dropout, stochastic depth, a rest of 8 images in each epoch and averaged weights.
 
@@ -156,14 +155,7 @@ def test_a_compiled_training_is_exact_and_equals_the_other_within_rounding(
     losses = [[row[0] for row in figures(one)] for one in (plain, first)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-5 if precision == "float32" else 0.02)
 
-    def cut_off(event: Mapping[str, Any]) -> None:
-        if (event["event"], event["epoch"], event["step"]) == ("progress", 2, 2):
-            message = "power cut"
-            raise OSError(message)
-
-    monkeypatch.setattr(events, "PROGRESS_EVERY_S", 0.0)
-    with pytest.raises(OSError, match="power cut"):
-        train_model(request, emit=cut_off)
+    cut_off(request, (2, 2))
     forget()
     assert train_model(request).checkpoint == first.checkpoint
     shutil.rmtree(kernels)
