@@ -11,13 +11,14 @@ def ensure_gpu_limit() -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        Its slots, for later steps to refer to: one per GPU; without a GPU, trainings of the default
-        pair that this machine does side by side.
+        Its slots, for later steps to refer to: one per GPU; without a GPU, one for each network of the
+        default pair, where there is a core for each.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
     from prefect.exceptions import ObjectNotFound
 
+    from medcompare.base.hardware import usable_cores
     from medcompare.config.train import TrainConfig
     from medcompare.training.worker.process import plan_parallel
     from tasks.gpu import GPU_LIMIT
@@ -27,7 +28,7 @@ def ensure_gpu_limit() -> dict[str, int]:
             slots = client.read_global_concurrency_limit_by_name(GPU_LIMIT).limit
         except ObjectNotFound:
             plan = plan_parallel(DEFAULT_PAIR, TrainConfig())
-            slots = plan.n_gpus or plan.n_parallel
+            slots = plan.n_gpus or min(DEFAULT_PAIR, usable_cores())
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=slots))
     print(f"concurrency limit '{GPU_LIMIT}': {slots} slot(s)")
     return {"gpu_slots": slots}

@@ -193,6 +193,7 @@ class Trainer:
                 n_cores=usable_cores(),
                 n_gpus=plan.n_gpus,
                 n_devices=plan.n_devices,
+                batch_size=config.train.batch_size,
             )
             sharing = {**sharing, "n_parallel": plan.n_parallel, "n_threads": plan.n_threads}
         self._sent(split, self.places["data_root"])

@@ -190,7 +190,8 @@ class TrainConfig(Settings):
         default=None,
         ge=1,
         le=64,
-        description="Trainings side by side; not set: one per model, as many as there are cores (CPU) or GPUs for.",
+        description="Trainings side by side; not set: as many as there are GPUs for; on a CPU few one after the other, "
+        "each with all cores, and many side by side.",
     )
     num_workers: int | None = Field(
         default=None,

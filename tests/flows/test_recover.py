@@ -38,6 +38,7 @@ from flows.recover import (
     start_lost_runs,
     superseded,
 )
+from medcompare.base.hardware import usable_cores
 from medcompare.cli.app import main
 from medcompare.config.train import TrainConfig
 from medcompare.runs.folder import partial_folder
@@ -97,9 +98,8 @@ class TestGpuLimit:
     """The limit is made once, and belongs to people from then on; a slot is held while the task runs."""
 
     def test_is_made_for_this_machine_and_only_once(self, client: SyncPrefectClient) -> None:
-        """One slot per GPU; without one, as many as trainings run side by side here."""
-        plan = plan_parallel(2, TrainConfig())
-        expected = plan.n_gpus or plan.n_parallel
+        """One slot per GPU; without one, two where there are two cores."""
+        expected = plan_parallel(2, TrainConfig()).n_gpus or min(2, usable_cores())
 
         assert ensure_gpu_limit() == {"gpu_slots": expected}
         assert ensure_gpu_limit() == {"gpu_slots": expected}

@@ -122,10 +122,13 @@ def test_a_measurement_of_cost_that_hangs_is_ended(tiny: Any) -> None:
 
 def test_a_plan_without_a_gpu_starts_no_process() -> None:
     """The cores are shared; a device that is asked for and missing is an error."""
-    plan = plan_parallel(2, TrainConfig(device="cpu"))
+    train = TrainConfig(device="cpu", max_parallel=2, batch_size=usable_cores())
+    plan = plan_parallel(2, train)
 
-    assert plan.n_parallel == min(2, usable_cores())
-    assert plan.n_parallel * plan.n_threads <= max(2, usable_cores())
+    assert plan.n_parallel == 2
+    assert plan.n_threads == max(1, usable_cores() // 2)
+    alone = plan_parallel(2, train.model_copy(update={"max_parallel": None}))
+    assert (alone.n_parallel, alone.n_threads) == (1, usable_cores())
 
 
 @pytest.mark.slow

@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 
 MODULE = "medcompare.training.worker.process"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+SPINS = "1000"
+"""How often a thread of GNU's OpenMP looks for its next piece of work before it sleeps: what the library itself takes
+where threads outnumber the cores, not its 300,000 elsewhere. Where others use the cores as well, a thread that looks
+for so long keeps one from the thread it waits for, and two took six times the processor time (docs/overhead.md)."""
 
 MAX_PATH_BYTES = 54
 """Of a store that has room for scratch folders: processes that load data hand images on through sockets below them,
@@ -167,7 +172,7 @@ def plan_parallel(n_models: int, train: TrainConfig, *, on_cluster: bool = False
     n_models : int
         Trainings to run.
     train : TrainConfig
-        ``device``, ``devices`` and ``max_parallel`` count.
+        ``device``, ``devices``, ``max_parallel`` and ``batch_size`` count.
     on_cluster : bool, default=False
         Whether they run elsewhere, so that this machine need not have the devices.
 
@@ -202,6 +207,7 @@ def plan_parallel(n_models: int, train: TrainConfig, *, on_cluster: bool = False
         n_cores=n_cores,
         n_gpus=n_gpus,
         n_devices=n_devices,
+        batch_size=train.batch_size,
     )
 
 
@@ -265,6 +271,8 @@ def _run(
     # The parent owns the scratch folder, so that nothing is left where the child is killed.
     with tempfile.TemporaryDirectory(dir=place, prefix="scratch-", ignore_cleanup_errors=True) as scratch:
         environment = {name: str(n_threads) for name in THREAD_VARIABLES} | {"TMPDIR": scratch}
+        if not any(name in os.environ for name in WAITING):
+            environment["GOMP_SPINCOUNT"] = SPINS
 
         def ask(number: int, on_start: Callable[[int], None] | None = None) -> str:
             asked, name = request, label
