@@ -87,13 +87,13 @@ def test_a_processor_that_says_nothing_has_a_name_all_the_same(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("n_models", "max_parallel", "n_cores", "n_gpus", "n_parallel", "n_threads"),
     [
-        # Two at a time: (2 / 2 + 1/4) / 2^0.85 = 0.69; one after the other 2 / 4^0.85 = 0.62.
+        # Two at a time: (2 / 2 + 1/4) / 2^0.92 = 0.66; one after the other 2 / 4^0.92 = 0.56.
         pytest.param(2, None, 4, 0, 1, 4, id="few: one after the other"),
         pytest.param(2, 2, 4, 0, 2, 2, id="two models share four cores, if asked"),
         pytest.param(3, 3, 4, 0, 3, 1, id="never more threads than cores"),
-        # 10 / 2 + 1/4 = 5.25; one after the other 10 / 2^0.85 = 5.55.
+        # 10 / 2 + 1/4 = 5.25; one after the other 10 / 2^0.92 = 5.28.
         pytest.param(10, None, 2, 0, 2, 1, id="many: no more trainings than cores"),
-        # (2 / 2 + 1/4) / 32^0.85, and 2 / 32^0.85, as a step has 32 images.
+        # (2 / 2 + 1/4) / 32^0.92, and 2 / 32^0.92, as a step has 32 images.
         pytest.param(2, None, 64, 0, 2, 32, id="no more threads than images in a step"),
         pytest.param(1, None, 4, 0, 1, 4, id="one has all"),
         pytest.param(3, 1, 4, 0, 1, 4, id="one after the other, if asked"),
