@@ -48,9 +48,10 @@ MODULE = "medcompare.training.worker.process"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 SPINS = "10000"
-"""How often a thread of GNU's OpenMP looks for its next piece of work before it sleeps, not the library's 300,000. Where
-others use the cores as well, a thread that looks for so long keeps one from the thread it waits for: two took six times
-the processor time. With 1,000 a single image took longer on quiet cores, with 10,000 it did not (docs/overhead.md)."""
+"""How often a thread of GNU's OpenMP looks for its next piece of work before it sleeps, not the library's 300,000.
+Where others use the cores as well, a thread that looks for so long keeps one from the thread it waits for: two took six
+times the processor time. With 1,000 a single image took longer on quiet cores, with 10,000 it did not
+(docs/overhead.md)."""
 
 MAX_PATH_BYTES = 54
 """Of a store that has room for scratch folders: processes that load data hand images on through sockets below them,
