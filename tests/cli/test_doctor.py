@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import http.server
 import json
 import os
 import re
 import subprocess
-import threading
 import tomllib
 import unicodedata
 from datetime import UTC, datetime
@@ -38,41 +35,13 @@ from tests.notify.mail_servers import (
     make_certificates,
 )
 from tests.runs.sample_runs import summary
+from tests.web import web_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from medcompare.cli.doctor_checks import Found
 
 PREFECT = version("prefect")
 WRONG = "a wrong secret"
-
-
-@contextlib.contextmanager
-def prefect_like(answers: dict[str, tuple[int, str]]) -> Iterator[tuple[str, list[str | None]]]:
-    """A server with these answers; yields its address and the logins it was shown."""
-    logins: list[str | None] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            logins.append(self.headers.get("Authorization"))
-            code, text = answers.get(self.path, (404, "no"))
-            self.send_response(code)
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/api", logins
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def _healthy(server_version: str = PREFECT) -> dict[str, tuple[int, str]]:
@@ -121,14 +90,14 @@ def test_no_server_is_asked_for_where_none_is_set() -> None:
 
 def test_a_healthy_server_of_the_same_version() -> None:
     """Health and version are asked for, and the login is shown but never printed."""
-    with prefect_like(_healthy()) as (url, logins):
+    with web_server(_healthy()) as (url, asked):
         result = checks.check_prefect_server(
-            {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": "admin:hush"}
+            {"PREFECT_API_URL": f"{url}/api", "PREFECT_API_AUTH_STRING": "admin:hush"}
         )
 
     assert result.status == "ok"
     assert PREFECT in result.detail
-    assert set(logins) == {"Basic " + base64.b64encode(b"admin:hush").decode()}
+    assert {one.login for one in asked} == {"Basic " + base64.b64encode(b"admin:hush").decode()}
     assert "hush" not in str(result)
 
 
@@ -144,8 +113,8 @@ def test_a_healthy_server_of_the_same_version() -> None:
 )
 def test_a_server_that_will_not_do(answers: dict[str, tuple[int, str]], status: str, words: str) -> None:
     """Each with what it said and what to do."""
-    with prefect_like(answers) as (url, _):
-        result = checks.check_prefect_server({"PREFECT_API_URL": url})
+    with web_server(answers) as (url, _):
+        result = checks.check_prefect_server({"PREFECT_API_URL": f"{url}/api"})
 
     assert result.status == status
     assert words in result.detail

@@ -9,7 +9,6 @@ import io
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from medcompare.data.sources.resolve import resolve_source, source_name
 from medcompare.runs.provenance import settings_to_repeat
 from tests.data.test_dicom import content as dicom_content
 from tests.data.test_dicom import dataset
+from tests.web import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,11 +146,8 @@ def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
     (tmp_path / "site").mkdir()
     handler = functools.partial(_Handler, directory=str(tmp_path / "site"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield tmp_path / "site", f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with running(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+        yield tmp_path / "site", address
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

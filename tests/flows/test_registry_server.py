@@ -6,16 +6,14 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +26,8 @@ from medcompare.handover.night_end import finished, logged
 from medcompare.handover.registry import NIGHTS, ROLES, ModelRegistry, check_reached
 from medcompare.runs.history import history_path, list_runs
 from tests.flows.test_registry import FIRST_NIGHT, config, ended, half, runs_called
+from tests.notify.mail_servers import free_port
+from tests.web import QuietHandler, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +42,6 @@ needs_server = pytest.mark.skipif(
     "MEDCOMPARE_TEST_MLFLOW=pages/bin/mlflow",
 )
 BY = ["--by", "Dr. Ada", "--because", "first of its kind"]
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def fetched(url: str | urllib.request.Request) -> bytes:
@@ -98,23 +91,16 @@ class Answering(ThreadingHTTPServer):
     status, body, kind = 200, b"<html><body>Sign in, your ticket is 4711</body></html>", "text/html"
 
 
-class Answer(BaseHTTPRequestHandler):
+class Answer(QuietHandler):
     """What it answers to whatever is asked."""
 
     server: Answering
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the library's name
         """Answer every request alike."""
-        self.send_response(self.server.status)
-        self.send_header("Content-Type", self.server.kind)
-        self.send_header("Content-Length", str(len(self.server.body)))
-        self.end_headers()
-        self.wfile.write(self.server.body)
+        self.answer(self.server.status, self.server.body, Content_Type=self.server.kind)
 
     do_POST = do_GET  # noqa: N815 - the library's name
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
 
 
 class Failing(ThreadingHTTPServer):
@@ -123,7 +109,7 @@ class Failing(ThreadingHTTPServer):
     to, left, answer_lost = "", 10**9, False
 
 
-class Passing(BaseHTTPRequestHandler):
+class Passing(QuietHandler):
     """One call, passed on or cut off."""
 
     server: Failing
@@ -148,26 +134,9 @@ class Passing(BaseHTTPRequestHandler):
         if cut:
             self.close_connection = True
             return
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(found)))
-        self.end_headers()
-        self.wfile.write(found)
+        self.answer(status, found)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the library's names
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-
-@contextmanager
-def running(server: ThreadingHTTPServer) -> Iterator[str]:
-    """Its address."""
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from dataclasses import replace
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +17,7 @@ from medcompare.models.registry import build_model
 from medcompare.models.spec import WeightsFile
 from medcompare.models.weights import download, ensure_weights, find_weights, hub_folder
 from medcompare.models.zoo import MODELS
+from tests.web import QuietHandler, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,34 +69,23 @@ def put(folder: Path, spec: ModelSpec, content: bytes) -> Path:
     return path
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
+class Answers(QuietHandler):
     """Serves `payload`, claiming `claimed` bytes."""
 
     payload = b""
     claimed: int | None = None
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the library's name
         """Answer every request alike."""
-        self.send_response(200)
-        self.send_header("Content-Length", str(self.claimed or len(self.payload)))
-        self.end_headers()
-        self.wfile.write(self.payload)
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        self.answer(200, self.payload, Content_Length=str(self.claimed or len(self.payload)))
 
 
 @pytest.fixture
 def server() -> Iterator[tuple[type[Answers], str]]:
     """A web server on this machine and its address."""
     handler = type("Handler", (Answers,), {})
-    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=web.serve_forever, daemon=True)
-    thread.start()
-    yield handler, f"http://127.0.0.1:{web.server_port}"
-    web.shutdown()
-    web.server_close()
-    thread.join()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+        yield handler, address
 
 
 def test_the_hub_folder_is_torchs_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

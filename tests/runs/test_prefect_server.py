@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import re
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -27,41 +23,11 @@ from medcompare.runs.prefect_server import (
     check_server,
 )
 from tests.notify.mail_servers import free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.web import web_server
 
 ROOT = Path(__file__).resolve().parents[2]
 FAR_PROXY = "http://10.255.255.1:3128"
 PREFECT = version("prefect")
-
-
-@contextmanager
-def web_server(answers: dict[str, tuple[int, str]]) -> Iterator[tuple[str, list[str]]]:
-    """A server with these answers; yields its address and the paths it was asked for."""
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            code, text = answers.get(self.path, (404, "no"))
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def plain_environment(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -218,7 +184,7 @@ def test_a_good_server_is_used(tmp_path: Path) -> None:
         assert (
             check_server(environment | {"PREFECT_API_URL": f"{url}/api/"}, tmp_path, timeout_s=5) == PREFECT
         )
-        assert asked == ["/api/health", "/api/admin/version"]
+        assert [one.path for one in asked] == ["/api/health", "/api/admin/version"]
     with web_server({"/api/health": (200, "true")}) as (url, _):
         assert check_server(environment | {"PREFECT_API_URL": f"{url}/api"}, tmp_path, timeout_s=5) is None
 
