@@ -42,6 +42,10 @@ LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 PDF, HTML, RESULTS = "report.pdf", "report.html", "results.json"
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,254}")
+SCRIPT_DIGEST = re.compile(rb"script-src '(sha256-[A-Za-z0-9+/]{43}=)'")
+"""As a report's head states it, see ``templates/report.html.j2``."""
+HEAD_BYTES = 512
+"""Of a report: doctype and policy, which end before the first text that comes from data or user."""
 MAX_LISTED = 400
 """Older reports still open by their address."""
 
@@ -66,7 +70,7 @@ HEADERS: Final = {
     "Content-Security-Policy": f"{LOCKED}; style-src 'sha256-{STYLE_DIGEST}'",
 }
 POLICIES: Final = {
-    # The report is self-contained: inline styles, pictures and fonts as data, no script.
+    # The report is self-contained: inline styles, pictures and fonts as data, its one script (`_policy`).
     HTML: f"{LOCKED}; style-src 'unsafe-inline'; img-src data:; font-src data:",
     # A browser's own viewer shows the PDF; a stricter policy keeps some of them from doing so.
     PDF: "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -230,6 +234,21 @@ def _served_path(out: Path, run: str, file: str) -> Path | None:
     return path if path.is_file() and path.resolve() == path else None
 
 
+def _policy(path: Path) -> str:
+    """Content security policy of a served file.
+
+    A report may run the script whose digest its own head states, and no other: that of the installed version would
+    keep reports of other versions from sorting and copying their tables. Names that come from data stand further
+    down, so none of them can state a digest.
+    """
+    policy = POLICIES[path.name]
+    if path.name != HTML:
+        return policy
+    with path.open("rb") as file:
+        stated = SCRIPT_DIGEST.search(file.read(HEAD_BYTES))
+    return f"{policy}; script-src '{stated[1].decode('ascii')}'" if stated else policy
+
+
 def _run_of(out: Path, name: str) -> str:
     """`name`, or the run that ``latest``, a link, points to."""
     try:
@@ -269,7 +288,7 @@ def report_app(out: Path, *, host_names: Sequence[str] = ()) -> Starlette:
             return not_found(request, None)
         return FileResponse(
             path,
-            headers={"Content-Security-Policy": POLICIES[file]},
+            headers={"Content-Security-Policy": _policy(path)},
             filename=f"{run}{path.suffix}",
             content_disposition_type="inline",
         )

@@ -18,7 +18,9 @@ import tinycss2
 from medcompare.base.language import in_language
 from medcompare.report import render
 from medcompare.report.pages.report import build_context
+from medcompare.runs.report_server import report_app
 from tests.report import odd_runs
+from tests.runs.served import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -281,6 +283,30 @@ def test_tables_sort_by_their_numbers(browser: Any, page: Path) -> None:
         assert set(zip(column(browser, table, 0), column(browser, table, 3), strict=True)) == set(rows)
     button.click()
     assert column(browser, table, 3) == printed
+
+
+@pytest.mark.browser
+def test_the_served_page_can_do_the_same(browser: Any, page: Path) -> None:
+    """As `medcompare reports` shows it, whose policy stands beside the page's own: sort, copy, try a threshold out."""
+    browser.get_log("browser")  # of other pages
+    allowed = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    browser.execute_cdp_cmd("Browser.grantPermissions", allowed)
+    with serving(report_app(page.parent.parent)) as port:
+        browser.get(f"http://127.0.0.1:{port}/{page.parent.name}/report.html")
+        copies = browser.find_elements("css selector", "button.copy")
+        tables = browser.find_elements("css selector", ".table > table")
+        sorts = browser.find_elements("css selector", "th .sort")
+        browser.execute_script("arguments[0].click(); arguments[1].click()", sorts[0], copies[-1])
+        text = browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+        own, *_ = browser.execute_script(COUNTS, 0, None)
+        moved, *_ = browser.execute_script(COUNTS, 0, 3)
+
+    assert len(copies) == len(tables) > 3
+    assert (copies[-1].text, len(text.splitlines()) > 1) == ("Copied", True)
+    assert len(browser.find_elements("css selector", "th[aria-sort=ascending]")) == 1
+    assert "that of the report" in own
+    assert "that of the report" not in moved
+    assert [one["message"] for one in browser.get_log("browser")] == []
 
 
 @pytest.mark.browser

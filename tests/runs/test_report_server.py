@@ -12,13 +12,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-import uvicorn
 
 from medcompare.base.errors import ConfigError
 from medcompare.runs.report_server import (
@@ -29,6 +27,7 @@ from medcompare.runs.report_server import (
     report_app,
     report_link,
 )
+from tests.runs.served import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,14 +82,8 @@ def out(place: Path) -> Path:
 @pytest.fixture(scope="module")
 def server(place: Path) -> Iterator[int]:
     """Port of the real server."""
-    app = report_app(place / "runs", host_names=("reports.example.org",))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield int(listening.getsockname()[1])
-        server.should_exit = True
-        thread.join()
+    with serving(report_app(place / "runs", host_names=("reports.example.org",))) as port:
+        yield port
 
 
 @pytest.fixture
@@ -126,7 +119,7 @@ def test_a_pdf_opens_in_the_browser(port: int, run: str) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_an_html_report_may_load_nothing_and_run_nothing(port: int) -> None:
+def test_a_page_that_states_no_script_may_load_nothing_and_run_nothing(port: int) -> None:
     """Only inline styles and embedded pictures: no script, no other server, no form, no frame."""
     answer, content = ask(port, "/2026-11-21_oral/report.html")
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
@@ -142,6 +135,32 @@ def test_an_html_report_may_load_nothing_and_run_nothing(port: int) -> None:
         "img-src": "data:",
         "font-src": "data:",
     }
+
+
+DIGEST = f"sha256-{base64.b64encode(hashlib.sha256(b'').digest()).decode()}"
+STATED = f'<meta http-equiv="Content-Security-Policy" content="script-src \'{DIGEST}\'">'
+
+
+@pytest.mark.parametrize(
+    ("page", "allowed"),
+    [
+        (f"<!doctype html><html><head>{STATED}<title>night</title>", f"; script-src '{DIGEST}'"),
+        (f"<!doctype html><html><head><title>night</title>{' ' * 500}{STATED}", ""),
+        (f"<!doctype html>{STATED}".replace(DIGEST, "unsafe-inline"), ""),
+        (f"<!doctype html>{STATED}".replace(DIGEST, f"{DIGEST}' 'unsafe-inline"), f"; script-src '{DIGEST}'"),
+        ("", ""),
+    ],
+    ids=["in its head", "below names of the data", "any script", "that one and any other", "an empty file"],
+)
+def test_a_report_may_run_the_script_that_its_head_states(
+    port: int, out: Path, page: str, allowed: str
+) -> None:
+    """That one and nothing else, whichever version made the report."""
+    (out / "2026-11-22_oral" / "report.html").write_text(page, encoding="ascii")
+    policy = ask(port, "/2026-11-22_oral/report.html")[0].headers["Content-Security-Policy"]
+
+    assert policy.partition("font-src data:")[2] == allowed
+    assert policy.count("script-src") == (1 if allowed else 0)
 
 
 def test_head_answers_without_content(port: int) -> None:
