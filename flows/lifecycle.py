@@ -211,7 +211,7 @@ def run_recorded(
         return Completed(message=result.headline, data=result)
     return Completed(
         name="Completed without PDF",
-        message=f"{result.headline}. There is no PDF: {result.no_pdf.how}",
+        message=f"{result.headline}. The run ended without a PDF: {result.no_pdf.how}",
         data=result,
     )
 

@@ -54,22 +54,14 @@ class RunPage(Record):
 def run_page(inputs: ReportInputs, *, report: Path, link: str | None, no_pdf: NoPdf | None = None) -> RunPage:
     """The page of a run.
 
-    `report` is the path of the PDF on the machine that ran, or of the HTML where `no_pdf` says why there is none, and
-    `link` its web address if any.
+    `report` is the path of the PDF on the machine that ran, or of the HTML where `no_pdf` says why the run ended
+    without, and `link` its web address if any.
     """
     view = view_of(inputs)
     verdict = inputs.assessment.verdict
     lines = [f"# {escaped(verdict.headline)}", "", escaped(verdict.sentence), ""]
     if no_pdf is not None:
-        lines += [
-            t(
-                "**There is no PDF of this report**: {how}. The log of the run says more. `{command}`, in the folder "
-                "of runs on the machine that ran, makes it.",
-                how=escaped(t(no_pdf.how)),
-                command=remake_command(report.parent.name),
-            ),
-            "",
-        ]
+        lines += [_without_pdf(no_pdf, report.parent.name, link), ""]
     if link is not None:
         opening = t("Open the report ({kind})", kind=report.suffix.lstrip(".").upper())
         lines += [f"**[{opening}]({link})**", ""]
@@ -101,6 +93,19 @@ def run_page(inputs: ReportInputs, *, report: Path, link: str | None, no_pdf: No
         figures=f"## {t('ROC and precision-recall curves')}\n\n{_image(roc)}\n\n"
         f"## {t('Confusion matrices')}\n\n{_image(matrices)}",
     )
+
+
+def _without_pdf(no_pdf: NoPdf, run_name: str, link: str | None) -> str:
+    """That the run ended without a PDF, in words that stay true when the PDF has been made: nothing renews the page."""
+    ended = t(
+        "**The run ended without the PDF of its report**: {how}. The log says more. `{command}`, in the folder of runs "
+        "on the machine that ran, makes it.",
+        how=escaped(t(no_pdf.how)),
+        command=remake_command(run_name),
+    )
+    if link is None:
+        return f"{ended} {t('Once made, it lies beside the HTML.')}"
+    return f"{ended} {t('Once made, it is [here]({link}).', link=link.rpartition('/')[0] + '/report.pdf')}"
 
 
 def _data(inputs: ReportInputs) -> str:

@@ -108,7 +108,7 @@ def _verdict_or_cause(run: RunSummary) -> str:
         return (
             run.verdict.headline
             if run.no_pdf is None
-            else f"{run.verdict.headline} (no PDF: {run.no_pdf.how})"
+            else f"{run.verdict.headline} (ended without PDF: {run.no_pdf.how})"
         )
     if run.failure is not None:
         first_line = run.failure.cause.partition("\n")[0].rstrip(": ")

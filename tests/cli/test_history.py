@@ -59,7 +59,7 @@ def test_a_run_without_its_pdf_says_so(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["history", "--store", str(tmp_path)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "completed" in said
-    assert "Prefer EfficientNet-B0 (no PDF: it passed its time" in said
+    assert "Prefer EfficientNet-B0 (ended without PDF: it" in said
 
 
 def test_filters_and_limit(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

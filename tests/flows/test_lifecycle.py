@@ -291,7 +291,7 @@ def test_a_run_without_its_pdf_says_so_everywhere(
     assert done.run.state is not None
     assert done.run.state.is_completed()
     assert done.run.state.name == "Completed without PDF"
-    assert done.run.state.message == f"{result.headline}. There is no PDF: {how}"
+    assert done.run.state.message == f"{result.headline}. The run ended without a PDF: {how}"
     assert done.tasks == {
         "assess": "Completed",
         "report": "Completed",
@@ -300,7 +300,7 @@ def test_a_run_without_its_pdf_says_so_everywhere(
     }
     assert result.pdf is None
     page = str(done.artifacts["verdict"][0].data)
-    assert f"**There is no PDF of this report**: {how}." in page
+    assert f"**The run ended without the PDF of its report**: {how}." in page
     assert f"The report lies at `{Path(result.html).absolute()}`" in page
     assert (
         "no PDF: making the PDF passed its time limit of 0.01 s and was ended; raise report.pdf_time_limit_s"

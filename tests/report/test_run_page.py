@@ -127,13 +127,16 @@ def test_with_and_without_a_link() -> None:
 
 @pytest.mark.parametrize("link", [None, "https://reports.example/one/report.html"])
 def test_a_page_without_a_pdf_says_why_and_what_makes_it(link: str | None) -> None:
-    """The cause, which may hold data, stays in the log; what is linked is the HTML."""
+    """The cause, which may hold data, stays in the log; linked are the HTML, and the PDF that may be made later."""
     no_pdf = NoPdf(cause="of Mustermann", how="its process was killed")
     text = run_page(make_inputs(), report=REPORT.with_suffix(".html"), link=link, no_pdf=no_pdf).verdict
 
-    assert "**There is no PDF of this report**: its process was killed." in text
+    assert "**The run ended without the PDF of its report**: its process was killed." in text
     assert "`medcompare pdf one`, in the folder of runs on the machine that ran, makes it." in text
     assert (f"**[Open the report (HTML)]({link})**" if link else "`runs/one/report.html`") in text
+    later = "Once made, it is [here](https://reports.example/one/report.pdf)."
+    assert (later if link else "Once made, it lies beside the HTML.") in text
+    assert "There is no PDF" not in text  # which would be wrong from then on
     assert "Mustermann" not in text
 
 
