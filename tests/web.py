@@ -1,10 +1,14 @@
 """Web servers on this machine that tests ask."""
 
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+import uvicorn
+from starlette.applications import Starlette
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -56,3 +60,17 @@ def web_server(answers: Mapping[str, tuple[int, str]]) -> Iterator[tuple[str, li
 
     with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
         yield address, asked
+
+
+@contextmanager
+def serving(app: Starlette) -> Iterator[int]:
+    """Port on which an application of ours answers."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield int(listening.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -136,8 +136,13 @@ def format_percent(value: float, *, digits: int = 1) -> str:
 
 
 def format_level(level: float) -> str:
-    """A confidence level as "95%", with decimals only where there are any."""
-    return t("{number}%", number=localised(f"{100 * level:.4g}"))
+    """A confidence level as "95%", with decimals only where there are any, e.g. "99.83%" of an adjusted level.
+
+    Two decimals, and more where fewer than two digits of its complement would be seen: no level reads "100%".
+    """
+    beside = math.floor(math.log10(100 * (1 - level)))
+    digits = f"{100 * level:.{max(2, 1 - beside)}f}".rstrip("0").rstrip(".")
+    return t("{number}%", number=localised(digits))
 
 
 def format_significant(value: float, *, digits: int = SIGNIFICANT_DIGITS) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_number
+from medcompare.base.formatting import format_level, format_number
 from medcompare.base.language import t, tn
 from medcompare.stats.comparison import compare_models
 from medcompare.stats.evaluation import evaluate_model
@@ -114,10 +114,10 @@ def _sentence(found: Assessment, one: ExternalSet) -> str:
         parts.append(f"{model.evaluation.display_name}: {', '.join(figures)}")
     text = t(
         "On the external set {name} ({cases}; nothing was fitted to it, thresholds frozen), against the internal "
-        "test, with {level:g}% intervals of the change: {figures}.",
+        "test, with {level} intervals of the change: {figures}.",
         name=one.name,
         cases=cases,
-        level=100 * found.level,
+        level=format_level(found.level),
         figures=". ".join(parts),
     )
     if len(one.models) == 2:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 from scipy import special
 
-from medcompare.base.formatting import format_estimate
+from medcompare.base.formatting import format_estimate, format_level
 from medcompare.base.language import t
 from medcompare.base.record import Record
 from medcompare.stats.assessment import assess
@@ -115,10 +115,10 @@ def meet(
         new.y_true, new.scores[champion], new.scores[candidate], level=level, clusters=new.clusters
     )
     shown = t(
-        "difference of the AUC on {n} new images {difference} at {level:.4f}% confidence, comparison {look}",
+        "difference of the AUC on {n} new images {difference} at {level} confidence, comparison {look}",
         n=new.n,
         difference=format_estimate(difference),
-        level=100 * level,
+        level=format_level(level),
         look=look,
     )
     if difference.note:

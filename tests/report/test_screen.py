@@ -20,7 +20,7 @@ from medcompare.report import render
 from medcompare.report.pages.report import build_context
 from medcompare.runs.report_server import report_app
 from tests.report import odd_runs
-from tests.runs.served import serving
+from tests.web import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

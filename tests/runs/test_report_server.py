@@ -27,7 +27,7 @@ from medcompare.runs.report_server import (
     report_app,
     report_link,
 )
-from tests.runs.served import serving
+from tests.web import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,6 +10,7 @@ import numpy as np
 import scipy
 
 from medcompare.base.errors import ConfigError
+from medcompare.base.formatting import format_level
 from medcompare.base.language import message, t
 from medcompare.stats.arrays import BoolArray, IntArray, checked_clusters, checked_decisions, checked_level
 from medcompare.stats.intervals.proportions import effective_sample_size, normal_quantile
@@ -74,10 +75,10 @@ NO_CALL = {
 }
 NO_NEGATIVE_CALLED = {
     "positive": message(
-        "undefined: no negative case got a positive prediction; at least {low:.3g} ({level:g}% limit)"
+        "undefined: no negative case got a positive prediction; at least {low:.3g} ({level} limit)"
     ),
     "negative": message(
-        "undefined: no negative case got a negative prediction; at least {low:.3g} ({level:g}% limit)"
+        "undefined: no negative case got a negative prediction; at least {low:.3g} ({level} limit)"
     ),
 }
 
@@ -112,7 +113,7 @@ def _ratio(
     # In statsmodels the upper limit is wrong where a count is 0 and the other is all.
     low = 1 / _ratio_upper(alarms, n_negative, hits, n_positive, level) if hits else 0.0
     if alarms == 0:
-        note = t(NO_NEGATIVE_CALLED[call], low=low, level=100 * level)
+        note = t(NO_NEGATIVE_CALLED[call], low=low, level=format_level(level))
         return estimate(value=None, note=note)
     value, high = (
         hits / n_positive / (alarms / n_negative),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import capital, format_count, join_words
+from medcompare.base.formatting import capital, format_count, format_level, join_words
 from medcompare.base.language import localised, message, t
 from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
 from medcompare.stats.verdict.caveats import (
@@ -306,7 +306,7 @@ def parameters(s: Situation) -> tuple[Parameter, ...]:
         low, high = rule.net_benefit_range
         values["net_benefit_range"] = t("{low:g} to {high:g}", low=low, high=high)
     rows = [(f"decide.{name}", name, value) for name, value in values.items()]
-    rows.append(("evaluate.level", "level", t("{percent:g}%", percent=100 * s.evaluate.level)))
+    rows.append(("evaluate.level", "level", format_level(s.evaluate.level)))
     return tuple(
         Parameter(name=name, value=value, set_by="user" if field in s.set_by_user else NO_DEFAULT)
         for field, name, value in rows

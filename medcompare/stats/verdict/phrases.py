@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_count, format_number, join_words
+from medcompare.base.formatting import format_count, format_level, format_number, join_words
 from medcompare.base.language import message, t
 from medcompare.stats.verdict.criteria import floors_of
 
@@ -89,9 +89,9 @@ def interval(estimate: Estimate, *, signed: bool = False) -> str:
     if estimate.ci_low is None or estimate.ci_high is None or estimate.level is None:
         return f"{value} ({estimate.note or t('no interval')})"
     return t(
-        "{value}, {level:g}% interval {low} to {high}",
+        "{value}, {level} interval {low} to {high}",
         value=value,
-        level=100 * estimate.level,
+        level=format_level(estimate.level),
         low=format_number(estimate.ci_low, signed=signed),
         high=format_number(estimate.ci_high, signed=signed),
     )
