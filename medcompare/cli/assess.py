@@ -172,58 +172,51 @@ def assess_config(ctx: typer.Context) -> AssessConfig:
     return validated(AssessConfig, values)
 
 
+EXAMPLE = "e.g. --published acc=0.92,n=250,acc2=0.90"
+LEAST_SHOWN = 1e-4
+
+
 def published_claim(text: str, *, table: str | None = None) -> list[str]:
     """What is printed for ``acc=A,n=N,acc2=B[,both=C]``; raises ConfigError naming what is wrong, with an example."""
     from medcompare.stats.more_accurate import probability_of_false_claim
 
-    example = "e.g. --published acc=0.92,n=250,acc2=0.90"
     if table is not None:
         msg = f"--published needs no table: leave out --predictions {table}, or --published"
         raise ConfigError(msg)
-    given: dict[str, float] = {}
-    for part in split_at_commas(text):
-        name, _, value = part.partition("=")
-        try:
-            given[name.strip()] = float(value)
-        except ValueError:
-            msg = f"--published {text}: '{part}' is not NAME=NUMBER with a point as decimal mark, {example}"
-            raise ConfigError(msg) from None
-    if unknown := given.keys() - {"acc", "n", "acc2", "both"}:
-        msg = f"--published: '{min(unknown)}' is none of acc, n, acc2, both, {example}"
+    given = _numbers_of_a_claim(text)
+    words = {"acc": "accuracy of the winner", "n": "number of test cases", "acc2": "accuracy of the second"}
+    if missing := [f"{name} ({what})" for name, what in words.items() if name not in given]:
+        msg = f"--published: without {', '.join(missing)}, {EXAMPLE}"
         raise ConfigError(msg)
-    if missing := [name for name in ("acc", "n", "acc2") if name not in given]:
-        words = {
-            "acc": "accuracy of the winner",
-            "n": "number of test cases",
-            "acc2": "accuracy of the second",
-        }
-        msg = f"--published: without {', '.join(f'{name} ({words[name]})' for name in missing)}, {example}"
-        raise ConfigError(msg)
-    first, n, second, both = (given.get(name) for name in ("acc", "n", "acc2", "both"))
-    assert first is not None and n is not None and second is not None  # noqa: PT018, S101 - checked above
+    n = given.pop("n")[0]
     if not (n >= 1 and n.is_integer()):
-        msg = f"--published: n={n:g} is no number of test cases, {example}"
+        msg = f"--published: n={n:g} is no number of test cases, {EXAMPLE}"
         raise ConfigError(msg)
-    for name, share in (("acc", first), ("acc2", second), ("both", both or 0.0)):
+    for name, (share, _) in given.items():
         if not 0 <= share <= 1:
-            hint = f": write {name}={share / 100:g}" if 1 < share <= 100 else ""
+            hint = f": write {name}={share / 100:g}" if 2 <= share <= 100 else ""
             msg = f"--published: {name}={share:g} is no share from 0 to 1{hint}"
             raise ConfigError(msg)
+    first, second = given["acc"][0], given["acc2"][0]
     if second > first:
         msg = (
             f"--published: the claimed winner comes first: --published acc={second:g},n={n:g},acc2={first:g}"
         )
         raise ConfigError(msg)
 
-    def shown(share: float | None) -> str:
-        probability = probability_of_false_claim(first, second, int(n), share)
-        return f"{probability:.2g}"
+    def shown(both: float | None) -> str:
+        probability = probability_of_false_claim(first, second, int(n), both)
+        return f"{probability:.2g}" if probability >= LEAST_SHOWN else f"below {LEAST_SHOWN:g}"
 
+    # As Brown & Heathers (2017), Soc Psychol Personal Sci 8:363, ask of means of whole numbers.
+    odd = [text for share, text in given.values() if abs(round(n * share) / n - share) > _half_a_digit(text)]
     lines = [
         f"Claim: accuracy {first:g} is more than {second:g}, on {n:.0f} cases.",
+        *(f"No count of {n:.0f} cases rounds to {text}: is n the number of test cases?" for text in odd),
         "Probability that the claim is false (the second is truly as accurate, or more):",
     ]
-    if both is not None:
+    if "both" in given:
+        both = given["both"][0]
         lines.append(f"  {shown(both)}  both right on {both:.1%} of the cases, as given")
     else:
         lines += [
@@ -237,6 +230,35 @@ def published_claim(text: str, *, table: str | None = None) -> list[str]:
         "Method: Christodoulou et al. 2025, False promises in medical imaging AI?, arXiv 2505.04720.",
     ]
     return lines
+
+
+def _half_a_digit(number: str) -> float:
+    """How far what was rounded to `number` may be away from it."""
+    digits = number.removesuffix("%")
+    return (0.5 + 1e-9) * 10.0 ** -len(digits.partition(".")[2]) / (1 if digits == number else 100)
+
+
+def _numbers_of_a_claim(text: str) -> dict[str, tuple[float, str]]:
+    """Number, and how it was written, by name; ``92%`` is 0.92."""
+    given: dict[str, tuple[float, str]] = {}
+    for part in split_at_commas(text):
+        name, _, value = (word.strip() for word in part.casefold().partition("="))
+        try:
+            number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+        except ValueError:
+            msg = (
+                f"--published {text}: '{part}' is not NAME=NUMBER with a point as decimal mark; commas stand between "
+                f"the numbers, {EXAMPLE}"
+            )
+            raise ConfigError(msg) from None
+        if name not in {"acc", "n", "acc2", "both"}:
+            msg = f"--published: '{name}' is none of acc, n, acc2, both, {EXAMPLE}"
+            raise ConfigError(msg)
+        if name in given:
+            msg = f"--published: {name} is given twice, {EXAMPLE}"
+            raise ConfigError(msg)
+        given[name] = number, value
+    return given
 
 
 def _assess(config: AssessConfig) -> "RunResult":

@@ -192,7 +192,7 @@ def _checked(lines: Lines, notes: list[str], path: Path, expected: str) -> Colum
             _refuse(
                 path,
                 f"row {number} has {len(cells)} cells, the header has {len(header)}; put text that contains "
-                f"the separator into quotation marks",
+                f"the separator, such as a decimal comma, into quotation marks",
             )
         rows.append((number, cells[: len(header)]))
     kept = [i for i, name in enumerate(header) if name or any(cells[i] for _, cells in rows)]

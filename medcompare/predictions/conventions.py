@@ -18,9 +18,8 @@ from medcompare.base.language import t
 from medcompare.data.columns import listed
 from medcompare.data.spelling import likelihood_of_disease, same_id, words
 from medcompare.predictions.layout import TRUTH
-from medcompare.predictions.numbers import is_numeric
+from medcompare.predictions.numbers import FEW_CASES, is_numeric
 from medcompare.predictions.roles import (
-    FEW_CASES,
     SAME_SCORE,
     SUM_ROUNDED,
     add_up,
@@ -65,7 +64,7 @@ class _Table:
         found: dict[str, list[str]] = {}
         for name in self.candidates:
             parts = re.split(r"[\W_]+", name.casefold())
-            if any(part in kind for part in parts):
+            if any(part in kind for part in parts) and (kind is PROBABILITY or not PROBABILITY & set(parts)):
                 rest = "_".join(p for p in parts if p not in PREDICTED | PROBABILITY and p != "y")
                 found.setdefault(rest, []).append(name)
         return {rest: names[0] for rest, names in found.items() if len(names) == 1}
@@ -251,7 +250,7 @@ def _predicted_class(rows: _Table) -> None:
         label = labels.get(rest)
         named = any(name in rows.wanted for name in (score, rest) if name)
         if label is None or label in rows.settled:
-            if sure and not named and score.casefold() == "prob":
+            if sure and not named and not rest:
                 rows.table.refuse(
                     f"every value of column '{score}' is 0.5 or more: is it the probability of the predicted class, as "
                     f"timm writes it? Then that class is needed as well: {AGAIN}. If it is the probability of the "

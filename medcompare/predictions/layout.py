@@ -22,14 +22,14 @@ CASE, TRUTH, PATIENT, SUBSET, SEED = "case_id", "y_true", "patient_id", "subset"
 
 ALIASES = {
     CASE: words(
-        "caseid case imageid image imagename imagefile imagepath img imgid imgname filename filepath file path "
+        "caseid case imageid image imagename imagefile imagepath img imgid imgname imgpath filename filepath file path "
         "sampleid sample studyid examid id"
     ),
     PATIENT: words(
         "patientid patient patid pid subjectid subject personid person patientname mrn patientnr patientno"
     ),
     TRUTH: words(
-        "ytrue ytest yval truth groundtruth gt truelabel trueclass reference referencestandard goldstandard"
+        "ytrue ytest yval truth groundtruth gt gtlabel truelabel trueclass reference referencestandard goldstandard"
     ),
 }
 """Names, in lower case without blanks and signs, that can mean nothing else; 'label' may be a prediction."""

@@ -27,8 +27,14 @@ POINTED = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+ ?%?")
 
 WRITE_ALIKE = "Write all numbers with a decimal point and nothing else"
 
+FEW_CASES = 10
+"""With fewer cases two or three different scores, or none above 1, are no sign of anything."""
+
 NO_ROUNDING = 1.05
 """From here on a number is no probability that was rounded, be it to 8 bits."""
+
+MAX_LOGIT = 30
+"""Networks give no logits beyond: the probability would be that of 32-bit rounding (1e-13)."""
 
 ROUNDING = 1e-6
 """How far a probability may lie outside [0, 1]: some units in the last place of a 32-bit float (1.2e-7)."""
@@ -87,6 +93,11 @@ def score_numbers(
         if bad.size:
             i = int(bad[0])
             table.refuse_cell(column, table.rows[i], _no_number(column, table.columns[column][i]))
+        if percentages and not any(signs) and values.size >= FEW_CASES and 0 < values.max() <= 1:
+            table.refuse(
+                f"no value of column '{column}' is above 1: percentages, or probabilities? Write all scores from 0 "
+                "to 1, or with percent signs, and leave out --scores-are-percentages"
+            )
         found[column] = values / 100 if all(signs) or percentages else values
     if with_sign:
         table.notes.append(t("{columns}: percent signs were read, 50% as 0.5", columns=listed(with_sign)))
@@ -167,6 +178,13 @@ def _outside(table: Columns, column: str, text: str, found: dict[str, NDArray[np
         return (
             f"{what}, and every column of scores lies between 0 and 100: if these are percentages, say so with "
             "--scores-are-percentages; if they are no probabilities, with --scores-are-not-probabilities"
+        )
+    if all(values.min() >= 0 and values.max() <= 100 for values in found.values()) and (
+        found[column].max() > MAX_LOGIT
+    ):
+        return (
+            f"{what}, and other columns are not: percentages beside probabilities? Write all from 0 to 1; if column "
+            f"'{column}' is no model, name the models with --models"
         )
     if all(values.min() > 1 - NO_ROUNDING and values.max() < NO_ROUNDING for values in found.values()):
         what += ", by more than numbers of 32 bits are rounded: compute it with 32 bits instead of 16"

@@ -17,7 +17,7 @@ from medcompare.base.language import t
 from medcompare.data.columns import listed
 from medcompare.data.spelling import likelihood_of_disease, plain, words
 from medcompare.data.table_file import NUMBER
-from medcompare.predictions.numbers import is_numeric
+from medcompare.predictions.numbers import FEW_CASES, is_numeric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,9 +36,6 @@ BESIDE_NO_SCORE = words(
     "y patient subject lesion image case scaled norm normalized normalised std z min max mean of the at in mm px years"
 )
 NAME_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-
-FEW_CASES = 10
-"""With fewer cases two or three different scores are no sign of anything."""
 
 MAX_CATEGORIES, CASES_PER_CATEGORY = 10, 5
 SAME_SCORE = 1e-6

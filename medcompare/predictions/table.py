@@ -339,6 +339,9 @@ def _check_subset(table: Columns, subset: str) -> None:
             table.refuse_cell(SUBSET, row, what)
 
 
+MAX_CLASSES = 20
+"""More are no classes of a diagnosis; the set of most classes that this project knows has nine."""
+
 NUMBERED = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1, "false": 0, "true": 1}
 
 
@@ -350,7 +353,9 @@ def _labels(table: Columns, positive: Sequence[str]) -> tuple[NDArray[np.int64],
             if text.lower() not in NUMBERED:
                 names = [name for name in found if name.lower() not in NUMBERED]
                 what = f": '{text}' is neither 0 nor 1"
-                if len(names) == len(found) or {same_id(name) for name in found} == {"-1", "1"}:
+                if len(found) > MAX_CLASSES:
+                    what += f", and there are {len(found)} different values: is this column the truth?"
+                elif len(names) == len(found) or len(found) == 2:
                     what += (
                         f"; are these names of classes? Then say which is positive: {positive_options(found)}"
                     )

@@ -209,6 +209,10 @@ def test_numbers_stay_numbers_and_must_be_finite(tmp_path: Path) -> None:
         ("acc=0.9,n=2.5,acc2=0.8", r"n=2\.5 is no number of test cases"),
         ("acc=0.9,n=250,acc2=0.8,auc=0.8", r"'auc' is none of acc, n, acc2, both"),
         ("acc=0.9,n=nan,acc2=0.8", r"n=nan is no number of test cases"),
+        ("acc=1.2,n=100,acc2=0.8", r"acc=1\.2 is no share from 0 to 1$"),
+        ("acc=0.9;n=250;acc2=0.8", r"commas stand between the numbers, e\.g\. --published acc="),
+        ("acc=0.9,acc=0.95,n=250,acc2=0.8", r"acc is given twice"),
+        ("", r"without acc \(accuracy of the winner\), n \(number of test cases\), acc2"),
     ],
 )
 def test_a_claim_that_cannot_be_judged_says_how_to_write_it(text: str, message: str) -> None:
@@ -226,6 +230,17 @@ def test_the_probability_of_a_published_claim_is_printed() -> None:
     lines = "\n".join(published_claim("acc=0.9,n=40,acc2=0.8"))
     assert f"{0.5**5:.2g}  if the two err on the same cases as far as possible (both right on 80.0%)" in lines
     assert "(both right on 72.0%)" in lines
+    assert published_claim("ACC=90%, N=40, acc2=80%") == published_claim("acc=0.9,n=40,acc2=0.8")
+    assert "  below 0.0001  if the two err" in "\n".join(published_claim("acc=0.92,n=1000,acc2=0.9"))
+
+
+def test_accuracies_that_no_count_of_cases_gives_are_told() -> None:
+    """Of 12 cases 11 are 0.9167 and 10 are 0.8333: neither rounds to 0.9, and 0.92 is the former."""
+    lines = published_claim("acc=0.92,n=12,acc2=0.90")
+
+    assert lines[1] == "No count of 12 cases rounds to 0.90: is n the number of test cases?"
+    assert lines[2].startswith("Probability")
+    assert published_claim("acc=91.7%,n=12,acc2=83%")[1].startswith("Probability")
 
 
 def test_refused_input_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ LAYOUTS = {
         P,
     ),
     "Hugging Face": ({"label": CALL, "score": TOP}, "score", P),
+    "MMPretrain": ({"pred_label": CALL, "pred_score": TOP}, "pred_score", P),
     "AutoGluon": ({"benign": 1 - P, "malignant": P}, "malignant", P),
 }
 
@@ -95,6 +96,10 @@ UNCLEAR = {
         r"index holds 0, 1 and y_true holds benign, malig",
     ),
     "classes lost": ({"prob": TOP}, r"'prob' is 0.5 or more: .* --include-index .* add --models prob$"),
+    "classes lost, MMPretrain": (
+        {"pred_score": TOP},
+        r"'pred_score' is 0.5 or more: .* --models pred_score$",
+    ),
     "top classes lost": ({"prob_0": TOP, "prob_1": 1 - TOP}, r"fall in this order .* add --models prob_1$"),
     "top of many": (
         {"label_0": CALL, "label_1": SECOND, "prob_0": TOP * 0.6, "prob_1": (1 - TOP) * 0.6},

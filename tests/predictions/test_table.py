@@ -251,8 +251,24 @@ BAD = {
     "no patient": ("case_id,y_true,patient_id,a\nx,0,,0.5\n", r"'patient_id', row 2 is empty; give every"),
     "no label": ("case_id,y_true,a\nx,,0.5\n", r"column 'y_true', row 2 is empty"),
     "third label": (
-        "case_id,y_true,a\nx,0,0.5\ny,2,0.5\n",
+        "case_id,y_true,a\nx,0,0.5\ny,2,0.5\nz,1,0.5\n",
         r"column 'y_true', row 3: '2' is neither 0 nor 1$",
+    ),
+    "numbered from 1": (
+        "case_id,y_true,a\nx,1,0.5\ny,2,0.4\n",
+        r"'2' is neither 0 nor 1; .* --positive 1, or --positive 2$",
+    ),
+    "a score for the truth": (
+        "case_id,y_true,a\n" + "".join(f"x{i},0.{i},0.5\n" for i in range(10, 40)),
+        r"'0\.10' is neither 0 nor 1, and there are 30 different values: is this column the truth\?$",
+    ),
+    "percentages beside probabilities": (
+        "case_id,y_true,a,b\nx,0,8,0.08\ny,1,93.5,0.9\n",
+        r"row 2: 8 is outside \[0, 1\], and other columns are not: percentages .* Write all from 0 to 1",
+    ),
+    "a decimal comma without quotes": (
+        "case_id,y_true,a\nx,0,0,08\n",
+        r"row 2 has 4 cells, .* such as a decimal comma, into quotation marks$",
     ),
     "names": (
         "case_id,y_true,a\nx,benign,0.5\ny,cancer,0.5\n",
@@ -276,6 +292,17 @@ def test_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
 
     assert str(caught.value).startswith(str(tmp_path / "test.csv"))
     assert "\n" not in str(caught.value)
+
+
+def test_probabilities_are_not_divided_as_percentages(tmp_path: Path) -> None:
+    """Ten scores of which none is above 1, beside a model in percent: the option would make 0.9 of them 0.009."""
+    rows = "".join(f"x{i},{i % 2},{9 * i}.5,0.{i}5\n" for i in range(10))
+    table = written(tmp_path, f"case_id,y_true,a,b\n{rows}")
+
+    with pytest.raises(DataError, match=r"no value of column 'b' is above 1: .* leave out --scores-are-perc"):
+        read_prediction_table(table, scores_are_percentages=True)
+    scores = read_prediction_table(table, scores_are_percentages=True, models=["a"]).scores["a"]
+    assert scores.tolist() == pytest.approx([(9 * i + 0.5) / 100 for i in range(10)], abs=1e-15)
 
 
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:
