@@ -20,8 +20,8 @@ CPUINFO = Path("/proc/cpuinfo")
 NATIVE_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
-def pick_device(setting: DeviceSetting, *, index: int = 0) -> torch.device:
-    """Device that `setting` stands for; ``auto``: cuda, then mps, then cpu.
+def pick_device(setting: DeviceSetting, *, index: int = 0, given_as: str = "train.device") -> torch.device:
+    """Device that `setting` stands for; ``auto``: cuda, then mps, then cpu. An error names what it was `given_as`.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def pick_device(setting: DeviceSetting, *, index: int = 0) -> torch.device:
     kind = next(name for name in ("cuda", "mps", "cpu") if has[name]) if setting == "auto" else setting
     if not has[kind]:
         there = ", ".join(name for name, present in has.items() if present)
-        msg = f"train.device is '{setting}', but torch {torch.__version__} finds only: {there}"
+        msg = f"{given_as} is '{setting}', but torch {torch.__version__} finds only: {there}"
         raise ConfigError(msg)
     return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
 

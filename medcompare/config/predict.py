@@ -5,11 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medcompare.base.devices import DeviceSetting  # noqa: TC001 - read by pydantic
 from medcompare.config.data import DataConfig
 from medcompare.config.form import Settings, section
+
+OF_TRAINING = (
+    "label_column",
+    "positive",
+    "exclude",
+    "max_rejected_fraction",
+    "min_side_px",
+    "intensity_range",
+    "near_duplicates",
+)
+"""Fields of ``data`` that say which images are trained on and how they are labelled."""
 
 
 class PredictConfig(Settings):
@@ -35,3 +46,15 @@ class PredictConfig(Settings):
     n_threads: int | None = Field(
         default=None, ge=1, le=256, description="Images read and decoded at once. Not set: as many as cores."
     )
+
+    @field_validator("data")
+    @classmethod
+    def _without_settings_of_training(cls, data: DataConfig) -> DataConfig:
+        for name in OF_TRAINING:
+            if getattr(data, name) != type(data).model_fields[name].get_default():
+                msg = (
+                    f"data.{name} has no effect here: the export says how images are prepared, no labels are read; "
+                    "leave it out"
+                )
+                raise ValueError(msg)
+        return data

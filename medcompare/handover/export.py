@@ -22,7 +22,7 @@ from medcompare.base.store_lock import store_in_use
 from medcompare.config.data import FULL_INTENSITY
 from medcompare.data.assignments import rows_of
 from medcompare.handover.card import write_card
-from medcompare.handover.likeness import TrainingImages, pixel_statistics
+from medcompare.handover.likeness import TrainingImages, is_unlike, pixel_statistics
 from medcompare.handover.networks import load_network, positive_score
 from medcompare.handover.parity import SAME_ENGINE, difference, insist_on, parity_of_engines, said
 from medcompare.handover.records import (
@@ -169,7 +169,7 @@ def _fill(
     tell: Callable[[str], None],
 ) -> Export:
     trained, spec = source.trained, find_model(source.trained.model)
-    place = pick_device(device)
+    place = pick_device(device, given_as="--device")
     make_repeatable(place)
     how = preprocessing_of(source, spec)
     network = build_model(spec, seed=trained.seed)
@@ -244,7 +244,7 @@ def _fill(
             n_training=len(train_rows),
             quantile=quantile,
             n_validation=len(val_rows),
-            test_flagged=Share(k=int((training.distances(*test_seen) > 1).sum()), n=len(test_rows)),
+            test_flagged=Share(k=int(is_unlike(training.distances(*test_seen)).sum()), n=len(test_rows)),
         ),
         data_name=source.results.manifest.name if source.results.manifest else "",
         data_fingerprint=source.results.manifest.fingerprint if source.results.manifest else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ EIGHT_BITS_ONLY = (
 
 INTENSITY = {"refused": "auto", "range": "0,1", "type": FULL_INTENSITY}
 """The setting that accepts what training did; with any two numbers all have a range."""
+
+SETTINGS = re.compile(r"; to use |, e\.g\. --set | \(data\.")
+"""Where a reason begins to name settings, which were those of the training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +61,11 @@ def load_image(path: Path, how: Preprocessing) -> LoadedImage:
 
     found = measure_file(path, max_bytes=how.max_file_mb * BYTES_PER_MB, measure=measure)
     sha256 = found.sha256 or ""
-    if found.reason is None and found.span is not None and how.deep_images == "refused":
+    deep = found.span is not None and found.reason in {None, "values without a range"}
+    if deep and how.deep_images == "refused":
         return LoadedImage(sha256=sha256, crop=None, why_not=EIGHT_BITS_ONLY)
     if pixels is None:
-        detail = found.detail.partition("; to use such images")[0]
+        detail = SETTINGS.split(found.detail)[0]
         why_not = f"{found.reason}: {detail}" if detail else str(found.reason)
         return LoadedImage(sha256=sha256, crop=None, why_not=why_not)
     return LoadedImage(sha256=sha256, crop=centre_crop(pixels, how))

@@ -14,6 +14,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from medcompare.base.language import message
+from medcompare.handover.records import other_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,15 @@ def _of_pixels(crop: NDArray[np.uint8], pixels: NDArray[np.float32]) -> tuple[fl
     contrast, total = float(grey.std()), max(red + green + blue, 1.0)
     detail = float(np.abs(grey[1:] - grey[:-1]).mean() + np.abs(grey[:, 1:] - grey[:, :-1]).mean())
     return float(grey.mean()), contrast, detail / max(contrast, 1.0), red / total, blue / total
+
+
+ROUNDING = 1e-4
+"""Of a distance, relative: limits are distances of validation images, and engines round features otherwise."""
+
+
+def is_unlike(distance: FloatArray) -> NDArray[np.bool_]:
+    """Which images, of the distances (n,) that `TrainingImages.distances` gives, are unlike the training images."""
+    return np.asarray(distance > 1 + ROUNDING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,12 +182,22 @@ class TrainingImages:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From the file that `write` wrote."""
+        """From the file that `write` wrote.
+
+        Raises
+        ------
+        DataError
+            If another version wrote it.
+        """
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        found = load_file(path)
-        return cls(
-            features=Space(means=found["means"], whitening=found["whitening"]),
-            pixels=Space(means=found["pixel_means"], whitening=found["pixel_whitening"]),
-            limits=found["limits"],
-        )
+        try:
+            found = load_file(path)
+            return cls(
+                features=Space(means=found["means"], whitening=found["whitening"]),
+                pixels=Space(means=found["pixel_means"], whitening=found["pixel_whitening"]),
+                limits=found["limits"],
+            )
+        except (KeyError, SafetensorError) as error:
+            raise other_version(path.parent, f"{path.name}: {error}") from None

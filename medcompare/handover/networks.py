@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from medcompare.base.errors import ConfigError
+from medcompare.base.errors import ConfigError, DataError
 from medcompare.handover.records import GRAPH, WEIGHTS
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def load_network(
     ------
     ConfigError
         If the engine is not installed.
+    DataError
+        If its version cannot load the network.
     """
     if engine == "auto":
         engine = "onnxruntime" if device == "cpu" and importlib.util.find_spec("onnxruntime") else "torch"
@@ -80,19 +82,32 @@ def load_network(
         if device != "cpu":
             msg = f"--device {device}: onnxruntime computes on the CPU here; add --engine torch"
             raise ConfigError(msg)
-        return _OnnxNetwork(folder / GRAPH)
+        return _OnnxNetwork(folder / GRAPH, export)
     from medcompare.handover.torch_network import TorchNetwork
 
     return TorchNetwork.from_weights(folder / WEIGHTS, export, device=device)
 
 
 class _OnnxNetwork:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, export: Export) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors
-        self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        options.log_severity_level = 4  # fatal: what fails is told below
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            # Its errors have no class in common.
+            if not type(error).__module__.startswith("onnxruntime"):
+                raise
+            known = dict(export.libraries).get("onnxruntime", "another version")
+            msg = (
+                f"{path}: onnxruntime {onnxruntime.__version__} cannot load it ({type(error).__name__}); it was "
+                f"checked with {known}: install that, or try --engine torch"
+            )
+            raise DataError(msg) from None
         self.name = f"onnxruntime {onnxruntime.__version__} on the CPU"
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:

@@ -18,10 +18,10 @@ from medcompare.base.errors import ConfigError, DataError
 from medcompare.base.formatting import join_words
 from medcompare.base.language import message, t
 from medcompare.base.record import Record
-from medcompare.handover.likeness import PIXEL_STATISTICS
+from medcompare.handover.likeness import PIXEL_STATISTICS, is_unlike
 from medcompare.handover.night_images import Images, scored_by
 from medcompare.handover.registry import ROLES, Role
-from medcompare.handover.rules import recalibrated
+from medcompare.handover.rules import reached, recalibrated
 from medcompare.predictions.cases import ScoredCases
 from medcompare.stats import drift, succession
 from medcompare.stats.drift import Alarm, Cases, Signal
@@ -176,7 +176,7 @@ def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None =
         n_left_out=int((~fresh).sum()),
         n_not_scored=new.n_not_scored,
         n_pooled=n_pooled,
-        share_unlike_training=float((tonight["champion"].distance > 1).mean()) if fresh.any() else None,
+        share_unlike_training=float(is_unlike(tonight["champion"].distance).mean()) if fresh.any() else None,
         expected_unlike=1 - champion.export.likeness.quantile,
         model_moved=moved,
         meetings={str(role): one for role, one in meetings.items()},
@@ -312,7 +312,7 @@ def _signals(
             patient=one["patient"],
             images=dict(zip(PIXEL_STATISTICS, one["statistics"].T, strict=True)),
             features=one["features"].astype(np.float64),
-            called=one["score"] >= champion.export.threshold.threshold,
+            called=reached(one["score"], champion.export.threshold.threshold),
             probability=one["probability"],
             y_true=y if len(y) and (y >= 0).all() else None,
         )

@@ -15,6 +15,7 @@ from medcompare.data.decoding import decode_rgb
 from medcompare.handover.images import load_image
 from medcompare.handover.networks import positive_score
 from medcompare.handover.records import Difference
+from medcompare.handover.rules import reached
 from medcompare.training.transforms import evaluation_crop
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def difference(
         what=what,
         n=len(one),
         largest=float(np.abs(one - other).max()),
-        calls_changed=int(((one >= threshold) != (other >= threshold)).sum()),
+        calls_changed=int((reached(one, threshold) != reached(other, threshold)).sum()),
         tolerance=tolerance,
     )
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -30,10 +30,10 @@ from medcompare.data.sources.listing import count
 from medcompare.data.sources.resolve import list_unlabelled
 from medcompare.data.spelling import with_formula, without_formula
 from medcompare.handover.images import LoadedImage, load_image
-from medcompare.handover.likeness import TrainingImages, pixel_statistics
+from medcompare.handover.likeness import TrainingImages, is_unlike, pixel_statistics
 from medcompare.handover.networks import load_network, positive_score
 from medcompare.handover.records import DIGESTS, FEATURES, Export, read_export
-from medcompare.handover.rules import in_band, recalibrated
+from medcompare.handover.rules import in_band, reached, recalibrated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from medcompare.config.predict import PredictConfig
     from medcompare.data.sources.listing import Listing, SourceFile
     from medcompare.handover.networks import Network
+    from medcompare.handover.records import Preprocessing
+
+    Batch = list[tuple[SourceFile, LoadedImage]]
 
 COLUMNS = (
     "image",
@@ -68,6 +71,7 @@ PATIENT_COLUMNS = (
 YES_NO = ("no", "yes")
 N_NAMED = 5
 MAX_READERS = 16
+OTHER_TABLES = frozenset({".xlsx", ".xls", ".xlsm", ".ods", ".parquet", ".json", ".feather"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +84,10 @@ class Scores:
     n_images: int
     n_resumed: int
     """Of these, scored by an earlier call."""
+    unit: Literal["image", "patient"]
+    """What decisions are about."""
     counts: dict[str, int]
-    """Images by decision; ``refer``, ``unlike_training`` and ``not_scored``."""
+    """Of these by decision, and ``refer``; of the images ``unlike_training`` and ``not_scored``."""
     unread: tuple[tuple[str, str], ...]
     """(image, reason) of the first that could not be scored."""
     images_per_s: float
@@ -105,50 +111,77 @@ def predict(
     DataError
         If the export is damaged or the images cannot be listed. An image that cannot be scored is a row.
     ConfigError
-        If the table exists, or the engine is not installed.
+        If a table exists or cannot be written, or the engine is not installed.
     """
     out = Path(str(config.scores).replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}")).absolute()
-    if out.exists():
-        msg = f"{out} exists: choose another table with --out, or remove it"
+    part, patients = out.with_name(f".{out.name}.partial"), out.with_name(f"{out.stem}_patients{out.suffix}")
+    if out.is_dir():
+        msg = f"--out {out} is a folder: name a file in it, such as {out / 'scores.csv'}"
         raise ConfigError(msg)
+    if out.suffix.lower() in OTHER_TABLES:
+        msg = f"--out {out.name}: scores are written as CSV; name it {out.stem}.csv, which spreadsheets open"
+        raise ConfigError(msg)
+    _refuse_existing(out)
     export = read_export(config.export)
     work = out.with_name(f".{out.name}.work")
     try:
         listing = _listed(config, export, work)
+        if listing.has_patients and not part.exists():  # which a call leaves that was killed at its very end
+            _refuse_existing(patients)
         network = load_network(config.export, export, engine=config.engine, device=config.device)
+        training = TrainingImages.read(config.export / FEATURES)
     except InputError:
         shutil.rmtree(work, ignore_errors=True)
         raise
     key = _identity(config, network, listing)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.partial")
     started = time.perf_counter()
-    with part.open("a+b") as file:
+    with _opened(part, out) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             msg = f"another call is writing {out}: wait for it, or choose another table with --out"
             raise ConfigError(msg) from None
         n_done = _resumed(file, key, n_images=len(listing.files), batch_size=config.batch_size)
-        _score(file, listing, n_done=n_done, config=config, export=export, network=network, progress=progress)
+        rows = partial(_rows, export=export, network=network, training=training)
+        _score(
+            file,
+            listing,
+            n_done=n_done,
+            config=config,
+            how=export.preprocessing,
+            rows=rows,
+            progress=progress,
+        )
     elapsed_s = time.perf_counter() - started
-    counts, unread = _finished(part, out, export.classes)
-    patients = None
-    if listing.has_patients:
-        patients = out.with_name(f"{out.stem}_patients{out.suffix}")
-        write_atomically(patients, _patient_table(out, export))
+    counts, unread = _finished(part, out, export, patients if listing.has_patients else None)
     shutil.rmtree(work, ignore_errors=True)
     return Scores(
         table=out,
-        patients=patients,
+        patients=patients if listing.has_patients else None,
         engine=network.name,
         n_images=len(listing.files),
         n_resumed=n_done,
+        unit="image" if export.per_patient == "none" else "patient",
         counts=counts,
         unread=unread,
         images_per_s=(len(listing.files) - n_done) / elapsed_s,
         notes=listing.notes,
     )
+
+
+def _refuse_existing(table: Path) -> None:
+    if table.exists():
+        msg = f"{table} exists: choose another table with --out, or remove it"
+        raise ConfigError(msg)
+
+
+def _opened(part: Path, out: Path) -> IO[bytes]:
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        return part.open("a+b")
+    except OSError as error:
+        msg = f"--out {out}: cannot be written ({error.strerror}): choose another place"
+        raise ConfigError(msg) from None
 
 
 def _listed(config: PredictConfig, export: Export, work: Path) -> Listing:
@@ -211,13 +244,12 @@ def _score(
     *,
     n_done: int,
     config: PredictConfig,
-    export: Export,
-    network: Network,
+    how: Preprocessing,
+    rows: Callable[[Batch], Iterator[tuple[str, ...]]],
     progress: Callable[[int, int], None],
 ) -> None:
     rest, n_all = listing.files[n_done:], len(listing.files)
-    training = TrainingImages.read(config.export / FEATURES)
-    load = partial(load_image, how=export.preprocessing)
+    load = partial(load_image, how=how)
     loaded = read_each(
         lambda one: load(file_at(listing.root, one.path)),
         rest,
@@ -228,17 +260,14 @@ def _score(
     )
     progress(n_done, n_all)
     for batch in _batches(zip(rest, loaded, strict=True), config.batch_size):
-        rows = _rows(batch, export, network, training)
-        file.write("".join(_csv_lines(rows)).encode())
+        file.write("".join(_csv_lines(rows(batch))).encode())
         file.flush()
         n_done += len(batch)
         progress(n_done, n_all)
 
 
-def _batches(
-    items: Iterable[tuple[SourceFile, LoadedImage]], size: int
-) -> Iterator[list[tuple[SourceFile, LoadedImage]]]:
-    batch = []
+def _batches(items: Iterable[tuple[SourceFile, LoadedImage]], size: int) -> Iterator[Batch]:
+    batch: Batch = []
     for item in items:
         batch.append(item)
         if len(batch) == size:
@@ -249,10 +278,7 @@ def _batches(
 
 
 def _rows(
-    batch: Sequence[tuple[SourceFile, LoadedImage]],
-    export: Export,
-    network: Network,
-    training: TrainingImages,
+    batch: Batch, *, export: Export, network: Network, training: TrainingImages
 ) -> Iterator[tuple[str, ...]]:
     crops = [image.crop for _, image in batch if image.crop is not None]
     scores: Iterator[tuple[str, ...]] = iter(())
@@ -262,8 +288,10 @@ def _rows(
         by_image = export.per_patient == "none"
         calls = _calls(score, export) if by_image else [("", "", "")] * len(crops)
         scores = (
-            (repr(one), *call, f"{away:.6g}", YES_NO[away > 1], "")
-            for one, call, away in zip(score.tolist(), calls, distance.tolist(), strict=True)
+            (repr(one), *call, f"{away:.6g}", YES_NO[int(odd)], "")
+            for one, call, away, odd in zip(
+                score.tolist(), calls, distance.tolist(), is_unlike(distance).tolist(), strict=True
+            )
         )
     for source, image in batch:
         cells = next(scores) if image.crop is not None else ("",) * 6 + (image.why_not,)
@@ -273,10 +301,11 @@ def _rows(
 def _calls(score: np.ndarray, export: Export) -> list[tuple[str, str, str]]:
     """(probability, decision, refer) of each score."""
     probability = recalibrated(score, export.recalibration)
+    positive = reached(score, export.threshold.threshold)
     asked = in_band(score, export.referral.low, export.referral.high)
     return [
-        (repr(p), export.classes[s >= export.threshold.threshold], YES_NO[int(a)])
-        for s, p, a in zip(score.tolist(), probability.tolist(), asked.tolist(), strict=True)
+        (repr(p), export.classes[int(c)], YES_NO[int(a)])
+        for p, c, a in zip(probability.tolist(), positive.tolist(), asked.tolist(), strict=True)
     ]
 
 
@@ -293,10 +322,10 @@ def _csv_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _finished(
-    part: Path, out: Path, classes: tuple[str, str]
+    part: Path, out: Path, export: Export, patients: Path | None
 ) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
-    """Rename the table without its key; what is in it."""
-    counts = Counter(dict.fromkeys((*classes, "refer", "unlike_training", "not_scored"), 0))
+    """Write the table of patients, and rename that of images without its key; what is in it."""
+    counts = Counter(dict.fromkeys((*export.classes, "refer", "unlike_training", "not_scored"), 0))
     unread: list[tuple[str, str]] = []
     whole = out.with_name(f".{out.name}.whole")
     with part.open(encoding="utf-8", newline="") as file, whole.open("w", encoding="utf-8", newline="") as to:
@@ -310,6 +339,12 @@ def _finished(
             counts["not_scored"] += 1
             if len(unread) < N_NAMED:
                 unread.append((row["image"], row["not_scored"]))
+    if patients is not None:
+        write_atomically(patients, _patient_table(whole, export))
+        if export.per_patient != "none":
+            for row in _read(patients):
+                counts.update([row["decision"]] if row["decision"] else [])
+                counts["refer"] += row["refer"] == "yes"
     whole.replace(out)
     part.unlink()
     return dict(counts), tuple(unread)
@@ -359,7 +394,8 @@ def sentences(scores: Scores, *, named: bool = True) -> list[str]:
     lines = [
         f"{count(scores.n_images, 'image')} with {scores.engine}, {scores.images_per_s:.1f} per second"
         + (f"; {scores.n_resumed} of them were scored before" if scores.n_resumed else ""),
-        f"{', '.join(decisions)}; {c['refer']} for a person (refer); {c['unlike_training']} unlike the training images",
+        f"{scores.unit}s: {', '.join(decisions)}; {c['refer']} for a person (refer)",
+        f"{count(c['unlike_training'], 'image')} unlike the training images",
     ]
     if c["not_scored"]:
         lines.append(f"{count(c['not_scored'], 'image')} could not be scored: see the column not_scored")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from medcompare import __version__
 from medcompare.base.artifacts import sha256_of_file
 from medcompare.base.errors import DataError
 from medcompare.base.record import Record
@@ -177,15 +180,23 @@ def read_export(folder: Path) -> Export:
     Raises
     ------
     DataError
-        If it is no export, or a file is missing or was altered; the message names the file.
+        If it is no export, a file is missing or was altered, or another version made it; the message names the file.
     """
-    remedy = "copy it again from where it was made, or make it again with medcompare export"
     if not (folder / DIGESTS).is_file():
         what = "holds no export" if folder.is_dir() else "is not there"
         near = sorted(path.parent.name for path in folder.glob(f"*/{DIGESTS}")) if folder.is_dir() else []
         hint = f"; exports in it: {', '.join(near[:5])}" if near else ""
         msg = f"{folder} {what}{hint}. Give the folder that medcompare export wrote"
         raise DataError(msg)
+    try:
+        return _checked(folder)
+    except OSError as error:
+        msg = f"{folder}: {Path(str(error.filename)).name} cannot be read ({error.strerror})"
+        raise DataError(msg) from None
+
+
+def _checked(folder: Path) -> Export:
+    remedy = "copy it again from where it was made, or make it again with medcompare export"
     lines = (folder / DIGESTS).read_text(encoding="utf-8", errors="replace").splitlines()
     digests = {Path(name).name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     for name in dict.fromkeys([*FILES, *digests]):
@@ -201,11 +212,18 @@ def read_export(folder: Path) -> Export:
             raise DataError(msg)
     try:
         return Export.model_validate_json((folder / DESCRIPTION).read_bytes())
-    except (OSError, ValidationError) as error:
-        where = (
-            ".".join(map(str, error.errors()[0]["loc"]))
-            if isinstance(error, ValidationError)
-            else "not readable"
-        )
-        msg = f"{folder}: {DESCRIPTION} is none that this version reads ({where}); {remedy}"
-        raise DataError(msg) from None
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"])) or "it is no JSON"
+    raise other_version(folder, f"{DESCRIPTION}: {field}")
+
+
+def other_version(folder: Path, what: str) -> DataError:
+    """The error where `what` of the export in `folder` is whole, and still not as this version writes it."""
+    made_by = "another version"
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        made_by = f"medcompare {json.loads((folder / DESCRIPTION).read_bytes())['medcompare_version']}"
+    msg = (
+        f"{folder} is no export as medcompare {__version__}, which runs here, makes it ({what}); it was made by "
+        f"{made_by}: make it again with medcompare export, or score with the version that made it"
+    )
+    return DataError(msg)

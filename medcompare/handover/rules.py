@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import scipy
 
 from medcompare.handover.records import Recalibration, Referral, Share
 from medcompare.stats.calibration.recalibration import (
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
+
+
+SAME_LOG_ODDS = 1e-4
+"""How far below a limit a score still counts as having reached it. Threshold and ends of the band are scores of
+validation cases, and every engine, number of threads and size of batches rounds otherwise: 4e-7 to 4e-5 was seen."""
+
+
+def reached(score: FloatArray, limit: float) -> NDArray[np.bool_]:
+    """Which scores (n,) are at least `limit`, whatever computed them."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(scipy.special.logit(score) >= scipy.special.logit(limit) - SAME_LOG_ODDS)
 
 
 def fitted_recalibration(kind: str | None, validation: ScoredCases, model: str) -> Recalibration:
@@ -73,23 +85,21 @@ def referral_band(
     """
     y, score = validation.y_true, validation.scores[model]
     ends = np.unique(np.append(score, threshold))
-    low = next(
-        (t for t in ends[ends <= threshold][::-1] if (score < t).any() and y[score < t].mean() <= max_error),
-        None,
-    )
-    high = next(
-        (t for t in ends[ends >= threshold] if (score >= t).any() and 1 - y[score >= t].mean() <= max_error),
-        None,
-    )
-    low, high = (None if end is None else float(end) for end in (low, high))
+
+    def sure(end: float, *, called: int) -> bool:
+        among = y[reached(score, end) == called]
+        return among.size > 0 and bool((among != called).mean() <= max_error)
+
+    low = next((float(t) for t in ends[ends <= threshold][::-1] if sure(t, called=0)), None)
+    high = next((float(t) for t in ends[ends >= threshold] if sure(t, called=1)), None)
 
     def side(y: IntArray, chosen: NDArray[np.bool_], wrong: int) -> Share:
         return Share(k=int((y[chosen] == wrong).sum()), n=int(chosen.sum()))
 
-    below = np.zeros(len(y), bool) if low is None else score < low
-    above = np.zeros(len(y), bool) if high is None else score >= high
+    below = np.zeros(len(y), bool) if low is None else ~reached(score, low)
+    above = np.zeros(len(y), bool) if high is None else reached(score, high)
     asked = in_band(test.scores[model], low, high)
-    called = test.scores[model] >= threshold
+    called = reached(test.scores[model], threshold)
     return Referral(
         max_error=max_error,
         low=low,
@@ -107,7 +117,7 @@ def in_band(score: FloatArray, low: float | None, high: float | None) -> NDArray
     """Which scores (n,) are for a person: neither below `low` nor from `high` on."""
     certain = np.zeros(len(score), bool)
     if low is not None:
-        certain |= score < low
+        certain |= ~reached(score, low)
     if high is not None:
-        certain |= score >= high
+        certain |= reached(score, high)
     return ~certain

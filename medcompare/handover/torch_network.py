@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from medcompare.base.devices import pick_device
-from medcompare.base.errors import ConfigError
+from medcompare.base.errors import ConfigError, DataError
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import find_model
 from medcompare.training.options import with_views
@@ -89,7 +89,10 @@ class TorchNetwork:
         ------
         ConfigError
             If the library of the network is not installed, or has no such network.
+        DataError
+            If the weights are not those of the network that is known under this name.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         spec = find_model(export.model)
@@ -98,9 +101,13 @@ class TorchNetwork:
         except ImportError as error:
             msg = f"{export.model} needs {error.name}, which is not installed here; --engine onnxruntime does not"
             raise ConfigError(msg) from None
-        network.load_state_dict(load_file(path), strict=True)
+        try:
+            network.load_state_dict(load_file(path), strict=True)
+        except (RuntimeError, SafetensorError):
+            msg = f"{path}: these are not the weights of {export.model} as it is built here; try --engine onnxruntime"
+            raise DataError(msg) from None
         graph = Graph(network, spec, export.preprocessing, export.test_time_augmentation)
-        return cls(graph, pick_device(device))
+        return cls(graph, pick_device(device, given_as="--device"))
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
         """See `medcompare.handover.networks.Network`."""

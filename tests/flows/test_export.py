@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -16,15 +17,19 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from medcompare.base.errors import ConfigError, DataError, ExportError
 from medcompare.cli.app import main
 from medcompare.config.predict import PredictConfig
 from medcompare.handover.export import export_run
-from medcompare.handover.predict import predict
+from medcompare.handover.predict import predict, sentences
 from medcompare.handover.records import Export, read_export, write_digests
+from medcompare.predictions.table import read_prediction_table
+from medcompare.stats.calibration.recalibration import fit_platt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.flows.small_runs import First
@@ -44,6 +49,14 @@ def scored(
 def rows_of(table: Path) -> list[dict[str, str]]:
     """Rows of a CSV file."""
     return list(csv.DictReader(io.StringIO(table.read_text("utf-8"))))
+
+
+def write_rows(table: Path, rows: list[dict[str, str]]) -> None:
+    """Write `rows` as a CSV file."""
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def test_the_folder_holds_what_it_says_and_no_patient(first: First, exported: Path) -> None:
@@ -170,6 +183,25 @@ def test_a_killed_call_goes_on_and_gives_the_same_table(first: First, exported: 
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "whole.csv"]
 
+    out.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        predict(config, progress=stop)
+    other = remade(exported, tmp_path / "net", medcompare_version="0.0.9")
+    assert (
+        predict(config.model_copy(update={"export": other})).n_resumed == 0
+    )  # not half of one, half of another
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def remade(exported: Path, to: Path, **changes: object) -> Path:
+    """A copy of an export that says something else of itself, with digests that fit."""
+    copy = shutil.copytree(exported, to)
+    text = Export.model_validate(read_export(exported).model_dump() | changes).model_dump_json()
+    (copy / "export.json").write_text(text, encoding="utf-8")
+    (copy / "SHA256SUMS").unlink()
+    write_digests(copy)
+    return copy
+
 
 def test_flat_folders_tables_and_archives_without_labels(
     first: First, exported: Path, tmp_path: Path
@@ -269,8 +301,46 @@ def test_an_export_that_is_none_says_where_one_is(exported: Path, tmp_path: Path
     (later / "export.json").write_text('{"format": "9"}', encoding="utf-8")
     (later / "SHA256SUMS").unlink()
     write_digests(later)
-    with pytest.raises(DataError, match="none that this version reads"):
+    with pytest.raises(
+        DataError, match=r"no export as medcompare .*by another version: make it again with medc"
+    ):
         read_export(later)
+
+
+def test_an_export_of_another_version_is_told_from_a_damaged_one(exported: Path, tmp_path: Path) -> None:
+    """Whole files with other content: a field more, distances of features alone, other weights, another graph."""
+
+    def changed(name: str, change: Callable[[Path], object]) -> Path:
+        copy = shutil.copytree(exported, tmp_path / f"{len(list(tmp_path.iterdir()))}")
+        change(copy / name)
+        (copy / "SHA256SUMS").unlink()
+        write_digests(copy)
+        return copy
+
+    def with_a_limit(path: Path) -> None:
+        content = json.loads(path.read_text("utf-8"))
+        content["likeness"]["limit"] = 3.0
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+    def of_features_alone(path: Path) -> None:
+        found = load_file(path)
+        save_file({name: found[name] for name in ("means", "whitening")}, path)
+
+    with pytest.raises(
+        DataError, match=r"\(export\.json: likeness\.limit\); it was made by medcompare 0\.1\.0"
+    ):
+        read_export(changed("export.json", with_a_limit))
+    images, out = tmp_path / "images", tmp_path / "scores.csv"
+    images.mkdir()
+    Image.new("RGB", (40, 40)).save(images / "a.png")
+    with pytest.raises(DataError, match=r"features\.safetensors: 'pixel_means'.*make it again"):
+        scored(changed("features.safetensors", of_features_alone), images, out)
+    weights = changed("weights.safetensors", lambda path: save_file({"a": np.zeros(1)}, path))
+    with pytest.raises(DataError, match=r"not the weights of test_cnn .* --engine onnxruntime"):
+        scored(weights, images, out, engine="torch")
+    with pytest.raises(DataError, match=r"model\.onnx: onnxruntime .* cannot load it .* --engine torch"):
+        scored(changed("model.onnx", lambda path: path.write_bytes(b"no graph")), images, out)
+    assert not list(tmp_path.glob(".scores*"))
 
 
 def test_scores_that_are_not_those_of_the_run_are_refused(first: First, tmp_path: Path) -> None:
@@ -281,10 +351,7 @@ def test_scores_that_are_not_those_of_the_run_are_refused(first: First, tmp_path
     table = root / "runs" / "latest" / "predictions_test.csv"
     rows = rows_of(table)
     rows[0][MODEL] = "0.5" if float(rows[0][MODEL]) < 0.4 else "0.1"
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(table, rows)
 
     with pytest.raises(ExportError, match="refused and nothing was written: torch now against the run"):
         export_run(root / "runs" / "latest", tmp_path / "out" / "net", model=MODEL, store=root / "store")
@@ -309,13 +376,22 @@ def test_what_cannot_be_exported_says_why(first: First, exported: Path, tmp_path
 def test_what_cannot_be_scored_says_why(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No images named, none there, a table that is there already, an export of patients without patients."""
+    """No images named, none there, a place that cannot be written, a setting that has no effect."""
     (tmp_path / "taken.csv").touch()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "images" / "a.png")
+    there = ["--data", str(tmp_path / "images")]
     calls = {
         "name the export and --data: medcompare predict": [],
         "holds no images": ["--data", str(tmp_path / "empty")],
         "exists: choose another table": ["--data", ".", "--out", str(tmp_path / "taken.csv")],
+        "is a folder: name a file in it": ["--data", ".", "--out", str(tmp_path)],
+        "scores are written as CSV; name it a.csv": ["--data", ".", "--out", str(tmp_path / "a.xlsx")],
+        "cannot be written (": [*there, "--out", str(tmp_path / "taken.csv" / "a.csv")],
+        "data.positive has no effect here": ["--data", ".", "--set", "data.positive=cancer"],
+        "--device is 'mps'": [*there, "--device", "mps"],
+        "--group-by is about a table": [*there, "--group-by", "patient"],
         "no such folder or file": ["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "a.csv")],
     }
     for words, options in calls.items():
@@ -326,20 +402,21 @@ def test_what_cannot_be_scored_says_why(
 
 def test_a_threshold_of_patients_wants_patients(first: First, exported: Path, tmp_path: Path) -> None:
     """Scores are means of patients then; images have no call of their own."""
-    copy = shutil.copytree(exported, tmp_path / "net")
+    copy = remade(exported, tmp_path / "net", per_patient="mean")
     made = read_export(copy)
-    text = Export.model_validate(made.model_dump() | {"per_patient": "mean"}).model_dump_json()
-    (copy / "export.json").write_text(text, encoding="utf-8")
-    (copy / "SHA256SUMS").unlink()
-    write_digests(copy)
 
     with pytest.raises(DataError, match="threshold of this export is one of patients"):
         scored(copy, first.images, tmp_path / "scores.csv")
-    rows = scored(copy, first.images, tmp_path / "scores.csv", patient_pattern=r"^\w+/\d")
+    config = {"source": str(first.images), "patient_pattern": r"^\w+/\d"}
+    out = tmp_path / "scores.csv"
+    found = predict(PredictConfig.model_validate({"export": copy, "data": config, "scores": out}))
+    rows = rows_of(out)
     patients = rows_of(tmp_path / "scores_patients.csv")
 
     of_first = [float(row["score"]) for row in rows if row["patient_id"] == "cancer/0"]
     assert {row["decision"] for row in rows} == {""}
+    assert sum(found.counts[name] for name in made.classes) == len(patients) == 2
+    assert sentences(found)[1].startswith("patients: ")
     assert float(patients[0]["score"]) == pytest.approx(np.mean(of_first))
     assert patients[0]["decision"] in made.classes
 
@@ -368,3 +445,78 @@ def test_the_deployment_scores_and_fails_where_an_image_could_not_be(
     assert state.is_failed()
     assert "1 images could not be scored: column not_scored of b.csv" in str(state.message)
     assert len(rows_of(tmp_path / "b.csv")) == 2
+
+
+@pytest.fixture(scope="module")
+def recalibrated_run(first: First, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The first run as it had been with Platt's recalibration, and an export of it whose band is not empty."""
+    root = tmp_path_factory.mktemp("recalibrated")
+    first.copy(root)
+    run = root / "runs" / "latest"
+    for name, change in (
+        ("config.json", lambda found: found["evaluate"].update(recalibration="platt")),
+        (
+            "results.json",
+            lambda found: [
+                one["calibration"].update(recalibration="platt") for one in found["assessment"]["evaluations"]
+            ],
+        ),
+    ):
+        content = json.loads((run / name).read_text("utf-8"))
+        change(content)
+        (run / name).write_text(json.dumps(content), encoding="utf-8")
+    # The network tells the few validation cases apart: with two labels changed, neither side of the threshold is sure.
+    table = run / "predictions_validation.csv"
+    rows = sorted(rows_of(table), key=lambda row: float(row[MODEL]))
+    next(row for row in reversed(rows) if row["y_true"] == "0")["y_true"] = "1"
+    next(row for row in reversed(rows) if row["y_true"] == "1")["y_true"] = "0"
+    write_rows(table, rows)
+    folder, export = export_run(run, root / "net", model=MODEL, store=root / "store", max_error=0.0)
+    assert export.recalibration.kind == "platt"
+    assert 0 < export.referral.test_referred.k < export.referral.test_referred.n
+    return run, folder
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+def test_what_is_decided_at_a_score_is_as_in_the_run(
+    first: First, recalibrated_run: tuple[Path, Path], engine: str, tmp_path: Path
+) -> None:
+    """Probability, call and band of every test and validation image, and of patients of ten images each.
+
+    Threshold and band end at scores of validation images, which every engine rounds otherwise.
+    """
+    run, folder = recalibrated_run
+    export = read_export(folder)
+    found = scored(folder, first.images, tmp_path / "scores.csv", engine=engine, patient_pattern=r"^\w+/\d\d")
+    by_digest = {row["sha256"][:8]: row for row in found}
+    tables = {
+        subset: read_prediction_table(
+            run / f"predictions_{subset}.csv", subset="test" if subset == "test" else "val"
+        )
+        for subset in ("test", "validation")
+    }
+    validation = tables["validation"]
+    platt = fit_platt(validation.y_true, validation.scores[MODEL])
+    band, threshold = export.referral, export.threshold.threshold
+
+    for subset, cases in tables.items():
+        score = cases.scores[MODEL]
+        mine = [by_digest[case.removeprefix("case-")] for case in cases.case_id]
+        low = -np.inf if band.low is None else band.low
+        high = np.inf if band.high is None else band.high
+        asked = (score >= low) & (score < high)
+
+        assert [float(row["probability"]) for row in mine] == pytest.approx(platt.apply(score), abs=1e-5)
+        assert [row["decision"] == "cancer" for row in mine] == (score >= threshold).tolist()
+        assert [row["refer"] == "yes" for row in mine] == asked.tolist()
+        if subset == "test":
+            assert asked.sum() == band.test_referred.k
+            assert ((score >= threshold) != cases.y_true)[~asked].sum() == band.test_errors.k
+            assert sum(row["unlike_training"] == "yes" for row in mine) == export.likeness.test_flagged.k
+    for patient in rows_of(tmp_path / "scores_patients.csv"):
+        highest = max(
+            (row for row in found if row["patient_id"] == patient["patient_id"]),
+            key=lambda row: float(row["score"]),
+        )
+        same = ("score", "probability", "decision", "refer")
+        assert [patient[name] for name in same] == [highest[name] for name in same]

@@ -153,14 +153,36 @@ def list_unlabelled(data: DataConfig, *, work: Path) -> Listing:
     if archive.is_archive(place):
         within = archive.unpacked(place, work / "unpacked", max_file_mb=data.max_file_mb)
     is_table = table.is_one(within) and within.suffix.lower() not in IMAGE_SUFFIXES
-    listing = (table if is_table else folder).listed_without_labels(within, data)
+    kind = table if is_table else folder
+    _refuse_columns(kind, place, data)
+    listing = kind.listed_without_labels(within, data)
     if within != place or is_address(data.source):
         listing = _contained(listing, within, data.source)
     # What the headers and names suggest about a split is of no concern here.
-    listing = replace(with_headers(listing, data), notes=listing.notes)
+    read = with_headers(listing, data)
+    listing = replace(read, notes=(*listing.notes, *_unknown_patients(listing, read)))
     if data.patient_pattern is not None:
         listing = with_patients(listing, data)
     return replace(listing, files=tuple(sorted(listing.files, key=lambda file: file.path)))
+
+
+OF_TABLES = ("group_by", "path_column", "label_column", "image_root")
+
+
+def _refuse_columns(kind: SourceKind, place: Path, data: DataConfig) -> None:
+    """A column that is asked for must not be passed over because there is no table."""
+    given = [name for name in OF_TABLES if getattr(data, name)]
+    if kind is folder and given:
+        option = f"--{given[0].replace('_', '-')}"
+        msg = f"{option} is about a table, and {place} is a folder: leave it out, or give the table as --data"
+        raise DataError(msg)
+
+
+def _unknown_patients(listing: Listing, read: Listing) -> tuple[str, ...]:
+    """What is said where DICOM headers name the patients of some images only."""
+    if read.has_patients or len(read.notes) == len(listing.notes):
+        return ()
+    return (t("Not every image has a patient id in a DICOM header: patients were not told apart."),)
 
 
 def _contained(source: Listed, within: Path, given: Path | str) -> Listed:
@@ -201,6 +223,7 @@ def _listed(
         return replace(source, name=archive.name_of(place), notes=notes)
     for kind in SOURCES:
         if kind.accepts(place):
+            _refuse_columns(kind, given or place, data)
             return _labelled(kind.listed(place, data), given or place, data, published)
     msg = f"{place} is neither a folder nor a regular file. Give a folder or a CSV manifest."
     raise DataError(msg)
