@@ -13,7 +13,7 @@ from medcompare.report.results import row_fractions
 
 if TYPE_CHECKING:
     from medcompare.report.vocabulary import View
-    from medcompare.stats.records import AgreementTable, ModelEvaluation, PairedComparison
+    from medcompare.stats.records import AgreementTable, Estimate, ModelEvaluation, PairedComparison
 
 LIGHT, DARK, INK = (244, 247, 250), (122, 151, 184), "#1b2733"
 """Ends of the scale, and the ink of every cell: its contrast is 4.9 or more at every share (WCAG 2.2 asks for 4.5)."""
@@ -22,6 +22,7 @@ PER_ROW = 2
 DIFFERENCES = {
     "sensitivity": message("Difference in sensitivity {value}"),
     "specificity": message("Difference in specificity {value}"),
+    "patients": message("Difference in patients {value}"),
 }
 
 
@@ -109,8 +110,15 @@ def trials(view: View) -> list[Explore]:
 
 
 def _agreement(
-    view: View, pair: PairedComparison, table: AgreementTable, class_name: str, key: str
+    view: View,
+    pair: PairedComparison,
+    table: AgreementTable,
+    difference: Estimate,
+    *,
+    key: str,
+    name: str = "",
 ) -> Matrix:
+    """Who is right where: in cases of the class `name`, or patients."""
     reference, candidate = view.label(pair.reference), view.label(pair.candidate)
     total = (
         table.both_correct + table.only_reference_correct + table.only_candidate_correct + table.both_wrong
@@ -122,14 +130,14 @@ def _agreement(
             share=t("no cases") if total == 0 else format_percent(count / total),
             meaning=meaning,
             background=DISCORDANT if discordant else CONCORDANT,
-            ink="#1b2733",
+            ink=INK,
         )
 
-    # Of these cells, which are those of one training each, not of the means.
-    difference = pair.differences.get(f"{key}_one_training", pair.differences[key])
     p = "" if difference.p_value is None else f", p {_equals(difference.p_value)}"
     return Matrix(
-        title=t("Cases that are {name} (n = {n:,})", name=class_name, n=total),
+        title=t("Cases that are {name} (n = {n:,})", name=name, n=total)
+        if name
+        else t("Patients (n = {n:,})", n=total),
         mark=None,
         row_axis=reference,
         column_axis=candidate,
@@ -137,12 +145,12 @@ def _agreement(
         column_heads=(t("right"), t("wrong")),
         cells=(
             (
-                cell(table.both_correct, t("both right"), discordant=False),
-                cell(table.only_reference_correct, t("only reference right"), discordant=True),
+                cell(table.both_correct, t("both"), discordant=False),
+                cell(table.only_reference_correct, t("reference"), discordant=True),
             ),
             (
-                cell(table.only_candidate_correct, t("only candidate right"), discordant=True),
-                cell(table.both_wrong, t("both wrong"), discordant=False),
+                cell(table.only_candidate_correct, t("candidate"), discordant=True),
+                cell(table.both_wrong, t("neither"), discordant=False),
             ),
         ),
         row_totals=(
@@ -159,16 +167,27 @@ def _equals(p_value: float) -> str:
 
 
 def agreement_row(view: View, pair: PairedComparison) -> MatrixRow:
-    """Who is right where, for positives and negatives apart; discordant cells tinted."""
+    """Who is right where, for positives and negatives apart, and by patient; discordant cells tinted."""
     negative, positive = view.inputs.assessment.classes
+
+    def of_class(table: AgreementTable, name: str, key: str) -> Matrix:
+        # Of these cells, which are those of one training each, not of the means.
+        difference = pair.differences.get(f"{key}_one_training", pair.differences[key])
+        return _agreement(view, pair, table, difference, key=key, name=name)
+
+    matrices = [
+        of_class(pair.positives, positive, "sensitivity"),
+        of_class(pair.negatives, negative, "specificity"),
+    ]
+    caption = t(
+        "In the cells: who is right, with percentages of all cases of the class. Tinted cells are where the models "
+        "disagree: they alone tell them apart."
+    )
+    if pair.patients is not None:
+        patients = t("A patient counts as right where all cases of that patient are.")
+        caption = f"{caption} {patients}"
+        matrices.append(_agreement(view, pair, pair.patients, pair.patients.difference, key="patients"))
     return MatrixRow(
-        matrices=(
-            _agreement(view, pair, pair.positives, positive, "sensitivity"),
-            _agreement(view, pair, pair.negatives, negative, "specificity"),
-        ),
-        caption=t(
-            "Tinted cells are where the models disagree: they alone tell them apart. Percentages of all cases of the "
-            "class."
-        )
-        + view.of_first,
+        matrices=tuple(matrices),
+        caption=caption + view.of_first,
     )

@@ -16,6 +16,7 @@ import scipy
 
 from medcompare.base.language import message, t
 from medcompare.stats.arrays import checked_scores
+from medcompare.stats.estimates import PatientAgreement
 from medcompare.stats.intervals.auc import auc_difference, auc_interval
 from medcompare.stats.intervals.proportions import clustered_ratio_variance, normal_quantile
 from medcompare.stats.more_accurate import probability_more_accurate
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from medcompare.config.schema import DecideConfig, EvaluateConfig
     from medcompare.predictions.cases import ScoredCases
     from medcompare.predictions.costs import CostMeasurement
+    from medcompare.stats.arrays import IntArray
     from medcompare.stats.records import ModelEvaluation
     from medcompare.stats.weighted_metrics import MetricName
 
@@ -184,6 +186,7 @@ def _pair(
         differences=differences,
         positives=_agreement(right_a[positive], right_b[positive]),
         negatives=_agreement(right_a[~positive], right_b[~positive]),
+        patients=None if clusters is None else _by_patient(right_a, right_b, clusters, evaluate),
         probability_candidate_more_accurate=probability_more_accurate(
             right_a, right_b, clusters=clusters, seed=seed
         ),
@@ -195,6 +198,17 @@ def _agreement(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> Agreem
     both, only_a, only_b, neither = paired_table(right_a, right_b)
     return AgreementTable(
         both_correct=both, only_reference_correct=only_a, only_candidate_correct=only_b, both_wrong=neither
+    )
+
+
+def _by_patient(
+    right_a: NDArray[np.bool_], right_b: NDArray[np.bool_], clusters: IntArray, evaluate: EvaluateConfig
+) -> PatientAgreement:
+    """Whose errors meet in the same patients; patients are independent, so that McNemar's test holds for them."""
+    all_right = [np.bincount(clusters, weights=~right) == 0 for right in (right_a, right_b)]
+    return PatientAgreement(
+        **_agreement(*all_right).model_dump(),
+        difference=paired_proportion_difference(*all_right, level=evaluate.level, test=evaluate.paired_test),
     )
 
 

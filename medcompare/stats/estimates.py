@@ -61,6 +61,21 @@ class ConfusionCounts(Record):
     true_positive: int = Field(ge=0)
 
 
+class AgreementTable(Record):
+    """A-by-B decisions within cases of one true class."""
+
+    both_correct: int
+    only_reference_correct: int
+    only_candidate_correct: int
+    both_wrong: int
+
+
+class PatientAgreement(AgreementTable):
+    """The same of patients, where these have several cases: right where all cases of a patient are."""
+
+    difference: Estimate = Field(description="Of the share of patients all of whose cases are right.")
+
+
 class OperatingPoint(Record):
     """A threshold and where it came from."""
 
@@ -97,6 +112,9 @@ class Calibration(Record):
     brier: Estimate
     scaled_brier: Estimate
     expected_calibration_error: Estimate
+    expected_calibration_error_by_chance: Estimate | None = Field(
+        default=None, description="Its mean where these probabilities are perfectly calibrated."
+    )
     integrated_calibration_index: Estimate | None = Field(
         default=None, description="Mean distance between curve and probability over the test cases."
     )

@@ -19,6 +19,7 @@ from medcompare.stats.resampling.weights import ResamplingPlan
 from medcompare.stats.subgroups import subgroup_differences
 from medcompare.stats.utility import (
     DECISION_GRID,
+    interventions_avoided,
     net_benefit,
     pointwise,
     resampled_net_benefit,
@@ -109,7 +110,9 @@ def _net_benefit(
     plan = ResamplingPlan(positive, clusters, stratified=False, seed=seed, n_resamples=evaluate.n_resamples)
     draws: FloatArray | None = None
     if few is None:
-        draws = resampled_net_benefit(y_true, probabilities, cut, plan, prevalence=prevalence)
+        # Acting on everyone is a model that says 1: it gains more in a resample of more positives.
+        rows = [*probabilities, np.ones(test.n)]
+        draws = resampled_net_benefit(y_true, rows, cut, plan, prevalence=prevalence)
     method = t("bootstrap percentile ({units}; {n} resamples)", units=plan.description, n=plan.n_resamples)
 
     def estimate(value: float, drawn: FloatArray | None) -> Estimate:
@@ -121,6 +124,10 @@ def _net_benefit(
     gain = values[1] - values[0]
     gains = None if draws is None else draws[1] - draws[0]
     everyone = treat_all(float(positive.mean()) if prevalence is None else prevalence, cut)
+    avoided = interventions_avoided(np.stack([*(values - everyone), gain]), cut)
+    drawn_avoided = None
+    if draws is not None and gains is not None:
+        drawn_avoided = interventions_avoided(np.stack([*(draws[:2] - draws[2]), gains]), cut)
     points = []
     for i, (at, models) in enumerate(frozen.items(), start=len(grid)):
         both = [estimate(float(values[k, i]), None if draws is None else draws[k, :, i]) for k in range(2)]
@@ -144,6 +151,12 @@ def _net_benefit(
                     ),
                     n=test.n,
                 ),
+                interventions_avoided={
+                    name: estimate(
+                        float(avoided[k, i]), None if drawn_avoided is None else drawn_avoided[k, :, i]
+                    )
+                    for k, name in enumerate(("reference", "candidate", "difference"))
+                },
             )
         )
     low, high = ((), ()) if gains is None else pointwise(gains[:, : len(grid)], evaluate.level)

@@ -75,6 +75,11 @@ class NetBenefitPoint(Record):
     probability_of_benefit: Estimate = Field(
         description="Share of resamples in which the candidate has the larger net benefit."
     )
+    interventions_avoided: dict[str, Estimate] = Field(
+        default={},
+        description="Of the ``reference``, the ``candidate`` and their ``difference``: net interventions avoided per "
+        "case, against acting on everyone.",
+    )
 
 
 class HeadToHead(Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.stats.records import Estimate, Quantity
+from medcompare.stats.records import AgreementTable, Estimate, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,7 @@ CALIBRATION = {
     "observed_expected": "observed_expected_ratio",
     "scaled_brier": "scaled_brier",
     "expected_calibration_error": "expected_calibration_error",
+    "expected_calibration_error_by_chance": "expected_calibration_error_by_chance",
     "integrated_calibration_index": "integrated_calibration_index",
     "e50": "calibration_e50",
     "e90": "calibration_e90",
@@ -109,10 +110,13 @@ def _of_pair(pair: PairedComparison) -> Iterator[Quantity]:
     for name, estimate in pair.detectable.items():
         yield _row(f"{name}_detectable_difference", who, "test", estimate)
     yield _row("probability_candidate_more_accurate", who, "test", pair.probability_candidate_more_accurate)
-    for label, table in (("positives", pair.positives), ("negatives", pair.negatives)):
-        counts = table.model_dump()
+    tables = (("positives", pair.positives), ("negatives", pair.negatives), ("patients", pair.patients))
+    for label, table in tables:
+        counts = {} if table is None else table.model_dump(include=set(AgreementTable.model_fields))
         for name, value in counts.items():
             yield _count(f"{name}_{label}", who, "test", value, method="count", n=sum(counts.values()))
+    if pair.patients is not None:
+        yield _row("patients_all_right_difference", who, "test", pair.patients.difference)
     if pair.auc_simultaneous is not None:
         yield _row("auc_difference_simultaneous", who, "test", pair.auc_simultaneous)
     for name, p_value in pair.p_values_adjusted.items():
@@ -137,6 +141,10 @@ def _in_full(detail: HeadToHead) -> Iterator[Quantity]:
         yield _row(f"net_benefit{place}", who[1:], "test", point.candidate)
         yield _row(f"net_benefit_difference{place}", who, "test", point.difference)
         yield _row(f"probability_of_benefit{place}", who, "test", point.probability_of_benefit)
+        for name, estimate in point.interventions_avoided.items():
+            models = {"reference": who[:1], "candidate": who[1:], "difference": who}[name]
+            suffix = "_difference" if name == "difference" else ""
+            yield _row(f"interventions_avoided{suffix}{place}", models, "test", estimate)
     for group in detail.subgroups:
         for name, estimate in group.differences.items():
             yield _row(f"{name}_difference[{group.column}={group.level}]", who, "test", estimate)

@@ -16,17 +16,21 @@ from medcompare.base.language import tn
 from medcompare.base.record import Record
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.stats.estimates import (
+    AgreementTable,
     Calibration,
     ConfusionCounts,
     Curve,
     Estimate,
     OperatingPoint,
+    PatientAgreement,
     Quantity,
     SubsetName,
 )
 from medcompare.stats.in_detail import HeadToHead, RandomSplit, Shortcut, SubgroupEvaluation
 
-__all__ = ["Calibration", "ConfusionCounts", "Curve", "Estimate", "OperatingPoint", "Quantity", "SubsetName"]
+__all__ = [
+    "AgreementTable", "Calibration", "ConfusionCounts", "Curve", "Estimate", "OperatingPoint", "Quantity", "SubsetName",
+]  # fmt: skip
 # Used by all the world from here.
 
 
@@ -112,15 +116,6 @@ class ModelEvaluation(Record):
         return self
 
 
-class AgreementTable(Record):
-    """A-by-B decisions within cases of one true class."""
-
-    both_correct: int
-    only_reference_correct: int
-    only_candidate_correct: int
-    both_wrong: int
-
-
 class PairedComparison(Record):
     """Candidate minus reference on the same cases.
 
@@ -135,6 +130,9 @@ class PairedComparison(Record):
     differences: dict[str, Estimate]
     positives: AgreementTable
     negatives: AgreementTable
+    patients: PatientAgreement | None = Field(
+        default=None, description="Null where no patient has several cases, or patients are not known."
+    )
     p_values_adjusted: dict[str, float | None] = Field(
         default_factory=dict, description="Holm over all pairs; empty with two models."
     )

@@ -305,6 +305,36 @@ def treat_all(prevalence: float, thresholds: ArrayLike) -> FloatArray:
     return prevalence - (1 - prevalence) * cut / (1 - cut)
 
 
+def interventions_avoided(gain: ArrayLike, thresholds: ArrayLike) -> FloatArray:
+    """Net interventions avoided: a gain of net benefit, in false alarms instead of true positives.
+
+    ``gain * (1 - t) / t``. For a model against acting on everyone that is ``TN / n - FN / n * (1 - t) / t``: negative
+    cases left alone per case, less the missed positives at the exchange rate that the threshold states.
+
+    Parameters
+    ----------
+    gain : array-like of shape (..., n_thresholds)
+        Net benefit of a model less that of another, or of acting on everyone.
+    thresholds : array-like of shape (n_thresholds,)
+        Threshold probabilities, strictly between 0 and 1.
+
+    Returns
+    -------
+    ndarray of the shape of `gain`
+
+    Raises
+    ------
+    ConfigError
+        If a threshold is not strictly between 0 and 1.
+
+    References
+    ----------
+    Vickers, Cronin, Elkin & Gonen (2008), BMC Med Inform Decis Mak 8:53.
+    """
+    cut = checked_thresholds(thresholds)
+    return np.asarray(gain, dtype=np.float64) * (1 - cut) / cut
+
+
 def probability_of_benefit(
     y_true: ArrayLike,
     probability_reference: ArrayLike,

@@ -100,6 +100,23 @@ def test_an_altered_result_is_named(
     assert "1 of " in said
 
 
+def test_patients_and_interventions_are_computed_again(tmp_path: Path) -> None:
+    """Agreement by patient and interventions avoided, with their intervals: altered, they are named."""
+    inputs = odd_runs.run("good")
+
+    def altered(text: str) -> str:
+        record = json.loads(text)["assessment"]
+        record["comparisons"][0]["patients"]["both_wrong"] += 1
+        record["head_to_head"]["net_benefit_at"][1]["interventions_avoided"]["candidate"]["ci_low"] += 0.01
+        return json.dumps(json.loads(text) | {"assessment": record})
+
+    assert reproduced(pdf_with(inputs, tmp_path)).differing == ()
+    assert [place for place, _, _ in reproduced(pdf_with(inputs, tmp_path, results=altered)).differing] == [
+        "comparisons[0].patients.both_wrong",
+        "head_to_head.net_benefit_at[1].interventions_avoided.candidate.ci_low",
+    ]
+
+
 def test_altered_scores_change_the_numbers(
     inputs: ReportInputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import expit
 
 from medcompare.config.schema import AssessConfig
+from medcompare.config.settings_table import set_by_user
 from medcompare.predictions.costs import CostMeasurement
 from medcompare.predictions.table import PredictionTables, ScoredCases
 from medcompare.report.collect import gather_assessment
@@ -127,6 +128,7 @@ def inputs_of(
         evaluate=config.evaluate,
         rule=config.decide,
         seed=0,
+        set_by_user=frozenset(set_by_user(config)),
     )
     tables = PredictionTables(test=test, validation=validation, costs=costs(latencies or {}), digest="")
     night = HistoryContext(

@@ -14,8 +14,11 @@ from medcompare.report.vocabulary import view_of
 from tests.report import odd_runs
 
 if TYPE_CHECKING:
-    from medcompare.report.blocks import Image, Table
+    from collections.abc import Sequence
+
+    from medcompare.report.blocks import Cell, Image, Table
     from medcompare.report.inputs import ReportInputs
+    from medcompare.stats.records import Estimate
 
 
 def parts(inputs: ReportInputs) -> tuple[Image, Table]:
@@ -30,19 +33,25 @@ def test_numbers_are_those_of_the_records_per_thousand() -> None:
     _, table = parts(inputs)
     detail = inputs.assessment.head_to_head
 
-    assert len(table.rows) == len(detail.net_benefit_at) >= 3
-    for row, point in zip(table.rows, detail.net_benefit_at, strict=True):
-        assert row[0].text.startswith(f"{100 * point.threshold:.3g}%: ")
-        assert row[2].text == format_number(1000 * point.treat_all, digits=1)
-        for cell, estimate in zip(
-            row[3:6], (point.reference, point.candidate, point.difference), strict=True
-        ):
+    n = len(detail.net_benefit_at)
+    assert len(table.rows) == 2 * n >= 6
+
+    def held(cells: Sequence[Cell], estimates: Sequence[Estimate]) -> None:
+        for cell, estimate in zip(cells, estimates, strict=True):
             assert cell.text.lstrip("+") == format_number(1000 * estimate.value, digits=1)
             low = format_number(1000 * estimate.ci_low, digits=1)
             assert cell.interval.lstrip("(+").startswith(low)
-        assert row[6].text == f"{point.probability_of_benefit.value:.2f}"
-    assert table.rows[0][0].text == "5%: start of the range"
-    assert [row[0].text.partition(": ")[2] for row in table.rows if "frozen" in row[0].text] != []
+
+    for row, avoided, point in zip(table.rows[:n], table.rows[n:], detail.net_benefit_at, strict=True):
+        percent, odds = f"{100 * point.threshold:.3g}%", (1 - point.threshold) / point.threshold
+        assert row[0].text.startswith(f"{percent} ({odds:.2g} : 1), ")
+        assert row[1].text == format_number(1000 * point.treat_all, digits=1)
+        held(row[2:5], (point.reference, point.candidate, point.difference))
+        assert row[5].text == f"{point.probability_of_benefit.value:.2f}"
+        assert avoided[0].text == f"Avoided at {percent}"
+        held(avoided[2:5], list(point.interventions_avoided.values()))
+    assert table.rows[0][0].text == "5% (19 : 1), start of range"
+    assert any("frozen threshold of" in row[0].text for row in table.rows)
 
 
 def test_captions_state_the_range_and_why() -> None:

@@ -13,6 +13,7 @@ from medcompare.report.blocks import Image, SplitRow, Table
 from medcompare.report.checklists.facts import RunRecords
 from medcompare.report.checklists.fill import fill_checklists
 from medcompare.report.figures.decision import shown_height
+from medcompare.report.matrices import agreement_row
 from medcompare.report.pages.compare import head_to_head_section, oriented
 from medcompare.report.pages.cost import cost_section
 from medcompare.report.pages.methods import checklists_csv
@@ -511,3 +512,21 @@ def test_bands_are_pointwise_and_the_curve_is_measured() -> None:
         (cells,) = (cells for name, cells in rows.items() if name.startswith(head))
         values = [getattr(one.calibration, key).value for one in view.evaluations]
         assert [cell.text for cell in cells] == [f"{value:.3f}" for value in values]
+
+
+def test_agreement_is_told_by_case_and_by_patient() -> None:
+    """A third matrix where patients have several cases, with the counts of the records and what counts as right."""
+    by_name = {name: view_of(odd_runs.run(name)) for name in ("good", "ni")}
+    by_patient, alone = (agreement_row(view, view.pair) for view in by_name.values())
+    table = by_name["good"].pair.patients
+
+    assert len(alone.matrices) == 2
+    assert "patient" not in alone.caption
+    third = by_patient.matrices[2]
+    assert [[cell.count for cell in row] for row in third.cells] == [
+        [str(table.both_correct), str(table.only_reference_correct)],
+        [str(table.only_candidate_correct), str(table.both_wrong)],
+    ]
+    assert third.title == "Patients (n = 450)"
+    assert third.lines[0].startswith(f"Difference in patients {table.difference.value:+.3f} (")
+    assert "A patient counts as right where all cases of that patient are." in by_patient.caption

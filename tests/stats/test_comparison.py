@@ -19,7 +19,7 @@ from medcompare.stats.assessment import assess
 from medcompare.stats.comparison import compare_models, with_order_warnings
 from medcompare.stats.evaluation import evaluate_model
 from medcompare.stats.intervals.auc import auc_interval
-from medcompare.stats.paired import paired_proportion_difference
+from medcompare.stats.paired import paired_proportion_difference, tango_interval
 from medcompare.stats.records import ModelEvaluation, OperatingPoint, PairedComparison
 from tests.stats.simulated import draw_study
 from tests.stats.studies import B_IS_CHEAPER, evaluation
@@ -125,6 +125,41 @@ def test_identical_models() -> None:
     assert sensitivity.ci_low is not None
     assert sensitivity.ci_low < -0.01
     assert pair.positives.only_reference_correct == pair.positives.only_candidate_correct == 0
+
+
+def test_agreement_by_patient() -> None:
+    """A patient is right where all of its cases are: counted one by one, with McNemar's test of statsmodels."""
+    study = draw_study(
+        {"a": 0.9, "b": 0.8}, n_negative=150, n_positive=90, seed=2, images_per_patient=3, correlation=0.5
+    )
+    pair, alone = compared(study)[0], compared(ScoredCases(**{**vars(study), "patient_id": None}))[0]
+    right: dict[str, list[bool]] = {"a": [], "b": []}
+    for patient in np.unique(study.patient_id):
+        own = study.patient_id == patient
+        for model, found in right.items():
+            found.append(bool(((study.scores[model][own] >= 0.5) == study.y_true[own]).all()))
+    both, only_a, only_b, neither = (
+        sum((a, b) == cell for a, b in zip(right["a"], right["b"], strict=True))
+        for cell in ((True, True), (True, False), (False, True), (False, False))
+    )
+
+    table = pair.patients
+    assert table is not None
+    assert alone.patients is None
+    assert (table.both_correct, table.only_reference_correct) == (both, only_a)
+    assert (table.only_candidate_correct, table.both_wrong) == (only_b, neither)
+    assert min(both, only_a, only_b, neither) > 0
+    assert both + only_a + only_b + neither == study.n_patients == 80
+    exact = mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue
+    mid_p = exact - binom.pmf(min(only_a, only_b), only_a + only_b, 0.5)
+    low, high = tango_interval(only_a, only_b, 80)
+    ours = table.difference
+    assert (ours.value, ours.p_value, ours.n) == (
+        pytest.approx((only_b - only_a) / 80),
+        pytest.approx(mid_p),
+        80,
+    )
+    assert (ours.ci_low, ours.ci_high) == (low, high)
 
 
 def test_patients_widen_the_difference() -> None:

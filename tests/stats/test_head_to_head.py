@@ -82,6 +82,35 @@ def test_points_are_net_benefits_of_both_models() -> None:
     assert [point.treat_all for point in where.values()] == pytest.approx(list(treat_all(0.4, cut)))
 
 
+@pytest.mark.parametrize("prevalence", [None, 0.02])
+def test_interventions_avoided_are_resampled_with_those_of_everyone(prevalence: float | None) -> None:
+    """Negatives left alone less missed positives, counted in every resample; of the difference, of both alike."""
+    test = study(images_per_patient=2)
+    found = assessed(test, DecideConfig(net_benefit_range=(0.1, 0.55)), stated_prevalence=prevalence)
+    order = np.argsort(test.case_id)
+    positive, patients = test.y_true[order] == 1, test.clusters[order]
+    plan = ResamplingPlan(positive, patients, stratified=False, seed=0, n_resamples=300)
+    [weights] = plan.each(lambda drawn: drawn)
+    weights = np.concatenate([np.ones((1, test.n)), weights])  # the sample itself first
+    of_negatives, of_positives = (weights[:, of].sum(axis=1) for of in (~positive, positive))
+
+    def avoided(model: str, t: float) -> np.ndarray:
+        below = test.scores[model][order] < t
+        alone, missed = (weights[:, below & of].sum(axis=1) for of in (~positive, positive))
+        shares = (of_negatives, of_positives) if prevalence else 2 * (weights.sum(axis=1),)
+        scale = (1 - prevalence, prevalence) if prevalence else (1, 1)
+        return scale[0] * alone / shares[0] - scale[1] * missed / shares[1] * (1 - t) / t
+
+    for point in detail_of(found).net_benefit_at:
+        values = {"reference": avoided("a", point.threshold), "candidate": avoided("b", point.threshold)}
+        values["difference"] = values["candidate"] - values["reference"]
+        assert list(point.interventions_avoided) == list(values)
+        for name, counted in values.items():
+            one = point.interventions_avoided[name]
+            low, high = np.quantile(counted[1:], [0.025, 0.975])
+            assert (one.value, one.ci_low, one.ci_high) == pytest.approx((counted[0], low, high))
+
+
 def test_the_curve_of_the_difference_is_that_of_the_two_curves() -> None:
     """Its value at every threshold of the range, and a band around it."""
     found = assessed(study())

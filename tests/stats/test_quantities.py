@@ -22,8 +22,10 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
 
 def full_assessment() -> Assessment:
-    """Three models, seeds, subgroups and a stated prevalence: every kind of row."""
-    test = draw_study({"a": 0.9, "b": 0.85, "c": 0.8}, n_negative=80, n_positive=60, seed=1)
+    """Three models, seeds, patients, subgroups and a stated prevalence: every kind of row."""
+    test = draw_study(
+        {"a": 0.9, "b": 0.85, "c": 0.8}, n_negative=80, n_positive=60, seed=1, images_per_patient=2
+    )
     seeds = {m: {str(k): np.roll(test.scores[m], 0) ** (1 + k) for k in range(3)} for m in "ab"}
     test = replace(test, seed_scores=seeds, subgroups={"sex": np.array(["f", "m"] * 70)})
     return assess(
@@ -46,6 +48,16 @@ def test_rows_are_unique_and_equal_the_records() -> None:
             )
         assert rows["threshold", (one.model,)].value == one.operating_point.threshold
         assert rows["true_positive", (one.model,)].value == one.confusion.true_positive
+    assert found.head_to_head is not None
+    for point in found.head_to_head.net_benefit_at:
+        who = (found.head_to_head.reference, found.head_to_head.candidate)
+        for name, model in (("reference", who[:1]), ("candidate", who[1:]), ("difference", who)):
+            quantity = "interventions_avoided" + ("_difference" if name == "difference" else "")
+            row = rows[f"{quantity}[threshold={point.threshold!r}]", model]
+            assert (row.value, row.ci_low) == (
+                point.interventions_avoided[name].value,
+                point.interventions_avoided[name].ci_low,
+            )
     for pair in found.comparisons:
         who = (pair.reference, pair.candidate)
         assert rows["auc_difference", who].value == pair.differences["auc"].value
@@ -53,6 +65,10 @@ def test_rows_are_unique_and_equal_the_records() -> None:
         assert rows["auc_difference_holm", who].p_value == pair.p_values_adjusted["auc"]
         assert rows["both_correct_positives", who].value == pair.positives.both_correct
         assert rows["both_correct_positives", who].n == found.n_positive
+        assert pair.patients is not None
+        assert rows["both_wrong_patients", who].value == pair.patients.both_wrong
+        assert rows["both_wrong_patients", who].n == found.n_patients
+        assert rows["patients_all_right_difference", who].p_value == pair.patients.difference.p_value
 
 
 def test_every_name_is_documented() -> None:

@@ -9,6 +9,7 @@ from medcompare.stats.resampling.weights import ResamplingPlan
 from medcompare.stats.utility import (
     DECISION_GRID,
     decision_curve,
+    interventions_avoided,
     net_benefit,
     probability_of_benefit,
     resampled_net_benefit,
@@ -63,6 +64,35 @@ def test_net_benefit_equals_dcurves(prevalence: float | None) -> None:
 
     assert ours == pytest.approx(np.array(models), abs=6e-7)
     assert treat_all(4 / 12 if prevalence is None else prevalence, cut) == pytest.approx(everyone, abs=6e-7)
+
+
+AVOIDED = {
+    None: ((0.166667, -0.083333, 0.107143, 0.472222), (-0.75, -0.083333, 0.345238, 0.472222)),
+    0.05: ((0.2375, 0.30625, 0.547321, 0.814583), (-0.1125, 0.30625, 0.689286, 0.814583)),
+}
+"""By prevalence: ``net_intervention_avoided`` of the two models at the same places, of ``dcurves.dca`` 1.1.7."""
+
+
+@pytest.mark.parametrize("prevalence", AVOIDED)
+def test_interventions_avoided_equal_dcurves(prevalence: float | None) -> None:
+    """Against acting on everyone, at both shares of positives."""
+    cut = [0.1, 0.2, 0.35, 0.6]
+    everyone = treat_all(4 / 12 if prevalence is None else prevalence, cut)
+    gains = [net_benefit(TWELVE, one, cut, prevalence=prevalence) - everyone for one in TWO_MODELS]
+
+    assert interventions_avoided(gains, cut) == pytest.approx(np.array(AVOIDED[prevalence]), abs=6e-7)
+
+
+def test_interventions_avoided_are_negatives_left_alone_less_missed_positives() -> None:
+    """Counted: at 0.2 four missed positives weigh as much as sixteen negatives left alone."""
+    y, useful, _ = sample()
+    cut = np.array([0.05, 0.2, 0.5])
+    below = useful[:, None] < cut
+
+    avoided = interventions_avoided(net_benefit(y, useful, cut) - treat_all(y.mean(), cut), cut)
+
+    left_alone, missed = (below & ~y[:, None]).sum(axis=0), (below & y[:, None]).sum(axis=0)
+    assert avoided == pytest.approx((left_alone - missed * [19, 4, 1]) / 300)
 
 
 def test_draws_are_net_benefits_of_the_resampled_cases() -> None:

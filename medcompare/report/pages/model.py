@@ -43,6 +43,7 @@ CALIBRATION_ROWS = (
     ("brier", message("Brier score (0)")),
     ("scaled_brier", message("Scaled Brier (1)")),
     ("expected_calibration_error", message("ECE (0)")),
+    ("expected_calibration_error_by_chance", message("ECE by chance")),
     ("integrated_calibration_index", message("ICI (0)")),
     ("e50", message("E50 (0)")),
     ("e90", message("E90 (0)")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import (
@@ -11,7 +12,7 @@ from medcompare.base.formatting import (
     join_words,
 )
 from medcompare.base.language import localised, t
-from medcompare.report.blocks import Cell, Column, Heading, Notes, image_of, table, words
+from medcompare.report.blocks import DASH, Cell, Column, Heading, Notes, image_of, table, words
 from medcompare.report.figures.decision import MAX_BANDS, PATIENTS, draw_decision_curve
 from medcompare.stats.in_detail import USUAL_RANGE
 
@@ -117,11 +118,11 @@ def _per_thousand(estimate: Estimate) -> Estimate:
 
 
 def _place(view: View, point: NetBenefitPoint) -> str:
-    """What a threshold of the table is."""
+    """A threshold of the table, its odds and what it is."""
     what = []
     across = view.assessment.threshold_range
     if across is not None and point.threshold in across:
-        what.append(t("start of the range") if point.threshold == across[0] else t("end of the range"))
+        what.append(t("start of range") if point.threshold == across[0] else t("end of range"))
     if point.frozen_of:
         what.append(
             t(
@@ -129,7 +130,12 @@ def _place(view: View, point: NetBenefitPoint) -> str:
                 models=join_words(view.label(model) for model in point.frozen_of),
             )
         )
-    return f"{_percent(point.threshold)}: {join_words(what)}"
+    return t(
+        "{threshold} ({odds} : 1), {what}",
+        threshold=_percent(point.threshold),
+        odds=format_significant((1 - point.threshold) / point.threshold, digits=2),
+        what=join_words(what),
+    )
 
 
 def _table(view: View, detail: HeadToHead) -> Table:
@@ -137,36 +143,56 @@ def _table(view: View, detail: HeadToHead) -> Table:
     marked = {model for point in detail.net_benefit_at for model in point.frozen_of}
     beyond = [view.label(one) for one in (detail.reference, detail.candidate) if one not in marked]
     remark = t(
-        "Difference: {candidate} minus {reference}. Ahead: in what share of bootstrap samples in which it gains more. "
-        "No p-value, on purpose (Vickers et al. 2023).",
+        "In brackets: false alarms accepted for one true positive. Avoided: negative cases spared an intervention, "
+        "compared with acting on everyone, less the missed positives at that rate. Difference: {candidate} minus "
+        "{reference}. Ahead: share of bootstrap samples in which {candidate} gains more. No p-value, on purpose "
+        "(Vickers et al. 2023).",
         candidate=view.label(detail.candidate),
         reference=view.label(detail.reference),
     )
     if beyond:
         outside = t("Outside the range: the frozen threshold of {models}.", models=join_words(beyond))
         remark = f"{remark} {outside}"
+
+    def cells(reference: Estimate, candidate: Estimate, difference: Estimate) -> tuple[Cell, ...]:
+        return (
+            notes.cell(_per_thousand(reference), digits=1),
+            notes.cell(_per_thousand(candidate), digits=1),
+            notes.cell(_per_thousand(difference), digits=1, signed=True),
+        )
+
     rows: list[Row] = [
         (
             Cell(_place(view, point)),
-            format_significant((1 - point.threshold) / point.threshold, digits=2),
             format_number(PATIENTS * point.treat_all, digits=1),
-            notes.cell(_per_thousand(point.reference), digits=1),
-            notes.cell(_per_thousand(point.candidate), digits=1),
-            notes.cell(_per_thousand(point.difference), digits=1, signed=True),
+            *cells(point.reference, point.candidate, point.difference),
             notes.cell(point.probability_of_benefit, digits=2),
         )
         for point in detail.net_benefit_at
     ]
+    rows += [
+        (
+            t("Avoided at {threshold}", threshold=_percent(point.threshold)),
+            DASH,
+            *cells(*(point.interventions_avoided[each] for each in ("reference", "candidate", "difference"))),
+            DASH,
+        )
+        for point in detail.net_benefit_at
+        if point.interventions_avoided
+    ]
     heads = (
-        words(t("Threshold probability"), "20%"),
-        Column(t("False alarms for one true positive"), "12%"),
+        words(t("Threshold probability"), "22.5%"),
         Column(t("Everyone"), "8%"),
-        *view.columns((detail.reference, detail.candidate)),
-        Column(t("Difference"), "17%"),
-        Column(t("Ahead"), "7%"),
+        *(replace(one, width="20%") for one in view.columns((detail.reference, detail.candidate))),
+        Column(t("Difference"), "23.5%"),
+        Column(t("Ahead"), "6%"),
     )
     return table(
-        t("Net true positives per {n:,} cases ({level} intervals)", n=PATIENTS, level=view.level),
+        t(
+            "Net true positives, and interventions avoided, per {n:,} cases ({level} intervals)",
+            n=PATIENTS,
+            level=view.level,
+        ),
         heads,
         rows,
         notes=notes.with_remark(remark),

@@ -121,6 +121,7 @@ def calibration(
         shift = ratio = brier = scaled = slope
     curve = reliability_curve(positive, p, level=level, clusters=codes)
     ici, e50, e90 = (slope, slope, slope) if few else _distances(p, curve)
+    error, by_chance = _expected_calibration_error(positive, p, seed)
     edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1)
     return Calibration(
         slope=slope,
@@ -128,7 +129,8 @@ def calibration(
         observed_expected=ratio,
         brier=brier,
         scaled_brier=scaled,
-        expected_calibration_error=_expected_calibration_error(positive, p, seed),
+        expected_calibration_error=error,
+        expected_calibration_error_by_chance=by_chance,
         integrated_calibration_index=ici,
         e50=e50,
         e90=e90,
@@ -368,8 +370,8 @@ def _brier(
     return estimates[0], estimates[1]
 
 
-def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -> Estimate:
-    """ECE and, in its note, what perfect calibration would show with these probabilities."""
+def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -> tuple[Estimate, Estimate]:
+    """ECE, and what perfect calibration would show with these probabilities."""
     rng = np.random.default_rng([seed, 3])
     bins = _bins(p, N_BINS)
     null = np.empty(_NULL_DRAWS)
@@ -377,15 +379,12 @@ def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -
         gap = np.bincount(bins, weights=(rng.random(p.size) < p) - p, minlength=N_BINS)
         null[i] = np.abs(gap).sum() / p.size
     note = t(
-        "biased upward: perfectly calibrated probabilities would show {chance:.3f} on average with these "
-        "{n} cases; do not rank models by it",
-        chance=float(null.mean()),
-        n=p.size,
+        "biased upward, so that no models are ranked by it; by chance: what perfectly calibrated probabilities of as "
+        "many cases would show on average"
     )
     method = t("{n} equal-width bins, positive class", n=N_BINS)
-    return Estimate(
-        value=expected_calibration_error(positive, p), level=None, method=method, n=p.size, note=note
-    )
+    estimate = partial(Estimate, level=None, method=method, n=p.size, note=note)
+    return estimate(value=expected_calibration_error(positive, p)), estimate(value=float(null.mean()))
 
 
 def _distances(p: FloatArray, curve: Curve) -> tuple[Estimate, Estimate, Estimate]:
