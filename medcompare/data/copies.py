@@ -148,16 +148,16 @@ def copies_by_kind(rows: Iterable[tuple[str, str, Kind]]) -> tuple[tuple[str, in
 
 SAID_OF = {
     "same pixels": message(
-        "{files} files differ in bytes but show the same pixels as another ({groups} groups): kept, and kept together "
-        "in one subset."
+        "Files that differ in bytes but show the same pixels as another: {files:,} (groups: {groups:,}). They are "
+        "kept, and kept together in one subset."
     ),
     "near-duplicate": message(
-        "{files} images are near-duplicates of another: cropped, resized, recompressed, turned or brightened "
-        "({groups} groups): kept, and kept together in one subset."
+        "Near-duplicates of another image (cropped, resized, recompressed, turned or brightened): {files:,} (groups: "
+        "{groups:,}). They are kept, and kept together in one subset."
     ),
     "augmented copy": message(
-        "{files} images are variants of {groups} by their names, confirmed in the pixels of {agree} of {tested} looked "
-        "at: kept, and kept together in one subset."
+        "Variants by their names: {files:,}, of images: {groups:,}; confirmed in the pixels of {agree:,} of "
+        "{tested:,} looked at. They are kept, and kept together in one subset."
     ),
 }
 

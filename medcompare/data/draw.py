@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from medcompare.base.errors import DataError, MedcompareError
-from medcompare.base.language import message, t
+from medcompare.base.language import message, t, tn
 from medcompare.base.record import SUBSETS
 from medcompare.data.columns import listed
 from medcompare.data.groups import connected
@@ -291,7 +291,12 @@ def reached(
     if enough.all():
         return sentence
     counts = names.value_counts().sort_index()[~enough]
-    groups = listed([t("{group} ({n} images)", group=name, n=int(n)) for name, n in counts.items()])
+    groups = listed(
+        [
+            tn("{group} ({n} image)", "{group} ({n:,} images)", int(n), group=name)
+            for name, n in counts.items()
+        ]
+    )
     if manifest.n_patients is None:
         few = t(
             "Groups of fewer than {needed} different images cannot be in every subset: {groups}.",

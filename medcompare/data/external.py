@@ -122,7 +122,7 @@ def external_set(
         notes.append(
             tn(
                 "{n} image of {name} also in the internal test subset: the two tests are not independent.",
-                "{n} images of {name} also in the internal test subset: the two tests are not independent.",
+                "{n:,} images of {name} also in the internal test subset: the two tests are not independent.",
                 n_tested,
                 name=name,
             )
@@ -134,7 +134,7 @@ def external_set(
             tn(
                 "{n} patient id of {name} also in the main data: if these are the same people, the set is not "
                 "external.",
-                "{n} patient ids of {name} also in the main data: if these are the same people, the set is not "
+                "{n:,} patient ids of {name} also in the main data: if these are the same people, the set is not "
                 "external.",
                 len(patients),
                 name=name,
@@ -175,10 +175,10 @@ def external_set(
 
 def _seen_in_training(n: int, n_all: int, name: str) -> str:
     return tn(
-        "{n} image of {n_all} of the external set {name} is also in training or validation (the same file, the same "
+        "{n} image of {n_all:,} of the external set {name} is also in training or validation (the same file, the same "
         "pixels, or a near-duplicate)",
-        "{n} images of {n_all} of the external set {name} are also in training or validation (the same file, the same "
-        "pixels, or a near-duplicate)",
+        "{n:,} images of {n_all:,} of the external set {name} are also in training or validation (the same file, the "
+        "same pixels, or a near-duplicate)",
         n,
         n_all=n_all,
         name=name,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcompare.base.language import t, tn
+from medcompare.base.language import tn
 from medcompare.config.data import FULL_INTENSITY, intensity_limits
 from medcompare.data.decoding import LARGEST, MIN_USED
 from medcompare.data.file_facts import small_picture_of_grey
@@ -118,7 +118,7 @@ def _sentences(spans: NDArray[np.float64], common: Range | None, setting: str) -
             tn(
                 "{n} image with more than 8 bits per pixel, shown over the full range of the type "
                 "(data.intensity_range).",
-                "{n} images with more than 8 bits per pixel, shown over the full range of the type "
+                "{n:,} images with more than 8 bits per pixel, shown over the full range of the type "
                 "(data.intensity_range).",
                 len(spans),
             )
@@ -126,8 +126,8 @@ def _sentences(spans: NDArray[np.float64], common: Range | None, setting: str) -
     said = tn(
         "{n} image with more than 8 bits per pixel: values from {low:g} to {high:g}, shown from {black:g} (black) to "
         "{white:g} (white) in all of them (data.intensity_range={setting}).",
-        "{n} images with more than 8 bits per pixel: values from {low:g} to {high:g}, shown from {black:g} (black) to "
-        "{white:g} (white) in all of them (data.intensity_range={setting}).",
+        "{n:,} images with more than 8 bits per pixel: values from {low:g} to {high:g}, shown from {black:g} (black) "
+        "to {white:g} (white) in all of them (data.intensity_range={setting}).",
         len(spans),
         low=spans[:, 0].min(),
         high=spans[:, 1].max(),
@@ -138,10 +138,12 @@ def _sentences(spans: NDArray[np.float64], common: Range | None, setting: str) -
     little = np.ptp(spans, axis=1) < MIN_USED * (common[1] - common[0])
     if little.any():
         low, high = spans[little, 0].min(), np.median(spans[little, 1])
-        said += " " + t(
-            "{n} of them use less than a quarter of that and have little contrast: if few very bright pixels are the "
+        said += " " + tn(
+            "{n} of them uses less than a quarter of that and has little contrast: if few very bright pixels are the "
             "reason, set the range, e.g. --set data.intensity_range={limits}",
-            n=int(little.sum()),
+            "{n:,} of them use less than a quarter of that and have little contrast: if few very bright pixels are the "
+            "reason, set the range, e.g. --set data.intensity_range={limits}",
+            int(little.sum()),
             limits=f"{low:.0f},{high:.0f}",
         )
     return [said]

@@ -226,7 +226,7 @@ def _content_warnings(usable: Images) -> list[str]:
     for which, n in enumerate(np.bincount(usable.said, minlength=len(usable.phrases)).tolist()):
         counts.update(dict.fromkeys(usable.phrases[which], n))
     warnings = [
-        tn("{n} image {what}.", "{n} images {what}.", count, what=phrase)
+        tn("{n} image {what}.", "{n:,} images {what}.", count, what=phrase)
         for phrase, count in sorted(counts.items())
         if count
     ]
@@ -239,7 +239,7 @@ def _content_warnings(usable: Images) -> list[str]:
             tn(
                 "{n} image filed under more than one patient: these patients are kept together in the split; please "
                 "check the patient ids.",
-                "{n} images filed under more than one patient: these patients are kept together in the split; please "
+                "{n:,} images filed under more than one patient: these patients are kept together in the split; please "
                 "check the patient ids.",
                 shared,
             )

@@ -176,14 +176,14 @@ def leaks_removed(
     }
     if config.hold_out is None:
         return t(
-            "{sides} images of the published split are copies of an image, or belong to a patient, of another subset; "
-            "this concerns {n_test} of its {n_all} test images. Removed from training and validation (split.leaks): "
-            "{cases}.",
+            "Images of the published split ({sides}) are copies of an image, or belong to a patient, of another "
+            "subset; this concerns {n_test:,} of its {n_all:,} test images. Removed from training and validation "
+            "(split.leaks): {cases}.",
             **facts,
         )
     return t(
-        "{sides} images of the split by {column} are copies of an image, or belong to a patient, of another subset; "
-        "this concerns {n_test} of its {n_all} test images. Removed from training and validation (split.leaks): "
+        "Images of the split by {column} ({sides}) are copies of an image, or belong to a patient, of another subset; "
+        "this concerns {n_test:,} of its {n_all:,} test images. Removed from training and validation (split.leaks): "
         "{cases}.",
         column=config.hold_out,
         **facts,

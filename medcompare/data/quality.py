@@ -179,10 +179,10 @@ def centre_warning(sizes: Iterable[tuple[int, int]]) -> list[str]:
     if not narrow:
         return []
     sentence = tn(
-        "{n} of {n_all} images is so wide or high that its centre square, which is all that the networks see, is less "
-        "than two thirds of it (least: {least:.0f}%). Cut or pad it to a square if what counts may lie outside.",
-        "{n} of {n_all} images are so wide or high that their centre square, which is all that the networks see, is "
-        "less than two thirds of them (least: {least:.0f}%). Cut or pad them to squares if what counts may lie "
+        "{n} of {n_all:,} images is so wide or high that its centre square, which is all that the networks see, is "
+        "less than two thirds of it (least: {least:.0f}%). Cut or pad it to a square if what counts may lie outside.",
+        "{n:,} of {n_all:,} images are so wide or high that their centre square, which is all that the networks see, "
+        "is less than two thirds of them (least: {least:.0f}%). Cut or pad them to squares if what counts may lie "
         "outside.",
         len(narrow),
         n_all=len(shares),

@@ -214,7 +214,7 @@ def _without_leaks(
         path = table["path"].to_numpy()
         named = "; ".join(f"{path[i]} with {path[other]}" for i, other in zip(first, others, strict=True))
         msg = (
-            f"{manifest.name}: {sides} images of {words.name} are copies of an image, or belong to a patient, of "
+            f"{manifest.name}: images of {words.name} ({sides}) are copies of an image, or belong to a patient, of "
             f"another subset; this concerns {n_test} of its {n_all} test images: {named}"
             f"{'; ...' if leaked.sum() > N_NAMED else ''}. Remove them from training and validation: "
             f"--set split.leaks=remove; or {words.instead}."
@@ -398,7 +398,7 @@ def _notes(subsets: Iterable[SubsetSummary], units: Units, *, grouped: bool) -> 
         notes.append(
             tn(
                 "{n} patient has images of both classes.",
-                "{n} patients have images of both classes.",
+                "{n:,} patients have images of both classes.",
                 n_mixed,
             )
         )

@@ -150,13 +150,13 @@ def _caveats(found: Night) -> tuple[str, ...]:
         said.append(
             tn(
                 "{n} image left out: in the reference set, or new on an earlier night.",
-                "{n} images left out: in the reference set, or new on an earlier night.",
+                "{n:,} images left out: in the reference set, or new on an earlier night.",
                 found.n_left_out,
             )
         )
     if found.n_not_scored:
         said.append(
-            tn("{n} image could not be scored.", "{n} images could not be scored.", found.n_not_scored)
+            tn("{n} image could not be scored.", "{n:,} images could not be scored.", found.n_not_scored)
         )
     return tuple(said)
 

@@ -132,7 +132,7 @@ def control_charts(nights: Sequence[Night]) -> Drawing | None:
     ]
     alt = tn(
         "Control charts of {n_statistics} statistics over {n} night.",
-        "Control charts of {n_statistics} statistics over {n} nights.",
+        "Control charts of {n_statistics} statistics over {n:,} nights.",
         len(nights),
         n_statistics=len(tracked),
     )

@@ -164,7 +164,7 @@ def _within(table: Columns, found: dict[str, NDArray[np.float64]]) -> dict[str, 
         table.notes.append(
             tn(
                 "one score outside [0, 1] by no more than {most:.1g}, as rounding does: taken as 0 or 1",
-                "{n} scores outside [0, 1] by no more than {most:.1g}, as rounding does: taken as 0 or 1",
+                "{n:,} scores outside [0, 1] by no more than {most:.1g}, as rounding does: taken as 0 or 1",
                 n_rounded,
                 most=most,
             )

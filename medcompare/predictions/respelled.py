@@ -38,9 +38,9 @@ def respelled_caveats(test: ScoredCases, validation: ScoredCases | None) -> tupl
                 "One case seems to stand in both tables under different spellings (capitals, blanks, leading zeros or "
                 "a final '.0'): if they are the same, the thresholds have seen the test and the verdict is not valid. "
                 "Correct the ids, and keep each case in one table.",
-                "{n} cases seem to stand in both tables under different spellings (capitals, blanks, leading zeros or "
-                "a final '.0'): if they are the same, the thresholds have seen the test and the verdict is not valid. "
-                "Correct the ids, and keep each case in one table.",
+                "{n:,} cases seem to stand in both tables under different spellings (capitals, blanks, leading zeros "
+                "or a final '.0'): if they are the same, the thresholds have seen the test and the verdict is not "
+                "valid. Correct the ids, and keep each case in one table.",
                 n,
             )
         )
@@ -60,4 +60,4 @@ def respelled_caveats(test: ScoredCases, validation: ScoredCases | None) -> tupl
 
 
 def _patients_seem(n: int) -> str:
-    return tn("One patient seems", "{n} patients seem", n)
+    return tn("One patient seems", "{n:,} patients seem", n)

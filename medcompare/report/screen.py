@@ -23,7 +23,7 @@ SAID = {
     "own": message("{threshold}, that of the report"),
     "rates": message("Sensitivity {sensitivity}, specificity {specificity}."),
     "cases": message(
-        "Of 1,000 cases, {positive} of them positive: {missed} missed, {alarms} false alarms; PPV {ppv}, NPV {npv}."
+        "Of 1,000 cases, {positive} of them positive: missed {missed}, false alarms {alarms}; PPV {ppv}, NPV {npv}."
     ),
     "thousand": message("Positive cases per 1,000: a number from 0 to 1,000."),
 }

@@ -177,10 +177,10 @@ def few_units(positive: BoolArray, clusters: IntArray | None) -> str | None:
     if fewest >= MIN_UNITS:
         return None
     said = {
-        (True, True): tn("{n} positive case", "{n} positive cases", fewest),
-        (True, False): tn("{n} negative case", "{n} negative cases", fewest),
-        (False, True): tn("{n} positive patient", "{n} positive patients", fewest),
-        (False, False): tn("{n} negative patient", "{n} negative patients", fewest),
+        (True, True): tn("{n} positive case", "{n:,} positive cases", fewest),
+        (True, False): tn("{n} negative case", "{n:,} negative cases", fewest),
+        (False, True): tn("{n} positive patient", "{n:,} positive patients", fewest),
+        (False, False): tn("{n} negative patient", "{n:,} negative patients", fewest),
     }[clusters is None, counts[0] == fewest]
     return t("{cases}, at least {needed} are needed", cases=said, needed=MIN_UNITS)
 

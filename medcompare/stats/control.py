@@ -61,7 +61,7 @@ def control_chart(runs: Sequence[Estimate | None]) -> ControlChart:
         return ControlChart(
             reason=tn(
                 "control limits need at least {needed} runs with an interval, and there is {n}",
-                "control limits need at least {needed} runs with an interval, and there are {n}",
+                "control limits need at least {needed} runs with an interval, and there are {n:,}",
                 n,
                 needed=MIN_BASELINE,
             )

@@ -195,19 +195,20 @@ def not_tuned_alike(trained: Sequence[TrainedModel]) -> list[str]:
 def tuned_alike(searches: Sequence[Search], models: Sequence[str]) -> str:
     """A sentence for page one on the search that every one of `models` had, and on probes, which had none."""
     one, n_probes = searches[0], len(models) - len(searches)
-    epochs = tn("{n} epoch", "{n} epochs", one.epochs_allowed)
+    trials = tn("{n} trial", "{n:,} trials", len(one.trials))
+    epochs = tn("{n} epoch", "{n:,} epochs", one.epochs_allowed)
     if len(searches) > 1:
         sentence = t(
-            "Hyperparameters were searched with the same budget for each network: {n} trials of at most {epochs}, "
+            "Hyperparameters were searched with the same budget for each network: {trials} of at most {epochs}, "
             "judged on the validation subset alone.",
-            n=len(one.trials),
+            trials=trials,
             epochs=epochs,
         )
     else:
         sentence = t(
-            "Hyperparameters were searched with the same budget for the network: {n} trials of at most {epochs}, "
+            "Hyperparameters were searched with the same budget for the network: {trials} of at most {epochs}, "
             "judged on the validation subset alone.",
-            n=len(one.trials),
+            trials=trials,
             epochs=epochs,
         )
     if n_probes:

@@ -197,7 +197,8 @@ def _nothing_learnt(one: TrainedModel) -> str:
     if loss < MAX_LOSS_SHARE * math.log(2):
         return ""
     return t(
-        "After all {n} epochs that were allowed its training loss is {loss}; that of a coin toss is {coin_toss}.",
+        "At the end of the epochs that were allowed ({n}) its training loss is {loss}; that of a coin toss is "
+        "{coin_toss}.",
         n=len(one.history),
         loss=format_number(loss),
         coin_toss=format_number(math.log(2)),

@@ -166,9 +166,9 @@ def with_views(network: nn.Module, kind: str) -> nn.Module:
 def described_options(options: TrainConfig) -> tuple[Phrase, ...]:
     """What is on, in words, for the report; empty where nothing is."""
     on: list[tuple[object, str, float | str]] = [
-        (options.warmup_epochs, message("{value} epoch(s) of warm-up"), options.warmup_epochs),
+        (options.warmup_epochs, message("epochs of warm-up: {value}"), options.warmup_epochs),
         (options.schedule != "constant", message("cosine schedule"), ""),
-        (options.frozen_epochs, message("head alone for {value} epoch(s)"), options.frozen_epochs),
+        (options.frozen_epochs, message("epochs of the head alone: {value}"), options.frozen_epochs),
         (
             options.backbone_lr_factor != 1,
             message("pretrained layers at {value:g} of the learning rate"),

@@ -130,7 +130,8 @@ class Trial(Record):
             if self.state == "pruned"
             else f"best of {len(self.val_loss)}"
         )
-        return f"{'the recipe' if self.number == 1 else settings}: {reached}, {ended} epoch(s)"
+        ended += " epoch" if len(self.val_loss) == 1 else " epochs"
+        return f"{'the recipe' if self.number == 1 else settings}: {reached}, {ended}"
 
 
 class Search(Record):

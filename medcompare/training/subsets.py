@@ -68,7 +68,9 @@ def subsets_of(
     )
     if len(training_images) < MIN_TRAINING_IMAGES:
         n_images = len(training_images)
-        msg = f"the training subset holds {n_images} image(s); at least {MIN_TRAINING_IMAGES} are needed"
+        msg = (
+            f"the training subset holds too few images, {n_images}; at least {MIN_TRAINING_IMAGES} are needed"
+        )
         raise DataError(msg)
     training, validation, sample = loaders_of(
         (training_images, validation_images, sample_images),

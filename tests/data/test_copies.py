@@ -203,7 +203,10 @@ def test_copies_are_kept_or_excluded_by_label(folder: Path, tmp_path: Path) -> N
     ]
     assert manifest.copies_by_kind == (("same pixels", 1, 2), ("near-duplicate", 2, 5))
     assert any(
-        sentence.startswith("5 images are near-duplicates of another") for sentence in manifest.warnings
+        sentence.startswith(
+            "Near-duplicates of another image (cropped, resized, recompressed, turned or brightened): 5 ("
+        )
+        for sentence in manifest.warnings
     )
 
 

@@ -317,7 +317,7 @@ def test_some_files_without_patient(tmp_path: Path) -> None:
     source = resolve_source(DataConfig(source=str(tmp_path / "images")), demo_root=tmp_path / "demo")
 
     assert not source.has_patients
-    assert "1 of 7 images have no patient id in a DICOM header" in " ".join(source.notes)
+    assert "1 of 7 images has no patient id in a DICOM header" in " ".join(source.notes)
     assert source.extra_columns == ("sex", "age")
 
 

@@ -249,7 +249,7 @@ def test_quality_is_judged_over_the_range_of_all(tmp_path: Path) -> None:
         assert abs(found.percentile_99 - right.percentile_99) <= 1
         assert abs(found.percentile_5 - right.percentile_5) <= 1
     assert said.endswith(
-        "1 of them use less than a quarter of that and have little contrast: if few very bright "
+        "1 of them uses less than a quarter of that and has little contrast: if few very bright "
         "pixels are the reason, set the range, e.g. --set data.intensity_range=0,700"
     )
     assert nothing[2] == []

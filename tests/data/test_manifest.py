@@ -168,7 +168,10 @@ def test_same_pixels_in_other_bytes(folder: Path, store: ArtifactStore) -> None:
     }
     assert lines[0] == "sha256,copy_group,kind"
     assert {line.split(",")[0] for line in lines[1:]} == expected
-    assert "2 files differ in bytes but show the same pixels as another (1 groups)" in manifest.warnings[0]
+    assert (
+        "Files that differ in bytes but show the same pixels as another: 2 (groups: 1)"
+        in manifest.warnings[0]
+    )
 
 
 def test_image_under_two_patients_is_said(folder: Path, store: ArtifactStore) -> None:

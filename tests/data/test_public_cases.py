@@ -314,7 +314,7 @@ def test_masks(made: Callable[[str], Path], tmp_path: Path, name: str, n: int) -
 def test_augmented_copies(made: Callable[[str], Path], tmp_path: Path) -> None:
     """24 pictures five times each; none is on two sides."""
     manifest, parted, _ = taken_in(made("augmented_copies"), tmp_path / "store", positive="yes")
-    assert "120 images are variants of 24 by their names, confirmed in the pixels of 96 of 96" in " ".join(
+    assert "Variants by their names: 120, of images: 24; confirmed in the pixels of 96 of 96" in " ".join(
         manifest.warnings
     )
     assert parted().n_duplicates_kept_together == 120

@@ -268,7 +268,7 @@ def test_copies_across_a_published_split(tmp_path: Path) -> None:
     found, table = partition(tmp_path / "a", "keep", leaks="remove")
 
     message = str(refused.value)
-    assert "3 training images of the published split are copies" in message
+    assert "images of the published split (3 training) are copies" in message
     assert "concerns 3 of its 11 test images" in message
     assert "Training/cancer/cancer00.png with Testing/cancer/copy0.png" in message
     assert "Training/normal/normal05.png with Testing/normal/again.bmp" in message
@@ -293,7 +293,7 @@ def test_near_duplicates_across_a_published_split(tmp_path: Path) -> None:
         image.resize((100, 100)).save(tmp_path / "a/test/cancer/renamed.jpg", quality=70)
 
     with pytest.raises(
-        DataError, match=r"1 training images .*train/cancer/cancer03\.png with test/cancer/renamed\.jpg"
+        DataError, match=r"1 training\) are .*train/cancer/cancer03\.png with test/cancer/renamed\.jpg"
     ):
         partition(tmp_path / "a", "keep")
     _, table = partition(tmp_path / "a", "keep", leaks="remove")
@@ -320,7 +320,7 @@ def test_patients_across_a_published_split(tmp_path: Path) -> None:
     ]
     (tmp_path / "a" / "t.csv").write_text("\n".join(["path,label,patient_id,split", *rows]))
 
-    with pytest.raises(DataError, match=r"2 training, 1 validation images .*concerns 2 of its 8 test images"):
+    with pytest.raises(DataError, match=r"2 training, 1 validation\) are .*concerns 2 of its 8 test images"):
         partition(tmp_path / "a" / "t.csv", "keep")
     found, table = partition(tmp_path / "a" / "t.csv", "keep", leaks="remove")
 

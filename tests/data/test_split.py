@@ -368,7 +368,7 @@ def test_a_patient_of_two_sites_is_refused_or_removed_from_training(store: Artif
     manifest = at_three_sites(store, travels=True)
 
     with pytest.raises(
-        DataError, match=r"1 training images of the split by site=B .* split\.leaks=remove; or hold"
+        DataError, match=r"images of the split by site=B \(1 training\) are .* split\.leaks=remove; or hold"
     ):
         split(manifest, SplitConfig(hold_out="site=B"), seed=0, store=store)
     parted = split(manifest, SplitConfig(hold_out="site=B", leaks="remove"), seed=0, store=store)

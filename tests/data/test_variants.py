@@ -88,7 +88,7 @@ def test_variants_share_a_side(tmp_path: Path) -> None:
 
     assert ("augmented copy", 24, 96) in manifest.copies_by_kind
     assert any(
-        sentence.startswith("96 images are variants of 24 by their names, confirmed in the pixels of 7")
+        sentence.startswith("Variants by their names: 96, of images: 24; confirmed in the pixels of 7")
         for sentence in manifest.warnings
     )
     table = read_assignments(split(manifest, SplitConfig(), seed=1, store=store), store)

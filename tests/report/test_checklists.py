@@ -323,7 +323,11 @@ def test_missing_answers_are_empty_or_parts() -> None:
             "9",
             "Model A and Model B: decoded as RGB, shorter side resized to 73 px, centre crop of 64 px",
         ),
-        ("CLAIM 2024", "12", "10 of 610 files were excluded (too small: 4, unreadable: 6); 3 groups"),
+        (
+            "CLAIM 2024",
+            "12",
+            "Excluded files: 10 of 610 (too small: 4, unreadable: 6); groups of identical files: 3",
+        ),
         ("CLAIM 2024", "19", "test 120 images (48 cancer, 72 benign, 40 patients), 20.0"),
         ("CLAIM 2024", "19", "weighted 0.800 (benign) and 1.25 (cancer)"),
         ("CLAIM 2024", "20", "patients in more than one subset, counted after the split: 0"),
@@ -384,7 +388,7 @@ def test_answers_change_with_the_records() -> None:
     )
     items = fill(assessment=moved)["CLAIM 2024"]
     assert "Model A: AUC 0.950 (0.910 to 0.990)" in items["37"].answer
-    assert "Model A: 1 missed, 2 false alarms" in items["39"].answer
+    assert "Model A: missed 1, false alarms 2" in items["39"].answer
 
     dirty = fill(provenance=make_provenance(code_dirty=True))["CLAIM 2024"]["23"]
     assert "commit abc123 with uncommitted changes" in dirty.answer

@@ -210,7 +210,7 @@ def test_single_epoch_and_no_auc() -> None:
 
     drawing = draw_learning_curves(trained.model_copy(update={"history": history}), style)
 
-    assert drawing.alt == "Learning curves of ResNet-50 over 1 epochs; checkpoint of epoch 1 kept."
+    assert drawing.alt == "Learning curves of ResNet-50 over 1 epoch; checkpoint of epoch 1 kept."
 
 
 def test_calibration_plots_end_around_scores_and_shares() -> None:
@@ -263,7 +263,7 @@ def test_other_figures_draw(assessment: Assessment) -> None:
 
     for drawing in (benefit, scores, near, far, seeds):
         assert drawing.svg.startswith("<svg width=")
-    assert "0 positives below it" in scores.alt
+    assert "positive cases below it: 0;" in scores.alt
     assert "cost 900, AUC" in far.alt
 
 

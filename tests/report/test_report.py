@@ -510,7 +510,7 @@ def test_hard_cases_in_words() -> None:
 
     read = html_of(make_inputs(hard_cases=cases, n_hard_cases=71))
 
-    assert f"{len(cases)} of 71 cases" in read.text
+    assert f"Of 71 cases that at least one model misclassified, shown: {len(cases)} (" in read.text
     assert "missed by both models" in read.text
     assert "false alarm by ResNet-50" in read.text
 

@@ -799,7 +799,7 @@ def test_who_remains_and_who_is_worse() -> None:
 
     verdict = decide(situation(models, pairs, costs=()))
 
-    assert verdict.headline == "Not enough data to decide: 2 of 4 remain"
+    assert verdict.headline == "Not enough data to decide: 2 of 4 left"
     assert "Two of four models remain: Model A or Model B." in verdict.sentence
     assert "Model C and Model D are worse than at least one of the others" in verdict.sentence
     assert "(Holm p at most 0.002)" in verdict.sentence

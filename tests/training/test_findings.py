@@ -159,7 +159,7 @@ RISING = [0.6, 0.7, 0.75, 0.78, 0.84, 0.86]
         ),
         pytest.param(
             trained([0.52, 0.51, 0.5], train_loss=0.691),
-            "After all 3 epochs that were allowed its training loss is 0.691; that of a coin toss is 0.693.",
+            "At the end of the epochs that were allowed (3) its training loss is 0.691; that of a coin toss is 0.693.",
             id="nothing learnt",
         ),
         pytest.param(

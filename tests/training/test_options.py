@@ -271,7 +271,7 @@ def test_options_in_words() -> None:
     assert described_options(TrainConfig()) == ()
     words = ", ".join(map(str, described_options(TrainConfig(**{**EVERYTHING, "frozen_epochs": 2}))))
     assert words == (
-        "1 epoch(s) of warm-up, cosine schedule, head alone for 2 epoch(s), "
+        "epochs of warm-up: 1, cosine schedule, epochs of the head alone: 2, "
         "pretrained layers at 0.5 of the learning rate, norm of gradients at most 1.0, "
         "weights averaged with decay 0.9, label smoothing 0.1, "
         "mixup, alpha 0.2"

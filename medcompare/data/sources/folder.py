@@ -117,7 +117,7 @@ def listed(place: Path, data: DataConfig) -> Listing:
         notes.append(
             tn(
                 "{n} file not an image by name ({endings}): ignored.",
-                "{n} files not an image by name ({endings}): ignored.",
+                "{n:,} files not an image by name ({endings}): ignored.",
                 strange.total(),
                 endings=_endings(strange),
             )
@@ -175,7 +175,7 @@ def foreign(strange: Counter[str]) -> list[str]:
             found.append(
                 tn(
                     "{n} file of a kind that is not read: {what}.",
-                    "{n} files of a kind that is not read: {what}.",
+                    "{n:,} files of a kind that is not read: {what}.",
                     n,
                     what=t(what),
                 )
@@ -210,7 +210,7 @@ def _note_on_endings(other_endings: Counter[str]) -> list[str]:
     return [
         tn(
             "{n} image of other endings ({endings}): used.",
-            "{n} images of other endings ({endings}): used.",
+            "{n:,} images of other endings ({endings}): used.",
             other_endings.total(),
             endings=_endings(other_endings),
         )
@@ -228,12 +228,12 @@ def _note_on_ignored(part: str, n: int) -> str:
     if part == OUTSIDE:
         return tn(
             "{n} image outside the class folders: ignored.",
-            "{n} images outside the class folders: ignored.",
+            "{n:,} images outside the class folders: ignored.",
             n,
         )
     return tn(
         "{n} image in {folder}, which is no part of the split: ignored.",
-        "{n} images in {folder}, which is no part of the split: ignored.",
+        "{n:,} images in {folder}, which is no part of the split: ignored.",
         n,
         folder=part,
     )

@@ -59,12 +59,12 @@ def with_headers(listing: Listing, data: DataConfig) -> Listing:
         else:
             notes.append(
                 tn(
-                    "{n_without} of {n} image have no patient id in a DICOM header: patients were not told apart, so "
+                    "{n} of {n_all:,} images has no patient id in a DICOM header: patients were not told apart, so "
                     "one person may be on both sides of the split.",
-                    "{n_without} of {n} images have no patient id in a DICOM header: patients were not told apart, so "
+                    "{n:,} of {n_all:,} images have no patient id in a DICOM header: patients were not told apart, so "
                     "one person may be on both sides of the split.",
-                    len(files),
-                    n_without=len(files) - n_known,
+                    len(files) - n_known,
+                    n_all=len(files),
                 )
             )
     known = {

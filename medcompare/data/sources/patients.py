@@ -66,7 +66,7 @@ def with_patients(listing: Listing, data: DataConfig) -> Listing:
     files = tuple(replace(file, patient_id=name) for file, name in zip(listing.files, ids, strict=True))
     note = tn(
         "{n} patient by data.patient_pattern ({pattern}).",
-        "{n} patients by data.patient_pattern ({pattern}).",
+        "{n:,} patients by data.patient_pattern ({pattern}).",
         len(set(ids)),
         pattern=data.patient_pattern,
     )

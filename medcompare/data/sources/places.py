@@ -64,19 +64,19 @@ class Places:
         said = {
             "ending": tn(
                 "{n} name without ending: taken as the one file of that name below {folder}.",
-                "{n} names without ending: taken as the one file of that name below {folder}.",
+                "{n:,} names without ending: taken as the one file of that name below {folder}.",
                 how["ending"],
                 folder=folder,
             ),
             "elsewhere": tn(
                 "{n} name with paths of another machine: found by the end of the path below {folder}.",
-                "{n} names with paths of another machine: found by the end of the path below {folder}.",
+                "{n:,} names with paths of another machine: found by the end of the path below {folder}.",
                 how["elsewhere"],
                 folder=folder,
             ),
             "deeper": tn(
                 "{n} name of files in sub-folders: found by the end of the path below {folder}.",
-                "{n} names of files in sub-folders: found by the end of the path below {folder}.",
+                "{n:,} names of files in sub-folders: found by the end of the path below {folder}.",
                 how["deeper"],
                 folder=folder,
             ),

@@ -265,7 +265,7 @@ def _parts(listing: Listing) -> Counter[Subset]:
 
 def _for_report(parts: Counter[Subset]) -> str:
     return ", ".join(
-        tn("{subset} ({n} image)", "{subset} ({n} images)", parts[subset], subset=subset)
+        tn("{subset} ({n} image)", "{subset} ({n:,} images)", parts[subset], subset=subset)
         for subset in SUBSETS
         if parts[subset]
     )

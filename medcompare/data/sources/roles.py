@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import DataError
-from medcompare.base.language import t
+from medcompare.base.language import t, tn
 from medcompare.data.columns import listed
 from medcompare.data.sources.command import command
 from medcompare.data.spelling import NO_VALUE, counted, plain, words
@@ -218,9 +218,10 @@ def without_label(table: Columns, labels: Sequence[str], data: DataConfig) -> li
         raise refusal(table, what, data, exclude=(*data.exclude, "NaN"))
     if empty:
         table.notes.append(
-            t(
-                "{n} of {n_all} images had no label and were left out (data.exclude).",
-                n=len(empty),
+            tn(
+                "{n} of {n_all:,} images had no label and was left out (data.exclude).",
+                "{n:,} of {n_all:,} images had no label and were left out (data.exclude).",
+                len(empty),
                 n_all=len(labels),
             )
         )

@@ -331,7 +331,7 @@ def _about_groups(groups: Sequence[str], patients: Sequence[str] | None) -> list
                 "One patient seems to be in the table of images under several spellings (capitals, blanks, leading "
                 "zeros or a final '.0'). Each spelling counts as a patient of its own, so one person may be on both "
                 "sides of the split: correct the ids.",
-                "{n} patients seem to be in the table of images under several spellings (capitals, blanks, leading "
+                "{n:,} patients seem to be in the table of images under several spellings (capitals, blanks, leading "
                 "zeros or a final '.0'). Each spelling counts as a patient of its own, so one person may be on both "
                 "sides of the split: correct the ids.",
                 n,
@@ -352,7 +352,7 @@ def _unlisted(table: str, root: Path, listed: set[str]) -> list[str]:
     )
     said = tn(
         "{n} image file beside {table} not named there: ignored.",
-        "{n} image files beside {table} not named there: ignored.",
+        "{n:,} image files beside {table} not named there: ignored.",
         n,
         table=table,
     )

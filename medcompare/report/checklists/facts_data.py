@@ -10,7 +10,7 @@ from medcompare.base.formatting import (
     format_count,
     format_percent,
 )
-from medcompare.base.language import message, t
+from medcompare.base.language import message, t, tn
 from medcompare.config.report import TITLE
 from medcompare.report.checklists.facts import (
     Answer,
@@ -120,20 +120,20 @@ def missing_data(run: RunRecords) -> Answer:
     }
     if reasons:
         excluded = t(
-            "{n_rejected:,} of {n_found:,} files were excluded ({reasons}); {n_groups:,} groups of identical files, "
-            "{n_conflicting:,} of them with opposite labels and left out entirely.",
+            "Excluded files: {n_rejected:,} of {n_found:,} ({reasons}); groups of identical files: {n_groups:,}, of "
+            "which with opposite labels and left out entirely: {n_conflicting:,}.",
             **facts,
             reasons=reasons,
         )
     else:
         excluded = t(
-            "{n_rejected:,} of {n_found:,} files were excluded; {n_groups:,} groups of identical files, "
-            "{n_conflicting:,} of them with opposite labels and left out entirely.",
+            "Excluded files: {n_rejected:,} of {n_found:,}; groups of identical files: {n_groups:,}, of which with "
+            "opposite labels and left out entirely: {n_conflicting:,}.",
             **facts,
         )
     copies = [
         t(
-            "{n_files:,} files are copies in {n_groups:,} groups ({kind}).",
+            "Copies ({kind}): {n_files:,} (groups: {n_groups:,}).",
             n_files=files,
             n_groups=groups,
             kind=t(kind),
@@ -149,7 +149,7 @@ def _subsets(split: DatasetSplit, *, shares: bool = False) -> str:
     for row in split.subsets:
         inside = counted(split.classes, row.class_counts)
         if row.n_patients is not None:
-            inside += f", {t('{n:,} patients', n=row.n_patients)}"
+            inside += f", {tn('{n} patient', '{n:,} patients', row.n_patients)}"
         part = t(
             "{subset} {n_images:,} images ({classes})",
             subset=t(SUBSET_WORDS[row.subset]),

@@ -377,7 +377,7 @@ def failures(run: RunRecords) -> Answer:
     ]
     parts = [
         "; ".join(
-            t("{model}: {missed:,} missed, {alarms:,} false alarms", model=name, missed=missed, alarms=alarms)
+            t("{model}: missed {missed:,}, false alarms {alarms:,}", model=name, missed=missed, alarms=alarms)
             for name, missed, alarms in wrong
         )
     ]

@@ -13,7 +13,7 @@ from medcompare.base.formatting import (
     format_time,
     join_words,
 )
-from medcompare.base.language import localised, message, t
+from medcompare.base.language import localised, message, t, tn
 from medcompare.report.checklists.facts import (
     Answer,
     RunRecords,
@@ -80,7 +80,7 @@ def training(run: RunRecords) -> Answer | None:
         facts = {
             "recipe": row.recipe,
             "batch_size": row.batch_size,
-            "n_epochs": len(row.history),
+            "epochs": tn("{n} epoch", "{n:,} epochs", len(row.history)),
             "weights": ", ".join(map(format_significant, row.class_weights)),
             "precision": row.precision,
             "seed": row.seed,
@@ -88,12 +88,12 @@ def training(run: RunRecords) -> Answer | None:
         }
         if row.stopped_early:
             return t(
-                "{recipe}, batch {batch_size}, {n_epochs} epochs (stopped early), class weights {weights}, "
+                "{recipe}, batch {batch_size}, {epochs} (stopped early), class weights {weights}, "
                 "{precision}, seed {seed}, {hardware}",
                 **facts,
             )
         return t(
-            "{recipe}, batch {batch_size}, {n_epochs} epochs (ran all its epochs), class weights {weights}, "
+            "{recipe}, batch {batch_size}, {epochs} (ran all its epochs), class weights {weights}, "
             "{precision}, seed {seed}, {hardware}",
             **facts,
         )
@@ -112,15 +112,17 @@ def training(run: RunRecords) -> Answer | None:
         before = [t("Augmentation: random resized crop, then {steps}.", steps=steps)]
     before += [
         t(
-            "Hyperparameters of {model}: best of {n_trials} trials on the validation subset ({searched}).",
+            "Hyperparameters of {model}: best trial of {n_trials} on the validation subset ({searched}).",
             model=one.display_name,
             n_trials=len(one.trials),
             searched="; ".join(one.searched),
         )
         for one in run.searches
     ]
-    rule = t("Rule for stopping early: {patience} epochs without a better validation AUC.", patience=patience)
-    after = [rule] if patience else []
+    after = []
+    if patience:
+        epochs = tn("{n} epoch", "{n:,} epochs", int(patience))
+        after.append(t("Rule for stopping early: {epochs} without a better validation AUC.", epochs=epochs))
     after.append(
         t("All settings: section \u201c{section}\u201d.", section=t("Methods, configuration and provenance"))
     )

@@ -326,8 +326,8 @@ def draw_score_distributions(
         title_by(figure, style)
 
     alt = t(
-        "Score distributions of {model} per true class with the threshold {threshold}: {n_missed} positives "
-        "below it, {n_alarms} negatives at or above it.",
+        "Score distributions of {model} per true class with the threshold {threshold}: positive cases below it: "
+        "{n_missed:,}; negative cases at or above it: {n_alarms:,}.",
         model=style.name,
         threshold=format_number(threshold),
         n_missed=n_false_negative,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from medcompare.base.formatting import format_number, format_significant, shorten
-from medcompare.base.language import localised, t
+from medcompare.base.language import localised, t, tn
 from medcompare.report.figures.drawing import (
     INK,
     LEGEND_ROW_MM,
@@ -66,11 +66,15 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
         title_by(figure, style)
 
     best = next((r for r in trained.history if r.epoch == trained.best_epoch), None)
-    said = {"model": style.name, "n_epochs": len(trained.history), "epoch": trained.best_epoch}
-    alt = t("Learning curves of {model} over {n_epochs} epochs; checkpoint of epoch {epoch} kept.", **said)
+    said = {
+        "model": style.name,
+        "epochs": tn("{n} epoch", "{n:,} epochs", len(trained.history)),
+        "epoch": trained.best_epoch,
+    }
+    alt = t("Learning curves of {model} over {epochs}; checkpoint of epoch {epoch} kept.", **said)
     if best is not None and best.val_auc is not None:
         alt = t(
-            "Learning curves of {model} over {n_epochs} epochs; checkpoint of epoch {epoch} kept, validation AUC "
+            "Learning curves of {model} over {epochs}; checkpoint of epoch {epoch} kept, validation AUC "
             "{auc}.",
             auc=format_number(best.val_auc),
             **said,

@@ -14,7 +14,7 @@ from medcompare.base.formatting import (
     format_time,
     join_words,
 )
-from medcompare.base.language import localised, message, t
+from medcompare.base.language import localised, message, t, tn
 from medcompare.data.records import MAX_LEVELS, PUBLISHED
 from medcompare.report.blocks import (
     Bullets,
@@ -391,7 +391,7 @@ def rejected_blocks(view: View) -> list[Block]:
     if not rejected:
         return []
     names = t("pseudonyms") if view.inputs.pseudonymised else t("file names")
-    caption = t("{n:,} excluded files ({names})", n=len(rejected), names=names)
+    caption = t("Excluded files: {n:,} ({names})", n=len(rejected), names=names)
     heads = (code(t("File"), "18%"), words(t("Class"), "12%"), words(t("Reason"), "33%"), words(t("Detail")))
     rows = [
         (row.name, row.label or t("unknown"), t(row.reason), t(row.detail) or "\u2013")
@@ -399,6 +399,8 @@ def rejected_blocks(view: View) -> list[Block]:
     ]
     blocks: list[Block] = [Heading(t("Excluded files")), table(caption, heads, rows, fine=True)]
     if len(rejected) > len(rows):
-        rest = t("{n:,} more are in results.json.", n=len(rejected) - len(rows))
+        rest = tn(
+            "{n} more is in results.json.", "{n:,} more are in results.json.", len(rejected) - len(rows)
+        )
         blocks.append(Paragraph(rest, "note"))
     return blocks

@@ -83,10 +83,10 @@ ERRORS = (
 """What a missed case and a false alarm are said to be."""
 
 KINDS = {
-    message("Missed"): message("{n:,} missed"),
-    message("False alarms"): message("{n:,} false alarms"),
-    message("Missed by some models only"): message("{n:,} missed by some models only"),
-    message("False alarms of some models only"): message("{n:,} false alarms of some models only"),
+    message("Missed"): message("missed: {n:,}"),
+    message("False alarms"): message("false alarms: {n:,}"),
+    message("Missed by some models only"): message("missed by some models only: {n:,}"),
+    message("False alarms of some models only"): message("false alarms of some models only: {n:,}"),
 }
 """Title of each kind of error, and how many they are."""
 
@@ -101,16 +101,16 @@ def _hard_cases(view: View) -> list[Block]:
     cases = view.inputs.hard_cases
     total = view.inputs.n_hard_cases
     kinds = {title: [case for case in cases if _kind(case) == title] for title in KINDS}
-    counts = join_words(t(KINDS[title], n=len(found)) for title, found in kinds.items() if found)
+    counts = ", ".join(t(KINDS[title], n=len(found)) for title, found in kinds.items() if found)
     if total is not None and total > len(cases):
         shown = t(
-            "{n:,} of {n_all:,} cases that at least one model misclassified: {kinds}.",
+            "Of {n_all:,} cases that at least one model misclassified, shown: {n:,} ({kinds}).",
             n=len(cases),
             n_all=total,
             kinds=counts,
         )
     else:
-        shown = t("{n:,} cases that at least one model misclassified: {kinds}.", n=len(cases), kinds=counts)
+        shown = t("Cases that at least one model misclassified: {n:,} ({kinds}).", n=len(cases), kinds=counts)
     order = t(
         "Each kind has its share of the places; within a kind the scores furthest on the wrong side of a threshold "
         "come first. Bars are scores from 0 to 1, the line is the threshold."

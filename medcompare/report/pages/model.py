@@ -139,7 +139,7 @@ def _errors_at_half(evaluation: ModelEvaluation) -> Cell:
     if counts is None:
         return muted(t("no meaning"))
     missed, alarms = counts.false_negative, counts.false_positive
-    return muted(t("{missed:,} missed, {alarms:,} false alarms", missed=missed, alarms=alarms))
+    return muted(t("missed: {missed:,}, false alarms: {alarms:,}", missed=missed, alarms=alarms))
 
 
 def _class_table(view: View) -> Table:

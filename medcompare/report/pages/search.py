@@ -41,17 +41,20 @@ def search_blocks(view: View) -> list[Block]:
     if not found:
         return []
     one, probes = found[0], [row.display_name for row in view.inputs.trained if row.probe]
-    allowed = {"n_trials": len(one.trials), "n_epochs": one.epochs_allowed}
+    allowed = {
+        "trials": tn("{n} trial", "{n:,} trials", len(one.trials)),
+        "epochs": tn("{n} epoch", "{n:,} epochs", one.epochs_allowed),
+    }
     sentences = [
         t(
-            "Each network had {n_trials} trials of at most {n_epochs} epochs on the training subset, judged on the "
+            "Each network had {trials} of at most {epochs} on the training subset, judged on the "
             "validation subset{size} alone; no test image was looked at.",
             size=_size_of_validation(view),
             **allowed,
         )
         if len(found) > 1
         else t(
-            "The network had {n_trials} trials of at most {n_epochs} epochs on the training subset, judged on the "
+            "The network had {trials} of at most {epochs} on the training subset, judged on the "
             "validation subset{size} alone; no test image was looked at.",
             size=_size_of_validation(view),
             **allowed,

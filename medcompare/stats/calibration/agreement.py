@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 
 from medcompare.base.errors import DataError
-from medcompare.base.language import t
+from medcompare.base.language import t, tn
 from medcompare.stats.arrays import (
     BoolArray,
     FloatArray,
@@ -233,9 +233,10 @@ def expected_calibration_error(y_true: ArrayLike, probability: ArrayLike, *, n_b
 def _clip_note(p: FloatArray) -> str | None:
     n_clipped = int(((p < CLIP) | (p > 1 - CLIP)).sum())
     return (
-        t(
-            "{n} probabilities of 0 or 1 moved by {by:g} before the logit",
-            n=n_clipped,
+        tn(
+            "{n} probability of 0 or 1 moved by {by:g} before the logit",
+            "{n:,} probabilities of 0 or 1 moved by {by:g} before the logit",
+            n_clipped,
             by=CLIP,
         )
         if n_clipped

@@ -331,7 +331,7 @@ def _figure(cost: CostMeasurement, metric: str) -> tuple[str, str]:
     limits, n_passes = getattr(cost, field), getattr(cost, passes)
     text = f"{_short(getattr(cost, metric))} {t(unit)}"
     if too_few(cost, metric):
-        return text, tn("no interval from {n} pass", "no interval from {n} passes", n_passes)
+        return text, tn("no interval from {n} pass", "no interval from {n:,} passes", n_passes)
     if limits is None:
         return text, t("interval not stated")
     return text, t("95% interval {low} to {high}", low=_short(limits[0]), high=_short(limits[1]))

@@ -33,7 +33,7 @@ HEADLINES_BY_KIND = {
     "same_ranking_choose": message("No difference in AUC: choose by cost"),
     "choose_several": message("Not worse than the best: choose by cost"),
     "choose_several_unknown": message("Not worse than the best, costs not known"),
-    "some_remain": message("Not enough data to decide: {n_remain} of {n_judged} remain"),
+    "some_remain": message("Not enough data to decide: {n_remain} of {n_judged} left"),
 }
 """Where the outcome's headline would say too much or too little."""
 HEADLINES_BADLY_TIMED = {
