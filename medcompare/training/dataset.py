@@ -6,9 +6,11 @@ kept in `medcompare.training.image_cache`: whole for training, cropped for evalu
 
 from __future__ import annotations
 
+import atexit
 import copy
 import hashlib
 import json
+import multiprocessing
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -391,6 +393,15 @@ def loaders_of(
 def _end_with_the_training(_number: int) -> None:
     """Where all processes of a job get SIGTERM, the training still needs its next batch."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@atexit.register
+def _end_loading() -> None:
+    """End loading processes that are left: `multiprocessing` sends them SIGTERM at exit and would wait for ever."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler reports a killed one as an error
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def _as_is(batch: Any) -> Any:  # noqa: ANN401 - `__getitems__` has made the batch, or says why not

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,6 +107,22 @@ def test_a_changed_image_is_named(tmp_path: Path, num_workers: int) -> None:
 
     with pytest.raises(DataError, match=r"^image 4\.png changed since ingest"):
         epoch_of(images, 1, num_workers=num_workers)
+
+
+def test_a_process_ends_with_images_left_to_load(tmp_path: Path) -> None:
+    """Loading processes do not end at SIGTERM, which is how Python ends those that are left."""
+    script = """
+import sys
+from pathlib import Path
+from tests.training.test_dataset import BatchLoader, training_images
+batches = BatchLoader(training_images(Path(sys.argv[1])), batch_size=3, num_workers=1).shuffled(seed=3, epoch=1)
+print(len(next(batches).images))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
 
 
 def test_a_lost_image_is_named(tmp_path: Path) -> None:
