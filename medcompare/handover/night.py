@@ -15,7 +15,7 @@ from pydantic import Field
 
 from medcompare.base.artifacts import sha256_of_bytes, write_atomically
 from medcompare.base.errors import ConfigError, DataError
-from medcompare.base.formatting import join_words
+from medcompare.base.formatting import capital, join_words
 from medcompare.base.language import message, t
 from medcompare.base.record import Record
 from medcompare.handover.likeness import PIXEL_STATISTICS, is_unlike
@@ -41,7 +41,7 @@ _ELSEWHERE = message(
     "Earlier nights are kept in another store: their new images are neither pooled nor left out."
 )
 REFERENCE, LAST_MONTH = message("the reference set"), message("the last 30 days")
-SUBJECTS = {"data": message("data"), "labels": message("labels"), "model": message("model")}
+SUBJECTS = {"data": message("images"), "labels": message("labels"), "model": message("model")}
 
 
 class Night(Record):
@@ -77,7 +77,7 @@ class Night(Record):
     def decision(self) -> str:
         """What is to be done."""
         if self.succession.action == "hold":
-            return t("Hold {model}", model=self.champion)
+            return t("{Model} remains the champion", Model=capital(self.champion))
         to = self.succession.to or ""
         if self.succession.action == "promote":
             return (
@@ -95,7 +95,7 @@ class Night(Record):
         if not self.alarm.changed:
             return self.decision
         subjects = join_words(t(SUBJECTS[one]) for one in self.alarm.changed)
-        return t("{decision}; {subjects} changed", decision=self.decision, subjects=subjects)
+        return t("Alarm: {subjects} changed. {decision}", decision=self.decision, subjects=subjects)
 
 
 def night(config: NightConfig, registry: ModelRegistry, *, at: datetime | None = None) -> Night:

@@ -117,7 +117,8 @@ def recorded(config: NightConfig, registry: ModelRegistry, found: Night) -> tupl
             outcome=Outcome.USE_MODEL,
             model=found.succession.to or found.champion,
             headline=found.headline,
-            sentence=found.succession.reason,
+            # What rings is read first, on a lock screen too.
+            sentence=" ".join(found.alarm.sentences) or found.succession.reason,
             caveats=_caveats(found),
         ),
     }
@@ -132,13 +133,13 @@ def recorded(config: NightConfig, registry: ModelRegistry, found: Night) -> tupl
         current=run.name,
         causes=(),
         verdict_changed=found.succession.action != "hold",
-        sentences=found.alarm.sentences or (t("Images, labels and the model are as before."),),
+        sentences=() if found.alarm.changed else (t("No change of images, labels or model was found."),),
     )
     return run, changes
 
 
 def _caveats(found: Night) -> tuple[str, ...]:
-    said = []
+    said = [found.succession.reason] if found.alarm.changed else []
     if found.succession.action != "hold" and not found.done:
         command = "rollback"
         if found.succession.action == "promote":

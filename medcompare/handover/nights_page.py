@@ -35,6 +35,7 @@ h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.15rem; margin-top: 2rem; }}
 svg {{ width: 100%; height: auto; }}
 .table {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; font-size: .9rem; }}
+td:first-child {{ min-width: 6.5rem; }}
 th, td {{ text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0; border-bottom: 1px solid {RULE}; }}
 .alarm {{ color: {ALARM}; font-weight: 600; }} small {{ color: #4a5560; }}
 """
@@ -56,8 +57,8 @@ def nights_page(nights: Sequence[Night], runs: Sequence[RunSummary]) -> str:
     heading = escape(t("Nights"))
     parts = [
         f"<h1>{escape(last.model)}: {escape(last.headline)}</h1>",
-        f"<p>{escape(last.succession.reason)}</p>",
         *(f'<p class="alarm">{escape(sentence)}</p>' for sentence in last.alarm.sentences),
+        f"<p>{escape(last.succession.reason)}</p>",
         f"<h2>{heading}</h2>{_table(nights)}",
     ]
     if runs and names:
@@ -73,7 +74,8 @@ def nights_page(nights: Sequence[Night], runs: Sequence[RunSummary]) -> str:
         heading = escape(t("Control charts"))
         caption = t(
             "New images of a night (dots) beside the reference set (line); grey: three standard deviations of chance. "
-            "Red diamond: an alarm of that night, one in a hundred by chance. Images are compared within each class."
+            "Red diamond: an alarm of that night, one in a hundred by chance. Images are compared within each class. "
+            "Lines about calls and probabilities step where the champion changed."
         )
         parts.append(f"<h2>{heading}</h2><p>{escape(caption)}</p>{_shown(charts)}")
     disclaimer = t("A research tool, not a medical device.")
@@ -87,8 +89,8 @@ def nights_page(nights: Sequence[Night], runs: Sequence[RunSummary]) -> str:
 
 
 def _table(nights: Sequence[Night]) -> str:
-    head = t("Night"), t("New images"), t("Champion"), t("Decision"), t("What changed")
-    rows, nothing = [], t("nothing")
+    head = t("Night"), t("New images"), t("Champion"), t("Decision"), t("Alarm")
+    rows, nothing = [], t("no alarm")
     for one in reversed(nights):
         new = format_count(one.n_new)
         if one.n_new_positive is not None:
@@ -147,6 +149,7 @@ def _panel(axes: Axes, points: Sequence[tuple[int, Signal, bool]], labels: Seque
     )
     draw_limits(axes, x, (low, high), base, fill=ZONE)
     axes.plot(x, value, color=INK, linewidth=0.8, marker="o", markersize=2.6, markerfacecolor="white")
+    axes.margins(y=0.12)  # a diamond at the highest value is seen whole
     mark_signals(axes, [(i, signal.value) for i, signal, alarm in points if alarm])
     axes.set_xticks(range(0, len(labels), max(1, len(labels) // 4)))
     axes.set_xticklabels([labels[i] for i in range(0, len(labels), max(1, len(labels) // 4))])

@@ -189,6 +189,8 @@ def trend_figure(
         raise ValueError(msg)
 
     drawn = [style.label for style in styles.values()]
+    # What is never trained, as an assessment or a night, has no times.
+    timed = any(row.training_time_s is not None for run in runs for row in run.figures)
     charts: dict[tuple[str, str], ControlChart] = {
         (one.metric, one.model): one.chart for one in control if not one.chart.reason
     }
@@ -201,10 +203,12 @@ def trend_figure(
             _accuracy_panel(axes, runs, styles, key, charts)
             _mark_changes(axes, marks)
             axes.set_title(t(title), pad=5.0 + _marks_height(marks))
-        images, times = figure.add_subplot(grid[1, :3]), figure.add_subplot(grid[1, 3:])
-        _images_panel(images, runs)
-        _times_panel(times, runs, styles)
-        for axes in (*tops, images, times):
+        below = [figure.add_subplot(grid[1, :3] if timed else grid[1, :])]
+        _images_panel(below[0], runs)
+        if timed:
+            below.append(figure.add_subplot(grid[1, 3:]))
+            _times_panel(below[1], runs, styles)
+        for axes in (*tops, *below):
             _date_axis(axes, runs)
         handles, labels = tops[0].get_legend_handles_labels()
         figure.legend(
@@ -295,7 +299,9 @@ def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelSt
     for m, style in enumerate(styles.values()):
         shift = offset(m, len(styles), 0.24)
         _line(axes, [(i + shift, time / unit) for i, time in times[style.model]], style)
-    axes.set_ylim(bottom=0, top=1.15 * longest / unit if longest else 1.0)
+    axes.set_ylim(
+        bottom=0, top=1.15 * longest / unit if longest else 1.0
+    )  # none of the models drawn was trained
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: localised(f"{value:g}")))
     axes.set_title(t(title))
     if not longest:

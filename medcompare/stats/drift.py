@@ -286,7 +286,7 @@ def alarm(
         sentences.append(
             t(
                 "The model changed: scores of the same reference images moved by up to {most:.3g}. Its "
-                "files, a library or the machine is another one.",
+                "files, a library or the machine is another one; do not use its scores until it is known which.",
                 most=model_moved,
             )
         )
@@ -311,7 +311,9 @@ def alarm(
         changed.append("data")
         sentences.append(
             t(
-                "The images changed, beside {bases}, in {statistics}: another scanner, stain or export?",
+                "The images changed, beside {bases}, in {statistics}: another scanner, stain or export? Until that "
+                "is known, a person should check the calls on such images; accuracy on earlier ones does not speak for "
+                "them.",
                 bases=bases("data"),
                 statistics=join_words(data),
             )

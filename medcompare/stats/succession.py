@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 from scipy import special
 
-from medcompare.base.formatting import format_estimate, format_level
+from medcompare.base.formatting import capital, format_estimate, format_level
 from medcompare.base.language import t
 from medcompare.base.record import Record
 from medcompare.stats.assessment import assess
@@ -115,7 +115,8 @@ def meet(
         new.y_true, new.scores[champion], new.scores[candidate], level=level, clusters=new.clusters
     )
     shown = t(
-        "difference of the AUC on {n} new images {difference} at {level} confidence, comparison {look}",
+        "its AUC minus that of the champion, on {n} new images: {difference} at {level} confidence, as this is "
+        "comparison {look} of the champion",
         n=new.n,
         difference=format_estimate(difference),
         level=format_level(level),
@@ -126,8 +127,8 @@ def meet(
     found = {"candidate": candidate, "look": look, "level": level, "auc_new": difference}
     if not significantly_higher(difference):
         reason = t(
-            "{Candidate} is not proven better than {champion}: {shown}.",
-            Candidate=_begin(names[candidate]),
+            "{Candidate} is not proven better than {champion}; {shown}.",
+            Candidate=capital(names[candidate]),
             champion=names[champion],
             shown=shown,
         )
@@ -154,8 +155,9 @@ def meet(
     taken, headline, _ = verdict(new, level)
     if not taken:
         reason = t(
-            "Higher AUC, but the rule does not take {candidate} on the new images ({headline}): {shown}.",
-            candidate=names[candidate],
+            "{Candidate} has the higher AUC, but on the new images the rule of the verdict does not choose it "
+            "({headline}); {shown}.",
+            Candidate=capital(names[candidate]),
             headline=headline,
             shown=shown,
         )
@@ -164,24 +166,21 @@ def meet(
     found["auc_reference"] = area
     if not stands:
         reason = t(
-            "Better on the new images, but not on the reference set ({headline}): {shown}.",
+            "{Candidate} is better on the new images, but by the rule of the verdict not on the reference set "
+            "({headline}); {shown}.",
+            Candidate=capital(names[candidate]),
             headline=headline,
             shown=shown,
         )
         return Meeting.model_validate({**found, "better": False, "reason": reason})
     reason = t(
         "{Candidate} is better than {champion} ({shown}), and no worse on the reference set ({headline}).",
-        Candidate=_begin(names[candidate]),
+        Candidate=capital(names[candidate]),
         champion=names[champion],
         shown=shown,
         headline=headline,
     )
     return Meeting.model_validate({**found, "better": True, "reason": reason})
-
-
-def _begin(name: str) -> str:
-    """`name` as a sentence begins: with a capital."""
-    return name[:1].upper() + name[1:]
 
 
 class Succession(Record):

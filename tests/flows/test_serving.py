@@ -258,7 +258,10 @@ def test_a_night_of_the_registry_runs_on_the_worker(
         return dict(get(f"{place.api}/flow_runs/{run['id']}")["state"])
 
     assert eventually(lambda: state()["type"] in {"COMPLETED", "FAILED", "CRASHED"}), state()
-    assert (state()["type"], state()["message"]) == ("COMPLETED", "Hold version 1 (Test CNN)"), state()
+    assert (state()["type"], state()["message"]) == (
+        "COMPLETED",
+        "Version 1 (Test CNN) remains the champion",
+    ), state()
 
     def logged() -> str:
         logs = get(f"{place.api}/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
@@ -267,9 +270,11 @@ def test_a_night_of_the_registry_runs_on_the_worker(
     assert eventually(lambda: "New images: 40; left out, as seen before: 0; not scored: 0" in logged()), (
         logged()
     )
-    assert "medcompare: Hold version 1 (Test CNN)" in logged()
+    assert "medcompare: Version 1 (Test CNN) remains the champion" in logged()
     assert not re.search(r"\d{3}\.png", logged())
-    assert "Hold version 1" in (tmp_path / "pages" / "nights-medcompare.html").read_text("utf-8")
+    assert "Version 1 (Test CNN) remains the champion" in (
+        tmp_path / "pages" / "nights-medcompare.html"
+    ).read_text("utf-8")
     assert [one.kind for one in list_runs(history_path(tmp_path / "store"))] == ["night"]
 
 

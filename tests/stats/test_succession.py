@@ -174,7 +174,7 @@ def test_a_candidate_below_the_floor_is_not_promoted() -> None:
     assert found.auc_new is not None
     assert found.auc_new.ci_low > 0  # type: ignore[operator]
     assert not found.better
-    assert "the rule does not take the challenger" in found.reason
+    assert "The challenger has the higher AUC, but on the new images the rule" in found.reason
 
 
 def test_rolling_back_comes_first() -> None:
