@@ -143,6 +143,9 @@ class ChecklistItem(Record):
     text: str
     status: Literal["filled by software", "filled by user", "missing", "not applicable"]
     answer: str = Field(default="", description="What was reported, or where it is reported.")
+    open_topics: tuple[str, ...] = Field(
+        default=(), description="Of a missing item: the shared answers that would fill or complete it."
+    )
 
 
 class ChecklistTable(Record):

@@ -21,7 +21,7 @@ from medcompare.base.errors import MedcompareError, ReportError
 from medcompare.base.language import spoken, t
 from medcompare.report.fonts import font_faces, isolated, package_for, undrawable
 from medcompare.report.inputs import ReportFiles
-from medcompare.report.pages.methods import CHECKLISTS_NAME, checklists_csv
+from medcompare.report.pages.checklists import CHECKLISTS_NAME, checklists_csv
 from medcompare.report.pages.report import ReportContext, build_context
 from medcompare.report.printing import HTML_NAME, PDF_NAME, WAITING_NAME, Waiting, make_pdf, prepare
 from medcompare.report.results import results_json

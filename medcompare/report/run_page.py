@@ -9,20 +9,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import format_count
+from medcompare.base.formatting import format_count, format_percent
 from medcompare.base.language import t
 from medcompare.base.record import Record
-from medcompare.report.blocks import Table, svg_uri
+from medcompare.report.blocks import Column, Table, svg_uri, table, words
 from medcompare.report.figures.confusion import draw_confusion_matrices
 from medcompare.report.figures.curves import draw_roc_and_precision_recall
 from medcompare.report.pages.data import data_section
 from medcompare.report.pages.decision import decision_tables
+from medcompare.report.pages.flow import SUBSET_NAMES
 from medcompare.report.vocabulary import view_of
 from medcompare.runs.result import remake_command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from medcompare.data.records import DatasetSplit
     from medcompare.report.blocks import Cell
     from medcompare.report.figures.drawing import Drawing
     from medcompare.report.inputs import ReportInputs
@@ -128,29 +130,54 @@ def _data(inputs: ReportInputs) -> str:
         ]
         if manifest.n_patients is not None:
             rows.append((t("Patients"), manifest.n_patients))
-        table = "\n".join(f"| {escaped(what)} | {format_count(count)} |" for what, count in rows)
-        parts.append(f"## {escaped(manifest.name)}\n\n| {t('What')} | {t('Number')} |\n|---|---:|\n{table}")
+        counts = "\n".join(f"| {escaped(what)} | {format_count(count)} |" for what, count in rows)
+        parts.append(f"## {escaped(manifest.name)}\n\n| {t('What')} | {t('Number')} |\n|---|---:|\n{counts}")
     section = data_section(view_of(inputs), 1)
-    parts += [
-        f"## {escaped(block.caption)}\n\n{table_markdown(block)}"
-        for block in section.blocks
-        if isinstance(block, Table)
-    ]
+    tables = [] if inputs.split is None else [_subset_table(inputs.split)]
+    tables += [block for block in section.blocks if isinstance(block, Table)]
+    parts += [f"## {escaped(one.caption)}\n\n{table_markdown(one)}" for one in tables]
     return "\n\n".join(parts) or escaped(section.lead)
 
 
-def table_markdown(table: Table) -> str:
+def _subset_table(split: DatasetSplit) -> Table:
+    """What the report draws as a flow."""
+    negative, positive = split.classes
+    with_patients = any(summary.n_patients is not None for summary in split.subsets)
+    names = [Column(name, kind="name") for name in (negative, positive)]
+    heads: list[Column | str] = [t("Images"), *names, t("Positive"), t("Share of images"), t("Target share")]
+    if with_patients:
+        heads += [t("Patients"), Column(t("Patients with {positive}", positive=positive), kind="name")]
+    rows = []
+    for one in split.subsets:
+        row = [
+            t(SUBSET_NAMES[one.subset]),
+            format_count(one.n_images),
+            *(format_count(count) for count in one.class_counts),
+            t("no images") if one.positive_fraction is None else format_percent(one.positive_fraction),
+            format_percent(one.fraction),
+            format_percent(one.target_fraction),
+        ]
+        if with_patients:
+            row.append(t("unknown") if one.n_patients is None else format_count(one.n_patients))
+            row.append(
+                t("unknown") if one.patients_by_class is None else format_count(one.patients_by_class[1])
+            )
+        rows.append(row)
+    return table(t("Subsets"), (words(t("Subset")), *heads), rows, dense=False)
+
+
+def table_markdown(one: Table) -> str:
     """A table of the report as Markdown, with its notes below; turned on its side where the page is too narrow."""
-    shown = [i for i, column in enumerate(table.columns) if column.kind != "figure"]
-    kinds: list[str] = [table.columns[i].kind for i in shown]
-    rows = [[escaped(table.columns[i].head) for i in shown]]
-    rows += [[_cell(row[i]) for i in shown] for row in table.rows]
+    shown = [i for i, column in enumerate(one.columns) if column.kind != "figure"]
+    kinds: list[str] = [one.columns[i].kind for i in shown]
+    rows = [[escaped(one.columns[i].head) for i in shown]]
+    rows += [[_cell(row[i]) for i in shown] for row in one.rows]
     if len(kinds) > MAX_COLUMNS and len(rows) < len(kinds):
         rows = [list(column) for column in zip(*rows, strict=True)]
         kinds = ["text"] + ["number"] * (len(rows[0]) - 1)
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     rule = "|" + "|".join("---:" if kind in {"number", "name"} else "---" for kind in kinds) + "|"
-    notes = [f"\n{letter}: {escaped(text)}" for letter, text in table.notes if letter]
+    notes = [f"\n{letter}: {escaped(text)}" for letter, text in one.notes if letter]
     return "\n".join([head, rule, *body, *notes])
 
 

@@ -210,8 +210,9 @@ def test_checklists_are_gaps_in_the_pdf_and_a_table_beside_it(
         (item.number, item.status, item.answer) for item in checklist.items
     ]
     chapter = " ".join(texts).partition("What a person still has to add")[2]
-    n_missing = sum(item.status == "missing" for item in checklist.items)
-    assert n_missing == len(re.findall(r"\d+: Say where", chapter)) > 0
+    missing = [item.number for item in checklist.items if item.status == "missing"]
+    assert re.findall(r"C (\d+)", chapter.replace("\u00a0", " ")) == missing != []
+    assert chapter.count("Say where the data came from") == 1
 
 
 def test_only_settings_that_are_no_defaults_are_printed(page: Reader, inputs: ReportInputs) -> None:

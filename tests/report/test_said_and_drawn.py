@@ -14,9 +14,9 @@ from medcompare.report.checklists.facts import RunRecords
 from medcompare.report.checklists.fill import fill_checklists
 from medcompare.report.figures.decision import shown_height
 from medcompare.report.matrices import agreement_row
+from medcompare.report.pages.checklists import checklists_csv
 from medcompare.report.pages.compare import head_to_head_section, oriented
 from medcompare.report.pages.cost import cost_section
-from medcompare.report.pages.methods import checklists_csv
 from medcompare.report.pages.model import _calibration
 from medcompare.report.pages.net_benefit import net_benefit_blocks
 from medcompare.report.pages.report import ReportContext, _page_one, build_context

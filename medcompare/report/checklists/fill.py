@@ -81,9 +81,15 @@ def _filled(
             if found is not None
         )
         status, answer = _answered(row, facts, software, own.get(row.number, ""), answers.shared)
+        open_topics = [topic for topic in row.topics if topic not in answers.shared]
         items.append(
             ChecklistItem(
-                number=row.number, section=t(row.section), text=t(row.text), status=status, answer=answer
+                number=row.number,
+                section=t(row.section),
+                text=t(row.text),
+                status=status,
+                answer=answer,
+                open_topics=tuple(open_topics) if status == "missing" else (),
             )
         )
         if status == "missing" and answer:

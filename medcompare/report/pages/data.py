@@ -19,7 +19,6 @@ from medcompare.data.records import MAX_LEVELS, PUBLISHED
 from medcompare.report.blocks import (
     Bullets,
     Cell,
-    Column,
     Heading,
     Notes,
     Paragraph,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medcompare.data.records import Characteristic, DatasetManifest, DatasetSplit
-    from medcompare.report.blocks import Block, Row, Table
+    from medcompare.report.blocks import Block, Row
     from medcompare.report.vocabulary import View
 
 MAX_INLINE_ROWS = 10
@@ -57,15 +56,11 @@ def data_section(view: View, number: int) -> Section:
         lead = t("The predictions were supplied; the images behind them were not seen by this software.")
         blocks.append(flow_of_cases(view))
     if inputs.split is not None:
-        blocks += [
-            _subset_table(inputs.split),
-            Paragraph(f"{inputs.split.method.rstrip('.')}."),
-            Bullets(_split_facts(inputs.split)),
-            *_characteristics(view, inputs.split),
-        ]
+        how = (f"{inputs.split.method.rstrip('.')}.", *_split_facts(inputs.split))
+        blocks += [Bullets(how), *_characteristics(view, inputs.split)]
     if inputs.manifest is not None:
         blocks += _data_changes(view)
-        blocks += [Heading(t("What the images are")), _image_table(inputs.manifest)]
+        blocks.append(_what_images_are(inputs.manifest))
         blocks += [Paragraph(warning, "warning") for warning in inputs.manifest.warnings]
     blocks += [*_shortcuts(view), *_random_split(view)]
     if not inputs.assessment.clustered:
@@ -80,32 +75,6 @@ def data_section(view: View, number: int) -> Section:
         text = t("The {n:,} excluded files are listed at the end of the methods section.", n=n)
         blocks.append(Paragraph(text))
     return Section(number=number, anchor="data", title=t("Data and split"), lead=lead, blocks=tuple(blocks))
-
-
-def _subset_table(split: DatasetSplit) -> Table:
-    negative, positive = split.classes
-    with_patients = any(summary.n_patients is not None for summary in split.subsets)
-    names = [Column(name, kind="name") for name in (negative, positive)]
-    heads: list[Column | str] = [t("Images"), *names, t("Positive"), t("Share of images"), t("Target share")]
-    if with_patients:
-        heads += [t("Patients"), Column(t("Patients with {positive}", positive=positive), kind="name")]
-    rows = []
-    for one in split.subsets:
-        row = [
-            t(SUBSET_NAMES[one.subset]),
-            format_count(one.n_images),
-            *(format_count(count) for count in one.class_counts),
-            t("no images") if one.positive_fraction is None else format_percent(one.positive_fraction),
-            format_percent(one.fraction),
-            format_percent(one.target_fraction),
-        ]
-        if with_patients:
-            row.append(t("unknown") if one.n_patients is None else format_count(one.n_patients))
-            row.append(
-                t("unknown") if one.patients_by_class is None else format_count(one.patients_by_class[1])
-            )
-        rows.append(row)
-    return table(t("Subsets"), (words(t("Subset")), *heads), rows, dense=False)
 
 
 def _columns(manifest: DatasetManifest) -> tuple[str, ...]:
@@ -371,18 +340,18 @@ def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
     return (*facts, *split.notes)
 
 
-def _image_table(manifest: DatasetManifest) -> Table:
+def _what_images_are(manifest: DatasetManifest) -> Paragraph:
     sizes = ", ".join(f"{size} ({format_count(count)})" for size, count in manifest.image_sizes) or t(
         "not recorded"
     )
-    rows = [
-        (t("Data set"), manifest.name),
-        (t("Classes (negative, positive)"), f"{manifest.classes[0]}, {manifest.classes[1]}"),
-        (t("Image sizes in pixels (count)"), sizes.replace("x", " \u00d7 ")),
-        (t("Further columns"), ", ".join(_columns(manifest)) or t("none")),
-        (t("Fingerprint"), manifest.fingerprint),
-    ]
-    return table(t("Images"), (words(t("Property"), "28%"), code(t("Value"))), rows, titled=False)
+    return Paragraph(
+        t(
+            "Classes: {negative} (negative), {positive} (positive). Image sizes in pixels (count): {sizes}.",
+            negative=manifest.classes[0],
+            positive=manifest.classes[1],
+            sizes=sizes.replace("x", " \u00d7 "),
+        )
+    )
 
 
 def rejected_blocks(view: View) -> list[Block]:
@@ -392,11 +361,12 @@ def rejected_blocks(view: View) -> list[Block]:
         return []
     names = t("pseudonyms") if view.inputs.pseudonymised else t("file names")
     caption = t("Excluded files: {n:,} ({names})", n=len(rejected), names=names)
-    heads = (code(t("File"), "18%"), words(t("Class"), "12%"), words(t("Reason"), "33%"), words(t("Detail")))
-    rows = [
-        (row.name, row.label or t("unknown"), t(row.reason), t(row.detail) or "\u2013")
-        for row in rejected[:MAX_REJECTED_ROWS]
-    ]
+    shown = rejected[:MAX_REJECTED_ROWS]
+    heads = [code(t("File"), "18%"), words(t("Class"), "12%"), words(t("Reason"), "33%")]
+    rows: list[Row] = [(row.name, row.label or t("unknown"), t(row.reason)) for row in shown]
+    if any(row.detail for row in shown):
+        heads.append(words(t("Detail")))
+        rows = [(*cells, t(one.detail) or "\u2013") for cells, one in zip(rows, shown, strict=True)]
     blocks: list[Block] = [Heading(t("Excluded files")), table(caption, heads, rows, fine=True)]
     if len(rejected) > len(rows):
         rest = tn(

@@ -121,6 +121,12 @@ def _hard_cases(view: View) -> list[Block]:
     else:
         ids = t("The case ids are those of the predictions table.")
     intro = f"{shown} {order} {ids}"
+    columns = _columns(view)
+    if any(fact.startswith(each) for each in columns for case in cases for fact in case.facts):
+        below = t(
+            "Below each id: {columns}.", columns=join_words(each.removesuffix(": ") for each in columns)
+        )
+        intro = f"{intro} {below}"
     blocks: list[Block] = [Heading(t("Hard cases")), Paragraph(intro), *saliency_blocks(view)]
     for title, found in kinds.items():
         cards = tuple(_card(view, case) for case in found if case.thumbnail_png is not None)
@@ -136,7 +142,13 @@ def _hard_cases(view: View) -> list[Block]:
     return blocks
 
 
+def _columns(view: View) -> list[str]:
+    """What comes before the level of each column of subgroups in the facts of a case."""
+    return list(dict.fromkeys(f"{one.column}: " for e in view.evaluations for one in e.subgroups))
+
+
 def _card(view: View, case: HardCase) -> CaseCard:
+    """Below its kind, which says the true class; the text above names the columns, so that levels are enough."""
     truth = view.assessment.classes[case.truth]
     image = None
     if case.thumbnail_png is not None:
@@ -155,9 +167,12 @@ def _card(view: View, case: HardCase) -> CaseCard:
         )
         for one in sorted(case.scores, key=lambda one: order.index(one.model))
     )
-    return CaseCard(
-        case_id=case.case_id, image=image, facts=(truth, *case.facts), scores=scores, mapped=bool(maps)
-    )
+    columns = _columns(view)
+    facts = []
+    for fact in case.facts:
+        begun = next((each for each in columns if fact.startswith(each)), "")
+        facts.append(fact.removeprefix(begun) or fact)
+    return CaseCard(case_id=case.case_id, image=image, facts=tuple(facts), scores=scores, mapped=bool(maps))
 
 
 def _case_table(view: View, cases: list[HardCase], models: list[str]) -> Table:

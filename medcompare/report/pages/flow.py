@@ -118,10 +118,20 @@ def _end(summary: SubsetSummary, classes: tuple[str, str], *, n_earlier_looks: i
     if summary.subset == "test" and n_earlier_looks:
         uses.append(tn("and in {n} earlier run", "and in {n:,} earlier runs", n_earlier_looks))
     counts, patients = summary.class_counts, summary.patients_by_class or ()
+    share = t(
+        "{share} of all images (target {target})",
+        share=format_percent(summary.fraction),
+        target=format_percent(summary.target_fraction),
+    )
+    if summary.positive_fraction is not None:
+        positive = t(
+            "{share} {positive}", share=format_percent(summary.positive_fraction), positive=classes[1]
+        )
+        share = f"{share}; {positive}"
     return FlowStep(
         title=t(SUBSET_NAMES[summary.subset]),
         number=format_count(summary.n_images),
-        lines=(*_by_class(classes, counts, patients, n_patients=summary.n_patients), *uses),
+        lines=(*_by_class(classes, counts, patients, n_patients=summary.n_patients), share, *uses),
     )
 
 

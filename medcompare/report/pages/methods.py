@@ -1,10 +1,7 @@
-"""Closing sections: trend over runs, methods, configuration, provenance, checklists."""
+"""Closing sections: trend over runs, methods, configuration, provenance."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import (
@@ -19,9 +16,8 @@ from medcompare.base.formatting import (
     format_time,
     join_words,
 )
-from medcompare.base.language import message, t, tn
+from medcompare.base.language import message, t
 from medcompare.config.settings_table import NOT_SET, spoken_value
-from medcompare.data.spelling import without_formula
 from medcompare.report.blocks import (
     Bullets,
     Cell,
@@ -35,32 +31,26 @@ from medcompare.report.blocks import (
     table,
     words,
 )
+from medcompare.report.pages.compare import MARGIN_METRICS
 from medcompare.report.pages.data import MAX_INLINE_ROWS, rejected_blocks
 from medcompare.report.results import SCHEMA_VERSION
 from medcompare.report.trend import control_words, trend_figure
 from medcompare.report.vocabulary import GLOSSARY, metric_name
+from medcompare.stats.verdict.phrases import difference_text, interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from medcompare.config.settings_table import SetBy
     from medcompare.report.blocks import Block, Table
-    from medcompare.report.inputs import ChecklistTable
     from medcompare.report.vocabulary import View
     from medcompare.training.records import TrainedModel
 
 
-CHECKLISTS_NAME = "checklists.csv"
 SET_BY: dict[SetBy, str] = {
     "user": message("user"),
     "preset": message("preset"),
     "default": message("default"),
-}
-STATUS = {
-    "filled by software": message("filled by software"),
-    "filled by user": message("filled by user"),
-    "missing": message("missing"),
-    "not applicable": message("not applicable"),
 }
 
 
@@ -118,8 +108,7 @@ def methods_section(view: View, number: int) -> Section:
         step=assessment.verdict.step,
     )
     blocks: list[Block] = [Heading(t("Statistics")), Paragraph(method_text)]
-    if assessment.verdict.reasons:
-        blocks.append(Bullets(assessment.verdict.reasons, in_columns=True))
+    blocks += [Paragraph(text) for text in _in_no_table(view)]
     blocks.append(_method_table(view))
     if assessment.notes:
         blocks.append(Bullets(assessment.notes))
@@ -140,16 +129,10 @@ def methods_section(view: View, number: int) -> Section:
     if len(view.inputs.rejected) > MAX_INLINE_ROWS:
         blocks += rejected_blocks(view)
     if view.inputs.files:
-        heads = (code(t("File"), "34%"), words(t("Content")))
-        blocks.append(
-            table(
-                t("Other files in the run folder"),
-                heads,
-                [(name, t(about)) for name, about in view.inputs.files],
-            )
-        )
+        listed = "; ".join(f"{name} ({t(about)})" for name, about in view.inputs.files)
+        blocks.append(Paragraph(t("In the run folder, beside this report: {files}.", files=listed)))
     if view.inputs.evidence:
-        inside = (code(t("File"), "26%"), words(t("Content"), "30%"), code(t("SHA-256")))
+        inside = (code(t("File"), "26%"), words(t("Content"), "31%"), code(t("SHA-256")))
         rows = [(one.name, t(one.about), one.sha256) for one in view.inputs.evidence]
         blocks += [
             table(t("Files inside the PDF"), inside, rows),
@@ -170,6 +153,19 @@ def methods_section(view: View, number: int) -> Section:
         ),
         blocks=tuple(blocks),
     )
+
+
+def _in_no_table(view: View) -> list[str]:
+    """The reasons of the verdict but those whose figures the tables of differences, metrics and cost hold."""
+    assessment, verdict = view.assessment, view.assessment.verdict
+    tabled = [f"AUC {interval(one.decisive('auc'))}" for one in assessment.evaluations]
+    tabled += [line.text for line in verdict.lines if line.topic == "cost"]
+    tabled += [
+        difference_text(pair, key, assessment.display_names)[1:]  # whose first letter may be a capital
+        for pair in assessment.comparisons
+        for key in MARGIN_METRICS
+    ]
+    return [text for text in verdict.reasons if not any(each in text for each in tabled)]
 
 
 def _method_table(view: View) -> Table:
@@ -342,57 +338,3 @@ def _provenance_table(view: View) -> Table:
     if view.inputs.manifest is not None:
         rows.append((t("Data fingerprint"), view.inputs.manifest.fingerprint))
     return table(t("Provenance"), (words(t("Property"), "24%"), code(t("Value"))), rows, titled=False)
-
-
-def checklist_section(view: View, number: int) -> Section | None:
-    """Reporting checklists, as far as software and user filled them."""
-    if not view.inputs.checklists:
-        return None
-    gaps = {one.name: _gaps(one) for one in view.inputs.checklists}
-    # First, so that no page is turned for them.
-    blocks: list[Block] = [
-        Paragraph(" ".join((t("Nothing to add to {checklist}.", checklist=t(one.name)), _tally(one))))
-        for one in view.inputs.checklists
-        if not gaps[one.name].items
-    ]
-    for one in view.inputs.checklists:
-        if gaps[one.name].items:
-            blocks += [Heading(t(one.name)), Paragraph(_tally(one)), gaps[one.name]]
-    return Section(
-        number=number,
-        anchor="checklists",
-        title=t("Reporting checklists"),
-        lead=t(
-            "What a person still has to add. All items with their answers are in {file}, in the run folder and "
-            "inside the PDF.",
-            file=CHECKLISTS_NAME,
-        ),
-        blocks=tuple(blocks),
-    )
-
-
-def _tally(checklist: ChecklistTable) -> str:
-    counts = Counter(item.status for item in checklist.items)
-    tally = ", ".join(f"{format_count(count)} {t(STATUS[status])}" for status, count in counts.items())
-    items = tn("1 item", "{n:,} items", len(checklist.items))
-    return f"{t(checklist.reference)} {items}: {tally}.".strip()
-
-
-def _gaps(checklist: ChecklistTable) -> Bullets:
-    """What is still to be written by a person."""
-    missing = [item for item in checklist.items if item.status == "missing"]
-    return Bullets(tuple(f"{item.number}: {t(item.text)}" for item in missing), in_columns=True)
-
-
-def checklists_csv(checklists: Sequence[ChecklistTable]) -> bytes:
-    """Every item of every checklist with its answer, to be filled in further: UTF-8 with the mark Excel needs."""
-    target = io.StringIO()
-    writer = csv.writer(target, lineterminator="\n")
-    heads = (t("checklist"), t("item"), t("section"), t("what to report"), t("status"), t("answer"))
-    writer.writerow(heads)
-    for one in checklists:
-        for item in one.items:
-            said = (t(item.section), t(item.text), t(STATUS[item.status]))
-            texts = (t(one.name), item.number, *said, item.answer)
-            writer.writerow([without_formula(text) for text in texts])
-    return target.getvalue().encode("utf-8-sig")
