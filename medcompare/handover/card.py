@@ -12,7 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from medcompare.base.code_identity import TEMPLATES
 from medcompare.base.formatting import format_estimate
+from medcompare.base.language import in_language
 from medcompare.handover.records import CARD
+from medcompare.report.notices import notices
+from medcompare.stats.verdict.caveats import threshold_caveats, use_caveats
+from medcompare.stats.verdict.situation import Situation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +74,7 @@ def write_card(folder: Path, export: Export, source: SourceRun) -> None:
         unit="image" if export.per_patient == "none" else per_patient,
         verdict=results.assessment.verdict,
         evaluation=evaluation,
-        manifest=results.manifest,
+        manifest=source.manifest,
         split=results.split,
         figures=figures,
         limits=_limits(export, source),
@@ -84,20 +88,43 @@ def _significant(value: float, digits: int = 6) -> str:
 
 
 def _limits(export: Export, source: SourceRun) -> list[str]:
-    """What the report says against relying on the figures, but for sentences about other networks and about cost."""
-    verdict = source.results.assessment.verdict
+    """What the report says against relying on this network: nothing about the others of its run, nothing about cost.
+
+    Sentences that name several networks are made again for this one.
+    """
+    results, config, trained = source.results, source.config, source.trained
+    verdict = results.assessment.verdict
     # Longest first: one name may begin another.
-    names = sorted((one.display_name for one in source.results.trained), key=len, reverse=True)
-    found = []
-    for text in (*source.results.notices, *verdict.caveats, *source.evaluation.warnings):
+    names = sorted((one.display_name for one in results.trained), key=len, reverse=True)
+    alone = Situation(
+        evaluations=(source.evaluation,),
+        comparisons=(),
+        costs=(),
+        rule=results.rule,
+        evaluate=config.evaluate,
+    )
+    with in_language(config.report.language):
+        told = notices(config, source.manifest, results.trained, results.searches)
+        found = [
+            *notices(
+                config.model_copy(update={"models": (trained.model,)}),
+                source.manifest,
+                (trained,),
+                tuple(one for one in results.searches if one.model == trained.model),
+            ),
+            *use_caveats(alone),
+            *threshold_caveats(alone),
+        ]
+    for text in (*results.notices, *verdict.caveats):
         rest, named = text, set()
         for name in names:
             if name in rest:
                 named.add(name)
                 rest = rest.replace(name, "")
-        if text not in verdict.cost_remarks and (not named or export.display_name in named):
+        if text not in {*told, *verdict.cost_remarks} and named <= {export.display_name}:
             found.append(text)
-    return found
+    found += [text for text in source.evaluation.warnings if f"{export.display_name}: {text}" not in found]
+    return list(dict.fromkeys(found))
 
 
 def _model_index(export: Export, source: SourceRun) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.data.assignments import ImageRow
+    from medcompare.data.records import DatasetManifest
     from medcompare.predictions.cases import ScoredCases
     from medcompare.report.results import Results
     from medcompare.stats.records import ModelEvaluation
@@ -34,6 +35,7 @@ class SourceRun:
     folder: Path
     results: Results
     config: CompareConfig
+    manifest: DatasetManifest
     store: ArtifactStore
     trained: TrainedModel
     evaluation: ModelEvaluation
@@ -98,6 +100,7 @@ def open_run(run: Path, model: str | None, *, store: Path | None = None) -> Sour
         folder=run,
         results=results,
         config=config,
+        manifest=results.manifest,
         store=kept,
         trained=trained,
         evaluation=next(one for one in results.assessment.evaluations if one.model == trained.model),

@@ -26,6 +26,7 @@ from medcompare.handover.export import export_run
 from medcompare.handover.predict import predict, sentences
 from medcompare.handover.records import Export, read_export, write_digests
 from medcompare.predictions.table import read_prediction_table
+from medcompare.report.results import read_results
 from medcompare.stats.calibration.recalibration import fit_platt
 
 if TYPE_CHECKING:
@@ -123,6 +124,20 @@ def test_the_card_is_read_by_programs_and_its_example_runs(
     assert len(code.strip().splitlines()) == 10
     assert float(done.stdout.split()[0]) == pytest.approx(float(row["score"]), abs=0.01)
     assert done.stdout.split()[1] == row["decision"]
+
+
+def test_the_card_says_what_limits_this_network_and_nothing_of_the_others(
+    first: First, exported: Path
+) -> None:
+    """Sentences of the report that name several are made again for the one; those of the others are not repeated."""
+    results = read_results(first.root / "runs" / "latest" / "results.json")
+    names = {one.model: one.display_name for one in results.trained}
+    told = (exported / "README.md").read_text("utf-8").split("## What it is for")[1].split("## How good")[0]
+    text = " ".join((*results.notices, *results.assessment.verdict.caveats))
+
+    assert len(names) > 1
+    assert all(name in text for name in names.values())
+    assert {name for name in names.values() if name in told} == {names[MODEL]}
 
 
 def test_scoring_needs_neither_torch_nor_prefect_nor_the_store(

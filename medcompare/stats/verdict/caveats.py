@@ -56,12 +56,12 @@ def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: boo
     found += _training_caveats(s)
     # A collapsed or perfect model is said before the rest: it overshadows every figure.
     found += [f"{each.display_name}: {warning}" for each in s.usable for warning in each.warnings]
-    found += _use_caveats(s)
+    found += use_caveats(s)
     if not s.patients_known:
         found.append(t(ONE_CASE_PER_PATIENT))
     if sensitive is not None:
         found.append(_seeds_text(s, sensitive))
-    found += _threshold_caveats(s)
+    found += threshold_caveats(s)
     found += _validation_caveats(s)
     found += cost_remarks(s)
     if few_units:
@@ -107,7 +107,7 @@ WORDS_OF = {
 }
 
 
-def _threshold_caveats(s: Situation) -> list[str]:
+def threshold_caveats(s: Situation) -> list[str]:
     """Where thresholds came from other than by a rule on validation; equal causes are said once."""
     notes: dict[str, list[str]] = {}
     for each in s.evaluations:
@@ -209,7 +209,7 @@ def use_of(one: ModelEvaluation, evaluate: EvaluateConfig) -> ModelUse:
     return ModelUse(model=one.model, threshold=threshold, miscalibration=unfit)
 
 
-def _use_caveats(s: Situation) -> list[str]:
+def use_caveats(s: Situation) -> list[str]:
     """What must not be done with a model whatever the verdict: its threshold, its scores as probabilities."""
     lost: dict[str, list[str]] = {}
     for one in s.usable:
