@@ -107,15 +107,17 @@ def recorded(config: NightConfig, registry: ModelRegistry, found: Night) -> tupl
     """The night in the history, and what its mail says changed."""
     at = datetime.fromisoformat(found.at)
     begun = begun_at(config, at)
+    figures = _figures(config, registry, at)
+    champion = found.succession.to or found.champion
     values = {
         "status": "completed",
         "finished_at": max(datetime.now(UTC), at).isoformat(),
         "n_images": found.n_new,
         "n_positive": found.n_new_positive,
-        "models": _figures(config, registry, at),
+        "models": figures,
         "verdict": VerdictSummary(
             outcome=Outcome.USE_MODEL,
-            model=found.succession.to or found.champion,
+            model=next((row.model for row in figures if row.display_name == champion), champion),
             headline=found.headline,
             # What rings is read first, on a lock screen too.
             sentence=" ".join(found.alarm.sentences) or found.succession.reason,

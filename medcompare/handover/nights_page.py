@@ -12,6 +12,7 @@ from medcompare.base.language import in_language, spoken, t, tn
 from medcompare.handover.night import REFERENCE
 from medcompare.report.figures.control import ALARM, draw_limits, mark_signals
 from medcompare.report.figures.drawing import INK, PAGE_WIDTH_MM, RULE, ZONE, Drawing, draw, styles_of
+from medcompare.report.figures.verdicts import verdict_words
 from medcompare.report.trend import control_words, trend_figure, trend_runs
 from medcompare.runs.control import trend_control
 
@@ -66,9 +67,8 @@ def nights_page(nights: Sequence[Night], runs: Sequence[RunSummary]) -> str:
         control = trend_control(runs[-SHOWN:])
         figure = trend_figure(shown, styles, control=control)
         heading = escape(t("Labelled new images of each night, with 95% intervals"))
-        parts.append(
-            f"<h2>{heading}</h2>{_shown(figure)}<p>{escape(control_words(shown, styles, control))}</p>"
-        )
+        words = f"{verdict_words(shown, styles)} {control_words(shown, styles, control)}".strip()
+        parts.append(f"<h2>{heading}</h2>{_shown(figure)}<p>{escape(words)}</p>")
     charts = control_charts(nights[-SHOWN:])
     if charts is not None:
         heading = escape(t("Control charts"))

@@ -23,7 +23,7 @@ from medcompare.runs.evidence import AttachedFile
 from medcompare.runs.provenance import Provenance
 from medcompare.runs.result import NoPdf
 from medcompare.stats.in_detail import TrendControl
-from medcompare.stats.records import Assessment, Estimate
+from medcompare.stats.records import Assessment, Estimate, Outcome
 from medcompare.training.budget import Budget
 from medcompare.training.records import TrainedModel
 from medcompare.training.search import Search
@@ -95,6 +95,10 @@ class ScoreDistribution(Record):
     edges: tuple[float, ...] = Field(min_length=2)
     negative: tuple[int, ...]
     positive: tuple[int, ...]
+    logit: bool = Field(
+        default=False,
+        description="Bins are equally wide in logits; scores beyond their ends are in the first or last.",
+    )
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
@@ -132,6 +136,8 @@ class TrendRun(Record):
     finished_at: str = Field(description="UTC, ISO 8601.")
     n_images: int | None = None
     headline: str = Field(description="Headline of the verdict of that run.")
+    outcome: Outcome | None = Field(default=None, description="Of the verdict; null without one.")
+    model: str | None = Field(default=None, description="The model that the verdict names.")
     figures: tuple[TrendFigures, ...]
 
 
@@ -265,6 +271,12 @@ class ReportFiles(Record):
     no_pdf: NoPdf | None = Field(description="Why there is no PDF, where there is none.")
 
 
+TENTHS = tuple(i / 10 for i in range(11))
+LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+CROWDED = 0.5
+"""More scores than this share near 0 and 1 are shown by their logits."""
+
+
 def count_scores(
     model: str, y_true: np.ndarray, y_score: np.ndarray, *, n_bins: int = 25
 ) -> ScoreDistribution:
@@ -277,8 +289,9 @@ def count_scores(
     y_true : ndarray of shape (n_cases,)
         0 negative, 1 positive.
     y_score : ndarray of shape (n_cases,)
-        Scores, larger means more likely positive. Scores within [0, 1] are binned over
-        [0, 1], so that models can be compared; others over their own range.
+        Scores, larger means more likely positive. Scores within [0, 1] are binned over the tenths around them, or,
+        where more than half would be in the first and last of the bins of [0, 1], over their logits: bars at both ends
+        would hide all others. Scores beyond 0 and 1 are binned over their own range.
     n_bins : int, default=25
         Bins of equal width.
 
@@ -289,9 +302,17 @@ def count_scores(
     """
     y_true, y_score = _checked(model, y_true, y_score)
     low, high = float(y_score.min()), float(y_score.max())
-    if low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    edges = np.histogram_bin_edges(y_score, bins=n_bins, range=(low, high))
+    within = low >= 0 and high <= 1
+    logit = within and bool(np.mean(np.abs(y_score - 0.5) > 0.5 - 1 / n_bins) > CROWDED)
+    if logit:
+        low, high = _around(low, high, LOGIT_TICKS)
+        logits = np.linspace(np.log(low / (1 - low)), np.log(high / (1 - high)), n_bins + 1)
+        edges = 1 / (1 + np.exp(-logits))
+        y_score = np.clip(y_score, edges[0], edges[-1])
+    else:
+        if within:
+            low, high = _around(low, high, TENTHS)
+        edges = np.histogram_bin_edges(y_score, bins=n_bins, range=(low, high))
     negative, _ = np.histogram(y_score[y_true == NEGATIVE], bins=edges)
     positive, _ = np.histogram(y_score[y_true == POSITIVE], bins=edges)
     return ScoreDistribution(
@@ -299,7 +320,17 @@ def count_scores(
         edges=tuple(edges.tolist()),
         negative=tuple(negative.tolist()),
         positive=tuple(positive.tolist()),
+        logit=logit,
     )
+
+
+def _around(low: float, high: float, round_numbers: tuple[float, ...]) -> tuple[float, float]:
+    """The closest two of some ascending numbers around `low` and `high`, or the first or last of them."""
+    below = max((i for i, one in enumerate(round_numbers) if one <= low), default=0)
+    last = len(round_numbers) - 1
+    above = min((i for i, one in enumerate(round_numbers) if one >= high), default=last)
+    below = min(below, last - 1)
+    return round_numbers[below], round_numbers[max(above, below + 1)]
 
 
 MOST_STEPS = 200

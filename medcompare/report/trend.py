@@ -35,6 +35,7 @@ from medcompare.report.figures.drawing import (
     offset,
     plot_interval,
 )
+from medcompare.report.figures.verdicts import ROW_PT, mark_verdicts
 from medcompare.report.inputs import TrendFigures, TrendRun
 from medcompare.runs.changes import what_changed
 from medcompare.stats.in_detail import IN_A_ROW, SIGMAS
@@ -93,6 +94,8 @@ def trend_runs(runs: Sequence[RunSummary]) -> tuple[TrendRun, ...]:
             finished_at=run.finished_at or run.started_at,
             n_images=run.n_images,
             headline=run.verdict.headline if run.verdict is not None else t("no verdict"),
+            outcome=None if run.verdict is None else run.verdict.outcome,
+            model=None if run.verdict is None else run.verdict.model,
             figures=tuple(
                 TrendFigures(**{name: getattr(row, name) for name in TrendFigures.model_fields})
                 for row in run.models
@@ -204,7 +207,7 @@ def trend_figure(
             _mark_changes(axes, marks)
             axes.set_title(t(title), pad=5.0 + _marks_height(marks))
         below = [figure.add_subplot(grid[1, :3] if timed else grid[1, :])]
-        _images_panel(below[0], runs)
+        _images_panel(below[0], runs, styles)
         if timed:
             below.append(figure.add_subplot(grid[1, 3:]))
             _times_panel(below[1], runs, styles)
@@ -265,7 +268,7 @@ def _draw_chart(axes: Axes, chart: ControlChart, style: ModelStyle, *, limits: b
         draw_limits(axes, at, (low, high), [chart.centre] * len(at), color=style.colour, linestyle=style.line)
 
 
-def _images_panel(axes: Axes, runs: Sequence[TrendRun]) -> None:
+def _images_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> None:
     known = [(i, run.n_images) for i, run in enumerate(runs) if run.n_images is not None]
     axes.bar([i for i, _ in known], [n for _, n in known], width=0.6, color=RULE, edgecolor=MUTED)
     if known:
@@ -281,7 +284,10 @@ def _images_panel(axes: Axes, runs: Sequence[TrendRun]) -> None:
         )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(round(value))))
-    axes.set_title(t("Usable images"))
+    if mark_verdicts(axes, runs, styles):
+        axes.set_title(t("Verdicts and usable images"), pad=5.0 + ROW_PT)
+    else:
+        axes.set_title(t("Usable images"))
 
 
 def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelStyle]) -> None:

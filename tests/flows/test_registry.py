@@ -142,12 +142,18 @@ def test_from_the_first_champion_to_a_rollback(
         "Too little to compare: so far 20 positive and 20 negative new ones; 30 of each"
         in one.succession.reason
     )
-    assert one.model_moved == 0
+    # Whose mark stands for the night in the trend.
+    assert (one.model_moved, run.verdict.model) == (0, run.models[0].model)  # type: ignore[union-attr]
     assert (two.n_new, two.n_left_out) == (0, 40)  # new once, not again
     assert list_runs(history_path(settings.store))[0].name == run.name
     assert [row.display_name for row in run.models] == ["version 1 (Test CNN)", "version 2 (Test CNN)"]
     assert all(
-        part in page.read_text("utf-8") for part in ("<svg", "Version 1 (Test CNN) remains the champion")
+        part in page.read_text("utf-8")
+        for part in (
+            "<svg",
+            "Version 1 (Test CNN) remains the champion",
+            "the verdict of each run: mark of the model to use.",
+        )
     )
     held = b"".join(path.read_bytes() for path in (settings.store / "registry").rglob("*") if path.is_file())
     assert not re.search(rb"\d{3}\.png", held)

@@ -62,6 +62,7 @@ def test_the_page_tells_signals_of_accuracy() -> None:
     assert "Control limits need at least 12 runs with an interval, and there are 5." in page
     assert "The images changed &lt;here&gt;." in page
     assert page.count("<svg") == 2
+    assert "Above the images the verdict of each run: hollow circle: another model." in page
 
 
 def test_nights_without_comparison_have_no_charts() -> None:

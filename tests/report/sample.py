@@ -869,6 +869,8 @@ def make_trend(assessment: Assessment) -> tuple[TrendRun, ...]:
             finished_at=f"2026-11-{18 + night}T02:40:00+00:00",
             n_images=1650 + 10 * night,
             headline=assessment.verdict.headline,
+            outcome=assessment.verdict.outcome,
+            model=assessment.verdict.model,
             figures=tuple(
                 TrendFigures(
                     model=e.model,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 
 from medcompare.base.formatting import format_estimate
@@ -17,14 +18,21 @@ from medcompare.report.figures.curves import (
     draw_roc_and_precision_recall,
     draw_score_distributions,
     shown_probabilities,
+    zoomed_corner,
 )
 from medcompare.report.figures.decision import draw_decision_curve
 from medcompare.report.figures.drawing import OKABE_ITO, draw, styles_of, thin_curve
 from medcompare.report.figures.forest import ForestRow, draw_differences
 from medcompare.report.figures.interval import draw_difference, ends_of
-from medcompare.report.figures.runs import draw_accuracy_and_cost, draw_learning_curves, draw_strips
+from medcompare.report.figures.runs import (
+    CostPanel,
+    draw_accuracy_and_cost,
+    draw_learning_curves,
+    draw_strips,
+    frontier,
+)
 from medcompare.report.matrices import _shade
-from medcompare.stats.records import Curve, Estimate
+from medcompare.stats.records import Curve, Estimate, ModelEvaluation
 from tests.report.sample import make_assessment, make_seeds, make_trained
 
 if TYPE_CHECKING:
@@ -163,6 +171,28 @@ def test_thin_curve_bounds_long_curves() -> None:
     assert (x[0], x[-1]) == (0.0, 1.0)
 
 
+def test_the_corner_of_the_roc_is_enlarged_where_there_is_room(assessment: Assessment) -> None:
+    """The smallest that holds all operating points; none where a point lies outside, or a band under the drawing."""
+    first = assessment.evaluations[0]
+
+    def with_point(sensitivity: float, specificity: float, roc: Curve) -> ModelEvaluation:
+        values = {"sensitivity": sensitivity, "specificity": specificity}
+        metrics = {key: first.metrics[key].model_copy(update={"value": one}) for key, one in values.items()}
+        return first.model_copy(update={"metrics": first.metrics | metrics, "roc": roc})
+
+    high = Curve(x=(0, 0.05, 0.4, 1), y=(0, 0.97, 0.99, 1), y_low=(0, 0.9, 0.95, 1), y_high=(0.1, 1, 1, 1))
+    banded = high.model_copy(update={"y_low": (0, 0.3, 0.6, 1)})
+    near, far = with_point(0.97, 0.96, high), with_point(0.85, 0.95, high)
+
+    assert [zoomed_corner([near]), zoomed_corner([near, far])] == [0.05, 0.2]
+    assert zoomed_corner([with_point(0.6, 0.95, high)]) is None
+    assert zoomed_corner([near, with_point(0.97, 0.96, banded)]) is None
+    drawn = draw_roc_and_precision_recall(
+        [near], styles_of(assessment.models, assessment.display_names), prevalence=0.4
+    )
+    assert "0.95" in re.findall(r"<text[^>]*>([^<]+)</text>", drawn.svg)
+
+
 def test_forest_says_absent_differences_in_words() -> None:
     """Every row is in the alternative text, an absent one in words."""
     rows = [
@@ -253,18 +283,44 @@ def test_other_figures_draw(assessment: Assessment) -> None:
         first, edges=(0, 0.5, 1), negative=(0, 0), positive=(3, 1), threshold=0.0, n_false_negative=0,
         n_false_positive=0, classes=("no", "yes"),
     )  # fmt: skip
-    near = draw_accuracy_and_cost(
-        [(first, auc, 10.0, None), (second, auc, 12.0, (11.0, 13.0))], cost_label="ms"
-    )
-    far = draw_accuracy_and_cost([(first, auc, 10.0, None), (second, auc, 900.0, None)], cost_label="ms")
+    beyond = draw_score_distributions(
+        first, edges=(0.01, 0.1, 0.5), negative=(5, 0), positive=(0, 3), threshold=1.0, n_false_negative=3,
+        n_false_positive=0, classes=("no", "yes"), logit=True,
+    )  # fmt: skip
+    time = CostPanel(label="ms", points=[(first, auc, 10.0, None), (second, auc, 12.0, (11.0, 13.0))])
+    memory = CostPanel(label="MB", points=[(first, auc, 10.0, None), (second, auc, 900.0, None)])
+    near, far = draw_accuracy_and_cost([time]), draw_accuracy_and_cost([time, memory])
     seeds = draw_strips(
         [(row.model, row.seed, row.auc) for row in make_seeds(assessment)], styles, what="Training seed"
     )
 
-    for drawing in (benefit, scores, near, far, seeds):
+    for drawing in (benefit, scores, beyond, near, far, seeds):
         assert drawing.svg.startswith("<svg width=")
     assert "positive cases below it: 0;" in scores.alt
+    assert {"0.01", "0.1", "0.5", "0.9"} <= set(re.findall(r"<text[^>]*>([^<]+)</text>", beyond.svg))
     assert "cost 900, AUC" in far.alt
+    assert far.alt.count("AUC against ") == 2
+    assert near.svg.partition(">")[0] == far.svg.partition(">")[0]  # no larger
+
+
+@pytest.mark.parametrize("more_is_better", [False, True])
+def test_the_frontier_joins_the_models_that_none_beats(*, more_is_better: bool) -> None:
+    """Each against each other: cheaper and no less accurate, or as cheap and more accurate."""
+    rng = np.random.default_rng(3)
+    style = styles_of(["a"], {})["a"]
+    for _ in range(50):
+        found = [(float(cost), float(auc)) for cost, auc in rng.integers(1, 8, (9, 2))]
+        points = [(style, Estimate(value=auc, method="by hand"), cost, None) for cost, auc in found]
+        corners = frontier(CostPanel(label="ms", points=points, more_is_better=more_is_better))
+        sign = -1 if more_is_better else 1
+
+        best = {
+            (cost, auc)
+            for cost, auc in found
+            if not any(sign * c <= sign * cost and a >= auc and (c, a) != (cost, auc) for c, a in found)
+        }
+        assert set(corners[::2]) == best
+        assert corners[1::2] == [(corners[i + 1][0], corners[i - 1][1]) for i in range(1, len(corners), 2)]
 
 
 def luminance(colour: str) -> float:

@@ -18,12 +18,45 @@ from tests.report.sample import make_inputs
 
 
 def test_count_scores_of_probabilities() -> None:
-    """Probabilities are binned over [0, 1], so that models share their bins."""
+    """Probabilities are binned over the tenths around them, which is [0, 1] where they reach from end to end."""
     found = count_scores("m", np.array([0, 0, 1, 1]), np.array([0.0, 0.4, 0.5, 1.0]), n_bins=4)
 
     assert found.edges == (0.0, 0.25, 0.5, 0.75, 1.0)
     assert found.negative == (1, 1, 0, 0)
     assert found.positive == (0, 0, 1, 1)
+
+
+def test_scores_in_a_narrow_range_have_bins_of_their_own() -> None:
+    """Scores from 0.51 to 0.68 would fill half of the bins of [0, 1]; one score alone has the tenth around it."""
+    scores = np.linspace(0.51, 0.68, 40)
+    found = count_scores("m", np.arange(40) % 2, scores, n_bins=10)
+
+    assert (found.edges[0], found.edges[-1]) == (0.5, 0.7)
+    assert np.diff(found.edges) == pytest.approx(0.02)
+    assert sum(count > 0 for count in found.positive) == 10
+    assert count_scores("m", np.array([0, 1]), np.array([0.3, 0.3])).edges[0::25] == (0.3, 0.4)
+
+
+def test_scores_near_both_ends_are_binned_by_their_logits() -> None:
+    """Counted one by one; what lies beyond 0.0001 and 0.9999 is in the outermost bins, and nothing is lost."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 6, 300)
+    scores = np.concatenate([1 / (1 + np.exp(-logits)), [0.0, 1.0]])
+    y_true = (np.arange(302) % 2).astype(int)
+    found = count_scores("m", y_true, scores)
+
+    assert found.logit
+    assert not count_scores("m", y_true, 0.1 + 0.8 * scores).logit
+    edges = np.array(found.edges)
+    assert (edges[0], edges[-1]) == pytest.approx((0.0001, 0.9999))
+    assert np.diff(np.log(edges / (1 - edges))) == pytest.approx(2 * np.log(9999) / 25)
+    for label, counts in ((0, found.negative), (1, found.positive)):
+        own = scores[y_true == label]
+        assert counts[0] == (own < edges[1]).sum()
+        assert counts[-1] == (own >= edges[-2]).sum()
+        assert counts[12] == ((own >= edges[12]) & (own < edges[13])).sum()
+        assert sum(counts) == 151
+    assert count_scores("m", np.array([0, 1, 1]), np.zeros(3)).positive[0] == 2
 
 
 def test_count_scores_of_other_scores() -> None:

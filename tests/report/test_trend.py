@@ -9,9 +9,10 @@ import pytest
 
 from medcompare.report.figures.control import ALARM
 from medcompare.report.figures.drawing import styles_of
+from medcompare.report.figures.verdicts import SIGNS, verdict_words
 from medcompare.report.trend import control_words, trend_figure, trend_marks, trend_runs
 from medcompare.runs.control import trend_control
-from medcompare.stats.records import Estimate
+from medcompare.stats.records import Estimate, Outcome
 from tests.runs.sample_runs import figures, summary
 
 if TYPE_CHECKING:
@@ -160,3 +161,35 @@ def test_limits_of_many_models_are_not_drawn() -> None:
     assert "not drawn for so many models" in words
     assert "below its limits" in words
     assert trend_figure(runs, three, control=control).svg.count(ALARM) == 1 + 1
+
+
+def test_verdicts_are_marked_above_the_images() -> None:
+    """The mark of the model to use, a sign for what names none, nothing without a verdict; only these are explained."""
+    found = [
+        (Outcome.USE_MODEL, "resnet50"), (Outcome.CHOOSE_BY_COST, None), (Outcome.NOT_ENOUGH_DATA, None),
+        (Outcome.INVALID, None), (None, None), (Outcome.PREFER_CHEAPER, "convnext_tiny"),
+    ]  # fmt: skip
+    runs = [
+        run.model_copy(update={"outcome": outcome, "model": model})
+        for run, (outcome, model) in zip(trend_runs(_nights(6)), found, strict=True)
+    ]
+    none = [run.model_copy(update={"outcome": None}) for run in runs]
+
+    words = re.findall(r"<text[^>]*>([^<]+)</text>", trend_figure(runs, STYLES).svg)
+    assert [words.count(sign) for sign in "=?\u00d7"] == [1, 1, 1]
+    assert "Verdicts and usable images" in words
+    assert "Usable images" in trend_figure(none, STYLES).svg
+    assert verdict_words(runs, STYLES) == (
+        "Above the images the verdict of each run: mark of the model to use, hollow circle: another model, = no "
+        "relevant difference, ? open and \u00d7 no model to use."
+    )
+    assert verdict_words(runs[:2], STYLES).endswith("mark of the model to use and = no relevant difference.")
+    assert verdict_words(none, STYLES) == ""
+
+
+def test_every_outcome_has_a_mark() -> None:
+    """A new one without a sign would be taken for a model that is not known."""
+    names_one = {Outcome.USE_MODEL, Outcome.PREFER_CHEAPER}
+
+    assert set(Outcome) - names_one == set(SIGNS)
+    assert trend_runs(_nights(1))[0].model == "efficientnet_b0"

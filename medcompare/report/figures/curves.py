@@ -6,10 +6,10 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from medcompare.base.formatting import format_count, format_estimate, format_number, shorten
-from medcompare.base.language import t
+from medcompare.base.language import localised, t
 from medcompare.report.figures.drawing import (
     INK,
     LEGEND_ROW_MM,
@@ -26,6 +26,7 @@ from medcompare.report.figures.drawing import (
     title_by,
     unit_axes,
 )
+from medcompare.report.inputs import LOGIT_TICKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +36,14 @@ if TYPE_CHECKING:
 
     from medcompare.stats.records import Curve, Estimate, ModelEvaluation
 
-CHARACTER_SHARE = 0.025
-"""Width of a bold character within the axes of a score distribution, as a share of them."""
+CORNERS = (0.05, 0.1, 0.2, 0.3)
+"""Sides of the corner of a ROC curve that may be drawn once more, larger."""
+
+CORNER_PLACE, CORNER_ROOM = (0.46, 0.13, 0.51, 0.51), (0.36, 0.68)
+"""Where it is drawn, in shares of the panel, and what it takes with its numbers: to the right of and below this."""
+
+CHARACTER_SHARE, WORDS_SHARE = 0.025, 0.3
+"""Width of a bold character within the axes of a score distribution, and of short words, as a share of them."""
 
 
 def cases_of(evaluation: ModelEvaluation) -> str:
@@ -91,6 +98,39 @@ def _cross(axes: Axes, x: Estimate, y: Estimate, style: ModelStyle, *, flip_x: b
     )  # fmt: skip
 
 
+def zoomed_corner(evaluations: Sequence[ModelEvaluation]) -> float | None:
+    """Side of the square in the upper left corner of the ROC that is drawn once more, larger, where there is room.
+
+    The smallest of `CORNERS` that holds every operating point. None where there is none, or where a curve or its
+    band would lie under the larger drawing: there curves are far enough apart to be read as they are.
+    """
+    for one in evaluations:
+        places = zip(one.roc.x, one.roc.y_low or one.roc.y, strict=True)
+        if any(x >= CORNER_ROOM[0] and y <= CORNER_ROOM[1] for x, y in places):
+            return None
+    points = [(one.metrics["specificity"].value, one.metrics["sensitivity"].value) for one in evaluations]
+    known = [1 - value for point in points for value in point if value is not None]
+    return next((side for side in CORNERS if known and max(known) <= side), None)
+
+
+def _zoom(
+    roc: Axes, evaluations: Sequence[ModelEvaluation], styles: dict[str, ModelStyle], side: float
+) -> None:
+    """The corner of the ROC once more, in the empty part of its panel."""
+    inset = roc.inset_axes(CORNER_PLACE, zorder=6)
+    for one in evaluations:
+        style, metrics = styles[one.model], one.metrics
+        plot_curve(inset, one.roc, style)
+        _cross(inset, metrics["specificity"], metrics["sensitivity"], style, flip_x=True)
+    margin = 0.03 * side
+    inset.set(xlim=(-margin, side), ylim=(1 - side, 1 + margin), xticks=[0, side], yticks=[1 - side, 1])
+    inset.tick_params(pad=1.5)
+    inset.set_facecolor("white")  # over the chance line
+    for spine in inset.spines.values():
+        spine.set_visible(True)
+    roc.indicate_inset((0, 1 - side, side, side), edgecolor=MUTED, linewidth=0.6, alpha=1)
+
+
 def draw_roc_and_precision_recall(
     evaluations: Sequence[ModelEvaluation], styles: dict[str, ModelStyle], *, prevalence: float
 ) -> Drawing:
@@ -119,6 +159,9 @@ def draw_roc_and_precision_recall(
             if evaluation.precision_band is not None:
                 _plot_band(pr, thin_curve(evaluation.precision_band), style)
             _cross(pr, metrics["sensitivity"], metrics["ppv"], style, flip_x=False)
+        side = zoomed_corner(evaluations)
+        if side is not None:
+            _zoom(roc, evaluations, styles, side)
         unit_axes(roc, x_label=t("1 \u2212 specificity (false-positive rate)"), y_label=t("Sensitivity"))
         unit_axes(pr, x_label=t("Sensitivity (recall)"), y_label=t("Precision (PPV)"))
         roc.set_title(t("ROC ({cases})", cases=cases_of(evaluations[0])))
@@ -281,6 +324,10 @@ def _mirror_histogram(
         axes.text(1.01, height, word, transform=axes.transAxes, ha="left", va="center", color=MUTED)
 
 
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
 def draw_score_distributions(
     style: ModelStyle,
     *,
@@ -291,20 +338,32 @@ def draw_score_distributions(
     n_false_negative: int,
     n_false_positive: int,
     classes: tuple[str, str],
+    logit: bool = False,
     width_mm: float = 85.0,
 ) -> Drawing:
-    """Scores of one model per true class (counts per bin), with the threshold and the errors at it."""
+    """Scores of one model per true class (counts per bin), with the threshold and the errors at it.
+
+    `logit` gives the bars of `edges` that are equally far apart in logits the same width.
+    """
+    at, low, high = threshold, edges[0], edges[-1]
+    if logit:
+        at = min(max(at, LOGIT_TICKS[0]), LOGIT_TICKS[-1])
+    low, high = min(low, at), max(high, at)
+
+    def place(score: float) -> float:
+        """From 0 at the left to 1 at the right."""
+        first, here, last = (_logit(one) if logit else one for one in (low, score, high))
+        return (here - first) / (last - first)
 
     def fill(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True)
         _bars(upper, edges, positive, style, positive=True)
         _bars(lower, edges, negative, style, positive=False)
-        span = edges[-1] - edges[0]
         for axes, counts, name, errors, missed_side in (
             (upper, positive, classes[1], t("missed: {n:,}", n=n_false_negative), -1),
             (lower, negative, classes[0], t("false alarms: {n:,}", n=n_false_positive), 1),
         ):
-            axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (3, 1.5)))
+            axes.axvline(at, color=INK, linewidth=1, linestyle=(0, (3, 1.5)))
             top = max((*counts, 1)) * 1.38
             axes.set_ylim(0, top)
             axes.set_ylabel(t("Cases"))
@@ -313,16 +372,25 @@ def draw_score_distributions(
                 weight="normal",
             )
             text = f"\u2190 {errors}" if missed_side < 0 else f"{errors} \u2192"
-            room_left = threshold - edges[0] > max(0.3, CHARACTER_SHARE * len(text)) * span
-            room_right = edges[-1] - threshold > 0.3 * span
+            room_left = place(at) > max(WORDS_SHARE, CHARACTER_SHARE * len(text))
+            room_right = 1 - place(at) > WORDS_SHARE
             on_left = (missed_side < 0 and room_left) or not room_right
-            axes.text(
-                threshold + (-0.015 if on_left else 0.015) * span, top * 0.97, text, ha="right" if on_left else "left",
-                va="top", weight="bold",
+            axes.annotate(
+                text, (at, top * 0.97), (-3 if on_left else 3, 0), textcoords="offset points",
+                ha="right" if on_left else "left", va="top", weight="bold",
             )  # fmt: skip
             axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
-        lower.set_xlim(edges[0] - 0.01 * span, edges[-1] + 0.01 * span)
-        lower.set_xlabel(t("Score; threshold {threshold} dashed", threshold=format_number(threshold)))
+        said = t("Score; threshold {threshold} dashed", threshold=format_number(threshold))
+        if logit:
+            said = t("Score, logit axis; threshold {threshold} dashed", threshold=format_number(threshold))
+            lower.set_xscale("logit")
+            lower.xaxis.set_minor_locator(NullLocator())
+            lower.set_xticks([one for one in LOGIT_TICKS[1:-1] if low <= one <= high])
+            lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: localised(f"{value:g}")))
+            lower.set_xlim(low, high)
+        else:
+            lower.set_xlim(low - 0.01 * (high - low), high + 0.01 * (high - low))
+        lower.set_xlabel(said)
         title_by(figure, style)
 
     alt = t(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -18,6 +19,7 @@ from medcompare.report.figures.drawing import (
     Drawing,
     ModelStyle,
     draw,
+    legend_columns,
     offset,
     plot_interval,
     title_by,
@@ -37,6 +39,9 @@ LOG_FROM_RATIO = 5.0
 """A cost axis becomes logarithmic when the models differ by more than this factor."""
 MAX_BESIDE = 3
 """More models than these need the width of the page in accuracy against cost."""
+FIRST_PANEL = 1.3
+"""Width of the panel of the cost that decides, others being 1."""
+PAIR = 2
 
 
 def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: float = 85.0) -> Drawing:
@@ -82,79 +87,104 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
     return draw(fill, width_mm=width_mm, height_mm=60.0, alt=alt)
 
 
-def draw_accuracy_and_cost(
-    points: Sequence[tuple[ModelStyle, Estimate, float, tuple[float, float] | None]], *, cost_label: str
-) -> Drawing:
-    """AUC against the deciding cost; `points` holds style, AUC, cost and interval of the cost of each model."""
-    beside = len(points) <= MAX_BESIDE
-    place: dict[str, Any] = (
-        {"loc": "upper left", "bbox_to_anchor": (0.0, -0.2)}
-        if beside
-        else {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
-    )
+@dataclass(frozen=True, kw_only=True)
+class CostPanel:
+    """One kind of cost of the models that it is known of."""
+
+    label: str
+    points: Sequence[tuple[ModelStyle, Estimate, float, tuple[float, float] | None]]
+    """Style, AUC, cost and interval of the cost of each model."""
+    more_is_better: bool = False
+    """Then the axis runs from right to left: what is cheaper is on the left of every panel."""
+
+
+def draw_accuracy_and_cost(panels: Sequence[CostPanel]) -> Drawing:
+    """AUC against kinds of cost side by side; of the first, which decides, the models of the legend."""
+    styles = [style for style, _, _, _ in panels[0].points]
+    beside = len(styles) <= MAX_BESIDE
 
     def fill(figure: Figure) -> None:
-        axes = figure.subplots()
-        costs = [cost for _, _, cost, _ in points]
-        logarithmic = min(costs) > 0 and max(costs) / min(costs) > LOG_FROM_RATIO
-        if logarithmic:
-            axes.set_xscale("log")
-        for style, auc, cost, interval in points:
-            if auc.value is None:
-                continue
-            plot_interval(axes, auc, cost, color=style.colour, linewidth=1.1)
-            if interval is not None:
-                axes.plot(interval, [auc.value] * 2, color=style.colour, linewidth=1.1)
-            axes.plot(
-                [cost], [auc.value], style.marker, color=style.colour, markersize=6.5, label=style.label
-            )
-        _cost_limits(axes, points, logarithmic=logarithmic)
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, min(high, 1.005))
-        axes.set(xlabel=cost_label, ylabel=t("AUC"))
-        axes.grid(visible=True, color=RULE, linewidth=0.35)
-        axes.legend(**place)
-        axes.text(
-            0.0,
-            1.02,
-            t("\u2196 better: cheaper and more accurate"),
-            transform=axes.transAxes,
-            color=MUTED,
-        )
+        ratios = [FIRST_PANEL, *(1.0 for _ in panels[1:])]
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=ratios)[0]
+        for one, panel in zip(axes, panels, strict=True):
+            _cost_panel(one, panel)
+        low, high = axes[0].get_ylim()
+        axes[0].set_ylim(low, min(high, 1.005))
+        axes[0].set_ylabel(t("AUC"))
+        better = t("\u2196 better: cheaper and more accurate")
+        figure.suptitle(better, x=0.02, ha="left", fontsize="medium", weight="normal", color=MUTED)
+        handles, labels = axes[0].get_legend_handles_labels()
+        place: dict[str, Any] = {"loc": "outside right center"}
+        if beside:
+            place = {"loc": "outside lower left", "ncols": legend_columns(labels, width_mm=SPLIT_IMAGE_MM)}
+        figure.legend(handles=handles, labels=labels, **place)
 
-    spoken = "; ".join(
+    alt = " ".join(
         t(
-            "{model}: cost {cost}, AUC {auc}",
-            model=style.name,
-            cost=format_significant(cost),
-            auc=format_number(auc.value),
+            "AUC against {cost}. {models}.",
+            cost=panel.label,
+            models="; ".join(
+                t(
+                    "{model}: cost {cost}, AUC {auc}",
+                    model=style.name,
+                    cost=format_significant(cost),
+                    auc=format_number(auc.value),
+                )
+                for style, auc, cost, _ in panel.points
+                if auc.value is not None
+            ),
         )
-        for style, auc, cost, _ in points
-        if auc.value is not None
+        for panel in panels
     )
-    height_mm = 62.0 + (LEGEND_ROW_MM * len(points) if beside else 0.0)
+    labels = [style.label for style in styles]
+    rows = -(-len(labels) // legend_columns(labels, width_mm=SPLIT_IMAGE_MM)) if beside else 0
     return draw(
         fill,
         width_mm=SPLIT_IMAGE_MM if beside else PAGE_WIDTH_MM,
-        height_mm=height_mm,
-        alt=t("AUC against {cost}. {models}.", cost=cost_label, models=spoken),
+        height_mm=62.0 + LEGEND_ROW_MM * rows,
+        alt=alt,
     )
 
 
-def _cost_limits(
-    axes: Axes,
-    points: Sequence[tuple[ModelStyle, Estimate, float, tuple[float, float] | None]],
-    *,
-    logarithmic: bool,
-) -> None:
-    reach = [x for _, _, cost, interval in points for x in (cost, *(interval or ()))]
+def _cost_panel(axes: Axes, panel: CostPanel) -> None:
+    costs = [cost for _, _, cost, _ in panel.points]
+    if logarithmic := min(costs) > 0 and max(costs) / min(costs) > LOG_FROM_RATIO:
+        axes.set_xscale("log")
+    for style, auc, cost, interval in panel.points:
+        if auc.value is None:
+            continue
+        plot_interval(axes, auc, cost, color=style.colour, linewidth=1.1)
+        if interval is not None:
+            axes.plot(interval, [auc.value] * 2, color=style.colour, linewidth=1.1)
+        axes.plot([cost], [auc.value], style.marker, color=style.colour, markersize=6.5, label=style.label)
+    if len(costs) > PAIR:
+        axes.plot(*zip(*frontier(panel), strict=True), color=MUTED, linewidth=0.7, zorder=1)
+    reach = [x for _, _, cost, interval in panel.points for x in (cost, *(interval or ()))]
     if logarithmic:
         axes.set_xlim(min(reach) / 1.5, max(reach) * 1.5)
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(0, max(reach) * 1.12)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10]))
+    if panel.more_is_better:
+        axes.invert_xaxis()
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: localised(f"{value:,.6g}")))
+    axes.set_xlabel(panel.label)
+    axes.grid(visible=True, color=RULE, linewidth=0.35)
+
+
+def frontier(panel: CostPanel) -> list[tuple[float, float]]:
+    """Corners of the steps through the models that no other beats in both cost and AUC, the cheapest first."""
+    sign = -1 if panel.more_is_better else 1
+    corners: list[tuple[float, float]] = []
+    known = [(cost, auc.value) for _, auc, cost, _ in panel.points if auc.value is not None]
+    for cost, auc in sorted(known, key=lambda one: (sign * one[0], -one[1])):
+        if not corners:
+            corners.append((cost, auc))
+        elif auc > corners[-1][1]:
+            corners += [(cost, corners[-1][1]), (cost, auc)]
+    return corners
 
 
 def draw_strips(

@@ -27,7 +27,7 @@ from medcompare.report.blocks import (
     table,
     words,
 )
-from medcompare.report.figures.curves import draw_roc_and_precision_recall
+from medcompare.report.figures.curves import draw_roc_and_precision_recall, zoomed_corner
 from medcompare.report.figures.forest import ForestRow, draw_differences
 from medcompare.report.figures.interval import draw_difference, ends_of
 from medcompare.report.matrices import agreement_row
@@ -47,11 +47,8 @@ MARGIN_METRICS = ("auc", "sensitivity", "specificity")
 OPEN, NO_INTERVAL = message("open"), message("no interval")
 """Conclusions that are none."""
 
-DRAWN_MM = 20.5
-"""Width of an interval in the table of differences."""
-
-MAX_FOREST_ROWS = 32
-"""Rows of a forest plot that fit on a page with its caption."""
+DRAWN_MM, MAX_FOREST_ROWS = 20.5, 32
+"""Width of an interval in the table of differences; rows of a forest plot that fit on a page with its caption."""
 
 TOPICS = {
     "discrimination": message("Discrimination"),
@@ -95,6 +92,8 @@ def head_to_head_section(view: View, number: int) -> Section:
         level=view.level,
         thresholds=view.thresholds,
     )
+    if zoomed_corner(view.evaluations) is not None:
+        caption += " " + t("The upper left corner of the ROC is drawn once more, larger.")
     if pair is not None:  # below the table, where the curves would leave room
         blocks += [Heading(t("Agreement on the same cases")), agreement_row(view, pair)]
     blocks += [Heading(t("ROC and precision–recall")), image_of(curves, caption=f"{caption}{view.of_first}")]

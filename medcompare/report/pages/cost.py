@@ -32,7 +32,7 @@ from medcompare.report.blocks import (
     words,
 )
 from medcompare.report.figures.drawing import SPLIT_IMAGE_MM
-from medcompare.report.figures.runs import draw_accuracy_and_cost
+from medcompare.report.figures.runs import PAIR, CostPanel, draw_accuracy_and_cost
 from medcompare.report.results import cost_ratio
 from medcompare.report.vocabulary import COST_NAMES
 
@@ -137,6 +137,16 @@ COST_ROWS: tuple[tuple[str, str, Callable[[CostMeasurement], str]], ...] = tuple
         ("training_time_s", message("Training time as it ran"), _shown, format_duration),
     )
 )
+AXES = {
+    "latency_ms_median": (message("Time per image (ms)"), 1.0),
+    "throughput_images_per_s": (message("Images per second"), 1.0),
+    "peak_memory_bytes": (message("Memory (MB)"), 1e6),
+    "n_parameters": (message("Parameters (million)"), 1e6),
+    "flops": (message("Operations (GFLOP)"), 1e9),
+    "energy_j_per_image": (message("Energy (J)"), 1.0),
+}
+"""Label of an axis of accuracy against cost, and how much one of its units is."""
+
 KEY_LABELS = {
     "latency_ms_median": message("Time per image"),
     "throughput_images_per_s": message("Images per second"),
@@ -310,17 +320,35 @@ def _cost_remarks(view: View, costs: list[CostMeasurement]) -> list[Block]:
     return found
 
 
+def _cost_panels(view: View, costs: list[CostMeasurement]) -> list[CostPanel]:
+    """Of the cost that decides, and of memory and energy where they are known; empty without the first."""
+    evaluations = {evaluation.model: evaluation for evaluation in view.evaluations}
+    panels = []
+    for field in dict.fromkeys((view.inputs.rule.cost_metric, "peak_memory_bytes", "energy_j_per_image")):
+        label, unit = AXES[field]
+        points = []
+        for cost in costs:
+            value, evaluation = getattr(cost, field), evaluations.get(cost.model)
+            if value is None or evaluation is None or evaluation.decisive("auc").value is None:
+                continue
+            low_high = getattr(cost, f"{field}_ci", None)
+            interval = None if low_high is None else (low_high[0] / unit, low_high[1] / unit)
+            points.append(
+                (view.styles[cost.model], evaluation.decisive("auc"), float(value) / unit, interval)
+            )
+        if points:
+            more = field == "throughput_images_per_s"
+            panels.append(CostPanel(label=t(label), points=points, more_is_better=more))
+        elif not panels:
+            return []
+    return panels
+
+
 def _cost_figure(view: View, costs: list[CostMeasurement]) -> list[Block]:
     field = view.inputs.rule.cost_metric
     evaluations = {evaluation.model: evaluation for evaluation in view.evaluations}
-    points = []
-    for cost in costs:
-        value, evaluation = getattr(cost, field), evaluations.get(cost.model)
-        if value is None or evaluation is None or evaluation.decisive("auc").value is None:
-            continue
-        interval = getattr(cost, f"{field}_ci", None)
-        points.append((view.styles[cost.model], evaluation.decisive("auc"), float(value), interval))
-    if not points:
+    panels = _cost_panels(view, costs)
+    if not panels:
         known = [
             evaluations[cost.model]
             for cost in costs
@@ -337,5 +365,7 @@ def _cost_figure(view: View, costs: list[CostMeasurement]) -> list[Block]:
     n, n_positive = view.assessment.n, view.assessment.n_positive
     cases = t("n = {n:,}, {n_positive:,} positive", n=n, n_positive=n_positive)
     caption = t("Bars: confidence intervals. {cases}.", cases=f"{cases}{where}")
-    drawing = draw_accuracy_and_cost(points, cost_label=t(COST_NAMES[field]))
-    return [Heading(t("Accuracy against cost")), image_of(drawing, caption=caption)]
+    if len(panels[0].points) > PAIR:
+        frontier = t("Grey line: no other model is both cheaper and more accurate by these estimates.")
+        caption = f"{caption} {frontier}"
+    return [Heading(t("Accuracy against cost")), image_of(draw_accuracy_and_cost(panels), caption=caption)]

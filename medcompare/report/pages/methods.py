@@ -31,6 +31,7 @@ from medcompare.report.blocks import (
     table,
     words,
 )
+from medcompare.report.figures.verdicts import verdict_words
 from medcompare.report.pages.compare import MARGIN_METRICS
 from medcompare.report.pages.data import MAX_INLINE_ROWS, rejected_blocks
 from medcompare.report.results import SCHEMA_VERSION
@@ -65,7 +66,8 @@ def trend_section(view: View, number: int) -> Section | None:
     control = view.inputs.trend_control
     figure = trend_figure(runs, view.styles, marks=view.inputs.trend_marks, control=control)
     bars = t("Bars: confidence intervals; oldest run on the left.")
-    caption = f"{bars} {control_words(runs, view.styles, control)}"
+    said = bars, verdict_words(runs, view.styles), control_words(runs, view.styles, control)
+    caption = " ".join(part for part in said if part)
     blocks.append(image_of(figure, caption=caption))
     rows = []
     for run in reversed(runs):

@@ -24,6 +24,7 @@ from medcompare.report.blocks import (
     words,
 )
 from medcompare.report.figures.curves import draw_calibration, draw_score_distributions
+from medcompare.report.inputs import ScoreDistribution
 from medcompare.report.matrices import confusion_rows, trials
 from medcompare.report.pages.folds import fold_blocks
 from medcompare.report.pages.net_benefit import net_benefit_blocks
@@ -166,24 +167,25 @@ def _class_table(view: View) -> Table:
 
 
 def _scores(view: View) -> Block:
-    given = {row.model: (row.edges, row.negative, row.positive) for row in view.inputs.score_distributions}
+    given = {row.model: row for row in view.inputs.score_distributions}
     images = []
     for evaluation in view.evaluations:
         histogram, calibration = given.get(evaluation.model), evaluation.calibration
         if histogram is None and calibration is not None:
-            histogram = (
-                calibration.histogram_edges,
-                calibration.histogram_negative,
-                calibration.histogram_positive,
+            histogram = ScoreDistribution(
+                model=evaluation.model,
+                edges=calibration.histogram_edges,
+                negative=calibration.histogram_negative,
+                positive=calibration.histogram_positive,
             )
         if histogram is None:
             continue
-        edges, negative, positive = histogram
         drawing = draw_score_distributions(
             view.styles[evaluation.model],
-            edges=edges,
-            negative=negative,
-            positive=positive,
+            edges=histogram.edges,
+            negative=histogram.negative,
+            positive=histogram.positive,
+            logit=histogram.logit,
             threshold=evaluation.operating_point.threshold,
             n_false_negative=evaluation.confusion.false_negative,
             n_false_positive=evaluation.confusion.false_positive,
@@ -192,9 +194,17 @@ def _scores(view: View) -> Block:
         images.append(image_of(drawing))
     if not images:
         return Paragraph(t("The distribution of the scores was not recorded for this run."), "note")
-    return ImageRow(
-        images=tuple(images), caption=t("Scores per true class; the dashed line is the threshold.")
-    )
+    caption = t("Scores per true class; the dashed line is the threshold.")
+    if len({(one.edges[0], one.edges[-1]) for one in given.values()}) > 1:
+        ends = t("Each axis covers the scores of its model.")
+        caption = f"{caption} {ends}"
+    if any(one.logit for one in given.values()):
+        logit = t(
+            "On a logit axis, where more than half of the scores of a model are near 0 and 1; what lies beyond its "
+            "ends is in the outermost bars."
+        )
+        caption = f"{caption} {logit}"
+    return ImageRow(images=tuple(images), caption=caption)
 
 
 def _calibration(view: View) -> list[Block]:
