@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medcompare import __version__
 from medcompare.base.language import in_language
 from medcompare.cli.app import main
 from medcompare.cli.reproduce import reproduced
@@ -34,9 +35,21 @@ def inputs() -> ReportInputs:
     return odd_runs.run("tiny12")
 
 
-def pdf_with(inputs: ReportInputs, folder: Path, **changes: Callable[[str], str]) -> Path:
-    """A small page that prints the digests of the evidence, which is then changed by the stem of its name."""
-    results = AttachedFile(name="results.json", content=results_json(inputs), about="every number")
+def pdf_with(
+    inputs: ReportInputs,
+    folder: Path,
+    *,
+    older: Callable[[dict[str, Any]], None] | None = None,
+    **changes: Callable[[str], str],
+) -> Path:
+    """A small page that prints the digests of the evidence, which is then changed by the stem of its name.
+
+    `older` takes out of the results what the version that made them did not have.
+    """
+    record = json.loads(results_json(inputs))
+    if older is not None:
+        older(record)
+    results = AttachedFile(name="results.json", content=json.dumps(record).encode(), about="every number")
     files = (results, *inputs.evidence)
     html = "<html lang=en><title>t</title><body>" + "".join(f"<p>{one.sha256}</p>" for one in files)
     altered = [
@@ -98,6 +111,51 @@ def test_an_altered_result_is_named(
     )
     assert "results.json: the report does not print the SHA-256 of this file" in said
     assert "1 of " in said
+
+
+def test_what_an_older_report_does_not_have_is_no_disagreement(
+    inputs: ReportInputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A field of every model, a metric and a row of the table that came later are named as not in that report."""
+
+    def older(record: dict[str, Any]) -> None:
+        for one in record["assessment"]["evaluations"]:
+            del one["confusion_at_half"]
+            del one["metrics"]["mcc"]
+        row = record["quantities"].pop(0)
+        gone.append(f"{row['quantity']} {row['models']} {row['subset']}")
+
+    gone: list[str] = []
+    path = pdf_with(inputs, tmp_path, older=older)
+    found = reproduced(path)
+
+    assert main(["reproduce", str(path)]) == ExitStatus.SUCCESS
+    said = capsys.readouterr().out.splitlines()
+    assert found.differing == ()
+    assert [place for place, _ in found.new] == [
+        "evaluations[].metrics.mcc", "evaluations[].confusion_at_half", f"quantities.{gone[0]}",
+    ]  # fmt: skip
+    assert dict(found.new)["evaluations[].confusion_at_half"] == 2 * 4
+    assert said[0] == f"made by medcompare {__version__}, computed again by {__version__}"
+    assert said[2].startswith(
+        "evaluations[].confusion_at_half: not in that report, this version computes it (8 "
+    )
+    assert said[-1].endswith(
+        f"all {found.n_numbers:,} numbers of that report agree, and the words of the verdict"
+    )
+
+
+def test_an_older_report_that_was_altered_is_still_caught(inputs: ReportInputs, tmp_path: Path) -> None:
+    """What is missing excuses nothing that is there."""
+
+    def older(record: dict[str, Any]) -> None:
+        del record["assessment"]["evaluations"][0]["confusion_at_half"]
+        record["assessment"]["evaluations"][0]["confusion"]["true_positive"] += 1
+
+    found = reproduced(pdf_with(inputs, tmp_path, older=older))
+
+    assert [place for place, _, _ in found.differing] == ["evaluations[0].confusion.true_positive"]
+    assert [place for place, _ in found.new] == ["evaluations[].confusion_at_half"]
 
 
 def test_patients_and_interventions_are_computed_again(tmp_path: Path) -> None:
