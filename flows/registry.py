@@ -20,6 +20,7 @@ from medcompare.base.file_access import files_readable_by
 from medcompare.base.language import in_language
 from medcompare.config.errors import validated
 from medcompare.config.registry import NightConfig
+from medcompare.handover.night import SUBJECTS
 from medcompare.handover.night import night as one_night
 from medcompare.handover.night_end import failed_at, finished, logged
 from medcompare.handover.nights_page import told
@@ -54,5 +55,9 @@ def night(config: NightConfig) -> State[dict[str, Any]]:
             logger.info("%s", line)
         mail(run, settings.store, changes=changes)
         logged(registry, found, run, page)
-        facts = {"decision": found.headline, "alarm": list(found.alarm.changed), "page": str(page)}
+        facts = {
+            "decision": found.headline,
+            "alarm": [SUBJECTS[one] for one in found.alarm.changed],
+            "page": str(page),
+        }
         return Completed(message=found.headline, data=facts)

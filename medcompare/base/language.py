@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gettext
 import hashlib
+import logging
 import string
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,16 +32,33 @@ _SEPARATORS = {"de": str.maketrans(",.", ".,")}
 """Thousands and decimals as a language writes them (Unicode CLDR, number symbols), from the English ones."""
 
 _spoken: ContextVar[Language] = ContextVar("language", default="en")
+_untranslated: ContextVar[set[str]] = ContextVar("untranslated")
+"""Texts that the catalogue was asked for in vain."""
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def in_language(language: Language) -> Iterator[None]:
-    """Make all texts of this thread, and of tasks called from it, in `language`."""
-    token = _spoken.set(language)
+    """Make all texts of this thread, and of tasks called from it, in `language`.
+
+    What its catalogue lacks stays English; at the end the log says so.
+    """
+    lacking: set[str] = set()
+    tokens = _spoken.set(language), _untranslated.set(lacking)
     try:
         yield
     finally:
-        _spoken.reset(token)
+        _spoken.reset(tokens[0])
+        _untranslated.reset(tokens[1])
+        if lacking:
+            logger.warning(
+                "%d texts are not in the catalogue for '%s' and stay English; at level DEBUG the log names them",
+                len(lacking),
+                language,
+            )
+            for text in sorted(lacking):
+                logger.debug("not in the catalogue for '%s': %s", language, text)
 
 
 def spoken() -> Language:
@@ -54,12 +72,26 @@ def texts_digest() -> str:
     return language if language == "en" else f"{language} {_catalogue(language)[1]}"
 
 
+class _Lacking(gettext.NullTranslations):
+    """What is asked where a catalogue lacks a text: it stays English, and is kept for the log."""
+
+    def gettext(self, message: str) -> str:
+        _untranslated.get().add(message)
+        return message
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        _untranslated.get().add(msgid1)
+        return msgid1 if n == 1 else msgid2
+
+
 @cache
 def _catalogue(language: Language) -> tuple[gettext.NullTranslations, str]:
     """Translations of a language, and the digest of their file."""
     path = LOCALES / language / "LC_MESSAGES" / f"{DOMAIN}.mo"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return gettext.translation(DOMAIN, LOCALES, [language]), digest
+    found = gettext.translation(DOMAIN, LOCALES, [language])
+    found.add_fallback(_Lacking())
+    return found, digest
 
 
 class _Localised(string.Formatter):

@@ -11,7 +11,7 @@ import numpy as np
 from medcompare.base.artifacts import write_atomically
 from medcompare.base.errors import RegistryError
 from medcompare.base.language import t, tn
-from medcompare.handover.night import Night, past_nights
+from medcompare.handover.night import SUBJECTS, Night, past_nights
 from medcompare.handover.nights_page import metrics_of, nights_page
 from medcompare.predictions.cases import ScoredCases
 from medcompare.runs.changes import Changes
@@ -62,7 +62,7 @@ def logged(registry: ModelRegistry, found: Night, run: RunSummary, page: Path) -
                 "run": run.name,
                 "decision": found.headline,
                 "champion": found.champion,
-                "alarm": " and ".join(found.alarm.changed) or "none",
+                "alarm": " and ".join(SUBJECTS[one] for one in found.alarm.changed) or "none",
             },
             metrics=metrics_of(found, run),
             record=found.model_dump_json(indent=1),

@@ -48,6 +48,26 @@ def test_language_ends_with_its_block_and_goes_along_with_the_context() -> None:
     assert spoken() == "en"
 
 
+def test_texts_that_no_catalogue_has_are_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Data may bring a text that nobody translated: one warning when the language ends, the texts at level DEBUG."""
+    with caplog.at_level("DEBUG", logger=language.__name__):
+        with in_language("de"), ThreadPoolExecutor(1) as other:
+            assert [t(text) for text in ("of a plug-in", "AUC", "of a plug-in", "January")] == [
+                "of a plug-in", "AUC", "of a plug-in", "Patienten",
+            ]  # fmt: skip
+            assert tn("{n} plug-in", "{n} plug-ins", 2) == "2 plug-ins"
+            assert other.submit(copy_context().run, t, "{n:.1f} elsewhere", n=0.5).result() == "0,5 elsewhere"
+            assert caplog.messages == []
+        warning, *named = caplog.messages
+        with in_language("de"):
+            t("Patients")
+        t("in English nothing is looked up")
+
+    assert warning.startswith("3 texts are not in the catalogue for 'de' and stay English")
+    assert [text.partition(": ")[2] for text in named] == ["of a plug-in", "{n:.1f} elsewhere", "{n} plug-in"]
+    assert [one.levelname for one in caplog.records] == ["WARNING", "DEBUG", "DEBUG", "DEBUG"]
+
+
 def _catalogue_tool() -> object:
     spec = importlib.util.spec_from_file_location("catalogue", ROOT / "docs" / "catalogue.py")
     assert spec is not None

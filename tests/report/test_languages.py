@@ -51,11 +51,12 @@ def english_in(html: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["ni", "never", "rare"])
-def test_no_english_is_left(name: str) -> None:
-    """Headings, sentences, tables, captions, alternatives of figures and checklists."""
+def test_no_english_is_left(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Headings, sentences, tables, captions, alternatives of figures and checklists; nothing is looked up in vain."""
     inputs = german(name)
     with in_language("de"):
         html = render.render_html(build_context(inputs))
 
     assert '<html lang="de"' in html
     assert english_in(html) == []
+    assert caplog.messages == []

@@ -174,6 +174,6 @@ def methods_of(estimates: Iterable[tuple[str, Estimate]]) -> str:
         if estimate.value is not None:
             names.setdefault(estimate.method, {})[measure(key)] = None
     return "; ".join(
-        t("{method} for {metrics}", method=t(method), metrics=join_words(listed))
+        t("{method} for {metrics}", method=method, metrics=join_words(listed))
         for method, listed in names.items()
     )

@@ -43,6 +43,11 @@ ORIGINS = {
     "convention": message("a convention, for want of validation cases"),
 }
 
+SET_BY: dict[str, str] = {
+    "user": message("user"),
+    "software default, not clinically justified": message("software default, not clinically justified"),
+}
+
 
 @fact(message("the size of the test subset"))
 def test_size(run: RunRecords) -> Answer:
@@ -70,7 +75,7 @@ def threshold(run: RunRecords) -> Answer:
                 "{model}: positive at {threshold} or more ({rule}; {origin})",
                 model=evaluation.display_name,
                 threshold=format_number(point.threshold),
-                rule=t(point.rule),
+                rule=point.rule,
                 origin=origin,
             )
         )
@@ -139,9 +144,9 @@ def inference(run: RunRecords) -> Answer:
     ]
     rule: dict[str, list[str]] = {}
     for row in one.verdict.parameters:
-        rule.setdefault(row.set_by, []).append(f"{t(row.name)} {row.value}")
+        rule.setdefault(row.set_by, []).append(f"{row.name} {row.value}")
     if rule:
-        set_by = [f"{join_words(rows)} ({t(who)})" for who, rows in rule.items()]
+        set_by = [f"{join_words(rows)} ({t(SET_BY[who])})" for who, rows in rule.items()]
         parts.append(t("Decision rule: {parameters}.", parameters="; ".join(set_by)))
     if len(one.models) > PAIR:
         parts.append(t("{n} pairs, p-values adjusted by Holm.", n=len(one.comparisons)))

@@ -40,7 +40,7 @@ def _decide_ai() -> ChecklistTable:
         answer=t(LIVE_EVALUATION),
     )
     return ChecklistTable(
-        name="DECIDE-AI", reference="Vasey B et al. Nat Med 2022;28:924-933.", items=(item,)
+        name=message("DECIDE-AI"), reference="Vasey B et al. Nat Med 2022;28:924-933.", items=(item,)
     )
 
 

@@ -65,7 +65,7 @@ def _tally(letter: str, checklist: ChecklistTable) -> str:
     tally = ", ".join(f"{format_count(count)} {t(STATUS[status])}" for status, count in counts.items())
     items = tn("1 item", "{n:,} items", len(checklist.items))
     name = t(checklist.name) if letter == t(checklist.name) else f"{letter}: {t(checklist.name)}"
-    return f"{name}, {items}: {tally}. {t(checklist.reference)}".strip()
+    return f"{name}, {items}: {tally}. {checklist.reference}".strip()
 
 
 def _gaps(checklists: Mapping[str, ChecklistTable]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
@@ -83,7 +83,7 @@ def _gaps(checklists: Mapping[str, ChecklistTable]) -> tuple[dict[str, list[str]
             for topic in item.open_topics:
                 shared.setdefault(f"{topic}: {t(TOPICS[topic])}", []).append(reference)
             if not item.open_topics:
-                own.setdefault(t(item.text).rstrip("."), []).append(reference)
+                own.setdefault(item.text.rstrip("."), []).append(reference)
     return shared, own
 
 
@@ -95,7 +95,7 @@ def checklists_csv(checklists: Sequence[ChecklistTable]) -> bytes:
     writer.writerow(heads)
     for one in checklists:
         for item in one.items:
-            said = (t(item.section), t(item.text), t(STATUS[item.status]))
+            said = (item.section, item.text, t(STATUS[item.status]))
             texts = (t(one.name), item.number, *said, item.answer)
             writer.writerow([without_formula(text) for text in texts])
     return target.getvalue().encode("utf-8-sig")

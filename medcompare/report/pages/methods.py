@@ -131,7 +131,7 @@ def methods_section(view: View, number: int) -> Section:
     if len(view.inputs.rejected) > MAX_INLINE_ROWS:
         blocks += rejected_blocks(view)
     if view.inputs.files:
-        listed = "; ".join(f"{name} ({t(about)})" for name, about in view.inputs.files)
+        listed = "; ".join(f"{name} ({about})" for name, about in view.inputs.files)
         blocks.append(Paragraph(t("In the run folder, beside this report: {files}.", files=listed)))
     if view.inputs.evidence:
         inside = (code(t("File"), "26%"), words(t("Content"), "31%"), code(t("SHA-256")))
@@ -177,7 +177,7 @@ def _method_table(view: View) -> Table:
         for key, estimate in one.metrics.items():
             if estimate.value is not None:
                 names.setdefault(estimate.method, {})[metric_name(key, short=True)] = None
-    rows = [(capital(t(method)), ", ".join(found)) for method, found in names.items()]
+    rows = [(capital(method), ", ".join(found)) for method, found in names.items()]
     return table(t("Interval methods of each model"), (words(t("Method"), "46%"), words(t("Figures"))), rows)
 
 

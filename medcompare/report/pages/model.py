@@ -119,7 +119,7 @@ def _operating_table(view: View) -> Table:
             (
                 view.name(evaluation.model),
                 Cell(format_number(point.threshold, digits=4), note=notes.letter(point.note)),
-                t("{rule} (not reached)", rule=t(point.rule)) if missed else t(point.rule),
+                t("{rule} (not reached)", rule=point.rule) if missed else point.rule,
                 t(CHOSEN_ON[point.chosen_on]),
                 _errors_at_half(evaluation),
             )
