@@ -52,7 +52,7 @@ def test_texts_that_no_catalogue_has_are_named_in_the_log(caplog: pytest.LogCapt
     """Data may bring a text that nobody translated: one warning when the language ends, the texts at level DEBUG."""
     with caplog.at_level("DEBUG", logger=language.__name__):
         with in_language("de"), ThreadPoolExecutor(1) as other:
-            assert [t(text) for text in ("of a plug-in", "AUC", "of a plug-in", "January")] == [
+            assert [t(text) for text in ("of a plug-in", "AUC", "of a plug-in", "Patients")] == [
                 "of a plug-in", "AUC", "of a plug-in", "Patienten",
             ]  # fmt: skip
             assert tn("{n} plug-in", "{n} plug-ins", 2) == "2 plug-ins"
