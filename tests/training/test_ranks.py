@@ -479,3 +479,32 @@ def test_more_devices_than_there_are() -> None:
 
     assert plan_parallel(2, train, on_cluster=True).n_devices == 1
     assert plan_parallel(2, TrainConfig(device="cpu", devices=cores, batch_size=128)).n_parallel == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["one", "the other", "both"])
+def test_ranks_that_are_told_to_end_save_together(tiny: Any, whom: str) -> None:
+    """The first one saves with the help of the others, which hear nothing of it, and goes on to the same bytes."""
+    request = tiny.request(**EPOCHS | OPTIONS | {"devices": 2, "checkpoint_every_s": 10**6})
+    whole = run_training(request)
+    told: list[int] = []
+
+    def end(pids: list[int]) -> None:
+        told.extend({"one": pids[:1], "the other": pids[1:], "both": pids}[whom])
+        for pid in told:
+            os.killpg(pid, signal.SIGTERM)  # with those that load data, as SLURM and service managers do
+
+    try:
+        result = run_training(request, on_event=in_second_epoch(end))
+    except TrainingError as error:
+        assert "stopped from outside (SIGTERM) and saved" in str(error)
+        assert error.transient
+        (saved,) = (tiny.store.root / "resume").iterdir()
+        assert [path.name[:8] for path in saved.glob("[0-9]*.safetensors")] == ["00000001"]
+        result = run_training(request)
+    else:
+        assert whom != "both"  # the one that was told was not the first: nothing happened
+
+    assert not child._live
+    assert figures(result) == figures(whole)
+    assert result.checkpoint == whole.checkpoint
