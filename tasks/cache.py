@@ -24,7 +24,14 @@ from prefect.logging import get_run_logger
 
 from medcompare.base.artifacts import ArtifactStore, artifacts_in, sha256_of_bytes
 from medcompare.base.code_identity import code_digest
-from medcompare.base.errors import ArtifactError, InputError, SharedStoreError, TrainingError, redact
+from medcompare.base.errors import (
+    ArtifactError,
+    InputError,
+    SharedStoreError,
+    TrainingError,
+    cannot_write,
+    redact,
+)
 from medcompare.base.language import texts_digest
 from medcompare.base.shared_store import local_copy, shared_store_of
 from medcompare.base.store_lock import acquire_lock, work_lock_path
@@ -163,11 +170,15 @@ class StoreLocks(LockManager):
         """Wait until no other run computes the result `key`, then hold it."""
         if not self.is_lock_holder(key, holder):
             label = runtime.task_run.name or "a task"
-            descriptor = acquire_lock(
-                work_lock_path(self._store if self._bucket is None else local_copy(self._bucket), key),
-                timeout_s=math.inf if acquire_timeout is None else acquire_timeout,
-                waiting=f"{label}: another run is doing the same work; waiting for its result",
-            )
+            store = self._store if self._bucket is None else local_copy(self._bucket)
+            try:
+                descriptor = acquire_lock(
+                    work_lock_path(store, key),
+                    timeout_s=math.inf if acquire_timeout is None else acquire_timeout,
+                    waiting=f"{label}: another run is doing the same work; waiting for its result",
+                )
+            except OSError as error:
+                raise cannot_write(error, store) from None
             if descriptor is None:
                 return False
             self._held[key] = (holder, descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from medcompare.base.errors import ArtifactError, DataError, TrainingError
+from medcompare.base.errors import ArtifactError, ConfigError, DataError, DiskFullError, TrainingError
 from medcompare.base.hardware import CGROUP
 from medcompare.training.worker import causes
 from medcompare.training.worker.child import all_ended, run_child, serve
@@ -51,7 +52,9 @@ def gpu(request, emit):
     raise RuntimeError(json.loads(request))
 
 def disk(request, emit):
-    raise OSError(28, "No space left on device")
+    found = json.loads(request)
+    number = found["number"] if isinstance(found, dict) else found[0]
+    raise OSError(number, os.strerror(number))
 
 def die(request, emit):
     sys.stderr.write("last output\\n")
@@ -222,11 +225,32 @@ def test_what_a_gpu_says_is_kept(message: str, words: str, environment: dict[str
     assert caught.value.transient
 
 
-def test_a_full_disk_may_heal(environment: dict[str, str]) -> None:
+def test_a_drive_that_is_gone_may_heal(environment: dict[str, str]) -> None:
     """Errors of the operating system are worth another try."""
-    with pytest.raises(TrainingError, match="No space left on device") as caught:
-        run_child("sample_jobs", "disk", "{}", label="t", environment=environment)
+    with pytest.raises(TrainingError, match="Host is down") as caught:
+        run_child("sample_jobs", "disk", f"[{errno.EHOSTDOWN}]", label="t", environment=environment)
     assert caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (
+            errno.EROFS,
+            ConfigError,
+            r"cannot be written to \(Read-only file system\): let this user write there",
+        ),
+        (errno.ENOSPC, DiskFullError, r"the disk is full: .* MB free"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_named_and_not_tried_again(
+    environment: dict[str, str], tmp_path: Path, number: int, kind: type[Exception], words: str
+) -> None:
+    """The store of the request; neither error is worth another try at once."""
+    request = json.dumps({"store_root": str(tmp_path), "number": number})
+    with pytest.raises(kind, match=words) as caught:
+        run_child("sample_jobs", "disk", request, label="t", environment=environment)
+    assert str(tmp_path) in str(caught.value)
 
 
 @pytest.mark.parametrize(

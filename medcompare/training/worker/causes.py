@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medcompare.base.errors import TrainingError
@@ -62,6 +64,12 @@ def death(
         "SIGTERM": message("its process was ended from outside"),
     }.get(name, message("its process crashed"))
     return TrainingError(f"{label} was ended by {name} ({remedy}){last}", transient=True, how=how)
+
+
+def store_of(request: str) -> Path | None:
+    """Where a child with this request, JSON, writes to; to be named where that is full or read-only."""
+    found = json.loads(request)
+    return Path(found["store_root"]) if isinstance(found, dict) and "store_root" in found else None
 
 
 def words_of_device(error: Exception) -> str | None:

@@ -40,6 +40,7 @@ from medcompare.training.worker.causes import (
     LESS_MEMORY,
     death,
     memory_ran_out,
+    store_of,
     words_of_device,
     words_of_loader,
 )
@@ -374,19 +375,17 @@ def serve(jobs: Mapping[str, Job], arguments: list[str]) -> int:
     }
     try:
         result = jobs[arguments[0]](request, emit)
-    except MedcompareError as error:
-        more = {"transient": getattr(error, "transient", False), "how": error.how}
-        emit({"event": "error", "type": type(error).__name__, "message": str(error), **more})
-        return 1
-    except OSError as error:
-        # A full disk or a dropped network share may heal.
-        message = f"{type(error).__name__}: {redact(error)}"
-        how = os.strerror(error.errno) if error.errno is not None else unforeseen["how"]
-        emit({**unforeseen, "message": message, "transient": True, "how": how})
-        return 1
     except Exception as error:  # noqa: BLE001 - a process boundary: everything is reported to the parent
-        device = words_of_device(error) or words_of_loader(error)
-        emit({**unforeseen, "message": device or str(redact(error)), "transient": device is not None})
+        told = redact(error, store_of(request))
+        if isinstance(told, OSError):  # such as a network drive that does not answer, which may heal
+            how = os.strerror(told.errno) if told.errno is not None else unforeseen["how"]
+            emit({**unforeseen, "message": f"{type(told).__name__}: {told}", "transient": True, "how": how})
+        elif isinstance(told, UnexpectedError):
+            device = words_of_device(error) or words_of_loader(error)
+            emit({**unforeseen, "message": device or str(told), "transient": device is not None})
+        else:
+            more = {"transient": getattr(told, "transient", False), "how": getattr(told, "how", "")}
+            emit({"event": "error", "type": type(told).__name__, "message": str(told), **more})
         return 1
     emit({"event": "result", "record": json.loads(result)})
     return 0
