@@ -222,7 +222,7 @@ STEPS_COMPILED = {
     (True, "measured"): message("yes, as that was measured to be faster"),
     (False, "set"): message("no, as set"),
     (False, "measured"): message("no, as that was measured to gain nothing"),
-    (False, "rule"): message("no: it is not trained in steps on one device"),
+    (False, "rule"): message("no: neither probes nor trainings on several devices are"),
     (False, "no compiler"): message("no: there is no compiler"),
     (False, "short"): message("no: the training is short beside compiling"),
     (False, "failed"): message("no: torch could not compile the network"),
