@@ -209,13 +209,9 @@ def subgroups(run: RunRecords) -> Answer | None:
     groups = subgroup_sizes(run)
     if not groups:
         return None
-    return Answer(
-        text=t(
-            "Performance is shown {groups}; section \u201c{section}\u201d.",
-            groups=groups,
-            section=t("Errors and subgroups"),
-        )
-    )
+    section = t("Errors and subgroups")
+    text = t("Performance is shown {groups}; section \u201c{section}\u201d.", groups=groups, section=section)
+    return Answer(text=text)
 
 
 @fact(message("whether the models were recalibrated"))
