@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medcompare.base.errors import MedcompareError
 from medcompare.cli.options import accepted_outcomes
 from medcompare.cli.terminal import ExitStatus, complain, console
 
@@ -82,6 +83,10 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
             result = start()
     except KeyboardInterrupt:
         complain("\nevery training was stopped and saved where it was; the same command goes on from there")
+        raise
+    except Exception as error:
+        if not isinstance(error, MedcompareError):  # Prefect's server says only that it failed
+            check_prefect_home(os.environ)
         raise
     return print_result(result, accepted=accepted)
 
