@@ -105,6 +105,13 @@ GLOSSARY = (
         ),
     ),
     (
+        message("Guard"),
+        message(
+            "Strict: sensitivity and specificity, too, must be shown to lose less than their margins. Veto: they speak "
+            "against a model only where they are shown to lose more."
+        ),
+    ),
+    (
         message("F1, MCC, AP"),
         message(
             "Harmonic mean of PPV and sensitivity; correlation of prediction and truth; area under the curve of "

@@ -91,8 +91,8 @@ def test_a_clinician_can_confirm_a_default(way: Any, tmp_path: Path) -> None:
     given = frozenset(set_by_user(way(tmp_path)))
 
     assert given - {"data.source", "predictions"} == {f"decide.{name}" for name in CLINICAL}
-    assert "Not clinically justified" not in caveats(given)
-    assert "Not clinically justified" in caveats(given - {"decide.margin_auc"})
+    assert "no clinical justification" not in caveats(given)
+    assert "no clinical justification" in caveats(given - {"decide.margin_auc"})
 
 
 def caveats(given: frozenset[str]) -> str:

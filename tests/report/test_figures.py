@@ -30,6 +30,7 @@ from medcompare.report.figures.runs import (
     draw_learning_curves,
     draw_strips,
     frontier,
+    shared_scales,
 )
 from medcompare.report.matrices import _shade
 from medcompare.stats.records import Curve, Estimate, ModelEvaluation
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from medcompare.base.language import Language
     from medcompare.report.figures.drawing import Drawing
     from medcompare.stats.records import Assessment
+    from medcompare.training.records import TrainedModel
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +243,30 @@ def test_single_epoch_and_no_auc() -> None:
     drawing = draw_learning_curves(trained.model_copy(update={"history": history}), style)
 
     assert drawing.alt == "Learning curves of ResNet-50 over 1 epoch; checkpoint of epoch 1 kept."
+
+
+def test_learning_curves_share_their_axes_where_all_can_be_read() -> None:
+    """Limits around all of them; each its own where one would lie flat on the axes of the other."""
+
+    def learnt(losses: list[float]) -> TrainedModel:
+        trained = make_trained("resnet50", "ResNet-50", epochs=len(losses))
+        rows = (
+            row.model_copy(update={"train_loss": loss, "val_loss": None, "val_auc": 0.9})
+            for row, loss in zip(trained.history, losses, strict=True)
+        )
+        return trained.model_copy(update={"history": tuple(rows)})
+
+    near, far, flat = learnt([0.7, 0.4]), learnt([0.6, 0.2]), learnt([0.71, 0.7])
+
+    assert shared_scales([near, far])["loss"] == pytest.approx((0.175, 0.725))
+    assert shared_scales([near, far])["auc"] == pytest.approx((0.85, 0.95))
+    assert shared_scales([near, flat]) == shared_scales([]) == {}
+    style = styles_of(["resnet50"], {"resnet50": "ResNet-50"})["resnet50"]
+    alone, together = (
+        re.findall(r"<text[^>]*>([^<]+)</text>", draw_learning_curves(near, style, scales=scales).svg)
+        for scales in (None, {"loss": (0.0, 10.0)})
+    )
+    assert ("10" in together, "10" in alone) == (True, False)
 
 
 def test_calibration_plots_end_around_scores_and_shares() -> None:

@@ -33,7 +33,9 @@ def test_interval_in_words() -> None:
 
 def test_parameters_and_who_set_them() -> None:
     """Every parameter of the rule, with 'user' only where the user set it."""
-    rule = DecideConfig(margin_auc=0.05, sensitivity_floor=0.9, net_benefit_range=(0.05, 0.2))
+    rule = DecideConfig(
+        margin_auc=0.05, margin_sensitivity=0.025, sensitivity_floor=0.9, net_benefit_range=(0.05, 0.2)
+    )
     found = parameters(
         situation([A], rule=rule, set_by_user=frozenset({"decide.margin_auc", "decide.net_benefit_range"}))
     )
@@ -41,9 +43,10 @@ def test_parameters_and_who_set_them() -> None:
     rows = {row.name: (row.value, row.set_by) for row in found}
     default = "software default, not clinically justified"
     assert rows["margin_auc"] == ("0.05", "user")
+    assert rows["margin_sensitivity"] == ("0.025", default)
     assert rows["net_benefit_range"] == ("0.05 to 0.2", "user")
-    assert rows["auc_floor"] == ("0.7", default)
-    assert rows["sensitivity_floor"] == ("0.9", default)
+    assert rows["auc_floor"] == ("0.70", default)
+    assert rows["sensitivity_floor"] == ("0.90", default)
     assert rows["cost_tolerance"] == ("10%", default)
     assert rows["level"] == ("95%", default)
     assert "specificity_floor" not in rows
@@ -55,8 +58,9 @@ def test_defaults_are_said_until_all_are_set() -> None:
     two = frozenset(f"decide.{name}" for name in names[:2])
 
     assert "the required AUC, the acceptable loss of AUC" in caveats((A, B))
-    assert "defaults: the acceptable loss of sensitivity and the acceptable loss of specificity." in caveats(
-        (A, B), set_by_user=two
+    assert (
+        "justification: the acceptable loss of sensitivity and the acceptable loss of specificity."
+        in caveats((A, B), set_by_user=two)
     )
     all_set = frozenset(f"decide.{name}" for name in names)
     assert "defaults" not in caveats((A, B), set_by_user=all_set)

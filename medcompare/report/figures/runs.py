@@ -26,7 +26,7 @@ from medcompare.report.figures.drawing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -39,13 +39,49 @@ LOG_FROM_RATIO = 5.0
 """A cost axis becomes logarithmic when the models differ by more than this factor."""
 MAX_BESIDE = 3
 """More models than these need the width of the page in accuracy against cost."""
+FLAT = 0.25
+"""Share of the height of an axis; a learning curve below it could not be read."""
 FIRST_PANEL = 1.3
 """Width of the panel of the cost that decides, others being 1."""
 PAIR = 2
 
 
-def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: float = 85.0) -> Drawing:
-    """Loss and validation AUC per epoch, with the epoch whose checkpoint was kept; at least one epoch."""
+def shared_scales(trained: Sequence[TrainedModel]) -> dict[str, tuple[float, float]]:
+    """Limits of the axes of loss and validation AUC that hold the curves of all trainings.
+
+    Empty where some curve would be less than `FLAT` of the height: a network that learns in another range of the
+    loss then has axes of its own.
+    """
+    scales: dict[str, tuple[float, float]] = {}
+    for name, fields in (("loss", ("train_loss", "val_loss")), ("auc", ("val_auc",))):
+        ends = []
+        for one in trained:
+            known = [
+                value for row in one.history for field in fields if (value := getattr(row, field)) is not None
+            ]
+            if known:
+                ends.append((min(known), max(known)))
+        if not ends:
+            continue
+        low, high = min(a for a, _ in ends), max(b for _, b in ends)
+        room = 0.05 * (high - low) or 0.05
+        if min(b - a for a, b in ends) < FLAT * (high - low):
+            return {}
+        scales[name] = low - room, high + room
+    return scales
+
+
+def draw_learning_curves(
+    trained: TrainedModel,
+    style: ModelStyle,
+    *,
+    scales: Mapping[str, tuple[float, float]] | None = None,
+    width_mm: float = 85.0,
+) -> Drawing:
+    """Loss and validation AUC per epoch, with the epoch whose checkpoint was kept; at least one epoch.
+
+    `scales` are the limits of the axes, as `shared_scales` gives them.
+    """
     lone = "o" if len(trained.history) == 1 else ""
 
     def line(axes: Axes, field: str, **look: Any) -> None:  # noqa: ANN401 - as in `Axes.plot`
@@ -68,6 +104,9 @@ def draw_learning_curves(trained: TrainedModel, style: ModelStyle, *, width_mm: 
             ylabel=t("Validation AUC"),
         )
         auc.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+        for axes, name in ((loss, "loss"), (auc, "auc")):
+            if scales and name in scales:
+                axes.set_ylim(scales[name])
         title_by(figure, style)
 
     best = next((r for r in trained.history if r.epoch == trained.best_epoch), None)

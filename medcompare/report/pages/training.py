@@ -22,7 +22,7 @@ from medcompare.report.blocks import (
     table,
     words,
 )
-from medcompare.report.figures.runs import draw_learning_curves, draw_strips
+from medcompare.report.figures.runs import draw_learning_curves, draw_strips, shared_scales
 from medcompare.report.pages.search import search_blocks
 
 if TYPE_CHECKING:
@@ -105,7 +105,10 @@ def learning_blocks(view: View) -> list[Block]:
     if not trained:
         return []
     curved = [one for one in trained if not one.probe]
-    images = tuple(image_of(draw_learning_curves(one, view.styles[one.model])) for one in curved)
+    scales = shared_scales(curved)
+    images = tuple(
+        image_of(draw_learning_curves(one, view.styles[one.model], scales=scales)) for one in curved
+    )
     selection = sorted({one.selection for one in curved})
     blocks = _preview(view)
     if images:

@@ -91,8 +91,8 @@ def caveats_of(s: Situation, sensitive: SeedComparison | None, *, few_units: boo
     if unset:
         found.append(
             t(
-                "Not clinically justified but left at the software's defaults: {parameters}. A clinician must confirm "
-                "or replace them.",
+                "Left at the software's defaults, which have no clinical justification: {parameters}. A clinician must "
+                "confirm or replace them.",
                 parameters=join_words(t(WORDS_OF[name]) for name in unset),
             )
         )

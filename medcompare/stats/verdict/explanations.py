@@ -289,11 +289,16 @@ def _calibrated(one: ModelEvaluation) -> str:
     )
 
 
+def _share(value: float) -> str:
+    """A margin or floor with two decimals, or more where it has more."""
+    return localised(max(f"{value:.2f}", f"{value:g}", key=len))
+
+
 def parameters(s: Situation) -> tuple[Parameter, ...]:
     """Parameters of the rule, and who set them."""
     rule = s.rule
     numbers = ("auc_floor", "margin_auc", "margin_sensitivity", "margin_specificity")
-    values = {name: localised(f"{getattr(rule, name):g}") for name in numbers} | {
+    values = {name: _share(getattr(rule, name)) for name in numbers} | {
         "guard": rule.guard,
         "min_units": format_count(rule.min_units),
         "cost_metric": rule.cost_metric,
@@ -301,7 +306,7 @@ def parameters(s: Situation) -> tuple[Parameter, ...]:
     }
     for name in ("sensitivity_floor", "specificity_floor"):
         if (floor := getattr(rule, name)) is not None:
-            values[name] = localised(f"{floor:g}")
+            values[name] = _share(floor)
     if rule.net_benefit_range is not None:
         low, high = rule.net_benefit_range
         values["net_benefit_range"] = t("{low:g} to {high:g}", low=low, high=high)

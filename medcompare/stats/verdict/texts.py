@@ -249,8 +249,8 @@ BADLY_TIMED = {
 COSTS = {
     "trade-off": message("each model is cheaper in something"),
     "similar": message("neither is cheaper by enough to count"),
-    "unknown": message("what the models cost is not known"),
-    "badly timed": message("what the models cost is not known well enough"),
+    "unknown": message("the cost of the models is not known"),
+    "badly timed": message("the cost of the models is not known well enough"),
 }
 
 AGAIN = message(
