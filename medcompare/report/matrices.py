@@ -133,7 +133,7 @@ def _agreement(
             ink=INK,
         )
 
-    p = "" if difference.p_value is None else f", p {_equals(difference.p_value)}"
+    p = "" if difference.p_value is None else f", p\u00a0{_equals(difference.p_value)}"
     return Matrix(
         title=t("Cases that are {name} (n = {n:,})", name=name, n=total)
         if name
@@ -163,7 +163,7 @@ def _agreement(
 
 def _equals(p_value: float) -> str:
     text = format_p(p_value)
-    return text if text[0] in "<>" else f"= {text}"
+    return text if text[0] in "<>" else f"=\u00a0{text}"
 
 
 def agreement_row(view: View, pair: PairedComparison) -> MatrixRow:

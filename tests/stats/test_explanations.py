@@ -163,7 +163,7 @@ def test_calibration_in_words() -> None:
     assert "probabilities are under-confident" in calibrated(estimate(1.1, 1.5), fine[1])
     assert "probabilities are too low on average" in calibrated(fine[0], estimate(0.1, 0.3))
     assert "probabilities are too high on average" in calibrated(fine[0], estimate(-0.3, -0.1))
-    assert "not estimable (perfect separation)" in calibrated(missing("perfect separation"), fine[1])
+    assert "calibration slope: perfect separation" in calibrated(missing("perfect separation"), fine[1])
     assert "cannot be assessed" in lines(A)["calibration"]
 
 

@@ -366,13 +366,15 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
 
 
 def _detectable(pair: PairedComparison) -> list[str]:
-    """The smallest differences that this test could have shown, one sentence for each way to compute them."""
+    """The smallest differences that this test could have shown, one sentence for each way to compute them.
+
+    Where a figure has none, its row of the table says why.
+    """
     by_method: dict[str, list[str]] = {}
     for key, smallest in pair.detectable.items():
-        number = (
-            (smallest.note or t(NOT_ESTIMABLE)) if smallest.value is None else format_number(smallest.value)
-        )
-        by_method.setdefault(smallest.method, []).append(f"{metric_name(key, short=True)} {number}")
+        if smallest.value is not None:
+            number = format_number(smallest.value)
+            by_method.setdefault(smallest.method, []).append(f"{metric_name(key, short=True)} {number}")
     return [
         t(
             "Smallest differences that this test could have shown ({method}): {differences}.",

@@ -277,7 +277,7 @@ def _calibrated(one: ModelEvaluation) -> str:
     slope = one.calibration.slope
     parts = [t("probabilities {fault}", fault=fault) for fault in miscalibration(one)]
     if slope.value is None:
-        parts.insert(0, t("the calibration slope is not estimable ({why})", why=slope.note))
+        parts.insert(0, t("calibration slope: {why}", why=slope.note))
     if not parts:
         return t(
             "{model}: no miscalibration shown (slope {slope}).", model=one.display_name, slope=interval(slope)
