@@ -374,10 +374,11 @@ def _brier(
 def _expected_calibration_error(positive: BoolArray, p: FloatArray, seed: int) -> tuple[Estimate, Estimate]:
     """ECE, and what perfect calibration would show with these probabilities."""
     rng = np.random.default_rng([seed, 3])
-    bins = _bins(p, N_BINS)
+    ordered = np.sort(p)  # rows in another order get the same draws
+    bins = _bins(ordered, N_BINS)
     null = np.empty(_NULL_DRAWS)
     for i in range(_NULL_DRAWS):
-        gap = np.bincount(bins, weights=(rng.random(p.size) < p) - p, minlength=N_BINS)
+        gap = np.bincount(bins, weights=(rng.random(p.size) < ordered) - ordered, minlength=N_BINS)
         null[i] = np.abs(gap).sum() / p.size
     note = t(
         "biased upward, so that no models are ranked by it; by chance: what perfectly calibrated probabilities of as "
