@@ -18,7 +18,7 @@ import jinja2
 from medcompare.base.artifacts import write_atomically
 from medcompare.base.code_identity import TEMPLATES
 from medcompare.base.errors import MedcompareError, ReportError
-from medcompare.base.language import spoken, t
+from medcompare.base.language import message, spoken, t
 from medcompare.report.fonts import font_faces, isolated, package_for, undrawable
 from medcompare.report.inputs import ReportFiles
 from medcompare.report.pages.checklists import CHECKLISTS_NAME, checklists_csv
@@ -95,7 +95,7 @@ def _checklists(inputs: ReportInputs) -> tuple[AttachedFile, ...]:
     """The reporting checklists as a table, where there are any."""
     if not inputs.checklists:
         return ()
-    about = t("reporting checklists, as far as they are answered")
+    about = message("reporting checklists, as far as they are answered")
     return (AttachedFile(name=CHECKLISTS_NAME, content=checklists_csv(inputs.checklists), about=about),)
 
 
@@ -133,7 +133,7 @@ def write_report(
     """
     prepare()
     results = results_json(inputs)
-    about = t("every number of this report at full precision")
+    about = message("every number of this report at full precision")
     every_number = AttachedFile(name=RESULTS_NAME, content=results, about=about)
     attached = (every_number, *inputs.evidence, *_checklists(inputs))
     html = render_html(build_context(inputs.model_copy(update={"evidence": attached})))
