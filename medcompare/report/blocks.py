@@ -11,7 +11,14 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from medcompare.base.formatting import format_estimate
-from medcompare.base.language import t
+from medcompare.base.language import localised, t
+from medcompare.report.cell_layout import (
+    LONGEST_HEAD_WORD,
+    LONGEST_INTERVAL,
+    LONGEST_WORD,
+    aligned,
+    has_long_word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,18 +32,6 @@ MAX_MODEL_COLUMNS = 4
 
 MAX_FIGURE_COLUMNS = 4
 """Figures next to each other where models are rows; more of them go on in a further table."""
-
-LONGEST_HEAD_WORD, LONGEST_WORD = 14, 24
-"""A head or cell with a longer word may break within it: no column is as wide as some names are. Only such a cell,
-as WeasyPrint measures every place where a cell may break: with all cells a report took five times as long."""
-
-LONGEST_INTERVAL = 22
-"""A longer interval may break between its limits."""
-
-
-def has_long_word(text: str, n_characters: int) -> bool:
-    """Whether a word of `text` is longer than so many characters."""
-    return any(len(word) > n_characters for word in text.split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +87,8 @@ class Cell:
     """A small drawing in place of text."""
     again: bool = False
     """As in the row above: shown only where rows are sorted, and heard."""
+    room: str = ""
+    """CSS length of a blank before the interval, or behind a text without one: it aligns the decimals of a column."""
 
     @property
     def breaks(self) -> bool:
@@ -365,10 +362,11 @@ def table(
     titled: bool = True,
 ) -> Table:
     """A table of cells or plain text below heads, of which plain text heads a column of numbers."""
+    columns = tuple(Column(head) if isinstance(head, str) else head for head in heads)
     return Table(
         caption=caption,
-        columns=tuple(Column(head) if isinstance(head, str) else head for head in heads),
-        rows=_cells(rows),  # before the notes, which they collect
+        columns=columns,
+        rows=aligned(columns, _cells(rows), localised(".")),  # before the notes, which they collect
         notes=() if notes is None else notes.listed(),
         dense=dense,
         fine=fine,

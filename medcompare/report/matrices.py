@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -61,10 +60,7 @@ def _confusion(view: View, evaluation: ModelEvaluation) -> Matrix:
             (cell("false_positive", t("false alarm")), cell("true_negative", t("correct"))),
         ),
         row_totals=(format_count(evaluation.n_positive), format_count(evaluation.n_negative)),
-        lines=(
-            t("Sensitivity {value}", value=format_estimate(evaluation.metrics["sensitivity"])),
-            t("Specificity {value}", value=format_estimate(evaluation.metrics["specificity"])),
-        ),
+        lines=(),
     )
 
 
@@ -97,7 +93,7 @@ def trials(view: View) -> list[Explore]:
             "own": f"{counts.true_positive} {counts.false_positive}",
             "shades": " ".join(map(str, (*LIGHT, *DARK))),
         }
-        found.append((replace(_confusion(view, evaluation), lines=()), given))
+        found.append((_confusion(view, evaluation), given))
     if not found:
         return []
     text = t(

@@ -140,7 +140,7 @@ def draw_roc_and_precision_recall(
     """
     # Below the panels: inside them a legend would lie on the curves of some study.
     legend_mm = 4.1 * len(evaluations) + 2
-    height_mm = 66.0 + legend_mm
+    height_mm = 60.0 + legend_mm
 
     def fill(figure: Figure) -> None:
         panels = figure.subplots(2, 2, height_ratios=[78.0, legend_mm])
@@ -209,7 +209,7 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
         if evaluation.calibration is None:
             msg = f"{evaluation.model} has no calibration to draw"
             raise ValueError(msg)
-    strip_mm = 13.0
+    strip_mm = 10.0
     labels = [
         label
         for evaluation in evaluations
@@ -220,7 +220,7 @@ def draw_calibration(evaluations: Sequence[ModelEvaluation], styles: dict[str, M
         if drawn
     ]
     n_across = legend_columns(labels, width_mm=SPLIT_IMAGE_MM)
-    height_mm = 64.0 + strip_mm * len(evaluations) + LEGEND_ROW_MM * -(-len(labels) // n_across)
+    height_mm = 58.0 + strip_mm * len(evaluations) + LEGEND_ROW_MM * -(-len(labels) // n_across)
 
     def fill(figure: Figure) -> None:
         ratios = [58.0] + [strip_mm] * len(evaluations)
@@ -401,4 +401,4 @@ def draw_score_distributions(
         n_missed=n_false_negative,
         n_alarms=n_false_positive,
     )
-    return draw(fill, width_mm=width_mm, height_mm=58.0, alt=alt)
+    return draw(fill, width_mm=width_mm, height_mm=50.0, alt=alt)

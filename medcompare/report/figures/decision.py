@@ -39,7 +39,7 @@ MAX_BANDS = 4
 PATIENTS = 1000
 """Net benefit is also read as true positives gained per so many patients."""
 
-PLOT_MM = 56.0
+PLOT_MM = 50.0
 
 
 def _of_many(net_benefit: ArrayLike) -> NDArray[np.float64]:

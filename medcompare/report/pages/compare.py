@@ -1,42 +1,30 @@
-"""Section that compares the models with each other."""
+"""What intervals of differences show, and every pair of more than two models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import (
     NOT_ESTIMABLE,
-    capital,
-    format_number,
     format_p,
     join_words,
     short_labels,
 )
 from medcompare.base.language import message, t
 from medcompare.report.blocks import (
-    DASH,
-    Cell,
-    Column,
-    Heading,
     Notes,
     Paragraph,
-    Section,
     image_of,
-    muted,
     table,
     words,
 )
-from medcompare.report.figures.curves import draw_roc_and_precision_recall, zoomed_corner
 from medcompare.report.figures.forest import ForestRow, draw_differences
-from medcompare.report.figures.interval import draw_difference, ends_of
-from medcompare.report.matrices import agreement_row
-from medcompare.report.vocabulary import LOWER_IS_BETTER, METRIC_NAMES, base_metric, metric_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medcompare.report.blocks import Block, Image, Row, Table
+    from medcompare.report.blocks import Block, Image, Row
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import Estimate, PairedComparison
 
@@ -47,57 +35,8 @@ MARGIN_METRICS = ("auc", "sensitivity", "specificity")
 OPEN, NO_INTERVAL = message("open"), message("no interval")
 """Conclusions that are none."""
 
-DRAWN_MM, MAX_FOREST_ROWS = 20.5, 32
-"""Width of an interval in the table of differences; rows of a forest plot that fit on a page with its caption."""
-
-TOPICS = {
-    "discrimination": message("Discrimination"),
-    "operating point": message("Operating point"),
-    "calibration": message("Calibration"),
-    "cost": message("Cost"),
-}
-
-
-def head_to_head_section(view: View, number: int) -> Section:
-    """Differences with margins, curves in one panel, agreement on the same cases."""
-    pair, lines = view.pair, view.assessment.verdict.lines
-    blocks: list[Block] = []
-    if lines:
-        heads = (words(t("Criterion"), "17%"), words(t("Assessment")))
-        rows = [(Cell(t(TOPICS[line.topic]), strong=True), line.text) for line in lines]
-        blocks.append(table(t("Assessment by criterion"), heads, rows))
-    title, lead = t("Discrimination"), t("How well the scores tell the classes apart on the test subset.")
-    if pair is not None:
-        title = t("Head to head")
-        lead = t(
-            "All differences are candidate minus reference on the same test cases: {candidate} minus {reference}.",
-            candidate=view.name(pair.candidate),
-            reference=view.name(pair.reference),
-        )
-        if len(view.evaluations) > PAIR:
-            heading = t(
-                "{candidate} against {reference}",
-                candidate=view.name(pair.candidate),
-                reference=view.name(pair.reference),
-            )
-            blocks += [Heading(t("All pairs")), *_all_pairs(view), Heading(heading)]
-        blocks.append(_difference_table(view, pair))
-    curves = draw_roc_and_precision_recall(
-        view.evaluations, view.styles, prevalence=view.assessment.prevalence
-    )
-    caption = t(
-        "Marks with crosses: operating points with {level} intervals, at {thresholds}. Bands, where "
-        "drawn, are pointwise {level} bootstrap intervals: each holds at one place, not for the whole "
-        "curve. Dotted: chance level.",
-        level=view.level,
-        thresholds=view.thresholds,
-    )
-    if zoomed_corner(view.evaluations) is not None:
-        caption += " " + t("The upper left corner of the ROC is drawn once more, larger.")
-    if pair is not None:  # below the table, where the curves would leave room
-        blocks += [Heading(t("Agreement on the same cases")), agreement_row(view, pair)]
-    blocks += [Heading(t("ROC and precision–recall")), image_of(curves, caption=f"{caption}{view.of_first}")]
-    return Section(number=number, anchor="comparison", title=title, lead=lead, blocks=tuple(blocks))
+MAX_FOREST_ROWS = 32
+"""Rows of a forest plot that fit on a page with its caption."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +53,12 @@ class OrientedPair:
         estimate = self.pair.differences[key]
         if simultaneous and key == "auc" and self.pair.auc_simultaneous is not None:
             estimate = self.pair.auc_simultaneous
-        return _negated(estimate) if self.flipped else estimate
+        return negated(estimate) if self.flipped else estimate
 
 
-def _negated(estimate: Estimate) -> Estimate:
+def negated(estimate: Estimate) -> Estimate:
+    """A difference the other way round."""
+
     def minus(value: float | None) -> float | None:
         return None if value is None else -value
 
@@ -258,134 +199,8 @@ def both_ways(view: View) -> bool:
     return view.assessment.verdict.cheaper is None
 
 
-def _difference_table(view: View, pair: PairedComparison) -> Table:
-    """Figures of both models, their difference, and a forest plot of it in one.
-
-    With more models no margin is drawn: the rule compares all pairs together.
-    """
-    notes = Notes()
-    by_model = {evaluation.model: evaluation for evaluation in view.evaluations}
-    alone = len(view.evaluations) == PAIR
-    held_against = MARGIN_METRICS if alone else ()
-    margins: dict[str, float] = {key: getattr(view.inputs.rule, f"margin_{key}") for key in held_against}
-    benefits = {
-        key: _negated(each) if key in LOWER_IS_BETTER else each for key, each in pair.differences.items()
-    }
-    ends = ends_of(benefits.values(), margins.values(), two_sided=both_ways(view))
-
-    def named(words_: str, estimate: Estimate, *, strong: bool = False) -> Cell:
-        """The name of a row, with how its difference was computed, if it was."""
-        method = None if estimate.value is None else capital(estimate.method)
-        return Cell(words_, strong=strong, note=notes.letter(method))
-
-    def figure(model: str, key: str) -> Cell:
-        one = by_model.get(model)
-        estimate = None if one is None else one.over_seeds.get(key) or one.metrics.get(base_metric(key))
-        if estimate is None:
-            return muted(t("not computed"))
-        return notes.cell(estimate) if estimate.value is None else Cell(format_number(estimate.value))
-
-    def drawn(key: str, said: str) -> Cell:
-        benefit, margin = benefits[key], margins.get(key)
-        if benefit.value is None:
-            return DASH
-        drawing = draw_difference(
-            benefit.value,
-            benefit.ci_low,
-            benefit.ci_high,
-            margin=margin,
-            margin_label="" if margin is None else format_number(-margin, digits=2),
-            two_sided=both_ways(view),
-            ends=ends,
-            alt=t("Interval against the margin: {conclusion}", conclusion=said),
-            width_mm=DRAWN_MM,
-        )
-        return Cell("", svg=drawing.svg)
-
-    rows: list[Row] = []
-    for key in sorted(pair.differences, key=lambda key: [*METRIC_NAMES, key].index(key)):
-        difference = pair.differences[key]
-        name = named(metric_name(key, short=True), difference, strong=key in MARGIN_METRICS)
-        figures = [figure(model, key) for model in (pair.reference, pair.candidate)]
-        said = (
-            Cell(conclusion(difference.ci_low, difference.ci_high, margins[key]))
-            if key in margins
-            else muted(t("exploratory"))
-        )
-        rows.append(
-            (
-                name,
-                *figures,
-                notes.cell(difference, signed=True),
-                drawn(key, said.text),
-                said,
-                format_p(difference.p_value),
-            )
-        )
-    if any(one.over_seeds for one in view.evaluations):
-        title = t(
-            "Differences with {level} intervals; a p-value without margin and interval says nothing about equality; "
-            "in bold: means over the trainings, all others: the first training",
-            level=view.level,
-        )
-    else:
-        title = t(
-            "Differences with {level} intervals; a p-value without margin and interval says nothing about equality",
-            level=view.level,
-        )
-    axis = t(
-        "Drawn from {low} to {high}: to the right {candidate} is better, to the left {reference}; the sign of what is "
-        "better when lower is turned.",
-        low=format_number(ends[0], digits=2, signed=True),
-        high=format_number(ends[1], digits=2, signed=True),
-        candidate=view.label(pair.candidate),
-        reference=view.label(pair.reference),
-    )
-    zone = (
-        zone_words(view)
-        if alone
-        else t(
-            "Intervals of this pair alone, not adjusted for the number of pairs, so no margin is drawn: the "
-            "rule compares all pairs together, as shown above."
-        )
-    )
-    remarks = [axis, zone, *_detectable(pair)]
-    return table(
-        title,
-        (
-            words(t("Metric"), "18.6%"),
-            *(replace(one, width="13.2%") for one in view.columns((pair.reference, pair.candidate))),
-            Column(t("Difference"), "24.4%"),
-            Column(t("Interval"), "12.6%", "figure"),
-            words(t("Conclusion"), "11.5%"),
-            Column("p", "6.5%"),
-        ),
-        rows,
-        notes=notes.with_remark(" ".join(remarks)),
-    )
-
-
-def _detectable(pair: PairedComparison) -> list[str]:
-    """The smallest differences that this test could have shown, one sentence for each way to compute them.
-
-    Where a figure has none, its row of the table says why.
-    """
-    by_method: dict[str, list[str]] = {}
-    for key, smallest in pair.detectable.items():
-        if smallest.value is not None:
-            number = format_number(smallest.value)
-            by_method.setdefault(smallest.method, []).append(f"{metric_name(key, short=True)} {number}")
-    return [
-        t(
-            "Smallest differences that this test could have shown ({method}): {differences}.",
-            method=method,
-            differences=join_words(found),
-        )
-        for method, found in by_method.items()
-    ]
-
-
-def _all_pairs(view: View) -> list[Block]:
+def all_pairs(view: View) -> list[Block]:
+    """Forest plot and table of every pair."""
     notes = Notes()
     pairs = [oriented(pair) for pair in view.assessment.comparisons]
     rows: list[Row] = []

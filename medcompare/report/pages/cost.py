@@ -310,7 +310,9 @@ def price_per_1000(view: View, cost: CostMeasurement) -> str | None:
 
 def _cost_remarks(view: View, costs: list[CostMeasurement]) -> list[Block]:
     """Other implementations and doubts, with the command that measures again where there are doubts."""
-    found: list[Block] = [Paragraph(text, "note") for text in view.assessment.verdict.cost_remarks]
+    verdict = view.assessment.verdict
+    on_page_one = {*verdict.caveats, *view.inputs.notices}
+    found: list[Block] = [Paragraph(text, "note") for text in verdict.cost_remarks if text not in on_page_one]
     doubtful = any(cost.disturbed or cost.cut_short for cost in costs)
     if view.inputs.source != "predictions supplied" and doubtful:
         command = f"{view.inputs.provenance.command} --set cost.fresh=true"

@@ -57,7 +57,7 @@ def data_section(view: View, number: int) -> Section:
         blocks.append(flow_of_cases(view))
     if inputs.split is not None:
         how = (f"{inputs.split.method.rstrip('.')}.", *_split_facts(inputs.split))
-        blocks += [Bullets(how), *_characteristics(view, inputs.split)]
+        blocks += [Bullets(how, in_columns=True), *_characteristics(view, inputs.split)]
     if inputs.manifest is not None:
         blocks += _data_changes(view)
         blocks.append(_what_images_are(inputs.manifest))

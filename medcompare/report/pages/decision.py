@@ -30,6 +30,7 @@ from medcompare.report.pages.compare import (
     oriented,
 )
 from medcompare.report.pages.cost import key_costs
+from medcompare.report.pages.uses import uses_of
 from medcompare.stats.verdict.caveats import UNFIT
 from medcompare.stats.verdict.phrases import difference_text, floor_figures, interval
 
@@ -39,33 +40,12 @@ if TYPE_CHECKING:
     from medcompare.report.blocks import Row, Table
     from medcompare.report.figures.interval import Reach
     from medcompare.report.vocabulary import View
-    from medcompare.stats.records import Estimate, ModelEvaluation, ModelUse
+    from medcompare.stats.records import Estimate
 
 FIGURES = ("sensitivity", "specificity", "auc")
 LONGEST_CLASS = 24
 
 Unit = Literal["patients", "cases", "images"]
-THRESHOLDS = {
-    "usable": message("yes"),
-    "not held": message("no: its sensitivity is not held"),
-    "not reached": message("no: target not reached"),
-    "few validation cases": message("not yet: few validation cases"),
-    "one class": message("no: tells nothing apart"),
-    "convention": message("no: 0.5 by convention"),
-    "given": message("not known: given"),
-    "fixed": message("not known: fixed beforehand"),
-}
-"""Words for `ModelUse.threshold`."""
-
-FAULTS = {
-    "show no relation to the truth": message("no relation to the truth"),
-    "fall where the truth is positive": message("fall where the truth is positive"),
-    "are over-confident": message("over-confident"),
-    "are under-confident": message("under-confident"),
-    "are too low on average": message("too low on average"),
-    "are too high on average": message("too high on average"),
-}
-"""Words for `ModelUse.miscalibration`."""
 
 
 def decision_tables(view: View) -> list[Table]:
@@ -188,7 +168,7 @@ def _of_two(view: View) -> Table:
             else Cell(t("cheaper") if cheaper == pair.candidate else t("dearer"), strong=True)
         )
         rows.append((*row, DASH, said))
-    for name, texts in _uses(view):
+    for name, texts in uses_of(view):
         rows.append((Cell(name, strong=True), *(Cell(text) for text in texts), DASH, DASH, DASH))
     candidate = view.label(pair.candidate)
     title = t(
@@ -302,7 +282,9 @@ def _alone(view: View) -> list[Table]:
         cells = [_figure(notes, key, one.decisive(key)) for one in view.evaluations]
         rows.append((Cell(labels[key], strong=True), *cells, asked))
     rows += [(*row, DASH) for row in key_costs(view, with_ratio=False)]
-    rows += [(Cell(name, strong=True), *(Cell(text) for text in cells), DASH) for name, cells in _uses(view)]
+    rows += [
+        (Cell(name, strong=True), *(Cell(text) for text in cells), DASH) for name, cells in uses_of(view)
+    ]
     return model_tables(
         t("What it means: values with {level} confidence intervals", level=view.level),
         words(t("Test subset"), "34%"),
@@ -314,38 +296,12 @@ def _alone(view: View) -> list[Table]:
     )
 
 
-def _probability(one: ModelEvaluation, use: ModelUse) -> str:
-    if one.calibration is None:
-        return t("no: scores are no probabilities")
-    if use.miscalibration is None:
-        return t("not known: too few cases")
-    if not use.miscalibration:
-        return t("no fault shown")
-    return t("no: {faults}", faults=join_words(t(FAULTS[each]) for each in use.miscalibration))
-
-
-def _uses(view: View) -> list[tuple[str, list[str]]]:
-    """Whether thresholds and probabilities may be used, per model; models that could not be assessed are named so."""
-    uses = {use.model: use for use in view.assessment.verdict.uses}
-    if not uses:
-        return []
-    found = [(one, uses.get(one.model)) for one in view.evaluations]
-    none = t("no: not assessed")
-    return [
-        (t("Threshold usable?"), [none if use is None else t(THRESHOLDS[use.threshold]) for _, use in found]),
-        (
-            t("Usable as probability?"),
-            [none if use is None else _probability(one, use) for one, use in found],
-        ),
-    ]
-
-
 def uses_in_words(view: View) -> tuple[str, ...]:
     """The same in sentences, where models are rows of the table: the commonest answer last, for all others."""
     if len(view.evaluations) <= PAIR:
         return ()
     said = []
-    for name, answers in _uses(view):
+    for name, answers in uses_of(view):
         groups: dict[str, list[str]] = {}
         for one, answer in zip(view.evaluations, answers, strict=True):
             groups.setdefault(answer, []).append(view.label(one.model))

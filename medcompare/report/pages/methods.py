@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import (
-    capital,
     format_bytes,
     format_count,
     format_duration,
@@ -111,7 +110,7 @@ def methods_section(view: View, number: int) -> Section:
     )
     blocks: list[Block] = [Heading(t("Statistics")), Paragraph(method_text)]
     blocks += [Paragraph(text) for text in _in_no_table(view)]
-    blocks.append(_method_table(view))
+    blocks += [Heading(t("Interval methods of each model"), level=4), _interval_methods(view)]
     if assessment.notes:
         blocks.append(Bullets(assessment.notes))
     glossary = [(t(term), t(meaning)) for term, meaning in GLOSSARY]
@@ -170,15 +169,15 @@ def _in_no_table(view: View) -> list[str]:
     return [text for text in verdict.reasons if not any(each in text for each in tabled)]
 
 
-def _method_table(view: View) -> Table:
+def _interval_methods(view: View) -> Bullets:
     """Which method gave which interval; those of differences are below their table."""
     names: dict[str, dict[str, None]] = {}
     for one in view.evaluations:
         for key, estimate in one.metrics.items():
             if estimate.value is not None:
                 names.setdefault(estimate.method, {})[metric_name(key, short=True)] = None
-    rows = [(capital(method), ", ".join(found)) for method, found in names.items()]
-    return table(t("Interval methods of each model"), (words(t("Method"), "46%"), words(t("Figures"))), rows)
+    texts = (f"{', '.join(found)}: {method}" for method, found in names.items())
+    return Bullets(tuple(texts), in_columns=True)
 
 
 def _training_text(view: View) -> str:
@@ -253,6 +252,11 @@ def _training_tables(view: View) -> list[Table]:
     def row(label: str, write: Callable[[TrainedModel], str]) -> tuple[str, ...]:
         return (label, *(write(one) for one in trained))
 
+    # What each model was given is in the table of equal chances, where there is one.
+    given = [
+        row(t("Optimiser"), lambda one: one.recipe),
+        row(t("Batch size"), lambda one: format_count(one.batch_size)),
+    ]
     rows = [
         row(t("Initial weights"), weights),
         row(
@@ -260,18 +264,21 @@ def _training_tables(view: View) -> list[Table]:
             lambda one: t(one.initial_weights.licence or message("does not apply")),
         ),
         row(t("Resizing, crop; normalisation"), lambda one: str(one.transforms or t("not recorded"))),
-        row(t("Optimiser"), lambda one: one.recipe),
+        *(() if view.inputs.budgets else given),
         row(t("Class weights"), lambda one: ", ".join(format_significant(w) for w in one.class_weights)),
         row(
             t("Subtracted from the log-odds for the class weights"),
             lambda one: format_number(one.log_odds_shift, signed=True),
         ),
         row(t("Image side (resized to), pixels"), lambda one: f"{one.image_size_px} ({one.resize_px})"),
-        row(t("Batch size"), lambda one: format_count(one.batch_size)),
         row(t("Epochs run, epoch kept"), lambda one: f"{len(one.history)}, {one.best_epoch}"),
         row(t("Stopped early"), lambda one: t("yes") if one.stopped_early else t("no")),
         row(t("Images seen"), lambda one: format_count(one.n_images_seen)),
-        row(t("Parameters"), lambda one: format_parameters(one.n_parameters)),
+        *(
+            ()
+            if view.assessment.costs
+            else (row(t("Parameters"), lambda one: format_parameters(one.n_parameters)),)
+        ),
         row(
             t("Precision, memory format"),
             lambda one: f"{one.precision}, {one.memory_format.replace('_', ' ')}",

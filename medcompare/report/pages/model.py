@@ -95,17 +95,30 @@ def model_section(view: View, number: int) -> Section:
 
 
 def _metric_tables(view: View) -> list[Table]:
+    """Every figure but those that the table of differences holds with the same intervals."""
     notes = Notes()
     found = dict.fromkeys(key for e in view.evaluations for key in e.metrics)
+    before: frozenset[str] = frozenset()
+    if view.pair is not None and len(view.evaluations) == PAIR and not view.of_first:
+        before = frozenset(view.pair.differences)
     keys = [key for key in METRIC_NAMES if key in found] + [key for key in found if key not in METRIC_NAMES]
     rows: list[Row] = []
     for key in keys:
+        if key in before:
+            continue
         estimates = [e.metrics.get(key) for e in view.evaluations]
         if key.endswith("_at_prevalence") and all(one is None or one.value is None for one in estimates):
             continue  # no prevalence was stated
         cells = [muted(t("not computed")) if one is None else notes.cell(one) for one in estimates]
         rows.append((metric_name(key), *cells))
-    caption = t("All metrics ({level} intervals)", level=view.level)
+    if not rows:
+        return []
+    if before:
+        caption = t(
+            "Further metrics ({level} intervals); all others are under Head to head", level=view.level
+        )
+    else:
+        caption = t("All metrics ({level} intervals)", level=view.level)
     return model_tables(caption, words(t("Metric"), "34%"), view.columns(), rows, notes=notes, dense=True)
 
 
@@ -125,11 +138,11 @@ def _operating_table(view: View) -> Table:
             )
         )
     heads = (
-        words(t("Model"), "18%"),
+        words(t("Model"), "17%"),
         Column(t("Threshold"), "10%"),
-        words(t("Rule")),
-        words(t("Chosen on"), "16%"),
-        words(t("0.5 would give"), "25%"),
+        words(t("Rule"), "39%"),
+        words(t("Chosen on"), "13%"),
+        words(t("0.5 would give")),
     )
     caption = t("Operating points: positive where the score is at or above the threshold")
     return table(caption, heads, rows, notes=notes)
@@ -231,7 +244,7 @@ def _calibration(view: View) -> list[Block]:
             )
             for key, label in AS_PREDICTED_ROWS
         ]
-    heads = words(t("Metric (ideal)"), "30%"), view.columns(calibrations)
+    heads = words(t("Metric (ideal)"), "24%"), view.columns(calibrations)
     tables = model_tables(t("Calibration in numbers"), *heads, rows, notes=notes, dense=True)
     recalibrated = sorted({one.recalibration for one in calibrations.values() if one.recalibration})
     caption = t(

@@ -22,7 +22,6 @@ from medcompare.report.blocks import (
 )
 from medcompare.report.pages.checklists import checklist_section
 from medcompare.report.pages.checks import checks_of
-from medcompare.report.pages.compare import head_to_head_section
 from medcompare.report.pages.cost import cost_section
 from medcompare.report.pages.data import data_section
 from medcompare.report.pages.decision import (
@@ -33,6 +32,7 @@ from medcompare.report.pages.decision import (
 )
 from medcompare.report.pages.errors import error_section
 from medcompare.report.pages.external import external_section
+from medcompare.report.pages.head_to_head import head_to_head_section
 from medcompare.report.pages.methods import methods_section, trend_section
 from medcompare.report.pages.model import model_section
 from medcompare.report.pages.rule import rule_steps

@@ -175,7 +175,10 @@ def _equal_chances(view: View) -> list[Table]:
     found = view.inputs.budgets
     if not found:
         return []
-    rows = [(t(label), *(write(one) for one in found)) for label, write in CHANCES]
+    tried = any(one.n_trials for one in found)
+    rows = [
+        (t(label), *(write(one) for one in found)) for label, write in CHANCES if tried or write is not _used
+    ]
     return model_tables(
         t(
             "Equal chances: what each model was given (rows down to the trials must be alike, or the run "
@@ -304,7 +307,7 @@ def _batch_statistics(view: View, trained: list[TrainedModel]) -> list[Table]:
             sample=sample,
             compared=compared,
         ),
-        words(t("Metric"), "40%"),
+        words(t("Metric"), "46%"),
         view.columns(one.model for one in trained),
         list(zip(map(t, BATCH_STATISTICS), *columns, strict=True)),
         notes=notes,

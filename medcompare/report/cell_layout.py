@@ -1,0 +1,78 @@
+"""Where the text of a cell may break, and columns of numbers whose decimal points stand below each other.
+
+Digits of the report's font are equally wide and cells stand at the right, so that only what follows the point
+pushes it about: an interval with or without signs, more or fewer decimals.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medcompare.report.blocks import Cell, Column
+
+LONGEST_HEAD_WORD, LONGEST_WORD = 14, 24
+"""A head or cell with a longer word may break within it: no column is as wide as some names are. Only such a cell,
+as WeasyPrint measures every place where a cell may break: with all cells a report took five times as long."""
+
+LONGEST_INTERVAL = 22
+"""A longer interval may break between its limits."""
+
+NUMBER = re.compile(r"[+\u2212<> \u202f]*\d[\d.,\u202f]*%?")
+"""A number without a unit: those of a column with several units cannot be compared by their places."""
+
+WIDTHS_EM = {
+    **dict.fromkeys("0123456789", 0.636),
+    **dict.fromkeys(".,  \u202f", 0.318),
+    **dict.fromkeys("()", 0.39),
+}
+"""Advance widths of DejaVu Sans, from its table ``hmtx``."""
+
+SIGN_EM, LETTER_EM = 0.838, 0.6
+INTERVAL = re.compile(r"\([+\u2212\d.,\u202f% ]+ \w+ [+\u2212\d.,\u202f% ]+\)")
+
+
+def has_long_word(text: str, n_characters: int) -> bool:
+    """Whether a word of `text` is longer than so many characters."""
+    return any(len(word) > n_characters for word in text.split())
+
+
+def width_em(text: str) -> float:
+    """Width of numbers and signs, in units of the font size; of letters on average."""
+    return sum(WIDTHS_EM.get(one, SIGN_EM if one in "+\u2212<>" else LETTER_EM) for one in text)
+
+
+def aligned(
+    columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]], point: str
+) -> tuple[tuple[Cell, ...], ...]:
+    """The rows, with room in the cells of columns of numbers so that the decimals of each are below each other.
+
+    Intervals are made as wide as the widest of their column; numbers without one as if all had the most decimals.
+    """
+    found = [list(row) for row in rows]
+    for i, column in enumerate(columns):
+        if column.kind != "number":
+            continue
+        cells = [(row, row[i]) for row in found if NUMBER.fullmatch(row[i].text) and not row[i].svg]
+        for with_interval in (True, False):
+            part = [
+                (row, cell, _after_point(cell, point))
+                for row, cell in cells
+                if bool(cell.interval) == with_interval
+                and (not cell.interval or INTERVAL.fullmatch(cell.interval))
+            ]
+            widest = max((width for _, _, width in part), default=0.0)
+            for row, cell, width in part:
+                if width < widest:
+                    row[i] = replace(cell, room=f"{widest - width:.2f}em")
+    return tuple(map(tuple, found))
+
+
+def _after_point(cell: Cell, point: str) -> float:
+    """Width of what follows the last digit before the decimal point, without the letter of a note."""
+    _, found, decimals = cell.text.partition(point)
+    return width_em(found + decimals) + width_em(cell.interval)
