@@ -125,8 +125,9 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
         if estimate is None:
             return muted(t("not computed"))
         # A figure by a second method has the interval of the first, which is printed above.
-        whole = estimate.value is None or (alone and key == base_metric(key))
-        return notes.cell(estimate) if whole else Cell(format_number(estimate.value))
+        if estimate.value is None or (alone and key == base_metric(key)):
+            return notes.cell(estimate)
+        return Cell(format_number(estimate.value))
 
     def drawn(key: str) -> Cell:
         benefit, margin = benefits[key], margins.get(key)
