@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Literal
 import numpy as np
 
 from medcompare.base.artifacts import sha256_of_file, write_atomically
-from medcompare.base.errors import ConfigError, DataError, InputError
+from medcompare.base.errors import ConfigError, DataError, InputError, cannot_write
 from medcompare.base.file_names import file_at
 from medcompare.base.hardware import usable_cores
 from medcompare.data.reading import read_each
@@ -135,23 +135,26 @@ def predict(
         raise
     key = _identity(config, network, listing)
     started = time.perf_counter()
-    with _opened(part, out) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            msg = f"another call is writing {out}: wait for it, or choose another table with --out"
-            raise ConfigError(msg) from None
-        n_done = _resumed(file, key, n_images=len(listing.files), batch_size=config.batch_size)
-        rows = partial(_rows, export=export, network=network, training=training)
-        _score(
-            file,
-            listing,
-            n_done=n_done,
-            config=config,
-            how=export.preprocessing,
-            rows=rows,
-            progress=progress,
-        )
+    try:
+        with _opened(part, out) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                msg = f"another call is writing {out}: wait for it, or choose another table with --out"
+                raise ConfigError(msg) from None
+            n_done = _resumed(file, key, n_images=len(listing.files), batch_size=config.batch_size)
+            rows = partial(_rows, export=export, network=network, training=training)
+            _score(
+                file,
+                listing,
+                n_done=n_done,
+                config=config,
+                how=export.preprocessing,
+                rows=rows,
+                progress=progress,
+            )
+    except OSError as error:  # of writing, at the end of the block too: an image that cannot be read is a row
+        raise cannot_write(error, out.parent) from None
     elapsed_s = time.perf_counter() - started
     counts, unread = _finished(part, out, export, patients if listing.has_patients else None)
     shutil.rmtree(work, ignore_errors=True)
