@@ -6,6 +6,7 @@ environment wins. No telemetry leaves the machine: the images are of patients.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -31,3 +32,5 @@ logging.getLogger("medcompare").setLevel(logging.INFO)
 # Libraries and report are a million objects that live to the end. Looking through them for cycles
 # as often as Python does by default takes a fifth of a run that has nothing to compute.
 gc.set_threshold(100_000, 20, 50)
+# For the same reason, the end of a process, which would look twice more. Registered before Prefect's, hence called last.
+atexit.register(gc.freeze)

@@ -25,6 +25,10 @@ MARK = "MEDCOMPARE_TEMPORARY_SERVER"
 """Set beside ``PREFECT_API_URL`` where the address is that of our own temporary server."""
 
 LEFT_TO_PREFECT = {"PREFECT_PROFILE", "PREFECT_SERVER_EPHEMERAL_ENABLED"}
+LEFT_OUT = {"PREFECT_UI_ENABLED": "0", "PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
+"""What a run asks this server for neither: pages, and the kinds of blocks, which it would import all integrations for.
+
+A kind that a block is saved of is registered with it."""
 STOP_TIMEOUT_S = 5.0
 
 
@@ -45,7 +49,7 @@ def start_temporary_server() -> None:
             stdin=subprocess.PIPE,
             pass_fds=[listening.fileno()],
             start_new_session=True,  # Ctrl-C is for the run, which still has to tell the server how it ended
-            env=importing_this_code({**os.environ, "PREFECT_UI_ENABLED": "0"}),
+            env=importing_this_code({**os.environ, **LEFT_OUT}),
         )
     # Registered before Prefect is imported, hence run after Prefect has sent its last events.
     atexit.register(_stop, process)
