@@ -2,13 +2,12 @@
 
     python -m benchmarks.training                                   # everything; on two cores some 20 minutes
     python -m benchmarks.training --parts steps --images 4096       # for a GPU: from files against the bare step
-    python -m benchmarks.training --parts memory                    # what a training holds, over 200 epochs
+    python -m benchmarks.training --parts memory                    # what trainings hold, over 300 epochs each
 
 ``steps``: epochs from JPEG files against the same optimiser steps on a resident batch, in turn, for each
 network, precision and memory layout, and against timm's and Lightning's loops where they are installed. ``whole``: a
-comparison from images to PDF against `benchmarks/plain_script.py` on the same subsets. ``memory``: of a training, over
-many epochs. Ratios are medians of several rounds of one run. On a machine that others use as well, those of processor
-time say more.
+comparison from images to PDF against `benchmarks/plain_script.py` on the same subsets. ``memory``: `training_memory`.
+Ratios are medians of several rounds of one run. On a machine that others use as well, those of processor time say more.
 """
 
 from __future__ import annotations
@@ -28,12 +27,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import psutil
 import torch
 from PIL import Image
 from torch.nn import functional
 
-from benchmarks import other_loops
+from benchmarks import other_loops, training_memory
 from medcompare.base.artifacts import sha256_of_file
 from medcompare.base.devices import pick_device, resolve_precision
 from medcompare.base.hardware import device_name, usable_cores
@@ -46,13 +44,8 @@ from medcompare.training.dataset import BatchLoader, TrainingImages, loaders_of
 from medcompare.training.epoch import seed_epoch, train_one_epoch
 from medcompare.training.recipes import FitSettings, optimizer_of
 from medcompare.training.scoring import Placement, make_repeatable
-from medcompare.training.worker import child
-from medcompare.training.worker.process import run_training
-from tests.training.conftest import make_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from medcompare.base.devices import MemoryFormat, Precision
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -323,42 +316,6 @@ def whole(asked: argparse.Namespace, images: Path, folder: Path, seed: int) -> d
     }
 
 
-def memory(n_epochs: int, num_workers: int, folder: Path) -> str:
-    """Line about the memory of a training of the tests' network, and of the process that waits for it.
-
-    Ratios are of medians over the last tenth of the epochs and over the second tenth: in the first caches are filled.
-    """
-    request = make_data(folder).request(
-        epochs=n_epochs, patience=n_epochs, num_workers=num_workers, checkpoint_every_s=1, ema_decay=0.9
-    )
-    held: list[tuple[int, ...]] = []
-
-    def after_event(event: Mapping[str, Any]) -> None:
-        if event["event"] == "epoch":
-            [pid] = child._live  # noqa: SLF001 - the only one
-            held.append(tuple(psutil.Process(one).memory_info().rss for one in (pid, os.getpid())))
-
-    run_training(request, on_event=after_event)
-    tenth, parts = n_epochs // 10, [f"{num_workers}"]
-    for values in zip(*held, strict=True):
-        early, late = (
-            statistics.median(values[start : start + tenth]) for start in (tenth, n_epochs - tenth)
-        )
-        slope = (late - early) / (n_epochs - 2 * tenth)
-        parts += [f"{early / 1e6:.1f}", f"{late / 1e6:.1f}", f"{late / early:.4f}", f"{slope / 1e3:.2f}"]
-    return "| " + " | ".join(parts) + " |"
-
-
-MEMORY_COLUMNS = (
-    "loading processes",
-    *(
-        f"{who}: {what}"
-        for who in ("training", "its parent")
-        for what in ("early, MB", "late, MB", "late to early", "kB per epoch")
-    ),
-)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -371,7 +328,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="what the networks see, pixels (default 224)")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=5, help="of the whole comparison (default 5)")
-    parser.add_argument("--memory-epochs", type=int, default=200, help="of the part memory (default 200)")
+    parser.add_argument(
+        "--memory-epochs", type=int, default=300, help="of each training of the part memory (default 300)"
+    )
+    parser.add_argument(
+        "--memory-trainings", type=int, default=6, help="with and without loading processes (default 6)"
+    )
+    parser.add_argument("--memory-model", default="test_cnn", help="network (default: that of the tests)")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is printed (default 3)")
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -390,9 +353,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(prefix="training-benchmark-") as place:
         if "memory" in asked.parts:
-            print("| " + " | ".join(MEMORY_COLUMNS) + " |\n" + "|---" * len(MEMORY_COLUMNS) + "|", flush=True)
-            for num_workers in (0, 2):
-                print(memory(asked.memory_epochs, num_workers, Path(place) / f"{num_workers}"), flush=True)
+            training_memory.measure(
+                asked.memory_model, asked.memory_epochs, asked.memory_trainings, folder=Path(place)
+            )
         if asked.parts == ["memory"]:
             return
         images = make_images(Path(place) / "images", asked.images, asked.side)
