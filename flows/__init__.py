@@ -32,5 +32,5 @@ logging.getLogger("medcompare").setLevel(logging.INFO)
 # Libraries and report are a million objects that live to the end. Looking through them for cycles
 # as often as Python does by default takes a fifth of a run that has nothing to compute.
 gc.set_threshold(100_000, 20, 50)
-# For the same reason, the end of a process, which would look twice more. Registered before Prefect's, hence called last.
+# Nor does the end of a process look twice more. Registered before what Prefect registers, hence called last.
 atexit.register(gc.freeze)

@@ -10,7 +10,6 @@ and `WITHOUT_EFFECT`, each with its reason.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import sys
@@ -19,8 +18,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from medcompare.base.source_code import read_source
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 _IN_WHEEL = PACKAGE_ROOT / "templates"
@@ -45,6 +46,7 @@ NOT_FOLLOWED: dict[str, str] = {
     "medcompare.models.zoo": "names travel; the file of the model in question is added by the key",
     "medcompare.base.hardware": "names of devices, cores and memory: speed, not results (but those of a cost)",
     "medcompare.base.code_identity": _KEYS,
+    "medcompare.base.source_code": _KEYS,
     "medcompare.training.identity": _KEYS,
     "medcompare.data.workers": "passes calls and answers of other processes on unchanged",
     "medcompare.training.worker.elsewhere": "copies files that are checked by their digest",
@@ -78,14 +80,6 @@ DISTRIBUTION_OF = {
 """Import name -> name of the distribution, where they differ."""
 
 
-class Import(NamedTuple):
-    """A module that a source imports."""
-
-    name: str
-    for_types_only: bool
-    """Under ``if TYPE_CHECKING:``, so never executed."""
-
-
 OTHER_CODE = (
     "the worker on {host} has another version of medcompare or of its libraries than the run: install the same on all "
     "machines (make setup, or the same image)"
@@ -106,57 +100,6 @@ def sources(root: Path = PACKAGE_ROOT.parent) -> Mapping[str, Path]:
         parts = path.relative_to(root).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
-
-
-def _below(node: ast.AST) -> Iterator[ast.AST]:
-    """What stands directly below `node`, but for expressions, nine of ten nodes: none holds what is looked for."""
-    return (child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
-
-
-@cache
-def _read(source: str) -> tuple[str, tuple[Import, ...]]:
-    """What `normalised_source` and `imports_of` give, from one reading."""
-    tree = ast.parse(source)
-    imports = tuple(_imports_below(tree, for_types_only=False))
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        waiting.extend(_below(node))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
-            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-                node.body = body[1:]
-    return ast.dump(tree, include_attributes=False), imports
-
-
-def normalised_source(source: str) -> str:
-    """Dump of the syntax tree of `source` without docstrings, comments and layout."""
-    return _read(source)[0]
-
-
-def imports_of(source: str) -> tuple[Import, ...]:
-    """Modules that `source` imports, at the top or inside functions, and possible ones.
-
-    Of ``from medcompare.stats import auc`` both ``medcompare.stats`` and
-    ``medcompare.stats.intervals.auc`` are given: whether the latter is a module, its file tells.
-    """
-    return _read(source)[1]
-
-
-def _imports_below(node: ast.AST, *, for_types_only: bool) -> Iterator[Import]:
-    for child in _below(node):
-        if isinstance(child, ast.Import):
-            yield from (Import(alias.name, for_types_only) for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
-            yield Import(child.module, for_types_only)
-            yield from (Import(f"{child.module}.{alias.name}", for_types_only) for alias in child.names)
-        elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
-            for part in child.body:
-                yield from _imports_below(ast.Module([part], []), for_types_only=True)
-            for part in child.orelse:
-                yield from _imports_below(ast.Module([part], []), for_types_only=for_types_only)
-        else:
-            yield from _imports_below(child, for_types_only=for_types_only)
 
 
 class CodeBehind(NamedTuple):
@@ -199,7 +142,7 @@ def code_behind(*modules: str, root: Path = PACKAGE_ROOT.parent) -> CodeBehind:
             continue
         found.add(name)
         waiting.append(name.rpartition(".")[0])  # importing a.b runs a as well
-        for one in imports_of(path.read_text(encoding="utf-8")):
+        for one in read_source(path.read_text(encoding="utf-8")).imports:
             top = one.name.partition(".")[0]
             if one.for_types_only and (name not in modules or top not in OURS):
                 continue
@@ -229,8 +172,8 @@ def code_digest(*modules: str, root: Path = PACKAGE_ROOT.parent) -> str:
     behind = code_behind(*modules, root=root)
     digest = hashlib.sha256()
     for name in behind.modules:
-        source = sources(root)[name].read_text(encoding="utf-8")
-        digest.update(f"{name}\n{normalised_source(source)}\n".encode())
+        source = read_source(sources(root)[name].read_text(encoding="utf-8"))
+        digest.update(f"{name}\n{source.digest}\n".encode())
     for library, installed in library_versions(behind.libraries):
         digest.update(f"{library}=={installed}\n".encode())
     return digest.hexdigest()

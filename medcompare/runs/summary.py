@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from medcompare.base.artifacts import sha256_of_bytes
-from medcompare.base.code_identity import PACKAGE_ROOT, normalised_source
+from medcompare.base.code_identity import PACKAGE_ROOT
 from medcompare.base.language import message
 from medcompare.base.record import Artifact, Record
+from medcompare.base.source_code import read_source
 from medcompare.config.data import DEMO
 from medcompare.runs.result import NoPdf
 from medcompare.stats.records import Estimate, Outcome
@@ -193,7 +194,7 @@ def package_digest(root: Path = PACKAGE_ROOT) -> str:
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         try:
-            source = normalised_source(text)
+            source = read_source(text).digest
         except SyntaxError:  # being edited while a run begins, in a module that the run does not use
             source = text
         digest.update(f"{path.relative_to(root).as_posix()}\n{source}\n".encode())
