@@ -51,7 +51,8 @@ def aligned(
 ) -> tuple[tuple[Cell, ...], ...]:
     """The rows, with room in the cells of columns of numbers so that the decimals of each are below each other.
 
-    Intervals are made as wide as the widest of their column; numbers without one as if all had the most decimals.
+    Intervals are made as wide as the widest of their column, where all its estimates have the same number of decimals;
+    numbers without an interval as if all had the most decimals.
     """
     found = [list(row) for row in rows]
     for i, column in enumerate(columns):
@@ -65,6 +66,9 @@ def aligned(
                 if bool(cell.interval) == with_interval
                 and (not cell.interval or INTERVAL.fullmatch(cell.interval))
             ]
+            decimals = {len(cell.text.partition(point)[2]) for _, cell, _ in part}
+            if with_interval and len(decimals) > 1:
+                continue  # rows of several scales, as on page one
             widest = max((width for _, _, width in part), default=0.0)
             for row, cell, width in part:
                 if width < widest:

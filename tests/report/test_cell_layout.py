@@ -82,3 +82,10 @@ def test_words_units_and_columns_of_text_stay_as_they_are() -> None:
 def test_width_of_text() -> None:
     """By hand: two digits, a point, a sign and two letters."""
     assert width_em("+0.5 to") == pytest.approx(0.838 + 2 * 0.636 + 2 * 0.318 + 2 * 0.6)
+
+
+def test_rows_of_several_scales_are_left_alone() -> None:
+    """Per hundred and AUC below each other, as on page one: room would only make the table too wide."""
+    cells = [Cell("96.4", interval="(94.2 to 97.8)"), Cell("+0.083", interval="(+0.066 to +0.100)")]
+
+    assert [one.room for one in column_of(cells)] == ["", ""]

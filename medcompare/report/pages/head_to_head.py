@@ -170,10 +170,10 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
     return table(
         _title(view),
         (
-            words(t("Metric"), "15.5%"),
+            words(t("Metric"), "14.5%"),
             *(replace(one, width="20%") for one in view.columns((pair.reference, pair.candidate))),
-            Column(t("Difference"), "24%"),
-            Column(t("Interval"), "14%", "figure"),
+            Column(t("Difference"), "25.5%"),
+            Column(t("Interval"), "13.5%", "figure"),
             Column("p", "6.5%"),
         ),
         rows,
@@ -189,9 +189,7 @@ def _heading_row(view: View, pair: PairedComparison, criterion: int) -> Row:
         said = {one.model: text for one, text in zip(view.evaluations, asked[criterion - 1][1], strict=True)}
         short = [said[model].partition(":")[0] for model in (pair.reference, pair.candidate)]
         answers = [
-            t("threshold: {answer}", answer=one)
-            if criterion == 1
-            else t("as probability: {answer}", answer=one)
+            t("threshold: {answer}", answer=one) if criterion == 1 else t("probability: {answer}", answer=one)
             for one in short
         ]
     return (heading, *(Cell(text, strong=True) for text in answers), "", Cell(""), "")
