@@ -167,7 +167,7 @@ CONDITION_ROWS: tuple[tuple[str, Callable[[CostMeasurement], str | None]], ...] 
     (message("Timed batches for the throughput"), _counted("n_throughput_batches")),
     (message("Timed training steps"), _counted("n_training_steps")),
     (message("Threads"), _stated("n_threads")),
-    (message("Numeric precision"), _stated("precision", t)),
+    (message("Numeric precision"), _stated("precision")),
     (message("Kernels"), _stated("kernels", t)),
     (message("Energy counted by"), _stated("energy_source", t)),
     (message("Device"), _stated("device")),

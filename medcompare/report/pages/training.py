@@ -163,9 +163,9 @@ CHANCES: tuple[tuple[str, Callable[[Budget], str]], ...] = (
         lambda b: t("{time} on {device}", time=format_duration(b.seconds), device=b.device),
     ),
     (message("Used by the trials"), _used),
-    (message("Recipe"), lambda b: t(b.recipe)),
+    (message("Recipe"), lambda b: b.recipe),
     (message("Checkpoint"), lambda b: t(b.selection)),
-    (message("Initial weights"), lambda b: t(b.initial_weights)),
+    (message("Initial weights"), lambda b: b.initial_weights),
     (message("Implementation"), lambda b: b.implementation or t("not recorded")),
 )
 
@@ -229,7 +229,7 @@ def _probe_words(one: TrainedModel) -> str:
         "{model}: {recipe} ({selection}). Validation AUC {auc}, loss {loss}. All other weights are those it started "
         "from.",
         model=one.display_name,
-        recipe=t(one.recipe),
+        recipe=one.recipe,
         selection=t(one.selection),
         auc=auc,
         loss=format_number(one.kept.val_loss),
