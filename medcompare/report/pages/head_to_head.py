@@ -170,11 +170,11 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
     return table(
         _title(view),
         (
-            words(t("Metric"), "14.5%"),
-            *(replace(one, width="20%") for one in view.columns((pair.reference, pair.candidate))),
-            Column(t("Difference"), "25.5%"),
-            Column(t("Interval"), "13.5%", "figure"),
-            Column("p", "6.5%"),
+            words(t("Metric"), "15.5%"),
+            *(replace(one, width="20.1%") for one in view.columns((pair.reference, pair.candidate))),
+            Column(t("Difference"), "24.2%"),
+            Column(t("Interval"), "12.8%", "figure"),
+            Column("p", "7.3%"),
         ),
         rows,
         notes=notes.with_remark(" ".join(remarks)),
