@@ -422,7 +422,7 @@ def test_a_training_subset_of_one_image_is_refused(tiny: Any, resplit: Callable[
     rows = [row for row in tiny.rows if row[-1] != "train"]
     rows.append(next(row for row in tiny.rows if row[-1] == "train"))
 
-    with pytest.raises(DataError, match=r"holds 1 image\(s\); at least 2"):
+    with pytest.raises(DataError, match=r"holds too few images, 1; at least 2"):
         train_model(resplit(tiny, rows).request())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import capital, format_count, format_level, join_words
-from medcompare.base.language import localised, message, t
+from medcompare.base.language import localised, t
 from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
 from medcompare.stats.verdict.caveats import (
     caveats_of,
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from medcompare.stats.verdict.situation import Finding, Situation
 
 NO_DEFAULT = "software default, not clinically justified"
-
-TOPICS = (message("discrimination"), message("operating point"), message("calibration"), message("cost"))
-"""Of the lines of a verdict: stored in English, translated where they are shown."""
 
 
 def worded(
