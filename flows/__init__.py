@@ -10,6 +10,7 @@ import atexit
 import gc
 import logging
 import os
+import sys
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -32,5 +33,10 @@ logging.getLogger("medcompare").setLevel(logging.INFO)
 # Libraries and report are a million objects that live to the end. Looking through them for cycles
 # as often as Python does by default takes a fifth of a run that has nothing to compute.
 gc.set_threshold(100_000, 20, 50)
-# Nor does the end of a process look twice more. Registered before what Prefect registers, hence called last.
-atexit.register(gc.freeze)
+
+
+@atexit.register
+def _end_at_once() -> None:
+    """Nor does the end of a process look twice more. Triton would name all that it then still finds."""
+    if "triton" not in sys.modules:
+        gc.freeze()
