@@ -18,13 +18,13 @@ IMAGES = Path(__file__).parent / "images"
 POINTS_PER_INCH = 72
 WIDTH_PX, WIDTH_PT = 777, 510
 SCALE = WIDTH_PX / WIDTH_PT
-HEAD_PT, FOOT_PT = 50, 790
+HEAD_PT, FOOT_PT = 38, 790
 """Where the head of a page ends and its foot begins."""
 
 PICTURES = {
     "report-data": ("1 Data and split", "Characteristics of the subsets"),
-    "report-curves": ("ROC and precision\u2013recall", ""),
-    "report-model": ("3 Each model", ""),
+    "report-curves": ("Agreement on the same cases", "3 Each model"),
+    "report-model": ("Classification report", ""),
     "report-errors": ("4 Errors and subgroups", ""),
 }
 """Picture -> the line it starts with and the line it ends before; without one it ends with the page's text."""

@@ -131,7 +131,7 @@ def _agreement(
 
     p = "" if difference.p_value is None else f", p\u00a0{_equals(difference.p_value)}"
     return Matrix(
-        title=t("Cases that are {name} (n = {n:,})", name=name, n=total)
+        title=t("Class {name} (n = {n:,})", name=name, n=total)
         if name
         else t("Patients (n = {n:,})", n=total),
         mark=None,

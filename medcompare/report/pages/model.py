@@ -73,9 +73,10 @@ def model_section(view: View, number: int) -> Section:
         Heading(t("Confusion matrices")),
         *confusion_rows(view),
         *trials(view),
+        # In this order, as matrices and calibration fill a page together.
+        *_calibration(view),
         Heading(t("Scores")),
         _scores(view),
-        *_calibration(view),
         *net_benefit_blocks(view),
         *learning_blocks(view),
         *seed_blocks(view),
