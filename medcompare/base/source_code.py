@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import atexit
 import contextlib
-import hashlib
 import importlib.util
 import json
 import sys
@@ -18,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from medcompare.base.artifacts import write_atomically
+from medcompare.base.artifacts import sha256_of_bytes, write_atomically
 from medcompare.base.errors import MedcompareError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def read_source(text: str) -> Source:
     SyntaxError
         If it is not Python.
     """
-    key = _sha256(text)
+    key = sha256_of_bytes(text.encode())
     if key in _kept():
         digest, imports = _kept()[key]
         return Source(digest, tuple(Import(*one) for one in imports))
@@ -73,13 +72,9 @@ def read_source(text: str) -> Source:
     return found
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 @cache
 def _made_by() -> str:
-    return _sha256(Path(__file__).read_text(encoding="utf-8"))
+    return sha256_of_bytes(Path(__file__).read_bytes())
 
 
 @cache
@@ -111,7 +106,7 @@ def _read(text: str) -> Source:
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 node.body = body[1:]
-    return Source(_sha256(ast.dump(tree, include_attributes=False)), imports)
+    return Source(sha256_of_bytes(ast.dump(tree, include_attributes=False).encode()), imports)
 
 
 def _below(node: ast.AST) -> Iterator[ast.AST]:

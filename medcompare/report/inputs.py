@@ -271,6 +271,9 @@ class ReportFiles(Record):
     no_pdf: NoPdf | None = Field(description="Why there is no PDF, where there is none.")
 
 
+PAIR = 2
+"""Models that are compared with each other alone: with margins, in one table."""
+
 TENTHS = tuple(i / 10 for i in range(11))
 LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 CROWDED = 0.5

@@ -305,12 +305,10 @@ def _times_panel(axes: Axes, runs: Sequence[TrendRun], styles: dict[str, ModelSt
     for m, style in enumerate(styles.values()):
         shift = offset(m, len(styles), 0.24)
         _line(axes, [(i + shift, time / unit) for i, time in times[style.model]], style)
-    axes.set_ylim(
-        bottom=0, top=1.15 * longest / unit if longest else 1.0
-    )  # none of the models drawn was trained
+    axes.set_ylim(bottom=0, top=1.15 * longest / unit if longest else 1.0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: localised(f"{value:g}")))
     axes.set_title(t(title))
-    if not longest:
+    if not longest:  # none of the models drawn was trained
         words = t(NOT_MEASURED)
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 

@@ -25,6 +25,7 @@ from medcompare.report.checklists.facts import (
     subgroup_sizes,
     test_counts,
 )
+from medcompare.report.inputs import PAIR
 from medcompare.report.vocabulary import format_patients
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ CRITERIA = (
     ("sensitivity", message("sensitivity")),
     ("specificity", message("specificity")),
 )
-PAIR = 2
 ORIGINS = {
     "validation": message("chosen on the validation subset"),
     "user": message("given by the user"),

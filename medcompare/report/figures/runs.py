@@ -24,6 +24,7 @@ from medcompare.report.figures.drawing import (
     plot_interval,
     title_by,
 )
+from medcompare.report.inputs import PAIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,6 @@ FLAT = 0.25
 """Share of the height of an axis; a learning curve below it could not be read."""
 FIRST_PANEL = 1.3
 """Width of the panel of the cost that decides, others being 1."""
-PAIR = 2
 
 
 def shared_scales(trained: Sequence[TrainedModel]) -> dict[str, tuple[float, float]]:
@@ -141,6 +141,7 @@ def draw_accuracy_and_cost(panels: Sequence[CostPanel]) -> Drawing:
     """AUC against kinds of cost side by side; of the first, which decides, the models of the legend."""
     styles = [style for style, _, _, _ in panels[0].points]
     beside = len(styles) <= MAX_BESIDE
+    n_across = legend_columns([style.label for style in styles], width_mm=SPLIT_IMAGE_MM)
 
     def fill(figure: Figure) -> None:
         ratios = [FIRST_PANEL, *(1.0 for _ in panels[1:])]
@@ -155,7 +156,7 @@ def draw_accuracy_and_cost(panels: Sequence[CostPanel]) -> Drawing:
         handles, labels = axes[0].get_legend_handles_labels()
         place: dict[str, Any] = {"loc": "outside right center"}
         if beside:
-            place = {"loc": "outside lower left", "ncols": legend_columns(labels, width_mm=SPLIT_IMAGE_MM)}
+            place = {"loc": "outside lower left", "ncols": n_across}
         figure.legend(handles=handles, labels=labels, **place)
 
     alt = " ".join(
@@ -175,8 +176,7 @@ def draw_accuracy_and_cost(panels: Sequence[CostPanel]) -> Drawing:
         )
         for panel in panels
     )
-    labels = [style.label for style in styles]
-    rows = -(-len(labels) // legend_columns(labels, width_mm=SPLIT_IMAGE_MM)) if beside else 0
+    rows = -(-len(styles) // n_across) if beside else 0
     return draw(
         fill,
         width_mm=SPLIT_IMAGE_MM if beside else PAGE_WIDTH_MM,

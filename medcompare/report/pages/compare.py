@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import Estimate, PairedComparison
 
-PAIR = 2
 MARGIN_METRICS = ("auc", "sensitivity", "specificity")
 """Metrics that the rule holds against a margin."""
 

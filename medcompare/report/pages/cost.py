@@ -32,7 +32,8 @@ from medcompare.report.blocks import (
     words,
 )
 from medcompare.report.figures.drawing import SPLIT_IMAGE_MM
-from medcompare.report.figures.runs import PAIR, CostPanel, draw_accuracy_and_cost
+from medcompare.report.figures.runs import CostPanel, draw_accuracy_and_cost
+from medcompare.report.inputs import PAIR
 from medcompare.report.results import cost_ratio
 from medcompare.report.vocabulary import COST_NAMES
 

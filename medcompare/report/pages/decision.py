@@ -19,10 +19,10 @@ from medcompare.report.blocks import (
     words,
 )
 from medcompare.report.figures.interval import draw_interval, reach_of
+from medcompare.report.inputs import PAIR
 from medcompare.report.pages.compare import (
     NO_INTERVAL,
     OPEN,
-    PAIR,
     both_ways,
     conclusion,
     interval_words,

@@ -21,10 +21,10 @@ from medcompare.report.blocks import (
 )
 from medcompare.report.figures.curves import draw_roc_and_precision_recall, zoomed_corner
 from medcompare.report.figures.interval import draw_difference, ends_of
+from medcompare.report.inputs import PAIR
 from medcompare.report.matrices import agreement_row
 from medcompare.report.pages.compare import (
     MARGIN_METRICS,
-    PAIR,
     all_pairs,
     both_ways,
     conclusion,

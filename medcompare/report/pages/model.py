@@ -24,7 +24,7 @@ from medcompare.report.blocks import (
     words,
 )
 from medcompare.report.figures.curves import draw_calibration, draw_score_distributions
-from medcompare.report.inputs import ScoreDistribution
+from medcompare.report.inputs import PAIR, ScoreDistribution
 from medcompare.report.matrices import confusion_rows, trials
 from medcompare.report.pages.folds import fold_blocks
 from medcompare.report.pages.net_benefit import net_benefit_blocks
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import ModelEvaluation
 
-PAIR = 2
 CALIBRATION_ROWS = (
     ("slope", message("Slope (1)")),
     ("in_the_large", message("In the large (0)")),

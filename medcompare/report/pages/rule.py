@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from medcompare.base.formatting import join_words
 from medcompare.base.language import localised, t
-from medcompare.report.pages.compare import PAIR
+from medcompare.report.inputs import PAIR
 
 if TYPE_CHECKING:
     from medcompare.report.vocabulary import View
