@@ -25,6 +25,9 @@ RELATIVE_TOLERANCE = 1e-9
 ADDED_LATER = frozenset({"notes", "shortcuts", "random_split"})
 """Of an assessment: how files were read, and what other models or other splits reach; the scores do not tell."""
 
+NO_LONGER_SAID = frozenset({"lines", "reasons"})
+"""Of a verdict: figures of tables once more, as sentences, in reports of before 2026-11-27."""
+
 MOST_SHOWN = 20
 NOT_THERE: Any = object()
 """What stands in a report for a field that its version did not have."""
@@ -193,6 +196,7 @@ def _inside(pdf: Path) -> tuple[dict[str, bytes], str]:
 def _compared(assessment: dict[str, Any]) -> dict[str, Any]:
     """What is compared of an assessment, its quantities by what they are of: another version may have more rows."""
     kept = {name: value for name, value in assessment.items() if name not in ADDED_LATER}
+    kept["verdict"] = {name: value for name, value in kept["verdict"].items() if name not in NO_LONGER_SAID}
     rows = {" ".join(map(str, (row[key] for key in QUANTITY_KEY))): row for row in kept["quantities"]}
     return kept | {"quantities": rows} if len(rows) == len(kept["quantities"]) else kept
 

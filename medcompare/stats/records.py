@@ -167,13 +167,6 @@ class Parameter(Record):
     set_by: Literal["user", "software default, not clinically justified"]
 
 
-class VerdictLine(Record):
-    """One criterion on its own: discrimination, operating point, calibration or cost."""
-
-    topic: Literal["discrimination", "operating point", "calibration", "cost"]
-    text: str
-
-
 class SizeNeeded(Record):
     """Independent units that would probably close one open question.
 
@@ -216,7 +209,7 @@ class ModelUse(Record):
 
 
 class Verdict(Record):
-    """The recommendation, its reasons and its limits."""
+    """The recommendation, remarks on it and its limits."""
 
     outcome: Outcome
     step: str = Field(description="Step of the rule that decided, e.g. '4a'.")
@@ -231,9 +224,10 @@ class Verdict(Record):
     candidate: str | None
     headline: str = Field(description="A few words for a title or an e-mail subject.")
     sentence: str = Field(description="One plain sentence a stakeholder can act on.")
-    reasons: tuple[str, ...]
+    remarks: tuple[str, ...] = Field(
+        description="What no table says: what would settle the question, why none is called cheaper."
+    )
     caveats: tuple[str, ...]
-    lines: tuple[VerdictLine, ...] = ()
     cost_remarks: tuple[str, ...] = Field(
         default=(),
         description="Those of the caveats that are about cost: other implementations, measurements in doubt.",

@@ -266,9 +266,8 @@ def texts_of(verdict: Verdict) -> list[str]:
         verdict.headline,
         verdict.sentence,
         verdict.provisional_sentence or "",
-        *verdict.reasons,
+        *verdict.remarks,
         *verdict.caveats,
-        *(line.text for line in verdict.lines),
     ]
 
 

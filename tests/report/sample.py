@@ -66,7 +66,6 @@ from medcompare.stats.records import (
     SeedRow,
     SizeNeeded,
     Verdict,
-    VerdictLine,
 )
 from medcompare.stats.verdict.caveats import cost_remarks
 from medcompare.training.records import BatchNormFacts, EpochLog, TrainedModel
@@ -499,7 +498,7 @@ def make_assessment(
         reference=models[0] if two else None,
         candidate=models[1] if two else None,
         **texts,
-        reasons=(
+        remarks=(
             "Both models clear the floor: the lower limit of each AUC is above 0.70.",
             "The lower limit of the AUC difference is above minus 0.03.",
             "Sensitivity and specificity are not worse by more than their margins.",
@@ -511,14 +510,6 @@ def make_assessment(
             *remarks,
         ),
         cost_remarks=remarks,
-        lines=(
-            VerdictLine(topic="discrimination", text="No loss beyond the margin of 0.03 in AUC."),
-            VerdictLine(
-                topic="operating point", text="Both thresholds reach the target sensitivity on validation."
-            ),
-            VerdictLine(topic="calibration", text="Both models are slightly too cautious (slope above 1)."),
-            VerdictLine(topic="cost", text="EfficientNet-B0 needs about half the time per image."),
-        ),
         parameters=(
             Parameter(name="primary_metric", value="AUC", set_by=DEFAULT),
             Parameter(name="margin_auc", value="0.03", set_by=DEFAULT),

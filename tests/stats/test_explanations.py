@@ -1,9 +1,10 @@
-"""Reasons, caveats, separate lines and parameters, from records typed by hand."""
+"""Remarks, caveats, what may be used, and parameters, from records typed by hand."""
 
 from __future__ import annotations
 
 from medcompare.config.schema import DecideConfig, EvaluateConfig
-from medcompare.stats.records import Calibration, ConfusionCounts, Curve, Estimate, ModelEvaluation
+from medcompare.stats.records import Calibration, Curve, Estimate, ModelEvaluation, ModelUse
+from medcompare.stats.verdict.caveats import miscalibration
 from medcompare.stats.verdict.explanations import parameters
 from medcompare.stats.verdict.phrases import floor_figures, interval
 from medcompare.stats.verdict.rule import decide, first_match
@@ -100,8 +101,8 @@ def test_imbalance() -> None:
     assert "accuracy says little" not in caveats(fair)
 
 
-def lines(model: ModelEvaluation, evaluate: EvaluateConfig | None = None) -> dict[str, str]:
-    """Separate judgements on one model by topic."""
+def use(model: ModelEvaluation, evaluate: EvaluateConfig | None = None) -> ModelUse:
+    """What the verdict on one model says of its threshold and probabilities."""
     looked_at = Situation(
         evaluations=(model,),
         comparisons=(),
@@ -109,31 +110,21 @@ def lines(model: ModelEvaluation, evaluate: EvaluateConfig | None = None) -> dic
         rule=DecideConfig(),
         evaluate=evaluate or EvaluateConfig(),
     )
-    return {line.topic: line.text for line in decide(looked_at).lines}
+    (found,) = decide(looked_at).uses
+    return found
 
 
 def test_threshold_that_does_not_hold() -> None:
-    """A target reached on validation and missed on the test is its own judgement."""
+    """A target reached on validation and missed on the test, where the rule has a target."""
     broken = evaluation("a", sensitivity=(0.80, 0.94))
-    youden = EvaluateConfig(threshold_rule="youden")
 
-    assert "sensitivity of 0.95 reached on validation is not held here" in lines(broken)["operating point"]
-    assert "is not held here" not in lines(A)["operating point"]
-    assert "is not held here" not in lines(broken, youden)["operating point"]
-
-
-def test_where_half_would_fall() -> None:
-    """0.5 is shown for comparison, where it is not the threshold itself."""
-    half = ConfusionCounts(true_negative=150, false_positive=50, false_negative=20, true_positive=180)
-
-    text = lines(A.model_copy(update={"confusion_at_half": half}))["operating point"]
-
-    assert "; at 0.5 they would be 0.900 and 0.750." in text
-    assert "they would be" not in lines(A)["operating point"]
+    assert use(broken).threshold == "not held"
+    assert use(A).threshold == "usable"
+    assert use(broken, EvaluateConfig(threshold_rule="youden")).threshold == "usable"
 
 
-def calibrated(slope: Estimate, shift: Estimate) -> str:
-    """The judgement on calibration."""
+def faults(slope: Estimate, shift: Estimate) -> str:
+    """What is said of probabilities whose calibration is as given."""
     other = estimate(0.1, 0.2)
     record = Calibration(
         slope=slope,
@@ -147,24 +138,26 @@ def calibrated(slope: Estimate, shift: Estimate) -> str:
         histogram_negative=(),
         histogram_positive=(),
     )
-    return lines(A.model_copy(update={"calibration": record}))["calibration"]
+    model = A.model_copy(update={"calibration": record})
+    said = miscalibration(model)
+    # One caveat names what each fault of the record is.
+    assert len(said) == len(use(model).miscalibration or ())
+    return "; ".join(said)
 
 
 def test_calibration_in_words() -> None:
-    """Over-confident, under-confident, too high, too low, or nothing shown."""
+    """Over-confident, under-confident, too high, too low, nothing shown, or not known."""
     fine = estimate(0.9, 1.1), estimate(-0.1, 0.1)
 
-    assert "no miscalibration shown (slope 1.000" in calibrated(*fine)
-    assert "probabilities are over-confident (slope 0.700" in calibrated(estimate(0.5, 0.9), fine[1])
-    assert "probabilities show no relation to the truth (slope 0.100" in calibrated(
-        estimate(-0.3, 0.5), fine[1]
-    )
-    assert "probabilities fall where the truth is positive" in calibrated(estimate(-0.9, -0.5), fine[1])
-    assert "probabilities are under-confident" in calibrated(estimate(1.1, 1.5), fine[1])
-    assert "probabilities are too low on average" in calibrated(fine[0], estimate(0.1, 0.3))
-    assert "probabilities are too high on average" in calibrated(fine[0], estimate(-0.3, -0.1))
-    assert "calibration slope: perfect separation" in calibrated(missing("perfect separation"), fine[1])
-    assert "cannot be assessed" in lines(A)["calibration"]
+    assert faults(*fine) == ""
+    assert faults(estimate(0.5, 0.9), fine[1]).startswith("are over-confident (slope 0.700")
+    assert faults(estimate(-0.3, 0.5), fine[1]).startswith("show no relation to the truth (slope 0.100")
+    assert faults(estimate(-0.9, -0.5), fine[1]).startswith("fall where the truth is positive")
+    assert faults(estimate(1.1, 1.5), fine[1]).startswith("are under-confident")
+    assert faults(fine[0], estimate(0.1, 0.3)).startswith("are too low on average")
+    assert faults(fine[0], estimate(-0.3, -0.1)).startswith("are too high on average")
+    assert faults(missing("perfect separation"), fine[1]) == ""
+    assert use(A).miscalibration is None
 
 
 def test_floors_in_words() -> None:
@@ -207,7 +200,7 @@ def test_invalid_verdict_offers_no_figures_as_reasons() -> None:
     """What rests on invalid data is no reason for anything."""
     found = decide(situation([A, B], [PAIR], validity=("Something was wrong.",)))
 
-    assert found.reasons == ()
+    assert found.remarks == ()
     assert found.headline == "No verdict: the comparison is not valid"
 
 

@@ -141,7 +141,7 @@ def test_the_verdict_rests_on_the_mean_over_seeds() -> None:
 
     assert one.verdict.outcome is Outcome.USE_MODEL
     assert found.verdict.outcome is Outcome.NOT_ENOUGH_DATA
-    assert found.verdict.reasons[0].startswith("Each model was trained 3 times, with other seeds")
+    assert found.verdict.remarks[0].startswith("Each model was trained 3 times, with other seeds")
     assert any(text.startswith("Training-seed sensitive: over 3 trainings") for text in found.verdict.caveats)
     names = {row.quantity for row in found.quantities}
     assert {"auc@0", "auc_difference_over_seeds", "auc_difference_sd_over_seeds"} <= names

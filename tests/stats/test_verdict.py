@@ -906,9 +906,9 @@ def test_no_size_where_there_is_none() -> None:
     below = decide(situation([evaluation("a", (0.5, 0.75))]))
 
     assert agreed.sizes_needed == beyond.sizes_needed == below.sizes_needed == ()
-    assert "The two models agree on all 60 cancer cases, so no size can be worked out" in agreed.reasons[-1]
-    assert "no number of cases would show" in beyond.reasons[-1]
-    assert "more cases would not show that it is above 0.7" in below.reasons[-1]
+    assert "The two models agree on all 60 cancer cases, so no size can be worked out" in agreed.remarks[-1]
+    assert "no number of cases would show" in beyond.remarks[-1]
+    assert "more cases would not show that it is above 0.7" in below.remarks[-1]
 
 
 def test_undertrained_is_not_too_few_cases() -> None:

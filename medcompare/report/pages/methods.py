@@ -31,12 +31,10 @@ from medcompare.report.blocks import (
     words,
 )
 from medcompare.report.figures.verdicts import verdict_words
-from medcompare.report.pages.compare import MARGIN_METRICS
 from medcompare.report.pages.data import MAX_INLINE_ROWS, rejected_blocks
 from medcompare.report.results import SCHEMA_VERSION
 from medcompare.report.trend import control_words, trend_figure
 from medcompare.report.vocabulary import GLOSSARY, metric_name
-from medcompare.stats.verdict.phrases import difference_text, interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +107,7 @@ def methods_section(view: View, number: int) -> Section:
         step=assessment.verdict.step,
     )
     blocks: list[Block] = [Heading(t("Statistics")), Paragraph(method_text)]
-    blocks += [Paragraph(text) for text in _in_no_table(view)]
+    blocks += [Paragraph(text) for text in assessment.verdict.remarks]
     blocks += [Heading(t("Interval methods of each model"), level=4), _interval_methods(view)]
     if assessment.notes:
         blocks.append(Bullets(assessment.notes))
@@ -154,19 +152,6 @@ def methods_section(view: View, number: int) -> Section:
         ),
         blocks=tuple(blocks),
     )
-
-
-def _in_no_table(view: View) -> list[str]:
-    """The reasons of the verdict but those whose figures the tables of differences, metrics and cost hold."""
-    assessment, verdict = view.assessment, view.assessment.verdict
-    tabled = [f"AUC {interval(one.decisive('auc'))}" for one in assessment.evaluations]
-    tabled += [line.text for line in verdict.lines if line.topic == "cost"]
-    tabled += [
-        difference_text(pair, key, assessment.display_names)[1:]  # whose first letter may be a capital
-        for pair in assessment.comparisons
-        for key in MARGIN_METRICS
-    ]
-    return [text for text in verdict.reasons if not any(each in text for each in tabled)]
 
 
 def _interval_methods(view: View) -> Bullets:

@@ -84,8 +84,17 @@ class CostOrder:
         """The cheaper model, None where there is none."""
         return self.lower if self.relation == "cheaper" else None
 
-    def sentence(self, names: Mapping[str, str]) -> str:
-        """The outcome as a sentence; `names` are the names for people."""
+    def why_none_is_cheaper(self, names: Mapping[str, str]) -> str:
+        """Why neither model is called cheaper, as a sentence; `names` are the names for people.
+
+        Raises
+        ------
+        ValueError
+            If one is.
+        """
+        if self.cheaper is not None:
+            msg = f"{self.cheaper} is cheaper"
+            raise ValueError(msg)
         gaps: dict[str, object] = {"cost": t(COST_WORDS[self.metric])}
         if self.few:
             few = join_words(names[model] for model in self.few)
@@ -117,21 +126,9 @@ class CostOrder:
                 percent=100 * ratio,
                 **gaps,
             )
-        if self.relation == "similar":
-            return t(
-                "The {cost} of {lower} and {higher} does not differ by {percent:g}% or more{figures}.",
-                percent=100 * self.tolerance,
-                **gaps,
-            )
-        if more:
-            return t(
-                "{lower} is cheaper: its {cost} is {ratio:.1f} times that of {higher}{figures}.",
-                ratio=ratio,
-                **gaps,
-            )
         return t(
-            "{lower} is cheaper: its {cost} is {percent:.0f}% of that of {higher}{figures}.",
-            percent=100 * ratio,
+            "The {cost} of {lower} and {higher} does not differ by {percent:g}% or more{figures}.",
+            percent=100 * self.tolerance,
             **gaps,
         )
 

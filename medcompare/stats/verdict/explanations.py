@@ -1,27 +1,20 @@
-"""What goes with the verdict's sentence: reasons, caveats, separate lines, parameters."""
+"""What goes with the verdict's sentence: remarks, caveats, what may be used, parameters."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medcompare.base.formatting import capital, format_count, format_level, join_words
+from medcompare.base.formatting import format_count, format_level, join_words
 from medcompare.base.language import localised, t
-from medcompare.stats.records import Outcome, Parameter, Verdict, VerdictLine
-from medcompare.stats.verdict.caveats import (
-    caveats_of,
-    cost_remarks,
-    miscalibration,
-    not_held,
-    target_words,
-    use_of,
-)
+from medcompare.stats.records import Outcome, Parameter, Verdict
+from medcompare.stats.verdict.caveats import caveats_of, cost_remarks, use_of
 from medcompare.stats.verdict.criteria import adequacy, best_by_point_estimate
-from medcompare.stats.verdict.phrases import difference_text, interval, p_text
+from medcompare.stats.verdict.phrases import difference_text, p_text
 from medcompare.stats.verdict.sentences import headline_of, sentence_of
 from medcompare.stats.verdict.texts import ADVISED_ELSEWHERE, NOT_EVERY_TRAINING
 
 if TYPE_CHECKING:
-    from medcompare.stats.records import ModelEvaluation, PairedComparison, SeedComparison, SizeNeeded
+    from medcompare.stats.records import PairedComparison, SeedComparison, SizeNeeded
     from medcompare.stats.sizes import NoSize
     from medcompare.stats.verdict.cost_order import CostOrder
     from medcompare.stats.verdict.situation import Finding, Situation
@@ -79,16 +72,15 @@ def worded(
         candidate=pair.candidate if pair else None,
         headline=headline,
         sentence=sentence,
-        reasons=()
+        remarks=()
         if finding.outcome is Outcome.INVALID
         else (
-            *_reasons(situation, pair, order),
+            *_remarks(situation, pair, order),
             *([today[1]] if today else []),
             *(size.sentence for size in sizes),
             *(one.sentence for one in without_size),
         ),
         caveats=caveats_of(situation, sensitive, few_units=few_units),
-        lines=_lines(situation, pair, order),
         cost_remarks=cost_remarks(situation),
         sizes_needed=sizes,
         cheaper=order.cheaper if order else None,
@@ -156,35 +148,23 @@ def _seed_sensitive(s: Situation, finding: Finding) -> SeedComparison | None:
     return None
 
 
-def _reasons(s: Situation, pair: PairedComparison | None, order: CostOrder | None) -> tuple[str, ...]:
-    found = [f"{one.display_name}: AUC {interval(one.decisive('auc'))}." for one in s.evaluations]
-    if s.seed_comparisons:
-        found.insert(0, seeds_words(s))
-    if pair is not None:
-        found += [
+def _remarks(s: Situation, pair: PairedComparison | None, order: CostOrder | None) -> tuple[str, ...]:
+    """What no table says: figures of single models, differences and costs stand in theirs."""
+    found = [seeds_words(s)] if s.seed_comparisons else []
+    more = pair.probability_candidate_more_accurate if pair is not None else None
+    if pair is not None and more is not None and more.value is not None:
+        found.append(
             t(
-                "{difference}; a loss of up to {margin:g} is acceptable.",
-                difference=capital(difference_text(pair, name, s.names)),
-                margin=getattr(s.rule, f"margin_{name}"),
+                "Probability that {candidate} is right more often than {reference}, each at its threshold: "
+                "{percent:.0f}% ({method}).",
+                candidate=s.names[pair.candidate],
+                reference=s.names[pair.reference],
+                percent=100 * more.value,
+                method=more.method,
             )
-            for name in ("auc", "sensitivity", "specificity")
-        ]
-        more = pair.probability_candidate_more_accurate
-        if more.value is not None:
-            found.append(
-                t(
-                    "Probability that {candidate} is right more often than {reference}, each at its threshold: "
-                    "{percent:.0f}% ({method}).",
-                    candidate=s.names[pair.candidate],
-                    reference=s.names[pair.reference],
-                    percent=100 * more.value,
-                    method=more.method,
-                )
-            )
-    elif len(s.comparisons) > 1:
-        found += [_adjusted_text(s, each) for each in s.comparisons]
-    if order is not None:
-        found.append(order.sentence(s.names))
+        )
+    if order is not None and order.cheaper is None:
+        found.append(order.why_none_is_cheaper(s.names))
     return tuple(found)
 
 
@@ -195,94 +175,6 @@ def seeds_words(s: Situation) -> str:
         "Each model was trained {times} times, with other seeds: AUC, sensitivity, specificity and their differences "
         "are means over the trainings, and their intervals hold for other patients and other seeds.",
         times=join_words(map(str, counts), either=True),
-    )
-
-
-def _adjusted_text(s: Situation, pair: PairedComparison) -> str:
-    return t(
-        "{difference}; a loss of up to {margin:g} is acceptable ({p}, allowing for {n:,} comparisons).",
-        difference=difference_text(pair, "auc", s.names),
-        margin=s.rule.margin_auc,
-        p=p_text(pair.p_values_adjusted.get("auc")),
-        n=len(s.comparisons),
-    )
-
-
-def _lines(s: Situation, pair: PairedComparison | None, order: CostOrder | None) -> tuple[VerdictLine, ...]:
-    discrimination = "; ".join(
-        f"{one.display_name}: AUC {interval(one.decisive('auc'))}" for one in s.evaluations
-    )
-    if pair is not None:
-        discrimination += f". {difference_text(pair, 'auc', s.names)}"
-    lines = [
-        VerdictLine(topic="discrimination", text=f"{discrimination}."),
-        VerdictLine(
-            topic="operating point", text=" ".join(_operating_point(one, s) for one in s.evaluations)
-        ),
-        VerdictLine(topic="calibration", text=" ".join(_calibrated(one) for one in s.evaluations)),
-    ]
-    if order is not None:
-        lines.append(VerdictLine(topic="cost", text=order.sentence(s.names)))
-    return tuple(lines)
-
-
-def _operating_point(one: ModelEvaluation, s: Situation) -> str:
-    point = one.operating_point
-    figures = {name: interval(one.decisive(name)) for name in ("sensitivity", "specificity")}
-    if one.over_seeds:
-        text = t(
-            "{model} over its trainings, each at its threshold ({rule}): sensitivity {sensitivity}, specificity "
-            "{specificity}",
-            model=one.display_name,
-            rule=point.rule,
-            **figures,
-        )
-    else:
-        text = t(
-            "{model} at threshold {threshold:.3f} ({rule}): sensitivity {sensitivity}, specificity {specificity}",
-            model=one.display_name,
-            threshold=point.threshold,
-            rule=point.rule,
-            **figures,
-        )
-    counts = None if one.over_seeds else one.confusion_at_half
-    if counts is not None and point.threshold != HALF and one.n_positive and one.n_negative:
-        text = t(
-            "{figures}; at {half:g} they would be {sensitivity:.3f} and {specificity:.3f}",
-            figures=text,
-            half=HALF,
-            sensitivity=counts.true_positive / one.n_positive,
-            specificity=counts.true_negative / one.n_negative,
-        )
-    if not_held(one, s.evaluate):
-        target = capital(target_words(one, s.evaluate))
-        lost = t("{target} is not held here: do not use this threshold", target=target)
-        text = f"{text}. {lost}"
-    return f"{text}."
-
-
-HALF = 0.5
-"""The threshold of habit; shown for comparison only."""
-
-
-def _calibrated(one: ModelEvaluation) -> str:
-    if one.calibration is None:
-        return t(
-            "{model}: calibration cannot be assessed, as the scores are not probabilities or a class is missing.",
-            model=one.display_name,
-        )
-    slope = one.calibration.slope
-    parts = [t("probabilities {fault}", fault=fault) for fault in miscalibration(one)]
-    if slope.value is None:
-        parts.insert(0, t("calibration slope: {why}", why=slope.note))
-    if not parts:
-        return t(
-            "{model}: no miscalibration shown (slope {slope}).", model=one.display_name, slope=interval(slope)
-        )
-    return t(
-        "{model}: {faults}; do not read its output as a probability.",
-        model=one.display_name,
-        faults=join_words(parts),
     )
 
 
