@@ -14,7 +14,7 @@ import torch
 
 from medcompare.base.errors import ConfigError
 from medcompare.training.kernels import compiled, kernels_of, missing_compiler
-from medcompare.training.precision import GAIN, MIN_SHARE, PROBED_STEPS, KeptSpeeds, step_speed
+from medcompare.training.precision import GAIN, MIN_SHARE, PROBED_STEPS, KeptSpeeds, step_speeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ def choose_compilation(
     if plain is None and n_all >= MIN_SHARE * train.batch_size * (1 + PROBED_STEPS):
         kept = KeptSpeeds(store, spec, train, device, (train.batch_size, choice, PROBED_STEPS))
         [plain] = kept.measured_once(
-            lambda: (step_speed(spec, train, device, choice, batch=train.batch_size),)
+            lambda: step_speeds(spec, train, device, (choice,), batch=train.batch_size)
         )
     if plain is None or n_all / plain.images_per_s < COMPILE_S / MAX_SHARE:
         return Compilation(compiled=False, why="short")
@@ -144,11 +144,11 @@ def compiled_speed(
             torch._dynamo.reset()  # noqa: SLF001 - as torch's documentation has it
             started = time.perf_counter()
             try:
-                speed = step_speed(
+                [speed] = step_speeds(
                     spec,
                     train,
                     device,
-                    choice,
+                    (choice,),
                     batch=train.batch_size,
                     forward_of=lambda network: compiled(network, spec.name),
                 )

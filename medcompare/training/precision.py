@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -26,7 +26,7 @@ from medcompare.training.records import StepSpeed
 from medcompare.training.scoring import Placement, autocast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -105,7 +105,7 @@ def choose_precision(
     *,
     store: Path,
     n_images: int,
-    measure: Callable[..., StepSpeed] | None = None,
+    measure: Callable[..., tuple[StepSpeed, ...]] | None = None,
 ) -> tuple[Precision, MemoryFormat, tuple[StepSpeed, ...]]:
     """Precision, memory layout, and what was measured to choose them; nothing where they are set or hardly matter.
 
@@ -122,7 +122,7 @@ def choose_precision(
     n_images : int
         Training images.
     measure : callable, optional
-        Instead of `step_speed`.
+        Instead of `step_speeds`.
 
     Raises
     ------
@@ -138,13 +138,13 @@ def choose_precision(
         return *usual, ()
 
     def measured() -> tuple[StepSpeed, ...]:
-        speeds: tuple[StepSpeed, ...] = ()
-        for choice in choices:
-            speeds += ((measure or step_speed)(spec, train, device, choice, batch=batch),)
-            # Where a training is short beside the building of kernels on a GPU, the usual choice is the only one.
-            if not on_cpu and n_all / speeds[0].images_per_s < MIN_TRAINING_S:
-                break
-        return speeds
+        measuring = partial(measure or step_speeds, spec, train, device, batch=batch)
+        if on_cpu:
+            return measuring(choices)
+        # Where a training is short beside the building of kernels on a GPU, the usual choice is the only one.
+        usual_speed = measuring(choices[:1])
+        further = n_all / usual_speed[0].images_per_s >= MIN_TRAINING_S
+        return usual_speed + tuple(speed for one in choices[1:] if further for speed in measuring((one,)))
 
     kept = KeptSpeeds(store, spec, train, device, (batch, choices, PROBED_STEPS))
     speeds = kept.measured_once(measured, whole=lambda speeds: len(speeds) == len(choices))
@@ -162,22 +162,52 @@ def choose_precision(
     return best.precision, best.memory_format, speeds
 
 
-def step_speed(
+def step_speeds(
+    spec: ModelSpec,
+    train: TrainConfig,
+    device: torch.device,
+    choices: Sequence[tuple[Precision, MemoryFormat]],
+    *,
+    batch: int,
+    forward_of: Callable[[nn.Module], Callable[[Tensor], Tensor]] = lambda network: network,
+) -> tuple[StepSpeed, ...]:
+    """Time whole steps (normalisation, forward, backward, optimiser) of each choice on a resident batch of noise.
+
+    The choices take turns, so that whatever else the machine does meets them alike, and of each the shortest step
+    counts: others can only make it longer. On a processor in seconds of processor time over the threads, which
+    trainings beside this one change less. torch's global generator is left as it was. `forward_of` a network does its
+    forward passes.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        steps = [_timed_step(spec, train, device, one, batch=batch, forward_of=forward_of) for one in choices]
+        first_s = [step() for step in steps]
+        times_s = [[step() for step in steps] for _ in range(PROBED_STEPS)]
+    return tuple(
+        StepSpeed(precision=precision, memory_format=layout, first_s=first, images_per_s=batch / min(times))
+        for (precision, layout), first, times in zip(
+            choices, first_s, zip(*times_s, strict=True), strict=True
+        )
+    )
+
+
+def _timed_step(
     spec: ModelSpec,
     train: TrainConfig,
     device: torch.device,
     choice: tuple[Precision, MemoryFormat],
     *,
     batch: int,
-    forward_of: Callable[[nn.Module], Callable[[Tensor], Tensor]] = lambda network: network,
-) -> StepSpeed:
-    """Time whole steps (normalisation, forward, backward, optimiser) on a resident batch of noise.
-
-    On a processor in seconds of processor time over the threads, which other trainings beside this one do not change.
-    torch's global generator is left as it was. `forward_of` a network does its forward passes.
-    """
-    on_cpu = device.type == "cpu"
-    n_threads = torch.get_num_threads() if on_cpu else 1
+    forward_of: Callable[[nn.Module], Callable[[Tensor], Tensor]],
+) -> Callable[[], float]:
+    """A step of a network of its own; returns how long it took."""
+    on_cpu, n_threads = device.type == "cpu", torch.get_num_threads()
+    precision, memory_format = choice
+    placement = Placement(device=device, memory_format=memory_format)
+    network = placement.network(build_model(spec, seed=0)).train()
+    optimizer, forward = optimizer_of(network, recipe_of(spec, train)), forward_of(network)
+    shape = (batch, 3, train.image_size_px, train.image_size_px)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8).to(device)
+    labels = (torch.arange(batch) % 2).to(device)
 
     def now() -> float:
         if on_cpu:
@@ -186,27 +216,14 @@ def step_speed(
             torch.cuda.synchronize(device)
         return time.perf_counter()
 
-    precision, memory_format = choice
-    placement = Placement(device=device, memory_format=memory_format)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        network = placement.network(build_model(spec, seed=0)).train()
-        optimizer, forward = optimizer_of(network, recipe_of(spec, train)), forward_of(network)
-        shape = (batch, 3, train.image_size_px, train.image_size_px)
-        images = torch.randint(0, 256, shape, dtype=torch.uint8).to(device)
-        labels = (torch.arange(batch) % 2).to(device)
-        times = []
-        for _ in range(1 + PROBED_STEPS):
-            started = now()
-            inputs = placement.inputs(images, spec)
-            with autocast(device, precision):
-                logits = forward(inputs)
-            optimizer.zero_grad(set_to_none=True)
-            functional.cross_entropy(logits.float(), labels).backward()
-            optimizer.step()
-            times.append(now() - started)
-    return StepSpeed(
-        precision=precision,
-        memory_format=memory_format,
-        first_s=times[0],
-        images_per_s=batch / float(np.median(times[1:])),
-    )
+    def step() -> float:
+        started = now()
+        inputs = placement.inputs(images, spec)
+        with autocast(device, precision):
+            logits = forward(inputs)
+        optimizer.zero_grad(set_to_none=True)
+        functional.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        return now() - started
+
+    return step

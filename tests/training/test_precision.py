@@ -12,11 +12,14 @@ from medcompare.config.train import TrainConfig
 from medcompare.models.zoo import MODELS
 from medcompare.training import precision as module
 from medcompare.training.loop import train_model
-from medcompare.training.precision import FOLDER, Speeds, choose_precision, step_speed
+from medcompare.training.precision import FOLDER, PROBED_STEPS, Speeds, choose_precision, step_speeds
 from medcompare.training.records import StepSpeed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from torch import Tensor, nn
 
 CPU = torch.device("cpu")
 TRAIN = TrainConfig(image_size_px=32, epochs=10, batch_size=16, initial_weights="none")
@@ -29,12 +32,15 @@ class Stopwatch:
     def __init__(self, **rates: float) -> None:
         self.rates, self.asked = rates, 0
 
-    def __call__(self, *inputs: Any, batch: int) -> StepSpeed:  # noqa: ARG002 - as `step_speed`
+    def __call__(self, *inputs: Any, batch: int) -> tuple[StepSpeed, ...]:  # noqa: ARG002 - as `step_speeds`
         """Seconds of the first step: ten."""
-        self.asked += 1
-        precision, layout = inputs[3]
-        return StepSpeed(
-            precision=precision, memory_format=layout, first_s=10.0, images_per_s=self.rates[precision]
+        choices = inputs[3]
+        self.asked += len(choices)
+        return tuple(
+            StepSpeed(
+                precision=precision, memory_format=layout, first_s=10.0, images_per_s=self.rates[precision]
+            )
+            for precision, layout in choices
         )
 
 
@@ -94,11 +100,32 @@ def test_real_steps_leave_random_numbers_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    speed = step_speed(MODELS["test_cnn"], TRAIN, CPU, TWO[1], batch=4)
+    speeds = step_speeds(MODELS["test_cnn"], TRAIN, CPU, TWO, batch=4)
 
     assert torch.equal(torch.rand(3), expected)
-    assert (speed.precision, speed.memory_format) == TWO[1]
-    assert speed.images_per_s > 0
+    assert [(one.precision, one.memory_format) for one in speeds] == list(TWO)
+    assert all(one.images_per_s > 0 for one in speeds)
+
+
+def test_choices_take_turns() -> None:
+    """What else a machine does for a while must not meet one of them alone."""
+    order: list[int] = []
+
+    def noted(network: nn.Module) -> Callable[[Tensor], Tensor]:
+        number = len(networks)
+        networks.append(network)
+
+        def forward(images: Tensor) -> Tensor:
+            order.append(number)
+            logits: Tensor = network(images)
+            return logits
+
+        return forward
+
+    networks: list[nn.Module] = []
+    step_speeds(MODELS["test_cnn"], TRAIN, CPU, TWO, batch=4, forward_of=noted)
+
+    assert order == [0, 1] * (1 + PROBED_STEPS)
 
 
 def test_a_training_states_its_choice_and_a_later_one_makes_the_same(
