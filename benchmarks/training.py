@@ -1,4 +1,4 @@
-"""How fast training is: beside the bare step, a plain script, timm's and Lightning's loops. One command, one table.
+"""How fast we are: training beside the bare step, a plain script, timm's and Lightning's loops. One command, one table.
 
     python -m benchmarks.training                                   # everything; on two cores some 20 minutes
     python -m benchmarks.training --parts steps --images 4096       # for a GPU: from files against the bare step
@@ -6,7 +6,8 @@
 
 ``steps``: epochs from JPEG files against the same optimiser steps on a resident batch, in turn, for each
 network, precision and memory layout, and against timm's and Lightning's loops where they are installed. ``whole``: a
-comparison from images to PDF against `benchmarks/plain_script.py` on the same subsets. ``memory``: `training_memory`.
+comparison from images to PDF against `benchmarks/plain_script.py` on the same subsets. ``stages``: what is not
+training, see `benchmarks.stages`. ``memory``: `training_memory`.
 Ratios are medians of several rounds of one run. On a machine that others use as well, those of processor time say more.
 """
 
@@ -31,10 +32,10 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from benchmarks import other_loops, training_memory
+from benchmarks import other_loops, stages, training_memory
 from medcompare.base.artifacts import sha256_of_file
 from medcompare.base.devices import pick_device, resolve_precision
-from medcompare.base.hardware import device_name, usable_cores
+from medcompare.base.hardware import device_name, keep_freed_memory, usable_cores
 from medcompare.config.train import TrainConfig
 from medcompare.data.assignments import ImageRow, read_assignments
 from medcompare.models.registry import build_model
@@ -145,6 +146,7 @@ def step_rows(asked: argparse.Namespace, folder: Path, model: str) -> list[tuple
     """Lines of the table for one network."""
     device = pick_device(asked.device)
     make_repeatable(device)
+    keep_freed_memory()  # as every training does
     spec, rows = MODELS[model], rows_of_folder(folder)
     train = TrainConfig(image_size_px=asked.size, batch_size=asked.batch, epochs=1)
     found = []
@@ -320,7 +322,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
-        "--parts", nargs="+", default=["steps", "whole"], choices=("steps", "whole", "memory")
+        "--parts",
+        nargs="+",
+        default=["steps", "whole", "stages"],
+        choices=("steps", "whole", "stages", "memory"),
     )
     parser.add_argument("--models", nargs="+", default=["resnet50", "efficientnet_b0"], choices=list(MODELS))
     parser.add_argument("--images", type=int, default=160, help="JPEG files (default 160)")
@@ -377,6 +382,16 @@ def main() -> None:
                 values = ", ".join("none" if one is None else f"{one:.3f}" for one in found)
                 print(f"AUC of {name}: {values}")
             print(f"precision and layout: {rounds[0]['precision']}")
+        if "stages" in asked.parts:
+            stages.measure(
+                images,
+                rows_of_folder(images),
+                pick_device(asked.device),
+                models=asked.models,
+                size=asked.size,
+                batch=asked.batch,
+                rounds=asked.rounds,
+            )
 
 
 if __name__ == "__main__":
