@@ -12,6 +12,7 @@ import hashlib
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ from torchvision import datasets, transforms
 
 from benchmarks import plain_script, statistics_speed
 from medcompare.base.artifacts import ArtifactStore
+from medcompare.base.hardware import keep_freed_memory
 from medcompare.config.data import DataConfig
 from medcompare.config.train import TrainConfig
 from medcompare.data.fingerprint import fingerprint
@@ -84,7 +86,14 @@ def ingest_round(folder: Path) -> Pair:
 
 
 def inference_round(
-    model: str, folder: Path, rows: Sequence[ImageRow], device: torch.device, *, size: int, batch: int
+    folder: Path,
+    rows: Sequence[ImageRow],
+    device: torch.device,
+    model: str,
+    _number: int,
+    *,
+    size: int,
+    batch: int,
 ) -> Pair:
     """Scores of every image, which no cache holds yet; in the layout that is usual for the device."""
     spec = MODELS[model]
@@ -147,14 +156,11 @@ def measure(
 ) -> None:
     """Print the table: medians of `rounds`, and of their ratios."""
     n = len(rows)
+    keep_freed_memory()  # as predictions do; the plain loop gains by it, too
+    score = partial(inference_round, folder, rows, device, size=size, batch=batch)
     stages: dict[str, Callable[[int], Pair]] = {
         f"ingest, {n:,} images": lambda _: ingest_round(folder),
-        **{
-            f"inference of {model}, {n:,} images": lambda _, model=model: inference_round(
-                model, folder, rows, device, size=size, batch=batch
-            )
-            for model in models
-        },
+        **{f"inference of {model}, {n:,} images": partial(score, model) for model in models},
         f"statistics, {N_CASES:,} cases, {N_RESAMPLES:,} resamples": statistics_round,
         "report, two models, HTML and PDF": lambda _: report_round(),
     }
@@ -164,5 +170,5 @@ def measure(
         pairs = [one_round(number) for number in range(rounds)]
         ours = statistics.median(pair.ours for pair in pairs)
         beside = [(pair.plain, pair.ours / pair.plain) for pair in pairs if pair.plain is not None]
-        cells = [f"{statistics.median(column):.2f}" for column in zip(*beside, strict=True)] or ["–", "–"]
+        cells = [f"{statistics.median(column):.3g}" for column in zip(*beside, strict=True)] or ["–", "–"]
         print(f"{name} | {ours:.2f} | {' | '.join(cells)}", flush=True)
