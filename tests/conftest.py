@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medcompare.base.hardware import CGROUP
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -151,6 +153,28 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_memory() -> Iterator[Path]:
+    """A control group of 400 MB without swap, of either version; only root may make one."""
+    versions = ((CGROUP / "memory", "memory.limit_in_bytes"), (CGROUP, "memory.max"))
+    for base, limit in versions:
+        group = base / f"medcompare-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(400 << 20))
+            yield group
+        except FileNotFoundError:
+            continue
+        else:
+            return
+        finally:
+            group.rmdir()
+    pytest.skip("no control group with a limit of memory can be made here")
 
 
 @pytest.fixture

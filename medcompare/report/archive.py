@@ -40,7 +40,7 @@ def make_archival(document: Document, pdf: pydyf.PDF) -> None:  # noqa: ARG001 -
     item: Any  # of several classes, which share no description of types
     for item in pdf.objects:
         if isinstance(item, pydyf.Stream):
-            _mend_stream(item)
+            pdf.objects[item.number] = _Written(item)
         elif isinstance(item, pydyf.Dictionary) and item.get("Type") == "/StructElem":
             if item["S"] == "/TH":
                 # A reader says the header of a column or row with each cell; WeasyPrint links them by name only.
@@ -66,14 +66,24 @@ def _mend_box(layout: dict[str, Any], *, height: float) -> None:
     layout["BBox"] = pydyf.Array((left, height - bottom, right, height - top))
 
 
-def _mend_stream(stream: pydyf.Stream) -> None:
-    if stream.extra.get("Type") == "/Metadata":
-        stream.compress = False  # to be read by those who cannot read the rest
-        stream.stream = [part.replace(b"</rdf:RDF>", PDFUA + b"</rdf:RDF>") for part in stream.stream]
-    stream.extra.pop("Interpolate", None)  # forbidden, as it would show pixels that are not there
-    if stream.data.endswith(b"\r\nendstream"):
-        # Bytes that end so look one shorter than they are. Drawing may end with a blank; other data are not compressed.
-        if isinstance(stream, Drawing):
-            stream.stream.append(b"")
-        else:
-            stream.compress = False
+class _Written(pydyf.Object):  # type: ignore[misc] # pydyf ships no annotations
+    """A stream as it will stand in the file, put together and compressed once: pydyf would for each look at it."""
+
+    compressible = False
+    data = b""
+
+    def __init__(self, stream: pydyf.Stream) -> None:
+        super().__init__()
+        self.number, self.generation, self.free = stream.number, stream.generation, stream.free
+        if stream.extra.get("Type") == "/Metadata":
+            stream.compress = False  # to be read by those who cannot read the rest
+            stream.stream = [part.replace(b"</rdf:RDF>", PDFUA + b"</rdf:RDF>") for part in stream.stream]
+        stream.extra.pop("Interpolate", None)  # forbidden, as it would show pixels that are not there
+        self.data = stream.data
+        if self.data.endswith(b"\r\nendstream"):
+            # Bytes that end so look shorter than they are. Drawing may end with a blank; other data stay as they were.
+            if isinstance(stream, Drawing):
+                stream.stream.append(b"")
+            else:
+                stream.compress = False
+            self.data = stream.data

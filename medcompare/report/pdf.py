@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import re
 from typing import TYPE_CHECKING
 
 from weasyprint import HTML, Attachment
@@ -16,15 +17,22 @@ from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherRespons
 from medcompare.base.errors import ReportError
 from medcompare.base.language import message
 from medcompare.report.archive import VARIANT, make_archival
+from medcompare.report.blocks import svg_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from weasyprint import Document
+
     from medcompare.runs.evidence import AttachedFile
 
 FONT_TIME = "SOURCE_DATE_EPOCH"
 """Parts of fonts carry the time when they were cut out, unless this variable names one: equal bytes need it."""
+
+
+_DRAWING = re.compile(r"<svg\b[^>]*><title>(?P<title>[^<]*)</title>.*?</svg>", re.DOTALL)
+"""A drawing of `medcompare.report.figures`: XML that begins with what it shows."""
 
 
 class EmbeddedOnly(URLFetcher):  # type: ignore[misc] # WeasyPrint ships no annotations
@@ -49,8 +57,8 @@ class EmbeddedOnly(URLFetcher):  # type: ignore[misc] # WeasyPrint ships no anno
 
 def render_pdf(
     html: str, attached: Sequence[AttachedFile] = (), *, made_at: datetime | None = None, lost: str = ""
-) -> tuple[bytes, int]:
-    """The HTML as a PDF with embedded fonts, outline, page numbers and tags, and its number of pages.
+) -> tuple[bytes, Document]:
+    """The HTML as a PDF with embedded fonts, outline, page numbers and tags, and what was laid out for it.
 
     Parameters
     ----------
@@ -69,13 +77,16 @@ def render_pdf(
         If the document refers to anything that is not embedded.
     """
     shown = html.translate({ord(c): f"[U+{ord(c):04X}]" for c in lost}) if lost else html
+    shown = _DRAWING.sub(_as_image, shown)
     identifier = hashlib.sha256(html.encode()).digest()[:16]
     collecting, time_given = gc.isenabled(), FONT_TIME in os.environ
     os.environ.setdefault(FONT_TIME, "0")
     # Millions of objects are made, few can be dropped before the end: looking for those takes a quarter of the time.
     gc.disable()
     try:
-        document = HTML(string=shown, url_fetcher=EmbeddedOnly(), base_url=None).render(pdf_tags=True)
+        document: Document = HTML(string=shown, url_fetcher=EmbeddedOnly(), base_url=None).render(
+            pdf_tags=True
+        )
         content: bytes = document.write_pdf(
             finisher=make_archival,
             pdf_variant=VARIANT,
@@ -99,4 +110,13 @@ def render_pdf(
             gc.enable()
         if not time_given:
             del os.environ[FONT_TIME]
-    return content, len(document.pages)
+    return content, document
+
+
+def _as_image(drawing: re.Match[str]) -> str:
+    """A drawing as an image.
+
+    As a part of the page each of its elements would go through a parser in Python, and get a style that nothing uses.
+    """
+    title = drawing["title"].replace('"', "&quot;")
+    return f'<img alt="{title}" src="{svg_uri(drawing[0])}">'

@@ -7,25 +7,36 @@ begins, so that none of this loses them, and what the PDF needs besides stays be
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import tempfile
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medcompare.base.artifacts import write_atomically
-from medcompare.base.errors import ConfigError, ReportError
+from medcompare.base.errors import ConfigError, ReportError, cannot_write
 from medcompare.base.language import message
 from medcompare.base.record import Record
 from medcompare.runs.evidence import AttachedFile
 from medcompare.training.worker import fork_server
 from medcompare.training.worker.child import EventHandler, run_child, serve
 
+if TYPE_CHECKING:
+    from weasyprint import Document
+
 HTML_NAME, PDF_NAME = "report.html", "report.pdf"
 WAITING_NAME = "report-waiting.json"
 """Beside an HTML without its PDF: what the PDF needs besides."""
 
 MODULE = "medcompare.report.printing"
+FIRST_TO_END = "500"
+"""As if it used so many thousandths of the memory more than it does (proc_pid_oom_score_adj(5))."""
 LESS_MEMORY = "end other programs, or give the machine or container more memory"
+
+_laid_out: list[Document] = []
+"""Kept to the end of the process that makes a PDF: taking it apart would take a quarter of a second."""
 
 
 class Waiting(Record):
@@ -64,15 +75,24 @@ def make_pdf(folder: Path, *, time_limit_s: float | None = None) -> int:
             remedy = f"its {PDF_NAME} is made already" if made else "name the folder of a run without a PDF"
             msg = f"{folder} has no {name}: {remedy}"
             raise ConfigError(msg)
-    n_pages = run_child(
-        MODULE,
-        "pdf",
-        json.dumps(str(folder.resolve())),
-        label="making the PDF",
-        timeout_s=time_limit_s,
-        time_limit_name="report.pdf_time_limit_s",
-        less_memory=LESS_MEMORY,
-    )
+    try:
+        # For fonts while they are used: a process that is killed could not remove them.
+        scratch = tempfile.TemporaryDirectory(
+            dir=folder.resolve(), prefix=".pdf-", ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        raise cannot_write(error, folder) from None
+    with scratch as place:
+        n_pages = run_child(
+            MODULE,
+            "pdf",
+            json.dumps(str(folder.resolve())),
+            label="making the PDF",
+            timeout_s=time_limit_s,
+            time_limit_name="report.pdf_time_limit_s",
+            less_memory=LESS_MEMORY,
+            environment={"TMPDIR": place},
+        )
     (folder / WAITING_NAME).unlink(missing_ok=True)
     return int(n_pages)
 
@@ -81,15 +101,21 @@ def _pdf(request: str, emit: EventHandler) -> str:  # noqa: ARG001 - the signatu
     from medcompare.report.pdf import render_pdf  # noqa: PLC0415 - not needed by the process that asks
 
     folder = Path(json.loads(request))
+    with contextlib.suppress(OSError):  # no Linux
+        # Where memory runs out this process ends, and not the run, which may be larger and can say why.
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_END, encoding="ascii")
     waiting = Waiting.model_validate_json((folder / WAITING_NAME).read_bytes())
     html = (folder / HTML_NAME).read_bytes().decode("utf-8")
     try:
-        content, n_pages = render_pdf(html, waiting.attached, made_at=waiting.made_at, lost=waiting.lost)
+        content, document = render_pdf(html, waiting.attached, made_at=waiting.made_at, lost=waiting.lost)
     except MemoryError:
         msg = f"memory ran out while the PDF was made: {LESS_MEMORY}"
         raise ReportError(msg, how=message("memory ran out")) from None
+    except OSError as error:
+        raise cannot_write(error, folder) from None
+    _laid_out.append(document)
     write_atomically(folder / PDF_NAME, content)
-    return json.dumps(n_pages)
+    return json.dumps(len(document.pages))
 
 
 IMPORTED_ONCE = ("medcompare.report.pdf",)

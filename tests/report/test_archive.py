@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
 import time
+from collections import Counter
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import page
@@ -14,6 +18,7 @@ from weasyprint import HTML
 from medcompare.report import render
 from medcompare.report.archive import VARIANT
 from medcompare.report.fonts import font_faces
+from medcompare.report.pages.report import build_context
 from medcompare.report.pdf import render_pdf
 from tests.report import odd_runs
 
@@ -58,6 +63,20 @@ def test_a_report_is_archival_and_accessible(name: str, tmp_path: Path) -> None:
     assert reader.attachments["results.json"][0] == files.results.read_bytes()
     described = [one.get_object() for one in reader.trailer["/Root"]["/AF"]]
     assert [one["/AFRelationship"] for one in described] == ["/Data"] * len(reader.attachments)
+
+
+def test_every_drawing_is_in_the_pdf_and_says_what_it_shows(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where names hold what HTML and SVG write with: one that cannot be read would be left out."""
+    html = render.render_html(build_context(odd_runs.run("inject")))
+    with caplog.at_level(logging.WARNING):
+        content, _ = render_pdf(html)
+
+    assert [record.getMessage() for record in caplog.records] == []
+    shown = Counter(unescape(title) for title in re.findall(r"<svg\b[^>]*><title>([^<]*)</title>", html))
+    assert len(shown) > 10
+    assert html.count("<svg") == shown.total()
+    root = PdfReader(io.BytesIO(content)).trailer["/Root"]["/StructTreeRoot"]
+    assert shown <= Counter(one["/Alt"] for one in elements_below(root) if one["/S"] == "/Figure")
 
 
 PAGE = """<html lang="en"><head><title>A page</title></head><body><h1>A page</h1>

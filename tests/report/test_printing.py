@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import os
 import random
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from datetime import UTC, datetime
@@ -13,17 +18,20 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from PIL import Image
 from pypdf import PdfReader
 
 from medcompare.base.errors import ConfigError, DiskFullError, MedcompareError, ReportError, TrainingError
 from medcompare.cli.app import main
 from medcompare.cli.terminal import ExitStatus
 from medcompare.report import render
+from medcompare.report.fonts import font_faces
 from medcompare.report.pdf import render_pdf
 from medcompare.report.printing import HTML_NAME, PDF_NAME, WAITING_NAME, Waiting, make_pdf
 from medcompare.report.render import RESULTS_NAME
 from medcompare.runs.evidence import AttachedFile
 from medcompare.runs.result import NoPdf
+from tests.conftest import PROJECT_ROOT
 from tests.report.sample import make_assessment, make_inputs
 
 if TYPE_CHECKING:
@@ -55,16 +63,18 @@ def test_the_file_is_that_of_this_process(tmp_path: Path) -> None:
     """Byte for byte, whatever process makes it; nothing waits any more."""
     attached = (AttachedFile(name="a.csv", content=b"n\n1\n", about="a table"),)
     folder = page_in(tmp_path, attached=attached)
-    expected, n_pages = render_pdf(PAGE, attached, made_at=MADE_AT, lost="\U000f1234")
+    expected, document = render_pdf(PAGE, attached, made_at=MADE_AT, lost="\U000f1234")
 
-    assert make_pdf(folder, time_limit_s=300) == n_pages == 1
+    assert make_pdf(folder, time_limit_s=300) == len(document.pages) == 1
     assert (folder / PDF_NAME).read_bytes() == expected
     assert names_in(folder) == {HTML_NAME, PDF_NAME}
 
 
-def test_one_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    """The setting is named; what there is stays."""
-    folder = page_in(tmp_path, TOO_MUCH)
+def test_one_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting is named; what there is stays, and nothing else: not the files that fonts are kept in meanwhile."""
+    (aside := tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(aside))
+    folder = page_in(tmp_path / "run", f"{TOO_MUCH}<style>{font_faces('x')}</style>")
     with pytest.raises(
         TrainingError, match=r"making the PDF passed its time limit of 2 s.*raise report\.pdf_time_limit_s"
     ) as caught:
@@ -72,6 +82,7 @@ def test_one_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
     assert caught.value.how == "it passed its time limit"
     assert names_in(folder) == {HTML_NAME, WAITING_NAME}
+    assert names_in(aside) == set()
     assert processes_below() == []
 
 
@@ -125,6 +136,41 @@ def test_one_that_dies_is_told_with_its_signal(
     assert caught.value.how == how
     assert "train." not in str(caught.value)
     assert names_in(folder) == {HTML_NAME, WAITING_NAME}
+
+
+def test_where_memory_runs_out_the_pdf_ends_and_not_the_run(small_memory: Path, tmp_path: Path) -> None:
+    """For real, in a control group, where the run is larger; the PDF can be made once there is more."""
+    picture = io.BytesIO()
+    Image.new("RGB", (8_000, 8_000)).save(picture, "PNG")  # 200 MB once it is unpacked
+    shown = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode('ascii')}"
+    folder = page_in(tmp_path, f"<html lang=en><title>t</title><body><img alt=x src='{shown}'>")
+    run = textwrap.dedent("""
+        import os, sys
+        from pathlib import Path
+        Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
+        from medcompare.base.errors import TrainingError
+        from medcompare.report.printing import make_pdf
+        held = b"x" * (220 << 20)
+        try:
+            make_pdf(Path(sys.argv[2]))
+        except TrainingError as error:
+            print(error.how, error, sep="; ")
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", run, str(small_memory), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == (
+        "its process was killed, as memory ran out; making the PDF was ended by SIGKILL (Linux ended it, as the memory "
+        "of its container or service ran out: end other programs, or give the machine or container more memory)\n"
+    ), done.stderr
+    assert names_in(folder) == {HTML_NAME, WAITING_NAME}
+    assert main(["pdf", str(folder)]) == ExitStatus.SUCCESS
+    assert names_in(folder) == {HTML_NAME, PDF_NAME}
 
 
 def test_what_is_not_embedded_is_named(tmp_path: Path) -> None:

@@ -12,17 +12,13 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from medcompare.base.errors import ArtifactError, ConfigError, DataError, DiskFullError, TrainingError
-from medcompare.base.hardware import CGROUP
 from medcompare.training.worker import causes
 from medcompare.training.worker.child import all_ended, run_child, serve
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -420,28 +416,6 @@ def test_a_kill_for_lack_of_memory_is_told_from_others() -> None:
     assert words(None) == words(counted) == ""
     assert words((here - 1, 0)) == "Linux ended it, as the memory of its container or service ran out"
     assert words((here, everywhere - 1)) == "Linux ended a process of this machine, as memory ran out"
-
-
-@pytest.fixture
-def small_memory() -> Iterator[Path]:
-    """A control group of 400 MB without swap, of either version; only root may make one."""
-    versions = ((CGROUP / "memory", "memory.limit_in_bytes"), (CGROUP, "memory.max"))
-    for base, limit in versions:
-        group = base / f"medcompare-test-{os.getpid()}"
-        try:
-            group.mkdir()
-        except OSError:
-            continue
-        try:
-            (group / limit).write_text(str(400 << 20))
-            yield group
-        except FileNotFoundError:
-            continue
-        else:
-            return
-        finally:
-            group.rmdir()
-    pytest.skip("no control group with a limit of memory can be made here")
 
 
 def test_what_the_system_ended_for_lack_of_memory_says_so(
