@@ -34,7 +34,6 @@ from medcompare.runs.result import RunResult, run_result
 from medcompare.runs.stages import in_stage
 from tasks.assess import assess_predictions
 from tasks.cache import run_cached
-from tasks.report import write_report
 
 
 def data_name_given() -> str:
@@ -97,8 +96,7 @@ def _assess(config: AssessConfig, name: str, lifecycle: RunLifecycle) -> RunResu
                 data_fingerprint=tables.digest,
             ),
         )
-        with in_stage(message("report")):
-            files = write_report(inputs, folder, config.report.pdf_time_limit_s)
+        files = lifecycle.report(inputs, folder, config.report.pdf_time_limit_s)
     result = run_result(config.out, name, assessment.verdict, files.no_pdf)
     lifecycle.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)

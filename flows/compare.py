@@ -68,7 +68,6 @@ from tasks.external import external_set
 from tasks.ingest import ingest
 from tasks.measure import measure_on
 from tasks.measure_cost import measure_cost
-from tasks.report import write_report
 from tasks.split import split as split_images
 
 if TYPE_CHECKING:
@@ -297,8 +296,7 @@ def _compare(config: CompareConfig, name: str, lifecycle: RunLifecycle) -> RunRe
                 },
             ),
         )
-        with in_stage(message("report")):
-            files = write_report(inputs, folder, config.report.pdf_time_limit_s)
+        files = lifecycle.report(inputs, folder, config.report.pdf_time_limit_s)
     result = run_result(config.out, name, assessment.verdict, files.no_pdf)
     lifecycle.end(inputs, result)
     logger.info("verdict: %s", assessment.verdict.headline)

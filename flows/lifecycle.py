@@ -25,6 +25,7 @@ from medcompare.config.errors import validated
 from medcompare.config.form import without_shown_defaults
 from medcompare.config.schema import AssessConfig, CompareConfig
 from medcompare.notify import nightly
+from medcompare.report.run_page import Pictures
 from medcompare.runs.folder import default_run_name, held_name, now
 from medcompare.runs.history import HistoryError, history_path, record_run, this_host
 from medcompare.runs.report_server import for_others, report_link
@@ -32,6 +33,7 @@ from medcompare.runs.stages import in_stage, remedy_of, stage_of
 from medcompare.runs.summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
 from tasks.mail import mail
 from tasks.publish import publish
+from tasks.report import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
     from pydantic import BaseModel
 
-    from medcompare.report.inputs import ReportInputs
+    from medcompare.report.inputs import ReportFiles, ReportInputs
     from medcompare.runs.changes import HistoryContext
     from medcompare.runs.result import RunResult
     from medcompare.runs.summary import RunKind, RunSummary
@@ -66,6 +68,7 @@ class RunLifecycle:
         self._started, self._store, self._mail_to = started, store, mail_to
         self._completed: RunSummary | None = None
         self._context: HistoryContext | None = None
+        self._pictures: Pictures | None = None
 
     def start(self) -> None:
         """Record the run before it works, so that a crash leaves a trace; recover runs that crashed before.
@@ -98,6 +101,12 @@ class RunLifecycle:
         self._context = nightly.look_back(self._store, self._completed)
         return self._context
 
+    def report(self, inputs: ReportInputs, folder: Path, pdf_time_limit_s: float) -> ReportFiles:
+        """Write the report; the pictures of the run's page are drawn meanwhile."""
+        self._pictures = Pictures(inputs)
+        with in_stage(message("report")):
+            return write_report(inputs, folder, pdf_time_limit_s, self._pictures)
+
     def end(self, inputs: ReportInputs, result: RunResult) -> None:
         """Record the end, show the run's page, mail; the report must be in its folder.
 
@@ -118,7 +127,7 @@ class RunLifecycle:
         report = Path(result.pdf or result.html).absolute()
         link = self._link(result.run_name, report.name)
         try:
-            publish(inputs, report, link, result.no_pdf)
+            publish(inputs, report, link, result.no_pdf, self._pictures)
         except Exception:
             logger.warning("the page of the run could not be written", exc_info=True)
         changes, pdf = self._context.changes, Path(result.pdf) if result.pdf else None

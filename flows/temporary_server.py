@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -17,16 +18,25 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medcompare.base.code_identity import importing_this_code
 from medcompare.runs.prefect_server import API_URL, prefect_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MARK = "MEDCOMPARE_TEMPORARY_SERVER"
 """Set beside ``PREFECT_API_URL`` where the address is that of our own temporary server."""
 
 LEFT_TO_PREFECT = {"PREFECT_PROFILE", "PREFECT_SERVER_EPHEMERAL_ENABLED"}
-LEFT_OUT = {"PREFECT_UI_ENABLED": "0", "PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
-"""What a run asks this server for neither: pages, and the kinds of blocks, which it would import all integrations for.
+LEFT_OUT = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+}
+"""What a run asks this server for neither: pages, and the kinds of blocks, for which it would import all integrations,
+even to see that it has them.
 
 A kind that a block is saved of is registered with it."""
 STOP_TIMEOUT_S = 5.0
@@ -57,6 +67,18 @@ def start_temporary_server() -> None:
     os.environ[MARK] = "1"
 
 
+@contextlib.contextmanager
+def without_heartbeats() -> Iterator[None]:
+    """Send none to our own server, where nobody looks for them: each run would end with a wait of up to a second."""
+    if MARK not in os.environ:
+        yield
+        return
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
 def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         process.stdin.close()
@@ -70,10 +92,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def serve(descriptor: int) -> None:
     """Serve Prefect's API on the open socket `descriptor` until standard input ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    gc.disable()  # what is imported stays
     import uvicorn
     from prefect.server.api.server import create_app
 
     app = create_app(ephemeral=True, final=True)
+    gc.freeze()
+    gc.enable()
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=2)
     )

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.report.inputs import ReportInputs
+    from medcompare.report.run_page import Pictures
     from medcompare.runs.result import NoPdf
 
 
 @redact_tracebacks
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False, **RETRIES)
-def publish(inputs: ReportInputs, report: Path, link: str | None, no_pdf: NoPdf | None) -> None:
+def publish(
+    inputs: ReportInputs, report: Path, link: str | None, no_pdf: NoPdf | None, pictures: Pictures | None
+) -> None:
     """Artifacts of the run; `report` is the PDF on this machine, or the HTML without one, `link` its web address."""
-    page = run_page(inputs, report=report, link=link, no_pdf=no_pdf)
+    page = run_page(inputs, report=report, link=link, no_pdf=no_pdf, pictures=pictures)
     create_markdown_artifact(page.verdict, key="verdict", description=t("Recommendation and key figures"))
     create_markdown_artifact(page.data, key="data", description=t("Images found, excluded and used"))
     # Markdown, not image artifacts: those print the whole embedded picture as an address below it.

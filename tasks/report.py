@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medcompare.report.inputs import ReportFiles, ReportInputs
+    from medcompare.report.run_page import Pictures
 
 
 logger = logging.getLogger("medcompare.report")
@@ -24,12 +23,16 @@ logger = logging.getLogger("medcompare.report")
 
 @redact_tracebacks
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False, **RETRIES)
-def write_report(inputs: ReportInputs, folder: Path, pdf_time_limit_s: float) -> ReportFiles:
-    """HTML and results.json in `folder`, and the PDF, which may take so many seconds."""
+def write_report(
+    inputs: ReportInputs, folder: Path, pdf_time_limit_s: float, pictures: Pictures
+) -> ReportFiles:
+    """HTML and results.json in `folder`, and the PDF, which may take so many seconds.
+
+    `pictures` are drawn while the PDF is made, for the page of the run, which comes next.
+    """
     logger.info("writing the report")
-    # The page of the run, which is drawn next, needs seaborn, which takes a second to import.
     files = render.write_report(
-        inputs, folder, pdf_time_limit_s=pdf_time_limit_s, meanwhile=partial(import_module, "seaborn")
+        inputs, folder, pdf_time_limit_s=pdf_time_limit_s, meanwhile=lambda: pictures.markdown
     )
     if files.no_pdf is not None:
         logger.error("no PDF: %s", files.no_pdf.cause)

@@ -39,6 +39,13 @@ def run_command(
     return run_flow(prepare(), accepted=accepted)
 
 
+def cut_fonts_ahead() -> None:
+    """Prepare the fonts of the report in a thread, when all is imported and Prefect's server is not there yet."""
+    from medcompare.report.fonts import font_faces
+
+    threading.Thread(target=font_faces, daemon=True).start()
+
+
 def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = ()) -> ExitStatus:
     """Run a flow with a readable terminal, and print what it found.
 
@@ -54,7 +61,7 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
     ExitStatus
     """
     from flows.console import install_filter, prepare_environment
-    from flows.temporary_server import start_temporary_server
+    from flows.temporary_server import start_temporary_server, without_heartbeats
     from medcompare.runs.prefect_server import (
         HEALTH_TIMEOUT_S,
         bypass_proxy,
@@ -79,7 +86,7 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
     # Needed at the start of a run, and known by the time Prefect's server answers.
     threading.Thread(target=package_digest, daemon=True).start()
     try:
-        with training_display(install_filter()):
+        with training_display(install_filter()), without_heartbeats():
             result = start()
     except KeyboardInterrupt:
         complain("\nevery training was stopped and saved where it was; the same command goes on from there")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from medcompare.report.inputs import ReportInputs
 
 RESULTS_NAME = "results.json"
+FONTS_GO_HERE = "/* fonts */"
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +88,9 @@ def render_html(context: ReportContext) -> str:
         "script_digest": digest,
         "said": said_on_screen(),
     }
-    # Rendered twice: only the finished text tells which characters the fonts must hold.
-    plain = template.render(given, font_faces="")
-    return isolated(template.render(given, font_faces=font_faces(plain)))
+    # Only the finished text tells which characters the fonts must hold.
+    text = template.render(given, font_faces=FONTS_GO_HERE)
+    return isolated(text.replace(FONTS_GO_HERE, font_faces(text), 1))
 
 
 def _checklists(inputs: ReportInputs) -> tuple[AttachedFile, ...]:
@@ -117,7 +119,8 @@ def write_report(
     pdf_time_limit_s : float, optional
         Seconds that making the PDF may take.
     meanwhile : callable, optional
-        Called in a thread while the PDF is made, for which this process only waits.
+        Called in a thread while the PDF is made, for which this process only waits. What it raises is dropped: whoever
+        needs what it does asks for it again.
 
     Returns
     -------
@@ -163,12 +166,13 @@ def write_report(
             (folder / name).unlink(missing_ok=True)
         raise
     no_pdf = n_pages = None
-    if meanwhile is not None:
-        threading.Thread(target=meanwhile, daemon=True).start()
-    try:
-        n_pages = make_pdf(folder, time_limit_s=pdf_time_limit_s)
-    except (MedcompareError, OSError) as error:
-        no_pdf = NoPdf.because_of(error)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        if meanwhile is not None:
+            beside.submit(copy_context().run, meanwhile)
+        try:
+            n_pages = make_pdf(folder, time_limit_s=pdf_time_limit_s)
+        except (MedcompareError, OSError) as error:
+            no_pdf = NoPdf.because_of(error)
     pdf = None if no_pdf else folder / PDF_NAME
     return ReportFiles(
         html=folder / HTML_NAME, results=folder / RESULTS_NAME, pdf=pdf, n_pages=n_pages, no_pdf=no_pdf

@@ -7,6 +7,7 @@ report can never disagree.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from medcompare.base.formatting import format_count, format_percent
@@ -53,11 +54,37 @@ class RunPage(Record):
     """Markdown with embedded images."""
 
 
-def run_page(inputs: ReportInputs, *, report: Path, link: str | None, no_pdf: NoPdf | None = None) -> RunPage:
+class Pictures:
+    """The pictures of a run's page, drawn when they are first asked for: the PDF need not be there yet."""
+
+    def __init__(self, inputs: ReportInputs) -> None:
+        self._view = view_of(inputs)
+
+    @cached_property
+    def markdown(self) -> str:
+        """ROC and precision-recall curves and confusion matrices, embedded."""
+        evaluations, styles = self._view.evaluations, self._view.styles
+        roc = draw_roc_and_precision_recall(
+            evaluations, styles, prevalence=self._view.inputs.assessment.prevalence
+        )
+        return (
+            f"## {t('ROC and precision-recall curves')}\n\n{_image(roc)}\n\n"
+            f"## {t('Confusion matrices')}\n\n{_image(draw_confusion_matrices(evaluations, styles))}"
+        )
+
+
+def run_page(
+    inputs: ReportInputs,
+    *,
+    report: Path,
+    link: str | None,
+    no_pdf: NoPdf | None = None,
+    pictures: Pictures | None = None,
+) -> RunPage:
     """The page of a run.
 
     `report` is the path of the PDF on the machine that ran, or of the HTML where `no_pdf` says why the run ended
-    without, and `link` its web address if any.
+    without, and `link` its web address if any. `pictures` may have been drawn before.
     """
     view = view_of(inputs)
     verdict = inputs.assessment.verdict
@@ -85,15 +112,10 @@ def run_page(inputs: ReportInputs, *, report: Path, link: str | None, no_pdf: No
     if inputs.changes:
         lines += [f"## {t('What changed since the previous run')}", ""]
         lines += [f"- {escaped(text)}" for text in inputs.changes]
-    roc = draw_roc_and_precision_recall(
-        view.evaluations, view.styles, prevalence=inputs.assessment.prevalence
-    )
-    matrices = draw_confusion_matrices(view.evaluations, view.styles)
     return RunPage(
         verdict="\n".join(lines),
         data=_data(inputs),
-        figures=f"## {t('ROC and precision-recall curves')}\n\n{_image(roc)}\n\n"
-        f"## {t('Confusion matrices')}\n\n{_image(matrices)}",
+        figures=(pictures or Pictures(inputs)).markdown,
     )
 
 

@@ -11,6 +11,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings
+
+from flows.temporary_server import MARK, without_heartbeats
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """
@@ -60,6 +63,20 @@ def test_whoever_has_configured_a_server_gets_no_other(
     )
 
     assert run.stdout == "None\n"
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["our server", "another"])
+def test_only_our_own_server_gets_no_heartbeats(ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a parameter of the test
+    """An automation of a server that stays may look for them; and nothing else of the settings changes."""
+    monkeypatch.setenv(MARK, "1") if ours else monkeypatch.delenv(MARK, raising=False)
+    before = get_current_settings()
+    with without_heartbeats():
+        within = get_current_settings()
+
+    without = before.copy_with_update({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    assert before.flows.heartbeat_frequency is not None
+    assert within == (without if ours else before)
+    assert get_current_settings() == before
 
 
 @pytest.mark.slow
