@@ -274,11 +274,11 @@ class CaseCard:
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Cards of cases."""
+    """Cards of cases, by kind of error."""
 
     kind: ClassVar[str] = "gallery"
-    title: str
-    cards: tuple[CaseCard, ...]
+    kinds: tuple[tuple[str, tuple[CaseCard, ...]], ...]
+    """Title and cards, at least one, of each."""
 
 
 _Media = Image | ImageRow | SplitRow | Flow | MatrixRow | Gallery | Explore

@@ -17,7 +17,7 @@ from pypdf import PdfReader
 
 from medcompare.base.errors import ConfigError
 from medcompare.report import fonts, render
-from medcompare.report.blocks import table
+from medcompare.report.blocks import Column, table, words
 from medcompare.report.pages.cost import cost_section
 from medcompare.report.pages.data import data_section
 from medcompare.report.pages.errors import error_section
@@ -27,7 +27,7 @@ from medcompare.report.pages.report import ReportContext, RulePage, _page_one, b
 from medcompare.report.pdf import render_pdf
 from medcompare.report.vocabulary import view_of
 from tests.report import odd_runs
-from tests.report.sample import make_inputs
+from tests.report.sample import make_hard_cases, make_inputs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from medcompare.report.blocks import Section
     from medcompare.report.inputs import ReportInputs
 
-TOP_MARGIN_PT, BOTTOM_MARGIN_PT = 15 / 25.4 * 72, 13 / 25.4 * 72
+TOP_MARGIN_PT, BOTTOM_MARGIN_PT = 13 / 25.4 * 72, 12 / 25.4 * 72
 SIDE_MARGIN_PT, EDGE_PT = 18 / 25.4 * 72, 20.0
 CHINESE = "\u6076\u6027"
 
@@ -207,7 +207,7 @@ def test_no_page_is_wasted_and_none_ends_with_a_heading() -> None:
     html = with_sections(inputs, *(build(view, i) for i, build in enumerate(builders, start=1)))
     content = render_pdf(html)[0]
 
-    assert len(pdfium.PdfDocument(content)) > 3
+    assert len(pdfium.PdfDocument(content)) > 2
     assert layout_faults(html, content) == []
 
 
@@ -237,6 +237,44 @@ def test_a_table_of_three_rows_leaves_its_next_heading_free() -> None:
     assert layout_faults(html, content) == ["page 1: 10% used"]
     foot = f"{html[: -len(figure + '</body></html>')]}</body></html>"
     assert layout_faults(foot, render_pdf(foot)[0]) == ["page 1 ends with a heading"]
+
+
+def test_a_short_name_is_whole_in_the_head_of_a_narrow_column() -> None:
+    """It does not break at its hyphen, which stays a plain one; a long name may, or it would push columns off."""
+    style = (render.TEMPLATES / "report.css").read_text(encoding="utf-8")
+    blocks = render.template_environment().get_template("_blocks.html.j2").module
+    long = "A network-with-a-name-of-many-words"
+    heads = (words("Metric", "60%"), *(Column(name, "20%") for name in ("EfficientNet-B0", long)))
+    short = table("Names", heads, [("one of many words " * 9, "1", "2")])
+    html = f"<html lang='en'><style>{fonts.font_faces('0123456789')}{style}</style><body style='width: 80mm'>"
+
+    lines = PdfReader(io.BytesIO(render_pdf(f"{html}{blocks.render(short)}")[0])).pages[0].extract_text()
+
+    assert "EfficientNet-B0" in lines
+    assert long not in lines
+
+
+def test_titles_of_small_pictures_stand_beside_the_first_of_their_kind() -> None:
+    """In a row that may break anywhere a title is one box with it; seven places are a row, titles among them."""
+    inputs = make_inputs(full=False)
+    cases = make_hard_cases(inputs.assessment, thumbnails=True)
+    inputs = inputs.model_copy(update={"hard_cases": cases, "n_hard_cases": len(cases)})
+    html = with_sections(inputs, error_section(view_of(inputs), 1))
+
+    kinds = re.findall(r'<div class="begun"><h4 class="card">([^<]+)</h4><div class="card">', html)
+    page = pdfium.PdfDocument(render_pdf(html)[0])[1]
+    images = [each.get_bounds() for each in page.get_objects([pdfium.raw.FPDF_PAGEOBJ_IMAGE])]
+    pictures = [each for each in images if each[2] - each[0] > 50]
+    rows = {round(bottom) for _, bottom, _, _ in pictures}
+
+    assert kinds == [
+        "Missed",
+        "False alarms",
+        "Missed by some models only",
+        "False alarms of some models only",
+    ]
+    assert len(pictures) == len(cases) == 18
+    assert len(rows) <= 4  # 22 places, and a title at the end of a row goes on with its picture
 
 
 def letters_outside(svg: str) -> int:

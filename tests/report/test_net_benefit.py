@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def parts(inputs: ReportInputs) -> tuple[Image, Table]:
     """Figure and table."""
-    _, image, table = net_benefit_blocks(view_of(inputs))
+    _, table, image = net_benefit_blocks(view_of(inputs))
     return image, table
 
 

@@ -413,7 +413,7 @@ def test_probability_of_more_accuracy_is_said_once(name: str) -> None:
 def test_decision_curves_of_miscalibrated_models_are_warned_of() -> None:
     """Scores between 0.51 and 0.68: the model is named below its curve (B15)."""
     view = view_of(run("miscalibrated"))
-    _, image, _ = net_benefit_blocks(view)
+    _, _, image = net_benefit_blocks(view)
 
     names = re.search(r"those of (.*) are miscalibrated", image.caption).group(1)
     assert "narrow" in names

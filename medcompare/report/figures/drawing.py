@@ -34,7 +34,7 @@ MM_PER_INCH = 25.4
 PAGE_WIDTH_MM = 174.0
 """Width of the text block: what a full-width figure fills."""
 
-SPLIT_IMAGE_MM = 80.0
+SPLIT_IMAGE_MM = 72.0
 """Width of a figure with a table beside it."""
 
 LEGEND_CHARACTER_MM, LEGEND_HANDLE_MM, LEGEND_ROW_MM = 1.53, 11.5, 4.1

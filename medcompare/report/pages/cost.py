@@ -222,8 +222,9 @@ def cost_section(view: View, number: int) -> Section:
     if costs:
         blocks = [
             *_cost_remarks(view, costs),
-            *_beside_each_other(_cost_figure(view, costs), _alike_table(costs)),
+            # A table that may break comes first: the figure would leave most of a page blank before it.
             *_cost_tables(view, costs, supplied=supplied),
+            *_beside_each_other(_cost_figure(view, costs), _alike_table(costs)),
         ]
     else:
         lead = t(

@@ -19,6 +19,7 @@ from medcompare.data.records import MAX_LEVELS, PUBLISHED
 from medcompare.report.blocks import (
     Bullets,
     Cell,
+    Column,
     Heading,
     Notes,
     Paragraph,
@@ -49,6 +50,11 @@ def data_section(view: View, number: int) -> Section:
     """Flow of cases, subsets, image sizes, rejected files."""
     inputs = view.inputs
     blocks: list[Block] = []
+    how: tuple[str, ...] = () if inputs.manifest is None else (_what_images_are(inputs.manifest),)
+    if inputs.split is not None:
+        how = (*how, f"{inputs.split.method.rstrip('.')}.", *_split_facts(inputs.split))
+    if how:
+        blocks.append(Bullets(how, in_columns=True))
     if inputs.manifest is not None:
         lead = t("Every image was decoded once; what could not be used was excluded, counted and listed.")
         blocks.append(flow_of_images(view, inputs.manifest))
@@ -56,11 +62,9 @@ def data_section(view: View, number: int) -> Section:
         lead = t("The predictions were supplied; the images behind them were not seen by this software.")
         blocks.append(flow_of_cases(view))
     if inputs.split is not None:
-        how = (f"{inputs.split.method.rstrip('.')}.", *_split_facts(inputs.split))
-        blocks += [Bullets(how, in_columns=True), *_characteristics(view, inputs.split)]
+        blocks += _characteristics(view, inputs.split)
     if inputs.manifest is not None:
         blocks += _data_changes(view)
-        blocks.append(_what_images_are(inputs.manifest))
         blocks += [Paragraph(warning, "warning") for warning in inputs.manifest.warnings]
     blocks += [*_shortcuts(view), *_random_split(view)]
     if not inputs.assessment.clustered:
@@ -100,7 +104,12 @@ def _characteristics(view: View, split: DatasetSplit) -> list[Block]:
                     "Images that are {positive} / all images (share of all images of the subset)",
                     positive=split.classes[1],
                 ),
-                (words(t("Column of the data"), "25%"), *subsets, t("Test, training"), t("Classes")),
+                (
+                    words(t("Column of the data"), "25%"),
+                    *(Column(one, "19.1%") for one in subsets),
+                    Column(t("Test, training"), "9.5%"),
+                    Column(t("Classes"), "8%"),
+                ),
                 [_characteristic_row(row, totals) for row in inputs.characteristics],
             )
         )
@@ -340,17 +349,15 @@ def _split_facts(split: DatasetSplit) -> tuple[str, ...]:
     return (*facts, *split.notes)
 
 
-def _what_images_are(manifest: DatasetManifest) -> Paragraph:
+def _what_images_are(manifest: DatasetManifest) -> str:
     sizes = ", ".join(f"{size} ({format_count(count)})" for size, count in manifest.image_sizes) or t(
         "not recorded"
     )
-    return Paragraph(
-        t(
-            "Classes: {negative} (negative), {positive} (positive). Image sizes in pixels (count): {sizes}.",
-            negative=manifest.classes[0],
-            positive=manifest.classes[1],
-            sizes=sizes.replace("x", " \u00d7 "),
-        )
+    return t(
+        "Classes: {negative} (negative), {positive} (positive). Image sizes in pixels (count): {sizes}.",
+        negative=manifest.classes[0],
+        positive=manifest.classes[1],
+        sizes=sizes.replace("x", " \u00d7 "),
     )
 
 
@@ -367,7 +374,7 @@ def rejected_blocks(view: View) -> list[Block]:
     if any(row.detail for row in shown):
         heads.append(words(t("Detail")))
         rows = [(*cells, t(one.detail) or "\u2013") for cells, one in zip(rows, shown, strict=True)]
-    blocks: list[Block] = [Heading(t("Excluded files")), table(caption, heads, rows, fine=True)]
+    blocks: list[Block] = [table(caption, heads, rows, fine=True)]
     if len(rejected) > len(rows):
         rest = tn(
             "{n} more is in results.json.", "{n:,} more are in results.json.", len(rejected) - len(rows)

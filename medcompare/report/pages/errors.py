@@ -128,10 +128,12 @@ def _hard_cases(view: View) -> list[Block]:
         )
         intro = f"{intro} {below}"
     blocks: list[Block] = [Heading(t("Hard cases")), Paragraph(intro), *saliency_blocks(view)]
-    for title, found in kinds.items():
-        cards = tuple(_card(view, case) for case in found if case.thumbnail_png is not None)
-        if cards:
-            blocks.append(Gallery(title=t(title), cards=cards))
+    shown_cards = (
+        (t(title), tuple(_card(view, case) for case in found if case.thumbnail_png is not None))
+        for title, found in kinds.items()
+    )
+    if drawn := tuple((title, cards) for title, cards in shown_cards if cards):
+        blocks.append(Gallery(kinds=drawn))
     without_image = [case for case in cases if case.thumbnail_png is None]
     if without_image:
         models = list(view.styles)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from medcompare.report.vocabulary import View
     from medcompare.stats.records import Estimate, PairedComparison
 
-DRAWN_MM = 20.5
+DRAWN_MM = 22.0
 """Width of an interval in the table of differences."""
 
 CRITERIA: dict[str, frozenset[str]] = {
@@ -170,10 +170,10 @@ def _difference_table(view: View, pair: PairedComparison) -> Table:
     return table(
         _title(view),
         (
-            words(t("Metric"), "15.5%"),
-            *(replace(one, width="20.1%") for one in view.columns((pair.reference, pair.candidate))),
-            Column(t("Difference"), "24.2%"),
-            Column(t("Interval"), "12.8%", "figure"),
+            words(t("Metric"), "16.7%"),
+            *(replace(one, width="19.4%") for one in view.columns((pair.reference, pair.candidate))),
+            Column(t("Difference"), "23.2%"),
+            Column(t("Interval"), "13.4%", "figure"),
             Column("p", "7.3%"),
         ),
         rows,

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from medcompare.training.records import TrainedModel
 
 
+LONGEST_NARROW = 8
+"""Characters of a word that a narrow column of the settings holds."""
+
 SET_BY: dict[SetBy, str] = {
     "user": message("user"),
     "preset": message("preset"),
@@ -111,9 +114,8 @@ def methods_section(view: View, number: int) -> Section:
     blocks += [Heading(t("Interval methods of each model"), level=4), _interval_methods(view)]
     if assessment.notes:
         blocks.append(Bullets(assessment.notes))
-    glossary = [(t(term), t(meaning)) for term, meaning in GLOSSARY]
-    terms = table(t("Terms"), (words(t("Term"), "22%"), words(t("Meaning"))), glossary, titled=False)
-    blocks += [Heading(t("How to read the terms")), terms]
+    terms = tuple(f"{t(term)}: {t(meaning)}" for term, meaning in GLOSSARY)
+    blocks += [Heading(t("How to read the terms")), Bullets(terms, in_columns=True)]
     if view.inputs.trained:
         blocks += [Heading(t("Training")), Paragraph(_training_text(view)), *_training_tables(view)]
     if view.inputs.settings:
@@ -126,7 +128,7 @@ def methods_section(view: View, number: int) -> Section:
             blocks.append(_settings_table(view))
     blocks += [Heading(t("Provenance")), _provenance_table(view)]
     if len(view.inputs.rejected) > MAX_INLINE_ROWS:
-        blocks += rejected_blocks(view)
+        blocks += [Heading(t("Excluded files")), *rejected_blocks(view)]
     if view.inputs.files:
         listed = "; ".join(f"{name} ({about})" for name, about in view.inputs.files)
         blocks.append(Paragraph(t("In the run folder, beside this report: {files}.", files=listed)))
@@ -295,10 +297,11 @@ def _settings_table(view: View) -> Table:
         for row in view.inputs.settings
         if row.set_by != "default"
     ]
+    longest = max(len(t(one)) for one in SET_BY.values())
     heads = (
-        code(t("Field"), "26%"),
-        code(t("Value"), "15%"),
-        words(t("Set by"), "9%"),
+        code(t("Field"), "25%"),
+        code(t("Value"), "13%"),
+        words(t("Set by"), "8%" if longest <= LONGEST_NARROW else "13%"),
         words(t("Meaning")),
     )
     return table(t("Settings that are no defaults"), heads, rows, titled=False, fine=True)

@@ -244,7 +244,7 @@ def _calibration(view: View) -> list[Block]:
             )
             for key, label in AS_PREDICTED_ROWS
         ]
-    heads = words(t("Metric (ideal)"), "24%"), view.columns(calibrations)
+    heads = words(t("Metric (ideal)"), "22%"), view.columns(calibrations)
     tables = model_tables(t("Calibration in numbers"), *heads, rows, notes=notes, dense=True)
     recalibrated = sorted({one.recalibration for one in calibrations.values() if one.recalibration})
     caption = t(

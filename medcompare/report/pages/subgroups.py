@@ -195,9 +195,9 @@ def _differences(view: View, detail: HeadToHead) -> Table:
             level=view.level,
         ),
         (
-            words(t("Subgroup"), "22%"),
-            Column(_counts_head(view), "12%"),
-            *(Column(head, "22%", "figure") for head in _heads()),
+            words(t("Subgroup"), "20.7%"),
+            Column(_counts_head(view), "11.8%"),
+            *(Column(head, "22.5%", "figure") for head in _heads()),
         ),
         rows,
         notes=notes.with_remark(f"{remark} {_interactions_found(view, detail)}"),
@@ -251,7 +251,11 @@ def _against_rest(view: View, levels: dict[tuple[str, str], dict[str, SubgroupEv
             "Each subgroup minus all other cases, with {level} intervals that hold for all levels together",
             level=view.level,
         ),
-        (words(t("Subgroup"), "16%"), words(t("Model"), "15%"), *(Column(head, "23%") for head in _heads())),
+        (
+            words(t("Subgroup"), "15.6%"),
+            words(t("Model"), "14.8%"),
+            *(Column(head, "23.2%") for head in _heads()),
+        ),
         rows,
         notes=notes.with_remark(
             t("Of two levels only the first is listed: the other is the same with the other sign.")
