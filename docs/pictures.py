@@ -18,16 +18,16 @@ IMAGES = Path(__file__).parent / "images"
 POINTS_PER_INCH = 72
 WIDTH_PX, WIDTH_PT = 777, 510
 SCALE = WIDTH_PX / WIDTH_PT
-HEAD_PT, FOOT_PT = 38, 790
+HEAD_PT, FOOT_PT = 34, 809
 """Where the head of a page ends and its foot begins."""
 
 PICTURES = {
-    "report-data": ("1 Data and split", "Characteristics of the subsets"),
+    "report-data": ("Excluded: 4", "Characteristics of the subsets"),
     "report-curves": ("Agreement on the same cases", "3 Each model"),
     "report-model": ("Classification report", ""),
-    "report-errors": ("4 Errors and subgroups", ""),
+    "report-errors": ("False alarms", "Subgroups"),
 }
-"""Picture -> the line it starts with and the line it ends before; without one it ends with the page's text."""
+"""Picture -> the line it starts with and the line it ends before; without one on the page it ends with its text."""
 
 
 def lines_of(pdf: Path) -> list[list[tuple[str, float, float]]]:
@@ -59,7 +59,7 @@ def main(pdf: Path) -> None:
         for number, lines in enumerate(lines_of(pdf), 1):
             tops = {text: top for text, top, _ in lines}
             if first in tops:
-                low = tops[after] - 6 if after else max(bottom for _, _, bottom in lines) + 6
+                low = tops[after] - 6 if after in tops else max(bottom for _, _, bottom in lines) + 6
                 whole = picture(pdf, number, POINTS_PER_INCH * SCALE)
                 middle, half = whole.width / 2, WIDTH_PX / 2
                 box = (middle - half, (tops[first] - 6) * SCALE, middle + half, low * SCALE)
