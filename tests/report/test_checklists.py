@@ -116,7 +116,7 @@ def make_assessment(**changes: Any) -> Assessment:
     """Two models on 120 cases of 40 patients."""
     verdict = Verdict(
         outcome=Outcome.NOT_ENOUGH_DATA, step="6", model=None, reference="a", candidate="b", headline="Too few",
-        sentence="Too few cases.", reasons=(), caveats=("One seed only.",), sizes_needed=(SIZE,),
+        sentence="Too few cases.", remarks=(), caveats=("One seed only.",), sizes_needed=(SIZE,),
         parameters=(Parameter(name="margin_auc", value="0.03", set_by="user"),),
     )  # fmt: skip
     pair = PairedComparison(
