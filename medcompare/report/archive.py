@@ -32,8 +32,17 @@ xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http:
 """Says that the file is PDF/UA-1, with the schema that PDF/A wants for words that are not its own."""
 
 
-def make_archival(document: Document, pdf: pydyf.PDF) -> None:  # noqa: ARG001 - the signature of a finisher
-    """Finisher for ``weasyprint.Document.write_pdf`` with the variant `VARIANT`."""
+ENDS_SHORT = b"\r\nendstream"
+"""End of a stream whose last byte reads as part of the line break behind it: it looks shorter than it says."""
+
+
+def make_archival(document: Document, pdf: pydyf.PDF, *, n_spare: int = 0) -> None:  # noqa: ARG001 - a finisher
+    """Finisher for ``weasyprint.Document.write_pdf`` with the variant `VARIANT`.
+
+    So many spare objects, which nothing refers to, change the bytes of the stream that holds all objects.
+    """
+    for _ in range(n_spare):
+        pdf.add_object(pydyf.Dictionary())
     if "AF" in pdf.catalog:  # each is named twice
         pdf.catalog["AF"] = pydyf.Array(dict.fromkeys(pdf.catalog["AF"]))
     ids: dict[bytes, tuple[Any, bytes]] = {}
@@ -80,7 +89,7 @@ class _Written(pydyf.Object):  # type: ignore[misc] # pydyf ships no annotations
             stream.stream = [part.replace(b"</rdf:RDF>", PDFUA + b"</rdf:RDF>") for part in stream.stream]
         stream.extra.pop("Interpolate", None)  # forbidden, as it would show pixels that are not there
         self.data = stream.data
-        if self.data.endswith(b"\r\nendstream"):
+        if self.data.endswith(ENDS_SHORT):
             # Bytes that end so look shorter than they are. Drawing may end with a blank; other data stay as they were.
             if isinstance(stream, Drawing):
                 stream.stream.append(b"")
