@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed
 
 from flows.preflight import check_folders, check_mail_to
 from flows.recover import recover
+from flows.temporary_server import unlinked
 from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError, redact
 from medcompare.base.file_access import access_of, access_warning, files_readable_by
 from medcompare.base.language import in_language, message
@@ -105,7 +106,7 @@ class RunLifecycle:
         """Write the report; the pictures of the run's page are drawn meanwhile."""
         self._pictures = Pictures(inputs)
         with in_stage(message("report")):
-            return write_report(inputs, folder, pdf_time_limit_s, self._pictures)
+            return write_report(unlinked(inputs), folder, pdf_time_limit_s, self._pictures)
 
     def end(self, inputs: ReportInputs, result: RunResult) -> None:
         """Record the end, show the run's page, mail; the report must be in its folder.
@@ -127,7 +128,7 @@ class RunLifecycle:
         report = Path(result.pdf or result.html).absolute()
         link = self._link(result.run_name, report.name)
         try:
-            publish(inputs, report, link, result.no_pdf, self._pictures)
+            publish(unlinked(inputs), report, link, result.no_pdf, self._pictures)
         except Exception:
             logger.warning("the page of the run could not be written", exc_info=True)
         changes, pdf = self._context.changes, Path(result.pdf) if result.pdf else None

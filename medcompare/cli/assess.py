@@ -21,7 +21,7 @@ from medcompare.cli.options import (
     named_values,
     put,
 )
-from medcompare.cli.running import cut_fonts_ahead, run_command
+from medcompare.cli.running import prepare_report, run_command
 from medcompare.cli.terminal import ExitStatus
 from medcompare.config.errors import validated
 from medcompare.config.schema import AssessConfig
@@ -264,5 +264,5 @@ def _numbers_of_a_claim(text: str) -> dict[str, tuple[float, str]]:
 def _assess(config: AssessConfig) -> "RunResult":
     from flows.assess import assess as flow
 
-    cut_fonts_ahead()
+    prepare_report()
     return flow(config)

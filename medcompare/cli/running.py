@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -39,11 +40,16 @@ def run_command(
     return run_flow(prepare(), accepted=accepted)
 
 
-def cut_fonts_ahead() -> None:
-    """Prepare the fonts of the report in a thread, when all is imported and Prefect's server is not there yet."""
-    from medcompare.report.fonts import font_faces
+def prepare_report() -> None:
+    """Prepare what every report needs, in a thread: when all is imported, and Prefect's server is not there yet."""
+    from medcompare.report import fonts, printing
 
-    threading.Thread(target=font_faces, daemon=True).start()
+    def work() -> None:
+        printing.prepare()
+        importlib.import_module("scipy.special")  # for the limits of charts
+        fonts.font_faces()
+
+    threading.Thread(target=work, daemon=True).start()
 
 
 def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = ()) -> ExitStatus:

@@ -33,7 +33,7 @@ from medcompare.report.figures.drawing import (
     draw,
     legend_columns,
     offset,
-    plot_interval,
+    plot_intervals,
 )
 from medcompare.report.figures.verdicts import ROW_PT, mark_verdicts
 from medcompare.report.inputs import TrendFigures, TrendRun
@@ -243,8 +243,7 @@ def _accuracy_panel(
             if row.model == style.model and getattr(row, key).value is not None
         ]
         _line(axes, [(x, estimate.value) for x, estimate in found], style)
-        for x, estimate in found:
-            plot_interval(axes, estimate, x, color=style.colour, linewidth=0.8, alpha=0.7)
+        plot_intervals(axes, found, color=style.colour, linewidth=0.8, alpha=0.7)
         chart = charts.get((key, style.model))
         if chart is not None:
             _draw_chart(axes, chart, style, limits=len(styles) <= MAX_LIMITS)

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings
+from prefect.utilities.annotations import quote
+from prefect.utilities.engine import resolve_inputs_sync
 
-from flows.temporary_server import MARK, without_heartbeats
+from flows.temporary_server import MARK, unlinked, without_heartbeats
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """
@@ -77,6 +79,18 @@ def test_only_our_own_server_gets_no_heartbeats(ours: bool, monkeypatch: pytest.
     assert before.flows.heartbeat_frequency is not None
     assert within == (without if ours else before)
     assert get_current_settings() == before
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["our server", "another"])
+def test_only_without_pages_no_arrows_are_looked_for(ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a parameter of the test
+    """The task gets the same object either way."""
+    monkeypatch.setenv(MARK, "1") if ours else monkeypatch.delenv(MARK, raising=False)
+    given = {"a": "value"}
+    found = unlinked(given)
+
+    assert isinstance(found, quote) is ours
+    (resolved,) = resolve_inputs_sync({"one": found}).values()
+    assert resolved is given
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ it can be searched and copied (but for scripts that `dress` names). Equal input 
 from __future__ import annotations
 
 import io
+import math
 import re
 import threading
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from medcompare.base.language import localised
 from medcompare.report.fonts import SVG_FONTS, dress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.typing import RcKeyType
@@ -256,18 +257,27 @@ def thin_curve(
     return [curve.x[i] for i in keep], [curve.y[i] for i in keep], low, high
 
 
-def plot_interval(
+def plot_interval(axes: Axes, estimate: Estimate, at: float, *, upright: bool = True, **line: Any) -> None:  # noqa: ANN401 - as in `Axes.plot`
+    """The interval of an estimate as a line at `at`; nothing where it has none."""
+    plot_intervals(axes, [(at, estimate)], upright=upright, **line)
+
+
+def plot_intervals(
     axes: Axes,
-    estimate: Estimate,
-    at: float,
+    found: Iterable[tuple[float, Estimate]],
     *,
     upright: bool = True,
     **line: Any,  # noqa: ANN401 - as in `Axes.plot`
 ) -> None:
-    """The interval of an estimate as a line at `at`; nothing where it has none."""
-    if estimate.ci_low is not None and estimate.ci_high is not None:
-        limits, place = [estimate.ci_low, estimate.ci_high], [at, at]
-        axes.plot(*((place, limits) if upright else (limits, place)), **line)
+    """The intervals of estimates as lines at their places, in one piece with gaps: each piece takes its time."""
+    places: list[float] = []
+    limits: list[float] = []
+    for at, estimate in found:
+        if estimate.ci_low is not None and estimate.ci_high is not None:
+            places += [at, at, math.nan]
+            limits += [estimate.ci_low, estimate.ci_high, math.nan]
+    if places:
+        axes.plot(*((places, limits) if upright else (limits, places)), **line)
 
 
 def offset(position: int, count: int, width: float) -> float:
