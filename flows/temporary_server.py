@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -67,6 +68,19 @@ def start_temporary_server() -> None:
     atexit.register(_stop, process)
     os.environ[API_URL] = f"http://127.0.0.1:{port}/api"
     os.environ[MARK] = "1"
+
+
+def prepare_meanwhile() -> None:
+    """Prepare in a thread what every run needs once its server answers: to be called when all else is imported."""
+    from medcompare.report import fonts, printing
+
+    def work() -> None:
+        printing.prepare()
+        for name in ("prefect.task_engine", "scipy.special"):  # both are imported when they are first used
+            importlib.import_module(name)
+        fonts.font_faces()
+
+    threading.Thread(target=work, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from medcompare.cli.options import (
     named_values,
     put,
 )
-from medcompare.cli.running import prepare_report, run_command
+from medcompare.cli.running import run_command
 from medcompare.cli.terminal import ExitStatus
 from medcompare.config.errors import validated
 from medcompare.config.schema import AssessConfig
@@ -263,6 +263,7 @@ def _numbers_of_a_claim(text: str) -> dict[str, tuple[float, str]]:
 
 def _assess(config: AssessConfig) -> "RunResult":
     from flows.assess import assess as flow
+    from flows.temporary_server import prepare_meanwhile
 
-    prepare_report()
+    prepare_meanwhile()
     return flow(config)

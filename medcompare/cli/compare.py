@@ -19,7 +19,7 @@ from medcompare.cli.options import (
     list_fields,
     named_values,
 )
-from medcompare.cli.running import prepare_report, run_command
+from medcompare.cli.running import run_command
 from medcompare.cli.terminal import ExitStatus
 from medcompare.config.errors import validated
 from medcompare.config.presets import PRESETS
@@ -209,6 +209,7 @@ def compare_config(ctx: typer.Context) -> CompareConfig:
 
 def _compare(config: CompareConfig) -> "RunResult":
     from flows.compare import compare as flow
+    from flows.temporary_server import prepare_meanwhile
 
-    prepare_report()
+    prepare_meanwhile()
     return flow(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import threading
@@ -38,18 +37,6 @@ def run_command(
     """
     accepted = accepted_outcomes(fail_unless)
     return run_flow(prepare(), accepted=accepted)
-
-
-def prepare_report() -> None:
-    """Prepare what every report needs, in a thread: when all is imported, and Prefect's server is not there yet."""
-    from medcompare.report import fonts, printing
-
-    def work() -> None:
-        printing.prepare()
-        importlib.import_module("scipy.special")  # for the limits of charts
-        fonts.font_faces()
-
-    threading.Thread(target=work, daemon=True).start()
 
 
 def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = ()) -> ExitStatus:

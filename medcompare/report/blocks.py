@@ -188,7 +188,7 @@ class Bullets:
     items: tuple[str, ...]
     _: KW_ONLY
     in_columns: bool = False
-    """Two of them, in small type: a long list of short lines."""
+    """Three of them, in small type: a long list of short lines."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Where the text of a cell may break, and columns of numbers whose decimal points stand below each other.
+"""Where the text of a cell may break, columns of numbers whose decimal points stand below each other, even columns.
 
 Digits of the report's font are equally wide and cells stand at the right, so that only what follows the point
 pushes it about: an interval with or without signs, more or fewer decimals.
@@ -21,6 +21,9 @@ as WeasyPrint measures every place where a cell may break: with all cells a repo
 
 LONGEST_INTERVAL = 22
 """A longer interval may break between its limits."""
+
+LINE_CHARACTERS = 46
+"""In a third of the page, in small type."""
 
 NUMBER = re.compile(r"[+\u2212<> \u202f]*\d[\d.,\u202f]*%?")
 """A number without a unit: those of a column with several units cannot be compared by their places."""
@@ -80,3 +83,35 @@ def _after_point(cell: Cell, point: str) -> float:
     """Width of what follows the last digit before the decimal point, without the letter of a note."""
     _, found, decimals = cell.text.partition(point)
     return width_em(found + decimals) + width_em(cell.interval)
+
+
+def even_columns(items: Sequence[str], n: int = 3) -> list[list[str]]:
+    """`items` in `n` consecutive columns, as even as their lines allow: some columns are empty where there are fewer.
+
+    WeasyPrint would lay a list out up to ten times to find where its columns end.
+
+    Examples
+    --------
+    >>> even_columns(["one", "two", "three", "four"], n=2)
+    [['one', 'two'], ['three', 'four']]
+    """
+    quarters = [
+        4 * -(-len(item) // LINE_CHARACTERS) + 1 for item in items
+    ]  # and a quarter of a line between two
+    height = max([-(-sum(quarters) // n), *quarters])
+    while len(columns := _filled(items, quarters, height)) > n:
+        height += 1
+    return columns + [[] for _ in range(n - len(columns))]
+
+
+def _filled(items: Sequence[str], heights: Sequence[int], height: int) -> list[list[str]]:
+    """As few columns as take `items`, none higher than `height`."""
+    columns: list[list[str]] = [[]]
+    left = height
+    for item, needed in zip(items, heights, strict=True):
+        if needed > left:
+            columns.append([])
+            left = height
+        columns[-1].append(item)
+        left -= needed
+    return columns

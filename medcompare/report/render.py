@@ -20,6 +20,7 @@ from medcompare.base.artifacts import write_atomically
 from medcompare.base.code_identity import TEMPLATES
 from medcompare.base.errors import MedcompareError, ReportError
 from medcompare.base.language import message, spoken, t
+from medcompare.report.cell_layout import even_columns
 from medcompare.report.fonts import font_faces, isolated, package_for, undrawable
 from medcompare.report.inputs import ReportFiles
 from medcompare.report.pages.checklists import CHECKLISTS_NAME, checklists_csv
@@ -58,7 +59,7 @@ def template_environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.globals.update(t=t, language=spoken)
+    environment.globals.update(t=t, language=spoken, even_columns=even_columns)
     return environment
 
 

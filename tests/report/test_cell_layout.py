@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import pytest
@@ -11,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medcompare.report.blocks import Cell, Column, table, words
-from medcompare.report.cell_layout import SIGN_EM, WIDTHS_EM, aligned, width_em
+from medcompare.report.cell_layout import (
+    LINE_CHARACTERS,
+    SIGN_EM,
+    WIDTHS_EM,
+    aligned,
+    even_columns,
+    width_em,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FONT = TTFont(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 NUMBERS = st.floats(-99.0, 99.0, allow_nan=False)
@@ -89,3 +102,18 @@ def test_rows_of_several_scales_are_left_alone() -> None:
     cells = [Cell("96.4", interval="(94.2 to 97.8)"), Cell("+0.083", interval="(+0.066 to +0.100)")]
 
     assert [one.room for one in column_of(cells)] == ["", ""]
+
+
+@given(st.lists(st.integers(1, 400).map("x".__mul__), max_size=7), st.integers(1, 4))
+def test_columns_are_as_even_as_their_lines_allow(items: list[str], n: int) -> None:
+    """In order, and no other way to cut the list has a lower highest column."""
+    columns = even_columns(items, n)
+
+    def height(column: Sequence[str]) -> float:
+        return sum(math.ceil(len(item) / LINE_CHARACTERS) + 0.25 for item in column)
+
+    cuts = itertools.combinations_with_replacement(range(len(items) + 1), n - 1)
+    ways = [itertools.pairwise((0, *cut, len(items))) for cut in cuts]
+    assert [item for column in columns for item in column] == items
+    assert len(columns) == n
+    assert max(map(height, columns)) == min(max(height(items[i:j]) for i, j in way) for way in ways)
