@@ -43,7 +43,7 @@ from medcompare.stats.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medcompare.report.inputs import ReportInputs, Source
+    from medcompare.report.inputs import Paper, ReportInputs, Source
     from medcompare.report.pages.checks import Check
     from medcompare.report.pages.rule import RuleStep
     from medcompare.stats.records import Parameter
@@ -67,8 +67,8 @@ OUTCOME_LABELS = {
 DECIDED = frozenset({Outcome.USE_MODEL, Outcome.PREFER_CHEAPER, Outcome.CHOOSE_BY_COST})
 
 
-PAGE_ONE_MM = 240.0
-"""Height between the margins of the first page: Letter, which is lower than A4."""
+PAGE_ONE_MM: dict[Paper, float] = {"A4": 258.0, "Letter": 240.0}
+"""Height between the margins of the first page, and of what stands at its foot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +92,11 @@ class PageOne:
     checks: tuple[Check, ...]
     caveats: tuple[str, ...]
     notices: tuple[str, ...]
+    paper: Paper
 
     @property
     def overflows(self) -> bool:
-        """Whether all this is likely to need more than a page: then the rule follows without a page break.
+        """Whether all this is likely to need more than a page: then it is set smaller, and the rule follows at once.
 
         From the characters of a line and the height of lines and rows, in millimetres, of the style sheet.
         """
@@ -103,12 +104,12 @@ class PageOne:
             -(-len(text) // 95) for text in (self.sentence, *self.extras, *self.next_steps, *self.uses)
         )
         rows = sum(
-            max(8.0, 3.4 * -(-len(row[0].text) // 14) if one.tight else 0.0)
+            max(8.0, 1.2 + 3.4 * -(-len(row[0].text) // 12) if one.tight else 0.0)
             for one in self.tables
             for row in one.rows
         )
         limits = sum(-(-len(text) // 54) for text in (*self.caveats, *self.notices)) / 2
-        return 115 + 4.4 * lines + rows + 3.5 * limits > PAGE_ONE_MM
+        return 115 + 4.4 * lines + rows + 3.5 * limits > PAGE_ONE_MM[self.paper]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +208,7 @@ def _page_one(view: View) -> PageOne:
         checks=checks_of(view),
         caveats=tuple(brief(text) for text in verdict.caveats if not said_of_uses(view, text)),
         notices=view.inputs.notices,
+        paper=view.inputs.paper,
     )
 
 
