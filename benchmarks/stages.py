@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
@@ -32,8 +31,6 @@ from medcompare.data.sources.resolve import resolve_source
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import MODELS
 from medcompare.report.render import write_report
-from medcompare.stats.resampling.bootstrap import bootstrap_metrics
-from medcompare.stats.weighted_metrics import METRICS
 from medcompare.training.dataset import EvaluationImages, loaders_of
 from medcompare.training.scoring import Placement, logits_of, make_repeatable
 from medcompare.training.transforms import evaluation_resize_px
@@ -126,15 +123,9 @@ def inference_round(
 def statistics_round(seed: int) -> Pair:
     """Intervals of both models and their differences, of every metric."""
     y, scores = statistics_speed.sample(N_CASES, seed)
-    cuts = np.full(2, statistics_speed.THRESHOLD)
-
-    def ours() -> None:
-        found = bootstrap_metrics(y, scores, cuts, n_resamples=N_RESAMPLES, seed=seed)
-        for name in METRICS:
-            found.metric(0, name), found.metric(1, name), found.difference(0, 1, name)
-
     loop = seconds(lambda: statistics_speed.plain_loop(y, scores, N_LOOP_RESAMPLES))
-    return Pair(seconds(ours), loop * N_RESAMPLES / N_LOOP_RESAMPLES)
+    ours = seconds(lambda: statistics_speed.all_intervals(y, scores, n_resamples=N_RESAMPLES, seed=seed))
+    return Pair(ours, loop * N_RESAMPLES / N_LOOP_RESAMPLES)
 
 
 def report_round() -> Pair:

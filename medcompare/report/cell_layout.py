@@ -95,9 +95,8 @@ def even_columns(items: Sequence[str], n: int = 3) -> list[list[str]]:
     >>> even_columns(["one", "two", "three", "four"], n=2)
     [['one', 'two'], ['three', 'four']]
     """
-    quarters = [
-        4 * -(-len(item) // LINE_CHARACTERS) + 1 for item in items
-    ]  # and a quarter of a line between two
+    # In quarters of a line, one of which stands between two items.
+    quarters = [4 * -(-len(item) // LINE_CHARACTERS) + 1 for item in items]
     height = max([-(-sum(quarters) // n), *quarters])
     while len(columns := _filled(items, quarters, height)) > n:
         height += 1

@@ -139,12 +139,12 @@ def choose_precision(
 
     def measured() -> tuple[StepSpeed, ...]:
         measuring = partial(measure or step_speeds, spec, train, device, batch=batch)
-        if on_cpu:
-            return measuring(choices)
+        speeds = measuring(choices if on_cpu else choices[:1])
         # Where a training is short beside the building of kernels on a GPU, the usual choice is the only one.
-        usual_speed = measuring(choices[:1])
-        further = n_all / usual_speed[0].images_per_s >= MIN_TRAINING_S
-        return usual_speed + tuple(speed for one in choices[1:] if further for speed in measuring((one,)))
+        if not on_cpu and n_all / speeds[0].images_per_s >= MIN_TRAINING_S:
+            for choice in choices[1:]:
+                speeds += measuring((choice,))
+        return speeds
 
     kept = KeptSpeeds(store, spec, train, device, (batch, choices, PROBED_STEPS))
     speeds = kept.measured_once(measured, whole=lambda speeds: len(speeds) == len(choices))
