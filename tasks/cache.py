@@ -83,7 +83,9 @@ class CodeOf(CachePolicy):
         """Digest of the task's name and code."""
         code = code_digest(*self.modules(task_ctx.task, inputs))
         texts = f"\n{texts_digest()}" if self.with_texts else ""
-        return hashlib.sha256(f"{task_ctx.task.task_key}\n{code}{texts}".encode()).hexdigest()
+        # Not Prefect's key of the task, which changes with the folder of this project and with every line above.
+        name = f"{task_ctx.task.fn.__module__}.{task_ctx.task.fn.__qualname__}"
+        return hashlib.sha256(f"{name}\n{code}{texts}".encode()).hexdigest()
 
     def modules(self, task: Task[..., Any], inputs: dict[str, Any]) -> tuple[str, ...]:
         """Where the work begins: the task's own module, those named beside it, the model's file."""

@@ -599,8 +599,8 @@ def changed_by(path, edit):
     path.write_text(before, "utf-8")
     return sorted(name for name in after if after[name] != first[name])
 
-first = keys()
-found = {}
+first, in_place = keys(), json.loads(sys.argv[2])
+found = {"in another folder": sorted(name for name in first if first[name] != in_place[name])}
 for path in sorted(one for top in ("medcompare", "tasks", "flows") for one in (here / top).rglob("*.py")):
     parts = path.relative_to(here).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -623,10 +623,16 @@ def changed_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]
     copy = tmp_path_factory.mktemp("copy")
     for folder in ("medcompare", "tasks", "flows"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (copy / "tasks").glob("*.py"):
+        path.write_text(f"# a line above\n{path.read_text('utf-8')}", "utf-8")
     environment = {**os.environ, "PYTHONPATH": str(copy), "PREFECT_HOME": str(copy / "prefect")}
-    names = json.dumps({name: (task.fn.__module__, task.fn.__name__) for name, task in TASKS.items()})
+    names = {name: (task.fn.__module__, task.fn.__name__) for name, task in TASKS.items()}
+    in_place = {
+        name: code_of(name).compute_key(SimpleNamespace(task=task), {"model": "test_cnn"}, {})  # type: ignore[arg-type] # as above
+        for name, task in TASKS.items()
+    }
     done = subprocess.run(
-        [sys.executable, "-c", KEYS_OF_A_COPY, names],
+        [sys.executable, "-c", KEYS_OF_A_COPY, json.dumps(names), json.dumps(in_place)],
         cwd=copy,
         env=environment,
         capture_output=True,
@@ -661,6 +667,11 @@ def test_exchanging_test_and_validation_is_noticed(changed_keys: dict[str, set[s
         "cross-validate",
     }
     assert changed_keys["a comment and a docstring"] == set()
+
+
+def test_the_folder_of_the_project_is_in_no_key(changed_keys: dict[str, set[str]]) -> None:
+    """Nor are lines that do nothing: a project that was moved or cloned anew trains nothing again."""
+    assert changed_keys["in another folder"] == set()
 
 
 def test_exclusions_are_of_modules_that_exist() -> None:
@@ -858,7 +869,7 @@ def altered(value: Any, annotation: Any, metadata: Any) -> Any:  # noqa: PLR0911
     if isinstance(value, int | float):
         return value + 1 if isinstance(value, int) else value / 2 + 0.01
     if isinstance(value, Path):
-        copy = value / "elsewhere"
+        copy = value / "in another folder"
         if (value / "objects").exists():  # a store has to be one
             shutil.copytree(value / "objects", copy / "objects", dirs_exist_ok=True)
         return copy
