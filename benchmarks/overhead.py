@@ -104,28 +104,40 @@ def configuration(asked: argparse.Namespace) -> CompareConfig:
     )
 
 
+def time_calls(
+    watch: StopWatch, *, one: Callable[..., Any], each: Callable[..., Any], report: Callable[..., Any]
+) -> None:
+    """Let the flow call `one` for `run_cached`, `each` for `map_cached`, `report` for the report's task; timed."""
+    for name in ("flows.compare", "flows.trainings"):
+        module: Any = importlib.import_module(name)
+        module.run_cached, module.map_cached = watch.timing(one), watch.timing(each)
+    lifecycle: Any = importlib.import_module("flows.lifecycle")
+    lifecycle.write_report = partial(watch.timing(report), lifecycle.write_report)
+
+
 def run_flow(config: CompareConfig) -> Times:
     """The comparison as the command line runs it, with a clock around every task."""
     watch = StopWatch()
 
     def start() -> RunResult:
-        flow: Any = importlib.import_module("flows.compare")
-        flow.run_cached, flow.map_cached = watch.timing(flow.run_cached), watch.timing(flow.map_cached)
-        report = flow.write_report
-        flow.write_report = lambda *inputs: watch.timing(lambda task, *rest: task(*rest))(report, *inputs)
-        result: RunResult = flow.compare(config)
+        cache = importlib.import_module("tasks.cache")
+        time_calls(
+            watch, one=cache.run_cached, each=cache.map_cached, report=lambda task, *inputs: task(*inputs)
+        )
+        result: RunResult = importlib.import_module("flows.compare").compare(config)
         return result
 
-    running.run_flow(start)
+    running.run_command(lambda: start, None)
     return dict(watch.seconds)
 
 
 def run_plain(config: CompareConfig) -> Times:
     """The flow's own function with every task as a plain call: no run, no server, no key, no stored result."""
     flow: Any = importlib.import_module("flows.compare")
+    trainings: Any = importlib.import_module("flows.trainings")
     bar: Any = importlib.import_module("tasks.progress_bar")
     gpu: Any = importlib.import_module("tasks.gpu")
-    watch, report = StopWatch(), flow.write_report
+    watch = StopWatch()
 
     def call_one(task: Any, _store: Path, *, fresh: bool = False, **inputs: Any) -> Any:  # noqa: ANN401, ARG001 - as `run_cached`
         return task.fn(**inputs)
@@ -133,11 +145,11 @@ def run_plain(config: CompareConfig) -> Times:
     def call_each(task: Any, _store: Path, jobs: list[dict[str, Any]], **_: Any) -> list[Any]:  # noqa: ANN401 - as `map_cached`
         return [task.fn(**job) for job in jobs]
 
-    flow.run_cached, flow.map_cached = watch.timing(call_one), watch.timing(call_each)
-    flow.write_report = lambda *inputs: watch.timing(lambda task, *rest: task.fn(*rest))(report, *inputs)
+    time_calls(watch, one=call_one, each=call_each, report=lambda task, *inputs: task.fn(*inputs))
     # What else asks Prefect's server: the log of the run, the slot of the accelerator, bar and page of the run.
-    flow.get_run_logger = partial(logging.getLogger, "medcompare.compare")
-    gpu._limit_exists = lambda: False  # noqa: SLF001 - the one place that asks
+    for module in (flow, trainings):
+        module.get_run_logger = partial(logging.getLogger, "medcompare.compare")
+    gpu._limit = lambda: None  # noqa: SLF001 - the one place that asks
     bar.ProgressBar.show = lambda *_, **__: None
     started_at, name = now(), "benchmark"
     started = start_of_run(

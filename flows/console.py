@@ -10,8 +10,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from flows.temporary_server import MARK
 from medcompare.base.errors import MedcompareError
+from medcompare.runs.prefect_server import TEMPORARY_SERVER
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,7 @@ class _Readable(logging.Filter):
         message = record.getMessage()
         if record.levelno <= logging.INFO and NOISE.search(message):
             return False
-        if MARK in os.environ and NOWHERE.search(message):
+        if TEMPORARY_SERVER in os.environ and NOWHERE.search(message):
             return False
         # What ends the run is printed once, in plain words, as the last line.
         error = record.exc_info[1] if record.exc_info else None

@@ -17,7 +17,6 @@ from prefect.states import Completed, Failed
 
 from flows.preflight import check_folders, check_mail_to
 from flows.recover import recover
-from flows.temporary_server import unlinked
 from medcompare.base.errors import EXPECTED_ERRORS, ConfigError, MedcompareError, redact
 from medcompare.base.file_access import access_of, access_warning, files_readable_by
 from medcompare.base.language import in_language, message
@@ -29,9 +28,11 @@ from medcompare.notify import nightly
 from medcompare.report.run_page import Pictures
 from medcompare.runs.folder import default_run_name, held_name, now
 from medcompare.runs.history import HistoryError, history_path, record_run, this_host
+from medcompare.runs.prefect_server import TEMPORARY_SERVER
 from medcompare.runs.report_server import for_others, report_link
 from medcompare.runs.stages import in_stage, remedy_of, stage_of
 from medcompare.runs.summary import RunFiles, completed_run, failed_run, failure_of, start_of_run
+from tasks.cache import unlinked
 from tasks.mail import mail
 from tasks.publish import publish
 from tasks.report import write_report
@@ -232,7 +233,7 @@ def _accepted(model: type[Config], given: object, *, kind: RunKind, data_name: s
     Nobody checks a deployment's parameters before the flow does: without this, a run
     that was set up wrongly would fail unnoticed.
     """
-    if runtime.deployment.id is not None and isinstance(given, dict):
+    if deployment_name() is not None and isinstance(given, dict):
         given = without_shown_defaults(model, given)
     try:
         with in_stage(message("reading the settings")):
@@ -285,7 +286,7 @@ def _start(
         started_at=started_at,
         host=this_host(),
         pid=os.getpid(),
-        series=f"{runtime.deployment.name or kind} {data_name}",
+        series=f"{deployment_name() or kind} {data_name}",
     )
 
 
@@ -310,7 +311,7 @@ def recorded(
     mail_to : tuple of str
         Recipients in place of those of the mail settings.
     """
-    if runtime.deployment.id is not None:  # a worker reads what we print
+    if deployment_name() is not None:  # a worker reads what we print
         ignore_broken_pipes()
     started = _start(
         config, kind=kind, name=name, data_name=data_name, seed=config.seed, started_at=started_at
@@ -358,7 +359,12 @@ def title(data_name: str) -> str:
     context = FlowRunContext.get()
     on_schedule = context is not None and context.flow_run is not None and context.flow_run.auto_scheduled
     moment = f"{start:%Y-%m-%d}" if on_schedule else f"{start:%Y-%m-%d %H:%M}"
-    return f"{runtime.deployment.name or runtime.flow_run.flow_name} {moment} {data_name}"
+    return f"{deployment_name() or runtime.flow_run.flow_name} {moment} {data_name}"
+
+
+def deployment_name() -> str | None:
+    """Name of the deployment that this flow run is of, if any; a run's own server knows none and is not asked."""
+    return None if TEMPORARY_SERVER in os.environ else runtime.deployment.name
 
 
 def parameter(*path: str) -> str | None:

@@ -7,6 +7,7 @@ a job get it; it outlives a run that is killed, and starts only after the run ha
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import gc
@@ -18,19 +19,18 @@ import socket
 import subprocess
 import sys
 import threading
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from medcompare.base.code_identity import importing_this_code
-from medcompare.runs.prefect_server import API_URL, prefect_setting
+from medcompare.runs.prefect_server import API_URL, TEMPORARY_SERVER, prefect_setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-Value = TypeVar("Value")
-
-MARK = "MEDCOMPARE_TEMPORARY_SERVER"
-"""Set beside ``PREFECT_API_URL`` where the address is that of our own temporary server."""
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LEFT_TO_PREFECT = {"PREFECT_PROFILE", "PREFECT_SERVER_EPHEMERAL_ENABLED"}
 LEFT_OUT = {
@@ -43,6 +43,7 @@ even to see that it has them.
 
 A kind that a block is saved of is registered with it."""
 STOP_TIMEOUT_S = 5.0
+RETRY_AFTER_S = b"0.1"
 
 
 def start_temporary_server() -> None:
@@ -67,7 +68,7 @@ def start_temporary_server() -> None:
     # Registered before Prefect is imported, hence run after Prefect has sent its last events.
     atexit.register(_stop, process)
     os.environ[API_URL] = f"http://127.0.0.1:{port}/api"
-    os.environ[MARK] = "1"
+    os.environ[TEMPORARY_SERVER] = "1"
 
 
 def prepare_meanwhile() -> None:
@@ -75,10 +76,10 @@ def prepare_meanwhile() -> None:
     from medcompare.report import fonts, printing
 
     def work() -> None:
-        printing.prepare()
         for name in ("prefect.task_engine", "scipy.special"):  # both are imported when they are first used
             importlib.import_module(name)
         fonts.font_faces()
+        printing.prepare()  # last: another process, while this one and the server have a core each
 
     threading.Thread(target=work, daemon=True).start()
 
@@ -86,7 +87,7 @@ def prepare_meanwhile() -> None:
 @contextlib.contextmanager
 def without_heartbeats() -> Iterator[None]:
     """Send none to our own server, where nobody looks for them: each run would end with a wait of up to a second."""
-    if MARK not in os.environ:
+    if TEMPORARY_SERVER not in os.environ:
         yield
         return
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -95,21 +96,11 @@ def without_heartbeats() -> Iterator[None]:
         yield
 
 
-def unlinked(value: Value) -> Value:
-    """`value` as an input of a task in which Prefect does not look for results of other tasks.
-
-    It looks at each of 100,000 values of a report three times to draw arrows, and our own server has no pages.
-    """
-    if MARK not in os.environ:
-        return value
-    from prefect.utilities.annotations import quote
-
-    return cast("Value", quote(value))
-
-
 def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         process.stdin.close()
+    if "prefect" not in sys.modules:  # the input was refused: nobody has asked the server anything
+        process.kill()
     try:
         process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -124,24 +115,42 @@ def serve(descriptor: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    app = create_app(ephemeral=True, final=True)
+    app = create_app(ephemeral=True)  # a "final" one would be searched for garbage, for 0.3 s
     gc.freeze()
     gc.enable()
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=2)
+
+    class UntilInputEnds(uvicorn.Server):
+        def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override] # else it ends at SIGTERM
+            return contextlib.nullcontext()
+
+        async def main_loop(self) -> None:  # else it looks ten times a second whether it is to end
+            # The parent never writes: this returns when it closes the pipe, exits or is killed.
+            await asyncio.to_thread(sys.stdin.buffer.read)
+            # Requests and writes that are cancelled now, which nobody waits for, would log their call stacks.
+            logging.disable()
+
+    settings = uvicorn.Config(
+        asked_again_soon(app), log_level="error", lifespan="on", timeout_graceful_shutdown=2
     )
-    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign] # else uvicorn ends at SIGTERM
-
-    def stop_with_parent() -> None:
-        # The parent never writes: this returns when it closes the pipe, exits or is killed.
-        sys.stdin.buffer.read()
-        # Requests and writes that are cancelled now, which nobody waits for, would log their call stacks.
-        logging.disable()
-        server.should_exit = True
-
-    threading.Thread(target=stop_with_parent, daemon=True).start()
-    server.run(sockets=[socket.socket(fileno=descriptor)])
+    UntilInputEnds(settings).run(sockets=[socket.socket(fileno=descriptor)])
     os._exit(0)  # everything is written; the end of the interpreter would take another second
+
+
+def asked_again_soon(app: ASGIApp) -> ASGIApp:
+    """`app`, whose 503 says after how many seconds to ask again.
+
+    Prefect answers so where two writers met in SQLite, which takes milliseconds; its client would wait for two seconds.
+    """
+
+    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(event: Message) -> None:
+            if event["type"] == "http.response.start" and event["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+                event["headers"] = [*event["headers"], (b"retry-after", RETRY_AFTER_S)]
+            await send(event)
+
+        await app(scope, receive, answer)
+
+    return asked
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from errno import ECONNREFUSED
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import httpx
 from prefect import runtime
@@ -21,6 +21,7 @@ from prefect.filesystems import RemoteFileSystem
 from prefect.futures import wait
 from prefect.locking.protocol import LockManager
 from prefect.logging import get_run_logger
+from prefect.utilities.annotations import quote
 
 from medcompare.base.artifacts import ArtifactStore, artifacts_in, sha256_of_bytes
 from medcompare.base.code_identity import code_digest
@@ -36,6 +37,7 @@ from medcompare.base.language import texts_digest
 from medcompare.base.shared_store import local_copy, shared_store_of
 from medcompare.base.store_lock import acquire_lock, work_lock_path
 from medcompare.models.zoo import find_model
+from medcompare.runs.prefect_server import TEMPORARY_SERVER
 from medcompare.runs.stages import in_stage
 from medcompare.training.worker.child import all_ended
 from tasks.engines import asking_for, cancel, final_state, runner_of
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 
 GPU_TAG = "gpu"
 """Tasks that load the accelerator, or the processor in its place; limited by `tasks.gpu`."""
@@ -306,10 +309,13 @@ def _run(
     task: Task[..., Result], jobs: Sequence[dict[str, Any]], max_workers: int, cluster: Cluster | None
 ) -> list[State[Result]]:
     """Final state of `task` for each of `jobs`."""
+    labels = [_label(task, job) for job in jobs]
+    if cluster is None:
+        jobs = [{name: unlinked(value) for name, value in job.items()} for job in jobs]
     if not jobs or (len(jobs) == 1 and cluster is None):  # no thread needed
         states = []
-        for job in jobs:
-            with in_stage(_label(task, job)):
+        for label, job in zip(labels, jobs, strict=True):
+            with in_stage(label):
                 states.append(task(**job, return_state=True))
         return states
     with in_stage(task.name), contextlib.ExitStack() as end, runner_of(cluster, max_workers) as runner:
@@ -325,7 +331,15 @@ def _run(
                 cancel(future.wrapped_future)
             end.enter_context(all_ended())
             raise
-        return [final_state(future, _label(task, job)) for future, job in zip(futures, jobs, strict=True)]
+        return [final_state(future, label) for future, label in zip(futures, labels, strict=True)]
+
+
+def unlinked(value: Value) -> Value:
+    """`value` as an input of a task in which Prefect does not look for results of other tasks.
+
+    It looks at each of 100,000 values of a report three times to draw arrows, and a run's own server has no pages.
+    """
+    return cast("Value", quote(value)) if TEMPORARY_SERVER in os.environ else value
 
 
 def _result(state: State[Result], task: Task[..., Result], job: dict[str, Any]) -> Result:

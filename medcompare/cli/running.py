@@ -22,32 +22,15 @@ if TYPE_CHECKING:
 def run_command(
     prepare: Callable[[], Callable[[], RunResult]], fail_unless: Sequence[str] | None
 ) -> ExitStatus:
-    """Refuse bad input before Prefect is started, else run the flow.
+    """Refuse bad input before Prefect is imported, else run the flow and print what it found.
 
     Parameters
     ----------
     prepare : callable
-        Checks the input, and returns what runs the flow.
+        Checks the input, and returns what runs the flow. A server of our own starts meanwhile, and is not waited for
+        where the input is refused.
     fail_unless : sequence of str or None
         As the option ``--fail-unless`` gives it.
-
-    Returns
-    -------
-    ExitStatus
-    """
-    accepted = accepted_outcomes(fail_unless)
-    return run_flow(prepare(), accepted=accepted)
-
-
-def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = ()) -> ExitStatus:
-    """Run a flow with a readable terminal, and print what it found.
-
-    Parameters
-    ----------
-    start : callable
-        Runs the flow.
-    accepted : collection of Outcome
-        Verdicts that count as success; with none given, every one does.
 
     Returns
     -------
@@ -63,14 +46,15 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
         check_server,
     )
     from medcompare.runs.summary import package_digest
-    from medcompare.training.progress import training_display
 
+    accepted = accepted_outcomes(fail_unless)
     check_proxies(os.environ)
     bypass_proxy(os.environ)
     check_server(os.environ, Path.cwd(), timeout_s=HEALTH_TIMEOUT_S)
     check_prefect_home(os.environ)
     prepare_environment()
     start_temporary_server()
+    start = prepare()
     # A shell that starts us in the background ignores Ctrl-C for us; a run must be stoppable. What ends a
     # container, a service or a job of a cluster (SIGTERM) ends a run in the same way.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -78,6 +62,8 @@ def run_flow(start: Callable[[], RunResult], *, accepted: Collection[Outcome] = 
     complain("Starting Prefect ...")
     # Needed at the start of a run, and known by the time Prefect's server answers.
     threading.Thread(target=package_digest, daemon=True).start()
+    from medcompare.training.progress import training_display
+
     try:
         with training_display(install_filter()), without_heartbeats():
             result = start()

@@ -36,6 +36,8 @@ PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 """In small or capital letters; the small ones win, for urllib and for httpx (which Prefect uses)."""
 HTTP_SCHEMES, SOCKS_SCHEMES = frozenset({"http", "https"}), frozenset({"socks5", "socks5h"})
 API_URL = "PREFECT_API_URL"
+TEMPORARY_SERVER = "MEDCOMPARE_TEMPORARY_SERVER"
+"""Set beside `API_URL` where the address is that of a run's own server: without pages and deployments."""
 HEALTH_TIMEOUT_S = 20.0
 """A server that is busy may take seconds; one that is not there is noticed at once."""
 

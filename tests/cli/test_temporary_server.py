@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings
 from prefect.utilities.annotations import quote
 from prefect.utilities.engine import resolve_inputs_sync
 
-from flows.temporary_server import MARK, unlinked, without_heartbeats
+from flows.temporary_server import asked_again_soon, without_heartbeats
+from medcompare.runs.prefect_server import TEMPORARY_SERVER
+from tasks.cache import unlinked
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """
@@ -70,7 +77,7 @@ def test_whoever_has_configured_a_server_gets_no_other(
 @pytest.mark.parametrize("ours", [True, False], ids=["our server", "another"])
 def test_only_our_own_server_gets_no_heartbeats(ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a parameter of the test
     """An automation of a server that stays may look for them; and nothing else of the settings changes."""
-    monkeypatch.setenv(MARK, "1") if ours else monkeypatch.delenv(MARK, raising=False)
+    monkeypatch.setenv(TEMPORARY_SERVER, "1") if ours else monkeypatch.delenv(TEMPORARY_SERVER, raising=False)
     before = get_current_settings()
     with without_heartbeats():
         within = get_current_settings()
@@ -84,13 +91,33 @@ def test_only_our_own_server_gets_no_heartbeats(ours: bool, monkeypatch: pytest.
 @pytest.mark.parametrize("ours", [True, False], ids=["our server", "another"])
 def test_only_without_pages_no_arrows_are_looked_for(ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a parameter of the test
     """The task gets the same object either way."""
-    monkeypatch.setenv(MARK, "1") if ours else monkeypatch.delenv(MARK, raising=False)
+    monkeypatch.setenv(TEMPORARY_SERVER, "1") if ours else monkeypatch.delenv(TEMPORARY_SERVER, raising=False)
     given = {"a": "value"}
     found = unlinked(given)
 
     assert isinstance(found, quote) is ours
     (resolved,) = resolve_inputs_sync({"one": found}).values()
     assert resolved is given
+
+
+@pytest.mark.parametrize(("status", "wait"), [(503, "0.1"), (200, None), (423, None)])
+def test_a_writer_who_met_another_is_asked_again_at_once(status: int, wait: str | None) -> None:
+    """Of all answers only that for a locked database says when to ask again; the rest of it stays."""
+
+    async def answering(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": [(b"x", b"1")]})
+        await send({"type": "http.response.body", "body": b"why"})
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(asked_again_soon(answering))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await client.get("/")
+
+    response = asyncio.run(ask())
+
+    assert response.status_code == status
+    assert response.headers.get("Retry-After") == wait
+    assert (response.headers["x"], response.content) == ("1", b"why")
 
 
 @pytest.mark.slow
@@ -122,10 +149,27 @@ def test_the_server_answers_and_ends_with_the_run(end: str, tmp_path: Path) -> N
     assert not _answers(url)
 
 
+def test_a_run_that_is_refused_does_not_wait_for_its_server(tmp_path: Path) -> None:
+    """It is ended before it has made its database; nobody has asked it anything."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PREFECT_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", f"import os; {START}; print(os.environ['PREFECT_API_URL'])"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert not _answers(run.stdout.strip())
+    assert not list(tmp_path.rglob("prefect.db"))
+
+
 def _answers(url: str) -> bool:
     try:
         urllib.request.urlopen(f"{url}/health", timeout=5).close()  # noqa: S310 - our own server
-    except urllib.error.URLError:
+    except OSError:  # refused, or closed while it ends
         return False
     return True
 

@@ -93,11 +93,11 @@ def test_an_unforeseen_error_repeats_no_data(
 
 
 PLANTED = """
-from medcompare.cli.running import run_flow
+from medcompare.cli.running import run_command
 from medcompare.cli.terminal import exit_status
 def start():
     raise ValueError("could not convert string to float: 'Mustermann 1957-03-01'")
-raise SystemExit(exit_status(lambda: run_flow(start)))
+raise SystemExit(exit_status(lambda: run_command(lambda: start, None)))
 """
 
 
