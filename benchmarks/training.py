@@ -1,13 +1,14 @@
 """How fast we are: training beside the bare step, a plain script, timm's and Lightning's loops. One command, one table.
 
-    python -m benchmarks.training                                   # everything; on two cores some 20 minutes
-    python -m benchmarks.training --parts steps --images 4096       # for a GPU: from files against the bare step
-    python -m benchmarks.training --parts memory                    # what trainings hold, over 300 epochs each
+    python -m benchmarks.training                                             # on two cores some 45 minutes
+    python -m benchmarks.training --parts steps --images 4096 --batch 32      # for a GPU
+    python -m benchmarks.training --parts memory                              # 300 epochs each
 
 ``steps``: epochs from JPEG files against the same optimiser steps on a resident batch, in turn, for each
-network, precision and memory layout, and against timm's and Lightning's loops where they are installed. ``whole``: a
-comparison from images to PDF against `benchmarks/plain_script.py` on the same subsets. ``stages``: what is not
-training, see `benchmarks.stages`. ``memory``: `training_memory`.
+network, precision and memory layout, and against timm's and Lightning's loops where they are installed. ``stages``:
+what is not training, see `benchmarks.stages`. ``whole``: a comparison from images to PDF against
+`benchmarks/plain_script.py` on the same subsets, of so many images that training is most of it, as it is in use.
+``memory``: what trainings hold, see `training_memory`.
 Ratios are medians of several rounds of one run. On a machine that others use as well, those of processor time say more.
 """
 
@@ -324,14 +325,18 @@ def main() -> None:
     parser.add_argument(
         "--parts",
         nargs="+",
-        default=["steps", "whole", "stages"],
-        choices=("steps", "whole", "stages", "memory"),
+        default=["steps", "stages", "whole"],
+        choices=("steps", "stages", "whole", "memory"),
     )
     parser.add_argument("--models", nargs="+", default=["resnet50", "efficientnet_b0"], choices=list(MODELS))
     parser.add_argument("--images", type=int, default=160, help="JPEG files (default 160)")
+    parser.add_argument(
+        "--whole-images", type=int, default=2000, help="of the whole comparison (default 2000)"
+    )
+    parser.add_argument("--whole-rounds", type=int, default=1, help="of the whole comparison (default 1)")
     parser.add_argument("--side", type=int, default=512, help="their side, pixels (default 512)")
     parser.add_argument("--size", type=int, default=224, help="what the networks see, pixels (default 224)")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=16, help="images of a batch (default 16)")
     parser.add_argument("--epochs", type=int, default=5, help="of the whole comparison (default 5)")
     parser.add_argument(
         "--memory-epochs", type=int, default=300, help="of each training of the part memory (default 300)"
@@ -368,20 +373,6 @@ def main() -> None:
             print("| " + " | ".join(STEP_COLUMNS) + " |\n" + "|---" * len(STEP_COLUMNS) + "|", flush=True)
             for model in asked.models:
                 step_rows(asked, images, model)
-        if "whole" in asked.parts:
-            rounds = [
-                whole(asked, images, Path(place) / f"round-{number}", number)
-                for number in range(asked.rounds)
-            ]
-            print(f"\n{asked.epochs} epochs | ours, s | plain script, s | ratio\n---|---:|---:|---:")
-            for what in ("training", "whole", "whole, processor time"):
-                cells = [statistics.median(one[what][column] for one in rounds) for column in range(3)]
-                print(f"{what} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.2f}")
-            for name in rounds[0]["auc"]:
-                found = [one["auc"].get(name) for one in rounds]
-                values = ", ".join("none" if one is None else f"{one:.3f}" for one in found)
-                print(f"AUC of {name}: {values}")
-            print(f"precision and layout: {rounds[0]['precision']}")
         if "stages" in asked.parts:
             stages.measure(
                 images,
@@ -392,6 +383,22 @@ def main() -> None:
                 batch=asked.batch,
                 rounds=asked.rounds,
             )
+        if "whole" in asked.parts:
+            many = make_images(Path(place) / "many", asked.whole_images, asked.side)
+            rounds = [
+                whole(asked, many, Path(place) / f"round-{number}", number)
+                for number in range(asked.whole_rounds)
+            ]
+            print(f"\n{asked.whole_images} images, {asked.epochs} epochs | ours, s | plain script, s | ratio")
+            print("---|---:|---:|---:")
+            for what in ("training", "whole", "whole, processor time"):
+                cells = [statistics.median(one[what][column] for one in rounds) for column in range(3)]
+                print(f"{what} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.2f}")
+            for name in rounds[0]["auc"]:
+                found = [one["auc"].get(name) for one in rounds]
+                values = ", ".join("none" if one is None else f"{one:.3f}" for one in found)
+                print(f"AUC of {name}: {values}")
+            print(f"precision and layout: {rounds[0]['precision']}")
 
 
 if __name__ == "__main__":

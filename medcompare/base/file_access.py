@@ -1,7 +1,8 @@
 """Who may read what we write: patients' images, their predictions and reports are nobody else's business.
 
 The umask does it, so that it holds for every file, whoever writes it: our own code, Prefect, SQLite, the
-libraries, and the processes that we start. No file is therefore given a mode of its own.
+libraries, and the processes that we start. No file is therefore given a mode of its own, but where a library
+gives it one (`follow_umask`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import shlex
+import stat
 import threading
 import uuid
 from typing import TYPE_CHECKING, Literal
@@ -97,6 +99,18 @@ def new_part(path: Path) -> Path:
     part = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.part")
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     return part
+
+
+def follow_umask(path: Path) -> None:
+    """Give the file at `path` the mode that the umask leaves.
+
+    safetensors writes a temporary file that its owner alone may read, and renames it.
+    """
+    part = new_part(path)
+    try:
+        path.chmod(stat.S_IMODE(part.stat().st_mode))
+    finally:
+        part.unlink()
 
 
 def sync_folder(folder: Path) -> None:

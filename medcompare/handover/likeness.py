@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from medcompare.base.file_access import follow_umask
 from medcompare.base.language import message
 from medcompare.handover.records import other_version
 
@@ -179,6 +180,7 @@ class TrainingImages:
             "limits": self.limits,
         }
         save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, path)
+        follow_umask(path)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -10,6 +10,7 @@ from torch import nn
 
 from medcompare.base.devices import pick_device
 from medcompare.base.errors import ConfigError, DataError
+from medcompare.base.file_access import follow_umask
 from medcompare.models.registry import build_model
 from medcompare.models.zoo import find_model
 from medcompare.training.options import with_views
@@ -123,6 +124,7 @@ def write_weights(network: nn.Module, path: Path) -> None:
 
     state = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
     save_file(state, path, metadata={"format": "pt"})
+    follow_umask(path)
 
 
 def write_graph(graph: Graph, path: Path, *, size_px: int) -> None:

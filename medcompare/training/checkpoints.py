@@ -23,7 +23,7 @@ from torch import Tensor
 
 from medcompare.base.artifacts import sha256_of_file
 from medcompare.base.errors import ArtifactError, MedcompareError, SharedStoreError, cannot_write
-from medcompare.base.file_access import new_part, sync_folder
+from medcompare.base.file_access import follow_umask, new_part, sync_folder
 from medcompare.base.shared_store import shared_store_of
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def save(content: dict[str, Any], path: Path) -> None:
     described = json.dumps(_without_tensors(content, "", tensors))
     try:
         save_file(tensors, path, metadata={DESCRIPTION: described})
+        follow_umask(path)
         with path.open("rb+") as file:
             os.fsync(file.fileno())
     except SafetensorError as error:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from medcompare.base.file_access import access_of, files_readable_by
+from medcompare.handover.torch_network import write_weights
+from medcompare.training.checkpoints import save
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from medcompare.base.file_access import FileAccess
 
 
 @pytest.mark.parametrize(
@@ -41,3 +47,25 @@ def test_a_record_is_as_readable_as_those_before(tmp_path: Path) -> None:
         (tmp_path / "history" / "run.json").write_text("{}")
 
     assert (tmp_path / "history" / "run.json").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(("access", "mode"), [("owner", 0o600), ("group", 0o640)])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: save({"step": 1, "weight": torch.ones(2)}, path),
+        lambda path: write_weights(torch.nn.Linear(1, 1), path),
+    ],
+    ids=["checkpoint", "weights of an export"],
+)
+def test_tensors_are_as_readable_as_the_rest(
+    write: Callable[[Path], None], access: FileAccess, mode: int, tmp_path: Path
+) -> None:
+    """The library would let their owner alone read them, also where a file is there already; nothing else is left."""
+    path = tmp_path / "tensors.safetensors"
+    with files_readable_by(access):
+        for _ in range(2):
+            write(path)
+
+            assert path.stat().st_mode & 0o777 == mode
+            assert list(tmp_path.iterdir()) == [path]
