@@ -300,7 +300,7 @@ def test_a_search_goes_on_where_it_was_and_tells_what_it_found(first: First, tmp
     for one, trained in zip(results["searches"], results["trained"], strict=True):
         best = max(one["trials"], key=lambda trial: (trial["val_auc"][0], -trial["val_loss"][0]))
         assert one["chosen"] == best["number"]
-        assert f"learning rate {best['settings']['learning_rate']:g}" in trained["optimizer"]
+        assert trained["optimizer"]["values"]["rate"] == best["settings"]["learning_rate"]
         # A trial is the first epoch of the training that it led to.
         assert trained["history"][0]["val_loss"] == best["val_loss"][0]
     assert [(one["n_trials"], one["trial_epochs"]) for one in results["budgets"]] == [(3, 1)] * 2

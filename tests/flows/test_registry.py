@@ -203,8 +203,8 @@ def test_another_model_and_another_reference_set_are_noticed(
     told = (
         '<html lang="de">',
         "geändert: ",
-        "Scores derselben Referenzbilder weichen",
-        "Version 1 (Test CNN) behalten",
+        "Scores derselben Referenzbilder verschoben sich",
+        "Version 1 (Test CNN) bleibt Champion",
     )
     assert [part for part in told if part not in page] == []
 

@@ -106,10 +106,13 @@ def label_column(
     if len(named) == 1:
         table.notes.append(t("column {column} names the class of each image.", column=named[0]))
         return _labels(table, named[0], data)
+    # Their values are shown: none of patients, whom a column of any name may hold, each of them a few times.
     possible = named or [
         name
-        for name in table.columns
-        if name not in taken and 1 < len(set(table.columns[name])) <= MAX_LEVELS_OF_CLASS
+        for name, cells in table.columns.items()
+        if name not in taken
+        and plain(name) not in PATIENTS | GROUPS
+        and 1 < len(set(cells)) <= max(2, min(MAX_LEVELS_OF_CLASS, len(cells) // 3))
     ]
     levels = (f"{name}: {counted(sorted(n := Counter(table.columns[name])), n)}" for name in possible[:5])
     which = "several columns" if named else "no column is called label, dx, diagnosis or the like; these"
