@@ -24,7 +24,9 @@ NOISE = re.compile(
 NOWHERE = re.compile(r"View at http")
 """Prefect's link to its pages, which a temporary server does not have."""
 
-OWN_WORDS = re.compile(r"Finished in state (Failed|Crashed|AwaitingRetry)\(|Crash detected!")
+OWN_WORDS = re.compile(
+    r"Finished in state (Failed|Crashed|AwaitingRetry)\(|Crash detected!|Still processing items: \d"
+)
 
 
 def prepare_environment() -> None:
