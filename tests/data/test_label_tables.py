@@ -178,6 +178,17 @@ def test_no_column_or_several(tmp_path: Path) -> None:
         resolved(write(tmp_path / "t.csv", ["file"], [("1.png",), ("2.png",)]))
 
 
+def test_values_of_patients_are_not_shown(tmp_path: Path) -> None:
+    """Not under a name of patients, nor under any other where each has few images; what may be a class is."""
+    n = 12
+    files(tmp_path, [f"{i}.png" for i in range(n)])
+    rows = [(f"{i}.png", f"Ada{i // 4}", f"Bob{i // 2}", f"Cid{i}", "ab"[i % 2]) for i in range(n)]
+    with pytest.raises(DataError) as refused:
+        resolved(write(tmp_path / "t.csv", ["file", "patient_id", "who", "name", "state"], rows))
+    assert "these could name the class: state: a (6), b (6). Say which does" in str(refused.value)
+    assert not any(name in str(refused.value) for name in ("Ada", "Bob", "Cid"))
+
+
 def test_ambiguous_and_missing_files(tmp_path: Path) -> None:
     """Both files of one stem are named; for files that are nowhere, the folder is asked for."""
     files(tmp_path, ["a/1.png", "b/1.jpg", "a/2.png"])
