@@ -36,12 +36,21 @@ QUANTITY_KEY = ("quantity", "models", "subset")
 
 
 def reproduce(
-    report: Annotated[Path, typer.Argument(metavar="REPORT.PDF", help="A report of medcompare.")],
+    report: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REPORT.PDF", help="A report of medcompare, or the folder of the run that has it."
+        ),
+    ],
 ) -> int:
     """Compute the numbers of a report again from its PDF.
 
     The evidence inside suffices: neither images nor networks are needed.
     """
+    from medcompare.report.printing import PDF_NAME
+
+    if report.is_dir():
+        report /= PDF_NAME
     found = reproduced(report)
     if found.made_by != __version__ or found.new:
         print(f"made by medcompare {found.made_by}, computed again by {__version__}")

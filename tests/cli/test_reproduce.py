@@ -75,11 +75,14 @@ def test_all_numbers_agree(inputs: ReportInputs, tmp_path: Path, capsys: pytest.
     path = pdf_with(inputs, tmp_path)
 
     assert main(["reproduce", str(path)]) == ExitStatus.SUCCESS
+    said = capsys.readouterr().out
+    assert main(["reproduce", str(path.parent)]) == ExitStatus.SUCCESS  # the folder of the run
+    assert capsys.readouterr().out == said
 
     written = json.loads(results_json(inputs))
     n = numbers_in(written["assessment"]) + numbers_in(written["quantities"])
     assert n > 1000
-    assert f"all {n:,} numbers agree" in capsys.readouterr().out
+    assert f"{path}: all {n:,} numbers agree" in said
 
 
 def test_a_german_report_is_computed_again_in_german(tmp_path: Path) -> None:
