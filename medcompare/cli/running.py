@@ -46,6 +46,7 @@ def run_command(
         check_server,
     )
     from medcompare.runs.summary import package_digest
+    from medcompare.training.progress import training_display
 
     accepted = accepted_outcomes(fail_unless)
     check_proxies(os.environ)
@@ -62,8 +63,6 @@ def run_command(
     complain("Starting Prefect ...")
     # Needed at the start of a run, and known by the time Prefect's server answers.
     threading.Thread(target=package_digest, daemon=True).start()
-    from medcompare.training.progress import training_display
-
     try:
         with training_display(install_filter()), without_heartbeats():
             result = start()

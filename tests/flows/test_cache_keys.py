@@ -869,7 +869,7 @@ def altered(value: Any, annotation: Any, metadata: Any) -> Any:  # noqa: PLR0911
     if isinstance(value, int | float):
         return value + 1 if isinstance(value, int) else value / 2 + 0.01
     if isinstance(value, Path):
-        copy = value / "in another folder"
+        copy = value / "elsewhere"
         if (value / "objects").exists():  # a store has to be one
             shutil.copytree(value / "objects", copy / "objects", dirs_exist_ok=True)
         return copy
